@@ -1,0 +1,141 @@
+"""What every job does around its work: an id, a clock, the invariant, the record, the receipt."""
+
+import dataclasses
+import logging
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pipeline import __version__
+from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW, PipelineError, StoppedError
+from pipeline.lake.paths import Lake
+from pipeline.lake.runs import new_run_id, write_record
+from schemas.contract import ContractError
+from schemas.run import Receipt, RunRecord
+
+log = logging.getLogger(__name__)
+
+COUNTED_COMMANDS = ("ingest", "score")
+"""Commands whose rows have to add up: read = written + rejected + known."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Run:
+    """What a job fills in while it works. Counts are rows."""
+
+    run_id: str
+    command: str
+    read: int = 0
+    written: int = 0
+    rejected: int = 0
+    known: int = 0
+    outputs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
+    nothing_new: bool = False
+    started: float = dataclasses.field(default_factory=time.time)
+
+    def receipt(self) -> Receipt:
+        """The receipt of the run as it stands."""
+        return Receipt(
+            run_id=self.run_id,
+            command=self.command,
+            seconds=round(time.time() - self.started, 3),
+            read=self.read,
+            written=self.written,
+            rejected=self.rejected,
+            known=self.known,
+            outputs={name: str(value) if isinstance(value, Path) else value for name, value in self.outputs.items()},
+            metrics=self.metrics,
+            exit_code=EXIT_NOTHING_NEW if self.nothing_new else EXIT_DONE,
+        )
+
+    def check_counts(self) -> None:
+        """Raises `PipelineError` unless every row read is accounted for."""
+        if self.command in COUNTED_COMMANDS and self.read != self.written + self.rejected + self.known:
+            raise PipelineError(
+                f"{self.command}: {self.read} rows read, but {self.written} written + {self.rejected} rejected + "
+                f"{self.known} known = {self.written + self.rejected + self.known}. Nothing was committed; please report this."
+            )
+
+
+@contextmanager
+def recorded_run(command: str, lake: Lake, config: Any) -> Iterator[Run]:
+    """Runs the block as one run of `command`; writes `runs/<run_id>.json` when it ends, however it ends.
+
+    `config` is the job's frozen dataclass; it is rendered into the record. A record that cannot be written is a
+    warning: it must not hide the run's own result or error.
+    """
+    run = Run(run_id=new_run_id(command), command=command)
+    log.info("%s %s starts in %s", command, run.run_id, lake.root)
+    error: BaseException | None = None
+    try:
+        yield run
+        run.check_counts()
+    except BaseException as caught:
+        error = caught
+        raise
+    finally:
+        record = _record(run, config, error)
+        try:
+            write_record(lake, record)
+        except PipelineError as unwritable:
+            log.warning("the run record was not written: %s", unwritable)
+        log.info("%s %s: %s in %.1f s", command, run.run_id, record.outcome, time.time() - run.started)
+
+
+def _record(run: Run, config: Any, error: BaseException | None) -> RunRecord:
+    receipt = run.receipt()
+    exit_code = receipt.exit_code
+    outcome = "nothing-new" if run.nothing_new else "done"
+    if isinstance(error, StoppedError):
+        outcome, exit_code = "stopped", error.exit_code
+    elif error is not None:
+        outcome = "failed"
+        exit_code = error.exit_code if isinstance(error, PipelineError | ContractError) else PipelineError.exit_code
+    return RunRecord(
+        run_id=run.run_id,
+        command=run.command,
+        started=_iso(run.started),
+        finished=_iso(time.time()),
+        outcome=outcome,
+        exit_code=exit_code,
+        config=rendered(config),
+        receipt=dataclasses.asdict(receipt),
+        error=None if error is None else f"{type(error).__name__}: {error}",
+        versions=versions(),
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+    )
+
+
+def rendered(config: Any) -> dict[str, Any]:
+    """A config dataclass as plain JSON values."""
+    return {name: _plain(value) for name, value in dataclasses.asdict(config).items()}
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package, Python and the libraries that decide what is written."""
+    found = {"review-pipeline": __version__, "python": platform.python_version()}
+    for name in ("torch", "torchdata", "pyarrow", "deltalake", "numpy"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _iso(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -1,0 +1,133 @@
+"""The Typer application, the options that all commands share, and the one place that turns errors into messages."""
+
+import importlib
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline import __version__
+from pipeline.errors import PipelineError, StoppedError
+
+if TYPE_CHECKING:
+    from pipeline.lake.paths import Lake
+    from schemas.run import Receipt
+
+DEBUG = "PIPELINE_DEBUG"
+OWN_PACKAGES = ("schemas", "pipeline", "jobs")
+
+app = typer.Typer(
+    name="pipeline",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+LakeOption = Annotated[
+    str | None,
+    typer.Option("--lake", metavar="FOLDER", help="The lake.  [default: $PIPELINE_LAKE, else ./data_lake]", show_default=False),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"review-pipeline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    context: typer.Context,
+    lake: LakeOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and errors only on stderr.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Score reviews unattended: raw files to token shards, to a recurrent classifier, to predictions in Parquet.
+
+    Exit codes: 0 done; 99 nothing new; 2 usage; 65 bad data; 66 no such input; 69 storage unreachable; 70 our own
+    fault; 73 cannot write; 75 locked, try again; 130/143 stopped by a signal.
+    """
+    context.obj = lake
+    logging.getLogger().setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+def lake_of(context: typer.Context, lake: str | None) -> "Lake":
+    """The lake that the options name; `--lake` may stand before or after the command."""
+    from pipeline.lake.paths import Lake
+
+    return Lake.find(lake or context.obj)
+
+
+def finish(receipt: "Receipt") -> None:
+    """Prints the receipt as the last line of stdout and ends with its exit code."""
+    typer.echo(receipt.to_json())
+    raise typer.Exit(receipt.exit_code)
+
+
+def refuse_foreign_packages() -> None:
+    """Our packages have plain names; a `jobs` or `schemas` of somebody else's must not be run in our stead.
+
+    Raises:
+        PipelineError: a package of ours would be imported from elsewhere.
+    """
+    home = Path(__file__).resolve().parents[2]
+    for name in OWN_PACKAGES:
+        spec = importlib.util.find_spec(name)
+        places = [Path(place).resolve() for place in (spec.submodule_search_locations or [])] if spec else []
+        if places != [home / name]:
+            found = ", ".join(map(str, places)) or (spec.origin if spec else None) or "nowhere"
+            raise PipelineError(
+                f"the package {name!r} would be imported from {found}, not from {home}. review-pipeline needs an "
+                "environment of its own: install it in a fresh one, and run it where no such folder shadows it."
+            )
+
+
+def main() -> None:
+    """Runs the command line and ends the process with the design's exit codes."""
+    from pipeline.signals import raise_on_stop
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    debug = os.environ.get(DEBUG) == "1"
+    try:
+        refuse_foreign_packages()
+        load_commands()
+        raise_on_stop()
+        app()
+    except StoppedError as stop:
+        _say(f"{stop}; everything was left whole. Run the same command again to go on.")
+        sys.exit(stop.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        sys.exit(_explain(error))
+
+
+def load_commands() -> None:
+    """Imports the command files, each of which registers itself with `app`; the order is that of `--help`."""
+    for name in COMMANDS:
+        importlib.import_module(f"pipeline.cli.{name}")
+
+
+COMMANDS: tuple[str, ...] = ("ingest", "train", "score")
+
+
+def _explain(error: Exception) -> int:
+    """Says what happened in one message and gives the exit code."""
+    code = getattr(error, "exit_code", None)
+    if isinstance(code, int):
+        _say(str(error))
+        return code
+    if isinstance(error, MemoryError):
+        _say("out of memory. Lower --batch-size or --workers, or give the machine more memory.")
+        return PipelineError.exit_code
+    _say(f"{type(error).__name__}: {error}. This is a fault of ours; {DEBUG}=1 shows the traceback, please report it.")
+    return PipelineError.exit_code
+
+
+def _say(message: str) -> None:
+    print(f"pipeline: {message}", file=sys.stderr)

@@ -1,0 +1,115 @@
+"""The folders of a lake."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import InputNotFoundError, UsageError
+
+ENVIRONMENT = "PIPELINE_LAKE"
+DEFAULT = "data_lake"
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """A lake on a local file system; nothing is made before something is written.
+
+    Every path is absolute, so that a change of the working folder changes nothing.
+    """
+
+    root: Path
+
+    @classmethod
+    def find(cls, given: str | os.PathLike[str] | None = None) -> "Lake":
+        """The lake asked for: `given`, else the environment's PIPELINE_LAKE, else ./data_lake.
+
+        Raises:
+            UsageError: a URI of a storage that this release does not serve.
+        """
+        where = os.fspath(given or os.environ.get(ENVIRONMENT) or DEFAULT)
+        if "://" in where:
+            if not where.startswith("file://"):
+                raise UsageError(
+                    f"--lake {where}: this release keeps lakes in folders only. Give a folder, or mount the bucket as one."
+                )
+            where = where.removeprefix("file://")
+        return cls(Path(where).expanduser().resolve())
+
+    @property
+    def raw(self) -> Path:
+        """Raw reviews are dropped here."""
+        return self.root / "raw"
+
+    @property
+    def incoming(self) -> Path:
+        """Parquet files that wait to be scored; the schedules read them here."""
+        return self.root / "incoming"
+
+    @property
+    def tokens(self) -> Path:
+        """The Delta table of token shards."""
+        return self.root / "tokens"
+
+    @property
+    def vocabulary(self) -> Path:
+        """Vocabularies, one immutable file each, named by fingerprint."""
+        return self.root / "vocabulary"
+
+    @property
+    def rejects(self) -> Path:
+        """What could not be ingested."""
+        return self.root / "rejects"
+
+    @property
+    def models(self) -> Path:
+        """Model bundles, a folder each."""
+        return self.root / "models"
+
+    @property
+    def latest(self) -> Path:
+        """One line: the id of the newest model."""
+        return self.models / "LATEST"
+
+    @property
+    def predictions(self) -> Path:
+        """Scored files."""
+        return self.root / "predictions"
+
+    @property
+    def runs(self) -> Path:
+        """Run records."""
+        return self.root / "runs"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Unfinished trainings, a folder each."""
+        return self.root / "checkpoints"
+
+    @property
+    def scratch(self) -> Path:
+        """Spilled batches and half-made files of running jobs; a run's own folder goes when it ends."""
+        return self.root / ".scratch"
+
+    @property
+    def locks(self) -> Path:
+        """Lock files."""
+        return self.root / ".locks"
+
+    def relative(self, path: Path) -> str:
+        """How the lake names a source: relative and with slashes when inside the lake, else the absolute URI."""
+        path = path.resolve()
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.as_uri()
+
+    def latest_model(self) -> str:
+        """The id in models/LATEST.
+
+        Raises:
+            InputNotFoundError: no model was trained yet.
+        """
+        try:
+            return self.latest.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            raise InputNotFoundError(
+                f"no model in {self.models}: LATEST is not there. Train one with 'pipeline train --lake {self.root}', "
+                "or name a bundle with --model."
+            ) from None

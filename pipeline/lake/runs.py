@@ -1,0 +1,42 @@
+"""Run records: one JSON file a run, written when it ends, however it ends."""
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import DataError
+from pipeline.lake.atomic import write_text
+from pipeline.lake.paths import Lake
+from schemas.run import RUN_VERSION, RunRecord
+
+
+def new_run_id(command: str) -> str:
+    """An id that sorts by time: `20260131T040000Z-ingest-1a2b3c`."""
+    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{command}-{secrets.token_hex(3)}"
+
+
+def write_record(lake: Lake, record: RunRecord) -> Path:
+    """Writes `runs/<run_id>.json` atomically."""
+    path = lake.runs / f"{record.run_id}.json"
+    write_text(path, record.to_json())
+    return path
+
+
+def read_records(lake: Lake) -> Iterator[dict[str, Any]]:
+    """Yields every run record of the lake, oldest first.
+
+    Raises:
+        DataError: a record does not parse or is of a newer version.
+    """
+    for path in sorted(lake.runs.glob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            version = int(record["version"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} is no run record ({error}). Move it out of {lake.runs}.") from error
+        if version > RUN_VERSION:
+            raise DataError(f"{path} has version {version}; this release reads up to {RUN_VERSION}. Upgrade review-pipeline.")
+        yield record

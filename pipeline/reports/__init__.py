@@ -1,0 +1,1 @@
+"""Plots and the HTML page: reads run records and metrics, never models."""

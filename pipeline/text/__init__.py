@@ -1,0 +1,1 @@
+"""Tokenizers and the vocabulary, on whole Arrow batches."""

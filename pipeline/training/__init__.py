@@ -1,0 +1,1 @@
+"""Loop, order, checkpoints, metrics. Does not know who started it."""

@@ -1,0 +1,120 @@
+"""What a contract is: a name, a version, an Arrow schema, and the rule that says which change of it is allowed.
+
+One rule serves all contracts. Within a version only nullable columns may be added; readers ignore columns that they do
+not know. Removing, renaming or retyping a column makes a new version. A reader accepts its own version and the older
+ones that `readable` lists, and refuses a newer one: it could misread it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+KEY_NAME = b"review_pipeline.schema"
+KEY_VERSION = b"review_pipeline.schema_version"
+
+RULE = (
+    "Within a version only nullable columns may be added, and readers ignore columns that they do not know. "
+    "Removing, renaming or retyping a column makes a new version. A file of a newer version is refused."
+)
+
+
+class ContractError(ValueError):
+    """A file or batch does not keep its contract. `exit_code` is what the command line ends with (65: bad data)."""
+
+    exit_code = 65
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contract:
+    """A versioned Arrow schema. `description` is one line for people; `columns` says what each column holds."""
+
+    name: str
+    version: int
+    schema: pa.Schema
+    description: str
+    columns: Mapping[str, str]
+    readable: tuple[int, ...] = ()
+    rule: str = RULE
+
+    def __post_init__(self) -> None:
+        assert set(self.columns) == set(self.schema.names), f"{self.name}: the texts and the columns differ"
+
+    @property
+    def metadata(self) -> dict[bytes, bytes]:
+        """Key-value metadata that marks a file as written under this contract."""
+        return {KEY_NAME: self.name.encode(), KEY_VERSION: str(self.version).encode()}
+
+    def check(self, schema: pa.Schema, where: str) -> None:
+        """Checks a file's schema, its metadata included.
+
+        Raises:
+            ContractError: another contract, a version that cannot be read, a column missing or of another type.
+        """
+        metadata = schema.metadata or {}
+        name = metadata.get(KEY_NAME, b"").decode()
+        if name != self.name:
+            found = f"the metadata says {name!r}" if name else "it carries no contract in its metadata"
+            raise ContractError(
+                f"{where} is not a {self.name} file: {found}. Expected files written by 'pipeline' under the "
+                f"contract {self.name!r}. Point the command at such files, or make them with 'pipeline ingest'."
+            )
+        self.check_version(metadata.get(KEY_VERSION, b"").decode(), where)
+        self.check_columns(schema, where)
+
+    def check_version(self, version: str, where: str) -> None:
+        """Checks a version as it was read from metadata.
+
+        Raises:
+            ContractError: it is no number, or no version that this release reads.
+        """
+        allowed = (*self.readable, self.version)
+        if not version.isdigit() or int(version) not in allowed:
+            newer = version.isdigit() and int(version) > self.version
+            remedy = "Upgrade review-pipeline, or use the lake that this release wrote." if newer else "Ingest it again."
+            raise ContractError(
+                f"{where} has version {version or '(none)'} of the {self.name} contract; this release reads "
+                f"{', '.join(map(str, allowed))}. {remedy}"
+            )
+
+    def check_columns(self, schema: pa.Schema, where: str) -> None:
+        """Checks that every column of the contract is there with its type; further columns are allowed.
+
+        Raises:
+            ContractError: a column is missing or has another type.
+        """
+        for field in self.schema:
+            index = schema.get_field_index(field.name)
+            if index < 0:
+                raise ContractError(
+                    f"{where} lacks the column {field.name!r} ({field.type}) of the {self.name} contract. "
+                    f"Its columns are: {', '.join(schema.names)}."
+                )
+            if not _same_type(schema.field(index).type, field.type):
+                raise ContractError(
+                    f"{where}: column {field.name!r} is {schema.field(index).type}, the {self.name} contract "
+                    f"says {field.type}. Write it again with that type."
+                )
+
+    def to_dict(self) -> dict[str, object]:
+        """A plain form for `pipeline schema --json`."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "description": self.description,
+            "rule": self.rule,
+            "columns": [
+                {"name": f.name, "type": str(f.type), "nullable": f.nullable, "description": self.columns[f.name]}
+                for f in self.schema
+            ],
+        }
+
+
+def _same_type(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Types as readers of other tools give them back: large and plain variants count as one."""
+    if pa.types.is_list(wanted):
+        is_list = pa.types.is_list(found) or pa.types.is_large_list(found)
+        return is_list and _same_type(found.value_type, wanted.value_type)
+    if pa.types.is_string(wanted):
+        return bool(pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found))
+    return bool(found == wanted)

@@ -1,0 +1,43 @@
+"""A tokenized review: one row of `tokens/`."""
+
+import pyarrow as pa
+
+from schemas.contract import Contract
+
+KEY_VOCABULARY = b"review_pipeline.vocabulary"
+"""Metadata key of a shard: the fingerprint of the vocabulary that its ids belong to."""
+
+TOKEN = Contract(
+    name="token",
+    version=1,
+    description="A tokenized review: a row of the Delta table tokens/. Every shard holds one split only.",
+    schema=pa.schema(
+        [
+            pa.field("review_id", pa.string()),
+            pa.field("ids", pa.list_(pa.field("element", pa.int32()))),
+            pa.field("label", pa.int32()),
+            pa.field("stars", pa.int32()),
+            pa.field("split", pa.string()),
+            pa.field("group", pa.string()),
+            pa.field("source", pa.string()),
+            pa.field("row", pa.int64()),
+            pa.field("content_sha256", pa.string()),
+        ]
+    ),
+    columns={
+        "review_id": "stable identity of the review",
+        "ids": "token ids into the vocabulary that the shard's metadata names; <pad> 0, <unk> 1",
+        "label": "index into the vocabulary's labels, null when unlabelled",
+        "stars": "stars given, where the source tells them",
+        "split": "train, valid, test or unsup",
+        "group": "what a validation split must not tear apart, such as the film; null when unknown",
+        "source": "where the review came from",
+        "row": "row in that source, from 0",
+        "content_sha256": "hex SHA-256 of what was ingested; another content at the same place replaces the row",
+    },
+)
+
+
+def token_metadata(vocabulary: str) -> dict[bytes, bytes]:
+    """Metadata of a token shard: contract, version and the vocabulary's fingerprint."""
+    return {**TOKEN.metadata, KEY_VOCABULARY: vocabulary.encode()}
