@@ -60,7 +60,7 @@ class Run:
         if self.command in COUNTED_COMMANDS and self.read != self.written + self.rejected + self.known:
             raise PipelineError(
                 f"{self.command}: {self.read} rows read, but {self.written} written + {self.rejected} rejected + "
-                f"{self.known} known = {self.written + self.rejected + self.known}. Nothing was committed; please report this."
+                f"{self.known} known = {self.written + self.rejected + self.known}. Please report this."
             )
 
 

@@ -56,7 +56,7 @@ DEFAULT_TOKENIZER = "basic_english"
 
 
 def _lower(texts: pa.StringArray) -> pa.StringArray:
-    """`str.lower` of each text. Two letters depend on context or grow, which the kernel ignores: Python lowers those texts."""
+    """`str.lower` of each text. Two letters grow or depend on context, which the kernel ignores; Python lowers those."""
     lowered = pc.utf8_lower(texts)
     special = pc.match_substring_regex(texts, "[\u0130\u03a3]")
     if pc.any(special).as_py():
