@@ -58,7 +58,9 @@ def _members(source: Source) -> Iterator[tuple[str, bytes]]:
                 if member.isfile() and kind_of(name) == (TEXTS, None) and name.rpartition("/")[2] not in SIDE_FILES:
                     content = tar.extractfile(member)
                     assert content is not None
-                    yield name, content.read(MAX_REVIEW_BYTES + 1)
+                    # A list of films has a line for each review, so its size is bounded by the archive's own.
+                    is_list = is_urls_file(*name.rpartition("/")[::2])
+                    yield name, content.read() if is_list else content.read(MAX_REVIEW_BYTES + 1)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise DataError(
             f"the archive {source.path} is damaged or cut short: {error}. Nothing was ingested; fetch it again."
