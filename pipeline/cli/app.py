@@ -117,7 +117,7 @@ def load_commands() -> None:
         importlib.import_module(f"pipeline.cli.{name}")
 
 
-COMMANDS: tuple[str, ...] = ("ingest",)
+COMMANDS: tuple[str, ...] = ("ingest", "vocab", "schema", "vacuum")
 
 
 def _explain(error: Exception) -> int:
