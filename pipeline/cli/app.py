@@ -113,7 +113,7 @@ def load_commands() -> None:
         importlib.import_module(f"pipeline.cli.{name}")
 
 
-COMMANDS: tuple[str, ...] = ("ingest", "train", "score")
+COMMANDS: tuple[str, ...] = ("sample",)
 
 
 def _explain(error: Exception) -> int:
