@@ -113,7 +113,7 @@ def load_commands() -> None:
         importlib.import_module(f"pipeline.cli.{name}")
 
 
-COMMANDS: tuple[str, ...] = ("sample",)
+COMMANDS: tuple[str, ...] = ("sample", "fetch")
 
 
 def _explain(error: Exception) -> int:
