@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from jobs.runtime import recorded_run
 from pipeline.errors import DataError, UsageError, unknown_choice
@@ -37,7 +38,7 @@ SOURCES: Mapping[str, Source] = {
 class FetchConfig:
     """What to fetch. `url`, `md5` and `sha256` None: as published; a digest given takes the published one's place."""
 
-    lake: Lake
+    lake: Path
     dataset: str
     url: str | None = None
     md5: str | None = None
@@ -72,8 +73,9 @@ def run(config: FetchConfig) -> Receipt:
         CannotWriteError: raw/ cannot be written.
     """
     source = config.source
-    target = config.lake.raw / source.file
-    with recorded_run("fetch", config.lake, config) as run, locked(config.lake.locks / "fetch.lock", "fetch"):
+    lake = Lake(config.lake)
+    target = lake.raw / source.file
+    with recorded_run("fetch", lake, config) as run, locked(lake.locks / "fetch.lock", "fetch"):
         run.outputs["raw"] = target
         if target.exists():
             found = digests_of(target)

@@ -20,7 +20,7 @@ from schemas.run import Receipt
 class SampleConfig:
     """What to write where. `folder` None is the lake's raw/; `score_input` None writes no Parquet file."""
 
-    lake: Lake
+    lake: Path
     folder: Path | None = None
     corpus: Corpus = field(default_factory=Corpus)
     score_input: Path | None = None
@@ -37,7 +37,7 @@ def run(config: SampleConfig) -> Receipt:
     Raises:
         CannotWriteError: a target holds something else, or cannot be written.
     """
-    with recorded_run("sample", config.lake, config) as run:
+    with recorded_run("sample", Lake(config.lake), config) as run:
         wrote = [_write_corpus(run, config)]
         if config.score_input is not None:
             wrote.append(_write_score_input(run, config, config.score_input))
@@ -46,7 +46,7 @@ def run(config: SampleConfig) -> Receipt:
 
 
 def _write_corpus(run: Run, config: SampleConfig) -> bool:
-    folder = (config.folder or config.lake.raw).expanduser().resolve()
+    folder = (config.folder or Lake(config.lake).raw).expanduser().resolve()
     target = folder / ROOT
     run.outputs["corpus"] = target
     reviews = config.corpus.reviews + config.corpus.test_reviews + config.corpus.unsup

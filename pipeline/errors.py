@@ -78,4 +78,6 @@ def unknown_choice(what: str, given: str, known: Iterable[str], remedy: str = ""
     """
     ranked = sorted(known, key=lambda name: (-difflib.SequenceMatcher(None, given, name).ratio(), name))
     nearest = f" Did you mean {ranked[0]!r}?" if ranked and difflib.get_close_matches(given, ranked[:1]) else ""
-    return UsageError(f"{what}: {given!r} is not known.{nearest} Known: {', '.join(ranked)}.{' ' + remedy if remedy else ''}")
+    return UsageError(
+        f"{what}: {given!r} is not known.{nearest} Known: {', '.join(ranked)}.{' ' + remedy if remedy else ''}"
+    )

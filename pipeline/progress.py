@@ -90,4 +90,6 @@ def _bar(description: str, total: int | None, unit: str) -> Iterator[Progress]:
 
 
 def _figures(figures: dict[str, object]) -> str:
-    return "".join(f" {name} {value:.4g}" if isinstance(value, float) else f" {name} {value}" for name, value in figures.items())
+    return "".join(
+        f" {name} {value:.4g}" if isinstance(value, float) else f" {name} {value}" for name, value in figures.items()
+    )

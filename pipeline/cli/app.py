@@ -30,7 +30,9 @@ app = typer.Typer(
 
 LakeOption = Annotated[
     str | None,
-    typer.Option("--lake", metavar="FOLDER", help="The lake.  [default: $PIPELINE_LAKE, else ./data_lake]", show_default=False),
+    typer.Option(
+        "--lake", metavar="FOLDER", help="The lake.  [default: $PIPELINE_LAKE, else ./data_lake]", show_default=False
+    ),
 ]
 
 
@@ -91,7 +93,9 @@ def main() -> None:
     """Runs the command line and ends the process with the design's exit codes."""
     from pipeline.signals import raise_on_stop
 
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
+    )
     debug = os.environ.get(DEBUG) == "1"
     try:
         refuse_foreign_packages()
@@ -113,7 +117,7 @@ def load_commands() -> None:
         importlib.import_module(f"pipeline.cli.{name}")
 
 
-COMMANDS: tuple[str, ...] = ("sample", "fetch")
+COMMANDS: tuple[str, ...] = ("ingest", "sample", "fetch")
 
 
 def _explain(error: Exception) -> int:

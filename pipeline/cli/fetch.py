@@ -33,6 +33,6 @@ def fetch(
     from jobs import fetch as job
 
     config = job.FetchConfig(
-        lake=lake_of(context, lake), dataset=dataset, url=url, md5=md5, sha256=sha256, timeout_seconds=timeout
+        lake=lake_of(context, lake).root, dataset=dataset, url=url, md5=md5, sha256=sha256, timeout_seconds=timeout
     )
     finish(job.run(config))

@@ -37,6 +37,6 @@ def sample(
 
     corpus = Corpus(reviews=reviews, test_reviews=test_reviews, unsup=unsup, classes=classes, noise=noise, seed=seed)
     config = job.SampleConfig(
-        lake=lake_of(context, lake), folder=folder, corpus=corpus, score_input=score_input, score_reviews=score_reviews
+        lake=lake_of(context, lake).root, folder=folder, corpus=corpus, score_input=score_input, score_reviews=score_reviews
     )
     finish(job.run(config))

@@ -38,5 +38,7 @@ def read_records(lake: Lake) -> Iterator[dict[str, Any]]:
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} is no run record ({error}). Move it out of {lake.runs}.") from error
         if version > RUN_VERSION:
-            raise DataError(f"{path} has version {version}; this release reads up to {RUN_VERSION}. Upgrade review-pipeline.")
+            raise DataError(
+                f"{path} has version {version}; this release reads up to {RUN_VERSION}. Upgrade review-pipeline."
+            )
         yield record

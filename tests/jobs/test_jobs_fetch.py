@@ -79,7 +79,7 @@ def left_in_raw(lake: Lake) -> list[str]:
 
 @pytest.mark.parametrize("path", ["/whole", "/moved", "/unsized"])
 def test_file_lands_whole_in_raw(lake: Lake, server: str, path: str) -> None:
-    receipt = run(FetchConfig(lake=lake, dataset="imdb", url=server + path, md5=MD5))
+    receipt = run(FetchConfig(lake=lake.root, dataset="imdb", url=server + path, md5=MD5))
     assert (lake.raw / "aclImdb_v1.tar.gz").read_bytes() == CONTENT
     assert receipt.exit_code == 0 and receipt.outputs == {"raw": str(lake.raw / "aclImdb_v1.tar.gz")}
     assert receipt.metrics == {"bytes": len(CONTENT), "md5": MD5, "sha256": SHA256}
@@ -87,7 +87,7 @@ def test_file_lands_whole_in_raw(lake: Lake, server: str, path: str) -> None:
 
 
 def test_second_fetch_asks_nobody(lake: Lake, server: str) -> None:
-    config = FetchConfig(lake=lake, dataset="imdb", url=f"{server}/whole", sha256=SHA256.upper())
+    config = FetchConfig(lake=lake.root, dataset="imdb", url=f"{server}/whole", sha256=SHA256.upper())
     run(config)
     assert run(config).exit_code == 99
     assert Handler.requests == ["/whole"]
@@ -107,7 +107,7 @@ def test_what_goes_wrong_leaves_nothing_behind(
     lake: Lake, server: str, path: str, error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
-        run(FetchConfig(lake=lake, dataset="imdb", url=server + path, md5=MD5))
+        run(FetchConfig(lake=lake.root, dataset="imdb", url=server + path, md5=MD5))
     assert left_in_raw(lake) == []
     record = json.loads(next(lake.runs.iterdir()).read_text())
     assert record["outcome"] == "failed" and server in record["error"] + record["config"]["url"]
@@ -115,13 +115,13 @@ def test_what_goes_wrong_leaves_nothing_behind(
 
 def test_silent_server_is_given_up(lake: Lake, server: str) -> None:
     with pytest.raises(StorageUnavailableError, match="timed out"):
-        run(FetchConfig(lake=lake, dataset="imdb", url=f"{server}/silent", timeout_seconds=0.2))
+        run(FetchConfig(lake=lake.root, dataset="imdb", url=f"{server}/silent", timeout_seconds=0.2))
     assert left_in_raw(lake) == []
 
 
 def test_another_file_than_the_published_one_is_not_kept(lake: Lake, server: str) -> None:
     with pytest.raises(DataError, match=rf"md5 is {MD5}, expected was {SOURCES['imdb'].digests['md5']}"):
-        run(FetchConfig(lake=lake, dataset="imdb", url=f"{server}/whole"))
+        run(FetchConfig(lake=lake.root, dataset="imdb", url=f"{server}/whole"))
     assert left_in_raw(lake) == []
 
 
@@ -131,26 +131,26 @@ def test_refused_connection(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/whole"
         with pytest.raises(StorageUnavailableError, match="Connection refused"):
-            run(FetchConfig(lake=lake, dataset="imdb", url=url))
+            run(FetchConfig(lake=lake.root, dataset="imdb", url=url))
 
 
 def test_unknown_host(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
     with pytest.raises(StorageUnavailableError, match="does not answer"):
-        run(FetchConfig(lake=lake, dataset="imdb", url="http://nowhere.invalid/whole"))
+        run(FetchConfig(lake=lake.root, dataset="imdb", url="http://nowhere.invalid/whole"))
 
 
 def test_file_of_the_users_own_is_never_overwritten(lake: Lake, server: str) -> None:
     lake.raw.mkdir(parents=True)
     (lake.raw / "aclImdb_v1.tar.gz").write_bytes(b"mine")
     with pytest.raises(DataError, match="never overwritten"):
-        run(FetchConfig(lake=lake, dataset="imdb", url=f"{server}/whole", md5=MD5))
+        run(FetchConfig(lake=lake.root, dataset="imdb", url=f"{server}/whole", md5=MD5))
     assert (lake.raw / "aclImdb_v1.tar.gz").read_bytes() == b"mine" and Handler.requests == []
 
 
 def test_two_at_once_are_one_too_many(lake: Lake, server: str) -> None:
     with locked(lake.locks / "fetch.lock", "fetch"), pytest.raises(LockedError, match="try again"):
-        run(FetchConfig(lake=lake, dataset="imdb", url=f"{server}/whole", md5=MD5))
+        run(FetchConfig(lake=lake.root, dataset="imdb", url=f"{server}/whole", md5=MD5))
 
 
 @pytest.mark.parametrize(
@@ -166,4 +166,4 @@ def test_two_at_once_are_one_too_many(lake: Lake, server: str) -> None:
 )
 def test_impossible_options(lake: Lake, wrong: dict[str, object], says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        FetchConfig(**{"lake": lake, "dataset": "imdb", **wrong})  # type: ignore[arg-type]
+        FetchConfig(**{"lake": lake.root, "dataset": "imdb", **wrong})  # type: ignore[arg-type]

@@ -7,7 +7,6 @@ import pytest
 
 from jobs.sample import SampleConfig, run
 from pipeline.errors import CannotWriteError, UsageError
-from pipeline.lake.paths import Lake
 from pipeline.text.synthetic.corpus import Corpus
 
 CORPUS = Corpus(reviews=20, test_reviews=10, unsup=5)
@@ -20,7 +19,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def config(tmp_path: Path) -> SampleConfig:
     return SampleConfig(
-        lake=Lake(tmp_path / "lake"),
+        lake=tmp_path / "lake",
         folder=tmp_path / "out",
         corpus=CORPUS,
         score_input=tmp_path / "new.parquet",
@@ -37,7 +36,7 @@ def test_corpus_lands_in_the_folder_and_nothing_else(config: SampleConfig, tmp_p
 
 
 def test_default_folder_is_the_lakes_raw(tmp_path: Path) -> None:
-    run(SampleConfig(lake=Lake(tmp_path), corpus=CORPUS))
+    run(SampleConfig(lake=tmp_path, corpus=CORPUS))
     assert (tmp_path / "raw/aclImdb/train/urls_pos.txt").is_file()
 
 
@@ -88,9 +87,9 @@ def test_reviews_to_score_are_new_ones_with_a_shops_columns(config: SampleConfig
 def test_a_file_in_the_folders_place_is_said(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(CannotWriteError, match="Check the owner"):
-        run(SampleConfig(lake=Lake(tmp_path / "lake"), folder=tmp_path / "out", corpus=CORPUS))
+        run(SampleConfig(lake=tmp_path / "lake", folder=tmp_path / "out", corpus=CORPUS))
 
 
 def test_no_reviews_to_score_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--score-reviews 0"):
-        SampleConfig(lake=Lake(tmp_path), score_reviews=0)
+        SampleConfig(lake=tmp_path, score_reviews=0)

@@ -1,0 +1,97 @@
+"""Token shards: Parquet files under the token contract. What their footers tell; nothing here needs the Delta log."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import DataError, InputNotFoundError
+from schemas.token import KEY_VOCABULARY, TOKEN
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A token shard as its footer describes it. Every shard holds one split only."""
+
+    path: Path
+    split: str
+    rows: int
+    row_groups: tuple[int, ...]
+    """Rows of each row group."""
+    vocabulary: str
+    """Fingerprint of the vocabulary that its ids belong to."""
+
+
+def read_shard(path: Path) -> Shard:
+    """Reads a shard's footer.
+
+    Raises:
+        InputNotFoundError: no such file.
+        DataError: no Parquet file, damaged, or several splits in one shard.
+        ContractError: not under the token contract, or of a newer version.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            schema, metadata = file.schema_arrow, file.metadata
+    except FileNotFoundError:
+        raise InputNotFoundError(f"no token shard {path}. The table names it, so it was deleted: restore it.") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"the token shard {path} cannot be read: {error}. Restore it, or ingest again.") from error
+    TOKEN.check(schema, str(path))
+    return Shard(
+        path=path,
+        split=_split(path, schema, metadata),
+        rows=metadata.num_rows,
+        row_groups=tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)),
+        vocabulary=(schema.metadata or {}).get(KEY_VOCABULARY, b"").decode(),
+    )
+
+
+def plain_shards(place: Path) -> list[Shard]:
+    """The shards in a folder (or one file), sorted by path; for shards without a Delta log.
+
+    Raises:
+        InputNotFoundError: nothing there.
+        DataError: see `read_shard`.
+    """
+    paths = sorted(path for path in place.rglob("*.parquet") if not path.name.startswith(".")) if place.is_dir() else [place]
+    if not paths:
+        raise InputNotFoundError(f"no token shards (*.parquet) in {place}. Make some with 'pipeline ingest'.")
+    return [read_shard(path) for path in paths]
+
+
+def common_vocabulary(shards: list[Shard] | tuple[Shard, ...], where: str) -> str:
+    """The one fingerprint of all the shards; "" for none.
+
+    Raises:
+        DataError: the shards disagree.
+    """
+    found = sorted({shard.vocabulary for shard in shards})
+    if len(found) > 1:
+        raise DataError(
+            f"the shards of {where} belong to {len(found)} vocabularies ({', '.join(found)}); one is allowed. "
+            "Ingest everything again with --rebuild-vocab."
+        )
+    return found[0] if found else ""
+
+
+def _split(path: Path, schema: pa.Schema, metadata: pq.FileMetaData) -> str:
+    column = (
+        next(i for i in range(metadata.num_columns) if metadata.row_group(0).column(i).path_in_schema == "split")
+        if (metadata.num_row_groups)
+        else -1
+    )
+    values: set[str | None] = set()
+    for index in range(metadata.num_row_groups):
+        statistics = metadata.row_group(index).column(column).statistics
+        if statistics is None or not statistics.has_min_max or statistics.null_count:
+            values.add(None)
+        else:
+            values |= {statistics.min, statistics.max}
+    if len(values) > 1 or None in values:
+        raise DataError(
+            f"{path}: a token shard holds one split and tells it in its statistics; this one has "
+            f"{', '.join(sorted(map(str, values)))}. Write one file for each split."
+        )
+    return str(values.pop()) if values else ""

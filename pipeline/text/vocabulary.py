@@ -1,0 +1,187 @@
+"""The vocabulary: which token has which id. Immutable, a pure function of the text, named by its fingerprint."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.errors import DataError, InputNotFoundError
+from pipeline.lake.atomic import atomic_path
+from schemas.vocabulary import KEY_FINGERPRINT, KEY_LABELS, KEY_OPTIONS, KEY_TOKENIZER, SPECIALS, UNK_ID, VOCABULARY
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """Tokens in the order of their ids, the special ones first; `labels[i]` is the name of label i."""
+
+    tokens: pa.StringArray
+    counts: pa.Int64Array
+    tokenizer: str
+    labels: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits over tokens, counts, tokenizer, labels and options."""
+        digest = hashlib.sha256()
+        header = [VOCABULARY.version, self.tokenizer, list(self.labels), dict(self.options)]
+        digest.update(json.dumps(header, sort_keys=True).encode())
+        digest.update("\n".join(self.tokens.to_pylist()).encode())
+        digest.update(self.counts.to_numpy(zero_copy_only=False).astype("<i8").tobytes())
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def _words(self) -> pa.StringArray:
+        # A text may hold "<pad>" literally; only the words are looked up, so it becomes <unk> like any other stranger.
+        return self.tokens[len(SPECIALS) :]
+
+    def encode(self, tokens: pa.ListArray) -> pa.ListArray:
+        """Token ids of each list.
+
+        Args:
+            tokens: list<string> or list<dictionary<string>>, without null lists.
+
+        Returns:
+            list<int32> of the same lengths; a token that is not in the vocabulary has the id of `<unk>`.
+        """
+        flat = tokens.flatten()
+        encoded = flat if pa.types.is_dictionary(flat.type) else flat.dictionary_encode()
+        known = pc.index_in(encoded.dictionary, value_set=self._words)
+        ids = pc.fill_null(pc.add(known, len(SPECIALS)), UNK_ID).to_numpy()
+        values = pa.array(ids.astype(np.int32, copy=False)[encoded.indices.to_numpy()])
+        offsets = pc.subtract(tokens.offsets, tokens.offsets[0]) if len(tokens) else tokens.offsets
+        return pa.ListArray.from_arrays(offsets, values, type=pa.list_(pa.field("element", pa.int32())))
+
+    def label_ids(self, labels: pa.StringArray) -> pa.Int32Array:
+        """Index of each label; null for null and for labels that the vocabulary does not know."""
+        return pc.index_in(labels, value_set=pa.array(self.labels, pa.string()), skip_nulls=True)
+
+    def write(self, path: Path) -> None:
+        """Writes the vocabulary file atomically; the same vocabulary gives the same bytes."""
+        metadata = {
+            **VOCABULARY.metadata,
+            KEY_FINGERPRINT: self.fingerprint.encode(),
+            KEY_TOKENIZER: self.tokenizer.encode(),
+            KEY_LABELS: json.dumps(list(self.labels)).encode(),
+            KEY_OPTIONS: json.dumps(dict(self.options), sort_keys=True).encode(),
+        }
+        ids = pa.array(np.arange(len(self), dtype=np.int32))
+        table = pa.table([ids, self.tokens, self.counts], schema=VOCABULARY.schema.with_metadata(metadata))
+        with atomic_path(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+
+    @classmethod
+    def read(cls, path: Path) -> "Vocabulary":
+        """Reads a vocabulary file and checks contract, ids and fingerprint.
+
+        Raises:
+            InputNotFoundError: no such file.
+            DataError: the file is damaged or was changed.
+            ContractError: the file is of another contract or a newer version.
+        """
+        try:
+            table = pq.ParquetFile(path).read()
+        except FileNotFoundError:
+            raise InputNotFoundError(f"no vocabulary {path}. Make one with 'pipeline ingest'.") from None
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DataError(
+                f"the vocabulary {path} cannot be read: {error}. Restore it from a backup or ingest again."
+            ) from error
+        VOCABULARY.check(table.schema, str(path))
+        table = table.combine_chunks()
+        metadata = table.schema.metadata
+        vocabulary = cls(
+            tokens=_whole(table["token"].cast(pa.string())),
+            counts=_whole(table["count"]),
+            tokenizer=metadata[KEY_TOKENIZER].decode(),
+            labels=tuple(json.loads(metadata[KEY_LABELS])),
+            options=json.loads(metadata[KEY_OPTIONS]),
+        )
+        promised = metadata[KEY_FINGERPRINT].decode()
+        if vocabulary.fingerprint != promised or not np.array_equal(table["id"].to_numpy(), np.arange(len(table))):
+            raise DataError(
+                f"the vocabulary {path} was changed: its content has the fingerprint {vocabulary.fingerprint}, its "
+                f"metadata say {promised}. Restore the file from a backup or ingest again."
+            )
+        return vocabulary
+
+
+def build_vocabulary(
+    counts: "TokenCounts", tokenizer: str, labels: Iterable[str], *, max_vocab: int, min_count: int
+) -> Vocabulary:
+    """Makes a vocabulary of the counted tokens: count descending, then token ascending.
+
+    Args:
+        max_vocab: at most so many tokens, the special ones not counted; 0 for all.
+        min_count: tokens that occur less often are left out.
+    """
+    table = counts.total()
+    table = table.filter(pc.greater_equal(table["count"], min_count))
+    table = table.filter(pc.invert(pc.is_in(table["token"], value_set=pa.array(SPECIALS))))
+    table = table.sort_by([("count", "descending"), ("token", "ascending")])
+    if max_vocab:
+        table = table.slice(0, max_vocab)
+    table = table.combine_chunks()
+    return Vocabulary(
+        tokens=pa.concat_arrays([pa.array(SPECIALS, pa.string()), _whole(table["token"])]),
+        counts=pa.concat_arrays([pa.array([0] * len(SPECIALS), pa.int64()), _whole(table["count"])]),
+        tokenizer=tokenizer,
+        labels=ordered_labels(labels),
+        options={"max_vocab": max_vocab, "min_count": min_count},
+    )
+
+
+def ordered_labels(labels: Iterable[str]) -> tuple[str, ...]:
+    """Distinct labels in the order of their ids: by number when all are integers, else alphabetically."""
+    distinct = set(labels)
+    try:
+        return tuple(sorted(distinct, key=lambda label: (int(label), label)))
+    except ValueError:
+        return tuple(sorted(distinct))
+
+
+class TokenCounts:
+    """Counts tokens of many batches in bounded memory: partial sums are merged now and then."""
+
+    MERGE_ROWS = 1_000_000
+
+    def __init__(self) -> None:
+        self._parts: list[pa.Table] = []
+        self._rows = 0
+
+    def add(self, tokens: pa.DictionaryArray) -> None:
+        """Adds one batch of tokens, dictionary-encoded."""
+        occurrences = np.bincount(tokens.indices.to_numpy(), minlength=len(tokens.dictionary))
+        part = pa.table({"token": tokens.dictionary, "count": pa.array(occurrences.astype(np.int64))})
+        self._parts.append(part)
+        self._rows += len(part)
+        if self._rows > self.MERGE_ROWS:
+            self._merge()
+
+    def total(self) -> pa.Table:
+        """token: string, count: int64; the rows in no particular order, none with count 0."""
+        self._merge()
+        table = self._parts[0]
+        return table.filter(pc.greater(table["count"], 0))
+
+    def _merge(self) -> None:
+        empty = pa.table({"token": pa.array([], pa.string()), "count": pa.array([], pa.int64())})
+        table = pa.concat_tables(self._parts or [empty]).group_by("token", use_threads=False).aggregate([("count", "sum")])
+        self._parts = [table.rename_columns({"token": "token", "count_sum": "count"}).select(["token", "count"])]
+        # What was merged stays small beside the threshold, or every batch would merge anew.
+        self._rows = min(len(table), self.MERGE_ROWS // 2)
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
