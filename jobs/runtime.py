@@ -65,11 +65,11 @@ class Run:
 
 
 @contextmanager
-def recorded_run(command: str, lake: Lake, config: Any) -> Iterator[Run]:
+def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) -> Iterator[Run]:
     """Runs the block as one run of `command`; writes `runs/<run_id>.json` when it ends, however it ends.
 
     `config` is the job's frozen dataclass; it is rendered into the record. A record that cannot be written is a
-    warning: it must not hide the run's own result or error.
+    warning: it must not hide the run's own result or error. `record=False` writes none.
     """
     run = Run(run_id=new_run_id(command), command=command)
     log.info("%s %s starts in %s", command, run.run_id, lake.root)
@@ -81,12 +81,13 @@ def recorded_run(command: str, lake: Lake, config: Any) -> Iterator[Run]:
         error = caught
         raise
     finally:
-        record = _record(run, config, error)
-        try:
-            write_record(lake, record)
-        except PipelineError as unwritable:
-            log.warning("the run record was not written: %s", unwritable)
-        log.info("%s %s: %s in %.1f s", command, run.run_id, record.outcome, time.time() - run.started)
+        final = _record(run, config, error)
+        if record:
+            try:
+                write_record(lake, final)
+            except PipelineError as unwritable:
+                log.warning("the run record was not written: %s", unwritable)
+        log.info("%s %s: %s in %.1f s", command, run.run_id, final.outcome, time.time() - run.started)
 
 
 def _record(run: Run, config: Any, error: BaseException | None) -> RunRecord:

@@ -1,5 +1,7 @@
 """What could not be ingested, and why."""
 
+from dataclasses import dataclass
+
 import pyarrow as pa
 
 from schemas.contract import Contract
@@ -8,6 +10,7 @@ EXCERPT_CHARACTERS = 200
 """Longest excerpt that a reject keeps, in characters."""
 
 REASONS = {
+    "missing_text": "the text is null",
     "empty_text": "the review holds no token after tokenizing",
     "invalid_utf8": "the text is not valid UTF-8",
     "nul_byte": "the text holds NUL bytes, so it is binary data and no review",
@@ -40,3 +43,14 @@ REJECT = Contract(
         "excerpt": f"the beginning of the row, at most {EXCERPT_CHARACTERS} characters",
     },
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadRow:
+    """A row that could not be read. `reason` is one of `REASONS`."""
+
+    source: str
+    row: int
+    reason: str
+    detail: str
+    excerpt: bytes = b""

@@ -117,7 +117,14 @@ def load_commands() -> None:
         importlib.import_module(f"pipeline.cli.{name}")
 
 
-COMMANDS: tuple[str, ...] = ("ingest", "train", "score")
+COMMANDS: tuple[str, ...] = (
+    "ingest",
+    "sample",
+    "fetch",
+    "vocab",
+    "schema",
+    "vacuum",
+)
 
 
 def _explain(error: Exception) -> int:

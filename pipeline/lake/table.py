@@ -115,18 +115,6 @@ def commit(
     return version
 
 
-def referenced(folder: Path) -> set[str]:
-    """Names of the files that any version in the log still refers to."""
-    names: set[str] = set()
-    newest = DeltaTable(str(folder))
-    for version in range(newest.version(), -1, -1):
-        try:
-            names.update(_paths(DeltaTable(str(folder), version=version)))
-        except DeltaError:
-            break  # older entries were cleaned up; what only they named may go
-    return names
-
-
 def history(folder: Path) -> list[dict[str, Any]]:
     """Commits, newest first, as deltalake tells them."""
     return list(DeltaTable(str(folder)).history())
@@ -139,7 +127,7 @@ def vacuum(folder: Path, *, keep_hours: int, dry_run: bool) -> list[str]:
     """
     table = DeltaTable(str(folder))
     with writing(folder):
-        return list(table.vacuum(retention_hours=keep_hours, dry_run=dry_run, enforce_retention_duration=False))
+        return list(table.vacuum(retention_hours=keep_hours, dry_run=dry_run, enforce_retention_duration=False, full=True))
 
 
 def _commit(

@@ -1,0 +1,43 @@
+"""`pipeline vacuum`: deletes files of the token table that no kept version needs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.runtime import recorded_run
+from pipeline.errors import InputNotFoundError, UsageError
+from pipeline.lake import table as token_table
+from pipeline.lake.locks import locked
+from pipeline.lake.paths import Lake
+from schemas.run import Receipt
+
+
+@dataclass(frozen=True, kw_only=True)
+class VacuumConfig:
+    """How long versions stay readable, in hours."""
+
+    lake: Path
+    keep_hours: int = 7 * 24
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        if self.keep_hours < 0:
+            raise UsageError(f"--keep-hours: {self.keep_hours} is too small; 0 is the least.")
+
+
+def run(config: VacuumConfig) -> Receipt:
+    """Deletes shards that only versions older than `keep_hours` need, and leftovers of runs that were killed.
+
+    Raises:
+        InputNotFoundError: no token table.
+        LockedError: an ingest is at work.
+    """
+    lake = Lake(config.lake)
+    with recorded_run("vacuum", lake, config, record=not config.dry_run) as this:
+        if not token_table.exists(lake.tokens):
+            raise InputNotFoundError(f"no token table in {lake.tokens}. Make one with 'pipeline ingest'.")
+        with locked(lake.locks / "ingest.lock", f"the token table of {lake.root}"):
+            names = token_table.vacuum(lake.tokens, keep_hours=config.keep_hours, dry_run=config.dry_run)
+        this.nothing_new = not names
+        this.outputs = {"tokens": lake.tokens}
+        this.metrics = {"deleted": 0 if config.dry_run else len(names), "files": sorted(names)}
+    return this.receipt()

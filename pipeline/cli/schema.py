@@ -1,0 +1,39 @@
+"""`pipeline schema`."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import app
+
+
+@app.command()
+def schema(
+    name: Annotated[str | None, typer.Argument(help="One contract.  [default: all]", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Print the contracts of what is read and written: columns, versions, and which change is allowed.
+
+    Example: pipeline schema token
+    """
+    import json
+
+    from pipeline.errors import unknown_choice
+    from schemas.contract import RULE
+    from schemas.registry import CONTRACTS
+
+    if name is not None and name not in CONTRACTS:
+        raise unknown_choice("schema", name, CONTRACTS)
+    chosen = [CONTRACTS[name]] if name else list(CONTRACTS.values())
+    if as_json:
+        typer.echo(json.dumps([contract.to_dict() for contract in chosen], indent=2))
+        return
+    for contract in chosen:
+        typer.echo(f"{contract.name}, version {contract.version}: {contract.description}")
+        width = max(map(len, contract.schema.names))
+        kinds = max(len(str(field.type)) for field in contract.schema)
+        for field in contract.schema:
+            null = "null ok" if field.nullable else "not null"
+            typer.echo(f"  {field.name:<{width}}  {field.type!s:<{kinds}}  {null:<8}  {contract.columns[field.name]}")
+        typer.echo()
+    typer.echo(f"Rule: {RULE}")

@@ -1,0 +1,47 @@
+"""`pipeline vocab`."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import LakeOption, app, lake_of
+
+
+@app.command()
+def vocab(
+    context: typer.Context,
+    fingerprint: Annotated[
+        str | None, typer.Argument(help="A vocabulary.  [default: the token table's]", show_default=False)
+    ] = None,
+    lake: LakeOption = None,
+    top: Annotated[int, typer.Option(help="So many of the most frequent tokens.", min=0)] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Show a vocabulary: tokenizer, labels, size, most frequent tokens.
+
+    Example: pipeline vocab --top 20
+    """
+    import json
+
+    from pipeline.lake.table import TokenTable
+    from pipeline.text.vocabulary import Vocabulary
+    from schemas.vocabulary import SPECIALS
+
+    place = lake_of(context, lake)
+    vocabulary = Vocabulary.read(place.vocabulary / f"{fingerprint or TokenTable.open(place.tokens).vocabulary}.parquet")
+    words = slice(len(SPECIALS), len(SPECIALS) + top)
+    frequent = list(zip(vocabulary.tokens[words].to_pylist(), vocabulary.counts[words].to_pylist(), strict=True))
+    facts = {
+        "fingerprint": vocabulary.fingerprint,
+        "tokenizer": vocabulary.tokenizer,
+        "labels": list(vocabulary.labels),
+        "options": dict(vocabulary.options),
+        "tokens": len(vocabulary) - len(SPECIALS),
+    }
+    if as_json:
+        typer.echo(json.dumps({**facts, "top": frequent}, ensure_ascii=False))
+        return
+    for name, value in facts.items():
+        typer.echo(f"{name:<12} {value}")
+    for token, count in frequent:
+        typer.echo(f"{count:>12,} {token}")

@@ -1,0 +1,67 @@
+"""Tar archives of `.txt` files, streamed: nothing is unpacked to the disk, and members are read in their order."""
+
+import tarfile
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from pipeline.datapipes.raw import BATCH_BYTES, BATCH_ROWS, MAX_REVIEW_BYTES, Item
+from pipeline.datapipes.sources import SIDE_FILES, TEXTS, Source, is_urls_file, kind_of
+from pipeline.datapipes.text_files import groups_file, reviews_of_texts, too_large
+from pipeline.errors import DataError
+from schemas.reject import BadRow
+
+INSIDE = "!/"
+"""Between an archive's name and a member's."""
+
+
+def archive(source: Source) -> Iterator[Item]:
+    """Yields the reviews of an archive in batches of one folder each, and its lists of films wherever they stand.
+
+    Raises:
+        DataError: the archive is damaged or cut short.
+    """
+    folder: str | None = None
+    names: list[str] = []
+    texts: list[bytes | None] = []
+    bad: list[BadRow] = []
+    size = 0
+    for member, content in _members(source):
+        inner, _, name = member.rpartition("/")
+        outer = f"{source.name}{INSIDE}{inner}"
+        if is_urls_file(outer, name):
+            yield groups_file(outer, name, content)
+            continue
+        if outer != folder or len(names) + len(bad) >= BATCH_ROWS or size >= BATCH_BYTES:
+            if folder is not None:
+                yield reviews_of_texts(folder, names, texts, bad)
+            folder, names, texts, bad, size = outer, [], [], [], 0
+        if len(content) > MAX_REVIEW_BYTES:
+            bad.append(too_large(f"{outer}/{name}", 0, content))
+        else:
+            names.append(name)
+            texts.append(content)
+            size += len(content)
+    if folder is not None:
+        yield reviews_of_texts(folder, names, texts, bad)
+
+
+def _members(source: Source) -> Iterator[tuple[str, bytes]]:
+    try:
+        with (
+            pa.input_stream(source.path, compression=source.compression) as stream,
+            tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20) as tar,
+        ):
+            for member in tar:
+                tar.members = []  # type: ignore[attr-defined]  # the module keeps every header it has read, which would grow with the archive
+                name = member.name.removeprefix("./")
+                if member.isfile() and kind_of(name) == (TEXTS, None) and name.rpartition("/")[2] not in SIDE_FILES:
+                    content = tar.extractfile(member)
+                    assert content is not None
+                    # A list of films has a line for each review, so its size is bounded by the archive's own.
+                    is_list = is_urls_file(*name.rpartition("/")[::2])
+                    yield name, content.read() if is_list else content.read(MAX_REVIEW_BYTES + 1)
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise DataError(
+            f"the archive {source.path} is damaged or cut short: {error}. Nothing was ingested; fetch it again."
+        ) from error

@@ -1,0 +1,49 @@
+"""Rows of Parquet files, streamed by row group."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.datapipes.raw import BATCH_ROWS, Columns, Item
+from pipeline.datapipes.sources import Source
+from pipeline.datapipes.tables import cut_batches, present_columns, unreadable
+from pipeline.errors import DataError
+
+
+def parquet_rows(source: Source, columns: Columns) -> Iterator[Item]:
+    """Rows of a Parquet file, streamed by row group.
+
+    Raises:
+        DataError: no Parquet file, a column missing, or a text column that holds no text.
+    """
+    try:
+        with pq.ParquetFile(source.path) as file:
+            schema = file.schema_arrow
+            columns = present_columns(source, columns, schema.names)
+            kind = schema.field(columns.text).type
+            if not _is_text(kind):
+                texts = ", ".join(field.name for field in schema if _is_text(field.type)) or "none"
+                raise DataError(
+                    f"{source.path}: the text column {columns.text!r} is {kind}; text is needed. "
+                    f"Columns that hold text: {texts}. Name one with --text-column."
+                )
+            row = 0
+            for batch in file.itercut_batches(batch_size=BATCH_ROWS, columns=columns.names()):
+                yield from cut_batches(source, batch, list(range(row, row + len(batch))), columns, [])
+                row += len(batch)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise unreadable(source, error) from error
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    tests = (
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_string_view,
+        pa.types.is_binary,
+        pa.types.is_large_binary,
+    )
+    return any(test(kind) for test in tests)

@@ -1,0 +1,65 @@
+"""Tokenized batches parked on the disk between the two passes of ingest, as an Arrow IPC stream."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar
+
+import pyarrow as pa
+from torchdata.nodes import BaseNode
+
+from pipeline.datapipes.tokenize_reviews import ROW_SCHEMA
+from pipeline.lake.atomic import writing
+
+SPILL_SCHEMA = ROW_SCHEMA.append(pa.field("tokens", pa.list_(pa.field("item", pa.dictionary(pa.int32(), pa.string())))))
+
+
+class SpillWriter:
+    """Appends batches to a spill file. Each batch brings its own dictionary of tokens."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with writing(path):
+            self._writer = pa.ipc.new_stream(path, SPILL_SCHEMA)
+
+    def __enter__(self) -> "SpillWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._writer.close()
+
+    def write(self, rows: pa.RecordBatch, tokens: pa.ListArray) -> None:
+        """Writes (N,) rows and the token lists that belong to them.
+
+        Raises:
+            CannotWriteError: the disk is full, say.
+        """
+        with writing(self.path):
+            self._writer.write_batch(pa.RecordBatch.from_arrays([*rows.columns, tokens], schema=SPILL_SCHEMA))
+
+
+class SpilledBatches(BaseNode[pa.RecordBatch]):
+    """Yields the batches of a spill file in their order. The state is the number of batches taken."""
+
+    BATCH: ClassVar[str] = "batch"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def reset(self, initial_state: dict[str, Any] | None = None) -> None:
+        """Starts at the beginning, or after as many batches as the state says."""
+        super().reset(initial_state)
+        self._reader = pa.ipc.open_stream(self.path)
+        self._batch = 0
+        while initial_state and self._batch < initial_state[self.BATCH]:
+            self.next()
+
+    def next(self) -> pa.RecordBatch:
+        """The next batch, under `SPILL_SCHEMA`."""
+        batch = self._reader.read_next_batch()
+        self._batch += 1
+        return batch
+
+    def get_state(self) -> dict[str, Any]:
+        """A fresh dictionary."""
+        return {self.BATCH: self._batch}

@@ -1,0 +1,104 @@
+"""Which reviews are known already: 16 bytes a review, looked up a batch at a time.
+
+A review's key is the first 64 bits of the SHA-256 of its id, its content the first 64 bits of its content hash. Two ids
+may share a key once in a very long while; whoever replaces rows compares the ids themselves, so that nothing is lost.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.lake.shards import Shard
+
+Keys = npt.NDArray[np.uint64]
+
+UNSEEN, SAME, OTHER = 0, 1, 2
+"""States of a review: its key is unknown; known with the same content; known with other content."""
+
+
+class KeyIndex:
+    """A growing map from key to content, as few sorted arrays whose sizes at least halve from one to the next."""
+
+    def __init__(self) -> None:
+        self._levels: list[tuple[Keys, Keys]] = []
+
+    def __len__(self) -> int:
+        return sum(len(keys) for keys, _ in self._levels)
+
+    def contents(self) -> Keys:
+        """(N,) contents, in no particular order."""
+        return np.concatenate([np.zeros(0, np.uint64), *(contents for _, contents in self._levels)])
+
+    def states(self, keys: Keys, contents: Keys) -> npt.NDArray[np.int8]:
+        """UNSEEN, SAME or OTHER for each of the (N,) keys."""
+        states = np.zeros(len(keys), np.int8)
+        for level_keys, level_contents in self._levels:
+            places = np.minimum(np.searchsorted(level_keys, keys), len(level_keys) - 1)
+            found = level_keys[places] == keys
+            states[found] = np.where(level_contents[places[found]] == contents[found], SAME, OTHER)
+        return states
+
+    def add(self, keys: Keys, contents: Keys) -> None:
+        """Adds (N,) keys with their contents; the caller sees to it that none is in the index."""
+        if not len(keys):
+            return
+        order = np.argsort(keys, kind="stable")
+        level = (keys[order], contents[order])
+        while self._levels and len(self._levels[-1][0]) < 2 * len(level[0]):
+            before = self._levels.pop()
+            merged = np.concatenate([before[0], level[0]])
+            order = np.argsort(merged, kind="stable")
+            level = (merged[order], np.concatenate([before[1], level[1]])[order])
+        self._levels.append(level)
+
+    def classify_and_add(self, keys: Keys, contents: Keys) -> npt.NDArray[np.int8]:
+        """States of the (N,) keys, those that stand earlier in the same batch counted as known; adds the unseen ones."""
+        states = self.states(keys, contents)
+        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        leader = first[inverse]
+        repeated = (leader != np.arange(len(keys))) & (states == UNSEEN)
+        states[repeated] = np.where(contents[leader[repeated]] == contents[repeated], SAME, OTHER)
+        new = states == UNSEEN
+        self.add(keys[new], contents[new])
+        return states
+
+
+def keys_of(review_ids: Iterable[str]) -> Keys:
+    """(N,) keys of review ids."""
+    sha256 = hashlib.sha256
+    return np.frombuffer(b"".join([sha256(i.encode()).digest()[:8] for i in review_ids]), ">u8").astype(np.uint64)
+
+
+def contents_of(content_sha256: Iterable[str]) -> Keys:
+    """(N,) contents from hex digests."""
+    return np.frombuffer(bytes.fromhex("".join([digest[:16] for digest in content_sha256])), ">u8").astype(np.uint64)
+
+
+def known_reviews(shards: Sequence[Shard]) -> KeyIndex:
+    """The index of every review in the shards."""
+    keys, contents = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
+    for shard in shards:
+        with pq.ParquetFile(shard.path) as file:
+            for batch in file.iter_batches(columns=["review_id", "content_sha256"]):
+                keys.append(keys_of(batch["review_id"].to_pylist()))
+                contents.append(contents_of(batch["content_sha256"].to_pylist()))
+    index = KeyIndex()
+    index.add(np.concatenate(keys), np.concatenate(contents))
+    return index
+
+
+def shards_holding(shards: Sequence[Shard], review_ids: pa.Array) -> list[tuple[Shard, pa.Array]]:
+    """Shards that hold any of the ids, each with a mask of the rows to keep; compares the ids themselves."""
+    holding = []
+    for shard in shards:
+        with pq.ParquetFile(shard.path) as file:
+            ids = file.read(columns=["review_id"])["review_id"].combine_chunks()
+        hit = pc.is_in(ids, value_set=review_ids)
+        if pc.any(hit).as_py():
+            holding.append((shard, pc.invert(hit)))
+    return holding
