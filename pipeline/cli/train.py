@@ -123,7 +123,8 @@ def train(
 
     Example: pipeline train --arch bilstm --epochs 5
     """
-    given = {name: value for name in MODEL_OPTIONS if (value := locals()[name]) is not None}
+    values = locals()
+    given = {name: values[name] for name in MODEL_OPTIONS if values[name] is not None}
     from jobs import train as job
 
     settings = job.TrainConfig(
