@@ -1,0 +1,30 @@
+"""TensorBoard event files, where tensorboard is installed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.errors import UsageError
+from pipeline.training.metrics import MetricsRow
+
+
+def event_writer(folder: Path) -> Callable[[list[MetricsRow]], None]:
+    """A function that writes the newest epoch's figures; it is given all rows of the metrics.
+
+    Raises:
+        UsageError: tensorboard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UsageError(
+            "--tensorboard: tensorboard is not installed. Install 'review-pipeline[tensorboard]', or leave it out."
+        ) from error
+
+    def write(rows: list[MetricsRow]) -> None:
+        newest = [row for row in rows if row.epoch == rows[-1].epoch]
+        with SummaryWriter(str(folder)) as writer:  # type: ignore[no-untyped-call]
+            for row in newest:
+                for name in ("loss", "accuracy", "seconds", "tokens"):
+                    writer.add_scalar(f"{name}/{row.phase}", getattr(row, name), row.step)  # type: ignore[no-untyped-call]
+
+    return write
