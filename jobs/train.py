@@ -11,12 +11,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.models.registry import check_architecture
-
 from jobs.runtime import Run, recorded_run
 from pipeline.errors import InputNotFoundError, UsageError, unknown_choice
 from pipeline.lake.atomic import PREFIX, make_folder, sync_folder, write_text
 from pipeline.lake.paths import Lake
+from pipeline.models.registry import check_architecture
 from pipeline.training.order import DEFAULT_LANES, WINDOW_ROWS, OrderOptions, lanes_of_rank
 from pipeline.training.schedule import SCHEDULES
 from schemas.run import Receipt
@@ -238,7 +237,6 @@ def _save_bundle(
     metrics: dict[str, Any],
 ) -> None:
     from pipeline.models.bundle import save_bundle
-
     from pipeline.training.metrics import write_metrics
 
     models = make_folder(config.lake.models)
@@ -270,8 +268,8 @@ def _trainer(
     config: TrainConfig, data: "TrainingData", world: "World", folder: "TrainingFolder", stop: Any
 ) -> "tuple[Trainer, dict[str, Part]]":
     import torch
-    from pipeline.models.registry import build_model
 
+    from pipeline.models.registry import build_model
     from pipeline.training.control import Interval
     from pipeline.training.loop import Trainer
     from pipeline.training.metrics import write_metrics

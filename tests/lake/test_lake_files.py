@@ -25,7 +25,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
 
 def test_a_file_in_the_way_of_a_folder_is_explained(tmp_path: Path) -> None:
     (tmp_path / "lake").write_text("not a folder")
-    with pytest.raises(CannotWriteError, match="cannot write .*choose another place"):
+    with pytest.raises(CannotWriteError, match=r"cannot write .*choose another place"):
         write_text(tmp_path / "lake" / "file", "x")
 
 
@@ -39,7 +39,8 @@ def test_a_lock_turns_the_second_away_and_dies_with_its_holder(tmp_path: Path) -
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(LockedError, match=rf"work is locked by another run \(process {holder.pid}"), locked(path, "work"):
+        turned_away = pytest.raises(LockedError, match=rf"work is locked by another run \(process {holder.pid}")
+        with turned_away, locked(path, "work"):
             pass
     finally:
         holder.kill()

@@ -11,6 +11,7 @@ from deltalake import DeltaTable
 from pipeline.errors import DataError, InputNotFoundError, LockedError
 from pipeline.lake import table as token_table
 from pipeline.lake.shard_writer import write_shard
+from pipeline.lake.shards import read_shard
 from pipeline.lake.table import TokenTable
 from schemas.token import TOKEN
 
@@ -34,9 +35,7 @@ def test_two_versions_stay_readable_as_they_were(tmp_path: Path) -> None:
     assert commit(folder, [first, test], [], None) == 0
     second = shard(folder, "train", ["a", "d", "e"])
     assert commit(folder, [second], [first], 0) == 1
-    ids = {
-        version: sorted(polars.read_delta(str(folder), version=version)["review_id"].to_list()) for version in (0, 1)
-    }
+    ids = {version: sorted(polars.read_delta(str(folder), version=version)["review_id"].to_list()) for version in (0, 1)}
     assert ids == {0: ["a", "b", "c"], 1: ["a", "c", "d", "e"]}
     assert [(s.split, s.rows) for s in TokenTable.open(folder, 0).shards] == [("test", 1), ("train", 2)]
     newest = TokenTable.open(folder)
@@ -86,14 +85,11 @@ def test_two_vocabularies_in_one_table_are_a_broken_contract(tmp_path: Path) -> 
 
 
 def test_a_shard_with_two_splits_is_refused(tmp_path: Path) -> None:
-    rows = [{"review_id": "a", "ids": [1], "split": s, "source": "s", "row": 0, "content_sha256": ""} for s in ("train", "test")]
-    tmp_path.joinpath("t").mkdir()
-    path = write_shard(tmp_path / "t", "train", pa.Table.from_pylist(rows, schema=TOKEN.schema), "v")
-    commit_path = path
-    from pipeline.lake.shards import read_shard
-
+    one = {"review_id": "a", "ids": [1], "source": "s", "row": 0, "content_sha256": ""}
+    rows = pa.Table.from_pylist([{**one, "split": split} for split in ("train", "test")], schema=TOKEN.schema)
+    path = write_shard(tmp_path, "train", rows, "v")
     with pytest.raises(DataError, match="holds one split"):
-        read_shard(commit_path)
+        read_shard(path)
 
 
 def test_vacuum_keeps_what_the_newest_version_needs(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ def reference(name: str, text: str) -> list[str]:
 
 # Letters that this Python's Unicode does not know yet are lowered by Arrow's newer tables alone.
 ASSIGNED = [chr(c) for c in range(1, sys.maxunicode) if unicodedata.category(chr(c)) not in ("Cn", "Cs")]
-pieces = st.sampled_from(["<br />", '<br "/>', "'", '"', "...", "!?", "; :", "don't", "İ", "ΑΣ", "Σ", "É", "\u00a0", "\x1c", " "])
+PIECES = ["<br />", '<br "/>', "'", '"', "...", "!?", "; :", "don't", "İ", "ΑΣ", "Σ", "É", "\u00a0", "\x1c", " "]
+pieces = st.sampled_from(PIECES)
 texts = st.lists(st.one_of(pieces, st.text(st.sampled_from(ASSIGNED), max_size=8)), max_size=30).map("".join)
 
 

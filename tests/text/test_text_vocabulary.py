@@ -79,7 +79,8 @@ def test_written_and_read_again_it_is_the_same(tmp_path: Path) -> None:
 def test_a_changed_file_is_refused(tmp_path: Path) -> None:
     vocabulary_of(["a", "b"]).write(tmp_path / "v.parquet")
     table = pq.read_table(tmp_path / "v.parquet")
-    pq.write_table(table.set_column(1, table.schema.field(1), pa.array(["<pad>", "<unk>", "a", "x"])), tmp_path / "v.parquet")
+    changed = table.set_column(1, table.schema.field(1), pa.array(["<pad>", "<unk>", "a", "x"]))
+    pq.write_table(changed, tmp_path / "v.parquet")
     with pytest.raises(DataError, match="was changed"):
         Vocabulary.read(tmp_path / "v.parquet")
 
