@@ -21,6 +21,7 @@ from pipeline.datapipes.train_collate import Batch
 from pipeline.datapipes.train_loader import LoaderOptions, batches
 from pipeline.datapipes.train_read import RowGroupReader
 from pipeline.errors import DataError, StoppedError
+from pipeline.models.interface import ReviewClassifier
 from pipeline.progress import track
 from pipeline.signals import StopRequest
 from pipeline.training.averaging import Average
@@ -84,7 +85,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: ReviewClassifier,
         train: Part,
         valid: Part,
         world: World,

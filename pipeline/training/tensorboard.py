@@ -17,7 +17,7 @@ def event_writer(folder: Path) -> Callable[[list[MetricsRow]], None]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise UsageError(
-            "--tensorboard: tensorboard is not installed. Install 'review-pipeline[tensorboard]', or leave it out."
+            "--tensorboard needs tensorboard: install 'review-pipeline[tensorboard]'."
         ) from error
 
     def write(rows: list[MetricsRow]) -> None:
