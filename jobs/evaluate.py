@@ -54,7 +54,9 @@ def run(config: EvaluateConfig) -> Receipt:
 
     with recorded_run("evaluate", config.lake, config) as run, local.joined(config.device) as world:
         bundle = find_bundle(config.lake, config.model)
-        version = bundle.table_version if config.table_version is None and config.tokens is None else config.table_version
+        version = config.table_version
+        if version is None and config.tokens is None:
+            version = bundle.table_version
         data = open_data(config.lake, tokens=config.tokens, table_version=version, vocabulary=config.vocabulary)
         if data.vocabulary.fingerprint != bundle.vocabulary:
             raise DataError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import UsageError
 from pipeline.training.metrics import MetricsRow
@@ -16,15 +17,15 @@ def event_writer(folder: Path) -> Callable[[list[MetricsRow]], None]:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise UsageError(
-            "--tensorboard needs tensorboard: install 'review-pipeline[tensorboard]'."
-        ) from error
+        raise UsageError("--tensorboard needs tensorboard: install 'review-pipeline[tensorboard]'.") from error
+
+    make_writer: Any = SummaryWriter
 
     def write(rows: list[MetricsRow]) -> None:
         newest = [row for row in rows if row.epoch == rows[-1].epoch]
-        with SummaryWriter(str(folder)) as writer:  # type: ignore[no-untyped-call]
+        with make_writer(str(folder)) as writer:
             for row in newest:
                 for name in ("loss", "accuracy", "seconds", "tokens"):
-                    writer.add_scalar(f"{name}/{row.phase}", getattr(row, name), row.step)  # type: ignore[no-untyped-call]
+                    writer.add_scalar(f"{name}/{row.phase}", getattr(row, name), row.step)
 
     return write
