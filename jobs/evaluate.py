@@ -60,7 +60,7 @@ def run(config: EvaluateConfig) -> Receipt:
         data = open_data(config.lake, tokens=config.tokens, table_version=version, vocabulary=config.vocabulary)
         if data.vocabulary.fingerprint != bundle.vocabulary:
             raise DataError(
-                f"the shards have the vocabulary {data.vocabulary.fingerprint}, the model {bundle.model_id} was trained with "
+                f"the shards have the vocabulary {data.vocabulary.fingerprint}, the model {bundle.model_id} saw "
                 f"{bundle.vocabulary}. Name the version it saw with --table-version, or train a new model."
             )
         selection, _ = select(data.shards, len(bundle.labels), float(bundle.training.get("valid_fraction", 0.1)))
