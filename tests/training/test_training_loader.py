@@ -1,4 +1,4 @@
-"""The loader on real Parquet files: the same batches for any number of ranks and workers, from any step, of a rank's bytes."""
+"""The loader on real Parquet files: the same batches for any ranks and workers, from any step, each rank its bytes."""
 
 from pathlib import Path
 
@@ -63,7 +63,9 @@ def test_same_batches_everywhere(tmp_path: Path, row_groups: tuple[int, ...], wo
     part = select(plain_shards(corpus.shards), 2, 0.1)[0].part("train")
     alone, _ = steps_of(part)
     shares = [steps_of(part, rank, ranks, workers)[0] for rank in range(ranks)]
-    assert [sorted(sum(step, [])) for step in zip(*shares, strict=True)] == [sorted(step) for step in alone]
+    assert [sorted(row for share in step for row in share) for step in zip(*shares, strict=True)] == [
+        sorted(step) for step in alone
+    ]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

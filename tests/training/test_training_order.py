@@ -131,5 +131,5 @@ def test_lanes(batch_size: int, lanes: int, expected: int) -> None:
 
 
 def test_more_ranks_than_lanes_are_refused() -> None:
-    with pytest.raises(UsageError, match="17 workers.*16 lanes"):
+    with pytest.raises(UsageError, match=r"17 workers.*16 lanes"):
         lanes_of_rank(0, 17, 16)
