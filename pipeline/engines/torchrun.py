@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 from torch import distributed
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 import pipeline
 from pipeline.errors import LockedError, PipelineError, StoppedError
@@ -35,8 +37,14 @@ def restarts(environment: Mapping[str, str] = os.environ) -> int:
 def joined(device: str) -> Iterator[World]:
     """Joins the world that the launcher's environment variables describe: NCCL between GPUs, gloo between CPUs."""
     where = resolve_device(device)
+    on_gpu = where.type == "cuda"
+    store, rank, size = next(rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
+        # The launcher keeps one store over all restarts: without a prefix, gloo finds the addresses of the dead and waits.
+        # With several machines the count differs between them, and torch's own behaviour stays.
+        store = PrefixStore(f"restart-{restarts()}", store)
     distributed.init_process_group(
-        "nccl" if where.type == "cuda" else "gloo", device_id=where if where.type == "cuda" else None
+        "nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=size, device_id=where if on_gpu else None
     )
     try:
         yield World(where, distributed.get_rank(), distributed.get_world_size(), distributed.new_group(backend="gloo"))

@@ -14,7 +14,20 @@ from pipeline.cli.app import app, load_commands
 from pipeline.errors import PipelineError
 from pipeline.models.bundle import read_bundle
 
-SMALL = ("--arch", "lstm", "--epochs", "2", "--embedding-dim", "8", "--hidden-dim", "8", "--batch-size", "32", "--workers", "1")
+SMALL = (
+    "--arch",
+    "lstm",
+    "--epochs",
+    "2",
+    "--embedding-dim",
+    "8",
+    "--hidden-dim",
+    "8",
+    "--batch-size",
+    "32",
+    "--workers",
+    "1",
+)
 
 
 @pytest.fixture(scope="module")
