@@ -15,12 +15,12 @@ from jobs.runtime import Run, recorded_run
 from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
 from pipeline.scoring.inputs import ScoreInput, open_input
+from pipeline.scoring.options import DEFAULT_BATCH_SIZE, check_device, resolve_precision
 from schemas.run import Receipt
 
 if TYPE_CHECKING:
-    from pipeline.models.bundle import Bundle
-
     from pipeline.datapipes.score_window import Window
+    from pipeline.models.bundle import Bundle
     from pipeline.scoring.predictor import Predictor, Probabilities
 
 READ_ROWS = 1024
@@ -40,7 +40,7 @@ class ScoreConfig:
     output: Path | None = None
     text_column: str = "text"
     keep: tuple[str, ...] = ("all",)
-    batch_size: int = 64
+    batch_size: int = DEFAULT_BATCH_SIZE
     workers: int | None = None
     device: str = "auto"
     precision: str = "auto"
@@ -51,6 +51,8 @@ class ScoreConfig:
             value = getattr(self, option)
             if value is not None and value < least:
                 raise UsageError(f"--{option.replace('_', '-')}: {value} is too small; {least} is the least.")
+        check_device(self.device)
+        resolve_precision(self.precision)
         if not self.keep or ({"all", "none"} & set(self.keep) and len(self.keep) > 1):
             raise UsageError(f"--keep {','.join(self.keep)}: give all, none, or names of columns.")
 
@@ -75,12 +77,15 @@ def run(config: ScoreConfig) -> Receipt:
 
 def _score(config: ScoreConfig, lake: Lake, this: Run, source: ScoreInput, output: Path) -> None:
     from pipeline.models.bundle import find_bundle
-
     from pipeline.scoring.outputs import is_scored, output_metadata, output_schema
 
     bundle = find_bundle(lake, config.model)
     this.outputs |= {"predictions": output, "model": bundle.model_id}
-    options = {"text_column": config.text_column, "keep": list(source.columns), "precision": config.precision}
+    options = {
+        "text_column": config.text_column,
+        "keep": list(source.columns),
+        "precision": resolve_precision(config.precision),
+    }
     metadata = output_metadata(bundle.model_id, source.sha256(), options)
     schema = output_schema(source, bundle.labels, metadata)
     if not config.force and is_scored(output, metadata):

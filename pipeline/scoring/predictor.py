@@ -15,17 +15,13 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError, UsageError, unknown_choice
+from pipeline.errors import DataError, UsageError
 from pipeline.scoring.batches import Ragged, plan_batches
+from pipeline.scoring.options import DEFAULT_BATCH_SIZE, TOKENS_PER_REVIEW, check_device, resolve_precision
 
 if TYPE_CHECKING:
     from pipeline.models.bundle import Bundle
 
-DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = ("auto", "fp32", "bf16")
-DEFAULT_BATCH_SIZE = 64
-TOKENS_PER_REVIEW = 200
-"""What `batch_size` counts: reviews of so many tokens. 64 of them fit a core's cache with the LSTM's activations."""
 CUDA_FACTOR = 16
 """A GPU takes so many times the CPU's batch."""
 CUDA_THREADS = 2
@@ -156,21 +152,8 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         UsageError: no such device.
     """
-    if name not in DEVICES:
-        raise unknown_choice("--device", name, DEVICES)
-    if name == "cuda" and not torch.cuda.is_available():
+    if check_device(name) == "cuda" and not torch.cuda.is_available():
         raise UsageError(
             "--device cuda: torch finds no GPU here. Use --device cpu, or auto; 'pipeline doctor' tells what is there."
         )
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def resolve_precision(name: str) -> str:
-    """`fp32` or `bf16`.
-
-    Raises:
-        UsageError: no such precision.
-    """
-    if name not in PRECISIONS:
-        raise unknown_choice("--precision", name, PRECISIONS)
-    return "fp32" if name == "auto" else name
