@@ -38,5 +38,7 @@ def test_long_reviews_are_cut_empty_ones_become_unk_and_null_ones_have_no_length
 
 
 def test_a_null_list_that_hides_values_has_no_length() -> None:
-    hidden = pa.ListArray.from_arrays(pa.array([0, 2, 3], pa.int32()), pa.array([7, 8, 9], pa.int32()), mask=pa.array([True, False]))
+    hidden = pa.ListArray.from_arrays(
+        pa.array([0, 2, 3], pa.int32()), pa.array([7, 8, 9], pa.int32()), mask=pa.array([True, False])
+    )
     assert Ragged.from_lists(hidden, max_length=5).lengths.tolist() == [0, 1]

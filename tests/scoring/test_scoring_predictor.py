@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from conftest_scoring import MAX_LENGTH, make_bundle, make_texts, make_vocabulary
 
 from pipeline.errors import DataError, UsageError
 from pipeline.models.bundle import Bundle
 from pipeline.scoring.predictor import Predictor
 from pipeline.text.tokenizers import tokenize
+from tests.scoring.parts import MAX_LENGTH, make_bundle, make_texts, make_vocabulary
 
 IDS = pa.list_(pa.int32())
 
@@ -77,7 +77,9 @@ def test_bf16_stays_near(bundle: Bundle) -> None:
     assert 0 < difference < 0.1
 
 
-@pytest.mark.parametrize(("options", "message"), [({"device": "gpu"}, "--device: 'gpu' is not known"), ({"precision": "int8"}, "bf16")])
+@pytest.mark.parametrize(
+    ("options", "message"), [({"device": "gpu"}, "--device: 'gpu' is not known"), ({"precision": "int8"}, "bf16")]
+)
 def test_unknown_choices_are_named(bundle: Bundle, options: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Predictor(bundle, **options)
