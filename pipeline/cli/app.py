@@ -119,6 +119,7 @@ def load_commands() -> None:
 
 COMMANDS: tuple[str, ...] = (
     "ingest",
+    "train",
     "sample",
     "fetch",
     "vocab",

@@ -29,7 +29,7 @@ def parquet_rows(source: Source, columns: Columns) -> Iterator[Item]:
                     f"Columns that hold text: {texts}. Name one with --text-column."
                 )
             row = 0
-            for batch in file.itercut_batches(batch_size=BATCH_ROWS, columns=columns.names()):
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns.names()):
                 yield from cut_batches(source, batch, list(range(row, row + len(batch))), columns, [])
                 row += len(batch)
     except (pa.ArrowInvalid, OSError) as error:

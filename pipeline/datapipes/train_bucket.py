@@ -1,0 +1,124 @@
+"""Gathers a window's row groups, and yields its batches as the plan deals them: rows of like length together."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torchdata.nodes import BaseNode
+
+from pipeline.datapipes.train_read import DecodedGroup
+from pipeline.training.order import Ints
+from pipeline.training.plan import Plan, groups_of, window_of
+
+
+@dataclass(frozen=True, slots=True)
+class RaggedBatch:
+    """A rank's rows of one step, unpadded: row i has `lengths[i]` tokens from `starts[i]` on in `values`."""
+
+    step: int
+    global_rows: int
+    values: npt.NDArray[np.int32]
+    starts: Ints
+    lengths: Ints
+    labels: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    first_step: int
+    values: npt.NDArray[np.int32]
+    starts: Ints
+    lengths: Ints
+    labels: Ints
+    batches: list[Ints]
+
+
+class Buckets(BaseNode[RaggedBatch]):  # type: ignore[misc]
+    """Yields the batches of the plan from `step` on.
+
+    While a window is dealt out, the next one is gathered bit by bit, so that no step waits for a whole window.
+    """
+
+    SOURCE_KEY = "source"
+    STEP_KEY = "step"
+
+    def __init__(self, source: BaseNode[DecodedGroup], plan: Plan, step: int = 0) -> None:
+        super().__init__()
+        self.source = source
+        self.plan = plan
+        self.first_step = step
+        self._step = step
+        self._window: _Window | None = None
+        self._gathered: dict[int, DecodedGroup] = {}
+        self._missing: list[int] = []
+        self._to_gather = 0
+        self._window_state: dict[str, Any] = {}
+        self._next_state: dict[str, Any] = {}
+
+    def reset(self, initial_state: dict[str, Any] | None = None) -> None:
+        super().reset(initial_state)
+        self._step = self.first_step if initial_state is None else initial_state[self.STEP_KEY]
+        self.source.reset(None if initial_state is None else initial_state[self.SOURCE_KEY])
+        self._window = None
+        self._expect(window_of(self.plan, self._step))
+        self._window_state = self._next_state
+
+    def next(self) -> RaggedBatch:
+        if self._step >= self.plan.steps:
+            raise StopIteration
+        window = self._window
+        if window is None or self._step - window.first_step >= len(window.batches):
+            window = self._window = self._open(window_of(self.plan, self._step))
+        place = self._step - window.first_step
+        rows = window.batches[place]
+        batch = RaggedBatch(
+            step=self._step,
+            global_rows=self.plan.global_rows(self._step),
+            values=window.values,
+            starts=window.starts[rows],
+            lengths=window.lengths[rows],
+            labels=window.labels[rows],
+        )
+        self._step += 1
+        left = len(window.batches) - place - 1
+        self._gather(len(self._missing) - self._to_gather * left // len(window.batches))
+        return batch
+
+    def get_state(self) -> dict[str, Any]:
+        return {self.SOURCE_KEY: self._window_state, self.STEP_KEY: self._step}
+
+    def _expect(self, window: int) -> None:
+        """Turns to the row groups of a window; none of them has been drawn from the source yet."""
+        self._next_state = self.source.state_dict()
+        self._gathered = {}
+        self._missing = groups_of(self.plan, window) if window < len(self.plan.window_bounds) - 1 else []
+        self._to_gather = len(self._missing)
+
+    def _gather(self, count: int) -> None:
+        count = max(count, 0)
+        for group in self._missing[:count]:
+            decoded = next(self.source)
+            assert decoded.group == group, f"row group {decoded.group} came, {group} was due"
+            self._gathered[group] = decoded
+        del self._missing[:count]
+
+    def _open(self, window: int) -> _Window:
+        self._gather(len(self._missing))
+        values, lengths, labels = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for group, start, stop in self.plan.segments(window):
+            decoded = self._gathered[group]
+            values.append(decoded.values[decoded.offsets[start] : decoded.offsets[stop]])
+            lengths.append(np.diff(decoded.offsets[start : stop + 1]))
+            labels.append(decoded.labels[start:stop])
+        self._window_state = self._next_state
+        self._expect(window + 1)
+        all_lengths = np.concatenate(lengths)
+        return _Window(
+            first_step=int(self.plan.window_bounds[window]),
+            values=np.concatenate(values),
+            starts=np.cumsum(all_lengths) - all_lengths,
+            lengths=all_lengths,
+            labels=np.concatenate(labels),
+            batches=self.plan.batches(window, all_lengths),
+        )

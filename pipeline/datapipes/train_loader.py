@@ -1,0 +1,76 @@
+"""The graph that feeds training and evaluation: requests → read, decode → buckets → collate → pin → prefetch.
+
+    requests   ReadRequests   which row group for which window; seeks to a step
+    read       ParallelMapper `--workers` threads (pyarrow lets go of the GIL), in order
+    buckets    Buckets        a window's rows into batches of like length
+    collate    Mapper         padded tensors
+    pin        PinMemory      when the batches go to a GPU
+    prefetch   Prefetcher     a few batches ahead
+
+With no workers there are no threads: everything happens when the loop asks.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torchdata.nodes import BaseNode, Mapper, ParallelMapper, PinMemory, Prefetcher
+
+from pipeline.datapipes.train_bucket import Buckets
+from pipeline.datapipes.train_collate import Batch, collate
+from pipeline.datapipes.train_read import DecodedGroup, RowGroupReader
+from pipeline.datapipes.train_requests import ReadRequests
+from pipeline.training.plan import Plan
+
+PREFETCH_BATCHES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderOptions:
+    """How batches are made ready; nothing here changes which rows are in them."""
+
+    workers: int = 2
+    pin_memory: bool = False
+    prefetch: int = PREFETCH_BATCHES
+
+
+def build_graph(plan: Plan, reader: RowGroupReader, options: LoaderOptions, step: int = 0) -> BaseNode[Batch]:
+    """The graph's last node; it yields the batches of the plan from `step` on."""
+    requests = ReadRequests(plan, step)
+    read: BaseNode[DecodedGroup]
+    if options.workers:
+        read = ParallelMapper(requests, reader, num_workers=options.workers, in_order=True, method="thread")
+    else:
+        read = Mapper(requests, reader)
+    node: BaseNode[Batch] = Mapper(Buckets(read, plan, step), collate)
+    if options.pin_memory:
+        node = PinMemory(node) if options.workers else Mapper(node, Batch.pin_memory)
+    return Prefetcher(node, prefetch_factor=options.prefetch) if options.workers else node
+
+
+@contextmanager
+def batches(plan: Plan, reader: RowGroupReader, options: LoaderOptions, step: int = 0) -> Iterator[Iterator[Batch]]:
+    """The batches of the plan from `step` on; the graph's threads end with the block.
+
+    torchdata's threads call `torch.set_num_threads(1)`; the number is put back as soon as they run, since kernels
+    that start threads later read it.
+    """
+    threads = torch.get_num_threads()
+    graph: BaseNode[Batch] | None = build_graph(plan, reader, options, step)
+
+    def run() -> Iterator[Batch]:
+        assert graph is not None
+        for batch in graph:
+            if torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)
+            yield batch
+
+    stream = run()
+    try:
+        yield stream
+    finally:
+        # The nodes stop their threads when they are freed, and must be freed before the interpreter ends.
+        stream.close()  # type: ignore[attr-defined]
+        graph = None
+        torch.set_num_threads(threads)

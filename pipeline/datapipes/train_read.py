@@ -1,0 +1,109 @@
+"""Reads and decodes row groups: the selected rows' token ids, cut to the maximal length, and their labels."""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.datapipes.train_requests import ReadRequest
+from pipeline.errors import DataError, InputNotFoundError
+from pipeline.training.selection import Part
+from schemas.vocabulary import UNK_ID
+
+COLUMNS = ["ids", "label"]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedGroup:
+    """Row i has the tokens `values[offsets[i]:offsets[i + 1]]` and the label `labels[i]`."""
+
+    window: int
+    group: int
+    values: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+
+
+@dataclass
+class RowGroupReader:
+    """Reads the row group that a request names; threads may call it at once.
+
+    What the next window needs again is kept until it is asked for. `bytes_read` counts the column chunks fetched.
+    """
+
+    part: Part
+    max_length: int
+    bytes_read: int = 0
+    _footers: "OrderedDict[Path, pq.FileMetaData]" = field(default_factory=OrderedDict)
+    _kept: dict[int, DecodedGroup] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    MAX_FOOTERS = 64
+
+    def __call__(self, request: ReadRequest) -> DecodedGroup:
+        with self._lock:
+            kept = self._kept.pop(request.group, None)
+        decoded = kept or self._read(request)
+        decoded = DecodedGroup(request.window, request.group, decoded.values, decoded.offsets, decoded.labels)
+        if request.again:
+            with self._lock:
+                self._kept[request.group] = decoded
+        return decoded
+
+    def _read(self, request: ReadRequest) -> DecodedGroup:
+        row_group = self.part.groups[request.group]
+        try:
+            footer = self._footer(row_group.path)
+            with pq.ParquetFile(row_group.path, metadata=footer) as file:
+                table = file.read_row_group(row_group.index, columns=COLUMNS, use_threads=False)
+        except FileNotFoundError:
+            raise InputNotFoundError(f"the token shard {row_group.path} went away during the run. Restore it.") from None
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DataError(
+                f"the token shard {row_group.path} cannot be read: {error}. Restore it, or ingest again."
+            ) from error
+        with self._lock:
+            self.bytes_read += _bytes_of(footer, row_group.index)
+        return decode(table, self.part.selected[request.group], self.max_length, request)
+
+    def _footer(self, path: Path) -> pq.FileMetaData:
+        with self._lock:
+            if path in self._footers:
+                self._footers.move_to_end(path)
+                return self._footers[path]
+        footer = pq.read_metadata(path)
+        with self._lock:
+            self._footers[path] = footer
+            if len(self._footers) > self.MAX_FOOTERS:
+                self._footers.popitem(last=False)
+        return footer
+
+
+def decode(table: pa.Table, rows: npt.NDArray[np.int64], max_length: int, request: ReadRequest) -> DecodedGroup:
+    """The rows of a table of `COLUMNS`. A review without tokens becomes one `<unk>`: lengths are 1 and more."""
+    lists = table["ids"].combine_chunks()
+    lists = lists.chunk(0) if isinstance(lists, pa.ChunkedArray) else lists
+    if pa.types.is_large_list(lists.type):
+        lists = lists.cast(pa.list_(pa.int32()))
+    values = lists.values.to_numpy(zero_copy_only=False)
+    bounds = lists.offsets.to_numpy().astype(np.int64)
+    starts = bounds[rows]
+    lengths = np.minimum(bounds[rows + 1] - starts, max_length)
+    offsets = np.concatenate([[0], np.cumsum(np.maximum(lengths, 1))]).astype(np.int64)
+    taken = np.full(offsets[-1], UNK_ID, dtype=np.int32)
+    filled = np.cumsum(lengths) - lengths
+    within = np.arange(int(lengths.sum())) - np.repeat(filled, lengths)
+    taken[np.repeat(offsets[:-1], lengths) + within] = values[np.repeat(starts, lengths) + within]
+    labels = table["label"].fill_null(-1).to_numpy().astype(np.int64)[rows]
+    return DecodedGroup(request.window, request.group, taken, offsets, labels)
+
+
+def _bytes_of(footer: pq.FileMetaData, index: int) -> int:
+    group = footer.row_group(index)
+    chunks = (group.column(column) for column in range(group.num_columns))
+    return sum(chunk.total_compressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in COLUMNS)

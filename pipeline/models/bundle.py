@@ -1,0 +1,233 @@
+"""A trained model as a folder: model.safetensors, model.json, vocabulary.parquet. Nothing in it is ever executed.
+
+`model.json` carries the version of this layout, what is needed to rebuild and to feed the model, and the SHA-256 of the
+weights. The vocabulary travels along, so that a bundle scores without its lake.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import DataError, InputNotFoundError, UsageError, unknown_choice
+from pipeline.lake.atomic import PREFIX, make_folder, write_bytes, write_text
+from pipeline.lake.paths import Lake
+from pipeline.models.registry import build_model, check_architecture
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.models.interface import ReviewClassifier
+    from pipeline.text.vocabulary import Vocabulary
+
+BUNDLE_VERSION = 1
+"""Version of model.json. Fields may be added within a version; a bundle of a newer version is refused."""
+WEIGHTS, DESCRIPTION, VOCABULARY = "model.safetensors", "model.json", "vocabulary.parquet"
+LATEST = "LATEST"
+
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "arch": str,
+    "model_config": dict,
+    "labels": list,
+    "tokenizer": str,
+    "max_length": int,
+    "vocabulary": str,
+    "table_version": (int, type(None)),
+    "metrics": dict,
+    "training": dict,
+    "created": str,
+    "weights_sha256": str,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """What model.json says. A review is cut to its first `max_length` tokens, in training as in scoring."""
+
+    folder: Path
+    model_id: str
+    arch: str
+    model_config: dict[str, Any]
+    labels: tuple[str, ...]
+    tokenizer: str
+    max_length: int
+    vocabulary: str
+    """Fingerprint of the vocabulary."""
+    table_version: int | None
+    """Version of the token table that the model saw; None when it was trained on plain shards."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    created: str = ""
+    weights_sha256: str = ""
+
+    def load_model(self, device: "str | torch.device" = "cpu") -> "ReviewClassifier":
+        """The model with its weights, on `device`, in eval mode.
+
+        Raises:
+            InputNotFoundError: the weights are not there.
+            DataError: the weights are not those that model.json names, or do not fit the architecture.
+        """
+        import safetensors
+        import safetensors.torch
+
+        path = self.folder / WEIGHTS
+        content = _read(path)
+        if hashlib.sha256(content).hexdigest() != self.weights_sha256:
+            raise DataError(
+                f"{path} is not the file that {DESCRIPTION} names: its SHA-256 differs. Restore the bundle from a backup, "
+                "or train again."
+            )
+        try:
+            model = build_model(self.arch, self.model_config)
+        except UsageError as error:
+            raise DataError(f"{self.folder / DESCRIPTION} describes a model that cannot be built: {error}") from error
+        try:
+            model.load_state_dict(safetensors.torch.load(content))
+        except (RuntimeError, safetensors.SafetensorError) as error:
+            raise DataError(
+                f"{path} does not fit the architecture {self.arch!r} as {DESCRIPTION} configures it: {error}. "
+                "Restore the bundle from a backup, or train again."
+            ) from error
+        return model.to(device).eval()
+
+    def load_vocabulary(self) -> "Vocabulary":
+        """The vocabulary that the model was trained with.
+
+        Raises:
+            InputNotFoundError: the file is not there.
+            DataError: it is another vocabulary than the one that model.json names.
+        """
+        return self._vocabulary
+
+    @cached_property
+    def _vocabulary(self) -> "Vocabulary":
+        from pipeline.text.vocabulary import Vocabulary
+
+        path = self.folder / VOCABULARY
+        vocabulary = Vocabulary.read(path)
+        if vocabulary.fingerprint != self.vocabulary:
+            raise DataError(
+                f"{path} has the fingerprint {vocabulary.fingerprint}, but the model was trained with {self.vocabulary}. "
+                "Ids would mean other words: restore the bundle from a backup, or train again."
+            )
+        return vocabulary
+
+
+def save_bundle(
+    folder: Path,
+    *,
+    model: "ReviewClassifier",
+    arch: str,
+    labels: tuple[str, ...],
+    tokenizer: str,
+    max_length: int,
+    vocabulary: "Vocabulary",
+    table_version: int | None,
+    metrics: dict[str, Any],
+    training: dict[str, Any],
+    created: str,
+) -> Bundle:
+    """Writes a bundle's files into `folder`: a temporary one, which the caller renames to the model's id.
+
+    Raises:
+        CannotWriteError: the folder cannot be written.
+    """
+    import safetensors.torch
+
+    check_architecture(arch)
+    make_folder(folder)
+    # Copies on the CPU: cuDNN keeps a layer's weights as views of one buffer, which safetensors refuses to write.
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
+    weights = safetensors.torch.save(tensors)
+    description = {
+        "version": BUNDLE_VERSION,
+        "arch": arch,
+        "model_config": model.config.to_dict(),
+        "parameters": model.num_parameters(),
+        "labels": list(labels),
+        "tokenizer": tokenizer,
+        "max_length": max_length,
+        "vocabulary": vocabulary.fingerprint,
+        "table_version": table_version,
+        "metrics": metrics,
+        "training": training,
+        "created": created,
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    write_bytes(folder / WEIGHTS, weights)
+    vocabulary.write(folder / VOCABULARY)
+    write_text(folder / DESCRIPTION, json.dumps(description, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
+    return read_bundle(folder)
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Reads model.json and checks it; weights and vocabulary are read, and checked, when they are asked for.
+
+    Raises:
+        InputNotFoundError: no bundle there.
+        DataError: model.json is damaged, of a newer version, or names an architecture that this release does not have.
+    """
+    path = folder / DESCRIPTION
+    try:
+        described = json.loads(_read(path))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} is no JSON ({error}). Restore the bundle from a backup, or train again.") from error
+    if not isinstance(described, dict) or type(described.get("version")) is not int:
+        raise DataError(f"{path} has no version, so it is no model description. Name a bundle that 'pipeline train' wrote.")
+    if described["version"] > BUNDLE_VERSION:
+        raise DataError(
+            f"{path} has version {described['version']}; this release reads up to {BUNDLE_VERSION}. "
+            "Upgrade review-pipeline, or train again with this release."
+        )
+    wrong = [name for name, kind in _FIELDS.items() if name not in described or not isinstance(described[name], kind)]
+    if wrong:
+        raise DataError(f"{path}: {', '.join(wrong)} missing or of a wrong type. Restore the bundle, or train again.")
+    try:
+        check_architecture(described["arch"])
+    except UsageError as error:
+        raise DataError(f"{path} names an architecture that this release does not have. {error}") from error
+    values = {name: described[name] for name in _FIELDS} | {"labels": tuple(map(str, described["labels"]))}
+    return Bundle(folder=folder, model_id=folder.resolve().name, **values)
+
+
+def find_bundle(lake: Lake, model: str = LATEST) -> Bundle:
+    """The bundle that `model` names: LATEST, the id of a model in the lake, or a path to a bundle.
+
+    Raises:
+        InputNotFoundError: no such model, or none was trained yet.
+        DataError: see `read_bundle`.
+    """
+    if model == LATEST:
+        return read_bundle(lake.models / lake.latest_model())
+    if model and model != ".." and "/" not in model and (lake.models / model / DESCRIPTION).is_file():
+        return read_bundle(lake.models / model)
+    if (Path(model).expanduser() / DESCRIPTION).is_file():
+        return read_bundle(Path(model).expanduser())
+    known = model_ids(lake)
+    if not known:
+        raise InputNotFoundError(
+            f"--model {model}: no such bundle, and {lake.models} holds none. Run 'pipeline train' first."
+        )
+    raise InputNotFoundError(
+        str(unknown_choice("--model", model, [LATEST, *known], "A path to a bundle's folder will do too."))
+    )
+
+
+def model_ids(lake: Lake) -> list[str]:
+    """The ids of the lake's finished bundles, sorted."""
+    return sorted(
+        path.parent.name for path in lake.models.glob(f"*/{DESCRIPTION}") if not path.parent.name.startswith(PREFIX)
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputNotFoundError(
+            f"{path} is not there, so {path.parent} is no whole model bundle. Name one with --model."
+        ) from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}. Check its owner and permissions.") from error

@@ -1,0 +1,181 @@
+"""Checkpoints: one safetensors file each, whole or absent, under `checkpoints/<training id>/`.
+
+Tensors are named `<section>.<name>`: model, optimizer, average, best, sums. What is not a tensor is JSON in the file's
+metadata. There is no state of random numbers: every step seeds its own (see `loop`). Nothing is ever unpickled.
+"""
+
+import json
+import logging
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pipeline.errors import DataError, UsageError
+from pipeline.lake.atomic import PREFIX, atomic_path, write_text
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+RECORD = "training.json"
+FILE = re.compile(r"epoch-(\d+)-step-(\d+)\.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """`state` is JSON, `tensors` are by section and name, on the CPU."""
+
+    state: dict[str, Any]
+    tensors: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainingFolder:
+    """The folder of one unfinished training; its name is the training's id, and later the model's."""
+
+    path: Path
+    keep: int = 3
+
+    @property
+    def training_id(self) -> str:
+        """The id."""
+        return self.path.name
+
+    def begin(self, identity: Mapping[str, Any]) -> None:
+        """Notes what is trained, so that `--resume` can tell whether it is the same."""
+        write_text(
+            self.path / RECORD, json.dumps({"version": VERSION, "identity": identity}, indent=2, sort_keys=True) + "\n"
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What is trained.
+
+        Raises:
+            DataError: the record is damaged or of a newer version.
+        """
+        try:
+            record = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
+            version, identity = int(record["version"]), dict(record["identity"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{self.path / RECORD} is no record of a training ({error}). Delete {self.path}.") from error
+        _check_version(version, self.path)
+        return identity
+
+    def files(self) -> list[Path]:
+        """The checkpoints, oldest first."""
+        found = [
+            (tuple(map(int, match.groups())), path)
+            for path in self.path.glob("*.safetensors")
+            if (match := FILE.fullmatch(path.name))
+        ]
+        return [path for _, path in sorted(found)]
+
+    def write(self, checkpoint: Checkpoint) -> Path:
+        """Writes a checkpoint named by its epoch and step, and deletes all but the newest `keep`."""
+        path = self.path / f"epoch-{checkpoint.state['epoch']:05d}-step-{checkpoint.state['step']:09d}.safetensors"
+        flat = {
+            f"{section}.{name}": _plain(tensor)
+            for section, tensors in checkpoint.tensors.items()
+            for name, tensor in tensors.items()
+        }
+        state = json.dumps({"version": VERSION, **checkpoint.state})
+        with atomic_path(path) as temporary:
+            save_file(flat, temporary, metadata={"state": state})
+        for old in self.files()[: -self.keep]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def read(self, path: Path | None = None) -> Checkpoint | None:
+        """Reads a checkpoint, the newest by default; None where there is none yet.
+
+        Raises:
+            DataError: it is damaged or of a newer version.
+        """
+        files = self.files()
+        if path is None and not files:
+            return None
+        path = path or files[-1]
+        tensors: dict[str, dict[str, Tensor]] = {}
+        try:
+            with safe_open(path, framework="pt") as file:
+                state = json.loads(file.metadata()["state"])
+                for full in file.keys():  # noqa: SIM118 - safe_open is no dict
+                    section, _, name = full.partition(".")
+                    tensors.setdefault(section, {})[name] = file.get_tensor(full)
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"the checkpoint {path} cannot be read: {error}. Delete it; an older one will be used."
+            ) from error
+        _check_version(int(state.pop("version", 0)), path)
+        return Checkpoint(state, tensors)
+
+    def remove(self) -> None:
+        """Deletes the folder, once the model is safe elsewhere."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Deletes what a killed run left half-written."""
+        for path in self.path.glob(f"{PREFIX}*"):
+            path.unlink(missing_ok=True)
+
+
+def unfinished(checkpoints: Path, keep: int = 3) -> list[TrainingFolder]:
+    """The unfinished trainings of a lake, newest first."""
+    folders = [path for path in checkpoints.glob("*") if (path / RECORD).is_file()]
+    return [
+        TrainingFolder(path, keep)
+        for path in sorted(folders, key=lambda path: (path / RECORD).stat().st_mtime_ns, reverse=True)
+    ]
+
+
+def find_resumable(checkpoints: Path, identity: Mapping[str, Any], keep: int = 3) -> TrainingFolder | None:
+    """The newest unfinished training of the same identity; None where nothing is unfinished.
+
+    Raises:
+        UsageError: there are unfinished ones, but none is the same; says what differs from the newest.
+    """
+    folders = unfinished(checkpoints, keep)
+    for folder in folders:
+        if folder.identity() == dict(identity):
+            return folder
+    if not folders:
+        return None
+    differences = describe_differences(folders[0].identity(), identity)
+    raise UsageError(
+        f"--resume: the unfinished training {folders[0].training_id} was started with other options: {differences}. "
+        f"Give the same ones to go on with it, leave --resume out to start anew, or delete {folders[0].path}."
+    )
+
+
+def describe_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Which values differ, as people know them: `batch size 64, now 32`."""
+    found = []
+    for name in sorted({*before, *now}):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += [
+                f"{key.replace('_', ' ')} {old.get(key)}, now {new.get(key)}"
+                for key in sorted({*old, *new})
+                if old.get(key) != new.get(key)
+            ]
+        elif old != new:
+            found.append(f"{name.replace('_', ' ')} {old}, now {new}")
+    return "; ".join(found)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
+
+
+def _check_version(version: int, path: Path) -> None:
+    if version != VERSION:
+        raise DataError(
+            f"{path} has version {version} of the checkpoint format; this release reads {VERSION}. Train without --resume."
+        )

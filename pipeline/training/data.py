@@ -1,0 +1,78 @@
+"""Where training data comes from: a version of the lake's table, or plain Parquet shards. And the vocabulary to it."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import DataError, InputNotFoundError
+from pipeline.lake.paths import Lake
+from pipeline.lake.shards import Shard, common_vocabulary, plain_shards
+from pipeline.text.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Shards in a fixed order, and what names them: a table version, or a fingerprint of the files."""
+
+    shards: tuple[Shard, ...]
+    vocabulary: Vocabulary
+    table_version: int | None
+    identity: dict[str, Any]
+
+
+def open_data(
+    lake: Lake, *, tokens: Path | None = None, table_version: int | None = None, vocabulary: Path | None = None
+) -> TrainingData:
+    """Opens the shards in `tokens`, else the lake's table; plain shards are read without deltalake.
+
+    Raises:
+        InputNotFoundError: no shards, no such version, or no vocabulary to them.
+        DataError: shards of different vocabularies, or damaged ones.
+    """
+    shards: tuple[Shard, ...]
+    if tokens is not None:
+        if not tokens.exists():
+            raise InputNotFoundError(f"--tokens {tokens}: no such file or folder. Give token shards, or leave it out.")
+        shards, version, where = tuple(plain_shards(tokens)), None, str(tokens)
+        identity: dict[str, Any] = {"tokens": _fingerprint(shards)}
+    else:
+        from pipeline.lake.table import TokenTable
+
+        table = TokenTable.open(lake.tokens, table_version)
+        shards, version, where = table.shards, table.version, str(lake.tokens)
+        identity = {"table_version": version}
+    if not shards:
+        raise DataError(f"{where} holds no token shards. Ingest some reviews with 'pipeline ingest'.")
+    fingerprint = common_vocabulary(shards, where)
+    found = Vocabulary.read(_vocabulary_path(lake, fingerprint, tokens, vocabulary))
+    if found.fingerprint != fingerprint:
+        raise DataError(
+            f"the vocabulary has the fingerprint {found.fingerprint}, the shards of {where} say {fingerprint}. "
+            "Give the vocabulary that they were made with (--vocabulary)."
+        )
+    return TrainingData(shards, found, version, {**identity, "vocabulary": fingerprint})
+
+
+def _vocabulary_path(lake: Lake, fingerprint: str, tokens: Path | None, given: Path | None) -> Path:
+    if given is not None:
+        return given
+    name = f"{fingerprint}.parquet"
+    places = [lake.vocabulary / name]
+    if tokens is not None:
+        folder = tokens.resolve() if tokens.is_dir() else tokens.resolve().parent
+        places += [folder.parent / "vocabulary" / name]
+    for place in places:
+        if place.is_file():
+            return place
+    raise InputNotFoundError(
+        f"no vocabulary {fingerprint} for the shards: not at {', '.join(map(str, places))}. Name its file (--vocabulary)."
+    )
+
+
+def _fingerprint(shards: tuple[Shard, ...]) -> str:
+    """16 hex digits over the names, sizes and row groups of the files."""
+    digest = hashlib.sha256()
+    for shard in shards:
+        digest.update(f"{shard.path.name}\0{shard.path.stat().st_size}\0{shard.split}\0{shard.row_groups}\n".encode())
+    return digest.hexdigest()[:16]

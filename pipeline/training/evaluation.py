@@ -1,0 +1,101 @@
+"""Evaluation: every row counts once, whatever the number of ranks. And the figures that a confusion matrix holds."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional
+
+from pipeline.datapipes.train_loader import LoaderOptions, batches
+from pipeline.datapipes.train_read import RowGroupReader
+from pipeline.errors import StoppedError
+from pipeline.progress import track
+from pipeline.training.control import Control
+from pipeline.training.plan import EvaluationPlan
+from pipeline.training.precision import autocast
+from pipeline.training.selection import Part
+from pipeline.training.world import World
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Figures of one part. `confusion[i, j]`: rows of label i that were called j."""
+
+    loss: float
+    accuracy: float
+    rows: int
+    tokens: int
+    confusion: npt.NDArray[np.int64]
+
+    def per_class(self, labels: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+        """Precision, recall, F1 and rows of each class; 0 where a figure has nothing to divide by."""
+        found = {}
+        for index, label in enumerate(labels):
+            right = int(self.confusion[index, index])
+            called, rows = int(self.confusion[:, index].sum()), int(self.confusion[index].sum())
+            found[label] = {
+                "precision": right / called if called else 0.0,
+                "recall": right / rows if rows else 0.0,
+                "f1": 2 * right / (called + rows) if called + rows else 0.0,
+                "rows": rows,
+            }
+        return found
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module,
+    part: Part,
+    world: World,
+    *,
+    num_classes: int,
+    max_length: int,
+    batch_size: int,
+    loader: LoaderOptions,
+    precision: str,
+    description: str,
+    control: Control | None = None,
+) -> Evaluation:
+    """Loss (mean cross-entropy) and confusion matrix over a part; each rank does its share, and all get the whole.
+
+    `model` is put into eval mode and back.
+
+    Raises:
+        StoppedError: a signal came, on any rank; on all of them then.
+    """
+    plan = EvaluationPlan(part.rows_per_group, batch_size, world.rank, world.size)
+    reader = RowGroupReader(part, max_length)
+    loss = torch.zeros((), dtype=torch.float64, device=world.device)
+    pairs = torch.zeros(num_classes * num_classes, dtype=torch.int64, device=world.device)
+    tokens = 0
+    was_training = model.training
+    model.eval()
+    try:
+        with batches(plan, reader, loader) as stream, track(description, part.rows // world.size) as progress:
+            for batch in stream:
+                tokens += batch.tokens
+                there = batch.to(world.device)
+                with autocast(world.device, precision):
+                    logits_BC = model(there.ids, there.lengths).float()
+                loss += functional.cross_entropy(logits_BC, there.labels, reduction="sum").double()
+                pairs += torch.bincount(there.labels * num_classes + logits_BC.argmax(dim=1), minlength=len(pairs))
+                progress.advance(batch.rows)
+                if control is not None and control.request.signal_number:
+                    break
+    finally:
+        model.train(was_training)
+    if control is not None and (stop := control.between_epochs().stop):
+        raise StoppedError(stop)
+    sums = world.sum(torch.cat([loss[None], torch.tensor([tokens], device=world.device).double(), pairs.double()])).cpu()
+    confusion = sums[2:].numpy().astype(np.int64).reshape(num_classes, num_classes)
+    rows = int(confusion.sum())
+    return Evaluation(
+        loss=float(sums[0]) / max(rows, 1),
+        accuracy=float(confusion.trace()) / max(rows, 1),
+        rows=rows,
+        tokens=int(sums[1]),
+        confusion=confusion,
+    )

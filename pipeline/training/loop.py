@@ -1,0 +1,298 @@
+"""The training loop. It knows nothing of lakes, launchers or command lines.
+
+A step's random numbers (dropout) are a function of (seed, epoch, step, rank): the state of a training is {epoch, step}
+with the model's and the optimizer's tensors, and a resumed run is the same run.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+
+from pipeline.datapipes.train_collate import Batch
+from pipeline.datapipes.train_loader import LoaderOptions, batches
+from pipeline.datapipes.train_read import RowGroupReader
+from pipeline.errors import DataError, StoppedError
+from pipeline.progress import track
+from pipeline.signals import StopRequest
+from pipeline.training.averaging import Average
+from pipeline.training.checkpoint import Checkpoint, TrainingFolder
+from pipeline.training.control import Control, Interval
+from pipeline.training.evaluation import Evaluation, evaluate
+from pipeline.training.metrics import MetricsRow, Sums
+from pipeline.training.optimizer import Optimizer, use_sparse
+from pipeline.training.order import Order, OrderOptions
+from pipeline.training.plan import TrainPlan
+from pipeline.training.precision import autocast
+from pipeline.training.schedule import lr_factor
+from pipeline.training.selection import Part
+from pipeline.training.world import World
+
+log = logging.getLogger(__name__)
+
+READ_LOSS_EVERY = 50
+"""Steps between two looks at the loss on a GPU; each makes the loop wait for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopOptions:
+    """What decides the result of a training, given model and data, and how its batches are made ready."""
+
+    epochs: int
+    order: OrderOptions
+    lr: float = 1e-3
+    schedule: str = "constant"
+    warmup: int = 0
+    clip_norm: float = 0.0
+    patience: int = 0
+    average: float = 0.0
+    max_length: int = 400
+    precision: str = "fp32"
+    embedding_update: str = "auto"
+    class_weights: tuple[float, ...] | None = None
+    loader: LoaderOptions = field(default_factory=LoaderOptions)
+
+
+@dataclass
+class Progress:
+    """Where a training stands; JSON, part of every checkpoint. `epoch` from 0; `step` is the next one in it."""
+
+    epoch: int = 0
+    step: int = 0
+    best_epoch: int = 0
+    best_loss: float = float("inf")
+    best_accuracy: float = 0.0
+    stale_epochs: int = 0
+    seconds: float = 0.0
+    epoch_seconds: float = 0.0
+    train_seconds: float = 0.0
+    wait_seconds: float = 0.0
+    tokens: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains a model on a part and keeps the weights that do best on another."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train: Part,
+        valid: Part,
+        world: World,
+        options: LoopOptions,
+        *,
+        num_classes: int,
+        folder: TrainingFolder | None = None,
+        interval: Interval | None = None,
+        stop: StopRequest | None = None,
+        on_epoch: Callable[[list[MetricsRow]], None] | None = None,
+        on_step: Callable[[int, int, float], None] | None = None,
+    ) -> None:
+        """`on_epoch` gets all rows of the metrics so far; `on_step` (epoch, step, global mean loss), which costs a wait."""
+        self.model, self.train, self.valid, self.world, self.options = model.to(world.device), train, valid, world, options
+        self.num_classes, self.folder, self.on_epoch, self.on_step = num_classes, folder, on_epoch, on_step
+        self.control = Control(world, stop or StopRequest(), interval or Interval())
+        self.steps = self._order(0).steps
+        sparse = use_sparse(
+            options.embedding_update, model, world.device, options.order.batch_size * options.max_length // 2, world.size
+        )
+        self.optimizer = Optimizer(model, options.lr, sparse=sparse)
+        self.average = Average(model, options.average) if options.average else None
+        self.best: dict[str, Tensor] = {}
+        self.progress = Progress()
+        self.sums = Sums(world.device)
+        self.reader = RowGroupReader(train, options.max_length)
+        weights = options.class_weights
+        self.class_weights = None if weights is None else torch.tensor(weights, device=world.device)
+        self.wrapped = self._wrap()
+
+    def run(self) -> Progress:
+        """Trains to the end.
+
+        Raises:
+            StoppedError: a signal came; a checkpoint was written.
+            DataError: the loss is no number any more.
+        """
+        with track("train", self.options.epochs * self.steps, "steps") as bar:
+            bar.advance(self.progress.epoch * self.steps + self.progress.step)
+            while self.progress.epoch < self.options.epochs and not self._out_of_patience():
+                self._epoch(bar.advance)
+                self._validate()
+                self._save()
+                if stop := self.control.between_epochs().stop:
+                    raise StoppedError(stop)
+        return self.progress
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Goes on where a checkpoint was written."""
+        self.model.load_state_dict(checkpoint.tensors["model"])
+        self.optimizer.load(checkpoint.tensors.get("optimizer", {}))
+        if self.average is not None:
+            self.average.load(checkpoint.tensors["average"])
+        self.best = checkpoint.tensors.get("best", {})
+        self.progress = Progress(**checkpoint.state)
+        if self.world.is_main:
+            self.sums.load(checkpoint.tensors["sums"]["epoch"])
+        log.info("resumed at epoch %d, step %d of %d", self.progress.epoch + 1, self.progress.step, self.steps)
+
+    def load_best(self) -> None:
+        """Gives the model the weights that did best on the validation part."""
+        self.model.load_state_dict(self.best)
+
+    def evaluate(self, part: Part, description: str) -> Evaluation:
+        """Evaluates the model as it stands on a part."""
+        return evaluate(
+            self.model, part, self.world,
+            num_classes=self.num_classes, max_length=self.options.max_length, batch_size=self.options.order.batch_size * 2,
+            loader=self.options.loader, precision=self.options.precision, description=description, control=self.control,
+        )  # fmt: skip
+
+    def rows(self) -> list[MetricsRow]:
+        """The rows of the metrics so far."""
+        return [MetricsRow(**row) for row in self.progress.rows]
+
+    def add_test_row(self, found: Evaluation, seconds: float) -> None:
+        """Notes the test of the best weights."""
+        self._add_row(self.progress.best_epoch, "test", found.loss, found.accuracy, seconds, found.tokens)
+
+    def _add_row(self, epoch: int, phase: str, loss: float, accuracy: float, seconds: float, tokens: int) -> None:
+        row = MetricsRow(
+            epoch=epoch,
+            step=epoch * self.steps,
+            phase=phase,
+            loss=loss,
+            accuracy=accuracy,
+            seconds=round(seconds, 3),
+            tokens=tokens,
+        )
+        self.progress.rows.append(asdict(row))
+        log.info("epoch %d %s: loss %.4f, accuracy %.2f %%, %.1f s", epoch, phase, loss, 100 * accuracy, seconds)
+
+    def _epoch(self, advance: Callable[..., None]) -> None:
+        state = self.progress
+        plan = TrainPlan(self._order(state.epoch), self.world.rank, self.world.size)
+        self.model.train()
+        seconds_before, wait_before = state.epoch_seconds, state.wait_seconds
+        started = time.perf_counter()
+        waited = 0.0
+        with batches(plan, self.reader, self.options.loader, state.step) as stream:
+            while True:
+                asked = time.perf_counter()
+                batch = next(stream, None)
+                now = time.perf_counter()
+                waited += now - asked
+                if batch is None:
+                    break
+                loss_sum = self._step(batch)
+                state.step = batch.step + 1
+                state.epoch_seconds = seconds_before + now - started
+                state.wait_seconds = wait_before + waited
+                if self.on_step is not None:
+                    mean = self.world.sum(loss_sum.detach().double().clone()) / batch.global_rows
+                    self.on_step(state.epoch, batch.step, float(mean))
+                advance(1, **self._figures())
+                self._act()
+        state.epoch_seconds = seconds_before + time.perf_counter() - started
+
+    def _step(self, batch: Batch) -> Tensor:
+        options, world, state = self.options, self.world, self.progress
+        torch.manual_seed(_step_seed(options.order.seed, state.epoch, batch.step, world.rank))
+        global_step = state.epoch * self.steps + batch.step
+        there = batch.to(world.device)
+        self.optimizer.zero_grad()
+        with autocast(world.device, options.precision):
+            logits_BC = self.wrapped(there.ids, there.lengths)
+        logits_BC = logits_BC.float()
+        if batch.rows:
+            loss_sum = functional.cross_entropy(logits_BC, there.labels, weight=self.class_weights, reduction="sum")
+        else:
+            loss_sum = logits_BC.sum() * 0.0
+        # DDP takes the mean over ranks; times the number of ranks it is the sum, and the whole the global batch's mean.
+        (loss_sum * (world.size / batch.global_rows)).backward()  # type: ignore[no-untyped-call]
+        if options.clip_norm:
+            self.optimizer.clip(options.clip_norm)
+        self.optimizer.step(lr_factor(options.schedule, global_step, options.epochs * self.steps, options.warmup))
+        if self.average is not None:
+            self.average.update(global_step)
+        self.sums.add(loss_sum, logits_BC, there.labels, batch.rows, batch.tokens)
+        return loss_sum
+
+    def _figures(self) -> dict[str, object]:
+        if self.world.device.type == "cuda" and self.progress.step % READ_LOSS_EVERY:
+            return {}
+        loss, right, rows, _ = self.sums.total().tolist()
+        return {"epoch": self.progress.epoch + 1, "loss": loss / max(rows, 1), "accuracy": right / max(rows, 1)}
+
+    def _act(self) -> None:
+        decision = self.control.after_step()
+        if decision.checkpoint or decision.stop:
+            self._save()
+        if decision.stop:
+            raise StoppedError(decision.stop)
+
+    def _validate(self) -> None:
+        state = self.progress
+        started = time.perf_counter()
+        try:
+            with self.average.applied() if self.average is not None else nullcontext():
+                found = self.evaluate(self.valid, f"validate {state.epoch + 1}")
+                improved = found.loss < state.best_loss
+                if improved:
+                    self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+        except StoppedError:
+            self._save()
+            raise
+        loss, right, rows, tokens = self.world.sum(self.sums.total()).tolist()
+        if not np.isfinite(loss) or not np.isfinite(found.loss):
+            raise DataError(f"epoch {state.epoch + 1}: the loss is no number any more. Lower --lr, or set --clip-norm 1.")
+        state.train_seconds += state.epoch_seconds
+        state.tokens += int(tokens)
+        self._add_row(state.epoch + 1, "train", loss / rows, right / rows, state.epoch_seconds, int(tokens))
+        self._add_row(state.epoch + 1, "valid", found.loss, found.accuracy, time.perf_counter() - started, found.tokens)
+        if improved:
+            state.best_epoch, state.best_loss, state.best_accuracy = state.epoch + 1, found.loss, found.accuracy
+        state.stale_epochs = 0 if improved else state.stale_epochs + 1
+        state.epoch, state.step, state.epoch_seconds = state.epoch + 1, 0, 0.0
+        self.sums = Sums(self.world.device)
+        if self.on_epoch is not None and self.world.is_main:
+            self.on_epoch(self.rows())
+
+    def _save(self) -> None:
+        sums = self.world.sum(self.sums.total())
+        if self.folder is not None and self.world.is_main:
+            tensors = {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state(),
+                "best": self.best,
+                "sums": {"epoch": sums},
+            }
+            if self.average is not None:
+                tensors["average"] = self.average.averages
+            path = self.folder.write(Checkpoint(asdict(self.progress), tensors))
+            log.debug("checkpoint %s", path)
+        self.control.checkpoint_written()
+
+    def _out_of_patience(self) -> bool:
+        return bool(self.options.patience and self.progress.stale_epochs >= self.options.patience)
+
+    def _order(self, epoch: int) -> Order:
+        return Order(self.train.rows_per_group, self.options.order, epoch)
+
+    def _wrap(self) -> nn.Module:
+        if self.world.size == 1:
+            return self.model
+        ids = [self.world.device.index] if self.world.device.type == "cuda" else None
+        return DistributedDataParallel(self.model, device_ids=ids, gradient_as_bucket_view=True)
+
+
+def _step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
+    return int(np.random.SeedSequence(seed, spawn_key=(epoch, step, rank)).generate_state(1)[0])

@@ -1,0 +1,211 @@
+"""Which review stands in which batch: pure functions over plain numbers. Neither ranks nor workers appear in them.
+
+N selected rows make S = ceil(N / B) steps; step s covers the global positions [s·N // S, (s+1)·N // S), so batches
+differ by at most one row and none is ragged. Position p belongs to lane p mod L, as its element p // L. The row groups
+are permuted, strung together, and every lane takes a contiguous cut of that string: a lane, and with it a rank, reads
+few row groups. Within a lane the rows of a window of steps are permuted; in pools of consecutive steps they are sorted
+by length and dealt out so that all lanes give the same length quantile to the same step.
+
+Everything is keyed by (seed, epoch, lane, window). Random numbers are raw PCG64 output, which numpy keeps the same
+for good, and stable sorts of them; `Generator.permutation` promises no such thing.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import UsageError
+
+Ints = npt.NDArray[np.int64]
+
+DEFAULT_LANES = 16
+FEWEST_LANES = 8
+WINDOW_ROWS = 32_768
+POOL_STEPS = 32
+
+_GROUPS, _LANE, _DEAL = 0, 1, 2
+
+
+class Segment(NamedTuple):
+    """Selected rows [start, stop) of a row group; `group` counts over all shards in order."""
+
+    group: int
+    start: int
+    stop: int
+
+
+def num_steps(rows: int, batch_size: int) -> int:
+    """Steps of an epoch: ceil(rows / batch_size)."""
+    return -(-rows // batch_size)
+
+
+def num_lanes(batch_size: int, lanes: int = DEFAULT_LANES) -> int:
+    """The largest divisor of the batch size up to `lanes`; where that is under 8, min(lanes, 8, batch_size)."""
+    divisor = max(candidate for candidate in range(1, min(lanes, batch_size) + 1) if batch_size % candidate == 0)
+    return divisor if divisor >= FEWEST_LANES else min(lanes, FEWEST_LANES, batch_size)
+
+
+def lanes_of_rank(rank: int, num_ranks: int, lanes: int) -> range:
+    """The lanes that a rank owns: [rank·L // R, (rank+1)·L // R).
+
+    Raises:
+        UsageError: more ranks than lanes.
+    """
+    if num_ranks > lanes:
+        raise UsageError(
+            f"{num_ranks} workers, but the global batch is dealt out in {lanes} lanes, and a worker needs one at least. "
+            f"Use up to {lanes} workers, or a larger --batch-size or --lanes (both change the order of training)."
+        )
+    return range(rank * lanes // num_ranks, (rank + 1) * lanes // num_ranks)
+
+
+def even_bounds(total: int, parts: int) -> Ints:
+    """`parts` + 1 bounds that cut `total` things into parts that differ by at most one."""
+    return np.arange(parts + 1, dtype=np.int64) * total // max(parts, 1)
+
+
+def permutation(size: int, seed: int, *key: int) -> Ints:
+    """A permutation of range(size), a function of the seed and the key alone."""
+    return _permutation(_random(seed, *key), size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderOptions:
+    """What decides the order beside the rows and the epoch. `batch_size` is the global batch, in rows."""
+
+    batch_size: int
+    seed: int = 0
+    lanes: int = DEFAULT_LANES
+    window_rows: int = WINDOW_ROWS
+    pool_steps: int = POOL_STEPS
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "lanes", "window_rows", "pool_steps"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected 1 or more.")
+        if self.seed < 0:
+            raise UsageError(f"--seed {self.seed}: expected 0 or more.")
+
+    @property
+    def num_lanes(self) -> int:
+        """L, the lanes in use."""
+        return num_lanes(self.batch_size, self.lanes)
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order of one epoch. `rows_per_group`: selected rows of each row group, in the order of the shards."""
+
+    rows_per_group: Sequence[int]
+    options: OrderOptions
+    epoch: int
+
+    @cached_property
+    def rows(self) -> int:
+        """N, the rows of an epoch."""
+        return int(sum(self.rows_per_group))
+
+    @cached_property
+    def steps(self) -> int:
+        """S, the steps of an epoch."""
+        return num_steps(self.rows, self.options.batch_size)
+
+    @cached_property
+    def step_bounds(self) -> Ints:
+        """S + 1 global positions; step s covers [bounds[s], bounds[s+1])."""
+        return even_bounds(self.rows, self.steps)
+
+    @cached_property
+    def window_bounds(self) -> Ints:
+        """Steps at which the windows begin, and S. Windows are of like size, about `window_rows` rows over all lanes."""
+        steps = max(1, self.options.window_rows // self.options.batch_size)
+        return even_bounds(self.steps, num_steps(self.steps, steps))
+
+    @property
+    def windows(self) -> int:
+        """Windows of the epoch."""
+        return len(self.window_bounds) - 1
+
+    def window_of(self, step: int) -> int:
+        """The window in which a step lies."""
+        return int(np.searchsorted(self.window_bounds, step, side="right")) - 1
+
+    def lane_counts(self, lane: int, window: int) -> Ints:
+        """Rows that the lane gives to each step of the window."""
+        first, last = self.window_bounds[window : window + 2]
+        return np.diff(self._elements(lane, self.step_bounds[first : last + 1]))
+
+    def segments(self, lane: int, window: int) -> list[Segment]:
+        """Where the lane's rows of the window lie, in the order of the lane."""
+        first, last = self.window_bounds[window : window + 2]
+        begin, end = self._lane_starts[lane] + self._elements(lane, self.step_bounds[[first, last]])
+        groups, starts = self._permuted
+        segments = []
+        place = int(np.searchsorted(starts, begin, side="right")) - 1
+        while begin < end:
+            stop = min(int(end), int(starts[place + 1]))
+            segments.append(Segment(int(groups[place]), int(begin - starts[place]), int(stop - starts[place])))
+            begin, place = stop, place + 1
+        return segments
+
+    def deal(self, lane: int, window: int, lengths: Ints) -> list[Ints]:
+        """Deals the lane's rows of a window out to its steps.
+
+        Args:
+            lengths: tokens of each row, in the order of `segments`.
+
+        Returns:
+            for each step of the window the rows it gets, as indices into `lengths`.
+        """
+        counts = self.lane_counts(lane, window)
+        assert len(lengths) == counts.sum(), "the lengths are not those of this lane and window"
+        shuffled = permutation(len(lengths), self.options.seed, _LANE, self.epoch, lane, window)
+        row_bounds = np.concatenate([[0], np.cumsum(counts)])
+        dealt: list[Ints] = [shuffled[:0]] * len(counts)
+        for first, last, by_length in self._pools(window):
+            rows = shuffled[row_bounds[first] : row_bounds[last]]
+            rows = rows[np.argsort(lengths[rows], kind="stable")]
+            ends = np.cumsum(counts[first:last][by_length])
+            for step, end in zip(by_length, ends, strict=True):
+                dealt[first + step] = rows[end - counts[first + step] : end]
+        return dealt
+
+    def _pools(self, window: int) -> list[tuple[int, int, Ints]]:
+        """(first step, last step, steps from the shortest rows to the longest) of each pool; the same for all lanes."""
+        first, last = self.window_bounds[window : window + 2]
+        steps = int(last - first)
+        bounds = even_bounds(steps, num_steps(steps, self.options.pool_steps))
+        random = _random(self.options.seed, _DEAL, self.epoch, window)
+        return [(int(begin), int(end), _permutation(random, int(end - begin))) for begin, end in itertools.pairwise(bounds)]
+
+    def _elements(self, lane: int, positions: Ints) -> Ints:
+        """How many positions below each of `positions` belong to the lane."""
+        lanes = self.options.num_lanes
+        return (positions - lane + lanes - 1) // lanes
+
+    @cached_property
+    def _lane_starts(self) -> Ints:
+        lanes = self.options.num_lanes
+        sizes = [int(self._elements(lane, np.array([self.rows]))[0]) for lane in range(lanes)]
+        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+    @cached_property
+    def _permuted(self) -> tuple[Ints, Ints]:
+        """Row groups in the epoch's order, without empty ones, and where each begins in the string of all rows."""
+        rows = np.asarray(self.rows_per_group, dtype=np.int64)
+        groups = permutation(len(rows), self.options.seed, _GROUPS, self.epoch)
+        groups = groups[rows[groups] > 0]
+        return groups, np.concatenate([[0], np.cumsum(rows[groups])]).astype(np.int64)
+
+
+def _random(seed: int, *key: int) -> np.random.PCG64:
+    return np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key))
+
+
+def _permutation(random: np.random.PCG64, size: int) -> Ints:
+    return np.argsort(random.random_raw(size), kind="stable").astype(np.int64)

@@ -1,0 +1,54 @@
+"""Devices and number formats: what `--device auto` and `--precision auto` come to."""
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from pipeline.errors import UsageError, unknown_choice
+
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+def resolve_device(choice: str) -> torch.device:
+    """The device asked for; `auto` is CUDA where there is one. A launcher's workers take the GPU of their local rank.
+
+    Raises:
+        UsageError: no such device here.
+    """
+    if choice not in DEVICES:
+        raise unknown_choice("--device", choice, DEVICES)
+    if choice == "cpu" or (choice == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UsageError(
+            "--device cuda: torch sees no GPU here. Use --device cpu, or install a CUDA build of torch and its driver."
+        )
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if local_rank >= torch.cuda.device_count():
+        raise UsageError(
+            f"no GPU for worker {local_rank}: there are {torch.cuda.device_count()}. Lower --nproc, or use --device cpu."
+        )
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device
+
+
+def resolve_precision(choice: str, device: torch.device) -> str:
+    """`fp32` or `bf16`; `auto` is bf16 on a GPU that computes in it.
+
+    Raises:
+        UsageError: bf16 on a GPU that cannot.
+    """
+    if choice not in PRECISIONS:
+        raise unknown_choice("--precision", choice, PRECISIONS)
+    able = device.type == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False)
+    if choice == "bf16" and not able:
+        raise UsageError("--precision bf16: this GPU does not compute in bf16. Use fp32 or auto.")
+    return ("bf16" if device.type == "cuda" and able else "fp32") if choice == "auto" else choice
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """The context of a forward pass."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()

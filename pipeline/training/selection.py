@@ -1,0 +1,160 @@
+"""Which rows of the shards are for training, validation and test. Ids are not read for it, only what decides."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import DataError
+from pipeline.lake.shards import Shard
+from pipeline.training.split import Ints, choose_validation, unit_hashes
+from pipeline.training.world import World
+
+PARTS = ("train", "valid", "test")
+"""Parts by their code less one; code 0 is in none (unlabelled)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowGroup:
+    """A row group of a shard; `rows` are all its rows."""
+
+    path: Path
+    index: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """The selected rows of one part."""
+
+    groups: tuple[RowGroup, ...]
+    selected: tuple[Ints, ...]
+    """For each row group the selected rows in it, ascending."""
+
+    @cached_property
+    def rows_per_group(self) -> tuple[int, ...]:
+        """Selected rows of each row group."""
+        return tuple(len(rows) for rows in self.selected)
+
+    @property
+    def rows(self) -> int:
+        """Selected rows."""
+        return sum(self.rows_per_group)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The row groups of all labelled splits, and each row's part as a code (see `PARTS`)."""
+
+    groups: tuple[RowGroup, ...]
+    codes: npt.NDArray[np.uint8]
+
+    def part(self, name: str) -> Part:
+        """The rows of one part."""
+        code = PARTS.index(name) + 1
+        bounds = np.cumsum([0, *(group.rows for group in self.groups)])
+        selected = tuple(
+            np.flatnonzero(self.codes[begin:end] == code).astype(np.int64) for begin, end in itertools.pairwise(bounds)
+        )
+        return Part(self.groups, selected)
+
+
+def labelled_groups(shards: Sequence[Shard]) -> tuple[RowGroup, ...]:
+    """The row groups of the splits train, valid and test, in the order of the shards."""
+    return tuple(
+        RowGroup(shard.path, index, rows)
+        for shard in shards
+        if shard.split in PARTS
+        for index, rows in enumerate(shard.row_groups)
+    )
+
+
+def select(shards: Sequence[Shard], num_labels: int, valid_fraction: float) -> tuple[Selection, Ints]:
+    """Reads the columns that decide and gives every row its part.
+
+    The validation part is the split `valid` where the shards have labelled rows of it, else it is cut from `train`.
+
+    Returns:
+        the selection, and the rows of each label in the training part (num_labels,).
+
+    Raises:
+        DataError: no labelled row, one class only, a label out of range, or no validation part can be made.
+    """
+    labels, splits = _labels(shards, num_labels)
+    labelled = labels >= 0
+    codes = np.where(labelled, splits, 0).astype(np.uint8)
+    if not (codes == 1).any():
+        raise DataError(
+            "there is no labelled review in the split 'train', so there is nothing to learn from. "
+            "Ingest reviews with labels (aclImdb's folders, or --label-column)."
+        )
+    if not (codes == 2).any():
+        candidates = codes == 1
+        hashes = _unit_hashes(shards)[candidates]
+        codes[candidates] = np.where(choose_validation(hashes, labels[candidates], valid_fraction), 2, 1)
+    counts = np.bincount(labels[codes == 1], minlength=num_labels).astype(np.int64)
+    if np.count_nonzero(counts) < 2:
+        raise DataError(
+            f"the training part holds one class only (rows by label: {counts.tolist()}); a classifier needs two. "
+            "Ingest reviews of another label too."
+        )
+    return Selection(labelled_groups(shards), codes), counts
+
+
+def _labels(shards: Sequence[Shard], num_labels: int) -> tuple[Ints, npt.NDArray[np.uint8]]:
+    """Labels of all rows of the labelled splits (-1 for null), and the code of the split."""
+    labels, splits = [], []
+    for shard in shards:
+        if shard.split not in PARTS:
+            continue
+        for table in _row_groups(shard, ["label"]):
+            column = table["label"].fill_null(-1).to_numpy().astype(np.int64)
+            if len(column) and (column.max() >= num_labels or column.min() < -1):
+                raise DataError(
+                    f"{shard.path} holds labels from {column.min()} to {column.max()}, the vocabulary has {num_labels} "
+                    "labels. Shards and vocabulary do not belong together; ingest again with --rebuild-vocab."
+                )
+            labels.append(column)
+            splits.append(np.full(len(column), PARTS.index(shard.split) + 1, dtype=np.uint8))
+    if not labels:
+        return np.zeros(0, np.int64), np.zeros(0, np.uint8)
+    return np.concatenate(labels), np.concatenate(splits)
+
+
+def _unit_hashes(shards: Sequence[Shard]) -> npt.NDArray[np.uint64]:
+    hashes = []
+    for shard in shards:
+        if shard.split not in PARTS:
+            continue
+        if shard.split != "train":
+            hashes.append(np.zeros(shard.rows, dtype=np.uint64))
+            continue
+        for table in _row_groups(shard, ["review_id", "group"]):
+            hashes.append(unit_hashes(table["review_id"].to_pylist(), table["group"].to_pylist()))
+    return np.concatenate(hashes)
+
+
+def _row_groups(shard: Shard, columns: list[str]) -> Iterator[pa.Table]:
+    with pq.ParquetFile(shard.path) as file:
+        for index in range(file.metadata.num_row_groups):
+            yield file.read_row_group(index, columns=columns, use_threads=False)
+
+
+def shared_selection(
+    world: World, shards: Sequence[Shard], num_labels: int, valid_fraction: float
+) -> tuple[Selection, Ints]:
+    """`select` on the main rank only; the others get one byte a row from it."""
+
+    def make() -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
+        selection, counts = select(shards, num_labels, valid_fraction)
+        return {"counts": counts.tolist()}, selection.codes
+
+    values, codes = world.from_main(make)
+    return Selection(labelled_groups(shards), codes), np.asarray(values["counts"], dtype=np.int64)

@@ -1,0 +1,77 @@
+"""The ranks that train together, and what they say to each other. A world of one says nothing and costs nothing."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, distributed
+
+from pipeline import errors
+from pipeline.errors import PipelineError
+from schemas.contract import ContractError
+
+
+@dataclass(frozen=True)
+class World:
+    """Which rank this process is, of how many, and the device it computes on.
+
+    `control` is a process group on the CPU for small messages, so that they never wait for the GPU; None for one rank.
+    """
+
+    device: torch.device
+    rank: int = 0
+    size: int = 1
+    control: Any = None
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this rank writes files and talks to people."""
+        return self.rank == 0
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Adds a tensor up over all ranks, in place."""
+        if self.size > 1:
+            distributed.all_reduce(tensor)
+        return tensor
+
+    def barrier(self) -> None:
+        """Waits until all ranks are here."""
+        if self.size > 1:
+            distributed.barrier(group=self.control)
+
+    def from_main(self, make: Callable[[], tuple[dict[str, Any], npt.NDArray[np.uint8]]]) -> tuple[dict[str, Any], Any]:
+        """Runs `make` on the main rank and gives its JSON values and bytes to all; an error of it is raised on all.
+
+        Raises:
+            PipelineError: whatever `make` raised.
+        """
+        if self.size == 1:
+            return make()
+        failure: Exception | None = None
+        message: dict[str, Any] = {}
+        array = np.zeros(0, np.uint8)
+        if self.is_main:
+            try:
+                values, array = make()
+                message = {"values": values, "bytes": len(array)}
+            except (PipelineError, ContractError) as error:
+                failure = error
+                message = {"error": type(error).__name__, "text": str(error), "bytes": 0}
+        message = json.loads(self._broadcast(np.frombuffer(json.dumps(message).encode(), np.uint8)).tobytes())
+        if failure is not None:
+            raise failure
+        if "error" in message:
+            raise getattr(errors, message["error"], ContractError)(message["text"])
+        return message["values"], self._broadcast(array)
+
+    def _broadcast(self, array: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        size = torch.tensor([len(array)])
+        distributed.broadcast(size, 0, group=self.control)
+        content = torch.from_numpy(array.copy()) if self.is_main else torch.empty(int(size), dtype=torch.uint8)
+        if int(size):
+            distributed.broadcast(content, 0, group=self.control)
+        return np.asarray(content.numpy())

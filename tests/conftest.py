@@ -1,0 +1,83 @@
+"""Fixtures that several folders use: a small corpus, a lake, the command line as a child process."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+IMDB_ARCHIVE = ROOT.parent / "shared" / "data" / "imdb-train.tar.gz"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did: exit code, the receipt on the last line of stdout, what it said on stderr."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def receipt(self) -> dict[str, Any]:
+        return json.loads(self.stdout.strip().splitlines()[-1])
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="session")
+def pipeline() -> Run:
+    """Runs `pipeline ARGUMENTS…` as a person would, in a process of its own."""
+
+    def run(*arguments: object, cwd: Path | None = None, timeout: float = 240, **environment: str) -> Outcome:
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=cwd or ROOT,
+            timeout=timeout,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def imdb_archive() -> Path:
+    """The real reviews, where they are at hand."""
+    if not IMDB_ARCHIVE.exists():
+        pytest.skip(f"the real reviews are not at {IMDB_ARCHIVE.name} beside the checkout")
+    return IMDB_ARCHIVE
+
+
+def write_corpus(root: Path, reviews_per_label: int = 30) -> Path:
+    """A corpus in aclImdb's layout: train and test, neg and pos, unsup, films; deterministic, two labels that differ."""
+    verdicts = {"neg": "bad dull awful boring", "pos": "good fine lovely moving"}
+    for split in ("train", "test"):
+        for label, words in verdicts.items():
+            folder = root / "aclImdb" / split / label
+            folder.mkdir(parents=True)
+            for number in range(reviews_per_label):
+                word = words.split()[number % 4]
+                text = f"Film {number} was {word}, and {split} is its split.<br />It's {'so ' * (number % 7)}{word}!"
+                (folder / f"{number}_{9 if label == 'pos' else 2}.txt").write_text(text, encoding="utf-8")
+            films = [f"http://films.example/{split}{number // 3}\n" for number in range(reviews_per_label)]
+            (folder.parent / f"urls_{label}.txt").write_text("".join(films))
+    unsup = root / "aclImdb" / "train" / "unsup"
+    unsup.mkdir()
+    for number in range(10):
+        (unsup / f"{number}_0.txt").write_text(f"Nobody has judged film {number} yet.", encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """See `write_corpus`: 60 train, 60 test, 10 unsup."""
+    return write_corpus(tmp_path / "corpus")
