@@ -120,6 +120,7 @@ def load_commands() -> None:
 COMMANDS: tuple[str, ...] = (
     "ingest",
     "train",
+    "report",
     "sample",
     "fetch",
     "vocab",

@@ -14,6 +14,7 @@ from pipeline.reports.plots import NAMES, curve, lengths_histogram, token_bars
 
 Facts = list[tuple[str, str]]
 NONE = "–"
+DATA_FIELDS: tuple[str, ...] = ("tokenizer", "max_length", "table_version", "vocabulary", "weights_sha256")
 
 
 def render_page(data: ReportData) -> str:
@@ -79,11 +80,7 @@ def _figure(name: str, value: str, note: str = "") -> dict[str, str]:
 
 def _configurations(data: ReportData) -> list[tuple[str, Facts]]:
     described = data.description
-    rest = {
-        k: described[k]
-        for k in ("tokenizer", "max_length", "table_version", "vocabulary", "weights_sha256")
-        if k in described
-    }
+    rest = {name: described[name] for name in DATA_FIELDS if name in described}
     return [
         ("Model", _facts({"arch": described.get("arch")} | dict(described.get("model_config") or {}))),
         ("Training", _facts(described.get("training") or {})),
@@ -142,7 +139,8 @@ def _examples_right(shown: list[Shown]) -> str:
     known = [example for example in shown if example.right is not None]
     if not known:
         return ""
-    return f"{sum(bool(example.right) for example in known)} of these {len(known)} are right; they were picked, so it is no measure."
+    right = sum(bool(example.right) for example in known)
+    return f"{right} of these {len(known)} are right; they were picked, so it is no measure."
 
 
 def _rate(row: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ text stays text. Nothing in it is random or dated, so the same data gives the sa
 
 import io
 import re
+from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib as mpl
@@ -51,7 +52,7 @@ STYLE: dict[str, Any] = {
 
 def curve(data: ReportData, measure: str) -> str | None:
     """Training and validation curves of `loss` or `accuracy` over epochs, and the test's value; None without any."""
-    with mpl.rc_context({**STYLE, "svg.hashsalt": measure}):
+    with _style(measure):
         figure, axes = _figure(5.2, 3.1)
         drawn = [_draw_phase(axes, data, phase, measure) for phase in PHASES]
         if not any(drawn):
@@ -78,15 +79,14 @@ def lengths_histogram(data: ReportData) -> str | None:
     end = max(_quantile(lengths, counts, LONGEST_SHARE), 10)
     width = -(-end // HISTOGRAM_BINS)  # whole tokens, so that every bar holds as many lengths
     edges = np.arange(0, end + width, width)
-    with mpl.rc_context({**STYLE, "svg.hashsalt": "lengths"}):
+    with _style("lengths"):
         figure, axes = _figure(10.6, 3.1)
         names = [name for name in SERIES if (splits == name).any()]
         stacked = [np.histogram(lengths[splits == n], edges, weights=counts[splits == n])[0] for n in names]
         below = np.zeros(len(edges) - 1)
         for name, heights in zip(names, stacked, strict=True):
-            axes.bar(
-                edges[:-1], heights, np.diff(edges) * 0.9, bottom=below, align="edge", color=SERIES[name], label=NAMES[name]
-            )
+            colour = SERIES[name]
+            axes.bar(edges[:-1], heights, 0.9 * width, bottom=below, align="edge", color=colour, label=NAMES[name])
             below += heights
         if 0 < limit < edges[-1]:
             axes.axvline(limit, color=INK, linewidth=1.1)
@@ -106,7 +106,7 @@ def token_bars(data: ReportData) -> str | None:
     top = data.top_tokens()
     if not top:
         return None
-    with mpl.rc_context({**STYLE, "svg.hashsalt": "tokens", "axes.grid": False, "axes.spines.bottom": False}):
+    with _style("tokens", {"axes.grid": False, "axes.spines.bottom": False}):
         figure, axes = _figure(5.2, 0.21 * len(top) + 0.5)
         places = np.arange(len(top))
         axes.barh(places, [count for _, count in top], height=0.72, color=SERIES["train"])
@@ -119,6 +119,12 @@ def token_bars(data: ReportData) -> str | None:
             axes.annotate(f"{count:,}", (count, place), (4, 0), textcoords="offset points", va="center", color=MUTED)
         axes.margins(x=0.14, y=0.01)
         return _svg(figure, "tokens")
+
+
+def _style(name: str, changes: dict[str, Any] | None = None) -> AbstractContextManager[None]:
+    """matplotlib's settings while a picture is drawn; its name salts the ids of clipping paths."""
+    settings: Any = {**STYLE, "svg.hashsalt": name, **(changes or {})}
+    return mpl.rc_context(settings)
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -154,9 +160,8 @@ def _quantile(values: "np.ndarray[Any, Any]", counts: "np.ndarray[Any, Any]", sh
 
 def _legend(axes: Axes) -> None:
     """One line above the picture, where it hides nothing."""
-    axes.legend(
-        frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0, borderpad=0.3, handlelength=1.2
-    )
+    corner: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0, "borderpad": 0.3}
+    axes.legend(frameon=False, ncols=len(SERIES), handlelength=1.2, **corner)
 
 
 def _thousands(axes: Axes) -> None:
@@ -176,6 +181,4 @@ def _svg(figure: Figure, name: str) -> str:
     svg = re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
     svg = re.sub(r"#0[0-9]0[0-9]0[0-9]", lambda match: f"var(--{VARIABLES[match.group()]})", svg)
     svg = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font-size: \1px; font-family: inherit", svg)
-    return re.sub(
-        r'<svg ([^>]*?)(?:height|width)="[^"]*" ', r"<svg \1", re.sub(r'height="[^"]*pt" ', "", svg, count=1), count=1
-    )
+    return re.sub(r"<svg [^>]*>", lambda match: re.sub(r' (?:width|height)="[^"]*"', "", match.group()), svg, count=1)

@@ -14,33 +14,10 @@ METRICS = pa.schema(
     [("epoch", pa.int32()), ("step", pa.int64()), ("phase", pa.string()), ("loss", pa.float64()),
      ("accuracy", pa.float64()), ("seconds", pa.float64()), ("tokens", pa.int64())]
 )  # fmt: skip
-WORDS = [
-    "the",
-    "and",
-    "a",
-    "of",
-    "to",
-    "is",
-    "in",
-    "it",
-    "i",
-    "this",
-    "was",
-    "as",
-    "with",
-    "film",
-    "but",
-    "$movie",
-    "not",
-    "good",
-    "dull",
-    "ending",
-    "plot",
-    "music",
-    "cast",
-    "café",
-    "pace",
-]
+WORDS = (
+    "the", "and", "a", "of", "to", "is", "in", "it", "i", "this", "was", "as", "with", "film", "but", "$movie", "not",
+    "good", "dull", "ending", "plot", "music", "cast", "café", "pace",
+)  # fmt: skip
 
 
 def write_metrics(folder: Path, rows: list[tuple[object, ...]]) -> None:
