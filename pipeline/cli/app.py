@@ -124,6 +124,8 @@ COMMANDS: tuple[str, ...] = (
     "sample",
     "fetch",
     "vocab",
+    "runs",
+    "doctor",
     "schema",
     "vacuum",
 )

@@ -13,7 +13,7 @@ from pipeline.errors import DataError, InputNotFoundError, UsageError
 from schemas.prediction import PREDICTION
 from schemas.report import EXAMPLE
 
-SHOWN_CHARACTERS = 900
+SHOWN_CHARACTERS = 600
 MOST_SHOWN = 24
 PER_LABEL = 4
 UNDECIDED = 4
