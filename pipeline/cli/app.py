@@ -121,10 +121,13 @@ COMMANDS: tuple[str, ...] = (
     "ingest",
     "train",
     "score",
-    "sample",
-    "fetch",
+    "report",
+    "runs",
     "vocab",
     "schema",
+    "doctor",
+    "sample",
+    "fetch",
     "vacuum",
 )
 
