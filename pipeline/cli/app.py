@@ -121,6 +121,7 @@ COMMANDS: tuple[str, ...] = (
     "ingest",
     "train",
     "score",
+    "evaluate",
     "report",
     "runs",
     "vocab",

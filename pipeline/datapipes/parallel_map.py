@@ -17,7 +17,9 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class _Failure:
+class Failure:
+    """An error that travels as an item."""
+
     error: Exception
 
 
@@ -31,8 +33,8 @@ class ParallelMap(BaseNode[T]):
 
     def __init__(self, source: BaseNode[X], function: Callable[[X], T], workers: int) -> None:
         super().__init__()
-        self._mapper: ParallelMapper[T | _Failure] | None = ParallelMapper(
-            _Guarded(source), _GuardedFunction(function), num_workers=workers, in_order=True, method="thread"
+        self._mapper: ParallelMapper[T | Failure] | None = ParallelMapper(
+            Guarded(source), _GuardedFunction(function), num_workers=workers, in_order=True, method="thread"
         )
 
     def reset(self, initial_state: dict[str, Any] | None = None) -> None:
@@ -44,8 +46,8 @@ class ParallelMap(BaseNode[T]):
     def next(self) -> T:
         """The next result; raises what `function` or the source raised."""
         assert self._mapper is not None, "used after close"
-        item: T | _Failure = next(self._mapper)
-        if isinstance(item, _Failure):
+        item: T | Failure = next(self._mapper)
+        if isinstance(item, Failure):
             raise item.error
         return item
 
@@ -65,7 +67,7 @@ class ParallelMap(BaseNode[T]):
         self.close()
 
 
-class _Guarded(BaseNode[Any]):
+class Guarded(BaseNode[Any]):
     """Yields a source's error as its last item."""
 
     SOURCE: ClassVar[str] = "source"
@@ -88,7 +90,7 @@ class _Guarded(BaseNode[Any]):
             raise
         except Exception as error:
             self._failed = True
-            return _Failure(error)
+            return Failure(error)
 
     def get_state(self) -> dict[str, Any]:
         return {self.SOURCE: self.source.state_dict()}
@@ -98,10 +100,10 @@ class _GuardedFunction(Generic[X, T]):
     def __init__(self, function: Callable[[X], T]) -> None:
         self.function = function
 
-    def __call__(self, item: X | _Failure) -> T | _Failure:
-        if isinstance(item, _Failure):
+    def __call__(self, item: X | Failure) -> T | Failure:
+        if isinstance(item, Failure):
             return item
         try:
             return self.function(item)
         except Exception as error:
-            return _Failure(error)
+            return Failure(error)

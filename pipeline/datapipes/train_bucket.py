@@ -34,7 +34,7 @@ class _Window:
     batches: list[Ints]
 
 
-class Buckets(BaseNode[RaggedBatch]):  # type: ignore[misc]
+class Buckets(BaseNode[RaggedBatch]):
     """Yields the batches of the plan from `step` on.
 
     While a window is dealt out, the next one is gathered bit by bit, so that no step waits for a whole window.

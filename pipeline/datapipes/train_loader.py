@@ -1,7 +1,7 @@
 """The graph that feeds training and evaluation: requests → read, decode → buckets → collate → pin → prefetch.
 
     requests   ReadRequests   which row group for which window; seeks to a step
-    read       ParallelMapper `--workers` threads (pyarrow lets go of the GIL), in order
+    read       ParallelMap    `--workers` threads (pyarrow lets go of the GIL), in order
     buckets    Buckets        a window's rows into batches of like length
     collate    Mapper         padded tensors
     pin        PinMemory      when the batches go to a GPU
@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torchdata.nodes import BaseNode, Mapper, ParallelMapper, PinMemory, Prefetcher
+from torchdata.nodes import BaseNode, Mapper, PinMemory, Prefetcher
 
+from pipeline.datapipes.parallel_map import Failure, Guarded, ParallelMap
 from pipeline.datapipes.train_bucket import Buckets
 from pipeline.datapipes.train_collate import Batch, collate
 from pipeline.datapipes.train_read import DecodedGroup, RowGroupReader
@@ -35,18 +36,18 @@ class LoaderOptions:
     prefetch: int = PREFETCH_BATCHES
 
 
-def build_graph(plan: Plan, reader: RowGroupReader, options: LoaderOptions, step: int = 0) -> BaseNode[Batch]:
-    """The graph's last node; it yields the batches of the plan from `step` on."""
+def build_graph(plan: Plan, reader: RowGroupReader, options: LoaderOptions, step: int = 0) -> BaseNode[Batch | Failure]:
+    """The graph's last node; it yields the batches of the plan from `step` on, or what went wrong as its last item."""
     requests = ReadRequests(plan, step)
-    read: BaseNode[DecodedGroup]
-    if options.workers:
-        read = ParallelMapper(requests, reader, num_workers=options.workers, in_order=True, method="thread")
-    else:
-        read = Mapper(requests, reader)
-    node: BaseNode[Batch] = Mapper(Buckets(read, plan, step), collate)
+    read: BaseNode[DecodedGroup] = ParallelMap(requests, reader, options.workers)
+    node: BaseNode[Batch | Failure] = Guarded(Mapper(Buckets(read, plan, step), collate))
     if options.pin_memory:
-        node = PinMemory(node) if options.workers else Mapper(node, Batch.pin_memory)
+        node = PinMemory(node) if options.workers else Mapper(node, _pinned)
     return Prefetcher(node, prefetch_factor=options.prefetch) if options.workers else node
+
+
+def _pinned(item: Batch | Failure) -> Batch | Failure:
+    return item if isinstance(item, Failure) else item.pin_memory()
 
 
 @contextmanager
@@ -57,11 +58,13 @@ def batches(plan: Plan, reader: RowGroupReader, options: LoaderOptions, step: in
     that start threads later read it.
     """
     threads = torch.get_num_threads()
-    graph: BaseNode[Batch] | None = build_graph(plan, reader, options, step)
+    graph: BaseNode[Batch | Failure] | None = build_graph(plan, reader, options, step)
 
     def run() -> Iterator[Batch]:
         assert graph is not None
         for batch in graph:
+            if isinstance(batch, Failure):
+                raise batch.error
             if torch.get_num_threads() != threads:
                 torch.set_num_threads(threads)
             yield batch

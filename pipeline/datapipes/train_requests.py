@@ -17,7 +17,7 @@ class ReadRequest:
     again: bool
 
 
-class ReadRequests(BaseNode[ReadRequest]):  # type: ignore[misc]
+class ReadRequests(BaseNode[ReadRequest]):
     """Yields the requests of every window from the one in which `step` lies."""
 
     WINDOW_KEY = "window"

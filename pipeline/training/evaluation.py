@@ -17,7 +17,7 @@ from pipeline.training.control import Control
 from pipeline.training.plan import EvaluationPlan
 from pipeline.training.precision import autocast
 from pipeline.training.selection import Part
-from pipeline.training.world import World
+from pipeline.training.world import World, silent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,10 @@ def evaluate(
     was_training = model.training
     model.eval()
     try:
-        with batches(plan, reader, loader) as stream, track(description, part.rows // world.size) as progress:
+        with (
+            batches(plan, reader, loader) as stream,
+            track(description, part.rows // world.size) if world.is_main else silent() as progress,
+        ):
             for batch in stream:
                 tokens += batch.tokens
                 there = batch.to(world.device)

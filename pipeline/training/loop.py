@@ -21,6 +21,7 @@ from pipeline.datapipes.train_collate import Batch
 from pipeline.datapipes.train_loader import LoaderOptions, batches
 from pipeline.datapipes.train_read import RowGroupReader
 from pipeline.errors import DataError, StoppedError
+from pipeline.models.interface import ReviewClassifier
 from pipeline.progress import track
 from pipeline.signals import StopRequest
 from pipeline.training.averaging import Average
@@ -34,7 +35,7 @@ from pipeline.training.plan import TrainPlan
 from pipeline.training.precision import autocast
 from pipeline.training.schedule import lr_factor
 from pipeline.training.selection import Part
-from pipeline.training.world import World
+from pipeline.training.world import World, silent
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: ReviewClassifier,
         train: Part,
         valid: Part,
         world: World,
@@ -122,7 +123,7 @@ class Trainer:
             StoppedError: a signal came; a checkpoint was written.
             DataError: the loss is no number any more.
         """
-        with track("train", self.options.epochs * self.steps, "steps") as bar:
+        with track("train", self.options.epochs * self.steps, "steps") if self.world.is_main else silent() as bar:
             bar.advance(self.progress.epoch * self.steps + self.progress.step)
             while self.progress.epoch < self.options.epochs and not self._out_of_patience():
                 self._epoch(bar.advance)

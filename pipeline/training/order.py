@@ -26,7 +26,8 @@ Ints = npt.NDArray[np.int64]
 DEFAULT_LANES = 16
 FEWEST_LANES = 8
 WINDOW_ROWS = 32_768
-POOL_STEPS = 32
+POOL_STEPS = 128
+"""With 32 the padding of IMDb-like lengths is 13 %, with 128 it is 6 %, at a batch of 64."""
 
 _GROUPS, _LANE, _DEAL = 0, 1, 2
 

@@ -33,14 +33,14 @@ def choose_validation(hashes: Hashes, labels: Ints, fraction: float) -> npt.NDAr
     """Which rows are for validation: units in the order of their hashes, each taken whole while it fits every quota.
 
     A label's quota is the fraction of its rows, one at least. A label that no fitting unit brought gets the unit that
-    oversteps the quotas least, as long as that leaves every label rows to train on.
+    oversteps the quotas least, as long as that leaves every label rows to train on; else the part does without it.
 
     Args:
         hashes: (N,) the unit of each row, see `unit_hashes`.
         labels: (N,) from 0.
 
     Raises:
-        DataError: a label with rows enough cannot be in both parts, since one unit holds them all.
+        DataError: the part would be empty: the units are too large.
     """
     units, unit_of_row = np.unique(hashes, return_inverse=True)
     num_labels = int(labels.max()) + 1 if len(labels) else 0
@@ -65,12 +65,15 @@ def choose_validation(hashes: Hashes, labels: Ints, fraction: float) -> npt.NDAr
         holders = np.flatnonzero((counts[:, label] > 0) & ~chosen)
         fitting = [unit for unit in holders if ((taken + counts[unit] < total) | (total == 0)).all()]
         if not fitting:
-            raise DataError(
-                f"no validation part can be made: the groups are so large that label {label} would be in one part only. "
-                "Give the rows a split 'valid' at ingest (--split), or groups that are finer (--group-column)."
-            )
+            continue
         over = [int(np.maximum(0, taken + counts[unit] - quota).sum()) for unit in fitting]
         chosen[fitting[int(np.argmin(over))]] = True
+    if not chosen.any():
+        raise DataError(
+            f"no validation part can be made: the {len(labels)} labelled rows are {len(units)} groups, and taking any away "
+            "would leave a label without rows to train on. Give rows the split 'valid' at ingest (--split), or finer groups "
+            "(--group-column)."
+        )
     return chosen[unit_of_row]
 
 

@@ -1,7 +1,8 @@
 """The ranks that train together, and what they say to each other. A world of one says nothing and costs nothing."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, distributed
 
 from pipeline import errors
 from pipeline.errors import PipelineError
+from pipeline.progress import Progress
 from schemas.contract import ContractError
 
 
@@ -75,3 +77,14 @@ class World:
         if int(size):
             distributed.broadcast(content, 0, group=self.control)
         return np.asarray(content.numpy())
+
+
+class _Silent:
+    def advance(self, count: int, **figures: object) -> None:
+        pass
+
+
+@contextmanager
+def silent() -> Iterator[Progress]:
+    """The progress of ranks that do not talk to people."""
+    yield _Silent()

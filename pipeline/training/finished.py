@@ -1,0 +1,86 @@
+"""Finished trainings: the bundle appears whole, LATEST follows, the checkpoints go. And whether one was done before."""
+
+import logging
+import shutil
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.errors import InputNotFoundError
+from pipeline.lake.atomic import PREFIX, make_folder, sync_file, sync_folder, write_text
+from pipeline.lake.paths import Lake
+from pipeline.models.bundle import Bundle, read_bundle, save_bundle
+from pipeline.models.interface import ReviewClassifier
+from pipeline.training.checkpoint import TrainingFolder
+from pipeline.training.config import TrainConfig
+from pipeline.training.data import TrainingData
+from pipeline.training.metrics import MetricsRow, write_metrics
+
+log = logging.getLogger(__name__)
+
+
+def find_finished(lake: Lake, identity: Mapping[str, Any]) -> Bundle | None:
+    """The newest model that was trained on the same data with the same options."""
+    for path in sorted(lake.models.glob("*/model.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        if path.parent.name.startswith(PREFIX):
+            continue
+        try:
+            bundle = read_bundle(path.parent)
+        except (InputNotFoundError, ValueError) as error:
+            log.warning("%s is passed over: %s", path.parent, error)
+            continue
+        if bundle.training == dict(identity):
+            return bundle
+    return None
+
+
+def save_model(
+    config: TrainConfig,
+    data: TrainingData,
+    identity: dict[str, Any],
+    model: ReviewClassifier,
+    rows: list[MetricsRow],
+    folder: TrainingFolder,
+    metrics: dict[str, Any],
+) -> None:
+    """Writes the bundle into a temporary folder, renames it to the training's id, points LATEST to it.
+
+    Raises:
+        CannotWriteError: no permission, no space.
+    """
+    models = make_folder(config.lake.models)
+    temporary = models / f"{PREFIX}{folder.training_id}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    make_folder(temporary)
+    write_metrics(temporary / "metrics.parquet", rows)
+    save_bundle(
+        temporary,
+        model=model,
+        arch=config.arch,
+        labels=data.vocabulary.labels,
+        tokenizer=data.vocabulary.tokenizer,
+        max_length=config.max_length,
+        vocabulary=data.vocabulary,
+        table_version=data.table_version,
+        metrics=metrics,
+        training=identity,
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
+    # The report belongs here, into the temporary folder, so that the bundle appears with it.
+    for path in temporary.iterdir():
+        sync_file(path)
+    sync_folder(temporary)
+    publish(config.lake, folder, temporary.name)
+
+
+def publish(lake: Lake, folder: TrainingFolder, temporary: str) -> None:
+    """Renames the temporary bundle, points LATEST to it, deletes the checkpoints."""
+    (lake.models / temporary).rename(lake.models / folder.training_id)
+    sync_folder(lake.models)
+    point_latest(lake, folder)
+
+
+def point_latest(lake: Lake, folder: TrainingFolder) -> None:
+    """The last steps, which a kill may have cut off: LATEST, and the end of the checkpoints."""
+    write_text(lake.latest, f"{folder.training_id}\n")
+    folder.remove()

@@ -1,0 +1,81 @@
+"""One rank of a small training, started by a launcher: writes the batches and losses of its steps as JSON.
+
+python -m torch.distributed.run --nproc-per-node 2 rank_worker.py SHARDS OUT [--stop-after STEPS] [--checkpoints FOLDER]
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.engines import local, torchrun
+from pipeline.errors import StoppedError
+from pipeline.lake.shards import plain_shards
+from pipeline.models.registry import build_model
+from pipeline.signals import StopRequest
+from pipeline.training.checkpoint import TrainingFolder
+from pipeline.training.control import Interval
+from pipeline.training.loop import LoopOptions, Trainer
+from pipeline.training.order import OrderOptions
+from pipeline.training.selection import shared_selection
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("shards", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--checkpoints", type=Path)
+    parser.add_argument("--stop-after", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--embedding-update", default="dense")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    join = torchrun.joined if torchrun.launched() else local.joined
+    with join("cpu") as world:
+        selection, _ = shared_selection(world, plain_shards(given.shards), 2, 0.1)
+        torch.manual_seed(0)
+        model = build_model(
+            "lstm", {"vocab_size": 200, "num_classes": 2, "embedding_dim": 8, "hidden_dim": 8, "dropout": 0.0}
+        )
+        stop = StopRequest()
+        folder = TrainingFolder(given.checkpoints) if given.checkpoints else None
+        seen: list[dict[str, Any]] = []
+
+        def on_step(epoch: int, step: int, loss: float) -> None:
+            seen.append({"epoch": epoch, "step": step, "loss": loss, "rows": trainer.last_rows})
+            if given.stop_after and len(seen) == given.stop_after:
+                stop.signal_number = 15
+
+        options = LoopOptions(
+            epochs=given.epochs, order=OrderOptions(batch_size=32), embedding_update=given.embedding_update, clip_norm=1.0
+        )
+        trainer = RecordingTrainer(
+            model, selection.part("train"), selection.part("valid"), world, options,
+            num_classes=2, folder=folder, interval=Interval(), stop=stop, on_step=on_step,
+        )  # fmt: skip
+        if folder is not None and (checkpoint := folder.read()) is not None:
+            trainer.restore(checkpoint)
+        try:
+            trainer.run()
+        except StoppedError:
+            pass
+        answer = {"steps": seen, "bytes": trainer.reader.bytes_read, "valid": [row.loss for row in trainer.rows()]}
+        given.out.mkdir(parents=True, exist_ok=True)
+        (given.out / f"rank-{world.rank}.json").write_text(json.dumps(answer))
+
+
+class RecordingTrainer(Trainer):
+    """Notes which reviews a step's batch held."""
+
+    last_rows: list[str]
+
+    def _step(self, batch: Any) -> torch.Tensor:
+        rows = zip(batch.ids, batch.lengths, strict=True)
+        self.last_rows = [ids[:length].numpy().tobytes().hex() for ids, length in rows][: batch.rows]
+        return super()._step(batch)
+
+
+if __name__ == "__main__":
+    main()
