@@ -17,18 +17,18 @@ class QueryAttention(nn.Module):
         super().__init__()
         assert kind in KINDS and score in SCORES, (kind, score)
         self.kind, self.score_kind, self.window = kind, score, window
+        self.query: nn.Module
         if score == "additive":
             self.key = nn.Linear(states_dim, states_dim, bias=False)
-            self.query: nn.Module = nn.Linear(query_dim, states_dim)
+            self.query = nn.Linear(query_dim, states_dim)
             self.score = nn.Linear(states_dim, 1, bias=False)
         elif score == "general" or states_dim != query_dim:
             self.query = nn.Linear(query_dim, states_dim, bias=False)
         else:
             self.query = nn.Identity()
         if kind == "local":
-            self.place = nn.Sequential(
-                nn.Linear(query_dim, query_dim, bias=False), nn.Tanh(), nn.Linear(query_dim, 1, bias=False)
-            )
+            self.place_key = nn.Linear(query_dim, query_dim, bias=False)
+            self.place = nn.Linear(query_dim, 1, bias=False)
 
     def forward(self, states_BTS: Tensor, query_BQ: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the context (B, S) and the weights (B, T), 0 at padding."""
@@ -38,7 +38,7 @@ class QueryAttention(nn.Module):
             weights_BT = masked_softmax(scores_BT, mask_BT)
         else:
             position_T = torch.arange(states_BTS.shape[1], device=states_BTS.device)
-            centre_B1 = torch.sigmoid(self.place_score(torch.tanh(self.place(query_BQ))).float()) * (
+            centre_B1 = torch.sigmoid(self.place(torch.tanh(self.place_key(query_BQ))).float()) * (
                 lengths_B.unsqueeze(1) - 1
             )
             distance_BT = position_T - centre_B1
