@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.models.bundle import find_bundle
-
 from jobs.runtime import recorded_run
 from pipeline.errors import CannotWriteError, InputNotFoundError, UsageError
 from pipeline.lake.paths import Lake
+from pipeline.models.bundle import find_bundle
 from pipeline.reports.examples import choose_from_predictions
 from pipeline.reports.write import REPORT, write_report
 from schemas.run import Receipt

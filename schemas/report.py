@@ -16,7 +16,7 @@ LENGTH = Contract(
         ]
     ),
     columns={
-        "split": "train, valid, test or unsup, as the model used the reviews",
+        "split": "train, valid, test or unsup, as the table tells it",
         "length": "tokens of a review, before it is cut",
         "count": "reviews of exactly this length; lengths without a review have no row",
     },
