@@ -33,10 +33,13 @@ class Contestant:
 
 @dataclass
 class Result:
-    """What was measured of one contestant: a number a round. Seconds of wall time, bytes of peak resident memory."""
+    """What was measured of one contestant: a number a round. Seconds of wall time, seconds of all cores together (with
+    those of its finished children), bytes of peak resident memory.
+    """
 
     contestant: Contestant
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
     peaks: list[int] = field(default_factory=list)
     figures: dict[str, list[float]] = field(default_factory=dict)
 
@@ -63,10 +66,12 @@ def run_in_turn(contestants: Sequence[Contestant], rounds: int) -> dict[str, Res
     for number in range(rounds):
         for contestant in contestants:
             result = results[contestant.name]
-            seconds, peak, output = measure(contestant)
+            run = measure(contestant)
+            seconds, peak = run.seconds, run.peak
             result.seconds.append(seconds)
+            result.cpu_seconds.append(run.cpu_seconds)
             result.peaks.append(peak)
-            for name, value in _figures(output).items():
+            for name, value in _figures(run.stdout).items():
                 result.figures.setdefault(name, []).append(value)
             print(
                 f"round {number + 1}: {contestant.name}: {seconds:.2f} s, {peak / MIB:.0f} MiB", file=sys.stderr, flush=True
@@ -74,8 +79,18 @@ def run_in_turn(contestants: Sequence[Contestant], rounds: int) -> dict[str, Res
     return results
 
 
-def measure(contestant: Contestant) -> tuple[float, int, str]:
-    """Runs the command once: wall seconds, peak bytes of the process (or of its largest child), stdout."""
+@dataclass(frozen=True)
+class Measured:
+    """One run of a command. `peak`: bytes of the process or of its largest finished child."""
+
+    seconds: float
+    cpu_seconds: float
+    peak: int
+    stdout: str
+
+
+def measure(contestant: Contestant) -> Measured:
+    """Runs the command once."""
     for path in contestant.prepare:
         path.unlink(missing_ok=True)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **contestant.environment}
@@ -92,7 +107,8 @@ def measure(contestant: Contestant) -> tuple[float, int, str]:
         if child.returncode not in contestant.expected:
             said = stderr.read().decode(errors="replace")[-2000:]
             raise RuntimeError(f"{contestant.name} ended with {child.returncode}:\n{said}")
-        return seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024), stdout.read().decode()
+        peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return Measured(seconds, usage.ru_utime + usage.ru_stime, peak, stdout.read().decode())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +118,7 @@ class Row:
     name: str
     seconds: float
     spread: tuple[float, float] | None = None
+    cpu_seconds: float | None = None
     peak: int | None = None
     note: str = ""
 
@@ -112,6 +129,7 @@ class Row:
             name=result.contestant.name,
             seconds=result.median,
             spread=(min(result.seconds), max(result.seconds)),
+            cpu_seconds=statistics.median(result.cpu_seconds),
             peak=result.peak,
             note=note or result.contestant.note,
         )
@@ -121,14 +139,15 @@ def markdown(rows: Sequence[Row], reference: str, items: int, unit: str) -> str:
     """A table of `rows`; ratios are each one's time over that of the row named `reference`. `items` were processed."""
     base = next(row.seconds for row in rows if row.name == reference)
     lines = [
-        f"| | seconds (median) | min to max | {unit}/s | time ÷ {reference} | peak MiB | |",
-        "|---|---:|---:|---:|---:|---:|---|",
+        f"| | seconds (median) | min to max | CPU seconds | {unit}/s | time ÷ {reference} | peak MiB | |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
     ]
     for row in rows:
         spread = f"{row.spread[0]:.2f} to {row.spread[1]:.2f}" if row.spread else ""
         peak = f"{row.peak / MIB:,.0f}" if row.peak else ""
+        cpu = f"{row.cpu_seconds:.2f}" if row.cpu_seconds else ""
         rate, ratio = f"{items / row.seconds:,.0f}", f"{row.seconds / base:.2f}"
-        lines.append(f"| {row.name} | {row.seconds:.2f} | {spread} | {rate} | {ratio} | {peak} | {row.note} |")
+        lines.append(f"| {row.name} | {row.seconds:.2f} | {spread} | {cpu} | {rate} | {ratio} | {peak} | {row.note} |")
     return "\n".join(lines)
 
 

@@ -27,10 +27,10 @@ def main() -> None:
         return
     model = fasttext.load_model(str(model_path))
     started = time.perf_counter()
-    # `predict` of the binding breaks under NumPy 2; the object below it does not.
-    predictions = model.f.multilinePredict([" ".join(basic_english(text)) + "\n" for text in reviews], 1, 0.0, "strict")
+    # `predict` of the binding breaks under NumPy 2; the object below it does not. Labels come first, then probabilities.
+    _, probabilities = model.f.multilinePredict([" ".join(basic_english(text)) + "\n" for text in reviews], 1, 0.0, "strict")
     seconds = time.perf_counter() - started
-    save(options.output, np.array([values[0] for values in predictions[0]], np.float32))
+    save(options.output, np.array([values[0] for values in probabilities], np.float32))
     sys.stdout.write(json.dumps({"loop_seconds": seconds}) + "\n")
 
 
