@@ -18,7 +18,7 @@ other DAGs can be scheduled on.
 """
 
 import os
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Asset
@@ -77,7 +77,7 @@ with DAG(
     dag_id="review_pipeline",
     description="Score reviews: ingest, train, score.",
     schedule=os.environ.get("PIPELINE_SCHEDULE", "15 2 * * *"),
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=10)},

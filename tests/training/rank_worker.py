@@ -5,6 +5,7 @@ python -m torch.distributed.run --nproc-per-node 2 rank_worker.py SHARDS OUT [--
 
 import argparse
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,8 @@ def main() -> None:
         )  # fmt: skip
         if folder is not None and (checkpoint := folder.read()) is not None:
             trainer.restore(checkpoint)
-        try:
+        with suppress(StoppedError):
             trainer.run()
-        except StoppedError:
-            pass
         answer = {"steps": seen, "bytes": trainer.reader.bytes_read, "valid": [row.loss for row in trainer.rows()]}
         given.out.mkdir(parents=True, exist_ok=True)
         (given.out / f"rank-{world.rank}.json").write_text(json.dumps(answer))
