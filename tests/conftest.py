@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+# Kernels of tests are small; threads that wait for each other on a busy machine make them a hundred times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parents[1]
 IMDB_ARCHIVE = ROOT.parent / "shared" / "data" / "imdb-train.tar.gz"
 

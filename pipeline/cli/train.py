@@ -22,13 +22,17 @@ def _load_config(context: typer.Context, given: str | None) -> str | None:
         return None
     from pipeline.presets import read_options
 
-    known = {parameter.name: parameter for parameter in context.command.params}
+    known = {
+        option.removeprefix("--"): str(parameter.name)
+        for parameter in context.command.params
+        for option in parameter.opts
+        if option.startswith("--") and option not in ("--config", "--help", "--lake")
+    }
     defaults: dict[str, Any] = {}
     for key, value in read_options(given).items():
-        name = key.replace("-", "_")
-        if name not in known or name in ("config", "help"):
-            options = [str(other).replace("_", "-") for other in known if other not in ("config", "help")]
-            raise unknown_choice(f"--config {given}", key, options)
+        name = known.get(key.replace("_", "-"))
+        if name is None:
+            raise unknown_choice(f"--config {given}", key, known)
         if isinstance(value, dict):
             value = [f"{field}={item}" for field, item in value.items()]
         defaults[name] = value if isinstance(value, bool | list) else str(value)

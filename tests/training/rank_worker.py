@@ -4,8 +4,8 @@ python -m torch.distributed.run --nproc-per-node 2 rank_worker.py SHARDS OUT [--
 """
 
 import argparse
+import contextlib
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def main() -> None:
         )  # fmt: skip
         if folder is not None and (checkpoint := folder.read()) is not None:
             trainer.restore(checkpoint)
-        with suppress(StoppedError):
+        with contextlib.suppress(StoppedError):
             trainer.run()
         answer = {"steps": seen, "bytes": trainer.reader.bytes_read, "valid": [row.loss for row in trainer.rows()]}
         given.out.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,92 @@
+"""Checkpoints: whole or absent, the newest kept, told apart by what they train."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.errors import DataError, UsageError
+from pipeline.training.checkpoint import Checkpoint, TrainingFolder, find_resumable
+from pipeline.training.control import Interval
+
+IDENTITY = {"arch": "lstm", "batch_size": 64, "table_version": 3, "vocabulary": "abc", "model": {"hidden_dim": 8}}
+
+
+def checkpoint(epoch: int, step: int) -> Checkpoint:
+    tensors = {"model": {"head.weight": torch.full((2, 2), float(step))}, "best": {}}
+    return Checkpoint({"epoch": epoch, "step": step}, tensors)
+
+
+def test_the_newest_are_kept_and_read_back(tmp_path: Path) -> None:
+    folder = TrainingFolder(tmp_path / "one", keep=2)
+    for epoch, step in ((0, 90), (0, 100), (1, 0)):
+        folder.write(checkpoint(epoch, step))
+    assert [path.name for path in folder.files()] == ["epoch-00000-step-000000100.safetensors", "epoch-00001-step-000000000.safetensors"]
+    found = folder.read()
+    assert found is not None
+    assert found.state == {"epoch": 1, "step": 0}
+    assert torch.equal(found.tensors["model"]["head.weight"], torch.zeros(2, 2))
+
+
+def test_no_checkpoint_yet(tmp_path: Path) -> None:
+    assert TrainingFolder(tmp_path).read() is None
+
+
+def test_a_killed_writer_leaves_nothing_that_is_read(tmp_path: Path) -> None:
+    folder = TrainingFolder(tmp_path)
+    folder.write(checkpoint(0, 5))
+    half = tmp_path / ".tmp-1234-epoch-00000-step-000000009.safetensors"
+    half.write_bytes(b"half")
+    found = folder.read()
+    assert found is not None and found.state["step"] == 5
+    folder.sweep()
+    assert not half.exists()
+
+
+def test_a_damaged_one_is_named(tmp_path: Path) -> None:
+    folder = TrainingFolder(tmp_path)
+    path = folder.write(checkpoint(0, 5))
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(DataError, match="step-000000005.*cannot be read"):
+        folder.read()
+
+
+def test_resume_finds_the_same_training_only(tmp_path: Path) -> None:
+    assert find_resumable(tmp_path, IDENTITY) is None
+    same = TrainingFolder(tmp_path / "same")
+    same.begin(IDENTITY)
+    other = TrainingFolder(tmp_path / "other")
+    other.begin({**IDENTITY, "batch_size": 32})
+    os.utime(same.path / "training.json", (1, 1))
+    found = find_resumable(tmp_path, IDENTITY)
+    assert found is not None and found.training_id == "same"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("table_version", 4, "table version 3, now 4"),
+        ("vocabulary", "xyz", "vocabulary abc, now xyz"),
+        ("arch", "gru", "arch lstm, now gru"),
+        ("batch_size", 32, "batch size 64, now 32"),
+        ("model", {"hidden_dim": 16}, "hidden dim 8, now 16"),
+    ],
+)
+def test_resume_says_what_differs(tmp_path: Path, name: str, value: object, said: str) -> None:
+    TrainingFolder(tmp_path / "before").begin(IDENTITY)
+    with pytest.raises(UsageError, match=said):
+        find_resumable(tmp_path, {**IDENTITY, name: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("200", Interval(steps=200)), ("90s", Interval(seconds=90)), ("5m", Interval(seconds=300)), ("0", Interval())]
+)
+def test_intervals(text: str, expected: Interval) -> None:
+    assert Interval.parse(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "often", "-3", "1.5"])
+def test_intervals_that_are_none(text: str) -> None:
+    with pytest.raises(UsageError, match="--checkpoint-every"):
+        Interval.parse(text)
