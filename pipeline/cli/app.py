@@ -121,6 +121,7 @@ COMMANDS: tuple[str, ...] = (
     "ingest",
     "train",
     "sample",
+    "models",
     "fetch",
     "vocab",
     "schema",
