@@ -123,6 +123,7 @@ COMMANDS: tuple[str, ...] = (
     "score",
     "evaluate",
     "report",
+    "models",
     "runs",
     "vocab",
     "schema",

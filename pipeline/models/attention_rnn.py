@@ -6,8 +6,8 @@
     local:   p = (L − 1) σ(v_pᵀ tanh(W_p q));  a_t = softmax_t(e_t) over |t − p| ≤ D, times exp(−(t − p)² / (2 (D/2)²))
     c = Σ_t a_t s_t,   h̃ = tanh(W_c [c; q]),   logits = W h̃ + b
 
-s_t: S states of the encoder below (`cell`: any one- or bidirectional recurrent layer); q: what `--pooling` makes of them;
-D: `window`, in tokens; positions count from 0. `attention_weights` gives a, (B, T).
+s: (B, T, S), the states of the encoder below (`cell`: any recurrent layer, in one or both directions); q: what
+`--pooling` makes of them; D: `window`, in tokens; positions count from 0. `attention_weights` gives a, (B, T).
 
 Source: additive: Bahdanau, Cho & Bengio 2014, "Neural machine translation by jointly learning to align and translate",
 section 3.1; general, global, local and h̃: Luong, Pham & Manning 2015, "Effective approaches to attention-based neural

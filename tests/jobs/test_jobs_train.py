@@ -14,7 +14,20 @@ from pipeline.cli.app import app, load_commands
 from pipeline.errors import PipelineError
 from pipeline.models.bundle import read_bundle
 
-SMALL = ("--arch", "lstm", "--epochs", "2", "--embedding-dim", "8", "--hidden-dim", "8", "--batch-size", "32", "--workers", "1")
+SMALL = (
+    "--arch",
+    "lstm",
+    "--epochs",
+    "2",
+    "--embedding-dim",
+    "8",
+    "--hidden-dim",
+    "8",
+    "--batch-size",
+    "32",
+    "--workers",
+    "1",
+)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +134,7 @@ def test_refusals(tmp_path: Path, corpus: Corpus, arguments: tuple[str, ...], co
 
 def test_unknown_key_in_a_file(tmp_path: Path, corpus: Corpus) -> None:
     (tmp_path / "run.toml").write_text("epoch = 3\n")
-    with pytest.raises(PipelineError, match="'epoch' is not known. Did you mean 'epochs'"):
+    with pytest.raises(PipelineError, match=r"'epoch' is not known. Did you mean 'epochs'"):
         train(tmp_path, corpus, "--config", tmp_path / "run.toml")
 
 

@@ -22,7 +22,10 @@ def test_the_newest_are_kept_and_read_back(tmp_path: Path) -> None:
     folder = TrainingFolder(tmp_path / "one", keep=2)
     for epoch, step in ((0, 90), (0, 100), (1, 0)):
         folder.write(checkpoint(epoch, step))
-    assert [path.name for path in folder.files()] == ["epoch-00000-step-000000100.safetensors", "epoch-00001-step-000000000.safetensors"]
+    assert [path.name for path in folder.files()] == [
+        "epoch-00000-step-000000100.safetensors",
+        "epoch-00001-step-000000000.safetensors",
+    ]
     found = folder.read()
     assert found is not None
     assert found.state == {"epoch": 1, "step": 0}
@@ -48,7 +51,7 @@ def test_a_damaged_one_is_named(tmp_path: Path) -> None:
     folder = TrainingFolder(tmp_path)
     path = folder.write(checkpoint(0, 5))
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(DataError, match="step-000000005.*cannot be read"):
+    with pytest.raises(DataError, match=r"step-000000005.*cannot be read"):
         folder.read()
 
 
@@ -80,7 +83,8 @@ def test_resume_says_what_differs(tmp_path: Path, name: str, value: object, said
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("200", Interval(steps=200)), ("90s", Interval(seconds=90)), ("5m", Interval(seconds=300)), ("0", Interval())]
+    ("text", "expected"),
+    [("200", Interval(steps=200)), ("90s", Interval(seconds=90)), ("5m", Interval(seconds=300)), ("0", Interval())],
 )
 def test_intervals(text: str, expected: Interval) -> None:
     assert Interval.parse(text) == expected

@@ -33,12 +33,12 @@ class QueryAttention(nn.Module):
     def forward(self, states_BTS: Tensor, query_BQ: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the context (B, S) and the weights (B, T), 0 at padding."""
         mask_BT = token_mask(lengths_B, states_BTS.shape[1])
-        scores_BT = self._scores(states_BTS, query_BQ).float()
+        scores_BT = full_precision(self._scores(states_BTS, query_BQ))
         if self.kind == "global":
             weights_BT = masked_softmax(scores_BT, mask_BT)
         else:
             position_T = torch.arange(states_BTS.shape[1], device=states_BTS.device)
-            centre_B1 = torch.sigmoid(self.place(torch.tanh(self.place_key(query_BQ))).float()) * (
+            centre_B1 = torch.sigmoid(full_precision(self.place(torch.tanh(self.place_key(query_BQ))))) * (
                 lengths_B.unsqueeze(1) - 1
             )
             distance_BT = position_T - centre_B1
@@ -54,3 +54,8 @@ class QueryAttention(nn.Module):
             return scores_BT
         scores_BT = torch.bmm(states_BTS, query_BS.to(states_BTS.dtype).unsqueeze(-1)).squeeze(-1)
         return scores_BT / states_BTS.shape[2] ** 0.5 if self.score_kind == "scaled-dot" else scores_BT
+
+
+def full_precision(values: Tensor) -> Tensor:
+    """At least float32: the eight bits of bfloat16 cannot tell 400 positions apart."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
