@@ -3,13 +3,13 @@
 Copy or link this file into Airflow's DAGs folder. Airflow and the pipeline live in environments of their own. Settings
 are Airflow Variables, or else variables of the worker's environment:
 
-| Airflow Variable       | environment            | what                                            | default                |
-|------------------------|------------------------|-------------------------------------------------|------------------------|
-| pipeline_command       | PIPELINE               | the executable, /opt/pipeline/bin/pipeline, say | pipeline, on the PATH  |
-| pipeline_lake          | PIPELINE_LAKE          | the lake, an absolute path                      | none: it has to be set |
-| pipeline_train_options | PIPELINE_TRAIN_OPTIONS | options of train                                | --arch bilstm          |
-| pipeline_score_input   | PIPELINE_SCORE_INPUT   | the file, or folder, to score                   | incoming/ in the lake  |
-|                        | PIPELINE_SCHEDULE      | cron expression, read where DAGs are parsed     | 15 2 * * *             |
+| Airflow Variable       | environment            | what                                        | default                |
+|------------------------|------------------------|---------------------------------------------|------------------------|
+| pipeline_command       | PIPELINE               | the executable, an absolute path            | pipeline, on the PATH  |
+| pipeline_lake          | PIPELINE_LAKE          | the lake, an absolute path                  | none: it has to be set |
+| pipeline_train_options | PIPELINE_TRAIN_OPTIONS | options of train                            | --arch bilstm          |
+| pipeline_score_input   | PIPELINE_SCORE_INPUT   | the file, or folder, to score               | incoming/ in the lake  |
+|                        | PIPELINE_SCHEDULE      | cron expression, read where DAGs are parsed | 15 2 * * *             |
 
 A command ends with 99 when it has nothing to do, and its task is then skipped; the next one still runs, for it may have
 something: `none_failed`. 75 (another run holds the lock) and 69 (storage unreachable) are worth the retries. The last
