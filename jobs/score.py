@@ -44,6 +44,7 @@ class ScoreConfig:
     workers: int | None = None
     device: str = "auto"
     precision: str = "auto"
+    explain: bool = False
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -85,9 +86,10 @@ def _score(config: ScoreConfig, lake: Lake, this: Run, source: ScoreInput, outpu
         "text_column": config.text_column,
         "keep": list(source.columns),
         "precision": resolve_precision(config.precision),
+        "explain": config.explain,
     }
     metadata = output_metadata(bundle.model_id, source.sha256(), options)
-    schema = output_schema(source, bundle.labels, metadata)
+    schema = output_schema(source, bundle.labels, metadata, config.explain)
     if not config.force and is_scored(output, metadata):
         this.read = this.known = source.rows
         this.nothing_new = True
@@ -95,6 +97,7 @@ def _score(config: ScoreConfig, lake: Lake, this: Run, source: ScoreInput, outpu
     # torch is imported here, after everything that can be wrong with input and output was looked at.
     from pipeline.lake.atomic import atomic_path
     from pipeline.progress import track
+    from pipeline.scoring.explain import explanations
     from pipeline.scoring.outputs import PredictionWriter, predicted_columns
     from pipeline.scoring.predictor import Predictor
 
@@ -104,9 +107,13 @@ def _score(config: ScoreConfig, lake: Lake, this: Run, source: ScoreInput, outpu
         atomic_path(output) as temporary,
     ):
         figures = _Figures(bundle.labels)
+        vocabulary = bundle.load_vocabulary() if config.explain else None
         with PredictionWriter(temporary, schema) as writer:
             for window, probability_NC in _scored_windows(config, source, bundle, predictor):
-                writer.write(window.batches, predicted_columns(probability_NC, bundle.labels, bundle.model_id))
+                columns = predicted_columns(probability_NC, bundle.labels, bundle.model_id)
+                if vocabulary is not None:
+                    columns.append(explanations(predictor, vocabulary, window.ids, probability_NC))
+                writer.write(window.batches, columns)
                 this.read += len(window)
                 figures.add(window, probability_NC)
                 progress.advance(len(window))

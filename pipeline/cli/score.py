@@ -31,6 +31,9 @@ def score(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16; auto is fp32.")] = "auto",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Add the tokens that weigh most for the prediction; many times slower.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Score again, and overwrite whatever file is there.")] = False,
 ) -> None:
     """Score a Parquet file of raw reviews.
@@ -54,6 +57,7 @@ def score(
         workers=workers,
         device=device,
         precision=precision,
+        explain=explain,
         force=force,
     )
     finish(job.run(config))

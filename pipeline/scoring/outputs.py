@@ -13,25 +13,27 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UsageError
 from pipeline.scoring.inputs import ScoreInput, readable
-from schemas.prediction import CLASS_PREFIX, KEY_INPUT, KEY_MODEL, KEY_OPTIONS, PREDICTION
+from schemas.prediction import CLASS_PREFIX, EXPLANATION, KEY_INPUT, KEY_MODEL, KEY_OPTIONS, PREDICTION
 
 ROW_GROUP_ROWS = 65_536
 
 
-def prediction_fields(labels: Sequence[str]) -> list[pa.Field]:
+def prediction_fields(labels: Sequence[str], explain: bool = False) -> list[pa.Field]:
     """The columns that scoring adds."""
     classes = [pa.field(CLASS_PREFIX + label, pa.float32()) for label in labels] if len(labels) > 2 else []
-    return [*PREDICTION.schema, *classes]
+    return [*PREDICTION.schema, *classes, *([EXPLANATION] if explain else [])]
 
 
-def output_schema(source: ScoreInput, labels: Sequence[str], metadata: Mapping[bytes, bytes]) -> pa.Schema:
+def output_schema(
+    source: ScoreInput, labels: Sequence[str], metadata: Mapping[bytes, bytes], explain: bool = False
+) -> pa.Schema:
     """The kept columns as they are, the prediction's behind them.
 
     Raises:
         UsageError: the input has a column of the prediction's already.
     """
     kept = source.kept_schema
-    added = prediction_fields(labels)
+    added = prediction_fields(labels, explain)
     clash = [field.name for field in added if field.name in kept.names]
     if clash:
         scored = (kept.metadata or {}).get(KEY_MODEL)
@@ -75,7 +77,7 @@ def is_scored(output: Path, metadata: Mapping[bytes, bytes]) -> bool:
 
 
 def predicted_columns(probability_NC: NDArray[np.float32], labels: Sequence[str], model_id: str) -> list[pa.Array]:
-    """The columns of `prediction_fields`, in that order, for the probabilities (N, C); NaN rows give null."""
+    """The columns of `prediction_fields` but the explanation, for the probabilities (N, C); NaN rows give null."""
     null = np.isnan(probability_NC[:, 0])
     best_N = np.where(null, 0, probability_NC.argmax(axis=1))
     predicted = pa.array(labels, pa.string()).take(pa.array(best_N, mask=null))

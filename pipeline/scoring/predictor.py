@@ -5,7 +5,7 @@ small to share (1.3 times the speed of one batch on all cores; tests/benchmarks/
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -94,6 +94,25 @@ class Predictor:
             MemoryError: the GPU has too little for a batch.
         """
         return self.submit(ids).result()
+
+    def attributions(
+        self, reviews: Ragged, target_N: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """What each token says for its review's class `target_N`; reviews without text are left out.
+
+        Yields:
+            rows of a batch, int64 (B), and their weights, float32 (B, T), 0 at padding.
+        """
+        from pipeline.scoring.attribution import attribute
+
+        def weigh(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            ids_BT, lengths_B = (torch.from_numpy(array).to(self.device) for array in reviews.padded(rows))
+            target_B = torch.from_numpy(target_N[rows]).to(self.device)
+            weights: NDArray[np.float32] = attribute(self._model, ids_BT, lengths_B, target_B).cpu().numpy()
+            return weights
+
+        batches = plan_batches(reviews.lengths, self.max_tokens)
+        yield from zip(batches, self._pool.map(weigh, batches), strict=True)
 
     def close(self) -> None:
         """Waits for the batches at work, drops the others, and gives torch its threads back."""
