@@ -30,7 +30,7 @@ RUN = Contract(
     ),
     columns={
         "version": "version of this contract",
-        "run_id": "sorts by time: 20260131T040000Z-ingest-1a2b3c",
+        "run_id": "sorts by time: 20260131T040000.123Z-ingest-1a2b3c",
         "command": "ingest, train, score, …",
         "started": "UTC, ISO 8601",
         "finished": "UTC, ISO 8601",
