@@ -223,7 +223,8 @@ def _second_pass(config: IngestConfig, vocabulary: Vocabulary, collected: Collec
     if not collected.new:
         return []
     folder = make_folder(scratch / "shards")
-    encode = EncodeReviews(vocabulary=vocabulary, groups=collected.groups)
+    groups = {place: pa.array(lines, pa.string()) for place, lines in collected.groups.items()}
+    encode = EncodeReviews(vocabulary=vocabulary, groups=groups)
     write = partial(_write, folder=folder, vocabulary=vocabulary.fingerprint)
     with (
         track("encoding and writing", collected.new) as progress,

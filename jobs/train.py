@@ -124,9 +124,10 @@ def _train(
         "model_id": folder.training_id,
         "table_version": data.table_version,
         "vocabulary": data.vocabulary.fingerprint,
+        "report": config.lake.models / folder.training_id / "report.html",
     }
     if trainer.world.is_main:
-        save_model(config, data, identity, trainer.model, trainer.rows(), folder, run.metrics)
+        save_model(config, data, identity, trainer.model, trainer.rows(), folder, run.metrics, parts["valid"])
     trainer.world.barrier()
 
 

@@ -4,8 +4,46 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-RUN_VERSION = 1
-"""Version of the run record. Fields may be added within a version; a record of a newer version is refused."""
+import pyarrow as pa
+
+from schemas.contract import Contract
+
+RUN = Contract(
+    name="run",
+    version=1,
+    description="runs/<run_id>.json: one JSON object a run, written when it ends, however it ends.",
+    schema=pa.schema(
+        [
+            pa.field("version", pa.int64(), nullable=False),
+            pa.field("run_id", pa.string(), nullable=False),
+            pa.field("command", pa.string(), nullable=False),
+            pa.field("started", pa.string(), nullable=False),
+            pa.field("finished", pa.string(), nullable=False),
+            pa.field("outcome", pa.string(), nullable=False),
+            pa.field("exit_code", pa.int64(), nullable=False),
+            pa.field("config", pa.string(), nullable=False),
+            pa.field("receipt", pa.string(), nullable=False),
+            pa.field("error", pa.string()),
+            pa.field("versions", pa.string(), nullable=False),
+            pa.field("peak_memory_bytes", pa.int64(), nullable=False),
+        ]
+    ),
+    columns={
+        "version": "version of this contract",
+        "run_id": "sorts by time: 20260131T040000.123Z-ingest-1a2b3c",
+        "command": "ingest, train, score, …",
+        "started": "UTC, ISO 8601",
+        "finished": "UTC, ISO 8601",
+        "outcome": "done, nothing-new, failed or stopped",
+        "exit_code": "the process's exit status",
+        "config": "object: every option as the run saw it",
+        "receipt": "object: what was printed on stdout: rows read, written, rejected, known; outputs; metrics",
+        "error": "the message of a run that failed or was stopped",
+        "versions": "object: of this package, Python and the libraries that decide what is written",
+        "peak_memory_bytes": "peak resident memory of the process",
+    },
+)
+RUN_VERSION = RUN.version
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,12 @@
 """Fixtures that several folders use: a small corpus, a lake, the command line as a child process."""
 
 import json
+import logging
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,3 +86,25 @@ def write_corpus(root: Path, reviews_per_label: int = 30) -> Path:
 def corpus(tmp_path: Path) -> Path:
     """See `write_corpus`: 60 train, 60 test, 10 unsup."""
     return write_corpus(tmp_path / "corpus")
+
+
+@pytest.fixture
+def run_main(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+    """Runs the command line in this process and gives its exit code; signal handlers and logging are put back."""
+    from pipeline.cli.app import main
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers))
+
+    def run(*arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["pipeline", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return int(end.value.code or 0)
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]

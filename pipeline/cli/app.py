@@ -120,11 +120,16 @@ def load_commands() -> None:
 COMMANDS: tuple[str, ...] = (
     "ingest",
     "train",
+    "score",
     "evaluate",
-    "sample",
-    "fetch",
+    "report",
+    "models",
+    "runs",
     "vocab",
     "schema",
+    "doctor",
+    "sample",
+    "fetch",
     "vacuum",
 )
 

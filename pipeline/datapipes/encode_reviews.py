@@ -1,12 +1,16 @@
 """The mapping step of the second pass: spilled tokens in, rows of the token contract out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.text.vocabulary import Vocabulary
 from schemas.token import TOKEN
+
+NUMBERED = r"^(?P<folder>.*)/(?P<number>[0-9]{1,9})[_.][^/]*$"
+"""Folder and number of a review in a file of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +18,7 @@ class EncodeReviews:
     """Callable for a `ParallelMapper`. `groups` maps a folder to the groups of its reviews, by their number."""
 
     vocabulary: Vocabulary
-    groups: Mapping[str, Sequence[str]]
+    groups: Mapping[str, pa.StringArray]
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Maps tokens to ids, labels to indices, and fills in groups that stand in a file of their own."""
@@ -29,12 +33,14 @@ class EncodeReviews:
     def _with_groups(self, batch: pa.RecordBatch) -> pa.Array:
         if not self.groups or not batch["group"].null_count:
             return batch["group"]
-        filled = []
-        for group, source in zip(batch["group"].to_pylist(), batch["source"].to_pylist(), strict=True):
-            folder, _, name = source.rpartition("/")
+        place = pc.extract_regex(batch["source"], NUMBERED)
+        folders, numbers = place.field("folder"), place.field("number").cast(pa.int32())
+        groups = batch["group"]
+        for folder in pc.unique(folders).drop_null().to_pylist():
             lines = self.groups.get(folder)
-            number = name.partition("_")[0].partition(".")[0]
-            if group is None and lines is not None and number.isdecimal() and int(number) < len(lines):
-                group = lines[int(number)]
-            filled.append(group)
-        return pa.array(filled, pa.string())
+            if lines is None:
+                continue
+            here = pc.and_(pc.equal(folders, folder), pc.less(numbers, len(lines)))
+            found = lines.take(pc.if_else(here, numbers, None))
+            groups = pc.coalesce(groups, found)
+        return groups

@@ -98,6 +98,8 @@ def find_sources(given: Sequence[str | Path], lake: Lake) -> list[Source]:
 
 def kind_of(name: str) -> tuple[str, str | None] | None:
     """Kind and compression by the file's name; None for names that are not read."""
+    if name.endswith(".txt"):
+        return TEXTS, None
     for short, full in SHORT_NAMES.items():
         if name.endswith(short):
             name = name.removesuffix(short) + full

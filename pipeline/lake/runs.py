@@ -14,8 +14,10 @@ from schemas.run import RUN_VERSION, RunRecord
 
 
 def new_run_id(command: str) -> str:
-    """An id that sorts by time: `20260131T040000Z-ingest-1a2b3c`."""
-    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{command}-{secrets.token_hex(3)}"
+    """An id that sorts by time: `20260131T040000.123Z-ingest-1a2b3c`."""
+    now = time.time()
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
+    return f"{stamp}.{int(now * 1000) % 1000:03d}Z-{command}-{secrets.token_hex(3)}"
 
 
 def write_record(lake: Lake, record: RunRecord) -> Path:

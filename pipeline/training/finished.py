@@ -14,7 +14,9 @@ from pipeline.models.interface import ReviewClassifier
 from pipeline.training.checkpoint import TrainingFolder
 from pipeline.training.config import TrainConfig
 from pipeline.training.data import TrainingData
+from pipeline.training.illustrate import illustrate
 from pipeline.training.metrics import MetricsRow, write_metrics
+from pipeline.training.selection import Part
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ def save_model(
     rows: list[MetricsRow],
     folder: TrainingFolder,
     metrics: dict[str, Any],
+    valid: Part,
 ) -> None:
     """Writes the bundle into a temporary folder, renames it to the training's id, points LATEST to it.
 
@@ -66,7 +69,7 @@ def save_model(
         training=identity,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
-    # The report belongs here, into the temporary folder, so that the bundle appears with it.
+    illustrate(temporary, folder.training_id, tuple(data.shards), data.vocabulary, valid)
     for path in temporary.iterdir():
         sync_file(path)
     sync_folder(temporary)

@@ -134,7 +134,7 @@ def test_refusals(tmp_path: Path, corpus: Corpus, arguments: tuple[str, ...], co
 
 def test_unknown_key_in_a_file(tmp_path: Path, corpus: Corpus) -> None:
     (tmp_path / "run.toml").write_text("epoch = 3\n")
-    with pytest.raises(PipelineError, match="'epoch' is not known. Did you mean 'epochs'"):
+    with pytest.raises(PipelineError, match=r"'epoch' is not known. Did you mean 'epochs'"):
         train(tmp_path, corpus, "--config", tmp_path / "run.toml")
 
 

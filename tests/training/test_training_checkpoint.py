@@ -51,7 +51,7 @@ def test_a_damaged_one_is_named(tmp_path: Path) -> None:
     folder = TrainingFolder(tmp_path)
     path = folder.write(checkpoint(0, 5))
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(DataError, match="step-000000005.*cannot be read"):
+    with pytest.raises(DataError, match=r"step-000000005.*cannot be read"):
         folder.read()
 
 

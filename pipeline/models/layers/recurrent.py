@@ -33,10 +33,12 @@ class Recurrent(nn.Module):
         *,
         bidirectional: bool = False,
         dropout: float = 0.0,
+        features_per_unit: int = 1,
     ) -> None:
+        """`features_per_unit`: how many features a layer returns for each hidden one; 2 for complex units."""
         super().__init__()
         self.bidirectional = bidirectional
-        self.output_dim = hidden_dim * (2 if bidirectional else 1)
+        self.output_dim = hidden_dim * features_per_unit * (2 if bidirectional else 1)
         input_dims = [input_dim] + [self.output_dim] * (layers - 1)
         self.forward_layers = nn.ModuleList(make_layer(dim, hidden_dim) for dim in input_dims)
         self.backward_layers = nn.ModuleList(make_layer(dim, hidden_dim) for dim in input_dims if bidirectional)
@@ -57,7 +59,9 @@ class Recurrent(nn.Module):
         return values * token_mask(lengths_B, num_positions).unsqueeze(-1).to(values.dtype)
 
 
-def stacked(make_layer: MakeLayer, config: RecurrentConfig, *, bidirectional: bool = False) -> Recurrent:
+def stacked(
+    make_layer: MakeLayer, config: RecurrentConfig, *, bidirectional: bool = False, features_per_unit: int = 1
+) -> Recurrent:
     """The encoder over embedded tokens that a config asks for."""
     return Recurrent(
         make_layer,
@@ -66,6 +70,7 @@ def stacked(make_layer: MakeLayer, config: RecurrentConfig, *, bidirectional: bo
         config.layers,
         bidirectional=bidirectional,
         dropout=config.dropout,
+        features_per_unit=features_per_unit,
     )
 
 

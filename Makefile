@@ -1,0 +1,48 @@
+# Everything sets itself up: a virtual environment in .venv, pinned by constraints.txt.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIPELINE := $(BIN)/pipeline
+LAKE := data_lake
+# 99 says "nothing new to do", which is no failure.
+RUN = ; status=$$?; [ $$status -eq 0 ] || [ $$status -eq 99 ]
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow check format airflow test-airflow bench bench-smoke clean
+
+help:  ## these lines
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.ready  ## the virtual environment
+
+demo: setup  ## ingest, train, score and report on the embedded lake
+	@$(PIPELINE) --lake $(LAKE) sample $(LAKE)/raw --score-input $(LAKE)/incoming/reviews.parquet $(RUN)
+	@$(PIPELINE) --lake $(LAKE) ingest $(RUN)
+	@$(PIPELINE) --lake $(LAKE) train --arch bilstm --config demo $(RUN)
+	@$(PIPELINE) --lake $(LAKE) score $(LAKE)/incoming/reviews.parquet $(RUN)
+	@$(PIPELINE) --lake $(LAKE) report --predictions $(LAKE)/predictions/reviews.parquet $(RUN)
+
+test: setup  ## the default tests: no network, no GPU, no service
+	$(BIN)/python -m pytest
+
+test-slow: setup  ## long fault and property runs
+	$(BIN)/python -m pytest -m slow --timeout 1800
+
+check: setup  ## lint, format, types and the import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup  ## rewrite the code in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## everything that was made, the embedded lake's content too
+	rm -rf $(VENV) .venv-airflow .venv-peers build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	git clean -fdXq $(LAKE)

@@ -1,0 +1,49 @@
+"""`pipeline doctor`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.app import LakeOption, app, lake_of
+
+if TYPE_CHECKING:
+    from pipeline.doctor.check import Check
+
+COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "red"}
+
+
+@app.command()
+def doctor(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    lake: LakeOption = None,
+) -> None:
+    """Check the environment and the lake: what is wrong, and how to mend it.
+
+    Ends with 0 when nothing fails (warnings are fine), else with the code of the first failure: 65 damaged data, 66 a
+    file missing, 70 the environment, 73 the lake cannot be written.
+
+    Example: pipeline doctor --lake /srv/reviews
+    """
+    import json
+    from dataclasses import asdict
+
+    from pipeline.doctor.check import exit_code
+    from pipeline.doctor.environment import environment_checks
+    from pipeline.doctor.lake import lake_checks
+
+    checks = [*environment_checks(), *lake_checks(lake_of(context, lake))]
+    code = exit_code(checks)
+    if as_json:
+        typer.echo(json.dumps({"exit_code": code, "checks": [asdict(check) for check in checks]}, indent=2))
+    else:
+        for check in checks:
+            _print(check, max(len(check.name) for check in checks))
+    raise typer.Exit(code)
+
+
+def _print(check: "Check", width: int) -> None:
+    state = typer.style(f"{check.state:<4}", fg=COLOURS[check.state], bold=True)
+    typer.echo(f"{state}  {check.name:<{width}}  {check.detail}")
+    if check.state != "OK" and check.remedy:
+        typer.echo(f"      {'':<{width}}→ {check.remedy}")

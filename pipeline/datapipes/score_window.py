@@ -1,0 +1,53 @@
+"""Node of scoring that gathers encoded batches to windows; within a window reviews are sorted by length."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from torchdata.nodes import BaseNode
+
+from pipeline.datapipes.score_encode import Encoded
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Consecutive rows of the input: their kept columns in `batches`, their token ids in `ids`, one list a row."""
+
+    batches: tuple[pa.RecordBatch, ...]
+    ids: pa.ListArray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Windows(BaseNode[Window]):
+    """Gathers whole batches until a window holds `max_rows` rows or `max_bytes` bytes."""
+
+    SOURCE_KEY = "source"
+
+    def __init__(self, source: BaseNode[Encoded], max_rows: int, max_bytes: int) -> None:
+        super().__init__()
+        self.source, self.max_rows, self.max_bytes = source, max_rows, max_bytes
+
+    def reset(self, initial_state: dict[str, Any] | None = None) -> None:
+        """Starts at the beginning, or after the window behind which `initial_state` was taken."""
+        super().reset(initial_state)
+        self.source.reset(None if initial_state is None else initial_state[self.SOURCE_KEY])
+
+    def next(self) -> Window:
+        parts: list[Encoded] = []
+        rows = size = 0
+        while rows < self.max_rows and size < self.max_bytes:
+            try:
+                part = next(self.source)
+            except StopIteration:
+                break
+            parts.append(part)
+            rows += len(part.ids)
+            size += part.nbytes
+        if not parts:
+            raise StopIteration
+        return Window(tuple(part.kept for part in parts), pa.concat_arrays([part.ids for part in parts]))
+
+    def get_state(self) -> dict[str, Any]:
+        return {self.SOURCE_KEY: self.source.state_dict()}

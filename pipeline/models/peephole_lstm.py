@@ -1,0 +1,36 @@
+"""LSTM whose gates look at the cell through peepholes.
+
+    i_t = σ(W_i x_t + U_i h_{t−1} + p_i ⊙ c_{t−1} + b_i)    f_t = σ(W_f x_t + U_f h_{t−1} + p_f ⊙ c_{t−1} + b_f)
+    g_t = tanh(W_g x_t + U_g h_{t−1} + b_g)                 c_t = f_t ⊙ c_{t−1} + i_t ⊙ g_t
+    o_t = σ(W_o x_t + U_o h_{t−1} + p_o ⊙ c_t + b_o)        h_t = o_t ⊙ tanh(c_t)
+
+x_t: E features of token t; gates, p, c_t, h_t: H features; h_0 = c_0 = 0. States are h: (B, T, H). The output gate
+sees the new cell. With p = 0 this is `lstm`. tanh stands for both of the paper's squashing functions.
+
+Source: Gers & Schmidhuber 2000, "Recurrent nets that time and count", IJCNN, section 2.
+"""
+
+from torch import Tensor
+
+from pipeline.models.interface import RecurrentConfig, ReviewClassifier
+from pipeline.models.layers.peephole import PeepholeLSTM
+from pipeline.models.layers.recurrent import stacked
+
+
+class PeepholeLSTMClassifier(ReviewClassifier):
+    """LSTM with peepholes, one direction. Equations and shapes stand at the file's top."""
+
+    Config = RecurrentConfig
+    year = 2000
+    paper = "Gers & Schmidhuber 2000, Recurrent nets that time and count"
+    summary = "LSTM whose gates see the cell"
+
+    def __init__(self, config: RecurrentConfig) -> None:
+        encoder = stacked(PeepholeLSTM, config)
+        super().__init__(config, encoder.output_dim)
+        self.encoder = encoder
+
+    def encode(self, embedded_BTE: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """The states (B, T, H)."""
+        states_BTS: Tensor = self.encoder(embedded_BTE, lengths_B)
+        return states_BTS

@@ -1,0 +1,70 @@
+"""The encoder of the transformer: attention alone, no recurrence.
+
+    x = √H · P e_t + pos_t                                       (P: E → H, only where E ≠ H)
+    x ← LayerNorm(x + Concat_a(softmax(Q_a K_aᵀ / √(H/A)) V_a) W_o),   Q_a, K_a, V_a = x W_a^Q, x W_a^K, x W_a^V
+    x ← LayerNorm(x + W_2 relu(W_1 x + b_1) + b_2)                repeated `layers` times
+
+e_t: E features of token t; x: H features; A heads; pos: sinusoids; padding is not attended to. States are (B, T, H).
+Memory and time grow with T².
+
+Source: Vaswani et al. 2017, "Attention is all you need", section 3.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from pipeline.errors import UsageError
+from pipeline.models.interface import ModelConfig, RecurrentConfig, ReviewClassifier
+from pipeline.models.layers.masking import token_mask
+from pipeline.models.layers.transformer import TransformerLayer, sinusoids
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig(RecurrentConfig):
+    """`hidden_dim`: the width H; `heads` divides it; `feedforward_dim`: width of the feed-forward layers;
+    `attention_dropout`: dropout inside the layers (`dropout` acts on the pooled features)."""
+
+    layers: int = 2
+    heads: int = 4
+    feedforward_dim: int = 256
+    attention_dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_at_least(1, "heads", "feedforward_dim")
+        self.check_probability("attention_dropout")
+        if self.hidden_dim % self.heads:
+            raise UsageError(f"--heads {self.heads}: has to divide --hidden-dim {self.hidden_dim}.")
+
+
+class Transformer(ReviewClassifier):
+    """Transformer encoder. Equations and shapes stand at the file's top."""
+
+    Config: ClassVar[type[ModelConfig]] = TransformerConfig
+    year = 2017
+    paper = "Vaswani et al. 2017, Attention is all you need"
+    summary = "encoder of self-attention, no recurrence"
+
+    def __init__(self, config: TransformerConfig) -> None:
+        width = config.hidden_dim
+        super().__init__(config, width)
+        self.width = width
+        self.projection = nn.Identity() if config.embedding_dim == width else nn.Linear(config.embedding_dim, width)
+        self.position_dropout = nn.Dropout(config.attention_dropout)
+        self.transformer_layers = nn.ModuleList(
+            TransformerLayer(width, config.heads, config.feedforward_dim, config.attention_dropout)
+            for _ in range(config.layers)
+        )
+
+    def encode(self, embedded_BTE: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """The states (B, T, H), 0 at padding."""
+        mask_BT = token_mask(lengths_B, embedded_BTE.shape[1])
+        position_TH = sinusoids(embedded_BTE.shape[1], self.width, embedded_BTE.device)
+        projected_BTH = self.projection(embedded_BTE) * math.sqrt(self.width)
+        values: Tensor = self.position_dropout(projected_BTH + position_TH.to(projected_BTH.dtype))
+        for layer in self.transformer_layers:
+            values = layer(values, mask_BT)
+        return values.masked_fill(~mask_BT.unsqueeze(-1), 0.0)

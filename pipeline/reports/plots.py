@@ -1,0 +1,184 @@
+"""The report's pictures, as SVG that takes its colours and its font from the page around it.
+
+matplotlib draws with placeholder colours, which become CSS variables: one picture serves light and dark pages, and its
+text stays text. Nothing in it is random or dated, so the same data gives the same bytes.
+"""
+
+import io
+import re
+from contextlib import AbstractContextManager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from pipeline.reports.data import PHASES, ReportData
+
+INK, MUTED, GRID = "#010101", "#020202", "#030303"
+SERIES = {"train": "#040404", "valid": "#050505", "test": "#060606", "unsup": "#070707"}
+VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", **{colour: name for name, colour in SERIES.items()}}
+NAMES = {"train": "training", "valid": "validation", "test": "test", "unsup": "unlabelled"}
+FONT_POINTS = 9.0
+HISTOGRAM_BINS = 60
+LONGEST_SHARE = 0.995
+"""The histogram ends at the length that this share of the reviews does not exceed."""
+
+STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": FONT_POINTS,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": GRID,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+}
+
+
+def curve(data: ReportData, measure: str) -> str | None:
+    """Training and validation curves of `loss` or `accuracy` over epochs, and the test's value; None without any."""
+    with _style(measure):
+        figure, axes = _figure(5.2, 3.1)
+        drawn = [_draw_phase(axes, data, phase, measure) for phase in PHASES]
+        if not any(drawn):
+            return None
+        if data.best is not None:
+            axes.axvline(_epoch_of(data, data.best), color=MUTED, linewidth=0.9, linestyle=(0, (2, 3)), zorder=1)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+        axes.margins(x=0.03, y=0.12)
+        if measure == "accuracy":
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}" if value <= 1 else ""))
+        _legend(axes)
+        return _svg(figure, measure)
+
+
+def lengths_histogram(data: ReportData) -> str | None:
+    """How long reviews are, in tokens, by split, and where the model cuts them; None when nobody counted."""
+    if data.lengths is None or data.lengths.num_rows == 0:
+        return None
+    splits = np.array(data.lengths["split"].to_pylist())
+    lengths = data.lengths["length"].to_numpy()
+    counts = data.lengths["count"].to_numpy()
+    limit = int(data.description.get("max_length") or 0)
+    end = max(_quantile(lengths, counts, LONGEST_SHARE), 10)
+    width = -(-end // HISTOGRAM_BINS)  # whole tokens, so that every bar holds as many lengths
+    edges = np.arange(0, end + width, width)
+    with _style("lengths"):
+        figure, axes = _figure(10.6, 3.1)
+        names = [name for name in SERIES if (splits == name).any()]
+        stacked = [np.histogram(lengths[splits == n], edges, weights=counts[splits == n])[0] for n in names]
+        below = np.zeros(len(edges) - 1)
+        for name, heights in zip(names, stacked, strict=True):
+            colour = SERIES[name]
+            axes.bar(edges[:-1], heights, 0.9 * width, bottom=below, align="edge", color=colour, label=NAMES[name])
+            below += heights
+        if 0 < limit < edges[-1]:
+            axes.axvline(limit, color=INK, linewidth=1.1)
+            left = limit > 0.8 * edges[-1]
+            place, side = (limit, 0.93), "right" if left else "left"
+            axes.annotate(f" cut at {limit:,} ", place, xycoords=("data", "axes fraction"), color=INK, ha=side)
+        axes.set_xlabel("tokens in a review")
+        axes.set_ylabel("reviews")
+        axes.set_xlim(0, edges[-1])
+        _thousands(axes)
+        _legend(axes)
+        return _svg(figure, "lengths")
+
+
+def token_bars(data: ReportData) -> str | None:
+    """The most frequent tokens as horizontal bars; None when the vocabulary has none."""
+    top = data.top_tokens()
+    if not top:
+        return None
+    with _style("tokens", {"axes.grid": False, "axes.spines.bottom": False}):
+        figure, axes = _figure(5.2, 0.21 * len(top) + 0.5)
+        places = np.arange(len(top))
+        axes.barh(places, [count for _, count in top], height=0.72, color=SERIES["train"])
+        # A dollar sign would start a formula.
+        axes.set_yticks(places, [token.replace("$", r"\$") for token, _ in top])
+        axes.tick_params(axis="y", labelcolor=INK)
+        axes.invert_yaxis()
+        axes.set_xticks([])
+        for place, (_, count) in zip(places, top, strict=True):
+            axes.annotate(f"{count:,}", (count, place), (4, 0), textcoords="offset points", va="center", color=MUTED)
+        axes.margins(x=0.14, y=0.01)
+        return _svg(figure, "tokens")
+
+
+def _style(name: str, changes: dict[str, Any] | None = None) -> AbstractContextManager[None]:
+    """matplotlib's settings while a picture is drawn; its name salts the ids of clipping paths."""
+    settings: Any = {**STYLE, "svg.hashsalt": name, **(changes or {})}
+    return mpl.rc_context(settings)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure and its axes; sizes in inches. Without pyplot: nothing global, no display."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _draw_phase(axes: Axes, data: ReportData, phase: str, measure: str) -> bool:
+    rows = [row for row in data.phase(phase) if row[measure] is not None]
+    if not rows:
+        return False
+    x, y = [_epoch_of(data, row) for row in rows], [row[measure] for row in rows]
+    marker = "o" if len(rows) <= 30 else ""
+    line = "none" if phase == "test" else "-"
+    size = 7 if phase == "test" else 3.5
+    shape = "D" if phase == "test" else marker
+    axes.plot(x, y, color=SERIES[phase], label=NAMES[phase], marker=shape, markersize=size, linestyle=line, zorder=3)
+    return True
+
+
+def _epoch_of(data: ReportData, row: dict[str, Any]) -> float:
+    """A row's place on the axis: its epoch, or a part of one where a phase has several rows in an epoch."""
+    rows = [other for other in data.phase(row["phase"]) if other["epoch"] == row["epoch"]]
+    return float(row["epoch"] - 1 + (rows.index(row) + 1) / len(rows)) if len(rows) > 1 else float(row["epoch"])
+
+
+def _quantile(values: "np.ndarray[Any, Any]", counts: "np.ndarray[Any, Any]", share: float) -> int:
+    order = np.argsort(values)
+    reached = np.cumsum(counts[order]) >= share * counts.sum()
+    return int(values[order][np.argmax(reached)])
+
+
+def _legend(axes: Axes) -> None:
+    """One line above the picture, where it hides nothing."""
+    corner: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0, "borderpad": 0.3}
+    axes.legend(frameon=False, ncols=len(SERIES), handlelength=1.2, **corner)
+
+
+def _thousands(axes: Axes) -> None:
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """The figure as an <svg> element: sized by the page, coloured by its variables, its ids its own."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
+    svg = re.sub(r"#0[0-9]0[0-9]0[0-9]", lambda match: f"var(--{VARIABLES[match.group()]})", svg)
+    svg = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font-size: \1px; font-family: inherit", svg)
+    return re.sub(r"<svg [^>]*>", lambda match: re.sub(r' (?:width|height)="[^"]*"', "", match.group()), svg, count=1)

@@ -1,0 +1,38 @@
+"""Writes a bundle's report.html."""
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipeline.lake.atomic import write_text
+from pipeline.reports.data import read_report_data
+from pipeline.reports.page import render_page
+
+REPORT = "report.html"
+
+
+def write_report(
+    bundle_folder: Path,
+    *,
+    lengths: pa.Table | None = None,
+    examples: pa.Table | None = None,
+    model_id: str | None = None,
+    output: Path | None = None,
+) -> Path:
+    """Writes the report of a bundle, from what its folder holds, and returns its path.
+
+    Args:
+        lengths: a table of the contract `schemas.report.LENGTH`, in place of the bundle's lengths.parquet.
+        examples: a table of the contract `schemas.report.EXAMPLE`, in place of the bundle's examples.parquet.
+        model_id: what to call the model; by default the folder's name. Give it while the folder is a temporary one.
+        output: where to write; by default report.html in the folder.
+
+    Raises:
+        InputNotFoundError: no bundle, or one without metrics.
+        DataError: a file of the bundle is damaged.
+        CannotWriteError: the place cannot be written.
+    """
+    data = read_report_data(bundle_folder, model_id=model_id, lengths=lengths, examples=examples)
+    target = output or bundle_folder / REPORT
+    write_text(target, render_page(data))
+    return target

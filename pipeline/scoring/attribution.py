@@ -1,0 +1,62 @@
+"""Which tokens made the score: attention weights where the model has them, integrated gradients elsewhere.
+
+B rows, T positions, E embedding features, C classes.
+"""
+
+from contextlib import ExitStack
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from pipeline.models.interface import ReviewClassifier
+from pipeline.models.layers.masking import token_mask
+
+
+def attribute(model: ReviewClassifier, ids_BT: Tensor, lengths_B: Tensor, target_B: Tensor, steps: int = 16) -> Tensor:
+    """How much each token says for the class `target_B` (int64): float32 (B, T), 0 at padding.
+
+    Attention models give their weights: 0 and more, a row sums to 1, whatever the class. Other models give integrated
+    gradients, which may be negative: see `integrated_gradients`. The model has to be in eval mode; it is not changed.
+    """
+    with torch.no_grad():
+        weights_BT = model.attention_weights(ids_BT, lengths_B)
+    if weights_BT is not None:
+        return weights_BT.float()
+    return integrated_gradients(model, ids_BT, lengths_B, target_B, steps)
+
+
+def integrated_gradients(
+    model: ReviewClassifier, ids_BT: Tensor, lengths_B: Tensor, target_B: Tensor, steps: int = 16
+) -> Tensor:
+    """(x − x₀) · ∫₀¹ ∂logit_target(x₀ + a (x − x₀))/∂x da, summed over the features of each token: float32 (B, T).
+
+    x: the embedded tokens; x₀: as many zeros, the embedding of `<pad>`. The integral is taken by Gauss-Legendre's rule
+    with `steps` points, so a row sums to logit_target(x) − logit_target(x₀) up to the rule's error.
+
+    Source: Sundararajan, Taly & Yan 2017, "Axiomatic attribution for deep networks", equation 1 and proposition 1.
+    """
+    assert not model.training, "attributions of a model in training would see dropout"
+    points, weights = _gauss_legendre(steps)
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        # cuDNN has no backward pass for recurrent layers in eval mode.
+        stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        embedded_BTE = model.embed(ids_BT, lengths_B).detach()
+        total_BTE = torch.zeros_like(embedded_BTE)
+        for point, weight in zip(points, weights, strict=True):
+            scaled_BTE = (embedded_BTE * point).requires_grad_()
+            logits_BC = model.classify(scaled_BTE, ids_BT, lengths_B)
+            target_sum = logits_BC.gather(1, target_B.unsqueeze(1)).sum()
+            total_BTE += weight * torch.autograd.grad(target_sum, scaled_BTE)[0]
+    mask_BT = token_mask(lengths_B, ids_BT.shape[1])
+    return (total_BTE * embedded_BTE).sum(dim=-1).float() * mask_BT
+
+
+def _gauss_legendre(steps: int) -> tuple[list[float], list[float]]:
+    """Points in (0, 1) and weights that sum to 1."""
+    import numpy as np
+
+    points, weights = np.polynomial.legendre.leggauss(steps)
+    return cast("list[float]", ((points + 1) / 2).tolist()), cast("list[float]", (weights / 2).tolist())

@@ -1,0 +1,178 @@
+"""From token ids to class probabilities: a bundle's model, fed with padded batches of neighbours in length.
+
+On the CPU every core runs batches of its own, with one thread inside the kernels: the recurrent step's matrices are too
+small to share (1.3 times the speed of one batch on all cores; tests/benchmarks/bench_score_variants.py measures it).
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError, UsageError
+from pipeline.scoring.batches import Ragged, plan_batches
+from pipeline.scoring.options import DEFAULT_BATCH_SIZE, TOKENS_PER_REVIEW, check_device, resolve_precision
+
+if TYPE_CHECKING:
+    from pipeline.models.bundle import Bundle
+
+CUDA_FACTOR = 16
+"""A GPU takes so many times the CPU's batch."""
+CUDA_THREADS = 2
+"""One thread pads the next batch while the other's is on the GPU."""
+
+Probabilities = NDArray[np.float32]
+
+
+class Predictor:
+    """A model ready to score; use it as a context manager, or `close` it.
+
+    While it is open, torch's kernels keep to one thread on the CPU, in the whole process.
+
+    Args:
+        device: `auto` takes the GPU where there is one.
+        batch_size: size of a padded batch, in reviews of `TOKENS_PER_REVIEW` tokens; shorter ones share bigger batches.
+        precision: `auto` is fp32: a review's score then does not depend on its batch-mates (to 1e-6).
+        threads: batches computed at once; by default the number of cores that torch may use.
+
+    Raises:
+        UsageError: a device or precision that there is not.
+    """
+
+    def __init__(
+        self,
+        bundle: "Bundle",
+        device: str = "auto",
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        precision: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        self.bundle = bundle
+        self.device = resolve_device(device)
+        self.precision = resolve_precision(precision)
+        on_cuda = self.device.type == "cuda"
+        self.max_tokens = batch_size * TOKENS_PER_REVIEW * (CUDA_FACTOR if on_cuda else 1)
+        self._model = bundle.load_model(self.device)
+        self._model.requires_grad_(False)
+        self._threads_before = torch.get_num_threads()
+        self.threads = threads or (CUDA_THREADS if on_cuda else self._threads_before)
+        self._pool = ThreadPoolExecutor(self.threads, "score", initializer=torch.set_num_threads, initargs=(1,))
+
+    def submit(self, ids: pa.ListArray) -> "Pending":
+        """Starts to score reviews and returns at once.
+
+        Args:
+            ids: list<int32>, one list a review; null for a review without text; an empty one counts as one `<unk>`.
+        """
+        reviews = Ragged.from_lists(ids, self.bundle.max_length)
+        probability_NC = np.full((len(ids), len(self.bundle.labels)), np.nan, np.float32)
+        stop = threading.Event()
+
+        def score(rows: NDArray[np.int64]) -> None:
+            if not stop.is_set():
+                probability_NC[rows] = self._forward(*reviews.padded(rows))
+
+        batches = plan_batches(reviews.lengths, self.max_tokens)
+        return Pending(
+            [self._pool.submit(score, rows) for rows in batches], stop, lambda: self._checked(probability_NC, reviews)
+        )
+
+    def predict(self, ids: pa.ListArray) -> Probabilities:
+        """Scores reviews (see `submit`).
+
+        Returns:
+            float32 (N, C), rows in the order of `ids`, classes in the order of the bundle's labels; NaN for null.
+
+        Raises:
+            DataError: the model gives no finite probabilities.
+            MemoryError: the GPU has too little for a batch.
+        """
+        return self.submit(ids).result()
+
+    def attributions(
+        self, reviews: Ragged, target_N: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """What each token says for its review's class `target_N`; reviews without text are left out.
+
+        Yields:
+            rows of a batch, int64 (B), and their weights, float32 (B, T), 0 at padding.
+        """
+        from pipeline.scoring.attribution import attribute
+
+        def weigh(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            ids_BT, lengths_B = (torch.from_numpy(array).to(self.device) for array in reviews.padded(rows))
+            target_B = torch.from_numpy(target_N[rows]).to(self.device)
+            weights: NDArray[np.float32] = attribute(self._model, ids_BT, lengths_B, target_B).cpu().numpy()
+            return weights
+
+        batches = plan_batches(reviews.lengths, self.max_tokens)
+        yield from zip(batches, self._pool.map(weigh, batches), strict=True)
+
+    def close(self) -> None:
+        """Waits for the batches at work, drops the others, and gives torch its threads back."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(self._threads_before)
+
+    def __enter__(self) -> "Predictor":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _forward(self, ids_BT: NDArray[np.int32], lengths_B: NDArray[np.int64]) -> Probabilities:
+        ids, lengths = torch.from_numpy(ids_BT), torch.from_numpy(lengths_B)
+        if self.device.type == "cuda":
+            ids, lengths = (tensor.pin_memory().to(self.device, non_blocking=True) for tensor in (ids, lengths))
+        # Inference and autocast are states of the thread, so they are entered here and not once outside.
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        with torch.inference_mode(), autocast:
+            logits_BC = self._model(ids, lengths)
+            probability_BC: Probabilities = torch.softmax(logits_BC.float(), dim=1).cpu().numpy()
+            return probability_BC
+
+    def _checked(self, probability_NC: Probabilities, reviews: Ragged) -> Probabilities:
+        if not np.isfinite(probability_NC[reviews.lengths > 0]).all():
+            raise DataError(
+                f"the model {self.bundle.model_id} gives probabilities that are no finite numbers: its training diverged. "
+                "Score with another one (--model), or train again with a lower --lr."
+            )
+        return probability_NC
+
+
+class Pending:
+    """Reviews that are being scored."""
+
+    def __init__(self, futures: "list[Future[None]]", stop: threading.Event, collect: Callable[[], Probabilities]) -> None:
+        self._futures, self._stop, self._collect = futures, stop, collect
+
+    def result(self) -> Probabilities:
+        """Waits and gives what `Predictor.predict` gives; raises what it raises."""
+        try:
+            for future in self._futures:
+                future.result()
+        except torch.OutOfMemoryError as error:
+            raise MemoryError("the GPU has too little memory for a batch. Lower --batch-size.") from error
+        finally:
+            self._stop.set()
+        return self._collect()
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that `name` means here.
+
+    Raises:
+        UsageError: no such device.
+    """
+    if check_device(name) == "cuda" and not torch.cuda.is_available():
+        raise UsageError(
+            "--device cuda: torch finds no GPU here. Use --device cpu, or auto; 'pipeline doctor' tells what is there."
+        )
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -1,0 +1,179 @@
+"""`pipeline score` beside its peers, as whole processes, on the same reviews with the same weights.
+
+    python -m tests.benchmarks.bench_score                      25,000 reviews, 3 rounds, bilstm 128
+    python -m tests.benchmarks.bench_score --arch rnn --hidden 32
+    python -m tests.benchmarks.bench_score --peers PYTHON       an interpreter that has onnxruntime, fasttext too
+    python -m tests.benchmarks.bench_score --rows 1000000 --ours-only --reuse FOLDER
+    python -m tests.benchmarks.bench_score --smoke              small, under 40 s: agreement, no speed
+
+Weights are random, which costs the same. Checks that all outputs agree to 1e-4, prints a Markdown table.
+"""
+
+import argparse
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from tests.benchmarks.harness import Contestant, Result, Row, machine, markdown, measure, run_in_turn
+from tests.benchmarks.reviews import write_reviews
+
+PEERS = Path(__file__).parent / "peers"
+OURS = "pipeline score"
+TOLERANCE = 1e-4
+MAX_LENGTH = 400
+
+
+def main(arguments: list[str] | None = None) -> dict[str, float]:
+    """Runs the benchmark; gives each row's time as a multiple of ours."""
+    options = _options(arguments)
+    if options.smoke:
+        options.rows, options.book_rows, options.rounds, options.hidden = 300, 40, 1, 16
+    folder = Path(options.reuse or tempfile.mkdtemp(prefix="bench-score-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return _bench(options, folder)
+    finally:
+        if not options.reuse:
+            shutil.rmtree(folder)
+
+
+def _bench(options: argparse.Namespace, folder: Path) -> dict[str, float]:
+    source = folder / f"reviews-{options.rows}.parquet"
+    kind = write_reviews(source, options.rows)
+    bundle = make_bundle(folder / "lake", source, options.arch, options.hidden)
+    contestants = _contestants(options, folder, source, bundle)
+    results = run_in_turn(contestants, options.rounds)
+    _check_agreement(folder, results)
+    rows = [_row(result, options) for result in results.values()]
+    title = f"{kind}, {options.arch} {options.hidden}, cut at {MAX_LENGTH} tokens, {options.rounds} rounds, {machine()}"
+    print(f"\n{title}\n\n{markdown(rows, OURS, options.rows, 'reviews')}")
+    ours = next(row.seconds for row in rows if row.name == OURS)
+    ratios = {row.name: row.seconds / ours for row in rows}
+    print(json.dumps({"ratios": {name: round(ratio, 3) for name, ratio in ratios.items()}}))
+    return ratios
+
+
+def make_bundle(lake: Path, source: Path, arch: str, hidden: int) -> Path:
+    """A bundle with random weights and the vocabulary of the first 25,000 reviews; the lake's LATEST."""
+    import torch
+
+    from pipeline.models.bundle import save_bundle
+    from pipeline.models.registry import build_model
+    from pipeline.text.tokenizers import tokenize
+    from pipeline.text.vocabulary import TokenCounts, build_vocabulary
+
+    counts = TokenCounts()
+    texts = next(pq.ParquetFile(source).iter_batches(25_000, columns=["text"]))["text"]
+    counts.add(tokenize("basic_english", texts).flatten().dictionary_encode())
+    vocabulary = build_vocabulary(counts, "basic_english", ("neg", "pos"), max_vocab=30_000, min_count=1)
+    torch.manual_seed(0)
+    model = build_model(arch, {"vocab_size": len(vocabulary), "num_classes": 2, "hidden_dim": hidden})
+    folder = lake / "models" / f"{arch}-{hidden}"
+    save_bundle(
+        folder, model=model, arch=arch, labels=vocabulary.labels, tokenizer=vocabulary.tokenizer, max_length=MAX_LENGTH,
+        vocabulary=vocabulary, table_version=None, metrics={}, training={}, created="2026-01-01T00:00:00Z",
+    )  # fmt: skip
+    (lake / "models" / "LATEST").write_text(folder.name + "\n", encoding="utf-8")
+    return folder
+
+
+def _contestants(options: argparse.Namespace, folder: Path, source: Path, bundle: Path) -> list[Contestant]:
+    def peer(name: str, script: str, *more: object, python: str = sys.executable, note: str = "") -> Contestant:
+        command = [python, PEERS / script, "--input", source, "--bundle", bundle, "--output", folder / f"{name}.npy", *more]
+        return Contestant(name=name, command=command, note=note)
+
+    output = folder / f"{OURS}.parquet"
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline",
+        "-q",
+        "score",
+        source,
+        "--lake",
+        folder / "lake",
+        "--output",
+        output,
+        "--force",
+    ]
+    found = [Contestant(name=OURS, command=command, note="whole process")]
+    if options.ours_only:
+        return found
+    found += [
+        peer("plain PyTorch", "score_plain.py", note="whole process; DataLoader, file order, batch 64"),
+        peer("the book, one at a time", "score_book.py", "--rows", options.book_rows),
+        peer("bare forward, a batch a core", "score_bare.py", "--threads", 1, note="the loop alone, batches ready"),
+        peer("bare forward, all cores a batch", "score_bare.py", "--threads", 0, note="the loop alone, batches ready"),
+    ]
+    python = options.peers or sys.executable
+    if _has(python, "onnxruntime") and _has(python, "onnx"):
+        measure(peer("export", "score_onnx.py", "--threads", -1, python=python))
+        how = "whole process; Arrow tokenizing, sorted batches"
+        found += [
+            peer("ONNX Runtime, a batch a core", "score_onnx.py", "--threads", 1, python=python, note=how),
+            peer("ONNX Runtime, all cores a batch", "score_onnx.py", "--threads", 0, python=python, note=how),
+        ]
+    if _has(python, "fasttext"):
+        measure(peer("fastText", "score_fasttext.py", "--threads", -1, python=python))
+        found.append(peer("fastText", "score_fasttext.py", python=python, note="whole process; another, smaller model"))
+    return found
+
+
+def _row(result: Result, options: argparse.Namespace) -> Row:
+    name = result.contestant.name
+    if name.startswith("the book"):
+        loop = result.figure("loop_seconds")
+        whole = result.median - loop + loop * options.rows / options.book_rows
+        note = f"start-up + {options.book_rows:,} reviews scaled to {options.rows:,}"
+        return Row(name=name, seconds=whole, peak=result.peak, note=note)
+    if name.startswith("bare"):
+        loops = result.figures["loop_seconds"]
+        return Row(
+            name=name, seconds=result.figure("loop_seconds"), spread=(min(loops), max(loops)), note=result.contestant.note
+        )
+    return Row.of(result)
+
+
+def _check_agreement(folder: Path, results: dict[str, Result]) -> None:
+    ours = pq.read_table(folder / f"{OURS}.parquet", columns=["probability"])["probability"].to_numpy()
+    assert np.isfinite(ours).all()
+    for name in results:
+        path = folder / f"{name}.npy"
+        if name == OURS or name == "fastText":
+            continue
+        theirs = np.load(path)
+        difference = float(np.abs(theirs - ours[: len(theirs)]).max())
+        print(f"{name}: largest difference of a probability from ours {difference:.1e}", file=sys.stderr)
+        if difference > TOLERANCE:
+            raise AssertionError(f"{name} gives other probabilities than ours: they differ by {difference:.2e}")
+
+
+def _has(python: str, module: str) -> bool:
+    if python == sys.executable:
+        return importlib.util.find_spec(module) is not None
+    return subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode == 0
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Benchmark of pipeline score.")
+    parser.add_argument("--rows", type=int, default=25_000)
+    parser.add_argument("--book-rows", type=int, default=1_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--arch", default="bilstm")
+    parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--peers", help="Python interpreter of the peers' environment")
+    parser.add_argument("--reuse", help="keep inputs and outputs in this folder")
+    parser.add_argument("--ours-only", action="store_true")
+    parser.add_argument("--smoke", action="store_true")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Help answers without the heavy libraries; every command shows defaults and one example; foreign packages are refused."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.app import COMMANDS
+from tests.conftest import ROOT, Run
+
+SHOW_MODULES = (
+    "import sys, runpy\nsys.argv = ['pipeline', *sys.argv[1:]]\n"
+    "try:\n    runpy.run_module('pipeline', run_name='__main__')\n"
+    "finally:\n    print('MODULES', *sorted(set(m.partition('.')[0] for m in sys.modules)))"
+)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"], ["score", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW_MODULES, *arguments], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    modules = done.stdout.rpartition("MODULES")[2].split()
+    assert "typer" in modules
+    assert not {"torch", "pyarrow", "numpy", "deltalake", "matplotlib", "torchdata", "jobs"} & set(modules)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shows_an_example_and_its_defaults(command: str, run_main, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_main(command, "--help") == 0
+    page = capsys.readouterr().out
+    assert f"Example: pipeline {command}" in page.replace("\n", " ")
+    takes_a_value = [line for line in page.splitlines() if line.strip().startswith("--") and "<" in line]
+    options = page.partition("Options:")[2]
+    for line in takes_a_value:
+        name = line.split()[0]
+        text = " ".join(options.partition(name)[2].split("  --")[0].split())
+        assert "[default:" in text or "[required]" in text, f"{command} {name} does not tell its default"
+
+
+def test_the_lake_may_stand_before_or_after_the_command(tmp_path: Path, pipeline: Run) -> None:
+    before = pipeline("--lake", tmp_path / "a", "runs", "--json")
+    after = pipeline("runs", "--lake", tmp_path / "a", "--json")
+    assert (before.code, before.stdout) == (after.code, after.stdout)
+
+
+def test_schema_prints_every_contract_and_its_rule(pipeline: Run) -> None:
+    contracts = json.loads(pipeline("schema", "--json").stdout)
+    assert {"review", "token", "vocabulary", "prediction", "reject", "run"} <= {contract["name"] for contract in contracts}
+    assert all(contract["version"] >= 1 and contract["rule"] and contract["columns"] for contract in contracts)
+    assert "ids" in pipeline("schema", "token").stdout
+    unknown = pipeline("schema", "tokn")
+    assert unknown.code == 2
+    assert "Did you mean 'token'?" in unknown.stderr
+
+
+def test_a_foreign_package_of_our_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "__init__.py").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "runs"],
+        capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": f"{tmp_path}:{ROOT}"}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 70
+    assert f"'jobs' would be imported from {tmp_path / 'jobs'}" in done.stderr
+    assert "environment of its own" in done.stderr

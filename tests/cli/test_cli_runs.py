@@ -1,0 +1,80 @@
+"""`pipeline runs`."""
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from jobs import runtime
+from pipeline.cli import runs as command
+from pipeline.cli.app import app
+from pipeline.errors import DataError, InputNotFoundError, UsageError
+from pipeline.lake.paths import Lake
+
+assert command is not None, "importing the command registers it"
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A config to be rendered."""
+
+    number: int
+
+
+@pytest.fixture
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    """A lake with three runs, an hour apart: ingest, a failed train, ingest."""
+    lake = Lake(tmp_path)
+    for hour, name in enumerate(("ingest", "train", "ingest"), 1):
+        run_id = f"20260131T0{hour}0000Z-{name}-1a2b3c"
+        monkeypatch.setattr(runtime, "new_run_id", lambda command, run_id=run_id: run_id)
+        with suppress(DataError), runtime.recorded_run(name, lake, Plain(7)) as run:
+            run.read = run.written = 1234
+            if name == "train":
+                raise DataError("one class only")
+    return lake
+
+
+def listed(lake: Lake, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["--lake", str(lake.root), "runs", *arguments], catch_exceptions=True)
+
+
+def test_table_has_a_line_a_run_the_newest_last(lake: Lake) -> None:
+    lines = listed(lake).stdout.splitlines()
+    heads = ("run", "outcome", "exit", "seconds", "read", "written", "rejected", "known", "memory")
+    assert len(lines) == 4 and tuple(lines[0].split()) == heads
+    assert [line.split()[1:3] for line in lines[1:]] == [["done", "0"], ["failed", "65"], ["done", "0"]]
+    assert "1,234" in lines[1] and "MiB" in lines[1]
+
+
+def test_last_and_command_choose(lake: Lake) -> None:
+    assert len(listed(lake, "--last", "1").stdout.splitlines()) == 2
+    assert len(listed(lake, "--last", "0").stdout.splitlines()) == 4
+    (only,) = json.loads(listed(lake, "--command", "train", "--json").stdout)
+    assert only["error"] == "DataError: one class only" and only["config"] == {"number": 7}
+
+
+def test_one_run_whole(lake: Lake) -> None:
+    run_id = listed(lake).stdout.splitlines()[2].split()[0]
+    told = json.loads(listed(lake, run_id).stdout)
+    assert told == json.loads((lake.runs / f"{run_id}.json").read_text())
+
+
+def test_unknown_run_names_the_known_ones(lake: Lake) -> None:
+    error = listed(lake, "20260131T020000Z-train").exception
+    assert isinstance(error, InputNotFoundError) and "Did you mean '20260131T020000Z-train-" in str(error)
+
+
+def test_empty_lake(tmp_path: Path) -> None:
+    empty = Lake(tmp_path / "none")
+    assert listed(empty).exit_code == 0 and listed(empty).stdout == "" and "No runs yet" in listed(empty).stderr
+    assert json.loads(listed(empty, "--json").stdout) == []
+    assert isinstance(listed(empty, "x").exception, InputNotFoundError)
+    assert not empty.root.exists()
+
+
+def test_negative_last_is_a_usage_error(lake: Lake) -> None:
+    assert isinstance(listed(lake, "--last", "-1").exception, UsageError)

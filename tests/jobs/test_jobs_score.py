@@ -1,0 +1,335 @@
+"""`pipeline score` on real files: what is written, what is left alone, what is refused."""
+
+import dataclasses
+import datetime
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import score
+from jobs.score import ScoreConfig
+from pipeline.errors import DataError, InputNotFoundError, LockedError, UsageError
+from pipeline.lake.locks import locked
+from schemas.contract import ContractError
+from schemas.prediction import KEY_INPUT, KEY_MODEL, PREDICTION
+from tests.scoring.parts import make_bundle, make_texts
+
+Write = Callable[..., Path]
+ADDED = ["prediction", "probability", "model_id"]
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Path:
+    """A lake whose LATEST is a small random bilstm."""
+    root = tmp_path / "lake"
+    make_bundle(root / "models" / "first")
+    (root / "models" / "LATEST").write_text("first\n")
+    return root
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes columns as a Parquet file in the test's folder."""
+
+    def write_file(name: str = "reviews.parquet", row_group_size: int = 100, **columns: Any) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(columns), path, row_group_size=row_group_size)
+        return path
+
+    return write_file
+
+
+def scored(lake: Path, source: Path, **options: Any) -> pa.Table:
+    receipt = score.run(ScoreConfig(lake=lake, source=source, **options))
+    assert receipt.exit_code == 0
+    assert receipt.read == receipt.written + receipt.rejected + receipt.known == receipt.written
+    return pq.read_table(receipt.outputs["predictions"])
+
+
+def test_rows_columns_types_and_metadata_are_kept(lake: Path, tmp_path: Path) -> None:
+    texts = make_texts(250)
+    fields = [
+        pa.field("id", pa.int16(), nullable=False, metadata={"unit": "rows"}),
+        pa.field("text", pa.large_string()),
+        pa.field("shop", pa.dictionary(pa.int8(), pa.string())),
+        pa.field("tags", pa.list_(pa.struct([pa.field("name", pa.string()), pa.field("at", pa.timestamp("us", "UTC"))]))),
+        pa.field("price", pa.decimal128(9, 2)),
+        pa.field("view", pa.string_view()),
+        pa.field("extra", pa.map_(pa.string(), pa.int32())),
+    ]
+    moment = datetime.datetime(2026, 1, 31, tzinfo=datetime.UTC)
+    columns = [
+        pa.array(range(250), pa.int16()),
+        pa.array(texts, pa.large_string()),
+        pa.array([f"shop {n % 3}" for n in range(250)]).dictionary_encode().cast(fields[2].type),
+        pa.array([[{"name": "a", "at": moment}] * (n % 3) if n % 5 else None for n in range(250)], fields[3].type),
+        pa.array([n / 4 for n in range(250)]).cast(pa.decimal128(9, 2)),
+        pa.array(texts, pa.string_view()),
+        pa.array([[("k", n)] for n in range(250)], fields[6].type),
+    ]
+    before = pa.table(columns, schema=pa.schema(fields, {b"owner": b"shop"}))
+    pq.write_table(before, tmp_path / "in.parquet", row_group_size=70)
+    after = scored(lake, tmp_path / "in.parquet")
+    assert after.column_names == [*before.column_names, *ADDED]
+    assert after.select(before.column_names).equals(before)
+    for field in fields:
+        assert after.schema.field(field.name).equals(field), field
+    assert after.schema.field("id").metadata[b"unit"] == b"rows"
+    assert after.schema.metadata[b"owner"] == b"shop"
+    assert after.schema.metadata[KEY_MODEL] == b"first"
+    assert len(after.schema.metadata[KEY_INPUT]) == 64
+    PREDICTION.check(after.schema, "the output")
+
+
+def test_two_classes_give_the_probability_of_the_second_label(lake: Path, write: Write) -> None:
+    table = scored(lake, write(text=make_texts(300)))
+    positive = np.asarray(table["probability"]) > 0.5
+    assert 0 < positive.sum() < 300
+    assert table["prediction"].to_pylist() == ["pos" if yes else "neg" for yes in positive]
+    assert set(table["model_id"].to_pylist()) == {"first"}
+
+
+def test_more_classes_give_one_probability_each(lake: Path, write: Write) -> None:
+    make_bundle(lake / "models" / "three", "lstm", labels=("bad", "fair", "good"))
+    table = scored(lake, write(text=make_texts(100)), model="three")
+    each = np.stack([np.asarray(table[f"probability_{label}"]) for label in ("bad", "fair", "good")], axis=1)
+    np.testing.assert_allclose(each.sum(axis=1), 1.0, atol=1e-5)
+    assert table["prediction"].to_pylist() == [("bad", "fair", "good")[best] for best in each.argmax(axis=1)]
+    np.testing.assert_array_equal(np.asarray(table["probability"]), each.max(axis=1))
+
+
+def test_null_text_is_kept_without_a_prediction_and_empty_text_gets_one(lake: Path, write: Write) -> None:
+    path = write(n=[1, 2, 3, 4], text=["good", None, "", " \n"])
+    receipt = score.run(ScoreConfig(lake=lake, source=path))
+    rows = pq.read_table(receipt.outputs["predictions"]).to_pylist()
+    assert [row["n"] for row in rows] == [1, 2, 3, 4]
+    assert rows[1]["prediction"] is None and rows[1]["probability"] is None and rows[1]["model_id"] == "first"
+    assert rows[2]["probability"] == rows[3]["probability"] is not None
+    assert receipt.metrics["unscored"] == 1
+    assert receipt.written == receipt.read == 4
+
+
+def test_text_that_is_not_utf8_is_kept_without_a_prediction(lake: Path, write: Write) -> None:
+    raw = pa.array([b"good", b"\xff\xfe broken", b"bad"], pa.binary())
+    table = scored(lake, write(text=raw.view(pa.string())))
+    assert [value is None for value in table["prediction"].to_pylist()] == [False, True, False]
+    assert table["text"].combine_chunks().view(pa.binary()).to_pylist() == raw.to_pylist()
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
+def test_every_type_of_strings_scores_the_same(lake: Path, write: Write, kind: pa.DataType) -> None:
+    texts = [*make_texts(50), None]
+    plain = scored(lake, write("plain.parquet", text=pa.array(texts)))
+    values = pa.array(texts).dictionary_encode() if pa.types.is_dictionary(kind) else pa.array(texts, kind)
+    assert scored(lake, write("other.parquet", text=values))["probability"].equals(plain["probability"])
+
+
+def test_batch_size_and_workers_change_nothing_and_the_bytes_repeat(
+    lake: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score, "WINDOW_ROWS", 300)
+    monkeypatch.setattr(score, "READ_ROWS", 64)
+    path = write(text=make_texts(1000), row_group_size=210)
+    first = scored(lake, path, output=lake / "1.parquet")
+    scored(lake, path, output=lake / "2.parquet", workers=3)
+    assert (lake / "1.parquet").read_bytes() == (lake / "2.parquet").read_bytes()
+    other = scored(lake, path, output=lake / "3.parquet", batch_size=1, workers=2)
+    np.testing.assert_allclose(np.asarray(first["probability"]), np.asarray(other["probability"]), atol=1e-6, rtol=0)
+    assert first["text"].equals(other["text"])
+
+
+def test_a_folder_is_scored_in_the_order_of_its_names(lake: Path, write: Write, tmp_path: Path) -> None:
+    texts = make_texts(90)
+    for name, part in (("b", texts[30:60]), ("a", texts[:30]), ("c/d", texts[60:])):
+        write(f"pile/{name}.parquet", text=part)
+    (tmp_path / "pile" / ".tmp-unfinished.parquet").write_bytes(b"half")
+    table = scored(lake, tmp_path / "pile")
+    assert table["text"].to_pylist() == texts
+    assert (lake / "predictions" / "pile.parquet").exists()
+
+
+def test_the_same_again_ends_with_99_and_rewrites_nothing(lake: Path, write: Write) -> None:
+    path = write(text=make_texts(20))
+    scored(lake, path)
+    output = lake / "predictions" / "reviews.parquet"
+    stamp = output.stat()
+    receipt = score.run(ScoreConfig(lake=lake, source=path))
+    assert (receipt.exit_code, receipt.read, receipt.known, receipt.written) == (99, 20, 20, 0)
+    assert (output.stat().st_mtime_ns, output.stat().st_ino) == (stamp.st_mtime_ns, stamp.st_ino)
+    assert score.run(ScoreConfig(lake=lake, source=path, force=True)).written == 20
+    write(text=make_texts(21))
+    assert score.run(ScoreConfig(lake=lake, source=path)).written == 21
+    assert score.run(ScoreConfig(lake=lake, source=path, keep=("none",))).written == 21
+    make_bundle(lake / "models" / "second", seed=1)
+    assert score.run(ScoreConfig(lake=lake, source=path, keep=("none",), model="second")).written == 21
+
+
+def test_keep_chooses_columns(lake: Path, write: Write) -> None:
+    path = write(a=[1, 2], text=["good", "bad"], b=[3, 4])
+    assert scored(lake, path, keep=("b", "a")).column_names == ["a", "b", *ADDED]
+    assert scored(lake, path, keep=("none",)).column_names == ADDED
+    with pytest.raises(DataError, match=r"no column 'bb'. Its columns: b"):
+        scored(lake, path, keep=("bb",))
+
+
+def test_a_scored_file_can_be_scored_again_without_its_old_prediction(lake: Path, write: Write, tmp_path: Path) -> None:
+    scored(lake, write(n=[1], text=["good"]), output=tmp_path / "once.parquet")
+    with pytest.raises(UsageError, match=r"prediction, .*model_id \(it was scored before, by first\).*--keep n,text"):
+        scored(lake, tmp_path / "once.parquet")
+    assert scored(lake, tmp_path / "once.parquet", keep=("n", "text")).column_names == ["n", "text", *ADDED]
+
+
+def test_no_rows_give_a_valid_file_without_rows(lake: Path, write: Write) -> None:
+    table = scored(lake, write(n=pa.array([], pa.int8()), text=pa.array([], pa.string())))
+    assert table.num_rows == 0
+    assert table.schema.field("n").type == pa.int8()
+    assert table.column_names == ["n", "text", *ADDED]
+
+
+def damaged(path: Path) -> Path:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    return path
+
+
+def corrupted(path: Path) -> Path:
+    content = bytearray(path.read_bytes())
+    content[30:400] = b"\xff" * 370
+    path.write_bytes(content)
+    return path
+
+
+BAD: dict[str, tuple[Callable[[Write], Path], type[Exception], str]] = {
+    "missing": (
+        lambda write: write(text=["a"]).with_name("review.parquet"),
+        InputNotFoundError,
+        "Did you mean 'reviews.parquet'",
+    ),
+    "no such column": (
+        lambda write: write(txet=["a"], other=["b"], n=[1]),
+        DataError,
+        "no column 'text'.*: txet, other",
+    ),
+    "no strings": (lambda write: write(text=[1]), DataError, "is int64, not strings. It has no column of strings"),
+    "binary": (lambda write: write(text=[b"a"], body=["b"]), DataError, "is binary, not strings. Columns of strings: body"),
+    "truncated": (lambda write: damaged(write(text=make_texts(99))), DataError, "cut short"),
+    "corrupted": (lambda write: corrupted(write(text=make_texts(99))), DataError, "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_named_and_nothing_is_written(lake: Path, write: Write, case: str) -> None:
+    make, error, message = BAD[case]
+    with pytest.raises(error, match=message):
+        scored(lake, make(write))
+    assert not list((lake / "predictions").glob("*"))
+
+
+def test_files_that_are_no_parquet_are_named(lake: Path, tmp_path: Path) -> None:
+    for name, content in (
+        ("empty.parquet", b""),
+        ("text.parquet", b"These are no columns, but words."),
+        ("tiny.parquet", b"PAR1"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=name):
+            scored(lake, tmp_path / name)
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(InputNotFoundError, match=r"no .parquet file"):
+        scored(lake, tmp_path / "nothing")
+
+
+def test_an_encrypted_file_is_refused(lake: Path, write: Write) -> None:
+    path = write(text=["good"])
+    content = path.read_bytes()
+    path.write_bytes(content[:-4] + b"PARE")
+    with pytest.raises(DataError, match="encrypted"):
+        scored(lake, path)
+
+
+def test_a_folder_of_different_files_is_refused(lake: Path, write: Write, tmp_path: Path) -> None:
+    write("pile/a.parquet", text=["a"], n=[1])
+    write("pile/b.parquet", text=["a"], n=["1"])
+    with pytest.raises(DataError, match=r"b.parquet.*'n' is string, not int64"):
+        scored(lake, tmp_path / "pile")
+
+
+def test_a_prediction_file_of_a_newer_version_is_refused(lake: Path, write: Write, tmp_path: Path) -> None:
+    scored(lake, write(text=["good"]), output=tmp_path / "once.parquet")
+    table = pq.read_table(tmp_path / "once.parquet")
+    newer = table.replace_schema_metadata({**table.schema.metadata, b"review_pipeline.schema_version": b"99"})
+    pq.write_table(newer, tmp_path / "once.parquet")
+    with pytest.raises(ContractError, match="version 99"):
+        scored(lake, tmp_path / "once.parquet", keep=("text",))
+
+
+def test_the_input_is_never_the_output(lake: Path, write: Write, tmp_path: Path) -> None:
+    path = write("pile/a.parquet", text=["good"])
+    (tmp_path / "link.parquet").symlink_to(path)
+    (tmp_path / "hard.parquet").hardlink_to(path)
+    for output in (path, tmp_path / "link.parquet", tmp_path / "hard.parquet"):
+        with pytest.raises(UsageError, match="never changes"):
+            scored(lake, path, output=output, force=True)
+    with pytest.raises(UsageError, match="never changes"):
+        scored(lake, path.parent, output=path.with_name("b.parquet"))
+    with pytest.raises(UsageError, match="is a folder"):
+        scored(lake, path, output=tmp_path)
+
+
+def test_a_foreign_file_is_overwritten_by_force_only(lake: Path, write: Write, tmp_path: Path) -> None:
+    path, mine = write(text=["good"]), write("mine.parquet", n=[1])
+    with pytest.raises(UsageError, match="was not written by 'pipeline score'"):
+        scored(lake, path, output=mine)
+    assert scored(lake, path, output=mine, force=True).column_names == ["text", *ADDED]
+
+
+def test_an_input_that_changes_meanwhile_fails_the_run(lake: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(text=make_texts(50))
+    windows = score._scored_windows
+
+    def changing(*arguments: Any) -> Any:
+        yield from windows(*arguments)
+        path.touch()
+
+    monkeypatch.setattr(score, "_scored_windows", changing)
+    with pytest.raises(DataError, match="changed while"):
+        scored(lake, path)
+    assert not list((lake / "predictions").glob("*"))
+
+
+def test_one_run_at_a_time_writes_an_output(lake: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(text=["good"])
+    scored(lake, path)
+    (lock,) = (lake / ".locks").glob("score-*.lock")
+    with locked(lock, "another"), pytest.raises(LockedError, match=r"reviews.parquet is locked"):
+        scored(lake, path, force=True)
+    assert scored(lake, path, output=lake / "elsewhere.parquet").num_rows == 1
+
+
+def test_a_lake_without_a_model_says_so(tmp_path: Path, write: Write) -> None:
+    with pytest.raises(InputNotFoundError, match="pipeline train"):
+        scored(tmp_path / "bare", write(text=["good"]))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"batch_size": 0}, {"workers": 0}, {"device": "tpu"}, {"precision": "fp8"}, {"keep": ("all", "n")}, {"keep": ()}],
+)
+def test_options_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        ScoreConfig(lake=Path(), source=Path(), **options)
+
+
+def test_the_config_is_in_the_record(lake: Path, write: Write) -> None:
+    receipt = score.run(ScoreConfig(lake=lake, source=write(text=["good"]), keep=("none",)))
+    record = json.loads((lake / "runs" / f"{receipt.run_id}.json").read_text())
+    assert record["config"]["keep"] == ["none"]
+    assert set(record["config"]) == {field.name for field in dataclasses.fields(ScoreConfig)}
+    assert record["outcome"] == "done"

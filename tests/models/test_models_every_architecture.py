@@ -1,0 +1,187 @@
+"""What every architecture has to do. A new file in pipeline/models/ is tested by being there."""
+
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from pipeline.errors import UsageError
+from pipeline.lake.paths import Lake
+from pipeline.models.bundle import find_bundle, read_bundle, save_bundle
+from pipeline.models.interface import ReviewClassifier
+from pipeline.models.registry import architectures, build_model, load_architecture
+from pipeline.text.vocabulary import Vocabulary
+from tests.models.conftest import random_batch
+
+ARCHITECTURES = architectures()
+LENGTHS = [9, 5, 1, 12, 3]
+
+
+def make(arch: str, vocabulary: Vocabulary, num_classes: int = 2, **options: object) -> ReviewClassifier:
+    torch.manual_seed(1)
+    config = {"vocab_size": len(vocabulary), "num_classes": num_classes, **options}
+    return build_model(arch, config, vocabulary.tokens.to_pylist())
+
+
+def test_the_chapter_is_complete() -> None:
+    chapter = "rnn birnn lstm bilstm peephole-lstm gru bigru attention-rnn md-rnn grid-lstm unitary-rnn goru transformer bag"
+    assert set(chapter.split()) <= set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+class TestArchitecture:
+    def test_tells_where_it_comes_from(self, arch: str) -> None:
+        architecture = load_architecture(arch)
+        assert 1986 <= architecture.year <= 2030
+        assert re.search(r"(19|20)\d\d, \w", architecture.paper), "authors year, title"
+        assert architecture.summary and len(architecture.summary) < 60
+        text = inspect.getdoc(sys.modules[architecture.__module__]) or ""
+        assert "Source:" in text and re.search(r"\b(19|20)\d\d\b", text.split("Source:")[1])
+        assert "(B, T, " in text and " = " in text, "shapes and equations"
+
+    @pytest.mark.parametrize("num_classes", [2, 5])
+    @pytest.mark.parametrize("kind", [torch.int32, torch.int64])
+    def test_gives_logits(self, arch: str, num_classes: int, kind: torch.dtype, vocabulary: Vocabulary) -> None:
+        ids_BT, lengths_B = random_batch(LENGTHS)
+        logits_BC = make(arch, vocabulary, num_classes)(ids_BT.to(kind), lengths_B)
+        assert logits_BC.shape == (len(LENGTHS), num_classes)
+        assert logits_BC.dtype == torch.float32 and logits_BC.isfinite().all()
+
+    @torch.no_grad()
+    def test_a_review_does_not_depend_on_its_batch_mates(self, arch: str, vocabulary: Vocabulary) -> None:
+        for pooling in load_architecture(arch).Config.poolings:
+            model = make(arch, vocabulary, pooling=pooling).eval()
+            ids_BT, lengths_B = random_batch(LENGTHS)
+            together = model(ids_BT, lengths_B)
+            order = torch.tensor([3, 0, 4, 2, 1])
+            assert_close(model(ids_BT[order], lengths_B[order]), together[order])
+            more_padding = torch.nn.functional.pad(ids_BT, (0, 7))
+            assert_close(model(more_padding, lengths_B), together)
+            for row, length in enumerate(LENGTHS):
+                alone = slice(row, row + 1)
+                assert_close(model(ids_BT[alone, :length], lengths_B[alone]), together[alone])
+
+    def test_padding_ids_are_not_read(self, arch: str, vocabulary: Vocabulary) -> None:
+        model = make(arch, vocabulary).eval()
+        ids_BT, lengths_B = random_batch(LENGTHS)
+        dirty = torch.where(ids_BT == 0, 7, ids_BT)
+        assert_close(model(dirty, lengths_B), model(ids_BT, lengths_B))
+
+    def test_every_parameter_gets_a_gradient(self, arch: str, vocabulary: Vocabulary) -> None:
+        model = make(arch, vocabulary)
+        ids_BT, lengths_B = random_batch(LENGTHS)
+        torch.manual_seed(2)
+        cross_entropy(model(ids_BT, lengths_B), torch.tensor([0, 1, 0, 1, 1])).backward()
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+            assert parameter.grad.abs().sum() > 0, name
+        assert not model.embedding.weight.grad[0].any() and not model.embedding.weight[0].any(), "<pad> stays zero"
+
+    def test_sparse_gradients_of_the_embedding_equal_the_dense_ones(self, arch: str, vocabulary: Vocabulary) -> None:
+        ids_BT, lengths_B = random_batch(LENGTHS)
+        gradients = []
+        for sparse in (False, True):
+            model = make(arch, vocabulary, dropout=0.0).eval()
+            model.embedding.sparse = sparse
+            model(ids_BT, lengths_B)[:, 1].sum().backward()
+            gradients.append(model.embedding.weight.grad.to_dense())
+        assert_close(gradients[1], gradients[0])
+
+    def test_saves_and_loads(self, arch: str, vocabulary: Vocabulary, tmp_path: Path) -> None:
+        model = make(arch, vocabulary).eval()
+        lake = Lake(tmp_path)
+        save_bundle(
+            lake.models / "one", model=model, arch=arch, labels=("neg", "pos"), tokenizer="basic_english",
+            max_length=12, vocabulary=vocabulary, table_version=3, metrics={}, training={"seed": 1}, created="2026-01-01",
+        )  # fmt: skip
+        bundle = find_bundle(lake, "one")
+        assert bundle == read_bundle(lake.models / "one")
+        ids_BT, lengths_B = random_batch(LENGTHS)
+        loaded = bundle.load_model()
+        assert not loaded.training and type(loaded) is type(model) and loaded.config == model.config
+        assert torch.equal(loaded(ids_BT, lengths_B), model(ids_BT, lengths_B))
+
+    def test_is_deterministic_under_a_seed(self, arch: str, vocabulary: Vocabulary) -> None:
+        ids_BT, lengths_B = random_batch(LENGTHS)
+        first, second = (make(arch, vocabulary)(ids_BT, lengths_B) for _ in range(2))
+        assert torch.equal(first, second)
+
+    def test_runs_in_bfloat16(self, arch: str, vocabulary: Vocabulary) -> None:
+        ids_BT, lengths_B = random_batch(LENGTHS)
+        model = make(arch, vocabulary, dropout=0.0).eval()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            low = model(ids_BT, lengths_B)
+            cross_entropy(low.float(), torch.tensor([0, 1, 0, 1, 1])).backward()
+        torch.testing.assert_close(low.float(), model(ids_BT, lengths_B), atol=0.1, rtol=0.1)
+        assert all(parameter.grad is not None for parameter in model.parameters())
+
+    def test_learns_that_not_good_is_bad(self, arch: str, vocabulary: Vocabulary) -> None:
+        assert learn(make(arch, vocabulary, **small(arch)), steps=400) > 0.95
+
+    def test_refuses_options_it_does_not_have(self, arch: str, vocabulary: Vocabulary) -> None:
+        with pytest.raises(
+            UsageError, match=f"--colour: the architecture '{arch}' has no such option. It has: --embedding-dim"
+        ):
+            make(arch, vocabulary, colour="red")
+        with pytest.raises(UsageError, match=r"--dropout 1\.5: expected a number from 0"):
+            make(arch, vocabulary, dropout=1.5)
+        with pytest.raises(UsageError, match="--pooling: 'maximum' is not known"):
+            make(arch, vocabulary, pooling="maximum")
+
+
+def small(arch: str) -> dict[str, object]:
+    """Sizes with which the synthetic problem takes seconds."""
+    fields = load_architecture(arch).Config.__dataclass_fields__
+    sizes = {name: size for name, size in {"embedding_dim": 16, "hidden_dim": 32}.items() if name in fields}
+    return sizes | {name: 0.0 for name in fields if name.endswith("dropout")}
+
+
+def learn(model: ReviewClassifier, steps: int) -> float:
+    """Trains on fresh batches until it is right on three in a row, or for `steps`; gives the accuracy on unseen reviews."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    right = 0
+    for step in range(steps):
+        ids_BT, lengths_B, label_B = negations(64, seed=step + 1)
+        logits_BC = model.train()(ids_BT, lengths_B)
+        optimizer.zero_grad()
+        cross_entropy(logits_BC, label_B).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        right = right + 1 if (logits_BC.argmax(dim=1) == label_B).float().mean() > 0.99 else 0
+        if right == 3:
+            break
+    ids_BT, lengths_B, label_B = negations(500, seed=0)
+    with torch.no_grad():
+        return float((model.eval()(ids_BT, lengths_B).argmax(dim=1) == label_B).float().mean())
+
+
+def negations(num_reviews: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Reviews of 5 to 9 tokens with either "not good … very bad" (0) or "very good … not bad" (1), at random places.
+
+    Both hold the same words, so that only their order tells the label.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    not_, good, bad, very = 4, 5, 6, 7
+    phrases = torch.tensor([[not_, good, very, bad], [very, good, not_, bad]])
+    label_B = torch.randint(0, 2, (num_reviews,), generator=generator)
+    lengths_B = torch.randint(5, 10, (num_reviews,), generator=generator)
+    ids_BT = torch.randint(8, 60, (num_reviews, 9), generator=generator)
+    position_T = torch.arange(9)
+    # The second phrase may come first, so that no fixed place gives the label away.
+    swap_B = torch.rand(num_reviews, generator=generator) < 0.5
+    pairs = phrases[label_B].view(-1, 2, 2)
+    pairs = torch.where(swap_B[:, None, None], pairs.flip(1), pairs).flatten(1)
+    start_B = (torch.rand(num_reviews, generator=generator) * (lengths_B - 3)).long()
+    ids_BT.scatter_(1, start_B.unsqueeze(1) + torch.arange(4), pairs)
+    ids_BT[position_T >= lengths_B.unsqueeze(1)] = 0
+    return ids_BT, lengths_B, label_B
+
+
+def assert_close(found: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)

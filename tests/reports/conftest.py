@@ -1,0 +1,13 @@
+"""The fixture of the reports' tests."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.reports.report_bundles import make_bundle
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """See `make_bundle`."""
+    return make_bundle(tmp_path)

@@ -1,0 +1,74 @@
+"""A bundle's folder as training leaves it, without a trained model: the report never looks at the weights."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.reports.files import lengths_table, write_examples, write_lengths
+from pipeline.text.vocabulary import Vocabulary
+from schemas.report import EXAMPLE
+
+METRICS = pa.schema(
+    [("epoch", pa.int32()), ("step", pa.int64()), ("phase", pa.string()), ("loss", pa.float64()),
+     ("accuracy", pa.float64()), ("seconds", pa.float64()), ("tokens", pa.int64())]
+)  # fmt: skip
+WORDS = (
+    "the", "and", "a", "of", "to", "is", "in", "it", "i", "this", "was", "as", "with", "film", "but", "$movie", "not",
+    "good", "dull", "ending", "plot", "music", "cast", "café", "pace",
+)  # fmt: skip
+
+
+def write_metrics(folder: Path, rows: list[tuple[object, ...]]) -> None:
+    """Writes metrics.parquet from rows in the order of the columns."""
+    named = [dict(zip(METRICS.names, row, strict=True)) for row in rows]
+    pq.write_table(pa.Table.from_pylist(named, METRICS), folder / "metrics.parquet")
+
+
+def example_table(rows: list[tuple[str, str | None, str, float]]) -> pa.Table:
+    """Rows of text, label, prediction, probability."""
+    return pa.Table.from_pylist([dict(zip(EXAMPLE.schema.names, row, strict=True)) for row in rows], EXAMPLE.schema)
+
+
+def _bell(scale: int) -> list[int]:
+    return [0] * 20 + [int(scale * 2.718 ** (-(((n - 200) / 130) ** 2))) for n in range(20, 1200)]
+
+
+def make_bundle(parent: Path) -> Path:
+    """Six epochs of a binary model, its lengths and four examples, one of them wrong."""
+    folder = parent / "20260131T040000Z-bilstm-1a2b3c"
+    folder.mkdir()
+    tokens = ["<pad>", "<unk>", *WORDS]
+    counts = [0, 0, *(334_691 // (n + 1) for n in range(len(WORDS)))]
+    options = {"max_vocab": 30000, "min_count": 1}
+    columns = pa.array(tokens, pa.string()), pa.array(counts, pa.int64())
+    vocabulary = Vocabulary(*columns, "basic_english", ("neg", "pos"), options)
+    vocabulary.write(folder / "vocabulary.parquet")
+    rows: list[tuple[object, ...]] = []
+    losses = ((0.69, 0.66), (0.52, 0.47), (0.34, 0.36), (0.22, 0.33), (0.14, 0.35), (0.09, 0.41))
+    for epoch, (train, valid) in enumerate(losses, 1):
+        rows.append((epoch, epoch * 293, "train", train, 1 - train / 1.4, 61.2 + epoch, 4_400_000))
+        rows.append((epoch, epoch * 293, "valid", valid, 0.92 - valid / 2.5, 7.3, 1_400_000))
+    rows.append((4, 4 * 293, "test", 0.345, 0.8812, 29.0, 5_800_000))
+    write_metrics(folder, rows)
+    description = {
+        "version": 1, "arch": "bilstm", "parameters": 3_142_210, "labels": ["neg", "pos"],
+        "tokenizer": "basic_english", "max_length": 400,
+        "model_config": {"vocab_size": 30000, "num_classes": 2, "embedding_dim": 100, "hidden_dim": 128, "dropout": 0.5},
+        "training": {"epochs": 6, "lr": 0.001, "seed": 0, "resume": False, "config": None},
+        "metrics": {"valid_loss": 0.33}, "vocabulary": vocabulary.fingerprint, "table_version": 3,
+        "created": "2026-01-31T04:17:00Z", "weights_sha256": "ab" * 32,
+    }  # fmt: skip
+    (folder / "model.json").write_text(json.dumps(description))
+    scales = {"train": 90, "valid": 30, "test": 110}
+    write_lengths(folder, lengths_table({split: _bell(scale) for split, scale in scales.items()}))
+    rows_of_examples = [
+        ("The plot was not dull, and the <b>cast</b> is brilliant; I call it gripping! " * 3, "pos", "pos", 0.987),
+        ("It starts sharp but the end is utterly dull.", "neg", "neg", 0.021),
+        ("This is anything but boring.", "pos", "neg", 0.31),
+        ("Half of it is warm, half of it is cold. " * 40, None, "pos", 0.52),
+    ]
+    write_examples(folder, example_table(list(rows_of_examples)))
+    return folder
+    return folder

@@ -1,0 +1,181 @@
+"""The report: one page that needs nothing from outside itself and says what the bundle holds."""
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pyarrow as pa
+import pytest
+
+from pipeline.errors import CannotWriteError, DataError, InputNotFoundError
+from pipeline.reports.files import lengths_table
+from pipeline.reports.write import write_report
+from schemas.contract import ContractError
+from tests.reports.report_bundles import example_table, write_metrics
+
+
+class Page(HTMLParser):
+    """Collects what the tests look at: text, tags with attributes, and whether tags are closed in order."""
+
+    VOID = ("meta", "br", "link", "img")
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(html)
+        self.close()
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+
+def page_of(folder: Path, **given: pa.Table) -> Page:
+    return Page(write_report(folder, **given).read_text(encoding="utf-8"))
+
+
+def test_page_is_whole_and_needs_nothing_from_outside(bundle: Path) -> None:
+    path = write_report(bundle)
+    html = path.read_text(encoding="utf-8")
+    page = Page(html)
+    assert path == bundle / "report.html" and page.open == []
+    assert not [tag for tag, _ in page.tags if tag in ("script", "link", "img", "iframe", "object")]
+    for _, attributes in page.tags:
+        for name in ("src", "href", "xlink:href", "srcset"):
+            assert (attributes.get(name) or "#").startswith("#")
+    assert "@import" not in html and not re.search(r"url\((?!#)", html)
+    assert html.count("prefers-color-scheme: dark") == 1
+
+
+def test_page_says_what_the_bundle_holds(bundle: Path) -> None:
+    text = page_of(bundle).text
+    for expected in (
+        "20260131T040000Z-bilstm-1a2b3c", "Test accuracy 88.1%", "Validation accuracy 78.8% epoch 4, kept", "3,142,210",
+        "whose weights were kept", "The model reads the first 400 tokens", "id 0 neg id 1 pos", "hidden dim 128",
+        "resume no", "table version 3", "334,691",
+    ):  # fmt: skip
+        assert expected in text
+
+
+def test_pictures_are_svg_with_the_pages_colours_and_alternative_texts(bundle: Path) -> None:
+    html = write_report(bundle).read_text(encoding="utf-8")
+    pictures = re.findall(r'<div class="picture" role="img" aria-label="([^"]+)">(<svg.*?</svg>)', html, re.DOTALL)
+    assert len(pictures) == 4
+    told = "training from 0.690 to 0.090, validation from 0.660 to 0.410, test 0.345."
+    assert pictures[0][0] == f"Chart of loss by epoch: {told}"
+    for _, svg in pictures:
+        ElementTree.fromstring(svg)
+        assert "var(--" in svg and not re.search("#0[0-9]0[0-9]0[0-9]", svg)
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:href="|url\()#([^")]+)', html)) <= set(ids)
+    assert "$movie" in html and "café" in html
+
+
+def test_text_of_strangers_stays_text(bundle: Path) -> None:
+    page = page_of(bundle, examples=example_table([("<script>alert(1)</script> & so", None, "pos", 0.9)]))
+    assert "<script>alert(1)</script> & so" in page.text
+    assert "script" not in {tag for tag, _ in page.tags}
+
+
+def test_examples_show_verdict_probability_and_truth(bundle: Path) -> None:
+    text = page_of(bundle).text
+    assert "2 of these 3 are right" in text
+    assert "neg pos 31.0% ✗ truly pos This is anything but boring." in text
+    assert "✓ right" in text
+    assert "half of it is cold. …" in text, "a long text is cut between words"
+
+
+def test_more_than_two_classes_give_the_probability_of_the_prediction(bundle: Path) -> None:
+    description = json.loads((bundle / "model.json").read_text())
+    (bundle / "model.json").write_text(json.dumps({**description, "labels": ["bad", "fair", "good"]}))
+    assert "fair fair 44.0%" in page_of(bundle, examples=example_table([("so so", None, "fair", 0.44)])).text
+
+
+def test_bundle_without_optional_files_gives_a_smaller_page(bundle: Path) -> None:
+    for name in ("lengths.parquet", "examples.parquet"):
+        (bundle / name).unlink()
+    page = page_of(bundle)
+    assert "Review lengths" not in page.text and "Scored examples" not in page.text and "Training" in page.text
+
+
+def test_lengths_given_take_the_place_of_the_bundles(bundle: Path) -> None:
+    assert (
+        "3 reviews; half of them have at most 2 tokens, the longest 7."
+        in page_of(bundle, lengths=lengths_table({"train": [0, 0, 2, 0, 0, 0, 0, 1]})).text
+    )
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [(1, 10, "train", 0.7, 0.5, 0.0, 0)],
+        [(1, 10, "train", 0.7, 0.5, 1.0, 100), (1, 10, "valid", None, None, 0.1, 10)],
+        [(1, step, "train", 0.7, 0.5, 1.0, 100) for step in (10, 20, 30)] + [(1, 30, "valid", 0.6, 0.7, 1.0, 10)],
+    ],
+    ids=["no epoch", "one phase", "no loss", "several rows an epoch"],
+)
+def test_trainings_of_any_kind_have_a_report(bundle: Path, rows: list[tuple[object, ...]]) -> None:
+    write_metrics(bundle, rows)
+    assert page_of(bundle).open == []
+
+
+def test_same_bundle_same_bytes(bundle: Path) -> None:
+    first = write_report(bundle).read_bytes()
+    assert write_report(bundle).read_bytes() == first
+
+
+def test_model_id_and_output_can_be_given(bundle: Path, tmp_path: Path) -> None:
+    path = write_report(bundle, model_id="the-final-name", output=tmp_path / "elsewhere" / "page.html")
+    assert "the-final-name" in path.read_text() and not (bundle / "report.html").exists()
+
+
+def test_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(InputNotFoundError, match="no model bundle"):
+        write_report(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["metrics.parquet", "lengths.parquet", "examples.parquet", "model.json"])
+def test_damaged_file_is_named(bundle: Path, name: str) -> None:
+    (bundle / name).write_bytes((bundle / name).read_bytes()[:100] + b"\xff")
+    with pytest.raises(DataError, match=name):
+        write_report(bundle)
+    assert not (bundle / "report.html").exists()
+
+
+def test_metrics_without_their_columns(bundle: Path) -> None:
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"epoch": [1]}), bundle / "metrics.parquet")
+    with pytest.raises(ContractError, match="lacks step, phase, loss"):
+        write_report(bundle)
+
+
+def test_page_that_cannot_be_written(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CannotWriteError):
+        write_report(bundle, output=tmp_path / "file" / "report.html")
+
+
+def test_report_never_imports_torch() -> None:
+    code = "import pipeline.reports.write, sys; sys.exit('torch' in sys.modules or 'deltalake' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
