@@ -71,12 +71,15 @@ def run(config: TrainConfig) -> Receipt:
 
 def _run(config: TrainConfig, run: Run) -> None:
     from pipeline.engines import local, torchrun
+    from pipeline.training.finished import finish_late
 
     data = _open(config)
     identity = config.identity(data.identity)
     if (bundle := _finished(config, identity)) is not None:
         log.info("%s was trained on the same data with the same options; --force trains again", bundle.model_id)
         run.nothing_new = True
+        if torchrun.is_main():
+            finish_late(config.lake, bundle.model_id)
         run.outputs = {"model": bundle.folder, "model_id": bundle.model_id, "table_version": bundle.table_version}
         run.metrics = dict(bundle.metrics)
         return

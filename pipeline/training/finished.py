@@ -78,7 +78,12 @@ def save_model(
 
 def publish(lake: Lake, folder: TrainingFolder, temporary: str) -> None:
     """Renames the temporary bundle, points LATEST to it, deletes the checkpoints."""
-    (lake.models / temporary).rename(lake.models / folder.training_id)
+    target = lake.models / folder.training_id
+    if target.exists():
+        # An earlier process was killed between the rename and LATEST; its bundle is this one.
+        shutil.rmtree(lake.models / temporary, ignore_errors=True)
+    else:
+        (lake.models / temporary).rename(target)
     sync_folder(lake.models)
     point_latest(lake, folder)
 
@@ -87,3 +92,10 @@ def point_latest(lake: Lake, folder: TrainingFolder) -> None:
     """The last steps, which a kill may have cut off: LATEST, and the end of the checkpoints."""
     write_text(lake.latest, f"{folder.training_id}\n")
     folder.remove()
+
+
+def finish_late(lake: Lake, model_id: str) -> None:
+    """Does the last steps of a training whose process was killed after its bundle had appeared."""
+    folder = TrainingFolder(lake.checkpoints / model_id)
+    if folder.path.exists():
+        point_latest(lake, folder)

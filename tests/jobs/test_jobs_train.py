@@ -63,8 +63,13 @@ def test_a_model_is_trained_once(tmp_path: Path, corpus: Corpus) -> None:
     assert not any((tmp_path / "checkpoints").iterdir())
     assert read_bundle(model).training["lr"] == 0.01
 
+    # As if the process had been killed right after the bundle's rename.
+    (tmp_path / "checkpoints" / model.name).mkdir()
+    (tmp_path / "models" / "LATEST").write_text("an-older-one\n")
     again = train(tmp_path, corpus, "--lr", "0.01", "--workers", "0")
     assert again["code"] == 99
+    assert (tmp_path / "models" / "LATEST").read_text().strip() == model.name
+    assert not any((tmp_path / "checkpoints").iterdir())
     assert again["outputs"]["model_id"] == model.name
     assert train(tmp_path, corpus, "--lr", "0.01", "--force")["outputs"]["model_id"] != model.name
 
