@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.bench_score                      25,000 reviews, 3 rounds, bilstm 128
     python -m tests.benchmarks.bench_score --arch rnn --hidden 32
+    python -m tests.benchmarks.bench_score --cores 1            all on one core: fair where others use the machine too
     python -m tests.benchmarks.bench_score --peers PYTHON       an interpreter that has onnxruntime, fasttext too
     python -m tests.benchmarks.bench_score --rows 1000000 --ours-only --reuse FOLDER
     python -m tests.benchmarks.bench_score --smoke              small, under 40 s: agreement, no speed
@@ -12,6 +13,7 @@ Weights are random, which costs the same. Checks that all outputs agree to 1e-4,
 import argparse
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -38,6 +40,10 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     options = _options(arguments)
     if options.smoke:
         options.rows, options.book_rows, options.rounds, options.hidden = 120, 10, 1, 8
+    if options.cores:
+        # Children inherit it. On a busy machine threads that wait for each other lose far more than their share.
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
+        os.environ["OMP_NUM_THREADS"] = str(options.cores)
     folder = Path(options.reuse or tempfile.mkdtemp(prefix="bench-score-"))
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -171,6 +177,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--arch", default="bilstm")
     parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--cores", type=int, help="cores for everybody  (default: all)")
     parser.add_argument("--peers", help="Python interpreter of the peers' environment")
     parser.add_argument("--reuse", help="keep inputs and outputs in this folder")
     parser.add_argument("--ours-only", action="store_true")
