@@ -20,7 +20,7 @@ class RowAdam(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Updates the rows that have a gradient."""
         assert closure is None
         for group in self.param_groups:
@@ -29,6 +29,7 @@ class RowAdam(torch.optim.Optimizer):
                     self._update(parameter, group)
 
     def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
+        assert parameter.grad is not None
         rows, gradient = merged_rows(parameter.grad)
         state = self.state[parameter]
         if not state:

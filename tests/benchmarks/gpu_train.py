@@ -91,9 +91,8 @@ def main() -> None:
         part = select(plain_shards(shards), 2, 0.1)[0].part("train")
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU, a smoke run: no figure means anything"
         print(f"{name}; torch {torch.__version__}, batch {given.batch_size}, {given.steps} steps\n")
-        print(
-            "| arch | hidden | precision | ours, tokens/s | of resident | of the book's loop | wait, % |\n|---|---|---|---|---|---|---|"
-        )
+        print("| arch | hidden | precision | ours, tokens/s | of resident | of the book's loop | wait, % |")
+        print("|---|---|---|---|---|---|---|")
         for arch, hidden_dim, precision in itertools.product(given.archs, given.hidden_dims, given.precisions):
             print(row(part, device, arch, hidden_dim, resolve_precision(precision, device), given), flush=True)
 
