@@ -39,6 +39,18 @@ check: setup  ## lint, format, types and the import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+airflow:  ## a real Airflow 3 in an environment of its own, .venv-airflow
+	PYTHON=$(PYTHON) sh tests/schedule/make_airflow.sh
+
+test-airflow: setup airflow  ## the DAG in that Airflow: three tasks green, then skipped when nothing is new
+	$(BIN)/python -m pytest -m airflow --timeout 900
+
+bench: setup  ## every benchmark at full size; prints the README's tables
+	@for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+bench-smoke: setup  ## the whole harness on small input: agreement and ratios, never speed
+	$(BIN)/python -m pytest -m benchmark --timeout 300
+
 format: setup  ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .

@@ -20,17 +20,16 @@ class RowAdam(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # torch's closures are for line searches
         """Updates the rows that have a gradient."""
         assert closure is None
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._update(parameter, group)
+                    self._update(parameter, parameter.grad, group)
 
-    def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
-        assert parameter.grad is not None
-        rows, gradient = merged_rows(parameter.grad)
+    def _update(self, parameter: Tensor, sparse: Tensor, group: dict[str, Any]) -> None:
+        rows, gradient = merged_rows(sparse)
         state = self.state[parameter]
         if not state:
             state["step"] = torch.zeros(())
