@@ -49,7 +49,7 @@ def train(
             metavar="NAME|FILE",
             is_eager=True,
             callback=_load_config,
-            help="Options from a TOML file or a preset (book-rnn, book-bilstm, demo); the command line wins.  [default: none]",
+            help="TOML file of options, or a preset: book-rnn, book-bilstm, demo. The command line wins.  [default: none]",
             show_default=False,
         ),
     ] = None,
