@@ -14,7 +14,7 @@ from pipeline.models.bundle import read_bundle, save_bundle
 from pipeline.models.registry import architectures, build_model, check_architecture, load_architecture
 from pipeline.text.vocabulary import Vocabulary
 from tests.conftest import ROOT
-from tests.models.test_models_every_architecture import TestArchitecture, learn, small
+from tests.models import test_models_every_architecture as every
 
 PAGE = ROOT / "docs" / "adding-an-architecture.md"
 
@@ -43,9 +43,9 @@ def test_the_pages_file_trains_saves_and_loads(folder: Path, tmp_path: Path, voc
     (folder / "conv_net.py").write_text(page_example(), encoding="utf-8")
     assert "conv-net" in architectures()
     torch.manual_seed(0)
-    sizes = {"vocab_size": len(vocabulary), "num_classes": 2, **small("conv-net")}
+    sizes = {"vocab_size": len(vocabulary), "num_classes": 2, **every.small("conv-net")}
     model = build_model("conv-net", sizes)
-    assert learn(model, steps=400) > 0.95
+    assert every.learn(model, steps=400) > 0.95
     save_bundle(
         tmp_path / "bundle", model=model, arch="conv-net", labels=("neg", "pos"), tokenizer="basic_english", max_length=9,
         vocabulary=vocabulary, table_version=None, metrics={}, training={}, created="2026-01-01",
@@ -57,7 +57,7 @@ def test_the_pages_file_trains_saves_and_loads(folder: Path, tmp_path: Path, voc
 
 def test_the_pages_file_keeps_what_every_architecture_keeps(folder: Path, vocabulary: Vocabulary) -> None:
     (folder / "conv_net.py").write_text(page_example(), encoding="utf-8")
-    suite = TestArchitecture()
+    suite = every.TestArchitecture()
     suite.test_tells_where_it_comes_from("conv-net")
     suite.test_a_review_does_not_depend_on_its_batch_mates("conv-net", vocabulary)
     suite.test_padding_ids_are_not_read("conv-net", vocabulary)
