@@ -1,0 +1,66 @@
+"""The nodes of scoring: order, bounds, states that can be restored, errors that arrive as they were raised."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.datapipes.parallel_map import ParallelMap
+from pipeline.datapipes.score_encode import encode_texts, text_encoder
+from pipeline.datapipes.score_read import ParquetReader
+from pipeline.datapipes.score_window import Windows
+from pipeline.errors import DataError
+from tests.datapipes.conformance import run_test_save_load_state
+from tests.scoring.parts import make_texts, make_vocabulary
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, ...]:
+    """Two files of 130 and 70 rows, in row groups of 50 and 9."""
+    texts = make_texts(200)
+    for name, part, rows in (("a", slice(0, 130), 50), ("b", slice(130, 200), 9)):
+        table = pa.table({"n": list(range(200))[part], "text": texts[part]})
+        pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=rows)
+    return tmp_path / "a.parquet", tmp_path / "b.parquet"
+
+
+def windows(files: tuple[Path, ...], workers: int, max_rows: int, max_bytes: int = 1 << 30) -> Windows:
+    encode = text_encoder(make_vocabulary(), "text", ["n"])
+    return Windows(ParallelMap(ParquetReader(files, ["n", "text"], 20), encode, workers), max_rows, max_bytes)
+
+
+def test_reader_restores_its_state(files: tuple[Path, ...]) -> None:
+    run_test_save_load_state(lambda: ParquetReader(files, ["n", "text"], 20), midpoint=9)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_windows_restore_their_state(files: tuple[Path, ...], workers: int) -> None:
+    run_test_save_load_state(lambda: windows(files, workers, 60), midpoint=2)
+
+
+def test_every_row_comes_once_in_order_with_its_own_ids(files: tuple[Path, ...]) -> None:
+    node = windows(files, 2, 60)
+    node.reset()
+    gathered = list(node)
+    assert [n for window in gathered for batch in window.batches for n in batch["n"].to_pylist()] == list(range(200))
+    ids = pa.concat_arrays([window.ids for window in gathered])
+    assert ids.equals(encode_texts(make_vocabulary(), pa.array(make_texts(200))))
+    assert all(60 <= len(window) < 80 for window in gathered[:-1])
+
+
+def test_a_window_is_bounded_by_bytes_too(files: tuple[Path, ...]) -> None:
+    node = windows(files, 0, 10**6, max_bytes=2000)
+    node.reset()
+    assert len(list(node)) > 3
+
+
+def test_damage_arrives_as_one_message(files: tuple[Path, ...]) -> None:
+    content = bytearray(files[1].read_bytes())
+    content[20:600] = b"\xff" * 580
+    files[1].write_bytes(content)
+    node = windows(files, 2, 10**6)
+    node.reset()
+    with pytest.raises(DataError, match=r"b\.parquet cannot be read") as caught:
+        next(node)
+    assert "Traceback" not in str(caught.value)
