@@ -46,7 +46,7 @@ test-airflow: setup airflow  ## the DAG in that Airflow: three tasks green, then
 	$(BIN)/python -m pytest -m airflow --timeout 900
 
 bench: setup  ## every benchmark at full size; prints the README's tables
-	@for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+	@for script in tests/benchmarks/bench_*.py; do $(BIN)/python -m tests.benchmarks.$$(basename $$script .py) || exit 1; done
 
 bench-smoke: setup  ## the whole harness on small input: agreement and ratios, never speed
 	$(BIN)/python -m pytest -m benchmark --timeout 300

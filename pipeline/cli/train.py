@@ -8,7 +8,7 @@ import typer
 from pipeline.cli.app import LakeOption, app, finish, lake_of
 from pipeline.errors import UsageError, unknown_choice
 
-MODEL_OPTIONS = ("embedding_dim", "hidden_dim", "layers", "dropout", "pooling")
+MODEL_OPTIONS = ("embedding_dim", "hidden_dim", "layers", "dropout", "embedding_dropout", "pooling")
 """Options that are the architecture's own: left to its defaults when not given, refused where it has no such option."""
 
 
@@ -49,18 +49,18 @@ def train(
             metavar="NAME|FILE",
             is_eager=True,
             callback=_load_config,
-            help="Options from a TOML file or a preset (book-rnn, book-bilstm); the command line wins.  [default: none]",
+            help="TOML file of options, or a preset: book-rnn, book-bilstm, demo. The command line wins.  [default: none]",
             show_default=False,
         ),
     ] = None,
     arch: Annotated[str, typer.Option(help="The architecture; 'pipeline models --archs' lists them.")] = "bilstm",
-    epochs: Annotated[int, typer.Option(help="Passes over the training part.")] = 5,
+    epochs: Annotated[int, typer.Option(help="Passes over the training part.")] = 3,
     batch_size: Annotated[int, typer.Option(help="Reviews in a step, over all workers.")] = 64,
     lr: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-3,
     schedule: Annotated[str, typer.Option(help="constant, linear or cosine, down to 0 at the end.")] = "constant",
     warmup: Annotated[int, typer.Option(help="Steps over which the learning rate rises.")] = 0,
     clip_norm: Annotated[float, typer.Option(help="Largest norm of the gradient; 0 for any.")] = 1.0,
-    average: Annotated[float, typer.Option(help="Decay of the averaged weights, such as 0.99; 0 for none.")] = 0.0,
+    average: Annotated[float, typer.Option(help="Decay of the averaged weights, such as 0.99; 0 for none.")] = 0.998,
     patience: Annotated[int, typer.Option(help="Stop after so many epochs without a better one; 0 for never.")] = 0,
     class_weights: Annotated[str, typer.Option(help="none, or balanced: rare classes weigh more.")] = "none",
     max_length: Annotated[int, typer.Option(help="Tokens of a review that are read.")] = 400,
@@ -68,6 +68,7 @@ def train(
     hidden_dim: Annotated[int | None, _own("Width of a layer, in each direction.")] = None,
     layers: Annotated[int | None, _own("Recurrent layers.")] = None,
     dropout: Annotated[float | None, _own("Dropout.")] = None,
+    embedding_dropout: Annotated[float | None, _own("Dropout of the embedded tokens.")] = None,
     pooling: Annotated[str | None, _own("How states become one: last, max, mean, …")] = None,
     set_: Annotated[
         list[str] | None,

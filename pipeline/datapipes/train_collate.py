@@ -12,6 +12,10 @@ from pipeline.datapipes.train_bucket import RaggedBatch
 from pipeline.training.order import Ints
 from schemas.vocabulary import PAD_ID, UNK_ID
 
+LENGTH_STEP = 16
+"""oneDNN keeps kernels and buffers for every shape that it meets: 300 batches of any length took 2.4 GB, in steps of 16
+tokens 0.86 GB, for about 3 % more padding."""
+
 
 @dataclass(slots=True)
 class Batch:
@@ -45,13 +49,13 @@ class Batch:
 
 
 def collate(ragged: RaggedBatch) -> Batch:
-    """Pads to the longest row of the batch."""
+    """Pads to the longest row of the batch, rounded up to a multiple of `LENGTH_STEP`."""
     lengths = ragged.lengths
     if not len(lengths):
         one = np.ones(1, np.int64)
         ids = np.full((1, 1), UNK_ID, np.int32)
         return _batch(ragged, ids, one, np.zeros(1, np.int64))
-    places = np.arange(int(lengths.max()))
+    places = np.arange(-(-int(lengths.max()) // LENGTH_STEP) * LENGTH_STEP)
     ids = np.full((len(lengths), len(places)), PAD_ID, np.int32)
     real = places < lengths[:, None]
     ids[real] = ragged.values[(ragged.starts[:, None] + places)[real]]

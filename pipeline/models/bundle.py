@@ -188,6 +188,12 @@ def read_bundle(folder: Path) -> Bundle:
         check_architecture(described["arch"])
     except UsageError as error:
         raise DataError(f"{path} names an architecture that this release does not have. {error}") from error
+    num_labels, num_classes = (
+        len(described["labels"]),
+        described["model_config"].get("num_classes", len(described["labels"])),
+    )
+    if num_labels != num_classes:
+        raise DataError(f"{path}: {num_labels} labels, but the model tells {num_classes} classes apart. Restore the bundle.")
     values = {name: described[name] for name in _FIELDS} | {"labels": tuple(map(str, described["labels"]))}
     return Bundle(folder=folder, model_id=folder.resolve().name, **values)
 

@@ -77,6 +77,7 @@ class RecurrentConfig(ModelConfig):
 
     hidden_dim: int = 128
     layers: int = 1
+    embedding_dropout: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -75,12 +75,15 @@ def build_model(arch: str, config: Mapping[str, Any], vocabulary_tokens: Sequenc
     Raises:
         UsageError: no such architecture, an option that it does not have, a value that cannot be.
     """
+    from pipeline.models.interface import option
+
     architecture = load_architecture(arch)
     fields = [field.name for field in dataclasses.fields(architecture.Config)]
+    lacking = [name for name in ("vocab_size", "num_classes") if name not in config]
+    if lacking:
+        raise UsageError(f"the model's configuration lacks {', '.join(lacking)}; every architecture needs both.")
     foreign = [name for name in config if name not in fields]
     if foreign:
-        from pipeline.models.interface import option
-
         raise UsageError(
             f"{', '.join(map(option, foreign))}: the architecture {arch!r} has no such option. It has: "
             f"{', '.join(option(name) for name in fields if name not in ('vocab_size', 'num_classes'))}."

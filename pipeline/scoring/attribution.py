@@ -43,6 +43,8 @@ def integrated_gradients(
         stack.enter_context(torch.enable_grad())
         # cuDNN has no backward pass for recurrent layers in eval mode.
         stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        # Tensors of inference mode cannot take part in a backward pass; their copies can.
+        ids_BT, lengths_B, target_B = ids_BT.clone(), lengths_B.clone(), target_B.clone()
         embedded_BTE = model.embed(ids_BT, lengths_B).detach()
         total_BTE = torch.zeros_like(embedded_BTE)
         for point, weight in zip(points, weights, strict=True):

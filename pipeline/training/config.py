@@ -31,13 +31,13 @@ class TrainConfig:
     vocabulary: Path | None = None
     table_version: int | None = None
     model: dict[str, Any] = field(default_factory=dict)
-    epochs: int = 5
+    epochs: int = 3
     batch_size: int = 64
     lr: float = 1e-3
     schedule: str = "constant"
     warmup: int = 0
     clip_norm: float = 1.0
-    average: float = 0.0
+    average: float = 0.998
     patience: int = 0
     class_weights: str = "none"
     embedding_update: str = "auto"

@@ -38,7 +38,15 @@ def main() -> None:
         selection, _ = shared_selection(world, plain_shards(given.shards), 2, 0.1)
         torch.manual_seed(0)
         model = build_model(
-            "lstm", {"vocab_size": 200, "num_classes": 2, "embedding_dim": 8, "hidden_dim": 8, "dropout": 0.0}
+            "lstm",
+            {
+                "vocab_size": 200,
+                "num_classes": 2,
+                "embedding_dim": 8,
+                "hidden_dim": 8,
+                "dropout": 0.0,
+                "embedding_dropout": 0.0,
+            },
         )
         stop = StopRequest()
         folder = TrainingFolder(given.checkpoints) if given.checkpoints else None

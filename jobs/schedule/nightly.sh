@@ -1,0 +1,32 @@
+#!/bin/sh
+# The night's work: ingest what is new, train on it, score what waits. Called by cron (see crontab beside this file).
+#
+#   PIPELINE       the executable, an absolute path            PIPELINE_LAKE  the lake, an absolute path
+#   TRAIN_OPTIONS  options of train (default: --arch bilstm)   SCORE_INPUT    what to score (default: incoming/ in the lake)
+#   LOG            where everything is logged (default: pipeline.log in the lake)
+#
+# A command ends with 99 when it has nothing to do, and the next one still runs. Any other code but 0 ends the night, is
+# said on stderr, which cron mails, and is the exit code of this script.
+set -u
+lake="${PIPELINE_LAKE:?set PIPELINE_LAKE to the absolute path of the lake}"
+pipeline="${PIPELINE:?set PIPELINE to the absolute path of the executable}"
+input="${SCORE_INPUT:-$lake/incoming}"
+log="${LOG:-$lake/pipeline.log}"
+
+step() {
+    echo "== $(date -u +%Y-%m-%dT%H:%M:%SZ) pipeline $*" >>"$log"
+    $pipeline --lake "$lake" "$@" >>"$log" 2>&1
+    code=$?
+    if [ "$code" -ne 0 ] && [ "$code" -ne 99 ]; then
+        echo "pipeline $1 ended with $code; see $log" >&2
+        exit "$code"
+    fi
+}
+
+mkdir -p "$lake" || exit 73
+step ingest
+# shellcheck disable=SC2086  # the options are several words
+step train ${TRAIN_OPTIONS:---arch bilstm}
+if [ -n "$(ls -A "$input" 2>/dev/null)" ]; then
+    step score "$input"
+fi

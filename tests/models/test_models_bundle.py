@@ -1,0 +1,185 @@
+"""Bundles: what is written comes back, and whatever is damaged is refused with a message."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+
+from pipeline.errors import CannotWriteError, DataError, InputNotFoundError, PipelineError
+from pipeline.lake.paths import Lake
+from pipeline.models.bundle import Bundle, find_bundle, read_bundle, save_bundle
+from pipeline.models.registry import architectures, build_model
+from pipeline.text.vocabulary import Vocabulary
+from tests.conftest import ROOT
+from tests.models.conftest import make_vocabulary
+
+
+def save(folder: Path, vocabulary: Vocabulary, hidden_dim: int = 4, labels: tuple[str, ...] = ("neg", "pos")) -> Bundle:
+    torch.manual_seed(hidden_dim)
+    sizes = {"vocab_size": len(vocabulary), "num_classes": len(labels), "embedding_dim": 4, "hidden_dim": hidden_dim}
+    return save_bundle(
+        folder, model=build_model("rnn", sizes), arch="rnn", labels=labels, tokenizer="basic_english", max_length=12,
+        vocabulary=vocabulary, table_version=3, metrics={"valid_accuracy": 0.75}, training={"seed": 1}, created="2026-01-01",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def lake(tmp_path: Path, vocabulary: Vocabulary) -> Lake:
+    lake = Lake(tmp_path)
+    save(lake.models / "first", vocabulary)
+    save(lake.models / "second", vocabulary, hidden_dim=5)
+    lake.latest.write_text("second\n")
+    return lake
+
+
+def test_says_what_was_saved(lake: Lake, vocabulary: Vocabulary) -> None:
+    bundle = find_bundle(lake, "first")
+    assert (bundle.model_id, bundle.folder, bundle.arch) == ("first", lake.models / "first", "rnn")
+    assert (bundle.labels, bundle.tokenizer, bundle.max_length) == (("neg", "pos"), "basic_english", 12)
+    assert (bundle.vocabulary, bundle.table_version) == (vocabulary.fingerprint, 3)
+    assert (bundle.metrics, bundle.training, bundle.created) == ({"valid_accuracy": 0.75}, {"seed": 1}, "2026-01-01")
+    assert bundle.load_vocabulary().tokens == vocabulary.tokens
+    assert sorted(path.name for path in bundle.folder.iterdir()) == ["model.json", "model.safetensors", "vocabulary.parquet"]
+
+
+def test_is_found_by_latest_by_id_and_by_path(lake: Lake, tmp_path: Path, vocabulary: Vocabulary) -> None:
+    assert find_bundle(lake).model_id == "second"
+    assert find_bundle(lake, "first").model_id == "first"
+    save(tmp_path / "elsewhere" / "mine", vocabulary)
+    assert find_bundle(lake, str(tmp_path / "elsewhere" / "mine")).model_id == "mine"
+
+
+def test_a_model_that_is_not_there(lake: Lake, tmp_path: Path) -> None:
+    with pytest.raises(InputNotFoundError, match=r"'firts' is not known. Did you mean 'first'\? Known: first, "):
+        find_bundle(lake, "firts")
+    with pytest.raises(InputNotFoundError, match="holds none"):
+        find_bundle(Lake(tmp_path / "empty"), "first")
+    with pytest.raises(InputNotFoundError, match="LATEST is not there"):
+        find_bundle(Lake(tmp_path / "empty"))
+    lake.latest.write_text("gone\n")
+    with pytest.raises(InputNotFoundError, match="no whole model bundle"):
+        find_bundle(lake)
+
+
+def test_same_model_gives_same_bytes(lake: Lake, tmp_path: Path, vocabulary: Vocabulary) -> None:
+    save(tmp_path / "again", vocabulary)
+    for name in ("model.json", "model.safetensors", "vocabulary.parquet"):
+        assert (tmp_path / "again" / name).read_bytes() == (lake.models / "first" / name).read_bytes()
+
+
+Damage = Callable[[Path], Any]
+
+
+def edit(**changes: object) -> Damage:
+    """Changes fields of model.json; None removes one."""
+
+    def damage(folder: Path) -> None:
+        path = folder / "model.json"
+        described = {**json.loads(path.read_text()), **changes}
+        path.write_text(json.dumps({name: value for name, value in described.items() if value is not None}))
+
+    return damage
+
+
+def flip_a_bit(name: str) -> Damage:
+    def damage(folder: Path) -> None:
+        content = bytearray((folder / name).read_bytes())
+        content[-5] ^= 1
+        (folder / name).write_bytes(content)
+
+    return damage
+
+
+def copy_from_second(name: str) -> Damage:
+    return lambda folder: (folder / name).write_bytes((folder.parent / "second" / name).read_bytes())
+
+
+def second_weights_with_their_hash(folder: Path) -> None:
+    copy_from_second("model.safetensors")(folder)
+    edit(weights_sha256=json.loads((folder.parent / "second" / "model.json").read_text())["weights_sha256"])(folder)
+
+
+def text_as_weights(folder: Path) -> None:
+    import hashlib
+
+    (folder / "model.safetensors").write_bytes(b"no tensors")
+    edit(weights_sha256=hashlib.sha256(b"no tensors").hexdigest())(folder)
+
+
+DAMAGES: dict[str, tuple[Damage, type[PipelineError], str]] = {
+    "no description": (lambda f: (f / "model.json").unlink(), InputNotFoundError, "no whole model bundle"),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), InputNotFoundError, "model.safetensors is not there"),
+    "no vocabulary": (lambda f: (f / "vocabulary.parquet").unlink(), InputNotFoundError, "no vocabulary"),
+    "no JSON": (lambda f: (f / "model.json").write_text("{"), DataError, "is no JSON"),
+    "binary": (lambda f: (f / "model.json").write_bytes(b"\xff\xfe\x00"), DataError, "is no JSON"),
+    "a list": (lambda f: (f / "model.json").write_text("[]"), DataError, "has no version"),
+    "newer": (edit(version=2), DataError, "has version 2; this release reads up to 1. Upgrade"),
+    "unknown architecture": (edit(arch="bilstn"), DataError, "architecture that this release does not have.*'bilstm'"),
+    "a field missing": (edit(labels=None), DataError, "labels missing or of a wrong type"),
+    "a field of a wrong type": (edit(max_length="12"), DataError, "max_length missing or of a wrong type"),
+    "an unknown option": (
+        edit(model_config={"vocab_size": 60, "num_classes": 2, "hue": 1}),
+        DataError,
+        "cannot be built: --hue",
+    ),
+    "an option missing": (edit(model_config={"hidden_dim": 4}), DataError, "cannot be built: .*vocab_size, num_classes"),
+    "another size": (
+        edit(model_config={"vocab_size": 60, "num_classes": 2}),
+        DataError,
+        "size mismatch for embedding.weight",
+    ),
+    "a bit of the weights": (flip_a_bit("model.safetensors"), DataError, "its SHA-256 differs"),
+    "another model's weights": (copy_from_second("model.safetensors"), DataError, "its SHA-256 differs"),
+    "weights of another shape": (second_weights_with_their_hash, DataError, "does not fit the architecture 'rnn'"),
+    "weights that are none": (text_as_weights, DataError, "does not fit the architecture 'rnn'"),
+    "another vocabulary": (edit(vocabulary="0123456789abcdef"), DataError, "trained with 0123456789abcdef"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damage_is_refused(name: str, lake: Lake) -> None:
+    damage, error, message = DAMAGES[name]
+    damage(lake.models / "first")
+    with pytest.raises(error, match=message):
+        bundle = read_bundle(lake.models / "first")
+        bundle.load_vocabulary()
+        bundle.load_model()
+
+
+def test_labels_have_to_fit_the_model(lake: Lake) -> None:
+    edit(labels=["neg", "neutral", "pos"])(lake.models / "first")
+    with pytest.raises(DataError, match="3 labels, but the model tells 2 classes apart"):
+        read_bundle(lake.models / "first")
+
+
+def test_refuses_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CannotWriteError):
+        save(tmp_path / "file" / "bundle", make_vocabulary())
+
+
+def test_many_classes(tmp_path: Path, vocabulary: Vocabulary) -> None:
+    bundle = save(tmp_path / "stars", vocabulary, labels=("1", "2", "3"))
+    assert bundle.load_model()(torch.tensor([[5, 6]]), torch.tensor([2])).shape == (1, 3)
+
+
+def test_registry_needs_no_torch() -> None:
+    script = (
+        "import sys; from pipeline.models.registry import architectures; print(*architectures()); "
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    names, torch_loaded = done.stdout.splitlines()
+    assert tuple(names.split()) == architectures() and torch_loaded == "False"
+
+
+def test_vocabulary_of_a_bundle_is_read_once(lake: Lake) -> None:
+    bundle = find_bundle(lake, "first")
+    assert bundle.load_vocabulary() is bundle.load_vocabulary()
+    assert isinstance(bundle.load_vocabulary().tokens, pa.StringArray)

@@ -1,0 +1,82 @@
+"""Adding an architecture is one new file and nothing else: that of docs/adding-an-architecture.md, as it stands there."""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline import models
+from pipeline.errors import PipelineError, UsageError
+from pipeline.models.bundle import read_bundle, save_bundle
+from pipeline.models.registry import architectures, build_model, check_architecture, load_architecture
+from pipeline.text.vocabulary import Vocabulary
+from tests.conftest import ROOT
+from tests.models import test_models_every_architecture as every
+
+PAGE = ROOT / "docs" / "adding-an-architecture.md"
+
+
+def page_example() -> str:
+    """The Python file that the page writes."""
+    (example,) = re.findall(r"```python\n(\"\"\".*?)```", PAGE.read_text(encoding="utf-8"), flags=re.S)
+    return str(example)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder whose files count as files of pipeline/models/."""
+    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name.startswith("pipeline.models."):
+            del sys.modules[name]
+            delattr(models, name.rpartition(".")[2])
+
+
+def test_the_pages_file_trains_saves_and_loads(folder: Path, tmp_path: Path, vocabulary: Vocabulary) -> None:
+    with pytest.raises(UsageError, match="--arch: 'conv-net' is not known"):
+        check_architecture("conv-net")
+    (folder / "conv_net.py").write_text(page_example(), encoding="utf-8")
+    assert "conv-net" in architectures()
+    torch.manual_seed(0)
+    sizes = {"vocab_size": len(vocabulary), "num_classes": 2, **every.small("conv-net")}
+    model = build_model("conv-net", sizes)
+    assert every.learn(model, steps=400) > 0.95
+    save_bundle(
+        tmp_path / "bundle", model=model, arch="conv-net", labels=("neg", "pos"), tokenizer="basic_english", max_length=9,
+        vocabulary=vocabulary, table_version=None, metrics={}, training={}, created="2026-01-01",
+    )  # fmt: skip
+    loaded = read_bundle(tmp_path / "bundle").load_model()
+    ids_BT, lengths_B = torch.tensor([[4, 5, 7, 6], [9, 0, 0, 0]]), torch.tensor([4, 1])
+    assert torch.equal(loaded(ids_BT, lengths_B), model.eval()(ids_BT, lengths_B))
+
+
+def test_the_pages_file_keeps_what_every_architecture_keeps(folder: Path, vocabulary: Vocabulary) -> None:
+    (folder / "conv_net.py").write_text(page_example(), encoding="utf-8")
+    suite = every.TestArchitecture()
+    suite.test_tells_where_it_comes_from("conv-net")
+    suite.test_a_review_does_not_depend_on_its_batch_mates("conv-net", vocabulary)
+    suite.test_padding_ids_are_not_read("conv-net", vocabulary)
+    suite.test_every_parameter_gets_a_gradient("conv-net", vocabulary)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "defines 0 classes that are a whole ReviewClassifier"),
+        ("from pipeline.models.interface import ReviewClassifier\nclass Half(ReviewClassifier): ...", "defines 0 classes"),
+        (
+            "from pipeline.models.interface import ReviewClassifier\n"
+            "class Nameless(ReviewClassifier):\n    def encode(self, e, i, l): return e",
+            "Nameless lacks the class attributes year, paper, summary",
+        ),
+    ],
+)
+def test_an_unfinished_file_is_named(folder: Path, content: str, message: str) -> None:
+    (folder / "unfinished.py").write_text(content)
+    with pytest.raises(PipelineError, match=message):
+        load_architecture("unfinished")
