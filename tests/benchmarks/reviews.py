@@ -24,7 +24,7 @@ def archive() -> Path | None:
 def write_reviews(path: Path, rows: int, seed: int = 0) -> str:
     """Writes `rows` reviews, shuffled, with three other columns, repeated as needed; says where they come from."""
     source = archive()
-    texts = _archived(source) if source else _generated(min(rows, 25_000), seed)
+    texts = _archived(source) if source else generated(min(rows, 25_000), seed)
     random.Random(seed).shuffle(texts)
     schema = pa.schema([("id", pa.string()), ("text", pa.string()), ("stars", pa.int8()), ("at", pa.timestamp("s"))])
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -51,7 +51,7 @@ def _archived(path: Path) -> list[str]:
     return texts
 
 
-def _generated(count: int, seed: int) -> list[str]:
+def generated(count: int, seed: int) -> list[str]:
     """Words of Zipf-like frequency; lengths around 230 tokens with a long tail, as IMDb's are."""
     generator = random.Random(seed)
     words = ["".join(generator.choices("abcdefghijklmnoprstuvwy", k=generator.randint(2, 9))) for _ in range(30_000)]

@@ -1,0 +1,135 @@
+"""`pipeline ingest` beside its peers, as whole processes, on the same reviews with the same rules.
+
+    sh tests/benchmarks/make_peers.sh                        once: the peers' environment, PEERS or .venv-peers
+    python tests/benchmarks/bench_ingest.py                  75,000 files, 3 rounds
+    python tests/benchmarks/bench_ingest.py --size 16        the corpus sixteen times under other names
+    python tests/benchmarks/bench_ingest.py --case csv       one CSV of 2 GB; --case tar: one .tar.gz; ours alone
+    python tests/benchmarks/bench_ingest.py --smoke          small: agreement, no speed
+
+Checks that every peer has the same ids for every review as ours, by count and checksum; prints a Markdown table.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import pyarrow.parquet as pq
+
+from tests.benchmarks.corpus import write_archive, write_csv, write_folder
+from tests.benchmarks.harness import ROOT, Contestant, Row, machine, markdown, run_in_turn
+from tests.benchmarks.peers.ingest_common import prove_rows
+
+PEERS = Path(__file__).parent / "peers"
+OURS, FLOOR = "pipeline ingest", "bare floor"
+CSV_BYTES = 2 << 30
+ENVIRONMENTS = {"datasets": "Hugging Face datasets", "polars": "Polars", "litdata": "LitData optimize"}
+SPECIALS = 2
+
+
+def main(arguments: list[str] | None = None) -> dict[str, float]:
+    """Runs the benchmark; gives each row's time as a multiple of ours."""
+    options = _options(arguments)
+    if options.smoke:
+        options.rounds, options.size = 1, 1
+    with tempfile.TemporaryDirectory(prefix="bench-ingest-") as temporary:
+        return _bench(options, Path(temporary))
+
+
+def _bench(options: argparse.Namespace, folder: Path) -> dict[str, float]:
+    source = folder / "reviews"
+    kind = write_folder(source, options.size, smoke=options.smoke)
+    if options.case == "tar":
+        write_archive(source, folder / "reviews.tar.gz")
+        source = folder / "reviews.tar.gz"
+    elif options.case == "csv":
+        rows = write_csv(source, folder / "reviews.csv", CSV_BYTES)
+        source, kind = folder / "reviews.csv", f"{rows:,} rows of a CSV"
+    contestants, scripts = _contestants(options, folder, source)
+    results = {contestant.name: [] for contestant in contestants}
+    measured: dict[str, Any] = {}
+    for _ in range(options.rounds):
+        for contestant in contestants:
+            shutil.rmtree(folder / contestant.name, ignore_errors=True)  # a known review would be passed over
+            one = run_in_turn([contestant], 1)[contestant.name]
+            results[contestant.name].append(one)
+    for name, rounds in results.items():
+        total = rounds[0]
+        for one in rounds[1:]:
+            total.seconds += one.seconds
+            total.cpu_seconds += one.cpu_seconds
+            total.peaks += one.peaks
+        measured[name] = total
+    proof = _our_proof(folder / OURS)
+    _check_agreement(folder, source, scripts, proof)
+    rows_of_table = [Row.of(result) for result in measured.values()]
+    print(f"\n{kind}, {options.case}, {options.rounds} rounds, {machine()}\n")
+    print(markdown(rows_of_table, OURS, proof["reviews"], "reviews"))
+    ratios = {row.name: row.seconds / measured[OURS].median for row in rows_of_table}
+    print(json.dumps({"ratios": {name: round(ratio, 3) for name, ratio in ratios.items()}}))
+    return ratios
+
+
+def _contestants(options: argparse.Namespace, folder: Path, source: Path) -> tuple[list[Contestant], dict[str, list[str]]]:
+    """The contestants, and the command by which each peer reads its ids back (the floor's ids are nobody's)."""
+    command = [sys.executable, "-m", "pipeline", "-q", "--lake", folder / OURS, "ingest", source, "--workers", "2"]
+    found = [Contestant(name=OURS, command=command, note="whole process")]
+    scripts: dict[str, list[str]] = {}
+    if options.case != "files":
+        return found, scripts
+
+    def peer(name: str, script: str, python: str, note: str) -> None:
+        parts = [python, str(PEERS / script), "--input", str(source), "--output", str(folder / name)]
+        found.append(Contestant(name=name, command=parts, note=note))
+        if name != FLOOR:
+            scripts[name] = [*parts, "--check"]
+
+    peer(FLOOR, "ingest_floor.py", sys.executable, "read, tokenize in two threads, write; no vocabulary")
+    peer("the book's loop", "ingest_book.py", sys.executable, "one process")
+    for module, name in ENVIRONMENTS.items():
+        if _has(options.peers, module):
+            peer(name, f"ingest_{module}.py", options.peers, "two threads" if module == "polars" else "two processes")
+        else:
+            print(f"left out: {name} is not in {options.peers}; see tests/benchmarks/make_peers.sh", file=sys.stderr)
+    return found, scripts
+
+
+def _our_proof(lake: Path) -> dict[str, int]:
+    shards = sorted((lake / "tokens").glob("*.parquet"))
+    rows = (row.values.to_numpy() for shard in shards for row in pq.read_table(shard, columns=["ids"])["ids"])
+    vocabulary = pq.read_metadata(next((lake / "vocabulary").glob("*.parquet"))).num_rows - SPECIALS
+    return prove_rows(rows, vocabulary)
+
+
+def _check_agreement(folder: Path, source: Path, scripts: dict[str, list[str]], ours: dict[str, int]) -> None:
+    for name, command in scripts.items():
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        theirs = json.loads(done.stdout.strip().splitlines()[-1])
+        if theirs != ours:
+            raise AssertionError(f"{name} gives other ids than ours: {theirs} against {ours}")
+
+
+def _has(python: str, module: str) -> bool:
+    return Path(python).exists() and subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode == 0
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    peers = Path(os.environ.get("PEERS", ROOT / ".venv-peers")) / "bin/python"
+    parser = argparse.ArgumentParser(description="Benchmark of pipeline ingest.")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--size", type=int, default=1, choices=(1, 4, 16))
+    parser.add_argument("--case", choices=("files", "csv", "tar"), default="files")
+    parser.add_argument("--peers", default=str(peers), help="Python interpreter of the peers' environment")
+    parser.add_argument("--smoke", action="store_true")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
