@@ -1,0 +1,19 @@
+"""The ingest benchmark on small input: outputs agree, and every ratio is there. No speed is asserted."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.mark.benchmark
+def test_smoke() -> None:
+    command = [sys.executable, "-m", "tests.benchmarks.bench_ingest", "--smoke"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    ratios = json.loads(done.stdout.splitlines()[-1])["ratios"]
+    assert {"pipeline ingest", "bare floor", "the book's loop"} <= set(ratios)
+    assert all(ratio > 0 for ratio in ratios.values())
