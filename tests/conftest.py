@@ -12,9 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 # Kernels of tests are small; threads that wait for each other on a busy machine make them a hundred times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A busy machine is no failure: examples have no deadline of their own, tests have pytest-timeout's.
+settings.register_profile("shared-machine", deadline=None)
+settings.load_profile("shared-machine")
 
 ROOT = Path(__file__).resolve().parents[1]
 IMDB_ARCHIVE = ROOT.parent / "shared" / "data" / "imdb-train.tar.gz"
