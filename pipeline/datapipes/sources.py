@@ -4,7 +4,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.errors import InputNotFoundError, UsageError
@@ -84,10 +84,9 @@ def find_sources(given: Sequence[str | Path], lake: Lake) -> list[Source]:
             )
         for source in _walk(root.resolve(), lake) if root.is_dir() else [_file(root.resolve(), lake)]:
             known = sources.get(source.path)
-            files = tuple(sorted({*source.files, *(known.files if known else ())}))
-            sources[source.path] = Source(
-                path=source.path, name=source.name, kind=source.kind, compression=source.compression, files=files
-            )
+            if known:
+                source = replace(source, files=tuple(sorted({*source.files, *known.files})))
+            sources[source.path] = source
     if not sources:
         raise InputNotFoundError(
             f"no reviews in {', '.join(map(str, roots))}. Read are {_allowed()}. "

@@ -12,12 +12,15 @@ from pipeline.datapipes.sources import COMPRESSIONS, URLS, Source, is_urls_file,
 from pipeline.errors import DataError
 from schemas.reject import BadRow
 
+READ_BYTES = 1 << 16
+"""Nearly every review fits, so one read is all that its file takes."""
+
 
 def text_folder(source: Source) -> Iterator[Item]:
     """Yields the lists of films first, then the reviews' names in batches."""
     reviews = []
     for name in source.files:
-        if is_urls_file(source.name, name):
+        if name.startswith("urls_") and is_urls_file(source.name, name):
             yield groups_file(source.name, name, (source.path / name).read_bytes())
         else:
             reviews.append(name)
@@ -44,7 +47,7 @@ def open_files(unit: TextFiles) -> RawBatch:
     folder = os.fspath(unit.folder)
     for name in unit.files:
         try:
-            content = _read(f"{folder}/{name}")
+            content = _plain(f"{folder}/{name}") if name.endswith(".txt") else _other(f"{folder}/{name}")
         except (OSError, EOFError) as error:
             raise DataError(f"{folder}/{name} cannot be read: {error}. Mend or remove the file, then run again.") from error
         if len(content) > MAX_REVIEW_BYTES:
@@ -77,22 +80,26 @@ def too_large(source: str, row: int, content: bytes) -> BadRow:
     return BadRow(source=source, row=row, reason="too_large", detail=detail, excerpt=content[:800])
 
 
-def _read(path: str) -> bytes:
+def _plain(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        content = os.read(descriptor, READ_BYTES)
+        if len(content) < READ_BYTES:
+            return content
+        parts = [content]
+        while sum(map(len, parts)) <= MAX_REVIEW_BYTES and (part := os.read(descriptor, MAX_REVIEW_BYTES)):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
+
+
+def _other(path: str) -> bytes:
     compression = COMPRESSIONS.get(os.path.splitext(path)[1])
+    if compression is None:  # .TXT, say
+        return _plain(path)
     if compression == "gzip":
         with gzip.open(path) as stream:
             return stream.read(MAX_REVIEW_BYTES + 1)
-    if compression:
-        with pa.input_stream(Path(path), compression=compression) as stream:
-            return bytes(stream.read(MAX_REVIEW_BYTES + 1))
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        content = os.read(descriptor, 65536)
-        if len(content) == 65536:
-            parts = [content]
-            while sum(map(len, parts)) <= MAX_REVIEW_BYTES and (part := os.read(descriptor, MAX_REVIEW_BYTES)):
-                parts.append(part)
-            content = b"".join(parts)
-        return content
-    finally:
-        os.close(descriptor)
+    with pa.input_stream(Path(path), compression=compression) as stream:
+        return bytes(stream.read(MAX_REVIEW_BYTES + 1))

@@ -177,13 +177,11 @@ def _content_hashes(raw: RawBatch) -> list[str]:
     splits = raw.split or [None] * len(raw.row)
     suffixes: dict[tuple[object, ...], bytes] = {}
     hashes = []
-    for text, *facts in zip(raw.text, labels, stars, splits, groups, strict=True):
-        suffix = suffixes.get(tuple(facts))
+    for text, facts in zip(raw.text, zip(labels, stars, splits, groups, strict=True), strict=True):
+        suffix = suffixes.get(facts)
         if suffix is None:
-            suffix = suffixes[tuple(facts)] = b"\0" + repr(facts).encode("utf-8", "surrogatepass")
-        digest = hashlib.sha256(text or b"")
-        digest.update(suffix)
-        hashes.append(digest.hexdigest())
+            suffix = suffixes[facts] = b"\0" + repr(list(facts)).encode("utf-8", "surrogatepass")
+        hashes.append(hashlib.sha256((text or b"") + suffix).hexdigest())
     return hashes
 
 

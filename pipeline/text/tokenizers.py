@@ -11,6 +11,7 @@ byte below 128 is always the character itself. Arrow's own kernels (a regex for 
 """
 
 import string
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,11 +28,12 @@ WORD, SINGLE, BLANK, DROP = 0, 1, 2, 3
 """Classes of bytes: part of a word; a token of its own; ends a word; vanishes as if it had never been there."""
 
 WHITE_SPACE = "\t\n\v\f\r\x1c\x1d\x1e\x1f "
-WIDE_WHITE_SPACE = "[\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
-WIDE_LEADS = (0xC2, 0xE1, 0xE2, 0xE3)
-"""First bytes of the white space beyond ASCII."""
-SPECIAL_CASES = "[\u0130\u03a3]"
-SPECIAL_LEADS = (0xC4, 0xCE)
+WIDE_WHITE_SPACE = (
+    "\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+SPECIAL_CASES = "\u0130\u03a3"
+FIRST_LEAD = 0xC2
+"""The least byte that begins a character beyond ASCII."""
 LINE_BREAK = b"<br />"
 
 
@@ -79,13 +81,14 @@ def tokenize(name: str, texts: pa.StringArray) -> pa.ListArray:
     """
     check_tokenizer(name)
     tokenizer = _TOKENIZERS[name]
-    data, rows = _bytes(_lower(texts))
+    data, rows = _buffers(_lower(texts))
     classes = tokenizer.classes.take(data, mode="clip")
     drop = np.flatnonzero(classes == DROP)
     if len(drop):
         keep = classes != DROP
         data, classes = data[keep], classes[keep]
         rows = rows - np.searchsorted(drop, rows)
+    _blank_wide_white_space(classes, data)
     if tokenizer.line_breaks:
         _blank_line_breaks(classes, data, rows)
     tokens, counts = _split(classes, data, rows)
@@ -98,25 +101,25 @@ def tokenize(name: str, texts: pa.StringArray) -> pa.ListArray:
 def _lower(texts: pa.StringArray) -> pa.StringArray:
     """`str.lower` of each text. Two letters grow or depend on context, which the kernel ignores; Python lowers those."""
     lowered = pc.utf8_lower(texts)
-    if not _any_byte(_buffers(texts)[0], SPECIAL_LEADS):
-        return lowered
-    special = pc.match_substring_regex(texts, SPECIAL_CASES)
-    if pc.any(special).as_py():
+    data, _ = _buffers(texts)
+    if any(len(places) for _, places in _places_of(SPECIAL_CASES, data)):
+        special = pc.match_substring_regex(texts, f"[{SPECIAL_CASES}]")
         patched = [None if text is None else text.lower() for text in texts.filter(special).to_pylist()]
         lowered = pc.replace_with_mask(lowered, pc.fill_null(special, False), pa.array(patched, lowered.type))
     return lowered
 
 
-def _bytes(texts: pa.StringArray) -> tuple[Bytes, Offsets]:
-    """All bytes, with white space beyond ASCII made plain, and the (N + 1,) places where the texts begin and end."""
-    data, rows = _buffers(texts)
-    if _any_byte(data, WIDE_LEADS):
-        data, rows = _buffers(pc.replace_substring_regex(texts, WIDE_WHITE_SPACE, " "))
-    return data, rows
-
-
-def _any_byte(data: Bytes, wanted: tuple[int, ...]) -> bool:
-    return bool(len(data)) and data.max() > 127 and any((data == byte).any() for byte in wanted)
+def _places_of(characters: str, data: Bytes) -> Iterator[tuple[bytes, npt.NDArray[np.intp]]]:
+    """Each of the characters, all beyond ASCII, as UTF-8, and where in the data it begins. They are few in most texts."""
+    leads = np.flatnonzero(data >= FIRST_LEAD)
+    if not len(leads):
+        return
+    first = data[leads]
+    for encoded in map(str.encode, characters):
+        places = leads[first == encoded[0]]
+        for place, byte in enumerate(encoded[1:], start=1):  # in UTF-8 the bytes after a lead are always there
+            places = places[data[places + place] == byte]
+        yield encoded, places
 
 
 def _buffers(texts: pa.StringArray) -> tuple[Bytes, Offsets]:
@@ -125,6 +128,12 @@ def _buffers(texts: pa.StringArray) -> tuple[Bytes, Offsets]:
         return np.empty(0, np.uint8), np.zeros(len(texts) + 1, np.int64)
     rows = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
     return np.frombuffer(values, np.uint8)[rows[0] : rows[-1]], rows - rows[0]
+
+
+def _blank_wide_white_space(classes: Bytes, data: Bytes) -> None:
+    """Makes each white space beyond ASCII a blank."""
+    for encoded, places in _places_of(WIDE_WHITE_SPACE, data):
+        classes[(places[:, None] + np.arange(len(encoded))).ravel()] = BLANK
 
 
 def _blank_line_breaks(classes: Bytes, data: Bytes, rows: Offsets) -> None:
