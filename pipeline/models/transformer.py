@@ -25,7 +25,7 @@ from pipeline.models.layers.transformer import TransformerLayer, sinusoids
 @dataclass(frozen=True, kw_only=True)
 class TransformerConfig(RecurrentConfig):
     """`hidden_dim`: the width H; `heads` divides it; `feedforward_dim`: width of the feed-forward layers;
-    `attention_dropout`: dropout inside the layers (`dropout` acts on the pooled features)."""
+    `attention_dropout`: dropout of what each sub-layer gives (`dropout` acts on the pooled features)."""
 
     layers: int = 2
     heads: int = 4
