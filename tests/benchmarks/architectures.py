@@ -74,7 +74,7 @@ def table(notes: list[dict[str, Any]]) -> str:
         return statistics.mean(note["accuracy"] for note in by_arch[arch])
 
     lines = [
-        f"| `--arch` | parameters | seconds an epoch ÷ `{REFERENCE}` | accuracy, mean | least to greatest | seeds | best epoch |",
+        f"| `--arch` | parameters | seconds an epoch ÷ `{REFERENCE}` | accuracy, mean | from, to | seeds | best epoch |",
         "|---|---:|---:|---:|---:|---:|---|",
     ]
     for arch in sorted(by_arch, key=mean, reverse=True):
