@@ -7,9 +7,8 @@ import pyarrow as pa
 
 from pipeline.datapipes.raw import BATCH_BYTES, BATCH_ROWS, MAX_REVIEW_BYTES, Item
 from pipeline.datapipes.sources import SIDE_FILES, TEXTS, Source, is_urls_file, kind_of
-from pipeline.datapipes.text_files import groups_file, reviews_of_texts, too_large
+from pipeline.datapipes.text_files import groups_file, reviews_of_texts
 from pipeline.errors import DataError
-from schemas.reject import BadRow
 
 INSIDE = "!/"
 """Between an archive's name and a member's."""
@@ -23,8 +22,7 @@ def archive(source: Source) -> Iterator[Item]:
     """
     folder: str | None = None
     names: list[str] = []
-    texts: list[bytes | None] = []
-    bad: list[BadRow] = []
+    texts: list[bytes] = []
     size = 0
     for member, content in _members(source):
         inner, _, name = member.rpartition("/")
@@ -32,18 +30,15 @@ def archive(source: Source) -> Iterator[Item]:
         if is_urls_file(outer, name):
             yield groups_file(outer, name, content)
             continue
-        if outer != folder or len(names) + len(bad) >= BATCH_ROWS or size >= BATCH_BYTES:
+        if outer != folder or len(names) >= BATCH_ROWS or size >= BATCH_BYTES:
             if folder is not None:
-                yield reviews_of_texts(folder, names, texts, bad)
-            folder, names, texts, bad, size = outer, [], [], [], 0
-        if len(content) > MAX_REVIEW_BYTES:
-            bad.append(too_large(f"{outer}/{name}", 0, content))
-        else:
-            names.append(name)
-            texts.append(content)
-            size += len(content)
+                yield reviews_of_texts(folder, names, pa.array(texts, pa.binary()))
+            folder, names, texts, size = outer, [], [], 0
+        names.append(name)
+        texts.append(content)
+        size += len(content)
     if folder is not None:
-        yield reviews_of_texts(folder, names, texts, bad)
+        yield reviews_of_texts(folder, names, pa.array(texts, pa.binary()))
 
 
 def _members(source: Source) -> Iterator[tuple[str, bytes]]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from pipeline.datapipes.raw import BATCH_BYTES, Columns, Item
+from pipeline.datapipes.raw import BATCH_BYTES, EXCERPT_BYTES, Columns, Item
 from pipeline.datapipes.sources import CSV, Source
-from pipeline.datapipes.tables import EXCERPT_BYTES, cut_batches, only_bad, present_columns, unreadable
+from pipeline.datapipes.tables import cut_batches, only_bad, present_columns, unreadable
 from pipeline.errors import DataError
 from schemas.reject import BadRow
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.datapipes.raw import BATCH_BYTES, BATCH_ROWS, Columns, Item
+from pipeline.datapipes.raw import BATCH_BYTES, BATCH_ROWS, EXCERPT_BYTES, Columns, Item
 from pipeline.datapipes.sources import Source
-from pipeline.datapipes.tables import EXCERPT_BYTES, cut_batches, unreadable
+from pipeline.datapipes.tables import cut_batches, unreadable
 from pipeline.errors import DataError
 from schemas.reject import BadRow
 

@@ -13,15 +13,17 @@ BATCH_BYTES = 8 << 20
 """A batch ends after so many rows or bytes of text, whichever comes first; neither depends on the workers."""
 MAX_REVIEW_BYTES = 1 << 20
 """A longer text is no review: it is rejected as too large, which bounds the memory that a batch can take."""
+EXCERPT_BYTES = 800
+"""As much of a bad row is kept; the reject's excerpt is cut from it."""
 
 
 @dataclass(slots=True, kw_only=True)
 class RawBatch:
-    """Rows of one or several sources; columns are lists of equal length, or None where the source has none."""
+    """Rows of one or several sources; columns are of equal length, or None where the source has none."""
 
     source: list[str]
     row: list[int]
-    text: list[bytes | None]
+    text: pa.BinaryArray
     review_id: list[str | None]
     label: list[str | None] | None = None
     stars: list[int | None] | None = None

@@ -11,9 +11,6 @@ from pipeline.datapipes.text_files import too_large
 from pipeline.errors import DataError, unknown_choice
 from schemas.reject import BadRow
 
-EXCERPT_BYTES = 800
-"""As much of a bad row is kept; the reject's excerpt is cut from it."""
-
 
 def cut_batches(
     source: Source,
@@ -47,7 +44,7 @@ def cut_batches(
             yield RawBatch(
                 source=[source.name] * (len(keep) if isinstance(keep, list) else end - start),
                 row=_pick(rows, keep),
-                text=_pick(texts, keep),
+                text=pa.array(_pick(texts, keep), pa.binary()),
                 review_id=_pick(ids, keep),
                 label=None if labels is None else _pick(labels, keep),
                 split=None if splits is None else _pick(splits, keep),
@@ -60,7 +57,7 @@ def cut_batches(
 
 
 def only_bad(source: Source, bad: list[BadRow]) -> RawBatch:
-    return RawBatch(source=[], row=[], text=[], review_id=[], bad=bad)
+    return RawBatch(source=[], row=[], text=pa.array([], pa.binary()), review_id=[], bad=bad)
 
 
 def present_columns(source: Source, columns: Columns, names: list[str]) -> Columns:

@@ -3,17 +3,17 @@
 import gzip
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import compress
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipeline.datapipes.raw import BATCH_ROWS, MAX_REVIEW_BYTES, Groups, Item, RawBatch, TextFiles
+from pipeline.datapipes.raw import BATCH_ROWS, EXCERPT_BYTES, MAX_REVIEW_BYTES, Groups, Item, RawBatch, TextFiles
 from pipeline.datapipes.sources import COMPRESSIONS, URLS, Source, is_urls_file, layout_of, stars_of
 from pipeline.errors import DataError
+from pipeline.text.kernels import read_files
 from schemas.reject import BadRow
-
-READ_BYTES = 1 << 16
-"""Nearly every review fits, so one read is all that its file takes."""
 
 
 def text_folder(source: Source) -> Iterator[Item]:
@@ -41,25 +41,29 @@ def open_files(unit: TextFiles) -> RawBatch:
     Raises:
         DataError: a file cannot be read.
     """
-    names: list[str] = []
-    texts: list[bytes | None] = []
-    bad: list[BadRow] = []
     folder = os.fspath(unit.folder)
-    for name in unit.files:
-        try:
-            content = _plain(f"{folder}/{name}") if name.endswith(".txt") else _other(f"{folder}/{name}")
-        except (OSError, EOFError) as error:
-            raise DataError(f"{folder}/{name} cannot be read: {error}. Mend or remove the file, then run again.") from error
-        if len(content) > MAX_REVIEW_BYTES:
-            bad.append(too_large(f"{unit.name}/{name}", 0, content))
+    paths = [f"{folder}/{name}" for name in unit.files]
+    try:
+        if all(name.endswith(".txt") for name in unit.files):
+            texts = _plain(paths)
         else:
-            names.append(name)
-            texts.append(content)
-    return reviews_of_texts(unit.name, names, texts, bad)
+            texts = pa.array(map(_maybe_compressed, paths), pa.binary())
+    except OSError as error:
+        raise DataError(_unreadable(os.fsdecode(error.filename), error)) from error
+    return reviews_of_texts(unit.name, list(unit.files), texts)
 
 
-def reviews_of_texts(folder: str, names: list[str], texts: list[bytes | None], bad: list[BadRow]) -> RawBatch:
-    """A batch of one-review files that lie in one folder, whose place tells split, label and stars."""
+def reviews_of_texts(folder: str, names: list[str], texts: pa.BinaryArray) -> RawBatch:
+    """A batch of one-review files that lie in one folder, whose place tells split, label and stars.
+
+    `texts` hold no nulls; those above the limit become rejects.
+    """
+    bad = []
+    if len(texts) and pc.max(pc.binary_length(texts)).as_py() > MAX_REVIEW_BYTES:
+        fits = pc.less_equal(pc.binary_length(texts), MAX_REVIEW_BYTES)
+        kept = fits.to_pylist()
+        bad = [too_large(f"{folder}/{names[i]}", 0, texts[i].as_py()) for i, fit in enumerate(kept) if not fit]
+        names, texts = list(compress(names, kept)), texts.filter(fits)
     layout = layout_of(folder)
     sources = [f"{folder}/{name}" for name in names]
     return RawBatch(
@@ -77,29 +81,26 @@ def reviews_of_texts(folder: str, names: list[str], texts: list[bytes | None], b
 def too_large(source: str, row: int, content: bytes) -> BadRow:
     """The reject for a text above the limit."""
     detail = f"more than {MAX_REVIEW_BYTES:,} bytes, the most that one review may have"
-    return BadRow(source=source, row=row, reason="too_large", detail=detail, excerpt=content[:800])
+    return BadRow(source=source, row=row, reason="too_large", detail=detail, excerpt=content[:EXCERPT_BYTES])
 
 
-def _plain(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        content = os.read(descriptor, READ_BYTES)
-        if len(content) < READ_BYTES:
-            return content
-        parts = [content]
-        while sum(map(len, parts)) <= MAX_REVIEW_BYTES and (part := os.read(descriptor, MAX_REVIEW_BYTES)):
-            parts.append(part)
-        return b"".join(parts)
-    finally:
-        os.close(descriptor)
+def _unreadable(path: str, error: Exception) -> str:
+    return f"{path} cannot be read: {getattr(error, 'strerror', None) or error}. Mend or remove the file, then run again."
 
 
-def _other(path: str) -> bytes:
+def _plain(paths: list[str]) -> pa.BinaryArray:
+    data, bounds = read_files(list(map(os.fsencode, paths)), MAX_REVIEW_BYTES + 1)
+    offsets = np.frombuffer(bounds, np.int64).astype(np.int32)
+    return pa.Array.from_buffers(pa.binary(), len(paths), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+
+
+def _maybe_compressed(path: str) -> bytes:
     compression = COMPRESSIONS.get(os.path.splitext(path)[1])
-    if compression is None:  # .TXT, say
-        return _plain(path)
-    if compression == "gzip":
-        with gzip.open(path) as stream:
-            return stream.read(MAX_REVIEW_BYTES + 1)
-    with pa.input_stream(Path(path), compression=compression) as stream:
-        return bytes(stream.read(MAX_REVIEW_BYTES + 1))
+    try:
+        if compression == "gzip":
+            with gzip.open(path) as file:
+                return file.read(MAX_REVIEW_BYTES + 1)
+        with pa.input_stream(path, compression=compression) as stream:
+            return bytes(stream.read(MAX_REVIEW_BYTES + 1))
+    except (OSError, EOFError) as error:
+        raise DataError(_unreadable(path, error)) from error

@@ -1,20 +1,26 @@
 """The mapping step of ingest: raw batch in, checked and tokenized batch out. Runs in worker threads; holds no state."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.datapipes.raw import Groups, Item, RawBatch, TextFiles
+from pipeline.datapipes.raw import EXCERPT_BYTES, Groups, Item, RawBatch, TextFiles
 from pipeline.datapipes.text_files import open_files
 from pipeline.lake.known import OTHER, SAME, KeyIndex, Keys, contents_of, keys_of
 from pipeline.text.tokenizers import tokenize
 from schemas.reject import BadRow
 from schemas.review import REVIEW, SPLITS
+
+T = TypeVar("T")
+Fault = tuple[str, str]
+"""Reason and detail of a reject."""
 
 ROW_SCHEMA = pa.schema([REVIEW.schema.field(name) for name in REVIEW.schema.names if name != "text"])
 """A review without its text: what accompanies the tokens."""
@@ -84,27 +90,14 @@ class TokenizeReviews:
         keys, contents = keys_of(kept.review_id), contents_of(contents_hex)  # type: ignore[arg-type]  # checked: no null
         states = self.known.states(keys, contents)
         fresh = states != SAME
-        rows = pa.RecordBatch.from_arrays(
-            [
-                pa.array(kept.review_id, pa.string()),
-                pa.array(kept.label or [None] * len(kept.row), pa.string()),
-                pa.array(kept.stars or [None] * len(kept.row), pa.int32()),
-                pa.array(kept.split, pa.string()),
-                pa.array(kept.group or [None] * len(kept.row), pa.string()),
-                pa.array(kept.source, pa.string()),
-                pa.array(kept.row, pa.int64()),
-                pa.array(contents_hex, pa.string()),
-            ],
-            schema=ROW_SCHEMA,
-        )
-        texts = pa.array(kept.text, pa.binary())
+        rows = _rows(kept, contents_hex)
+        texts = kept.text
         if not fresh.all():
             mask = pa.array(fresh)
             rows, texts = rows.filter(mask), texts.filter(mask)
-        tokens = tokenize(self.tokenizer, texts.cast(pa.string()))
         batch = TokenizedBatch(
             rows=rows,
-            tokens=_dictionary_lists(tokens),
+            tokens=tokenize(self.tokenizer, texts.cast(pa.string())),
             replaced=states[fresh] == OTHER,
             keys=keys[fresh],
             contents=contents[fresh],
@@ -116,49 +109,83 @@ class TokenizeReviews:
 
     def _check(self, raw: RawBatch, bad: list[BadRow]) -> RawBatch:
         """Rejects what is no text, has no id or an impossible split; fills in the splits."""
-        faults = _text_faults(raw)
-        splits = []
-        for i in range(len(raw.row)):
-            label = raw.label[i] if raw.label else None
-            split = raw.split[i] if raw.split else None
-            if split is None:
-                split = self.split or ("unsup" if label is None else "train")
-            elif split not in SPLITS:
-                faults.setdefault(i, ("unknown_split", f"split {split!r}; allowed: {', '.join(SPLITS)}"))
-            if label is not None and self.labels is not None and label not in self.labels:
-                known = ", ".join(sorted(self.labels)) or "none"
-                faults.setdefault(i, ("unknown_label", f"label {label!r}; known are {known}"))
-            if not raw.review_id[i]:
+        faults = _text_faults(raw.text)
+        nothing = [None] * len(raw.row)
+        places = list(zip(raw.label or nothing, raw.split or nothing, strict=True))
+        judged = {place: self._judge(*place) for place in set(places)}
+        if any(fault for _, fault in judged.values()):
+            for i, place in enumerate(places):
+                if fault := judged[place][1]:
+                    faults.setdefault(i, fault)
+        if not all(raw.review_id):
+            for i in (i for i, review_id in enumerate(raw.review_id) if not review_id):
                 faults.setdefault(i, ("missing_id", "the id column holds nothing"))
-            splits.append(split)
-        raw.split = list(splits)
-        if not faults:
-            return raw
-        for i, (reason, detail) in sorted(faults.items()):
-            excerpt = (raw.text[i] or b"")[:800]
-            bad.append(BadRow(source=raw.source[i], row=raw.row[i], reason=reason, detail=detail, excerpt=excerpt))
-        keep = [i for i in range(len(raw.row)) if i not in faults]
-        return RawBatch(
-            source=[raw.source[i] for i in keep],
-            row=[raw.row[i] for i in keep],
-            text=[raw.text[i] for i in keep],
-            review_id=[raw.review_id[i] for i in keep],
-            label=[raw.label[i] for i in keep] if raw.label else None,
-            stars=[raw.stars[i] for i in keep] if raw.stars else None,
-            split=[splits[i] for i in keep],
-            group=[raw.group[i] for i in keep] if raw.group else None,
-        )
+        raw = replace(raw, split=[judged[place][0] for place in places])
+        return _without(raw, faults, bad) if faults else raw
+
+    def _judge(self, label: str | None, split: str | None) -> tuple[str, Fault | None]:
+        """The split of a review that has this label and split, and what is wrong with the two."""
+        fault = None
+        if split is None:
+            split = self.split or ("unsup" if label is None else "train")
+        elif split not in SPLITS:
+            fault = ("unknown_split", f"split {split!r}; allowed: {', '.join(SPLITS)}")
+        if fault is None and label is not None and self.labels is not None and label not in self.labels:
+            known = ", ".join(sorted(self.labels)) or "none"
+            fault = ("unknown_label", f"label {label!r}; known are {known}")
+        return split, fault
 
 
-def _text_faults(raw: RawBatch) -> dict[int, tuple[str, str]]:
+def _rows(raw: RawBatch, contents_hex: list[str]) -> pa.RecordBatch:
+    nothing = [None] * len(raw.row)
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(raw.review_id, pa.string()),
+            pa.array(raw.label or nothing, pa.string()),
+            pa.array(raw.stars or nothing, pa.int32()),
+            pa.array(raw.split, pa.string()),
+            pa.array(raw.group or nothing, pa.string()),
+            pa.array(raw.source, pa.string()),
+            pa.array(raw.row, pa.int64()),
+            pa.array(contents_hex, pa.string()),
+        ],
+        schema=ROW_SCHEMA,
+    )
+
+
+def _without(raw: RawBatch, faults: Mapping[int, Fault], bad: list[BadRow]) -> RawBatch:
+    """The batch without the faulty rows, which go to `bad`."""
+    for i, (reason, detail) in sorted(faults.items()):
+        excerpt = (raw.text[i].as_py() or b"")[:EXCERPT_BYTES]
+        bad.append(BadRow(source=raw.source[i], row=raw.row[i], reason=reason, detail=detail, excerpt=excerpt))
+    keep = [i not in faults for i in range(len(raw.row))]
+
+    def kept(column: list[T] | None) -> list[T] | None:
+        return None if column is None else list(compress(column, keep))
+
+    return RawBatch(
+        source=list(compress(raw.source, keep)),
+        row=list(compress(raw.row, keep)),
+        text=raw.text.filter(pa.array(keep)),
+        review_id=list(compress(raw.review_id, keep)),
+        label=kept(raw.label),
+        stars=kept(raw.stars),
+        split=kept(raw.split),
+        group=kept(raw.group),
+    )
+
+
+def _text_faults(texts: pa.BinaryArray) -> dict[int, Fault]:
     """Rows whose text cannot be a review: row in the batch → reason and detail."""
-    faults: dict[int, tuple[str, str]] = {}
-    for i, text in enumerate(raw.text):
+    if not texts.null_count and _is_utf8(texts) and not pc.any(pc.match_substring(texts, b"\0"), min_count=0).as_py():
+        return {}
+    faults: dict[int, Fault] = {}
+    for i, text in enumerate(texts.to_pylist()):
         if text is None:
             faults[i] = ("missing_text", "the text is null")
         elif b"\0" in text:
             faults[i] = ("nul_byte", f"NUL byte at offset {text.index(0)}")
-        elif not text.isascii():
+        else:
             try:
                 text.decode()
             except UnicodeDecodeError as error:
@@ -166,28 +193,29 @@ def _text_faults(raw: RawBatch) -> dict[int, tuple[str, str]]:
     return faults
 
 
+def _is_utf8(texts: pa.BinaryArray) -> bool:
+    try:
+        texts.cast(pa.string())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
 def _content_hashes(raw: RawBatch) -> list[str]:
     """Hex SHA-256 of text, label, stars, split and the source's own group.
 
     Groups that stand in a file of their own (`urls_*.txt`) are left out: an archive may tell them after the reviews.
     """
-    labels = raw.label or [None] * len(raw.row)
-    stars = raw.stars or [None] * len(raw.row)
-    groups = raw.group or [None] * len(raw.row)
-    splits = raw.split or [None] * len(raw.row)
+    nothing = [None] * len(raw.row)
+    columns = (raw.label or nothing, raw.stars or nothing, raw.split or nothing, raw.group or nothing)
     suffixes: dict[tuple[object, ...], bytes] = {}
     hashes = []
-    for text, facts in zip(raw.text, zip(labels, stars, splits, groups, strict=True), strict=True):
+    for text, facts in zip(raw.text.to_pylist(), zip(*columns, strict=True), strict=True):
         suffix = suffixes.get(facts)
         if suffix is None:
             suffix = suffixes[facts] = b"\0" + repr(list(facts)).encode("utf-8", "surrogatepass")
-        hashes.append(hashlib.sha256((text or b"") + suffix).hexdigest())
+        hashes.append(hashlib.sha256(text + suffix).hexdigest())
     return hashes
-
-
-def _dictionary_lists(tokens: pa.ListArray) -> pa.ListArray:
-    encoded = tokens.flatten().dictionary_encode()
-    return pa.ListArray.from_arrays(tokens.offsets, encoded)
 
 
 def _reject_empty(batch: TokenizedBatch, texts: pa.BinaryArray, bad: list[BadRow]) -> TokenizedBatch:
@@ -197,6 +225,6 @@ def _reject_empty(batch: TokenizedBatch, texts: pa.BinaryArray, bad: list[BadRow
     for i in np.flatnonzero(empty).tolist():
         row = batch.rows.slice(i, 1).to_pylist()[0]
         detail = "no token is left of the text"
-        excerpt = texts[i].as_py()[:800]
+        excerpt = texts[i].as_py()[:EXCERPT_BYTES]
         bad.append(BadRow(source=row["source"], row=row["row"], reason="empty_text", detail=detail, excerpt=excerpt))
     return batch.take(~empty)

@@ -3,15 +3,13 @@
 `basic_english` follows the rules of torchtext's tokenizer of that name: lower-case; quotation marks go; each of
 `. , ( ) ! ? '` becomes a token; `<br />`, `;` and `:` become blanks; split at white space.
 `punctuation` is the book's: lower-case, strip ASCII punctuation, split at white space.
-Both agree with Python's `str.lower` and `str.split` on every character that this Python's Unicode knows.
+Both agree with Python's `str.lower` and `str.split`.
 
-A tokenizer is a table of 256 classes, one for each byte. In UTF-8 every byte of a letter beyond ASCII is above 127, so a
-byte below 128 is always the character itself. Arrow's own kernels (a regex for the punctuation, then
-`utf8_split_whitespace`) do the same in half as much time again.
+A tokenizer is a table of 256 classes, one for each byte, that the kernels follow (`kernels.py`). In UTF-8 every byte of
+a letter beyond ASCII is above 127, so a byte below 128 is always the character itself.
 """
 
 import string
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,41 +18,40 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import unknown_choice
+from pipeline.text.kernels import split
 
-Bytes = npt.NDArray[np.uint8]
-Offsets = npt.NDArray[np.int64]
-
-WORD, SINGLE, BLANK, DROP = 0, 1, 2, 3
-"""Classes of bytes: part of a word; a token of its own; ends a word; vanishes as if it had never been there."""
+WORD, SINGLE, BLANK, DROP, LEAD = 0, 1, 2, 3, 4
+"""Classes of bytes: part of a word; a token of its own; ends a word; vanishes as if it had never been there; begins a
+character of several bytes that may be white space, else part of a word."""
 
 WHITE_SPACE = "\t\n\v\f\r\x1c\x1d\x1e\x1f "
 WIDE_WHITE_SPACE = (
     "\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 )
-SPECIAL_CASES = "\u0130\u03a3"
-FIRST_LEAD = 0xC2
-"""The least byte that begins a character beyond ASCII."""
-LINE_BREAK = b"<br />"
+WIDE = b"".join(bytes([len(encoded)]) + encoded for encoded in map(str.encode, WIDE_WHITE_SPACE))
+"""White space beyond ASCII as the kernels want it: the number of bytes, then the bytes, one after the other."""
+LOWER = np.frombuffer(bytes(range(256)).lower(), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class Tokenizer:
-    """What each byte means, and whether `<br />` is a blank."""
+    """What each byte means, and a mark of several bytes that is a blank (b"" for none)."""
 
-    classes: Bytes
-    line_breaks: bool
+    classes: npt.NDArray[np.uint8]
+    mark: bytes
 
 
-def _tokenizer(single: str, blank: str, drop: str, *, line_breaks: bool) -> Tokenizer:
+def _tokenizer(single: str, blank: str, drop: str, mark: bytes) -> Tokenizer:
     classes = np.full(256, WORD, np.uint8)
     for kind, characters in ((SINGLE, single), (BLANK, WHITE_SPACE + blank), (DROP, drop)):
         classes[list(characters.encode())] = kind
-    return Tokenizer(classes, line_breaks)
+    classes[[character.encode()[0] for character in WIDE_WHITE_SPACE]] = LEAD
+    return Tokenizer(classes, mark)
 
 
 _TOKENIZERS = {
-    "basic_english": _tokenizer(".,()!?'", ";:", '"', line_breaks=True),
-    "punctuation": _tokenizer("", "", string.punctuation, line_breaks=False),
+    "basic_english": _tokenizer(".,()!?'", ";:", '"', b"<br />"),
+    "punctuation": _tokenizer("", "", string.punctuation, b""),
 }
 TOKENIZERS: tuple[str, ...] = tuple(_TOKENIZERS)
 DEFAULT_TOKENIZER = "basic_english"
@@ -74,88 +71,39 @@ def tokenize(name: str, texts: pa.StringArray) -> pa.ListArray:
         texts: strings, less than 2 GiB of them; null gives null, a text without tokens an empty list.
 
     Returns:
-        list<string>, one a text.
+        list<dictionary<int32, string>>, one a text; the dictionary holds the distinct tokens in the order of their first
+        occurrence.
 
     Raises:
         UsageError: no tokenizer of that name.
     """
     check_tokenizer(name)
     tokenizer = _TOKENIZERS[name]
-    data, rows = _buffers(_lower(texts))
-    classes = tokenizer.classes.take(data, mode="clip")
-    drop = np.flatnonzero(classes == DROP)
-    if len(drop):
-        keep = classes != DROP
-        data, classes = data[keep], classes[keep]
-        rows = rows - np.searchsorted(drop, rows)
-    _blank_wide_white_space(classes, data)
-    if tokenizer.line_breaks:
-        _blank_line_breaks(classes, data, rows)
-    tokens, counts = _split(classes, data, rows)
-    offsets = np.zeros(len(texts) + 1, np.int32)
-    np.cumsum(counts, out=offsets[1:])
-    null = pc.is_null(texts) if texts.null_count else None
-    return pa.ListArray.from_arrays(pa.array(offsets), tokens, mask=null)
+    data, bounds = _buffers(_lower_beyond_ascii(texts))
+    words, word_bounds, indices, row_bounds = map(
+        pa.py_buffer, split(data, bounds, tokenizer.classes, LOWER, tokenizer.mark, WIDE)
+    )
+    dictionary = pa.StringArray.from_buffers(word_bounds.size // 4 - 1, word_bounds, words)
+    tokens = pa.DictionaryArray.from_arrays(_int32(indices), dictionary)
+    return pa.ListArray.from_arrays(_int32(row_bounds), tokens, mask=pc.is_null(texts) if texts.null_count else None)
 
 
-def _lower(texts: pa.StringArray) -> pa.StringArray:
-    """`str.lower` of each text. Two letters grow or depend on context, which the kernel ignores; Python lowers those."""
-    lowered = pc.utf8_lower(texts)
-    data, _ = _buffers(texts)
-    if any(len(places) for _, places in _places_of(SPECIAL_CASES, data)):
-        special = pc.match_substring_regex(texts, f"[{SPECIAL_CASES}]")
-        patched = [None if text is None else text.lower() for text in texts.filter(special).to_pylist()]
-        lowered = pc.replace_with_mask(lowered, pc.fill_null(special, False), pa.array(patched, lowered.type))
-    return lowered
+def _int32(values: pa.Buffer) -> pa.Int32Array:
+    return pa.Array.from_buffers(pa.int32(), values.size // 4, [None, values])
 
 
-def _places_of(characters: str, data: Bytes) -> Iterator[tuple[bytes, npt.NDArray[np.intp]]]:
-    """Each of the characters, all beyond ASCII, as UTF-8, and where in the data it begins. They are few in most texts."""
-    leads = np.flatnonzero(data >= FIRST_LEAD)
-    if not len(leads):
-        return
-    first = data[leads]
-    for encoded in map(str.encode, characters):
-        places = leads[first == encoded[0]]
-        for place, byte in enumerate(encoded[1:], start=1):  # in UTF-8 the bytes after a lead are always there
-            places = places[data[places + place] == byte]
-        yield encoded, places
+def _lower_beyond_ascii(texts: pa.StringArray) -> pa.StringArray:
+    """Lowers the texts that hold more than ASCII with Python's own tables; the kernels lower the others."""
+    wide = pc.fill_null(pc.invert(pc.string_is_ascii(texts)), False)
+    if not pc.any(wide, min_count=0).as_py():
+        return texts
+    return pc.replace_with_mask(texts, wide, pa.array([text.lower() for text in texts.filter(wide).to_pylist()], texts.type))
 
 
-def _buffers(texts: pa.StringArray) -> tuple[Bytes, Offsets]:
+def _buffers(texts: pa.StringArray) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """The bytes of all texts, and where each begins and ends in them."""
     offsets, values = texts.buffers()[1:]
     if not len(texts) or values is None:
-        return np.empty(0, np.uint8), np.zeros(len(texts) + 1, np.int64)
-    rows = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
-    return np.frombuffer(values, np.uint8)[rows[0] : rows[-1]], rows - rows[0]
-
-
-def _blank_wide_white_space(classes: Bytes, data: Bytes) -> None:
-    """Makes each white space beyond ASCII a blank."""
-    for encoded, places in _places_of(WIDE_WHITE_SPACE, data):
-        classes[(places[:, None] + np.arange(len(encoded))).ravel()] = BLANK
-
-
-def _blank_line_breaks(classes: Bytes, data: Bytes, rows: Offsets) -> None:
-    """Makes each `<br />` that lies within one text a blank."""
-    starts = np.flatnonzero(data[: max(len(data) - len(LINE_BREAK) + 1, 0)] == LINE_BREAK[0])
-    for place, byte in enumerate(LINE_BREAK[1:], start=1):
-        starts = starts[data[starts + place] == byte]
-    # A null or empty text has no width; the text of a byte is the last one that begins at or before it.
-    starts = starts[starts + len(LINE_BREAK) <= rows[np.searchsorted(rows, starts, side="right")]]
-    classes[(starts[:, None] + np.arange(len(LINE_BREAK))).ravel()] = BLANK
-
-
-def _split(classes: Bytes, data: Bytes, rows: Offsets) -> tuple[pa.StringArray, npt.NDArray[np.int64]]:
-    """The tokens of all texts one after the other, and how many each text has."""
-    word, kept = classes == WORD, classes != BLANK
-    continues = np.zeros(len(word) + 1, np.bool_)  # whether a byte goes on with the word of the byte before it
-    np.logical_and(word[1:], word[:-1], out=continues[1:-1])
-    continues[rows] = False  # a text begins anew
-    starts = np.flatnonzero(kept & ~continues[:-1])
-    ends = np.flatnonzero(kept & ~continues[1:])
-    # Without the blanks the tokens stand one after the other, so their lengths alone tell where each begins.
-    offsets = np.zeros(len(starts) + 1, np.int32)
-    np.cumsum(ends - starts + 1, out=offsets[1:])
-    tokens = pa.StringArray.from_buffers(len(starts), pa.py_buffer(offsets), pa.py_buffer(data[kept]))
-    return tokens, np.diff(np.searchsorted(starts, rows))
+        return np.empty(0, np.uint8), np.zeros(len(texts) + 1, np.int32)
+    bounds = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    return np.frombuffer(values, np.uint8)[bounds[0] : bounds[-1]], bounds - bounds[0]

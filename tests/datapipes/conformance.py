@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from torch import Tensor
 from torchdata.nodes import BaseNode
 
@@ -35,7 +36,7 @@ def run_test_save_load_state(make: Callable[[], BaseNode[Any]], midpoint: int) -
 
 def plain(item: Any) -> Any:
     """An item as values that compare with ==."""
-    if isinstance(item, Tensor | np.ndarray):
+    if isinstance(item, Tensor | np.ndarray | pa.Array):
         return item.tolist()
     fields = getattr(type(item), "__dataclass_fields__", None)
     if fields is None:

@@ -18,7 +18,7 @@ from pipeline.datapipes.tokenize_reviews import ROW_SCHEMA
 from pipeline.errors import DataError
 from pipeline.lake.paths import Lake
 from tests.conftest import write_corpus
-from tests.datapipes.conformance import run_test_save_load_state
+from tests.datapipes.conformance import plain, run_test_save_load_state
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def reader(corpus: Path) -> ReadReviews:
 
 
 def upper(item: Any) -> str:
-    return str(item).upper()
+    return str(plain(item)).upper()
 
 
 NODES: dict[str, Callable[[Path, Path], BaseNode[Any]]] = {

@@ -1,0 +1,340 @@
+/* The two loops of ingest that run over every byte, outside of Python's global lock: reading many small files, and
+   splitting texts into tokens with a dictionary of the distinct ones. `pipeline/text/tokenizers.py` and
+   `pipeline/datapipes/text_files.py` say what they do, do the same with NumPy and `os` where this was not compiled, and
+   the tests hold both against one reference. No rule of a tokenizer is written here: all come as tables. */
+
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- growing buffers ---- */
+
+typedef struct {
+    uint8_t *data;
+    size_t size, room; /* bytes */
+} Buffer;
+
+static int reserve(Buffer *buffer, size_t more)
+{
+    if (buffer->size + more <= buffer->room) return 1;
+    size_t room = buffer->room ? buffer->room : 4096;
+    while (room < buffer->size + more) room += room / 2;
+    uint8_t *data = realloc(buffer->data, room);
+    if (!data) return 0;
+    buffer->data = data;
+    buffer->room = room;
+    return 1;
+}
+
+static int append(Buffer *buffer, const void *bytes, size_t count)
+{
+    if (!reserve(buffer, count)) return 0;
+    memcpy(buffer->data + buffer->size, bytes, count);
+    buffer->size += count;
+    return 1;
+}
+
+static int append_int32(Buffer *buffer, int32_t number)
+{
+    return append(buffer, &number, sizeof number);
+}
+
+static PyObject *to_bytes(const Buffer *buffer)
+{
+    return PyBytes_FromStringAndSize((const char *)buffer->data, (Py_ssize_t)buffer->size);
+}
+
+/* ---- tokens ---- */
+
+enum { WORD, SINGLE, BLANK, DROP, LEAD }; /* the classes of bytes, as in tokenizers.py */
+
+typedef struct {
+    const uint8_t *classes, *lower; /* 256 each */
+    const uint8_t *mark;            /* a mark such as <br /> that is a blank; */
+    size_t mark_size;               /* 0 for none */
+    const uint8_t *wide;            /* white space beyond ASCII: for each, its size and its bytes */
+    size_t wide_size;
+} Rules;
+
+typedef struct {
+    uint32_t hash;
+    int32_t id; /* -1 for none */
+} Slot;
+
+typedef struct {
+    Buffer words, offsets; /* the distinct tokens, in the order of their first occurrence */
+    Buffer indices;        /* of every token */
+    Slot *slots;
+    size_t num_slots, num_words;
+    Buffer word; /* the one being read */
+} Tokens;
+
+static uint32_t hash_of(const uint8_t *bytes, size_t size)
+{
+    uint64_t hash = 0x9E3779B97F4A7C15u ^ size, part;
+    while (size >= 8) {
+        memcpy(&part, bytes, 8);
+        hash = (hash ^ part) * 0xD6E8FEB86659FD93u;
+        hash ^= hash >> 32;
+        bytes += 8;
+        size -= 8;
+    }
+    part = 0;
+    memcpy(&part, bytes, size);
+    hash = (hash ^ part) * 0xD6E8FEB86659FD93u;
+    hash ^= hash >> 32;
+    return (uint32_t)(hash * 0xD6E8FEB86659FD93u >> 32);
+}
+
+static int grow_slots(Tokens *tokens)
+{
+    size_t count = tokens->num_slots * 2;
+    Slot *slots = malloc(count * sizeof *slots);
+    if (!slots) return 0;
+    for (size_t i = 0; i < count; i++) slots[i].id = -1;
+    for (size_t i = 0; i < tokens->num_slots; i++) {
+        Slot slot = tokens->slots[i];
+        if (slot.id < 0) continue;
+        size_t place = slot.hash & (count - 1);
+        while (slots[place].id >= 0) place = (place + 1) & (count - 1);
+        slots[place] = slot;
+    }
+    free(tokens->slots);
+    tokens->slots = slots;
+    tokens->num_slots = count;
+    return 1;
+}
+
+static int emit(Tokens *tokens, const uint8_t *bytes, size_t size)
+{
+    uint32_t hash = hash_of(bytes, size);
+    size_t place = hash & (tokens->num_slots - 1);
+    for (; tokens->slots[place].id >= 0; place = (place + 1) & (tokens->num_slots - 1)) {
+        if (tokens->slots[place].hash != hash) continue;
+        const int32_t *bounds = (const int32_t *)tokens->offsets.data + tokens->slots[place].id;
+        if ((size_t)(bounds[1] - bounds[0]) == size && !memcmp(tokens->words.data + bounds[0], bytes, size))
+            return append_int32(&tokens->indices, tokens->slots[place].id);
+    }
+    int32_t id = (int32_t)tokens->num_words++;
+    tokens->slots[place].hash = hash;
+    tokens->slots[place].id = id;
+    if (!append(&tokens->words, bytes, size) || !append_int32(&tokens->offsets, (int32_t)tokens->words.size)) return 0;
+    if (tokens->num_words * 2 > tokens->num_slots && !grow_slots(tokens)) return 0;
+    return append_int32(&tokens->indices, id);
+}
+
+static int end_word(Tokens *tokens)
+{
+    size_t size = tokens->word.size;
+    tokens->word.size = 0;
+    return !size || emit(tokens, tokens->word.data, size);
+}
+
+/* Bytes from `at` on that make up the mark, those that vanish among them included; 0 when it is not there. */
+static size_t mark_at(const Rules *rules, const uint8_t *at, const uint8_t *end)
+{
+    const uint8_t *place = at;
+    for (size_t i = 0; i < rules->mark_size; i++) {
+        while (i && place < end && rules->classes[*place] == DROP) place++;
+        if (place == end || rules->lower[*place] != rules->mark[i]) return 0;
+        place++;
+    }
+    return (size_t)(place - at);
+}
+
+static size_t wide_at(const Rules *rules, const uint8_t *at, const uint8_t *end)
+{
+    for (size_t i = 0; i < rules->wide_size; i += 1 + rules->wide[i]) {
+        size_t size = rules->wide[i];
+        if (size <= (size_t)(end - at) && !memcmp(at, rules->wide + i + 1, size)) return size;
+    }
+    return 0;
+}
+
+static int split_text(Tokens *tokens, const Rules *rules, const uint8_t *at, const uint8_t *end)
+{
+    while (at < end) {
+        uint8_t byte = *at;
+        size_t skip = 0;
+        if (rules->mark_size && rules->lower[byte] == rules->mark[0]) skip = mark_at(rules, at, end);
+        uint8_t class = rules->classes[byte];
+        if (class == LEAD) {
+            skip = wide_at(rules, at, end);
+            class = WORD;
+        }
+        if (skip) {
+            if (!end_word(tokens)) return 0;
+            at += skip;
+            continue;
+        }
+        at++;
+        if (class == WORD) {
+            if (!reserve(&tokens->word, 1)) return 0;
+            tokens->word.data[tokens->word.size++] = rules->lower[byte];
+        } else if (class != DROP) {
+            if (!end_word(tokens) || (class == SINGLE && !emit(tokens, &byte, 1))) return 0;
+        }
+    }
+    return end_word(tokens);
+}
+
+static int split_all(Tokens *tokens, const Rules *rules, const uint8_t *data, const int32_t *bounds, size_t rows, Buffer *ends)
+{
+    if (!append_int32(&tokens->offsets, 0) || !append_int32(ends, 0)) return 0;
+    for (size_t row = 0; row < rows; row++) {
+        if (!split_text(tokens, rules, data + bounds[row], data + bounds[row + 1])) return 0;
+        if (!append_int32(ends, (int32_t)(tokens->indices.size / sizeof(int32_t)))) return 0;
+    }
+    return 1;
+}
+
+PyDoc_STRVAR(split_doc,
+    "split(data, bounds, classes, lower, mark, wide) -> (words, word_bounds, indices, row_bounds)\n\n"
+    "Splits the texts data[bounds[i]:bounds[i + 1]] (UTF-8; bounds: int32) into tokens. Gives the distinct tokens side by\n"
+    "side in the order of their first occurrence, int32 bounds of each, the int32 index of every token, and the int32\n"
+    "bounds of each text's tokens.");
+
+static PyObject *split(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    Py_buffer data, bounds, classes, lower, mark, wide;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*", &data, &bounds, &classes, &lower, &mark, &wide)) return NULL;
+    PyObject *result = NULL;
+    Tokens tokens = {0};
+    Buffer ends = {0};
+    size_t rows = (size_t)bounds.len / sizeof(int32_t) - 1;
+    const int32_t *edges = bounds.buf;
+    if (classes.len != 256 || lower.len != 256 || bounds.len < (Py_ssize_t)sizeof(int32_t) || edges[rows] > data.len) {
+        PyErr_SetString(PyExc_ValueError, "split: tables of 256 bytes and bounds within the data are needed");
+    } else {
+        Rules rules = {classes.buf, lower.buf, mark.buf, (size_t)mark.len, wide.buf, (size_t)wide.len};
+        int whole;
+        Py_BEGIN_ALLOW_THREADS
+        tokens.num_slots = 1024;
+        tokens.slots = malloc(tokens.num_slots * sizeof *tokens.slots);
+        for (size_t i = 0; tokens.slots && i < tokens.num_slots; i++) tokens.slots[i].id = -1;
+        whole = tokens.slots && split_all(&tokens, &rules, data.buf, edges, rows, &ends);
+        Py_END_ALLOW_THREADS
+        if (whole)
+            result = Py_BuildValue("(NNNN)", to_bytes(&tokens.words), to_bytes(&tokens.offsets), to_bytes(&tokens.indices),
+                                   to_bytes(&ends));
+        else
+            PyErr_NoMemory();
+    }
+    free(tokens.words.data);
+    free(tokens.offsets.data);
+    free(tokens.indices.data);
+    free(tokens.word.data);
+    free(tokens.slots);
+    free(ends.data);
+    PyBuffer_Release(&data);
+    PyBuffer_Release(&bounds);
+    PyBuffer_Release(&classes);
+    PyBuffer_Release(&lower);
+    PyBuffer_Release(&mark);
+    PyBuffer_Release(&wide);
+    return result;
+}
+
+/* ---- files ---- */
+
+/* Appends a file's content, at most `limit` bytes; 0 and errno when it cannot be read. */
+static int read_file(const char *path, size_t limit, Buffer *data)
+{
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return 0;
+    size_t got = 0, step = 1 << 14;
+    ssize_t count = 1;
+    while (count && got < limit) {
+        size_t wanted = limit - got < step ? limit - got : step;
+        if (!reserve(data, wanted)) {
+            errno = ENOMEM;
+            count = -1;
+        } else {
+            count = read(file, data->data + data->size, wanted);
+        }
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) break;
+        data->size += (size_t)count;
+        got += (size_t)count;
+        if (count < (ssize_t)wanted) break; /* a regular file gives less only at its end */
+        step = 1 << 18;
+    }
+    int failed = count < 0 ? errno : 0;
+    close(file);
+    errno = failed;
+    return !failed;
+}
+
+PyDoc_STRVAR(read_files_doc,
+    "read_files(paths, limit) -> (data, bounds)\n\n"
+    "Reads files (a list of bytes, the paths), at most `limit` bytes of each. Gives their contents side by side and the\n"
+    "int64 bounds of each.\n\nRaises OSError with the path of a file that cannot be read.");
+
+static PyObject *read_files(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    PyObject *paths, *result = NULL;
+    Py_ssize_t limit;
+    if (!PyArg_ParseTuple(arguments, "O!n", &PyList_Type, &paths, &limit)) return NULL;
+    Py_ssize_t count = PyList_Size(paths), done = 0;
+    Buffer data = {0}, bounds = {0};
+    int failed = 0;
+    const char **names = malloc((size_t)(count ? count : 1) * sizeof *names);
+    if (!names) return PyErr_NoMemory();
+    for (Py_ssize_t i = 0; i < count; i++) {
+        names[i] = PyBytes_AsString(PyList_GetItem(paths, i));
+        if (!names[i]) {
+            free(names);
+            return NULL;
+        }
+    }
+    Py_BEGIN_ALLOW_THREADS
+    int64_t end = 0;
+    if (!append(&bounds, &end, sizeof end)) failed = ENOMEM;
+    for (; done < count && !failed; done++) {
+        if (!read_file(names[done], (size_t)limit, &data)) {
+            failed = errno;
+            break;
+        }
+        end = (int64_t)data.size;
+        if (!append(&bounds, &end, sizeof end)) failed = ENOMEM;
+    }
+    Py_END_ALLOW_THREADS
+    if (failed == ENOMEM) {
+        PyErr_NoMemory();
+    } else if (failed) {
+        errno = failed;
+        PyErr_SetFromErrnoWithFilename(PyExc_OSError, names[done]);
+    } else {
+        result = Py_BuildValue("(NN)", to_bytes(&data), to_bytes(&bounds));
+    }
+    free(names);
+    free(data.data);
+    free(bounds.data);
+    return result;
+}
+
+static PyMethodDef methods[] = {
+    {"split", split, METH_VARARGS, split_doc},
+    {"read_files", read_files, METH_VARARGS, read_files_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot slots[] = {{0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_kernels", "Loops over bytes, outside of the global lock.", 0, methods, slots, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__kernels(void)
+{
+    return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,121 @@
+"""What `_kernels.c` does, in NumPy: for installations without a compiler."""
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Bytes = npt.NDArray[np.uint8]
+Bounds = npt.NDArray[np.int64]
+
+WORD, BLANK, DROP, LEAD = 0, 2, 3, 4
+READ_BYTES = 1 << 16
+
+
+def split(
+    data: Bytes, bounds: npt.NDArray[np.int32], classes: Bytes, lower: Bytes, mark: bytes, wide: bytes
+) -> tuple[Bytes, npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Splits the texts `data[bounds[i]:bounds[i + 1]]` (UTF-8) into tokens.
+
+    Args:
+        classes: (256,) what each byte is, see `tokenizers.py`.
+        lower: (256,) what each byte becomes.
+        mark: bytes that together are a blank; b"" for none.
+        wide: white space beyond ASCII, each as its number of bytes and its bytes.
+
+    Returns:
+        the distinct tokens side by side in the order of their first occurrence, the bounds of each, the index of every
+        token, and the bounds of each text's tokens.
+    """
+    data = lower.take(data, mode="clip")
+    rows = bounds.astype(np.int64)
+    kinds = classes.take(data, mode="clip")
+    drop = np.flatnonzero(kinds == DROP)
+    if len(drop):
+        keep = kinds != DROP
+        data, kinds = data[keep], kinds[keep]
+        rows = rows - np.searchsorted(drop, rows)
+    _blank_wide_white_space(kinds, data, wide)
+    if mark:
+        _blank_marks(kinds, data, rows, mark)
+    tokens, row_bounds = _cut(kinds, data, rows)
+    encoded = tokens.dictionary_encode()
+    words = encoded.dictionary
+    word_bounds = np.frombuffer(words.buffers()[1], np.int32)[: len(words) + 1] if len(words) else np.zeros(1, np.int32)
+    content = np.frombuffer(words.buffers()[2] or b"", np.uint8)[: word_bounds[-1]]
+    return content, word_bounds, encoded.indices.to_numpy(), row_bounds
+
+
+def read_files(paths: list[bytes], limit: int) -> tuple[bytes, Bounds]:
+    """Reads files, at most `limit` bytes of each: their contents side by side and the bounds of each.
+
+    Raises:
+        OSError: a file cannot be read; it carries the file's name.
+    """
+    contents = [_read(path, limit) for path in paths]
+    return b"".join(contents), np.cumsum([0, *map(len, contents)], dtype=np.int64)
+
+
+def _read(path: bytes, limit: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        content = os.read(descriptor, min(READ_BYTES, limit))  # nearly every review fits
+        parts = [content]
+        while len(content) and sum(map(len, parts)) < limit and len(parts[0]) == READ_BYTES:
+            content = os.read(descriptor, limit - sum(map(len, parts)))
+            parts.append(content)
+        return b"".join(parts)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
+    finally:
+        os.close(descriptor)
+
+
+def _places_of(encoded: bytes, data: Bytes, starts: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Those of the `starts` where all the bytes stand."""
+    starts = starts[starts <= len(data) - len(encoded)]
+    for place, byte in enumerate(encoded):
+        starts = starts[data[starts + place] == byte]
+    return starts
+
+
+def _blank_wide_white_space(kinds: Bytes, data: Bytes, wide: bytes) -> None:
+    leads = np.flatnonzero(kinds == LEAD)
+    if not len(leads):
+        return
+    kinds[leads] = WORD
+    for encoded in _wide_characters(wide):
+        places = _places_of(encoded, data, leads)
+        kinds[(places[:, None] + np.arange(len(encoded))).ravel()] = BLANK
+
+
+def _wide_characters(wide: bytes) -> Iterator[bytes]:
+    place = 0
+    while place < len(wide):
+        yield wide[place + 1 : place + 1 + wide[place]]
+        place += 1 + wide[place]
+
+
+def _blank_marks(kinds: Bytes, data: Bytes, rows: Bounds, mark: bytes) -> None:
+    """Makes each mark that lies within one text a blank."""
+    starts = _places_of(mark, data, np.flatnonzero(data == mark[0]))
+    # A null or empty text has no width; the text of a byte is the last one that begins at or before it.
+    starts = starts[starts + len(mark) <= rows[np.searchsorted(rows, starts, side="right")]]
+    kinds[(starts[:, None] + np.arange(len(mark))).ravel()] = BLANK
+
+
+def _cut(kinds: Bytes, data: Bytes, rows: Bounds) -> tuple[pa.StringArray, npt.NDArray[np.int32]]:
+    """The tokens of all texts one after the other, and the bounds of each text's."""
+    word, kept = kinds == WORD, kinds != BLANK
+    continues = np.zeros(len(word) + 1, np.bool_)  # whether a byte goes on with the word of the byte before it
+    np.logical_and(word[1:], word[:-1], out=continues[1:-1])
+    continues[rows] = False  # a text begins anew
+    starts = np.flatnonzero(kept & ~continues[:-1])
+    ends = np.flatnonzero(kept & ~continues[1:])
+    # Without the blanks the tokens stand one after the other, so their lengths alone tell where each begins.
+    offsets = np.zeros(len(starts) + 1, np.int32)
+    np.cumsum(ends - starts + 1, out=offsets[1:])
+    tokens = pa.StringArray.from_buffers(len(starts), pa.py_buffer(offsets), pa.py_buffer(data[kept]))
+    return tokens, np.searchsorted(starts, rows).astype(np.int32)
