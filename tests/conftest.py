@@ -96,7 +96,7 @@ def corpus(tmp_path: Path) -> Path:
 @pytest.fixture
 def run_main(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     """Runs the command line in this process and gives its exit code; signal handlers and logging are put back."""
-    from pipeline.cli.app import main
+    from pipeline.cli.app import run_command_line
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     root = logging.getLogger()
@@ -104,9 +104,7 @@ def run_main(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
 
     def run(*arguments: object) -> int:
         monkeypatch.setattr(sys, "argv", ["pipeline", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return int(end.value.code or 0)
+        return run_command_line()
 
     yield run
     for number, handler in handlers.items():

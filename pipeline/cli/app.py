@@ -1,16 +1,18 @@
 """The Typer application, the options that all commands share, and the one place that turns errors into messages."""
 
+import contextlib
 import importlib
 import logging
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline import __version__
-from pipeline.errors import PipelineError, StoppedError
+from pipeline.errors import EXIT_DONE, PipelineError, StoppedError
 
 if TYPE_CHECKING:
     from pipeline.lake.paths import Lake
@@ -94,7 +96,20 @@ def refuse_foreign_packages() -> None:
 
 
 def main() -> None:
-    """Runs the command line and ends the process with the design's exit codes."""
+    """Runs the command line and ends the process with the design's exit codes.
+
+    The process ends without taking the interpreter down: every file was closed and every lock given back by then, and
+    the modules of torch alone take 0.4 s to be unloaded.
+    """
+    code = run_command_line()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # nobody reads any more
+            stream.flush()
+    os._exit(code)
+
+
+def run_command_line() -> int:
+    """Runs the command line; gives the exit code."""
     from pipeline.signals import raise_on_stop
 
     logging.basicConfig(
@@ -108,13 +123,16 @@ def main() -> None:
         load_commands()
         raise_on_stop()
         app()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except StoppedError as stop:
         _say(f"{stop}; everything was left whole. Run the same command again to go on.")
-        sys.exit(stop.exit_code)
+        return stop.exit_code
     except Exception as error:
         if debug:
-            raise
-        sys.exit(_explain(error))
+            traceback.print_exc()
+        return _explain(error)
+    return EXIT_DONE
 
 
 def load_commands() -> None:

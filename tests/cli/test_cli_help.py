@@ -11,9 +11,9 @@ from pipeline.cli.app import COMMANDS
 from tests.conftest import ROOT, Run
 
 SHOW_MODULES = (
-    "import sys, runpy\nsys.argv = ['pipeline', *sys.argv[1:]]\n"
-    "try:\n    runpy.run_module('pipeline', run_name='__main__')\n"
-    "finally:\n    print('MODULES', *sorted(set(m.partition('.')[0] for m in sys.modules)))"
+    "import sys\nfrom pipeline.cli.app import run_command_line\nsys.argv = ['pipeline', *sys.argv[1:]]\n"
+    "code = run_command_line()\n"
+    "print('MODULES', *sorted(set(m.partition('.')[0] for m in sys.modules)))\nsys.exit(code)"
 )
 
 

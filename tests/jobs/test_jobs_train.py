@@ -172,10 +172,10 @@ class Absent:
         return None if name.split(".")[0] in {blocked!r} else PathFinder.find_spec(name, path, target)
 
 sys.meta_path = [Absent if finder is PathFinder else finder for finder in sys.meta_path]
-from pipeline.cli.app import main
+from pipeline.cli.app import run_command_line
 sys.argv = ["pipeline", *{[str(a) for a in ("train", "--lake", tmp_path, "--tokens", corpus.shards, *SMALL)]!r}]
 try:
-    main()
+    sys.exit(run_command_line())
 finally:
     assert not any(name in sys.modules for name in {blocked!r})
 """
