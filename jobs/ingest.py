@@ -24,15 +24,16 @@ from pipeline.datapipes.encode_reviews import EncodeReviews
 from pipeline.datapipes.parallel_map import ParallelMap
 from pipeline.datapipes.raw import Columns
 from pipeline.datapipes.read_reviews import ReadReviews
-from pipeline.datapipes.sources import find_sources
+from pipeline.datapipes.sources import Source, find_sources
 from pipeline.datapipes.spill import SpilledBatches, SpillWriter
 from pipeline.datapipes.tokenize_reviews import TokenizeReviews
 from pipeline.errors import DataError, UsageError
 from pipeline.lake import table as token_table
-from pipeline.lake.atomic import make_folder, writing
-from pipeline.lake.known import KeyIndex, keys_of, known_reviews, shards_holding
+from pipeline.lake.atomic import make_folder
+from pipeline.lake.known import KeyIndex, known_reviews
 from pipeline.lake.locks import locked
 from pipeline.lake.paths import Lake
+from pipeline.lake.publish import check_covered, publish, without_replaced
 from pipeline.lake.reject_writer import RejectWriter
 from pipeline.lake.shard_writer import write_shard
 from pipeline.lake.table import TokenTable
@@ -101,11 +102,13 @@ def run(config: IngestConfig) -> Receipt:
     Raises:
         PipelineError: see `pipeline.errors`; the table is then as it was.
     """
+    # The C library's allocator gives back what a batch took; Arrow's own keeps more of it, 150 MB at the peak.
+    pa.set_memory_pool(pa.system_memory_pool())
     lake = Lake(config.lake)
     with recorded_run("ingest", lake, config, record=not config.dry_run) as this:
         sources = find_sources(config.sources, lake)
         with _workplace(lake, this, config) as scratch:
-            _ingest(config, lake, this, ReadReviews(sources, config.columns), scratch)
+            _ingest(config, lake, this, sources, scratch)
     return this.receipt()
 
 
@@ -125,14 +128,14 @@ def _workplace(lake: Lake, this: Run, config: IngestConfig) -> Iterator[Path]:
             shutil.rmtree(lake.scratch / "ingest", ignore_errors=True)
 
 
-def _ingest(config: IngestConfig, lake: Lake, this: Run, reader: ReadReviews, scratch: Path) -> None:
+def _ingest(config: IngestConfig, lake: Lake, this: Run, sources: list[Source], scratch: Path) -> None:
     table = TokenTable.open(lake.tokens) if token_table.exists(lake.tokens) else None
     vocabulary = _vocabulary(config, lake, table)
     known = known_reviews(table.shards) if table and not config.rebuild_vocab else KeyIndex()
     with RejectWriter(scratch / "rejects.parquet") as rejects:
-        collected = _first_pass(config, reader, vocabulary, known, scratch, rejects)
+        collected = _first_pass(config, sources, vocabulary, known, scratch, rejects)
         if vocabulary is None:
-            vocabulary = _build_vocabulary(config, lake, collected)
+            vocabulary = _build_vocabulary(config, collected)
         shards = _second_pass(config, vocabulary, collected, scratch)
         this.read, this.known, this.rejected = collected.read, collected.known, rejects.rows
         this.written = collected.read - collected.known - rejects.rows
@@ -170,7 +173,7 @@ def _vocabulary(config: IngestConfig, lake: Lake, table: TokenTable | None) -> V
 
 def _first_pass(
     config: IngestConfig,
-    reader: ReadReviews,
+    sources: list[Source],
     vocabulary: Vocabulary | None,
     known: KeyIndex,
     scratch: Path,
@@ -185,7 +188,7 @@ def _first_pass(
     with (
         SpillWriter(scratch / "spill.arrow") as spill,
         track("reading and tokenizing") as progress,
-        ParallelMap(reader, tokenize, _workers(config)) as batches,
+        ParallelMap(ReadReviews(sources, config.columns), tokenize, _workers(config)) as batches,
     ):
         collector = Collector(
             spill=spill,
@@ -198,7 +201,7 @@ def _first_pass(
     return collector
 
 
-def _build_vocabulary(config: IngestConfig, lake: Lake, collected: Collector) -> Vocabulary:
+def _build_vocabulary(config: IngestConfig, collected: Collector) -> Vocabulary:
     labels = ordered_labels(collected.labels)
     if len(labels) > MAX_LABELS:
         raise DataError(
@@ -263,70 +266,27 @@ def _commit(
     collected: Collector,
     shards: list[Path],
 ) -> None:
-    """Publishes the shards and commits; sets `nothing_new` when the table stays as it was."""
-    old = {shard.path.name: shard for shard in table.shards} if table else {}
-    if config.rebuild_vocab and table:
-        _check_covered(table, collected)
-        removed = list(old)
-    else:
-        removed = _rewrite_replaced(table, collected, vocabulary, shards)
+    """Publishes the shards; sets `nothing_new` when the table stays as it was."""
+    removed: list[str] = []
+    if table and config.rebuild_vocab:
+        check_covered(table, collected.seen)
+        removed = [shard.path.name for shard in table.shards]
+    elif table and collected.replaced_ids:
+        replaced_ids = pa.concat_arrays(collected.replaced_ids)
+        rewritten, removed = without_replaced(table, replaced_ids, shards[0].parent, vocabulary.fingerprint)
+        shards = shards + rewritten
+    if not config.rebuild_vocab:
         this.metrics["replaced"] = sum(map(len, collected.replaced_ids))
-    names = {path.name for path in shards}
-    added = sorted(names - set(old))
-    removed = sorted(set(removed) - names)
     this.outputs |= {"tokens": lake.tokens, "vocabulary": lake.vocabulary / f"{vocabulary.fingerprint}.parquet"}
-    if not added and not removed:
-        this.nothing_new = True
-        if table:
-            this.outputs["table_version"] = table.version
-        if not collected.known:
-            raise DataError("no review was read from the sources: they are empty. Nothing was committed.")
+    version = publish(lake, table, vocabulary, shards=shards, removed=removed, run_id=this.run_id, rows=this.written)
+    if version is not None:
+        this.outputs["table_version"] = version
         return
-    if not Path(this.outputs["vocabulary"]).exists():
-        vocabulary.write(this.outputs["vocabulary"])
-    make_folder(lake.tokens)
-    with writing(lake.tokens):
-        for path in shards:
-            if path.name in added:
-                path.rename(lake.tokens / path.name)
-    this.outputs["table_version"] = token_table.commit(
-        lake.tokens,
-        added=[lake.tokens / name for name in added],
-        removed=[lake.tokens / name for name in removed],
-        run_id=this.run_id,
-        metadata={"vocabulary": vocabulary.fingerprint, "rows": this.written},
-        base=table.version if table else None,
-    )
-
-
-def _rewrite_replaced(
-    table: TokenTable | None, collected: Collector, vocabulary: Vocabulary, shards: list[Path]
-) -> list[str]:
-    """Writes the shards that hold replaced reviews anew without them, beside `shards`; gives the names of the old ones."""
-    if table is None or not collected.replaced_ids:
-        return []
-    removed = []
-    for shard, keep in shards_holding(table.shards, pa.concat_arrays(collected.replaced_ids)):
-        rows = pa.parquet.read_table(shard.path).filter(keep)
-        if len(rows):
-            shards.append(write_shard(shards[0].parent, shard.split, rows, vocabulary.fingerprint))
-        removed.append(shard.path.name)
-    return removed
-
-
-def _check_covered(table: TokenTable, collected: Collector) -> None:
-    """A rebuilt vocabulary makes old ids worthless, so every review of the table must have been read again."""
-    for shard in table.shards:
-        with pa.parquet.ParquetFile(shard.path) as file:
-            for batch in file.iter_batches(columns=["review_id", "source"]):
-                keys = keys_of(batch["review_id"].to_pylist())
-                missing = collected.seen.states(keys, keys) == 0
-                if missing.any():
-                    source = batch["source"][int(missing.argmax())].as_py()
-                    raise DataError(
-                        "--rebuild-vocab: the table holds reviews that the given sources do not, the first from "
-                        f"{source}; their text is needed for new ids. Name all the sources, or use a fresh lake."
-                    )
+    this.nothing_new = True
+    if table:
+        this.outputs["table_version"] = table.version
+    if not collected.known:
+        raise DataError("no review was read from the sources: they are empty. Nothing was committed.")
 
 
 def _workers(config: IngestConfig) -> int:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from schemas.reject import BadRow
 
-BATCH_ROWS = 512
+BATCH_ROWS = 1024
 BATCH_BYTES = 8 << 20
 """A batch ends after so many rows or bytes of text, whichever comes first; neither depends on the workers."""
 MAX_REVIEW_BYTES = 1 << 20

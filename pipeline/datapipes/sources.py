@@ -65,7 +65,7 @@ def stars_of(stem: str) -> int | None:
 
 def is_urls_file(folder: str, name: str) -> bool:
     """Whether a text file is a list of films rather than a review."""
-    return folder.rsplit("/", 1)[-1] in SPLIT_FOLDERS and URLS.fullmatch(name) is not None
+    return name.startswith("urls_") and folder.rsplit("/", 1)[-1] in SPLIT_FOLDERS and URLS.fullmatch(name) is not None
 
 
 def find_sources(given: Sequence[str | Path], lake: Lake) -> list[Source]:

@@ -20,7 +20,7 @@ def text_folder(source: Source) -> Iterator[Item]:
     """Yields the lists of films first, then the reviews' names in batches."""
     reviews = []
     for name in source.files:
-        if name.startswith("urls_") and is_urls_file(source.name, name):
+        if is_urls_file(source.name, name):
             yield groups_file(source.name, name, (source.path / name).read_bytes())
         else:
             reviews.append(name)

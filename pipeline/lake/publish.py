@@ -1,0 +1,101 @@
+"""From finished shards to the table's next version: old rows of replaced reviews go, new shards move in, one commit."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import DataError
+from pipeline.lake import table as token_table
+from pipeline.lake.atomic import make_folder, writing
+from pipeline.lake.known import KeyIndex, keys_of, shards_holding
+from pipeline.lake.paths import Lake
+from pipeline.lake.shard_writer import write_shard
+from pipeline.lake.table import TokenTable
+from pipeline.text.vocabulary import Vocabulary
+
+
+def publish(
+    lake: Lake,
+    base: TokenTable | None,
+    vocabulary: Vocabulary,
+    *,
+    shards: Sequence[Path],
+    removed: Sequence[str],
+    run_id: str,
+    rows: int,
+) -> int | None:
+    """Moves shards into the table's folder and commits them in place of the removed ones.
+
+    Args:
+        base: the version that the run started from; None when there was no table.
+        shards: finished shards, on the same disk as the lake; a name that the base has already is the same shard.
+        removed: names of shards of the base that the new version does not have.
+        rows: reviews that the run brought, for the commit's metadata.
+
+    Returns:
+        the new version; None when nothing changes, and then nothing is written.
+
+    Raises:
+        LockedError: somebody else committed since.
+        CannotWriteError: the disk is full, say.
+    """
+    old = {shard.path.name for shard in base.shards} if base else set()
+    names = {path.name for path in shards}
+    added = sorted(names - old)
+    gone = sorted(set(removed) - names)
+    if not added and not gone:
+        return None
+    path = lake.vocabulary / f"{vocabulary.fingerprint}.parquet"
+    if not path.exists():
+        vocabulary.write(path)
+    make_folder(lake.tokens)
+    with writing(lake.tokens):
+        for shard in shards:
+            if shard.name in added:
+                shard.rename(lake.tokens / shard.name)
+    return token_table.commit(
+        lake.tokens,
+        added=[lake.tokens / name for name in added],
+        removed=[lake.tokens / name for name in gone],
+        run_id=run_id,
+        metadata={"vocabulary": vocabulary.fingerprint, "rows": rows},
+        base=base.version if base else None,
+    )
+
+
+def without_replaced(
+    table: TokenTable, replaced_ids: pa.Array, folder: Path, vocabulary: str
+) -> tuple[list[Path], list[str]]:
+    """Writes the shards that hold replaced reviews anew without them, into `folder`.
+
+    Returns:
+        the new shards' paths, and the names of the shards that they stand for.
+    """
+    written, removed = [], []
+    for shard, keep in shards_holding(table.shards, replaced_ids):
+        rows = pq.read_table(shard.path).filter(keep)
+        if len(rows):
+            written.append(write_shard(folder, shard.split, rows, vocabulary))
+        removed.append(shard.path.name)
+    return written, removed
+
+
+def check_covered(table: TokenTable, seen: KeyIndex) -> None:
+    """A rebuilt vocabulary makes old ids worthless, so every review of the table must have been read again.
+
+    Raises:
+        DataError: one was not; names the first one's source.
+    """
+    for shard in table.shards:
+        with pq.ParquetFile(shard.path) as file:
+            for batch in file.iter_batches(columns=["review_id", "source"]):
+                keys = keys_of(batch["review_id"].to_pylist())
+                missing = seen.states(keys, keys) == 0
+                if missing.any():
+                    source = batch["source"][int(missing.argmax())].as_py()
+                    raise DataError(
+                        "--rebuild-vocab: the table holds reviews that the given sources do not, the first from "
+                        f"{source}; their text is needed for new ids. Name all the sources, or use a fresh lake."
+                    )
