@@ -232,7 +232,7 @@ def _second_pass(config: IngestConfig, vocabulary: Vocabulary, collected: Collec
     with (
         track("encoding and writing", collected.new) as progress,
         ParallelMap(SpilledBatches(collected.spill.path), encode, _workers(config)) as encoded,
-        ParallelMap(CutShards(encoded, progress.advance), write, _workers(config)) as written,
+        ParallelMap(CutShards(encoded, progress.advance), write, _workers(config), ahead=_workers(config)) as written,
     ):
         return list(written)
 

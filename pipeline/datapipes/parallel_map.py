@@ -26,15 +26,20 @@ class Failure:
 class ParallelMap(BaseNode[T]):
     """Maps `function` over `source` in `workers` threads (0: in the caller's), keeping the order.
 
-    At most two items a worker are under way, which bounds the memory. The state is ParallelMapper's.
+    At most `ahead` items (two a worker, unless told) are under way, which bounds the memory. The state is ParallelMapper's.
     """
 
     MAPPER: ClassVar[str] = "mapper"
 
-    def __init__(self, source: BaseNode[X], function: Callable[[X], T], workers: int) -> None:
+    def __init__(self, source: BaseNode[X], function: Callable[[X], T], workers: int, ahead: int | None = None) -> None:
         super().__init__()
         self._mapper: ParallelMapper[T | Failure] | None = ParallelMapper(
-            Guarded(source), _GuardedFunction(function), num_workers=workers, in_order=True, method="thread"
+            Guarded(source),
+            _GuardedFunction(function),
+            num_workers=workers,
+            in_order=True,
+            method="thread",
+            max_concurrent=ahead if workers else None,
         )
 
     def reset(self, initial_state: dict[str, Any] | None = None) -> None:
