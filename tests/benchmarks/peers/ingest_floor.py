@@ -6,35 +6,32 @@ The ids are those of each batch's own dictionary: no vocabulary, no hashes, no l
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ingest_common import arguments, batches, review_files
 
+from pipeline.text.kernels import read_files
 from pipeline.text.tokenizers import tokenize
 
 THREADS = 2
 
 
-def content(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return os.read(descriptor, 1 << 20)
-    finally:
-        os.close(descriptor)
-
-
 def main() -> None:
     options = arguments()
+    pa.set_memory_pool(pa.system_memory_pool())
     parts = batches(review_files(options.input))
 
     def work(thread: int) -> None:
         schema = pa.schema([("ids", pa.list_(pa.int32()))])
         with pq.ParquetWriter(options.output / f"{thread}.parquet", schema, compression="zstd") as writer:
             for paths in parts[thread::THREADS]:
-                texts = pa.array([content(path) for path in paths], pa.binary()).cast(pa.string())
-                tokens = tokenize("basic_english", texts)
-                ids = tokens.flatten().dictionary_encode().indices
-                writer.write_batch(pa.record_batch([pa.ListArray.from_arrays(tokens.offsets, ids)], schema=schema))
+                data, bounds = read_files(list(map(os.fsencode, paths)), 1 << 20)
+                offsets = np.frombuffer(bounds, np.int64).astype(np.int32)
+                buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+                tokens = tokenize("basic_english", pa.Array.from_buffers(pa.string(), len(paths), buffers))
+                ids = pa.ListArray.from_arrays(tokens.offsets, tokens.values.indices)
+                writer.write_batch(pa.record_batch([ids], schema=schema))
 
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(work, range(THREADS)))
