@@ -49,7 +49,8 @@ class SpilledBatches(BaseNode[pa.RecordBatch]):
     def reset(self, initial_state: dict[str, Any] | None = None) -> None:
         """Starts at the beginning, or after as many batches as the state says."""
         super().reset(initial_state)
-        self._reader = pa.ipc.open_stream(self.path)
+        # Not by its name, which would map the file: what was read would count as the process's memory to the end.
+        self._reader = pa.ipc.open_stream(pa.OSFile(str(self.path)))
         self._batch = 0
         while initial_state and self._batch < initial_state[self.BATCH]:
             self.next()
