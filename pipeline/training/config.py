@@ -14,10 +14,10 @@ from pipeline.training.schedule import SCHEDULES
 
 CLASS_WEIGHTS = ("none", "balanced")
 NOT_IDENTITY = frozenset(
-    {"lake", "tokens", "vocabulary", "table_version", "device", "workers", "resume", "force", "tensorboard"}
+    {"lake", "tokens", "vocabulary", "table_version", "embeddings", "device", "workers", "resume", "force", "tensorboard"}
     | {"checkpoint_every", "keep_checkpoints", "nproc", "max_restarts"}
 )
-"""Options that do not change what is trained. What the data is, `TrainingData.identity` says."""
+"""Options that do not change what is trained, or whose value does not say what: `TrainingData.identity` tells the data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class TrainConfig:
     vocabulary: Path | None = None
     table_version: int | None = None
     model: dict[str, Any] = field(default_factory=dict)
+    embeddings: Path | None = None
     epochs: int = 3
     batch_size: int = 64
     lr: float = 1e-3
@@ -87,8 +88,16 @@ class TrainConfig:
         return OrderOptions(batch_size=self.batch_size, seed=self.seed, lanes=self.lanes, window_rows=self.window_rows)
 
     def identity(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Everything that decides what is trained: the options that matter and the data."""
+        """Everything that decides what is trained: the options that matter, the content of `embeddings`, and the data.
+
+        Raises:
+            InputNotFoundError: `embeddings` is not there.
+        """
         options = {name: value for name, value in asdict(self).items() if name not in NOT_IDENTITY}
+        if self.embeddings is not None:
+            from pipeline.models.layers.embeddings import fingerprint
+
+            options["embeddings"] = fingerprint(self.embeddings)
         return {**options, **data}
 
 
