@@ -165,7 +165,6 @@ def _trainer(
     folder: "TrainingFolder",
     stop: StopRequest,
 ) -> "tuple[Trainer, dict[str, Part]]":
-    from pipeline.training.control import Interval
     from pipeline.training.loop import Trainer
     from pipeline.training.selection import shared_selection
 
@@ -180,7 +179,7 @@ def _trainer(
         _loop_options(config, world, class_counts),
         num_classes=num_classes,
         folder=folder,
-        interval=Interval.parse(config.checkpoint_every),
+        interval=config.interval,
         stop=stop,
         on_epoch=_epoch_writer(config, folder) if world.is_main else None,
     )

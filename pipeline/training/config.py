@@ -4,13 +4,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UsageError, unknown_choice
 from pipeline.lake.paths import Lake
 from pipeline.models.registry import check_architecture
 from pipeline.training.order import DEFAULT_LANES, WINDOW_ROWS, OrderOptions
 from pipeline.training.schedule import SCHEDULES
+
+if TYPE_CHECKING:
+    from pipeline.training.control import Interval
 
 CLASS_WEIGHTS = ("none", "balanced")
 NOT_IDENTITY = frozenset(
@@ -80,12 +83,19 @@ class TrainConfig:
             raise UsageError(f"--nproc {self.nproc}: expected a number of processes, or 'gpu' for one on each GPU.")
         if self.tokens is not None and self.table_version is not None:
             raise UsageError("--tokens and --table-version: plain shards have no versions. Give one of the two.")
-        _ = self.order
+        _ = self.order, self.interval
 
     @property
     def order(self) -> OrderOptions:
         """The options that decide the order of training."""
         return OrderOptions(batch_size=self.batch_size, seed=self.seed, lanes=self.lanes, window_rows=self.window_rows)
+
+    @property
+    def interval(self) -> "Interval":
+        """How often checkpoints are written."""
+        from pipeline.training.control import Interval
+
+        return Interval.parse(self.checkpoint_every)
 
     def identity(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Everything that decides what is trained: the options that matter, the content of `embeddings`, and the data.
