@@ -71,8 +71,8 @@ def train(
     dropout: Annotated[float | None, _own("Dropout.")] = None,
     embedding_dropout: Annotated[float | None, _own("Dropout of the embedded tokens.")] = None,
     pooling: Annotated[str | None, _own("How states become one: last, max, mean, …")] = None,
-    cell: Annotated[str | None, _own("What attention stands on: rnn, bilstm, gru, …")] = None,
-    attention: Annotated[str | None, _own("How far attention sees: global, or local.")] = None,
+    cell: Annotated[str | None, _own("Of attention-rnn: what it reads with: rnn, bilstm, gru, …")] = None,
+    attention: Annotated[str | None, _own("Of attention-rnn: global, or local: a window of tokens.")] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
