@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jobs.runtime import Run, recorded_run
+from pipeline.errors import DataError
 from pipeline.lake.paths import Lake
 from pipeline.signals import StopRequest, deferred_stop
 from pipeline.training.config import TrainConfig, arguments
@@ -268,7 +269,15 @@ def _locked(lake: Lake, training_id: str) -> Iterator[None]:
 def _open(config: TrainConfig) -> "TrainingData":
     from pipeline.training.data import open_data
 
-    return open_data(config.lake, tokens=config.tokens, table_version=config.table_version, vocabulary=config.vocabulary)
+    data = open_data(config.lake, tokens=config.tokens, table_version=config.table_version, vocabulary=config.vocabulary)
+    labels = data.vocabulary.labels
+    if len(labels) < 2:
+        found = f"one class only ({labels[0]})" if labels else "no labels"
+        raise DataError(
+            f"the reviews have {found}; a classifier needs two. Ingest labelled reviews of another class too "
+            "(aclImdb's folders, or --label-column)."
+        )
+    return data
 
 
 def _finished(config: TrainConfig, identity: dict[str, Any]) -> Any:

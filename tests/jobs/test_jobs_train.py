@@ -161,9 +161,12 @@ def test_unknown_key_in_a_file(tmp_path: Path, corpus: Corpus) -> None:
         train(tmp_path, corpus, "--config", tmp_path / "run.toml")
 
 
-def test_one_class_only(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match="one class only") as raised:
-        train(tmp_path, write_corpus(tmp_path / "corpus", 200, only_label=1))
+@pytest.mark.parametrize(
+    ("labels", "said"), [(("neg", "pos"), "one class only"), (("pos",), r"one class only \(pos\)"), ((), "no labels")]
+)
+def test_one_class_only(tmp_path: Path, labels: tuple[str, ...], said: str) -> None:
+    with pytest.raises(PipelineError, match=said) as raised:
+        train(tmp_path, write_corpus(tmp_path / "corpus", 200, labels=labels, only_label=len(labels) - 1))
     assert raised.value.exit_code == 65
 
 
