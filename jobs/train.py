@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jobs.runtime import Run, recorded_run
+from pipeline.errors import DataError
 from pipeline.lake.paths import Lake
 from pipeline.signals import StopRequest, deferred_stop
 from pipeline.training.config import TrainConfig, arguments
@@ -17,6 +18,7 @@ from pipeline.training.order import lanes_of_rank
 from schemas.run import Receipt
 
 if TYPE_CHECKING:
+    from pipeline.models.interface import ReviewClassifier
     from pipeline.training.checkpoint import TrainingFolder
     from pipeline.training.data import TrainingData
     from pipeline.training.loop import LoopOptions, Trainer
@@ -44,6 +46,7 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None]) -> None:
     data = _open(config)
     if _finished(config, config.identity(data.identity)) is not None:
         finish(run(config))
+    _new_model(config, data)
     torchrun.launch(["train", *arguments(config)], workers, config.max_restarts)
 
 
@@ -51,7 +54,7 @@ def run(config: TrainConfig) -> Receipt:
     """Trains, or continues, or finds that the same model is there already (exit code 99).
 
     Raises:
-        InputNotFoundError: no table, shards or vocabulary.
+        InputNotFoundError: no table, shards, vocabulary or embeddings.
         DataError: nothing to learn from, or damaged data.
         UsageError: options that cannot be, or a training to resume that differs.
         LockedError: another process works on the same training.
@@ -84,10 +87,11 @@ def _run(config: TrainConfig, run: Run) -> None:
         run.metrics = dict(bundle.metrics)
         return
     join = torchrun.joined if torchrun.launched() else local.joined
+    model = _new_model(config, data)
     with join(config.device) as world, deferred_stop() as stop:
         resume = config.resume or torchrun.restarts() > 0
         with _training_folder(config, identity, world, resume) as folder:
-            trainer, parts = _trainer(config, data, world, folder, stop)
+            trainer, parts = _trainer(config, data, model, world, folder, stop)
             if resume and (checkpoint := folder.read()) is not None:
                 trainer.restore(checkpoint)
             _train(config, data, identity, trainer, parts, folder, run)
@@ -134,30 +138,49 @@ def _train(
     trainer.world.barrier()
 
 
-def _trainer(
-    config: TrainConfig, data: "TrainingData", world: "World", folder: "TrainingFolder", stop: StopRequest
-) -> "tuple[Trainer, dict[str, Part]]":
+def _new_model(config: TrainConfig, data: "TrainingData") -> "ReviewClassifier":
+    """The model before its first step: a function of the options, the seed and the embeddings, so the same on every rank."""
     import torch
 
+    from pipeline.models.layers.embeddings import load_embeddings
     from pipeline.models.registry import build_model
-    from pipeline.training.control import Interval
+
+    tokens = data.vocabulary.tokens.to_pylist()
+    options = {**config.model, "vocab_size": len(tokens), "num_classes": len(data.vocabulary.labels)}
+    vectors_VE = None
+    if config.embeddings is not None:
+        vectors_VE = load_embeddings(config.embeddings, tokens)
+        options.setdefault("embedding_dim", vectors_VE.shape[1])
+    torch.manual_seed(config.seed)
+    model = build_model(config.arch, options, tokens)
+    if vectors_VE is not None:
+        model.set_embedding(vectors_VE)
+    return model
+
+
+def _trainer(
+    config: TrainConfig,
+    data: "TrainingData",
+    model: "ReviewClassifier",
+    world: "World",
+    folder: "TrainingFolder",
+    stop: StopRequest,
+) -> "tuple[Trainer, dict[str, Part]]":
     from pipeline.training.loop import Trainer
     from pipeline.training.selection import shared_selection
 
     num_classes = len(data.vocabulary.labels)
     selection, class_counts = shared_selection(world, data.shards, num_classes, config.valid_fraction)
     parts = {name: selection.part(name) for name in ("train", "valid", "test")}
-    torch.manual_seed(config.seed)
-    model_config = {**config.model, "vocab_size": len(data.vocabulary), "num_classes": num_classes}
     trainer = Trainer(
-        build_model(config.arch, model_config, data.vocabulary.tokens.to_pylist()),
+        model,
         parts["train"],
         parts["valid"],
         world,
         _loop_options(config, world, class_counts),
         num_classes=num_classes,
         folder=folder,
-        interval=Interval.parse(config.checkpoint_every),
+        interval=config.interval,
         stop=stop,
         on_epoch=_epoch_writer(config, folder) if world.is_main else None,
     )
@@ -246,7 +269,15 @@ def _locked(lake: Lake, training_id: str) -> Iterator[None]:
 def _open(config: TrainConfig) -> "TrainingData":
     from pipeline.training.data import open_data
 
-    return open_data(config.lake, tokens=config.tokens, table_version=config.table_version, vocabulary=config.vocabulary)
+    data = open_data(config.lake, tokens=config.tokens, table_version=config.table_version, vocabulary=config.vocabulary)
+    labels = data.vocabulary.labels
+    if len(labels) < 2:
+        found = f"one class only ({labels[0]})" if labels else "no labels"
+        raise DataError(
+            f"the reviews have {found}; a classifier needs two. Ingest labelled reviews of another class too "
+            "(aclImdb's folders, or --label-column)."
+        )
+    return data
 
 
 def _finished(config: TrainConfig, identity: dict[str, Any]) -> Any:

@@ -8,7 +8,7 @@ import typer
 from pipeline.cli.app import LakeOption, app, finish, lake_of
 from pipeline.errors import UsageError, unknown_choice
 
-MODEL_OPTIONS = ("embedding_dim", "hidden_dim", "layers", "dropout", "embedding_dropout", "pooling")
+MODEL_OPTIONS = ("embedding_dim", "hidden_dim", "layers", "dropout", "embedding_dropout", "pooling", "cell", "attention")
 """Options that are the architecture's own: left to its defaults when not given, refused where it has no such option."""
 
 
@@ -49,7 +49,8 @@ def train(
             metavar="NAME|FILE",
             is_eager=True,
             callback=_load_config,
-            help="TOML file of options, or a preset: book-rnn, book-bilstm, demo. The command line wins.  [default: none]",
+            help="TOML file of options, or a preset: book-rnn, book-bilstm, book-bigru, demo. The command line wins.  "
+            "[default: none]",
             show_default=False,
         ),
     ] = None,
@@ -70,6 +71,8 @@ def train(
     dropout: Annotated[float | None, _own("Dropout.")] = None,
     embedding_dropout: Annotated[float | None, _own("Dropout of the embedded tokens.")] = None,
     pooling: Annotated[str | None, _own("How states become one: last, max, mean, …")] = None,
+    cell: Annotated[str | None, _own("Of attention-rnn: what it reads with: rnn, bilstm, gru, …")] = None,
+    attention: Annotated[str | None, _own("Of attention-rnn: global, or local: a window of tokens.")] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -77,6 +80,15 @@ def train(
             metavar="NAME=VALUE",
             show_default=False,
             help="Any further option of the architecture; may be repeated.  [default: none]",
+        ),
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            help="Word vectors to start from: GloVe's text, or .parquet (token, vector); they set the width.  "
+            "[default: none]",
         ),
     ] = None,
     embedding_update: Annotated[
@@ -139,6 +151,7 @@ def train(
         vocabulary=vocabulary,
         table_version=table_version,
         model={**given, **_parse_settings(set_ or [])},
+        embeddings=embeddings,
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,
@@ -176,7 +189,7 @@ def _parse_settings(settings: list[str]) -> dict[str, Any]:
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or not name:
-            raise UsageError(f"--set {setting}: expected name=value, such as --set attention=local.")
+            raise UsageError(f"--set {setting}: expected name=value, such as --set window=20.")
         try:
             found[name.replace("-", "_")] = json.loads(text)
         except ValueError:

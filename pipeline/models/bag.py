@@ -74,4 +74,4 @@ class Bag(ReviewClassifier):
         """The states (B, T, E)."""
         features_B = sum((lengths_B - missing).clamp_min(0) for missing in range(self.ngrams))
         assert isinstance(features_B, Tensor)
-        return embedded_BTE * (lengths_B / features_B).to(embedded_BTE.dtype)[:, None, None]
+        return embedded_BTE * (lengths_B.double() / features_B).to(embedded_BTE.dtype)[:, None, None]

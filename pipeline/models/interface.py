@@ -148,12 +148,14 @@ class ReviewClassifier(nn.Module, ABC):
         """Starts the embedding from a matrix, such as `embeddings.load_embeddings` gives; `<pad>` stays zero.
 
         Raises:
-            UsageError: the matrix has another shape than the embedding.
+            UsageError: its vectors have another width than the embedding.
         """
-        expected = tuple(self.embedding.weight.shape)
-        if tuple(matrix_VE.shape) != expected:
+        rows, width = matrix_VE.shape
+        assert rows == self.config.vocab_size, (rows, self.config.vocab_size)
+        if width != self.config.embedding_dim:
             raise UsageError(
-                f"--embeddings: a matrix of {tuple(matrix_VE.shape)} (tokens, features), but this model's is {expected}."
+                f"--embedding-dim {self.config.embedding_dim}: the vectors of --embeddings have {width} numbers. "
+                f"Give {width}, or leave --embedding-dim out."
             )
         with torch.no_grad():
             self.embedding.weight.copy_(matrix_VE)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UsageError, unknown_choice
 from pipeline.lake.paths import Lake
@@ -12,12 +12,15 @@ from pipeline.models.registry import check_architecture
 from pipeline.training.order import DEFAULT_LANES, WINDOW_ROWS, OrderOptions
 from pipeline.training.schedule import SCHEDULES
 
+if TYPE_CHECKING:
+    from pipeline.training.control import Interval
+
 CLASS_WEIGHTS = ("none", "balanced")
 NOT_IDENTITY = frozenset(
-    {"lake", "tokens", "vocabulary", "table_version", "device", "workers", "resume", "force", "tensorboard"}
+    {"lake", "tokens", "vocabulary", "table_version", "embeddings", "device", "workers", "resume", "force", "tensorboard"}
     | {"checkpoint_every", "keep_checkpoints", "nproc", "max_restarts"}
 )
-"""Options that do not change what is trained. What the data is, `TrainingData.identity` says."""
+"""Options that do not change what is trained, or whose value does not say what: `TrainingData.identity` tells the data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,7 @@ class TrainConfig:
     vocabulary: Path | None = None
     table_version: int | None = None
     model: dict[str, Any] = field(default_factory=dict)
+    embeddings: Path | None = None
     epochs: int = 3
     batch_size: int = 64
     lr: float = 1e-3
@@ -79,16 +83,31 @@ class TrainConfig:
             raise UsageError(f"--nproc {self.nproc}: expected a number of processes, or 'gpu' for one on each GPU.")
         if self.tokens is not None and self.table_version is not None:
             raise UsageError("--tokens and --table-version: plain shards have no versions. Give one of the two.")
-        _ = self.order
+        _ = self.order, self.interval
 
     @property
     def order(self) -> OrderOptions:
         """The options that decide the order of training."""
         return OrderOptions(batch_size=self.batch_size, seed=self.seed, lanes=self.lanes, window_rows=self.window_rows)
 
+    @property
+    def interval(self) -> "Interval":
+        """How often checkpoints are written."""
+        from pipeline.training.control import Interval
+
+        return Interval.parse(self.checkpoint_every)
+
     def identity(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Everything that decides what is trained: the options that matter and the data."""
+        """Everything that decides what is trained: the options that matter, the content of `embeddings`, and the data.
+
+        Raises:
+            InputNotFoundError: `embeddings` is not there.
+        """
         options = {name: value for name, value in asdict(self).items() if name not in NOT_IDENTITY}
+        if self.embeddings is not None:
+            from pipeline.models.layers.embeddings import fingerprint
+
+            options["embeddings"] = fingerprint(self.embeddings)
         return {**options, **data}
 
 

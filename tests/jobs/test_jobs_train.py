@@ -94,11 +94,24 @@ def test_three_classes_weights_schedule_average_and_patience(tmp_path: Path) -> 
     assert events
 
 
-def test_a_preset_gives_the_books_model_and_the_command_line_wins(tmp_path: Path, corpus: Corpus) -> None:
-    receipt = invoke("train", "--lake", tmp_path, "--tokens", corpus.shards, "--config", "book-bilstm", "--epochs", "1")
+@pytest.mark.parametrize(
+    ("preset", "arch", "layers", "dropout"),
+    [("book-rnn", "rnn", 1, 0.0), ("book-bilstm", "bilstm", 1, 0.5), ("book-bigru", "bigru", 2, 0.8)],
+)
+def test_a_preset_gives_the_books_model_and_the_command_line_wins(
+    tmp_path: Path, corpus: Corpus, preset: str, arch: str, layers: int, dropout: float
+) -> None:
+    receipt = invoke("train", "--lake", tmp_path, "--tokens", corpus.shards, "--config", preset, "--epochs", "1")
     bundle = read_bundle(Path(receipt["outputs"]["model"]))
-    assert (bundle.arch, bundle.model_config["hidden_dim"], bundle.model_config["pooling"]) == ("bilstm", 32, "last")
-    assert (bundle.training["epochs"], bundle.training["valid_fraction"], bundle.training["batch_size"]) == (1, 0.3, 64)
+    expected = {"embedding_dim": 100, "hidden_dim": 32, "pooling": "last", "layers": layers, "dropout": dropout}
+    assert (bundle.arch, bundle.model_config) == (arch, {**bundle.model_config, **expected})
+    assert (bundle.training["epochs"], bundle.training["lr"], bundle.training["average"]) == (1, 1e-3, 0.0)
+
+
+def test_attention_and_its_cell_are_options(tmp_path: Path, corpus: Corpus) -> None:
+    receipt = train(tmp_path, corpus, "--arch", "attention-rnn", "--attention", "local", "--cell", "gru", "--epochs", "1")
+    config = read_bundle(Path(receipt["outputs"]["model"])).model_config
+    assert (config["attention"], config["cell"]) == ("local", "gru")
 
 
 def test_options_in_a_file(tmp_path: Path, corpus: Corpus) -> None:
@@ -113,6 +126,10 @@ def test_options_in_a_file(tmp_path: Path, corpus: Corpus) -> None:
     [
         (("--arch", "bilstn"), 2, "Did you mean 'bilstm'"),
         (("--set", "hiden_dim=3"), 2, "--hiden-dim"),
+        (("--attention", "local"), 2, "--attention: the architecture 'lstm' has no such option"),
+        (("--cell", "gru", "--nproc", "2"), 2, "--cell: the architecture 'lstm' has no such option"),
+        (("--arch", "attention-rnn", "--attention", "locl"), 2, "Did you mean 'local'"),
+        (("--arch", "attention-rnn", "--cell", "bigruu"), 2, "Did you mean 'bigru'"),
         (("--set", "novalue"), 2, "name=value"),
         (("--epochs", "0"), 2, "--epochs 0: expected 1"),
         (("--lr", "-1"), 2, "--lr"),
@@ -135,6 +152,7 @@ def test_refusals(tmp_path: Path, corpus: Corpus, arguments: tuple[str, ...], co
     assert said in str(raised.value)
     assert raised.value.exit_code == code
     assert not (tmp_path / "models").exists()
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_unknown_key_in_a_file(tmp_path: Path, corpus: Corpus) -> None:
@@ -143,9 +161,12 @@ def test_unknown_key_in_a_file(tmp_path: Path, corpus: Corpus) -> None:
         train(tmp_path, corpus, "--config", tmp_path / "run.toml")
 
 
-def test_one_class_only(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match="one class only") as raised:
-        train(tmp_path, write_corpus(tmp_path / "corpus", 200, only_label=1))
+@pytest.mark.parametrize(
+    ("labels", "said"), [(("neg", "pos"), "one class only"), (("pos",), r"one class only \(pos\)"), ((), "no labels")]
+)
+def test_one_class_only(tmp_path: Path, labels: tuple[str, ...], said: str) -> None:
+    with pytest.raises(PipelineError, match=said) as raised:
+        train(tmp_path, write_corpus(tmp_path / "corpus", 200, labels=labels, only_label=len(labels) - 1))
     assert raised.value.exit_code == 65
 
 

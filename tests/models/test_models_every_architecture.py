@@ -1,4 +1,4 @@
-"""What every architecture has to do. A new file in pipeline/models/ is tested by being there."""
+"""What every architecture has to keep. A new file in pipeline/models/ is tested by being there."""
 
 import inspect
 import re
@@ -121,9 +121,6 @@ class TestArchitecture:
         torch.testing.assert_close(low.float(), model(ids_BT, lengths_B), atol=0.1, rtol=0.1)
         assert all(parameter.grad is not None for parameter in model.parameters())
 
-    def test_learns_that_not_good_is_bad(self, arch: str, vocabulary: Vocabulary) -> None:
-        assert learn(make(arch, vocabulary, **small(arch)), steps=400) > 0.95
-
     def test_refuses_options_it_does_not_have(self, arch: str, vocabulary: Vocabulary) -> None:
         with pytest.raises(
             UsageError, match=f"--colour: the architecture '{arch}' has no such option. It has: --embedding-dim"
@@ -133,54 +130,6 @@ class TestArchitecture:
             make(arch, vocabulary, dropout=1.5)
         with pytest.raises(UsageError, match="--pooling: 'maximum' is not known"):
             make(arch, vocabulary, pooling="maximum")
-
-
-def small(arch: str) -> dict[str, object]:
-    """Sizes with which the synthetic problem takes seconds."""
-    fields = load_architecture(arch).Config.__dataclass_fields__
-    sizes = {name: size for name, size in {"embedding_dim": 16, "hidden_dim": 32}.items() if name in fields}
-    return sizes | {name: 0.0 for name in fields if name.endswith("dropout")}
-
-
-def learn(model: ReviewClassifier, steps: int) -> float:
-    """Trains on fresh batches until it is right on three in a row, or for `steps`; gives the accuracy on unseen reviews."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
-    right = 0
-    for step in range(steps):
-        ids_BT, lengths_B, label_B = negations(64, seed=step + 1)
-        logits_BC = model.train()(ids_BT, lengths_B)
-        optimizer.zero_grad()
-        cross_entropy(logits_BC, label_B).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        right = right + 1 if (logits_BC.argmax(dim=1) == label_B).float().mean() > 0.99 else 0
-        if right == 3:
-            break
-    ids_BT, lengths_B, label_B = negations(500, seed=0)
-    with torch.no_grad():
-        return float((model.eval()(ids_BT, lengths_B).argmax(dim=1) == label_B).float().mean())
-
-
-def negations(num_reviews: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Reviews of 5 to 9 tokens with either "not good … very bad" (0) or "very good … not bad" (1), at random places.
-
-    Both hold the same words, so that only their order tells the label.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    not_, good, bad, very = 4, 5, 6, 7
-    phrases = torch.tensor([[not_, good, very, bad], [very, good, not_, bad]])
-    label_B = torch.randint(0, 2, (num_reviews,), generator=generator)
-    lengths_B = torch.randint(5, 10, (num_reviews,), generator=generator)
-    ids_BT = torch.randint(8, 60, (num_reviews, 9), generator=generator)
-    position_T = torch.arange(9)
-    # The second phrase may come first, so that no fixed place gives the label away.
-    swap_B = torch.rand(num_reviews, generator=generator) < 0.5
-    pairs = phrases[label_B].view(-1, 2, 2)
-    pairs = torch.where(swap_B[:, None, None], pairs.flip(1), pairs).flatten(1)
-    start_B = (torch.rand(num_reviews, generator=generator) * (lengths_B - 3)).long()
-    ids_BT.scatter_(1, start_B.unsqueeze(1) + torch.arange(4), pairs)
-    ids_BT[position_T >= lengths_B.unsqueeze(1)] = 0
-    return ids_BT, lengths_B, label_B
 
 
 def assert_close(found: Tensor, expected: Tensor) -> None:

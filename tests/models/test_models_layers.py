@@ -137,6 +137,23 @@ def test_attention_equals_the_equations(kind: str, score: str) -> None:
         np.testing.assert_allclose(weights_BT[row, :length].detach().numpy(), a, **EXACT)
         np.testing.assert_allclose(context_BS[row].detach().numpy(), a @ s, **EXACT)
         assert not weights_BT[row, length:].any()
+    assert torch.autograd.gradcheck(
+        lambda states, query: attention(states, query, lengths_B), (states_BTS.requires_grad_(), query_BQ.requires_grad_())
+    )
+
+
+def test_attention_rnn_reads_context_and_query() -> None:
+    torch.manual_seed(0)
+    model = build_model("attention-rnn", {"vocab_size": 60, "num_classes": 3}).double().eval()
+    ids_BT, lengths_B = random_batch([5, 9, 1])
+    s = model.encode(model.embed(ids_BT, lengths_B), ids_BT, lengths_B)
+    c = model.attention_weights(ids_BT, lengths_B).unsqueeze(1).bmm(s).squeeze(1).detach().numpy()
+    half = s.shape[2] // 2
+    q = torch.cat([s[torch.arange(3), lengths_B - 1, :half], s[:, 0, half:]], dim=1).detach().numpy()
+    p = {name: parameter.detach().numpy() for name, parameter in model.named_parameters()}
+    h = np.tanh(np.concatenate([c, q], axis=1) @ p["combine.weight"].T + p["combine.bias"])
+    logits_BC = h @ p["head.weight"].T + p["head.bias"]
+    np.testing.assert_allclose(model(ids_BT, lengths_B).detach().numpy(), logits_BC, **EXACT)
 
 
 @pytest.mark.parametrize("attention", ["global", "local"])
@@ -185,7 +202,7 @@ def test_sinusoids_equal_the_formula(features: int) -> None:
 @pytest.mark.parametrize("ngrams", [1, 2, 3])
 def test_bag_equals_a_sum_over_features(ngrams: int) -> None:
     torch.manual_seed(0)
-    model = build_model("bag", {"vocab_size": 60, "num_classes": 2, "ngrams": ngrams, "buckets": 50}).eval()
+    model = build_model("bag", {"vocab_size": 60, "num_classes": 2, "ngrams": ngrams, "buckets": 50}).double().eval()
     if model.ngram_embedding is not None:
         with torch.no_grad():
             model.ngram_embedding.weight[1:].normal_()
@@ -200,4 +217,4 @@ def test_bag_equals_a_sum_over_features(ngrams: int) -> None:
                     code = (code * 116049371 + token) % (2**31 - 1)
                 vectors.append(model.ngram_embedding.weight[code % 49 + 1])
         expected = model.head(torch.stack(vectors).mean(dim=0))
-        torch.testing.assert_close(model(ids_BT, lengths_B)[row], expected, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(model(ids_BT, lengths_B)[row], expected, **EXACT)

@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from pipeline import models
 from pipeline.errors import PipelineError, UsageError
-from pipeline.models.bundle import read_bundle, save_bundle
-from pipeline.models.registry import architectures, build_model, check_architecture, load_architecture
+from pipeline.models.registry import architectures, check_architecture, load_architecture
 from pipeline.text.vocabulary import Vocabulary
 from tests.conftest import ROOT
 from tests.models import test_models_every_architecture as every
+from tests.models import test_models_train_every_architecture as training
 
 PAGE = ROOT / "docs" / "adding-an-architecture.md"
 
@@ -37,22 +36,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             delattr(models, name.rpartition(".")[2])
 
 
-def test_the_pages_file_trains_saves_and_loads(folder: Path, tmp_path: Path, vocabulary: Vocabulary) -> None:
+def test_the_pages_file_learns_scores_and_resumes(folder: Path, tmp_path: Path, order_lake: Path) -> None:
     with pytest.raises(UsageError, match="--arch: 'conv-net' is not known"):
         check_architecture("conv-net")
     (folder / "conv_net.py").write_text(page_example(), encoding="utf-8")
     assert "conv-net" in architectures()
-    torch.manual_seed(0)
-    sizes = {"vocab_size": len(vocabulary), "num_classes": 2, **every.small("conv-net")}
-    model = build_model("conv-net", sizes)
-    assert every.learn(model, steps=400) > 0.95
-    save_bundle(
-        tmp_path / "bundle", model=model, arch="conv-net", labels=("neg", "pos"), tokenizer="basic_english", max_length=9,
-        vocabulary=vocabulary, table_version=None, metrics={}, training={}, created="2026-01-01",
-    )  # fmt: skip
-    loaded = read_bundle(tmp_path / "bundle").load_model()
-    ids_BT, lengths_B = torch.tensor([[4, 5, 7, 6], [9, 0, 0, 0]]), torch.tensor([4, 1])
-    assert torch.equal(loaded(ids_BT, lengths_B), model.eval()(ids_BT, lengths_B))
+    suite = training.TestTraining()
+    suite.test_learns_and_scores("conv-net", order_lake, tmp_path)
+    suite.test_killed_in_the_middle_and_resumed_gives_the_same_bits("conv-net", order_lake)
 
 
 def test_the_pages_file_keeps_what_every_architecture_keeps(folder: Path, vocabulary: Vocabulary) -> None:

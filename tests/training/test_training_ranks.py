@@ -10,12 +10,21 @@ from typing import Any
 import pytest
 from token_corpus import Corpus, write_corpus
 
+from pipeline.models.registry import architectures
+
 ROOT = Path(__file__).resolve().parents[2]
+STEPS = 10
 WORKER = Path(__file__).with_name("rank_worker.py")
 Answer = dict[str, Any]
 
 
 def train(shards: Path, out: Path, ranks: int, *options: str) -> list[Answer]:
+    """The answer of each rank that trained `lstm`."""
+    return [answers["lstm"] for answers in train_each(shards, out, ranks, *options)]
+
+
+def train_each(shards: Path, out: Path, ranks: int, *options: str) -> list[dict[str, Answer]]:
+    """For each rank the answers by architecture."""
     launcher = [] if ranks == 1 else ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
     done = subprocess.run(
         [sys.executable, *launcher, str(WORKER), str(shards), str(out), *options],
@@ -67,3 +76,17 @@ def test_resized(corpus: Corpus, alone: Answer, tmp_path: Path, before: int, aft
     assert {**done, **rest} == global_batches([alone])
     losses = [step["loss"] for step in first[0]["steps"] + second[0]["steps"]]
     assert losses == pytest.approx([step["loss"] for step in alone["steps"]], abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def every_architecture(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Answer]]:
+    """The first steps of each architecture, alone and on rank 0 of two: all in one process, and in one pair of them."""
+    options = ("--arch", *architectures(), "--stop-after", str(STEPS))
+    return [train_each(corpus.shards, tmp_path_factory.mktemp("every"), ranks, *options)[0] for ranks in (1, 2)]
+
+
+@pytest.mark.parametrize("arch", architectures())
+def test_every_architecture_on_two_ranks(arch: str, every_architecture: list[dict[str, Answer]]) -> None:
+    alone, two = ([step["loss"] for step in answers[arch]["steps"][:STEPS]] for answers in every_architecture)
+    assert len(set(alone)) == STEPS, "the losses move"
+    assert two == pytest.approx(alone, abs=1e-5)

@@ -17,7 +17,9 @@ def modrelu(values_B2N: Tensor, bias_N: Tensor) -> Tensor:
 
     Moduli below 1e-5 count as 1e-5, which keeps the gradient finite at 0. Source: Arjovsky et al. 2015, equation 8.
     """
-    modulus_BN: Tensor = torch.linalg.vector_norm(values_B2N, dim=1).clamp_min(SMALLEST_MODULUS)
+    real_BN, imaginary_BN = values_B2N.unbind(1)
+    # Not linalg.vector_norm: its kernel for this layout took half of the training step.
+    modulus_BN = torch.addcmul(real_BN.square(), imaginary_BN, imaginary_BN).clamp_min(SMALLEST_MODULUS**2).sqrt()
     return values_B2N * (torch.relu(modulus_BN + bias_N) / modulus_BN).unsqueeze(1)
 
 
