@@ -15,7 +15,8 @@ KEPT_BYTES = 1 << 30
 def keep_freed_memory() -> None:
     """Lets this process keep up to a gigabyte of freed memory for its next allocations; nothing where there is no glibc.
 
-    Peak memory stays as it was: what is kept had been in use.
+    320 steps of `bilstm` 128: 0.34 million page faults instead of 21 million, for a peak of 1,546 MiB instead of 1,203,
+    since blocks of many sizes do not fit into each other's holes. The peak does not grow with the number of steps.
     """
     if not sys.platform.startswith("linux"):
         return
