@@ -3,6 +3,7 @@
 import argparse
 import json
 import shlex
+import statistics
 import sys
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from tests.benchmarks.harness import Contestant, Result, Row
 PEERS = Path(__file__).parent / "peers"
 BOOK_FRACTION, TARGET_FRACTION = 0.25, 0.1
 BOOK_RNN, BOOK_BILSTM = "the book's RNN", "the book's BiLSTM"
-FASTER = {"bilstm": 2, "bag": 3}
-"""Epochs after which ours is above 85 % on validation films; anything else is the default."""
+FASTER = {"bilstm": 2, "bag": 4}
+"""Epochs after which an architecture of ours is above 85 % on validation films; anything else is the default."""
 
 
 def book_contestants(lake: Path, epochs: int, ours: str) -> list[Contestant]:
@@ -45,10 +46,9 @@ def book_rows(results: dict[str, Result], lake: Path, epochs: int, ours: str) ->
 
 def _epoch_row(result: Result, epochs: int) -> Row:
     seconds = [value for epoch in range(1, epochs + 1) for value in result.figures[f"seconds_{epoch}"]]
-    seconds.sort()
     accuracy = ", ".join(f"{result.figure(f'accuracy_{epoch}'):.1%}" for epoch in range(1, epochs + 1))
     return Row(
-        name=result.contestant.name, seconds=seconds[len(seconds) // 2], spread=(seconds[0], seconds[-1]),
+        name=result.contestant.name, seconds=statistics.median(seconds), spread=(min(seconds), max(seconds)),
         peak=result.peak, note=f"validation after each epoch: {accuracy}",
     )  # fmt: skip
 
