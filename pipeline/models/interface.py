@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import UsageError, unknown_choice
+from pipeline.models.layers.dropout import Dropout
 from pipeline.models.layers.pooling import POOLINGS, Pooling
 from schemas.vocabulary import PAD_ID
 
@@ -110,9 +111,9 @@ class ReviewClassifier(nn.Module, ABC):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_dim, padding_idx=PAD_ID)
-        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
+        self.embedding_dropout = Dropout(config.embedding_dropout)
         self.pooling = Pooling(config.pooling, states_dim, bidirectional=bidirectional)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.head = nn.Linear(features_dim or self.pooling.output_dim, config.num_classes)
         self._initialise()
 
@@ -122,7 +123,8 @@ class ReviewClassifier(nn.Module, ABC):
 
     def embed(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """The embedded tokens (B, T, E). With `classify`, the seam for perturbing or explaining embeddings."""
-        return cast(Tensor, self.embedding(ids_BT))
+        # Time-major in memory, as the kernels of recurrent layers want it.
+        return cast(Tensor, self.embedding(ids_BT.t()).transpose(0, 1))
 
     def classify(self, embedded_BTE: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits (B, C) of embedded tokens."""

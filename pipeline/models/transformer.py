@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import UsageError
 from pipeline.models.interface import ModelConfig, RecurrentConfig, ReviewClassifier
+from pipeline.models.layers.dropout import Dropout
 from pipeline.models.layers.masking import token_mask
 from pipeline.models.layers.transformer import TransformerLayer, sinusoids
 
@@ -53,7 +54,7 @@ class Transformer(ReviewClassifier):
         super().__init__(config, width)
         self.width = width
         self.projection = nn.Identity() if config.embedding_dim == width else nn.Linear(config.embedding_dim, width)
-        self.position_dropout = nn.Dropout(config.attention_dropout)
+        self.position_dropout = Dropout(config.attention_dropout)
         self.transformer_layers = nn.ModuleList(
             TransformerLayer(width, config.heads, config.feedforward_dim, config.attention_dropout)
             for _ in range(config.layers)

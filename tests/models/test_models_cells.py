@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from pipeline.models.layers.grid import GridLSTMLayer
 from pipeline.models.layers.orthogonal import RotationMatrix, UnitaryMatrix, modrelu
 from pipeline.models.layers.peephole import PeepholeLSTM
-from pipeline.models.layers.pooling import Pooling
+from pipeline.models.layers.pooling import POOLINGS, Pooling
 from pipeline.models.layers.recurrent import Recurrent, torch_layer
 from pipeline.models.layers.unitary import GORU, UnitaryRNN
 from pipeline.models.registry import build_model
@@ -103,6 +103,18 @@ def test_pooling_reads_tokens_only() -> None:
     assert not weights_BT[0, 2:].any()
     expected = torch.stack([weights_BT[row, : len(rows)] @ rows for row, rows in enumerate(tokens)])
     torch.testing.assert_close(attention(states_BTS, lengths_B), expected)
+
+
+@pytest.mark.parametrize("kind", POOLINGS)
+def test_pooling_gradients(kind: str) -> None:
+    pooling = Pooling(kind, 4, bidirectional=True).double()
+    states_BTS = torch.randn(3, 5, 4, dtype=torch.float64, requires_grad=True)
+    lengths_B = torch.tensor([2, 5, 1])
+    assert torch.autograd.gradcheck(lambda states: pooling(states, lengths_B), (states_BTS,))
+    found = pooling(states_BTS, lengths_B)
+    torch.testing.assert_close(found, pooling(states_BTS.detach(), lengths_B))
+    (gradient_BTS,) = torch.autograd.grad(found.sum(), states_BTS)
+    assert not gradient_BTS[0, 2:].any() and not gradient_BTS[2, 1:].any(), "padding gets no gradient"
 
 
 class TestPeepholeLSTM:

@@ -3,6 +3,8 @@
 B rows of a batch, T positions, D features. Everything stays on the device of its arguments.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -13,20 +15,37 @@ def token_mask(lengths_B: Tensor, num_positions: int) -> Tensor:
 
 
 def reversal(lengths_B: Tensor, num_positions: int) -> Tensor:
-    """For each position of a row, the position to read when the row's tokens run backwards: int64 (B, T).
+    """Where `reverse` finds each row's tokens in the opposite order, as places of a time-major table: int64 (T · B,).
 
     Tokens 0 … L−1 become L−1 … 0 and padding stays where it is, so the map is its own inverse.
     """
-    position_T = torch.arange(num_positions, device=lengths_B.device)
-    return torch.where(position_T < lengths_B.unsqueeze(1), lengths_B.unsqueeze(1) - 1 - position_T, position_T)
+    position_T1 = torch.arange(num_positions, device=lengths_B.device).unsqueeze(1)
+    turned_TB = torch.where(position_T1 < lengths_B, lengths_B - 1 - position_T1, position_T1)
+    return (turned_TB * len(lengths_B) + torch.arange(len(lengths_B), device=lengths_B.device)).flatten()
 
 
-def reorder(values_BTD: Tensor, index_BT: Tensor) -> Tensor:
-    """`values[b, index[b, t]]` at (b, t): one gather of whole rows."""
-    num_rows, num_positions, num_features = values_BTD.shape
-    offset_B1 = torch.arange(num_rows, device=index_BT.device).unsqueeze(1) * num_positions
-    flat = values_BTD.reshape(num_rows * num_positions, num_features)
-    return flat.index_select(0, (index_BT + offset_B1).reshape(-1)).view(num_rows, num_positions, num_features)
+class _Reverse(torch.autograd.Function):
+    """The gradient of a map that is its own inverse is the map again: a gather, where autograd would scatter."""
+
+    @staticmethod
+    def forward(values_BTD: Tensor, place_N: Tensor) -> Tensor:
+        num_rows, num_positions, num_features = values_BTD.shape
+        table_ND = values_BTD.transpose(0, 1).reshape(num_rows * num_positions, num_features)
+        return table_ND.index_select(0, place_N).view(num_positions, num_rows, num_features).transpose(0, 1)
+
+    @staticmethod
+    def setup_context(context: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        context.save_for_backward(inputs[1])
+
+    @staticmethod
+    def backward(context: Any, gradient_BTD: Tensor) -> tuple[Tensor, None]:
+        return reverse(gradient_BTD, *context.saved_tensors), None
+
+
+def reverse(values_BTD: Tensor, place_N: Tensor) -> Tensor:
+    """Each row read backwards by its own length (B, T, D), time-major in memory; `place_N` is what `reversal` gives."""
+    reversed_BTD: Tensor = _Reverse.apply(values_BTD, place_N)  # type: ignore[no-untyped-call]
+    return reversed_BTD
 
 
 def at_position(values_BTD: Tensor, position_B: Tensor) -> Tensor:

@@ -55,7 +55,12 @@ class Pooling(nn.Module):
 
 def masked_max(states_BTS: Tensor, mask_BT: Tensor) -> Tensor:
     """The largest value of each feature over the tokens: (B, S)."""
-    return states_BTS.masked_fill(~mask_BT.unsqueeze(-1), torch.finfo(states_BTS.dtype).min).amax(dim=1)
+    tokens_BTS = states_BTS.detach().masked_fill(~mask_BT.unsqueeze(-1), torch.finfo(states_BTS.dtype).min)
+    if not states_BTS.requires_grad:
+        return tokens_BTS.amax(dim=1)
+    # The gradient goes to one position of a feature: that of `amax` compares all of them once more.
+    place_B1S = tokens_BTS.max(dim=1, keepdim=True).indices
+    return states_BTS.gather(1, place_B1S).squeeze(1)
 
 
 def masked_mean(states_BTS: Tensor, mask_BT: Tensor) -> Tensor:

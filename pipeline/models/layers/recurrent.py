@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.models.interface import RecurrentConfig
-from pipeline.models.layers.masking import reorder, reversal, token_mask
+from pipeline.models.layers.dropout import Dropout
+from pipeline.models.layers.masking import reversal, reverse, token_mask
 
 MakeLayer = Callable[[int, int], nn.Module]
 """From (input features, hidden features) to a layer."""
@@ -42,19 +43,19 @@ class Recurrent(nn.Module):
         input_dims = [input_dim] + [self.output_dim] * (layers - 1)
         self.forward_layers = nn.ModuleList(make_layer(dim, hidden_dim) for dim in input_dims)
         self.backward_layers = nn.ModuleList(make_layer(dim, hidden_dim) for dim in input_dims if bidirectional)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, inputs_BTE: Tensor, lengths_B: Tensor) -> Tensor:
         """Returns the last layer's states (B, T, output_dim), 0 at padding; the forward direction's features first."""
         num_positions = inputs_BTE.shape[1]
-        index_BT = reversal(lengths_B, num_positions) if self.bidirectional else None
+        place_N = reversal(lengths_B, num_positions) if self.bidirectional else None
         values = inputs_BTE
         for number, layer in enumerate(self.forward_layers):
             values = self.dropout(values) if number else values
             states = layer(values)[0]
-            if index_BT is not None:
-                backward = self.backward_layers[number](reorder(values, index_BT))[0]
-                states = torch.cat([states, reorder(backward, index_BT)], dim=-1)
+            if place_N is not None:
+                backward = self.backward_layers[number](reverse(values, place_N))[0]
+                states = torch.cat([states, reverse(backward, place_N)], dim=-1)
             values = states
         return values * token_mask(lengths_B, num_positions).unsqueeze(-1).to(values.dtype)
 

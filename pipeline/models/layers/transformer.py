@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from pipeline.models.layers.dropout import Dropout
+
 
 def sinusoids(num_positions: int, features: int, device: torch.device) -> Tensor:
     """Position encodings (T, H): sin(t / 10000^{2k/H}) at 2k, cos at 2k + 1 (Vaswani et al. 2017, section 3.5)."""
@@ -30,10 +32,10 @@ class TransformerLayer(nn.Module):
         self.out = nn.Linear(features, features)
         self.norm_attention = nn.LayerNorm(features)
         self.feedforward = nn.Sequential(
-            nn.Linear(features, feedforward_dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(feedforward_dim, features)
+            nn.Linear(features, feedforward_dim), nn.ReLU(), Dropout(dropout), nn.Linear(feedforward_dim, features)
         )
         self.norm_feedforward = nn.LayerNorm(features)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for part in torch.split(self.qkv.weight.detach(), features):
             nn.init.xavier_uniform_(part)
         nn.init.zeros_(self.qkv.bias)
