@@ -6,6 +6,7 @@ python -m torch.distributed.run --nproc-per-node 2 rank_worker.py SHARDS OUT [--
 import argparse
 import contextlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,5 @@ class RecordingTrainer(Trainer):
 
 if __name__ == "__main__":
     main()
+    # As the command line ends: taking down the interpreter beside threads of the loader has aborted a rank now and then.
+    os._exit(0)
