@@ -25,6 +25,7 @@ def environment_checks() -> Iterator[Check]:
     yield from guarded("package", _package)
     for name in REQUIRED:
         yield from guarded(name, lambda name=name: [_library(name)])  # type: ignore[misc]
+    yield from guarded("kernels", _kernels)
     yield from guarded("devices", _devices)
     for name, use in EXTRAS.items():
         yield _extra(name, use)
@@ -78,6 +79,16 @@ def _admits(wanted: str, version: str) -> bool:
     from packaging.specifiers import SpecifierSet
 
     return SpecifierSet(wanted).contains(version, prereleases=True)
+
+
+def _kernels() -> Iterator[Check]:
+    from pipeline.text.kernels import COMPILED
+
+    if COMPILED:
+        yield ok("kernels", "compiled")
+    else:
+        found = "not compiled at installation: NumPy does the same, and tokenizing takes two to three times as long"
+        yield warn("kernels", found, f"Install a C compiler and Python's headers, then {DISTRIBUTION} again.")
 
 
 def _devices() -> Iterator[Check]:

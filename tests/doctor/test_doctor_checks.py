@@ -121,6 +121,13 @@ def test_environment_of_these_tests_is_fine() -> None:
     assert {"python", "package", "torch", "deltalake", "devices", "tensorboard"} <= {check.name for check in checks}
 
 
+def test_kernels_that_were_not_compiled_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.text.kernels.COMPILED", False)
+    found = next(check for check in environment_checks() if check.name == "kernels")
+    assert found.state == "WARN"
+    assert "C compiler" in found.remedy
+
+
 def test_missing_library_and_foreign_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(environment, "REQUIRED", ("no-such-library",))
     monkeypatch.setattr(environment, "OWN_PACKAGES", ("json",))

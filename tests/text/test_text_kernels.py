@@ -1,0 +1,56 @@
+"""The kernels as such: files read side by side; compiled wherever they could have been."""
+
+import itertools
+import shutil
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.text import kernels, numpy_kernels
+
+READERS = {"compiled": kernels.read_files, "numpy": numpy_kernels.read_files}
+"""The same twice where nothing was compiled."""
+LIMIT = 100_000
+
+ReadFiles = Callable[[list[bytes], int], tuple[Any, Any]]
+
+
+@pytest.fixture(params=READERS)
+def read_files(request: pytest.FixtureRequest) -> ReadFiles:
+    return READERS[request.param]
+
+
+def test_compiled_where_a_compiler_was_there() -> None:
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    assert kernels.COMPILED or not (compiler and headers.exists()), "install again: pip install --editable ."
+
+
+@pytest.mark.parametrize(
+    "sizes", [[], [0], [3, 0, 5], [16_384, 16_385, 65_536, 65_537, LIMIT - 1, LIMIT, LIMIT + 1, 4 * LIMIT]]
+)
+def test_files_stand_side_by_side_cut_at_the_limit(tmp_path: Path, read_files: ReadFiles, sizes: list[int]) -> None:
+    contents = [bytes(np.random.default_rng(size).integers(0, 256, size, np.uint8)) for size in sizes]
+    paths = [tmp_path / f"{number}ä.txt" for number in range(len(sizes))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    data, bounds = read_files([bytes(path) for path in paths], LIMIT)
+    edges = np.frombuffer(bounds, np.int64)
+    found = [bytes(data)[begin:end] for begin, end in itertools.pairwise(edges)]
+    assert found == [content[:LIMIT] for content in contents]
+
+
+@pytest.mark.parametrize("name", ["absent.txt", "folder.txt"])
+def test_an_unreadable_file_is_named(tmp_path: Path, read_files: ReadFiles, name: str) -> None:
+    (tmp_path / "folder.txt").mkdir()
+    (tmp_path / "good.txt").write_text("good")
+    with pytest.raises(OSError) as caught:
+        read_files([bytes(tmp_path / "good.txt"), bytes(tmp_path / name)], LIMIT)
+    assert (
+        Path(caught.value.filename.decode() if isinstance(caught.value.filename, bytes) else caught.value.filename).name
+        == name
+    )
