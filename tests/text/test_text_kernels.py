@@ -1,6 +1,7 @@
 """The kernels as such: files read side by side; compiled wherever they could have been."""
 
 import itertools
+import os
 import shutil
 import sysconfig
 from collections.abc import Callable
@@ -50,7 +51,4 @@ def test_an_unreadable_file_is_named(tmp_path: Path, read_files: ReadFiles, name
     (tmp_path / "good.txt").write_text("good")
     with pytest.raises(OSError) as caught:
         read_files([bytes(tmp_path / "good.txt"), bytes(tmp_path / name)], LIMIT)
-    assert (
-        Path(caught.value.filename.decode() if isinstance(caught.value.filename, bytes) else caught.value.filename).name
-        == name
-    )
+    assert Path(os.fsdecode(caught.value.filename)).name == name
