@@ -82,8 +82,7 @@ class Predictor:
         reviews = Ragged.from_lists(ids, self.bundle.max_length)
         probability_NC = np.full((len(ids), len(self.bundle.labels)), np.nan, np.float32)
         stop = threading.Event()
-        if self._packed is not None and reviews.lengths.sum() > self._model.embedding.num_embeddings:
-            self._packed.make_table()
+        self.prepare(reviews)
 
         def score(rows: NDArray[np.int64]) -> None:
             if not stop.is_set():
@@ -93,6 +92,11 @@ class Predictor:
         return Pending(
             [self._pool.submit(score, rows) for rows in batches], stop, lambda: self._checked(probability_NC, reviews)
         )
+
+    def prepare(self, reviews: Ragged) -> None:
+        """Makes what is worth making once, before reviews of so many tokens."""
+        if self._packed is not None and reviews.lengths.sum() > self._model.embedding.num_embeddings:
+            self._packed.make_table()
 
     def predict(self, ids: pa.ListArray) -> Probabilities:
         """Scores reviews (see `submit`).
