@@ -5,7 +5,8 @@ It does what cannot be done where gradients are wanted, so it serves scoring alo
 - The first layer's projection of a word is the same wherever the word stands. It is made once for every word of the
   vocabulary, and half of a one-layer model's multiplications become a look-up.
 - Rows are sorted by length; a step moves those alone that still have a token, and no padding is computed.
-- Pooling goes along with the steps; the states of all positions are kept only for a layer or an attention above.
+- Pooling goes along with the steps; the states of all positions are kept for a layer above only. Attention reads them
+  all, which leaves nothing to gain, so models with attention go the ordinary way.
 
 How a step is made fast stands in `cells.py`. B rows, T positions, N tokens of all rows (those of position 0, then those
 of position 1, …), n rows with a token at one position, E features in, H features of one direction, S of all, C classes.
@@ -23,8 +24,8 @@ from pipeline.models.layers.masking import token_mask
 from pipeline.models.layers.recurrent import Recurrent
 from pipeline.scoring.cells import CELLS, Cell
 
-ARCHITECTURES = frozenset({"rnn", "birnn", "lstm", "bilstm", "gru", "bigru", "attention-rnn"})
-"""Those whose `encode` is their encoder and nothing else."""
+ARCHITECTURES = frozenset({"rnn", "birnn", "lstm", "bilstm", "gru", "bigru"})
+"""Those that are an encoder of torch's cells and a pooling of its states."""
 TABLE_BYTES = 512 << 20
 """The vocabulary's projections are not kept where they take more than this."""
 
@@ -48,13 +49,6 @@ class Packing:
         mirrored_TB = (lengths_B - 1 - torch.arange(num_positions).unsqueeze(1)).clamp_min(0)
         place_TB = starts_T[mirrored_TB] + torch.arange(len(lengths_B))
         return cls(counts_T.tolist(), mask_TB, place_TB[mask_TB])
-
-    def padded(self, states_NS: Tensor) -> Tensor:
-        """The states (B, T, S), 0 at padding."""
-        num_positions, num_rows = self.mask_TB.shape
-        states_BTS = states_NS.new_zeros(num_rows, num_positions, states_NS.shape[1])
-        states_BTS.transpose(0, 1)[self.mask_TB] = states_NS
-        return states_BTS
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,20 +95,18 @@ class PackedForward:
         self._words_VE = model.embedding.weight.detach()
         self._layers = [[CELLS[type(layer)](layer) for layer in layers] for layers in zip(*directions, strict=True)]
         self._tables: list[Tensor] = []
-        self._pools = type(model).features is ReviewClassifier.features and model.pooling.kind != "attention"
 
     @staticmethod
     def supports(arch: str, model: ReviewClassifier) -> bool:
-        """Whether the model is an encoder of torch's cells on embedded words, and something that reads its states."""
-        encoder = getattr(model, "encoder", None)
-        if arch not in ARCHITECTURES or not isinstance(encoder, Recurrent):
-            return False
-        return all(type(layer) in CELLS for layer in encoder.forward_layers)
+        """Whether the model is of the kind that this computes."""
+        return arch in ARCHITECTURES and model.pooling.kind != "attention"
 
     @property
-    def keeps_states(self) -> bool:
-        """Whether a call has the states of all its tokens in memory."""
-        return not self._pools or len(self._layers) > 1
+    def batch_factor(self) -> int:
+        """How many times the rows of a padded batch a call should have: steps of many rows are faster, and little is kept
+        of each token.
+        """
+        return 8 if len(self._layers) == 1 else 4
 
     def make_table(self) -> None:
         """Projects the whole vocabulary, once. Until then, and where it would take more than `TABLE_BYTES`, tokens are
@@ -132,11 +124,7 @@ class PackedForward:
         for cells in self._layers[:-1]:
             states_NS = _states(cells, inputs, packing)
             inputs = Inputs(states_NS, torch.arange(len(states_NS)))
-        if self._pools:
-            features = _pooled(self._layers[-1], inputs, packing, self._model.pooling.kind, lengths_B)
-        else:
-            features = self._model.features(packing.padded(_states(self._layers[-1], inputs, packing)), lengths_B)
-        logits_BC = self._model.head(features)
+        logits_BC = self._model.head(_pooled(self._layers[-1], inputs, packing, self._model.pooling.kind, lengths_B))
         return torch.empty_like(logits_BC).index_copy_(0, order_B, logits_BC)
 
 

@@ -1,7 +1,7 @@
 """From token ids to class probabilities: a bundle's model, fed with padded batches of neighbours in length.
 
 On the CPU every core runs batches of its own, with one thread inside the kernels: the recurrent step's matrices are too
-small to share. Recurrent models of torch's cells go without padding there (`packed.py`), at fp32. What each choice gains,
+small to share. Recurrent models go without padding there (`packed.py`), at fp32. What each choice gains,
 tests/benchmarks/bench_score_variants.py measures.
 """
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 CUDA_FACTOR = 16
 """A GPU takes so many times the CPU's batch."""
-PACKED_FACTOR = 8
-"""So does the pass without padding, where it keeps nothing of a position: its steps are worth calling with many rows."""
 CUDA_THREADS = 2
 """One thread pads the next batch while the other's is on the GPU."""
 
@@ -67,8 +65,7 @@ class Predictor:
         packable = not on_cuda and self.precision == "fp32" and PackedForward.supports(bundle.arch, self._model)
         self._packed = PackedForward(self._model) if packable else None
         self.attribution_tokens = batch_size * TOKENS_PER_REVIEW * (CUDA_FACTOR if on_cuda else 1)
-        streams = self._packed is not None and not self._packed.keeps_states
-        self.max_tokens = self.attribution_tokens * (PACKED_FACTOR if streams else 1)
+        self.max_tokens = self.attribution_tokens * (self._packed.batch_factor if self._packed else 1)
         self._threads_before = torch.get_num_threads()
         self.threads = threads or (CUDA_THREADS if on_cuda else self._threads_before)
         self._pool = ThreadPoolExecutor(self.threads, "score", initializer=torch.set_num_threads, initargs=(1,))
