@@ -40,11 +40,10 @@ def encode_texts(vocabulary: Vocabulary, texts: pa.Array) -> pa.ListArray:
     """Token ids of each text with the vocabulary's own tokenizer; null for null and for text that is not UTF-8."""
     texts = texts.cast(pa.string())
     try:
-        tokens = tokenize(vocabulary.tokenizer, pc.fill_null(texts, ""))
+        texts.validate(full=True)
     except pa.ArrowInvalid:
         texts = _without_broken(texts)
-        tokens = tokenize(vocabulary.tokenizer, pc.fill_null(texts, ""))
-    ids = vocabulary.encode(tokens)
+    ids = vocabulary.encode(tokenize(vocabulary.tokenizer, pc.fill_null(texts, "")))
     if not texts.null_count:
         return ids
     return pa.ListArray.from_arrays(ids.offsets, ids.values, type=ids.type, mask=texts.is_null())

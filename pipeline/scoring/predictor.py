@@ -1,7 +1,8 @@
 """From token ids to class probabilities: a bundle's model, fed with padded batches of neighbours in length.
 
 On the CPU every core runs batches of its own, with one thread inside the kernels: the recurrent step's matrices are too
-small to share (1.3 times the speed of one batch on all cores; tests/benchmarks/bench_score_variants.py measures it).
+small to share. Recurrent models go without padding there (`packed.py`), at fp32. What each choice gains,
+tests/benchmarks/bench_score_variants.py measures.
 """
 
 import threading
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError, UsageError
 from pipeline.scoring.batches import Ragged, plan_batches
 from pipeline.scoring.options import DEFAULT_BATCH_SIZE, TOKENS_PER_REVIEW, check_device, resolve_precision
+from pipeline.scoring.packed import PackedForward
 
 if TYPE_CHECKING:
     from pipeline.models.bundle import Bundle
@@ -37,7 +39,8 @@ class Predictor:
 
     Args:
         device: `auto` takes the GPU where there is one.
-        batch_size: size of a padded batch, in reviews of `TOKENS_PER_REVIEW` tokens; shorter ones share bigger batches.
+        batch_size: size of a padded batch, in reviews of `TOKENS_PER_REVIEW` tokens; shorter ones share bigger batches,
+            and where less memory is needed for each, a multiple of them.
         precision: `auto` is fp32: a review's score then does not depend on its batch-mates (to 1e-6).
         threads: batches computed at once; by default the number of cores that torch may use.
 
@@ -57,9 +60,12 @@ class Predictor:
         self.device = resolve_device(device)
         self.precision = resolve_precision(precision)
         on_cuda = self.device.type == "cuda"
-        self.max_tokens = batch_size * TOKENS_PER_REVIEW * (CUDA_FACTOR if on_cuda else 1)
         self._model = bundle.load_model(self.device)
         self._model.requires_grad_(False)
+        packable = not on_cuda and self.precision == "fp32" and PackedForward.supports(bundle.arch, self._model)
+        self._packed = PackedForward(self._model) if packable else None
+        self.attribution_tokens = batch_size * TOKENS_PER_REVIEW * (CUDA_FACTOR if on_cuda else 1)
+        self.max_tokens = self.attribution_tokens * (self._packed.batch_factor if self._packed else 1)
         self._threads_before = torch.get_num_threads()
         self.threads = threads or (CUDA_THREADS if on_cuda else self._threads_before)
         self._pool = ThreadPoolExecutor(self.threads, "score", initializer=torch.set_num_threads, initargs=(1,))
@@ -73,6 +79,7 @@ class Predictor:
         reviews = Ragged.from_lists(ids, self.bundle.max_length)
         probability_NC = np.full((len(ids), len(self.bundle.labels)), np.nan, np.float32)
         stop = threading.Event()
+        self.prepare(reviews)
 
         def score(rows: NDArray[np.int64]) -> None:
             if not stop.is_set():
@@ -82,6 +89,11 @@ class Predictor:
         return Pending(
             [self._pool.submit(score, rows) for rows in batches], stop, lambda: self._checked(probability_NC, reviews)
         )
+
+    def prepare(self, reviews: Ragged) -> None:
+        """Makes what is worth making once, before reviews of so many tokens."""
+        if self._packed is not None and reviews.lengths.sum() > self._model.embedding.num_embeddings:
+            self._packed.make_table()
 
     def predict(self, ids: pa.ListArray) -> Probabilities:
         """Scores reviews (see `submit`).
@@ -111,7 +123,7 @@ class Predictor:
             weights: NDArray[np.float32] = attribute(self._model, ids_BT, lengths_B, target_B).cpu().numpy()
             return weights
 
-        batches = plan_batches(reviews.lengths, self.max_tokens)
+        batches = plan_batches(reviews.lengths, self.attribution_tokens)
         yield from zip(batches, self._pool.map(weigh, batches), strict=True)
 
     def close(self) -> None:
@@ -134,7 +146,7 @@ class Predictor:
         # Inference and autocast are states of the thread, so they are entered here and not once outside.
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with torch.inference_mode(), autocast:
-            logits_BC = self._model(ids, lengths)
+            logits_BC = (self._packed or self._model)(ids, lengths)
             probability_BC: Probabilities = torch.softmax(logits_BC.float(), dim=1).cpu().numpy()
             return probability_BC
 

@@ -31,6 +31,7 @@ from tests.benchmarks.reviews import write_reviews
 
 PEERS = Path(__file__).parent / "peers"
 OURS = "pipeline score"
+BARE = "our bare forward pass"
 TOLERANCE = 1e-4
 MAX_LENGTH = 400
 
@@ -118,13 +119,14 @@ def _contestants(options: argparse.Namespace, folder: Path, source: Path, bundle
     found += [
         peer("plain PyTorch", "score_plain.py", note="whole process; DataLoader, file order, batch 64"),
         peer("the book, one at a time", "score_book.py", "--rows", options.book_rows),
-        peer("bare forward, a batch a core", "score_bare.py", "--threads", 1, note="the loop alone, batches ready"),
-        peer("bare forward, all cores a batch", "score_bare.py", "--threads", 0, note="the loop alone, batches ready"),
+        peer(BARE, "score_bare.py", "--threads", 2, note="the loop alone, on batches that are ready"),
+        peer("torch's layers, a batch a core", "score_bare.py", "--threads", 1, note="the same loop, the model as it is"),
+        peer("torch's layers, all cores a batch", "score_bare.py", "--threads", 0, note="the same loop, the model as it is"),
     ]
     python = options.peers or sys.executable
     if _has(python, "onnxruntime") and _has(python, "onnx"):
         measure(peer("export", "score_onnx.py", "--threads", -1, python=python))
-        how = "whole process; Arrow tokenizing, sorted batches"
+        how = "whole process without torch; our tokenizing and sorted batches of 64, writes no table"
         found += [
             peer("ONNX Runtime, a batch a core", "score_onnx.py", "--threads", 1, python=python, note=how),
             peer("ONNX Runtime, all cores a batch", "score_onnx.py", "--threads", 0, python=python, note=how),
@@ -140,12 +142,14 @@ def _row(result: Result, options: argparse.Namespace) -> Row:
     if name.startswith("the book"):
         loop = result.figure("loop_seconds")
         whole = result.median - loop + loop * options.rows / options.book_rows
-        note = f"start-up + {options.book_rows:,} reviews scaled to {options.rows:,}"
+        note = f"start-up + {options.book_rows:,} reviews scaled to {options.rows:,}; ids and one probability, no file"
         return Row(name=name, seconds=whole, peak=result.peak, note=note)
-    if name.startswith("bare"):
+    if name == BARE or name.startswith("torch's layers"):
         loops = result.figures["loop_seconds"]
+        cpu = result.figure("loop_cpu_seconds")
+        spread = (min(loops), max(loops))
         return Row(
-            name=name, seconds=result.figure("loop_seconds"), spread=(min(loops), max(loops)), note=result.contestant.note
+            name=name, seconds=result.figure("loop_seconds"), spread=spread, cpu_seconds=cpu, note=result.contestant.note
         )
     return Row.of(result)
 

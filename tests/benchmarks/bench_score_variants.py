@@ -1,4 +1,4 @@
-"""Which way of running the forward pass is the fastest: threads, batch size, window, precision.
+"""Which way of running the forward pass is the fastest: padding or none, threads, batch size, window, precision.
 
     python -m tests.benchmarks.bench_score_variants                  bilstm 128 and rnn 32, 6,000 reviews, 3 rounds
     python -m tests.benchmarks.bench_score_variants --arch lstm --hidden 256
@@ -35,24 +35,30 @@ from tests.benchmarks.reviews import write_reviews
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """`threads` 0: one batch on all cores at a time; otherwise so many batches at once, one core each."""
+    """`threads` 0: one batch on all cores at a time; otherwise so many batches at once, one core each. `padded`: by torch's
+    layers, as it always is in bf16.
+    """
 
     name: str
     threads: int
     batch_size: int = DEFAULT_BATCH_SIZE
     window: int = WINDOW_ROWS
     precision: str = "fp32"
+    padded: bool = False
 
 
 def variants() -> list[Variant]:
     """The default first."""
     default = Variant(name="default: a batch a core", threads=torch.get_num_threads())
+    padded = replace(default, name="padded", padded=True)
     return [
         default,
+        padded,
+        replace(padded, name="padded, --precision bf16", precision="bf16"),
         replace(default, name="one batch on all cores", threads=0),
         *(replace(default, name=f"--batch-size {size}", batch_size=size) for size in (8, 16, 32, 128, 256)),
+        *(replace(padded, name=f"padded, --batch-size {size}", batch_size=size) for size in (32, 128)),
         *(replace(default, name=f"window {rows:,} rows", window=rows) for rows in (512, 2048)),
-        replace(default, name="--precision bf16", precision="bf16"),
     ]
 
 
@@ -61,6 +67,8 @@ def timed(bundle: Bundle, ids: pa.ListArray, variant: Variant) -> float:
     with Predictor(bundle, "cpu", variant.batch_size, variant.precision, threads=variant.threads or 1) as predictor:
         if not variant.threads:
             predictor._pool.submit(torch.set_num_threads, predictor._threads_before).result()
+        if variant.padded:
+            predictor._packed, predictor.max_tokens = None, predictor.attribution_tokens
         predictor.predict(ids[:200])
         started = time.perf_counter()
         pending = [predictor.submit(ids[begin : begin + variant.window]) for begin in range(0, len(ids), variant.window)]
@@ -109,7 +117,7 @@ def _table(bundle: Bundle, ids: pa.ListArray, rounds: int) -> str:
     lines = ["| | seconds (median) | tokens/s | time ÷ default | padding |", "|---|---:|---:|---:|---:|"]
     for variant in choices:
         median = statistics.median(seconds[variant.name])
-        share = f"{padding(bundle, ids, variant):.1%}"
+        share = f"{padding(bundle, ids, variant):.1%}" if variant.padded else "none"
         lines.append(f"| {variant.name} | {median:.2f} | {tokens / median:,.0f} | {median / base:.2f} | {share} |")
     return "\n".join(lines)
 
