@@ -82,8 +82,8 @@ def target_rows(results: dict[str, Result], options: argparse.Namespace) -> list
         if name == BOOK_BILSTM:
             epochs = sum(key.startswith("accuracy_") for key in result.figures)
             reached = [result.figure(f"accuracy_{epoch}") for epoch in range(1, epochs + 1)]
-            above = " reached" if max(reached) >= options.target else ", never above"
-            note = f"{', '.join(f'{accuracy:.1%}' for accuracy in reached)} after each epoch: target{above}"
+            above = "" if max(reached) >= options.target else "; the target was not reached"
+            note = f"{', '.join(f'{accuracy:.1%}' for accuracy in reached)} after each epoch{above}"
         else:
             lake = Path(shlex.split(result.contestant.command[2])[2])
             metrics = next((lake / "models").glob("*/metrics.parquet"))

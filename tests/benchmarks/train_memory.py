@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 from synthetic_shards import MEAN_LENGTH, WORDS, write_shards
 
+from pipeline.engines import local
 from pipeline.errors import StoppedError
 from pipeline.lake.shards import plain_shards
 from pipeline.models.registry import build_model
@@ -29,7 +30,6 @@ from pipeline.signals import StopRequest
 from pipeline.training.loop import LoopOptions, Trainer
 from pipeline.training.order import OrderOptions
 from pipeline.training.selection import select
-from pipeline.training.world import World
 
 
 def main() -> None:
@@ -83,12 +83,11 @@ def measure(shards: Path, steps: int, hidden_dim: int) -> dict[str, float]:
     selection, _ = select(plain_shards(shards), 2, 0.1)
     model = build_model("lstm", {"vocab_size": WORDS, "num_classes": 2, "hidden_dim": hidden_dim})
     options = LoopOptions(epochs=1, order=OrderOptions(batch_size=64), clip_norm=1.0)
-    world = World(torch.device("cpu"))
-    trainer = Counting(
-        model, selection.part("train"), selection.part("valid"), world, options, num_classes=2, stop=StopRequest()
-    )
-    trainer.limit = min(steps, trainer.steps)
-    with contextlib.suppress(StoppedError):
+    with local.joined("cpu") as world, contextlib.suppress(StoppedError):
+        trainer = Counting(
+            model, selection.part("train"), selection.part("valid"), world, options, num_classes=2, stop=StopRequest()
+        )
+        trainer.limit = min(steps, trainer.steps)
         trainer.run()
     state = trainer.progress
     return {
