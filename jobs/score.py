@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.runtime import Run, recorded_run
+from jobs.runtime import Run, collector_paused, recorded_run
 from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
 from pipeline.scoring.inputs import ScoreInput, open_input
@@ -95,11 +95,12 @@ def _score(config: ScoreConfig, lake: Lake, this: Run, source: ScoreInput, outpu
         this.nothing_new = True
         return
     # torch is imported here, after everything that can be wrong with input and output was looked at.
-    from pipeline.lake.atomic import atomic_path
-    from pipeline.progress import track
-    from pipeline.scoring.explain import explanations
-    from pipeline.scoring.outputs import PredictionWriter, predicted_columns
-    from pipeline.scoring.predictor import Predictor
+    with collector_paused():
+        from pipeline.lake.atomic import atomic_path
+        from pipeline.progress import track
+        from pipeline.scoring.explain import explanations
+        from pipeline.scoring.outputs import PredictionWriter, predicted_columns
+        from pipeline.scoring.predictor import Predictor
 
     with (
         Predictor(bundle, config.device, config.batch_size, config.precision) as predictor,

@@ -126,7 +126,7 @@ def _contestants(options: argparse.Namespace, folder: Path, source: Path, bundle
     python = options.peers or sys.executable
     if _has(python, "onnxruntime") and _has(python, "onnx"):
         measure(peer("export", "score_onnx.py", "--threads", -1, python=python))
-        how = "whole process without torch; our tokenizing and sorted batches of 64, writes no table"
+        how = "whole process without torch; our tokenizing and sorted batches, writes no table"
         found += [
             peer("ONNX Runtime, a batch a core", "score_onnx.py", "--threads", 1, python=python, note=how),
             peer("ONNX Runtime, all cores a batch", "score_onnx.py", "--threads", 0, python=python, note=how),

@@ -19,7 +19,10 @@ from score_common import arguments, save, texts
 from pipeline.datapipes.score_encode import encode_texts
 from pipeline.models.bundle import Bundle, read_bundle
 from pipeline.scoring.batches import Ragged, plan_batches
-from pipeline.scoring.options import DEFAULT_BATCH_SIZE, TOKENS_PER_REVIEW
+from pipeline.scoring.options import TOKENS_PER_REVIEW
+
+BATCH_SIZE = 16
+"""Its fastest of 16, 64 and 256, by a tenth."""
 
 
 def export(bundle: Bundle, path: Path) -> None:
@@ -51,7 +54,7 @@ def main() -> None:
     started = time.perf_counter()
     ids = encode_texts(bundle.load_vocabulary(), pa.array(texts(options.input, options.rows)))
     reviews = Ragged.from_lists(ids, bundle.max_length)
-    plan = plan_batches(reviews.lengths, DEFAULT_BATCH_SIZE * TOKENS_PER_REVIEW)
+    plan = plan_batches(reviews.lengths, BATCH_SIZE * TOKENS_PER_REVIEW)
     positive = np.zeros(len(ids), np.float32)
 
     def forward(rows: np.ndarray) -> None:
