@@ -6,7 +6,8 @@ DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
 DEFAULT_BATCH_SIZE = 64
 TOKENS_PER_REVIEW = 200
-"""What a batch size counts: reviews of so many tokens. 64 of them fit a core's cache with an LSTM's activations."""
+"""What a batch size counts: reviews of so many tokens. 64 of them fit a core's cache with an LSTM's
+activations; what goes without padding takes a multiple (`packed.py`)."""
 
 
 def check_device(name: str) -> str:
