@@ -59,7 +59,10 @@ def ingest(
 
     Example: pipeline ingest reviews.csv.gz --label-column sentiment --id-column order_id
     """
-    from jobs import ingest as job
+    from jobs.runtime import collector_paused
+
+    with collector_paused():
+        from jobs import ingest as job
 
     config = job.IngestConfig(
         lake=lake_of(context, lake).root,
