@@ -11,7 +11,6 @@ Checks that every peer has the same ids for every review as ours, by count and c
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import pyarrow.parquet as pq
 
 from tests.benchmarks.corpus import write_archive, write_csv, write_folder
-from tests.benchmarks.harness import ROOT, Contestant, Row, machine, markdown, run_in_turn
+from tests.benchmarks.harness import ROOT, Contestant, Row, has_module, machine, markdown, peers_python, run_in_turn
 from tests.benchmarks.peers.ingest_common import prove_rows
 
 PEERS = Path(__file__).parent / "peers"
@@ -94,10 +93,8 @@ def _contestants(options: argparse.Namespace, folder: Path, source: Path) -> tup
     peer(FLOOR, "ingest_floor.py", sys.executable, "read, tokenize in two threads, write; no vocabulary")
     peer("the book's loop", "ingest_book.py", sys.executable, "one process")
     for module, name in ENVIRONMENTS.items():
-        if _has(options.peers, module):
+        if has_module(options.peers, module):
             peer(name, f"ingest_{module}.py", options.peers, "two threads" if module == "polars" else "two processes")
-        else:
-            print(f"left out: {name} is not in {options.peers}; see tests/benchmarks/make_peers.sh", file=sys.stderr)
     return found, scripts
 
 
@@ -116,17 +113,12 @@ def _check_agreement(folder: Path, source: Path, scripts: dict[str, list[str]], 
             raise AssertionError(f"{name} gives other ids than ours: {theirs} against {ours}")
 
 
-def _has(python: str, module: str) -> bool:
-    return Path(python).exists() and subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode == 0
-
-
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    peers = Path(os.environ.get("PEERS", ROOT / ".venv-peers")) / "bin/python"
     parser = argparse.ArgumentParser(description="Benchmark of pipeline ingest.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=int, default=1, choices=(1, 4, 16))
     parser.add_argument("--case", choices=("files", "csv", "tar"), default="files")
-    parser.add_argument("--peers", default=str(peers), help="Python interpreter of the peers' environment")
+    parser.add_argument("--peers", default=peers_python(), help="Python interpreter of the peers' environment")
     parser.add_argument("--smoke", action="store_true")
     return parser.parse_args(arguments)
 

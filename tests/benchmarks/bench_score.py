@@ -3,7 +3,7 @@
     python -m tests.benchmarks.bench_score                      25,000 reviews, 3 rounds, bilstm 128
     python -m tests.benchmarks.bench_score --arch rnn --hidden 32
     python -m tests.benchmarks.bench_score --cores 1            all on one core: fair where others use the machine too
-    python -m tests.benchmarks.bench_score --peers PYTHON       an interpreter that has onnxruntime, fasttext too
+    python -m tests.benchmarks.bench_score --peers PYTHON       with onnxruntime, fasttext  (default: of make_peers.sh)
     python -m tests.benchmarks.bench_score --rows 1000000 --ours-only --reuse FOLDER
     python -m tests.benchmarks.bench_score --smoke              small, under 40 s: agreement, no speed
 
@@ -11,11 +11,9 @@ Weights are random, which costs the same. Checks that all outputs agree to 1e-4,
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -26,7 +24,17 @@ if __name__ == "__main__":
 import numpy as np
 import pyarrow.parquet as pq
 
-from tests.benchmarks.harness import Contestant, Result, Row, machine, markdown, measure, run_in_turn
+from tests.benchmarks.harness import (
+    Contestant,
+    Result,
+    Row,
+    has_module,
+    machine,
+    markdown,
+    measure,
+    peers_python,
+    run_in_turn,
+)
 from tests.benchmarks.reviews import write_reviews
 
 PEERS = Path(__file__).parent / "peers"
@@ -123,15 +131,15 @@ def _contestants(options: argparse.Namespace, folder: Path, source: Path, bundle
         peer("torch's layers, a batch a core", "score_bare.py", "--threads", 1, note="the same loop, the model as it is"),
         peer("torch's layers, all cores a batch", "score_bare.py", "--threads", 0, note="the same loop, the model as it is"),
     ]
-    python = options.peers or sys.executable
-    if _has(python, "onnxruntime") and _has(python, "onnx"):
+    python = options.peers
+    if has_module(python, "onnxruntime") and has_module(python, "onnx"):
         measure(peer("export", "score_onnx.py", "--threads", -1, python=python))
         how = "whole process without torch; our tokenizing and sorted batches, writes no table"
         found += [
             peer("ONNX Runtime, a batch a core", "score_onnx.py", "--threads", 1, python=python, note=how),
             peer("ONNX Runtime, all cores a batch", "score_onnx.py", "--threads", 0, python=python, note=how),
         ]
-    if _has(python, "fasttext"):
+    if has_module(python, "fasttext"):
         measure(peer("fastText", "score_fasttext.py", "--threads", -1, python=python))
         found.append(peer("fastText", "score_fasttext.py", python=python, note="whole process; another, smaller model"))
     return found
@@ -168,12 +176,6 @@ def _check_agreement(folder: Path, results: dict[str, Result]) -> None:
             raise AssertionError(f"{name} gives other probabilities than ours: they differ by {difference:.2e}")
 
 
-def _has(python: str, module: str) -> bool:
-    if python == sys.executable:
-        return importlib.util.find_spec(module) is not None
-    return subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode == 0
-
-
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Benchmark of pipeline score.")
     parser.add_argument("--rows", type=int, default=25_000)
@@ -182,7 +184,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--arch", default="bilstm")
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--cores", type=int, help="cores for everybody  (default: all)")
-    parser.add_argument("--peers", help="Python interpreter of the peers' environment")
+    parser.add_argument("--peers", default=peers_python(), help="Python interpreter of the peers' environment")
     parser.add_argument("--reuse", help="keep inputs and outputs in this folder")
     parser.add_argument("--ours-only", action="store_true")
     parser.add_argument("--smoke", action="store_true")

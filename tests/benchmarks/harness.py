@@ -17,6 +17,19 @@ ROOT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20
 
 
+def peers_python() -> str:
+    """The interpreter of the environment that make_peers.sh makes: of the folder PEERS, else of .venv-peers."""
+    return str(Path(os.environ.get("PEERS", ROOT / ".venv-peers")) / "bin/python")
+
+
+def has_module(python: str, module: str) -> bool:
+    """Whether an interpreter is there and can import a module; says so when not, for a table without a peer misleads."""
+    found = Path(python).exists() and subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode == 0
+    if not found:
+        print(f"left out: {module} is not in {python}; see tests/benchmarks/make_peers.sh", file=sys.stderr)
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class Contestant:
     """A command to be measured. `note` says what a reader of the table has to know; `expected` are good exit codes."""
