@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.scoring.predictor import Predictor, Probabilities
 
 READ_ROWS = 1024
-"""Rows that are read and tokenized at once."""
+"""Rows that are read and tokenized at once, and those of the first window."""
 WINDOW_ROWS = 8192
 WINDOW_BYTES = 64 << 20
 """A window holds so many rows, or bytes of columns and ids, whatever comes first: sorting more than that gains nothing."""
@@ -138,7 +138,7 @@ def _scored_windows(
     workers = config.workers or max(1, min(4, (os.cpu_count() or 1) // 2))
     with ParallelMap(reader, encode, workers) as encoded:
         before = None
-        for window in Windows(encoded, WINDOW_ROWS, WINDOW_BYTES):
+        for window in Windows(encoded, READ_ROWS, WINDOW_ROWS, WINDOW_BYTES):
             pending = predictor.submit(window.ids)
             if before is not None:
                 yield before[0], before[1].result()

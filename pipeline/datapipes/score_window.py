@@ -21,23 +21,29 @@ class Window:
 
 
 class Windows(BaseNode[Window]):
-    """Gathers whole batches until a window holds `max_rows` rows or `max_bytes` bytes."""
+    """Gathers whole batches until a window holds its number of rows or `max_bytes` bytes.
 
-    SOURCE_KEY = "source"
+    The first window takes `first_rows` and each one after twice those of the one before, up to `max_rows`: the model soon
+    has work, and the sorting soon has many reviews.
+    """
 
-    def __init__(self, source: BaseNode[Encoded], max_rows: int, max_bytes: int) -> None:
+    SOURCE_KEY, ROWS_KEY = "source", "rows"
+
+    def __init__(self, source: BaseNode[Encoded], first_rows: int, max_rows: int, max_bytes: int) -> None:
         super().__init__()
-        self.source, self.max_rows, self.max_bytes = source, max_rows, max_bytes
+        self.source = source
+        self.first_rows, self.max_rows, self.max_bytes = first_rows, max_rows, max_bytes
 
     def reset(self, initial_state: dict[str, Any] | None = None) -> None:
         """Starts at the beginning, or after the window behind which `initial_state` was taken."""
         super().reset(initial_state)
         self.source.reset(None if initial_state is None else initial_state[self.SOURCE_KEY])
+        self._rows = self.first_rows if initial_state is None else initial_state[self.ROWS_KEY]
 
     def next(self) -> Window:
         parts: list[Encoded] = []
         rows = size = 0
-        while rows < self.max_rows and size < self.max_bytes:
+        while rows < self._rows and size < self.max_bytes:
             try:
                 part = next(self.source)
             except StopIteration:
@@ -47,7 +53,8 @@ class Windows(BaseNode[Window]):
             size += part.nbytes
         if not parts:
             raise StopIteration
+        self._rows = min(2 * self._rows, self.max_rows)
         return Window(tuple(part.kept for part in parts), pa.concat_arrays([part.ids for part in parts]))
 
     def get_state(self) -> dict[str, Any]:
-        return {self.SOURCE_KEY: self.source.state_dict()}
+        return {self.SOURCE_KEY: self.source.state_dict(), self.ROWS_KEY: self._rows}

@@ -103,10 +103,11 @@ class PackedForward:
 
     @property
     def batch_factor(self) -> int:
-        """How many times the rows of a padded batch a call should have: steps of many rows are faster, and little is kept
-        of each token.
+        """How many times the rows of a padded batch a call should have: little is kept of each token, and steps of many
+        rows are faster until their states leave the core's cache.
         """
-        return 8 if len(self._layers) == 1 else 4
+        most = min(32, max(8, 1024 // self._layers[0][0].hidden_dim))
+        return most if len(self._layers) == 1 else most // 2
 
     def make_table(self) -> None:
         """Projects the whole vocabulary, once. Until then, and where it would take more than `TABLE_BYTES`, tokens are

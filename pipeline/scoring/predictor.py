@@ -85,10 +85,17 @@ class Predictor:
             if not stop.is_set():
                 probability_NC[rows] = self._forward(*reviews.padded(rows))
 
-        batches = plan_batches(reviews.lengths, self.max_tokens)
         return Pending(
-            [self._pool.submit(score, rows) for rows in batches], stop, lambda: self._checked(probability_NC, reviews)
+            [self._pool.submit(score, rows) for rows in self.plan(reviews)],
+            stop,
+            lambda: self._checked(probability_NC, reviews),
         )
+
+    def plan(self, reviews: Ragged) -> list[NDArray[np.int64]]:
+        """Rows of each batch: of `max_tokens`, or of half as many where that gives every thread its share."""
+        share = int(reviews.lengths.sum()) // (2 * self.threads)
+        least = self.max_tokens // 2 if self._packed else self.max_tokens
+        return plan_batches(reviews.lengths, min(max(share, least), self.max_tokens))
 
     def prepare(self, reviews: Ragged) -> None:
         """Makes what is worth making once, before reviews of so many tokens."""

@@ -25,9 +25,12 @@ def files(tmp_path: Path) -> tuple[Path, ...]:
     return tmp_path / "a.parquet", tmp_path / "b.parquet"
 
 
-def windows(files: tuple[Path, ...], workers: int, max_rows: int, max_bytes: int = 1 << 30) -> Windows:
+def windows(
+    files: tuple[Path, ...], workers: int, max_rows: int, max_bytes: int = 1 << 30, first_rows: int | None = None
+) -> Windows:
     encode = text_encoder(make_vocabulary(), "text", ["n"])
-    return Windows(ParallelMap(ParquetReader(files, ["n", "text"], 20), encode, workers), max_rows, max_bytes)
+    encoded = ParallelMap(ParquetReader(files, ["n", "text"], 20), encode, workers)
+    return Windows(encoded, first_rows or max_rows, max_rows, max_bytes)
 
 
 def test_reader_restores_its_state(files: tuple[Path, ...]) -> None:
@@ -36,7 +39,7 @@ def test_reader_restores_its_state(files: tuple[Path, ...]) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_windows_restore_their_state(files: tuple[Path, ...], workers: int) -> None:
-    run_test_save_load_state(lambda: windows(files, workers, 60), midpoint=2)
+    run_test_save_load_state(lambda: windows(files, workers, 60, first_rows=15), midpoint=2)
 
 
 def test_every_row_comes_once_in_order_with_its_own_ids(files: tuple[Path, ...]) -> None:
@@ -47,6 +50,12 @@ def test_every_row_comes_once_in_order_with_its_own_ids(files: tuple[Path, ...])
     ids = pa.concat_arrays([window.ids for window in gathered])
     assert ids.equals(encode_texts(make_vocabulary(), pa.array(make_texts(200))))
     assert all(60 <= len(window) < 80 for window in gathered[:-1])
+
+
+def test_windows_grow_from_the_first_to_the_largest(files: tuple[Path, ...]) -> None:
+    node = windows(files, 0, 70, first_rows=20)
+    node.reset()
+    assert [len(window) for window in node] == [20, 50, 78, 52]  # whole batches of at least 20, 40, 70 rows
 
 
 def test_a_window_is_bounded_by_bytes_too(files: tuple[Path, ...]) -> None:

@@ -9,6 +9,8 @@ import torch
 
 from pipeline.errors import DataError, UsageError
 from pipeline.models.bundle import Bundle
+from pipeline.scoring.batches import Ragged
+from pipeline.scoring.options import TOKENS_PER_REVIEW
 from pipeline.scoring.predictor import Predictor
 from pipeline.text.tokenizers import tokenize
 from tests.scoring.parts import MAX_LENGTH, make_bundle, make_texts, make_vocabulary
@@ -40,6 +42,21 @@ def test_probabilities_are_those_of_each_review_alone(tmp_path: Path, arch: str)
     for batch_size, threads in ((1, 1), (3, 2), (64, 2)):
         with Predictor(bundle, "cpu", batch_size, threads=threads) as predictor:
             np.testing.assert_allclose(predictor.predict(ids), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("arch", ["rnn", "md-rnn"])
+def test_batches_hold_each_review_once_and_grow_where_there_are_many(tmp_path: Path, arch: str) -> None:
+    with Predictor(make_bundle(tmp_path / arch, arch), "cpu", batch_size=1, threads=2) as predictor:
+        sizes = []
+        for count in (600, 6000):
+            ids = pa.array([[2] * (1 + n % MAX_LENGTH) for n in range(count)], IDS)
+            reviews = Ragged.from_lists(ids, MAX_LENGTH)
+            plan = predictor.plan(reviews)
+            assert sorted(np.concatenate(plan).tolist()) == list(range(count))
+            sizes.append(max(len(rows) * int(reviews.lengths[rows].max()) for rows in plan))
+        assert max(sizes) <= predictor.max_tokens
+        if arch == "rnn":  # goes without padding: a multiple of the batch, half of it while threads would go idle
+            assert TOKENS_PER_REVIEW < sizes[0] <= predictor.max_tokens / 2 < sizes[1]
 
 
 def test_reviews_without_text_give_nan(bundle: Bundle) -> None:

@@ -31,7 +31,7 @@ def main() -> None:
     reviews = Ragged.from_lists(ids, bundle.max_length)
     predictor = Predictor(bundle, "cpu")
     ours = options.threads == OURS
-    plan = plan_batches(reviews.lengths, predictor.max_tokens if ours else DEFAULT_BATCH_SIZE * TOKENS_PER_REVIEW)
+    plan = predictor.plan(reviews) if ours else plan_batches(reviews.lengths, DEFAULT_BATCH_SIZE * TOKENS_PER_REVIEW)
     batches = [reviews.padded(rows) for rows in plan]
     positive = np.zeros(len(ids), np.float32)
 
