@@ -27,6 +27,7 @@ from pipeline.datapipes.read_reviews import ReadReviews
 from pipeline.datapipes.sources import Source, find_sources
 from pipeline.datapipes.spill import SpilledBatches, SpillWriter
 from pipeline.datapipes.tokenize_reviews import TokenizeReviews
+from pipeline.engines.memory import share_freed_memory
 from pipeline.errors import DataError, UsageError
 from pipeline.lake import table as token_table
 from pipeline.lake.atomic import make_folder
@@ -104,6 +105,7 @@ def run(config: IngestConfig) -> Receipt:
     """
     # The C library's allocator gives back what a batch took; Arrow's own keeps more of it, 150 MB at the peak.
     pa.set_memory_pool(pa.system_memory_pool())
+    share_freed_memory()
     lake = Lake(config.lake)
     with recorded_run("ingest", lake, config, record=not config.dry_run) as this:
         sources = find_sources(config.sources, lake)

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from pipeline.datapipes.raw import BATCH_BYTES, EXCERPT_BYTES, Columns, Item
+from pipeline.datapipes.raw import EXCERPT_BYTES, Columns, Item
 from pipeline.datapipes.sources import CSV, Source
 from pipeline.datapipes.tables import cut_batches, only_bad, present_columns, unreadable
 from pipeline.errors import DataError
 from schemas.reject import BadRow
+
+BLOCK_BYTES = 4 << 20
+"""The reader holds some 30 of these ahead; a row has to fit into one."""
 
 
 def csv_rows(source: Source, columns: Columns) -> Iterator[Item]:
@@ -39,7 +42,7 @@ def csv_rows(source: Source, columns: Columns) -> Iterator[Item]:
             pa.input_stream(source.path, compression=source.compression) as stream,
             pa_csv.open_csv(
                 stream,
-                read_options=pa_csv.ReadOptions(use_threads=False, block_size=BATCH_BYTES),
+                read_options=pa_csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
                 parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=note),
                 convert_options=pa_csv.ConvertOptions(
                     include_columns=columns.names(),

@@ -1,4 +1,4 @@
-"""Freed memory is used again: a step does not pay for pages that the step before it had."""
+"""Freed memory is used again: by the next step, which does not pay for its pages anew, and by other threads."""
 
 import os
 import subprocess
@@ -36,3 +36,37 @@ def test_pages_are_kept_between_steps() -> None:
 
     assert faults("leave") > 2000, "108 MB are 27,000 pages"
     assert faults("keep") < 500
+
+
+THREADS = """
+import sys, threading
+from pipeline.engines.memory import share_freed_memory
+if sys.argv[1] == "share":
+    share_freed_memory()
+pins, done = [], threading.Barrier(9)
+
+def passes_a_thread_on_its_memory(turn: threading.Lock) -> None:
+    with turn:
+        blocks = [bytearray(100_000) for _ in range(300)]
+        pins.append(bytearray(100_000))  # lies above the others, which glibc can then not cut off
+        del blocks
+    done.wait()
+
+turn = threading.Lock()
+for _ in range(8):
+    threading.Thread(target=passes_a_thread_on_its_memory, args=(turn,)).start()
+done.wait()
+print(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
+def test_threads_share_what_they_free() -> None:
+    def resident_mb(how: str) -> float:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "MALLOC_ARENA_MAX": "0"}
+        done = subprocess.run(
+            [sys.executable, "-c", THREADS, how], capture_output=True, text=True, env=environment, check=True
+        )
+        return int(done.stdout) / 1024
+
+    assert resident_mb("share") < resident_mb("leave") - 60, "eight threads, 30 MB each, one after the other"
