@@ -228,8 +228,7 @@ def _second_pass(config: IngestConfig, vocabulary: Vocabulary, collected: Collec
     if not collected.new:
         return []
     folder = make_folder(scratch / "shards")
-    groups = {place: pa.array(lines, pa.string()) for place, lines in collected.groups.items()}
-    encode = EncodeReviews(vocabulary=vocabulary, groups=groups)
+    encode = EncodeReviews(vocabulary=vocabulary, groups=collected.groups)
     write = partial(_write, folder=folder, vocabulary=vocabulary.fingerprint)
     with (
         track("encoding and writing", collected.new) as progress,

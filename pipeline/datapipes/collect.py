@@ -1,6 +1,6 @@
 """What the first pass of ingest keeps in order, one batch after the other: counts, labels, duplicates, the spill."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,7 +33,7 @@ class Collector:
     dedupe_against: KeyIndex | None = None
     seen: KeyIndex = field(default_factory=KeyIndex)
     labels: set[str] = field(default_factory=set)
-    groups: dict[str, Sequence[str]] = field(default_factory=dict)
+    groups: dict[str, pa.DictionaryArray] = field(default_factory=dict)
     replaced_ids: list[pa.Array] = field(default_factory=list)
     read: int = 0
     new: int = 0

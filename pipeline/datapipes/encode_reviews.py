@@ -18,7 +18,7 @@ class EncodeReviews:
     """Callable for a `ParallelMapper`. `groups` maps a folder to the groups of its reviews, by their number."""
 
     vocabulary: Vocabulary
-    groups: Mapping[str, pa.StringArray]
+    groups: Mapping[str, pa.DictionaryArray]
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Maps tokens to ids, labels to indices, and fills in groups that stand in a file of their own."""
@@ -41,6 +41,6 @@ class EncodeReviews:
             if lines is None:
                 continue
             here = pc.and_(pc.equal(folders, folder), pc.less(numbers, len(lines)))
-            found = lines.take(pc.if_else(here, numbers, None))
+            found = lines.take(pc.if_else(here, numbers, None)).dictionary_decode()
             groups = pc.coalesce(groups, found)
         return groups

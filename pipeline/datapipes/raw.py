@@ -43,10 +43,10 @@ class TextFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Groups:
-    """Groups of the reviews of one folder: line N is the group of review N."""
+    """Groups of the reviews of one folder: line N, a string in a dictionary, is the group of review N."""
 
     folder: str
-    lines: tuple[str, ...]
+    lines: pa.DictionaryArray
 
 
 Item = RawBatch | TextFiles | Groups

@@ -37,7 +37,13 @@ class Source:
     name: str
     kind: str
     compression: str | None = None
-    files: tuple[str, ...] = field(default=(), repr=False)
+    listing: str = field(default="", repr=False)
+    """The names of the files with slashes between them: a fifth of what a million strings take."""
+
+    @property
+    def files(self) -> list[str]:
+        """Names of the `.txt` files of the folder, sorted."""
+        return self.listing.split("/") if self.listing else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,7 @@ def find_sources(given: Sequence[str | Path], lake: Lake) -> list[Source]:
         for source in _walk(root.resolve(), lake) if root.is_dir() else [_file(root.resolve(), lake)]:
             known = sources.get(source.path)
             if known:
-                source = replace(source, files=tuple(sorted({*source.files, *known.files})))
+                source = replace(source, listing="/".join(sorted({*source.files, *known.files})))
             sources[source.path] = source
     if not sources:
         raise InputNotFoundError(
@@ -118,7 +124,7 @@ def _file(path: Path, lake: Lake) -> Source:
     if kind == PARQUET and compression:
         raise UsageError(f"{path}: Parquet compresses itself and is read as it is; unpack the file first.")
     if kind == TEXTS:
-        return Source(path=path.parent, name=lake.relative(path.parent), kind=TEXTS, files=(path.name,))
+        return Source(path=path.parent, name=lake.relative(path.parent), kind=TEXTS, listing=path.name)
     return Source(path=path, name=lake.relative(path), kind=kind, compression=compression)
 
 
@@ -138,7 +144,7 @@ def _walk(root: Path, lake: Lake) -> Iterator[Source]:
             else:
                 yield _file(Path(folder, name), lake)
         if texts:
-            yield Source(path=Path(folder), name=lake.relative(Path(folder)), kind=TEXTS, files=tuple(texts))
+            yield Source(path=Path(folder), name=lake.relative(Path(folder)), kind=TEXTS, listing="/".join(texts))
     if skipped:
         log.info("%s: %d files of kinds that are not read were passed over", root, skipped)
 

@@ -32,7 +32,8 @@ def groups_file(folder: str, name: str, content: bytes) -> Groups:
     """A list of films (`urls_neg.txt` in `folder`) as the groups of the folder of that label."""
     match = URLS.fullmatch(name)
     assert match
-    return Groups(folder=f"{folder}/{match['label']}", lines=tuple(content.decode("utf-8", "replace").splitlines()))
+    lines = pa.array(content.decode("utf-8", "replace").splitlines(), pa.string()).dictionary_encode()
+    return Groups(folder=f"{folder}/{match['label']}", lines=lines)
 
 
 def open_files(unit: TextFiles) -> RawBatch:

@@ -27,13 +27,15 @@ def write_shard(folder: Path, split: str, rows: pa.Table, vocabulary: str) -> Pa
     schema = TOKEN.schema.with_metadata(token_metadata(vocabulary))
     temporary = folder / f"{PREFIX}{secrets.token_hex(4)}.parquet"
     with writing(temporary):
-        pq.write_table(
-            rows.combine_chunks().cast(schema),
+        with pq.ParquetWriter(
             temporary,
-            row_group_size=ROW_GROUP_ROWS,
+            schema,
             compression="zstd",
             use_dictionary=["ids.list.element", "label", "stars", "split", "group", "source"],
             write_statistics=["label", "stars", "split", "row"],
-        )
-        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()[:16]
+        ) as writer:
+            for begin in range(0, len(rows), ROW_GROUP_ROWS):  # a copy of one row group at a time
+                writer.write_table(rows.slice(begin, ROW_GROUP_ROWS).combine_chunks().cast(schema))
+        with temporary.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
         return temporary.rename(folder / f"{split}-{digest}.parquet")
