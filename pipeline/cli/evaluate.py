@@ -1,11 +1,11 @@
 """`pipeline evaluate`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline.cli.app import LakeOption, app, finish, lake_of
+from pipeline.cli.options import DeviceOption, PrecisionOption, TokensOption, VocabularyOption
 
 
 @app.command()
@@ -13,25 +13,15 @@ def evaluate(
     context: typer.Context,
     model: Annotated[str, typer.Option(help="A model's id, a bundle's folder, or LATEST.")] = "LATEST",
     split: Annotated[str, typer.Option(help="test, valid or train.")] = "test",
-    tokens: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            show_default=False,
-            help="Plain Parquet token shards instead of the lake's table.  [default: none]",
-        ),
-    ] = None,
-    vocabulary: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", show_default=False, help="The vocabulary of --tokens.  [default: by its fingerprint]"),
-    ] = None,
+    tokens: TokensOption = None,
+    vocabulary: VocabularyOption = None,
     table_version: Annotated[
         int | None,
         typer.Option(show_default=False, help="Version of the table.  [default: the one the model was trained on]"),
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Reviews in a batch.")] = 128,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: CUDA where there is one.")] = "auto",
-    precision: Annotated[str, typer.Option(help="fp32, bf16, or auto: bf16 on GPUs that have it.")] = "auto",
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
     workers: Annotated[int, typer.Option(help="Threads that read and decode; 0 for none.")] = 2,
     lake: LakeOption = None,
 ) -> None:

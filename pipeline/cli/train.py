@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.app import LakeOption, app, finish, lake_of
+from pipeline.cli.options import DeviceOption, PrecisionOption, TokensOption, VocabularyOption
 from pipeline.errors import UsageError, unknown_choice
 
 MODEL_OPTIONS = ("embedding_dim", "hidden_dim", "layers", "dropout", "embedding_dropout", "pooling", "cell", "attention")
@@ -100,23 +101,13 @@ def train(
     seed: Annotated[int, typer.Option(help="Of weights, order and dropout.")] = 0,
     lanes: Annotated[int, typer.Option(help="Lanes that a batch is dealt from; at most so many workers.")] = 16,
     window_rows: Annotated[int, typer.Option(help="Reviews that are shuffled together, over all workers.")] = 32_768,
-    tokens: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            show_default=False,
-            help="Plain Parquet token shards instead of the lake's table.  [default: none]",
-        ),
-    ] = None,
-    vocabulary: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", show_default=False, help="The vocabulary of --tokens.  [default: by its fingerprint]"),
-    ] = None,
+    tokens: TokensOption = None,
+    vocabulary: VocabularyOption = None,
     table_version: Annotated[
         int | None, typer.Option(show_default=False, help="Version of the table.  [default: the newest]")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: CUDA where there is one.")] = "auto",
-    precision: Annotated[str, typer.Option(help="fp32, bf16, or auto: bf16 on GPUs that have it.")] = "auto",
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
     workers: Annotated[int, typer.Option(help="Threads that read and decode, in each process; 0 for none.")] = 2,
     nproc: Annotated[str, typer.Option(metavar="N|gpu", help="Processes that train together; gpu: one for each.")] = "1",
     max_restarts: Annotated[int, typer.Option(help="Restarts when one of several processes dies.")] = 3,

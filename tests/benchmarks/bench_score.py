@@ -13,9 +13,7 @@ Weights are random, which costs the same. Checks that all outputs agree to 1e-4,
 import argparse
 import json
 import os
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -34,6 +32,7 @@ from tests.benchmarks.harness import (
     measure,
     peers_python,
     run_in_turn,
+    workplace,
 )
 from tests.benchmarks.reviews import write_reviews
 
@@ -53,13 +52,8 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         # Children inherit it. On a busy machine threads that wait for each other lose far more than their share.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
         os.environ["OMP_NUM_THREADS"] = str(options.cores)
-    folder = Path(options.reuse or tempfile.mkdtemp(prefix="bench-score-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
+    with workplace(options.reuse, "bench-score-") as folder:
         return _bench(options, folder)
-    finally:
-        if not options.reuse:
-            shutil.rmtree(folder)
 
 
 def _bench(options: argparse.Namespace, folder: Path) -> dict[str, float]:

@@ -14,10 +14,8 @@ All contestants run with the same GOMP_SPINCOUNT, ours. Prints Markdown tables.
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +26,7 @@ import numpy as np
 
 from pipeline.cli.app import SPIN_COUNT
 from tests.benchmarks.corpus import write_folder
-from tests.benchmarks.harness import ROOT, Contestant, Result, Row, machine, markdown, run_in_turn
+from tests.benchmarks.harness import ROOT, Contestant, Result, Row, machine, markdown, run_in_turn, workplace
 from tests.benchmarks.train_cases import book_contestants, book_rows, target_contestants, target_rows
 
 PEERS = Path(__file__).parent / "peers"
@@ -47,13 +45,8 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     if options.smoke:
         options.rounds, options.steps, options.hidden, options.epochs = 1, 7, 8, 1
     os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
-    folder = Path(options.reuse or tempfile.mkdtemp(prefix="bench-train-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
+    with workplace(options.reuse, "bench-train-") as folder:
         return _bench(options, folder)
-    finally:
-        if not options.reuse:
-            shutil.rmtree(folder)
 
 
 def _bench(options: argparse.Namespace, folder: Path) -> dict[str, float]:

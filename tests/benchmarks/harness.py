@@ -9,7 +9,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,17 @@ MIB = 1 << 20
 def peers_python() -> str:
     """The interpreter of the environment that make_peers.sh makes: of the folder PEERS, else of .venv-peers."""
     return str(Path(os.environ.get("PEERS", ROOT / ".venv-peers")) / "bin/python")
+
+
+@contextmanager
+def workplace(kept: str | None, prefix: str) -> Iterator[Path]:
+    """The folder `kept`, else a temporary one."""
+    if kept:
+        Path(kept).mkdir(parents=True, exist_ok=True)
+        yield Path(kept)
+        return
+    with tempfile.TemporaryDirectory(prefix=prefix) as folder:
+        yield Path(folder)
 
 
 def has_module(python: str, module: str) -> bool:

@@ -1,12 +1,8 @@
 """The floor: forward, backward, clipping and Adam on our model, batches ready in memory, and nothing around them."""
 
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
-from torch.nn.utils import clip_grad_norm_
-from train_common import DEFAULTS, arguments, first_model, parts_of, ready_batches, run
+from train_common import DEFAULTS, arguments, first_model, parts_of, ready_batches, run, stepper
 
-from pipeline.datapipes.train_collate import Batch
 from pipeline.engines.memory import keep_freed_memory
 
 
@@ -21,15 +17,7 @@ def main() -> None:
     model = model.double() if options.double else model
     optimizer = torch.optim.Adam(model.parameters(), lr=DEFAULTS.lr, fused=True)
 
-    def step(batch: Batch) -> Tensor:
-        optimizer.zero_grad()
-        loss = cross_entropy(model(batch.ids, batch.lengths), batch.labels)
-        loss.backward()
-        clip_grad_norm_(model.parameters(), DEFAULTS.clip_norm)
-        optimizer.step()
-        return loss
-
-    run(step, ready_batches(train, options.steps), options.output)
+    run(stepper(model, optimizer), ready_batches(train, options.steps), options.output)
 
 
 if __name__ == "__main__":

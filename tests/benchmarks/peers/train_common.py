@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
 
 from pipeline.datapipes.train_collate import Batch
 from pipeline.datapipes.train_loader import LoaderOptions, batches
@@ -64,7 +67,21 @@ def ready_batches(part: Part, steps: int) -> list[Batch]:
         return list(islice(stream, steps))
 
 
-def run(step: Callable[[Batch], torch.Tensor], ready: Iterable[Batch], output: Path) -> None:
+def stepper(model: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[Batch], Tensor]:
+    """A plain training step: forward, backward, clipping, update; gives the loss."""
+
+    def step(batch: Batch) -> Tensor:
+        optimizer.zero_grad()
+        loss = cross_entropy(model(batch.ids, batch.lengths), batch.labels)
+        loss.backward()
+        clip_grad_norm_(model.parameters(), DEFAULTS.clip_norm)
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def run(step: Callable[[Batch], Tensor], ready: Iterable[Batch], output: Path) -> None:
     """Runs every batch, writes the losses (mean over the batch) and prints what the harness reads."""
     losses, tokens, started = [], 0, 0.0
     for number, batch in enumerate(ready):

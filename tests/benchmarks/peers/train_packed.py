@@ -2,12 +2,9 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-from torch.nn.utils import clip_grad_norm_
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-from train_common import DEFAULTS, arguments, first_model, parts_of, ready_batches, run
+from train_common import DEFAULTS, arguments, first_model, parts_of, ready_batches, run, stepper
 
-from pipeline.datapipes.train_collate import Batch
 from pipeline.models.interface import ReviewClassifier
 
 
@@ -40,15 +37,7 @@ def main() -> None:
     model = model.double() if options.double else model
     optimizer = torch.optim.Adam(model.parameters(), lr=DEFAULTS.lr)
 
-    def step(batch: Batch) -> Tensor:
-        optimizer.zero_grad()
-        loss = cross_entropy(model(batch.ids, batch.lengths), batch.labels)
-        loss.backward()
-        clip_grad_norm_(model.parameters(), DEFAULTS.clip_norm)
-        optimizer.step()
-        return loss
-
-    run(step, ready_batches(train, options.steps), options.output)
+    run(stepper(model, optimizer), ready_batches(train, options.steps), options.output)
 
 
 if __name__ == "__main__":
