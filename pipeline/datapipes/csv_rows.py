@@ -13,7 +13,7 @@ from pipeline.errors import DataError
 from schemas.reject import BadRow
 
 BLOCK_BYTES = 4 << 20
-"""The reader holds some 30 of these ahead; a row has to fit into one."""
+"""The reader holds some 30 of these ahead; no row may be longer."""
 
 
 def csv_rows(source: Source, columns: Columns) -> Iterator[Item]:
@@ -37,6 +37,7 @@ def csv_rows(source: Source, columns: Columns) -> Iterator[Item]:
     columns = present_columns(source, columns, names)
     if duplicates := {name for name in columns.names() if names.count(name) > 1}:
         raise DataError(f"{source.path}: the column {sorted(duplicates)[0]!r} is there twice. Rename one of them.")
+    taken = 0  # good rows so far
     try:
         with (
             pa.input_stream(source.path, compression=source.compression) as stream,
@@ -54,7 +55,6 @@ def csv_rows(source: Source, columns: Columns) -> Iterator[Item]:
                 ),
             ) as reader,
         ):
-            taken = 0  # good rows so far
             skipped = 0  # of `bad`, those that precede them
             for batch in reader:
                 rows = []
@@ -67,6 +67,11 @@ def csv_rows(source: Source, columns: Columns) -> Iterator[Item]:
             if bad:
                 yield only_bad(source, [row for _, row in bad])
     except (pa.ArrowInvalid, OSError, EOFError) as error:
+        if "straddling object" in str(error):
+            raise DataError(
+                f"{source.path}: a row after row {taken + len(bad):,} is longer than {BLOCK_BYTES >> 20} MiB. Most often a "
+                "quotation mark is never closed. Mend the file, then run again. Nothing was ingested."
+            ) from error
         raise unreadable(source, error) from error
 
 

@@ -105,6 +105,11 @@ def ingest_unknown_kind(place: Place) -> Arguments:
     return ["ingest", written(place, "a.docx", b"x")]
 
 
+@case(65, r"a\.csv: a row after row 1 is longer than 4 MiB\. Most often a quotation mark is never closed")
+def ingest_csv_whose_quotation_never_ends(place: Place) -> Arguments:
+    return ["ingest", written(place, "a.csv", b'text,label\ngood,pos\n"so ' + b"bad,neg\n" * 1_200_000)]
+
+
 @case(65, r"--text-column: 'text' is not known\. Did you mean 'texts'\?.*score")
 def ingest_csv_without_the_column(place: Place) -> Arguments:
     return ["ingest", written(place, "a.csv", b"texts,score\ngood,1\n")]
