@@ -138,6 +138,8 @@ def _ingest(config: IngestConfig, lake: Lake, this: Run, sources: list[Source], 
         collected = _first_pass(config, sources, vocabulary, known, scratch, rejects)
         if vocabulary is None:
             vocabulary = _build_vocabulary(config, collected)
+        if not config.rebuild_vocab:
+            collected.seen = KeyIndex()  # nobody asks again; 16 bytes a review
         shards = _second_pass(config, vocabulary, collected, scratch)
         this.read, this.known, this.rejected = collected.read, collected.known, rejects.rows
         this.written = collected.read - collected.known - rejects.rows

@@ -17,8 +17,8 @@ from tests.benchmarks.harness import Contestant, Result, Row
 PEERS = Path(__file__).parent / "peers"
 BOOK_FRACTION, TARGET_FRACTION = 0.25, 0.1
 BOOK_RNN, BOOK_BILSTM = "the book's RNN", "the book's BiLSTM"
-FASTER = {"bilstm": 2, "bag": 4}
-"""Epochs after which an architecture of ours is above 85 % on validation films; anything else is the default."""
+FASTER = {"bilstm": ("--epochs", "1", "--lr", "0.002"), "bag": ("--epochs", "4")}
+"""What brings an architecture of ours above 85 % on validation films; anything else is the default."""
 
 
 def book_contestants(lake: Path, epochs: int, ours: str) -> list[Contestant]:
@@ -58,13 +58,13 @@ def target_contestants(folder: Path, raw: Path, options: argparse.Namespace, ing
     valid = folder / "valid.json"
     valid.write_text(json.dumps(_validation_files(ingested)), encoding="utf-8")
     found = []
-    for arch, epochs in FASTER.items():
+    for arch, chosen in FASTER.items():
         lake = folder / f"target-{arch}"
         ingest = [sys.executable, "-m", "pipeline", "-q", "--lake", lake, "ingest", raw]
-        train = _train(lake, "--arch", arch, "--epochs", epochs)
+        train = _train(lake, "--arch", arch, *chosen)
         commands = " && ".join(shlex.join(map(str, command)) for command in (["rm", "-rf", lake], ingest, train))
         found.append(
-            Contestant(name=f"pipeline ingest, train --arch {arch} --epochs {epochs}", command=["sh", "-c", commands])
+            Contestant(name=f"pipeline ingest, train --arch {' '.join((arch, *chosen))}", command=["sh", "-c", commands])
         )
     book = [sys.executable, PEERS / "train_book_bilstm.py", "--raw", raw, "--valid-files", valid]
     found.append(Contestant(name=BOOK_BILSTM, command=[*book, "--target", options.target, "--epochs", options.epochs]))
