@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import pyarrow.parquet as pq
 
-from tests.benchmarks.corpus import write_archive, write_csv, write_folder
+from tests.benchmarks.corpus import review_files, write_archive, write_csv, write_folder
 from tests.benchmarks.harness import ROOT, Contestant, Row, has_module, machine, markdown, peers_python, run_in_turn
 from tests.benchmarks.peers.ingest_common import prove_rows
 
@@ -53,6 +53,8 @@ def _bench(options: argparse.Namespace, folder: Path) -> dict[str, float]:
     elif options.case == "csv":
         rows = write_csv(source, folder / "reviews.csv", CSV_BYTES)
         source, kind = folder / "reviews.csv", f"{rows:,} rows of a CSV"
+    for file in review_files(source) if source.is_dir() else [source]:  # so that the first one does not find them cold
+        file.read_bytes()
     contestants, scripts = _contestants(options, folder, source)
     results = {contestant.name: [] for contestant in contestants}
     measured: dict[str, Any] = {}

@@ -134,3 +134,13 @@ class TestArchitecture:
 
 def assert_close(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("arch", ["rnn", "birnn", "lstm", "bilstm", "gru", "bigru"])
+def test_a_traced_model_takes_other_shapes(arch: str, vocabulary: Vocabulary) -> None:
+    model = make(arch, vocabulary).eval()
+    with torch.no_grad():
+        traced = torch.jit.trace(model, random_batch([7, 5, 2]), check_trace=False)
+        ids_BT, lengths_B = random_batch(LENGTHS)
+        torch.testing.assert_close(traced(ids_BT, lengths_B), model(ids_BT, lengths_B))

@@ -21,7 +21,8 @@ def reversal(lengths_B: Tensor, num_positions: int) -> Tensor:
     """
     position_T1 = torch.arange(num_positions, device=lengths_B.device).unsqueeze(1)
     turned_TB = torch.where(position_T1 < lengths_B, lengths_B - 1 - position_T1, position_T1)
-    return (turned_TB * len(lengths_B) + torch.arange(len(lengths_B), device=lengths_B.device)).flatten()
+    num_rows = lengths_B.shape[0]  # not len(), which an export to ONNX takes for a constant
+    return (turned_TB * num_rows + torch.arange(num_rows, device=lengths_B.device)).flatten()
 
 
 class _Reverse(torch.autograd.Function):
