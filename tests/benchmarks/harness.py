@@ -128,9 +128,10 @@ another program into the child's peak memory, and a benchmark that has torch loa
 
 
 def measure(contestant: Contestant) -> Measured:
-    """Runs the command once."""
+    """Runs the command once, after what those before it wrote has come to the disk."""
     for path in contestant.prepare:
         path.unlink(missing_ok=True)
+    os.sync()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **contestant.environment}
     with (
         tempfile.TemporaryFile() as stdout,
