@@ -24,6 +24,10 @@ step() {
 }
 
 mkdir -p "$lake" || exit 73
+if ! (: >>"$log") 2>/dev/null; then
+    echo "cannot write the log $log: set LOG to a file in a folder that is there and may be written" >&2
+    exit 73
+fi
 step ingest
 # shellcheck disable=SC2086  # the options are several words
 step train ${TRAIN_OPTIONS:---arch bilstm}

@@ -84,6 +84,14 @@ def test_a_bad_night_says_one_line_and_ends_with_the_code(lake: Path, tmp_path: 
     assert not (lake / "models").exists()
 
 
+def test_a_night_without_a_log_blames_the_log(lake: Path, tmp_path: Path) -> None:
+    (tmp_path / "pipeline.log").mkdir()
+    done = night(lake, tmp_path)
+    assert done.returncode == 73
+    assert done.stderr.startswith(f"cannot write the log {tmp_path / 'pipeline.log'}: set LOG")
+    assert not (lake / "tokens").exists()
+
+
 def test_what_is_scheduled_is_installed_with_us() -> None:
     import tomllib
 
