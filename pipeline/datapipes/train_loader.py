@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import torch
 from torchdata.nodes import BaseNode, Mapper, PinMemory, Prefetcher
 
-from pipeline.datapipes.parallel_map import Failure, Guarded, ParallelMap
+from pipeline.datapipes.failures import Failure, Guarded
+from pipeline.datapipes.parallel_map import ParallelMap
 from pipeline.datapipes.train_bucket import Buckets
 from pipeline.datapipes.train_collate import Batch, collate
 from pipeline.datapipes.train_read import DecodedGroup, RowGroupReader
