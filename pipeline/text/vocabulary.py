@@ -58,8 +58,8 @@ class Vocabulary:
         flat = tokens.flatten()
         encoded = flat if pa.types.is_dictionary(flat.type) else flat.dictionary_encode()
         known = pc.index_in(encoded.dictionary, value_set=self._words)
-        ids = pc.fill_null(pc.add(known, len(SPECIALS)), UNK_ID).to_numpy()
-        values = pa.array(ids.astype(np.int32, copy=False)[encoded.indices.to_numpy()])
+        ids = pc.fill_null(pc.add(known, pa.scalar(len(SPECIALS), pa.int32())), UNK_ID)
+        values = ids.take(encoded.indices)
         offsets = pc.subtract(tokens.offsets, tokens.offsets[0]) if len(tokens) else tokens.offsets
         return pa.ListArray.from_arrays(offsets, values, type=pa.list_(pa.field("element", pa.int32())))
 
