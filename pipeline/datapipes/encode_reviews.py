@@ -1,6 +1,6 @@
 """The mapping step of the second pass: spilled tokens in, rows of the token contract out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from pipeline.text.vocabulary import Vocabulary
 from schemas.token import TOKEN
 
-NUMBERED = r"^(?P<folder>.*)/(?P<number>[0-9]{1,9})[_.][^/]*$"
-"""Folder and number of a review in a file of its own."""
+NAME = r"^(?P<number>[0-9]{1,9})[_.][^/]*$"
+"""The name of a review in a file of its own, and its number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,16 +31,30 @@ class EncodeReviews:
         return pa.RecordBatch.from_arrays([columns[name] for name in TOKEN.schema.names], schema=TOKEN.schema)
 
     def _with_groups(self, batch: pa.RecordBatch) -> pa.Array:
-        if not self.groups or not batch["group"].null_count:
-            return batch["group"]
-        place = pc.extract_regex(batch["source"], NUMBERED)
-        folders, numbers = place.field("folder"), place.field("number").cast(pa.int32())
         groups = batch["group"]
-        for folder in pc.unique(folders).drop_null().to_pylist():
+        if not self.groups or not groups.null_count:
+            return groups
+        for folder, numbers in _numbered(batch["source"]):
             lines = self.groups.get(folder)
-            if lines is None:
-                continue
-            here = pc.and_(pc.equal(folders, folder), pc.less(numbers, len(lines)))
-            found = lines.take(pc.if_else(here, numbers, None)).dictionary_decode()
-            groups = pc.coalesce(groups, found)
+            if lines is not None:
+                places = pc.if_else(pc.less(numbers, len(lines)), numbers, None)
+                groups = pc.coalesce(groups, lines.take(places).dictionary_decode())
         return groups
+
+
+def _numbered(sources: pa.StringArray) -> Iterator[tuple[str, pa.Int32Array]]:
+    """The folders of reviews in files of their own, each with the (N,) numbers of its reviews, null for all others."""
+    folder = sources[0].as_py().rpartition("/")[0]
+    if pc.all(pc.starts_with(sources, f"{folder}/")).as_py():  # nearly always, and four times as fast
+        numbers = _numbers(pc.utf8_slice_codeunits(sources, len(folder) + 1), NAME)
+        if not numbers.null_count:
+            yield folder, numbers
+            return
+    numbers = _numbers(sources, f"^.*/{NAME[1:]}")
+    folders = pc.replace_substring_regex(sources, "/[^/]*$", "")
+    for folder in pc.unique(folders).to_pylist():
+        yield folder, pc.if_else(pc.equal(folders, folder), numbers, None)
+
+
+def _numbers(names: pa.StringArray, pattern: str) -> pa.Int32Array:
+    return pc.struct_field(pc.extract_regex(names, pattern), "number").cast(pa.int32())

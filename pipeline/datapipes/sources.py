@@ -25,6 +25,7 @@ SPLIT_FOLDERS = {"train": "train", "test": "test", "valid": "valid", "val": "val
 URLS = re.compile(r"urls_(?P<label>[^/]+)\.txt")
 """aclImdb's `urls_neg.txt` beside `neg/`: line N names the film of review N."""
 STARS = re.compile(r"\d+_(\d+)")
+HIDDEN = (".", PREFIX)
 SIDE_FILES = {"imdbEr.txt"}
 """Text files of aclImdb that are no reviews."""
 
@@ -131,26 +132,22 @@ def _file(path: Path, lake: Lake) -> Source:
 def _walk(root: Path, lake: Lake) -> Iterator[Source]:
     skipped = 0
     for folder, folders, names in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not _hidden(name))
-        texts = []
-        for name in sorted(names):
-            kind = kind_of(name)
-            if _hidden(name) or name in SIDE_FILES:
+        folders[:] = sorted(name for name in folders if not name.startswith(HIDDEN))
+        names = sorted(name for name in names if not name.startswith(HIDDEN))
+        # A comprehension of its own, because there may be a million of them.
+        texts = [name for name in names if name.endswith(".txt") and name not in SIDE_FILES]
+        for name in names:
+            if name.endswith(".txt"):
                 continue
+            kind = kind_of(name)
             if kind is None or (kind[0] == PARQUET and kind[1]):
                 skipped += 1
-            elif kind[0] == TEXTS:
-                texts.append(name)
             else:
                 yield _file(Path(folder, name), lake)
         if texts:
             yield Source(path=Path(folder), name=lake.relative(Path(folder)), kind=TEXTS, listing="/".join(texts))
     if skipped:
         log.info("%s: %d files of kinds that are not read were passed over", root, skipped)
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith((".", PREFIX))
 
 
 def _allowed() -> str:

@@ -37,10 +37,13 @@ class KeyIndex:
     def states(self, keys: Keys, contents: Keys) -> npt.NDArray[np.int8]:
         """UNSEEN, SAME or OTHER for each of the (N,) keys."""
         states = np.zeros(len(keys), np.int8)
+        order = np.argsort(keys)  # neighbours are looked for one after the other: they lie in the same lines of the cache
+        keys = keys[order]
         for level_keys, level_contents in self._levels:
             places = np.minimum(np.searchsorted(level_keys, keys), len(level_keys) - 1)
             found = level_keys[places] == keys
-            states[found] = np.where(level_contents[places[found]] == contents[found], SAME, OTHER)
+            rows = order[found]
+            states[rows] = np.where(level_contents[places[found]] == contents[rows], SAME, OTHER)
         return states
 
     def add(self, keys: Keys, contents: Keys) -> None:
