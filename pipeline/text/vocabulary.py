@@ -129,6 +129,9 @@ def build_vocabulary(
     table = counts.total()
     table = table.filter(pc.greater_equal(table["count"], min_count))
     table = table.filter(pc.invert(pc.is_in(table["token"], value_set=pa.array(SPECIALS))))
+    if max_vocab and len(table) > max_vocab:
+        least = np.partition(table["count"].to_numpy(), -max_vocab)[-max_vocab]
+        table = table.filter(pc.greater_equal(table["count"], least))  # a tenth of them is left to be sorted
     table = table.sort_by([("count", "descending"), ("token", "ascending")])
     if max_vocab:
         table = table.slice(0, max_vocab)
