@@ -61,11 +61,13 @@ typedef struct {
     size_t mark_size;               /* 0 for none */
     const uint8_t *wide;            /* white space beyond ASCII: for each, its size and its bytes */
     size_t wide_size;
+    uint8_t plain[256]; /* whether a byte is part of a word, whatever follows */
 } Rules;
 
 typedef struct {
-    uint32_t hash;
-    int32_t id; /* -1 for none */
+    uint64_t head; /* the first 8 bytes, zeros after the end */
+    uint32_t tag;  /* of hash and size: of two words of at most 8 bytes, equal head and tag mean equal words */
+    int32_t id;    /* -1 for none */
 } Slot;
 
 typedef struct {
@@ -73,58 +75,84 @@ typedef struct {
     Buffer indices;        /* of every token */
     Slot *slots;
     size_t num_slots, num_words;
-    Buffer word; /* the one being read */
+    Buffer word; /* the one being read; `SLACK` bytes behind it may be read */
 } Tokens;
 
-static uint32_t hash_of(const uint8_t *bytes, size_t size)
+enum { SLACK = 8, TAG_SIZES = 16 };
+
+static uint64_t eight_bytes(const uint8_t *bytes)
 {
-    uint64_t hash = 0x9E3779B97F4A7C15u ^ size, part;
-    while (size >= 8) {
-        memcpy(&part, bytes, 8);
-        hash = (hash ^ part) * 0xD6E8FEB86659FD93u;
-        hash ^= hash >> 32;
-        bytes += 8;
-        size -= 8;
-    }
-    part = 0;
-    memcpy(&part, bytes, size);
+    uint64_t part;
+    memcpy(&part, bytes, 8);
+    return part;
+}
+
+/* The first `size` of 8 bytes, the others zero. */
+static uint64_t some_bytes(const uint8_t *bytes, size_t size)
+{
+    if (size >= 8) return eight_bytes(bytes);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return size ? eight_bytes(bytes) & ~UINT64_C(0) << (64 - 8 * size) : 0;
+#else
+    return eight_bytes(bytes) & ((UINT64_C(1) << 8 * size) - 1);
+#endif
+}
+
+static uint64_t mixed(uint64_t hash, uint64_t part)
+{
     hash = (hash ^ part) * 0xD6E8FEB86659FD93u;
-    hash ^= hash >> 32;
-    return (uint32_t)(hash * 0xD6E8FEB86659FD93u >> 32);
+    return hash ^ hash >> 32;
+}
+
+static uint32_t tag_of(uint64_t head, const uint8_t *bytes, size_t size)
+{
+    uint64_t hash = mixed(0x9E3779B97F4A7C15u ^ size, head);
+    for (size_t at = 8; at < size; at += 8) hash = mixed(hash, some_bytes(bytes + at, size - at));
+    hash *= 0xD6E8FEB86659FD93u;
+    return (uint32_t)(hash >> 32) / TAG_SIZES * TAG_SIZES + (uint32_t)(size < TAG_SIZES ? size : TAG_SIZES - 1);
+}
+
+static size_t first_place(const Tokens *tokens, uint32_t tag)
+{
+    return tag / TAG_SIZES & (tokens->num_slots - 1);
 }
 
 static int grow_slots(Tokens *tokens)
 {
-    size_t count = tokens->num_slots * 2;
-    Slot *slots = malloc(count * sizeof *slots);
+    Slot *before = tokens->slots;
+    size_t count = tokens->num_slots;
+    Slot *slots = malloc(2 * count * sizeof *slots);
     if (!slots) return 0;
-    for (size_t i = 0; i < count; i++) slots[i].id = -1;
-    for (size_t i = 0; i < tokens->num_slots; i++) {
-        Slot slot = tokens->slots[i];
-        if (slot.id < 0) continue;
-        size_t place = slot.hash & (count - 1);
-        while (slots[place].id >= 0) place = (place + 1) & (count - 1);
-        slots[place] = slot;
-    }
-    free(tokens->slots);
     tokens->slots = slots;
-    tokens->num_slots = count;
+    tokens->num_slots = 2 * count;
+    for (size_t i = 0; i < 2 * count; i++) slots[i].id = -1;
+    for (size_t i = 0; i < count; i++) {
+        if (before[i].id < 0) continue;
+        size_t place = first_place(tokens, before[i].tag);
+        while (slots[place].id >= 0) place = (place + 1) & (2 * count - 1);
+        slots[place] = before[i];
+    }
+    free(before);
     return 1;
 }
 
+/* Adds a token of `size` bytes, behind which `SLACK` more may be read. */
 static int emit(Tokens *tokens, const uint8_t *bytes, size_t size)
 {
-    uint32_t hash = hash_of(bytes, size);
-    size_t place = hash & (tokens->num_slots - 1);
+    uint64_t head = some_bytes(bytes, size);
+    uint32_t tag = tag_of(head, bytes, size);
+    size_t place = first_place(tokens, tag);
     for (; tokens->slots[place].id >= 0; place = (place + 1) & (tokens->num_slots - 1)) {
-        if (tokens->slots[place].hash != hash) continue;
-        const int32_t *bounds = (const int32_t *)tokens->offsets.data + tokens->slots[place].id;
-        if ((size_t)(bounds[1] - bounds[0]) == size && !memcmp(tokens->words.data + bounds[0], bytes, size))
-            return append_int32(&tokens->indices, tokens->slots[place].id);
+        Slot slot = tokens->slots[place];
+        if (slot.tag != tag || slot.head != head) continue;
+        if (size > 8) {
+            const int32_t *bounds = (const int32_t *)tokens->offsets.data + slot.id;
+            if ((size_t)(bounds[1] - bounds[0]) != size || memcmp(tokens->words.data + bounds[0], bytes, size)) continue;
+        }
+        return append_int32(&tokens->indices, slot.id);
     }
     int32_t id = (int32_t)tokens->num_words++;
-    tokens->slots[place].hash = hash;
-    tokens->slots[place].id = id;
+    tokens->slots[place] = (Slot){head, tag, id};
     if (!append(&tokens->words, bytes, size) || !append_int32(&tokens->offsets, (int32_t)tokens->words.size)) return 0;
     if (tokens->num_words * 2 > tokens->num_slots && !grow_slots(tokens)) return 0;
     return append_int32(&tokens->indices, id);
@@ -158,13 +186,27 @@ static size_t wide_at(const Rules *rules, const uint8_t *at, const uint8_t *end)
     return 0;
 }
 
+/* Adds bytes to the word being read. */
+static int extend_word(Tokens *tokens, const Rules *rules, const uint8_t *bytes, size_t size)
+{
+    if (!reserve(&tokens->word, size + SLACK)) return 0;
+    uint8_t *word = tokens->word.data + tokens->word.size;
+    const uint8_t *lower = rules->lower; /* `word` might point into `rules`, for all that the compiler knows */
+    for (size_t i = 0; i < size; i++) word[i] = lower[bytes[i]];
+    tokens->word.size += size;
+    return 1;
+}
+
 static int split_text(Tokens *tokens, const Rules *rules, const uint8_t *at, const uint8_t *end)
 {
     while (at < end) {
-        uint8_t byte = *at;
+        const uint8_t *begin = at;
+        while (at < end && rules->plain[*at]) at++;
+        if (at > begin && !extend_word(tokens, rules, begin, (size_t)(at - begin))) return 0;
+        if (at == end) break;
+        uint8_t class = rules->classes[*at];
         size_t skip = 0;
-        if (rules->mark_size && rules->lower[byte] == rules->mark[0]) skip = mark_at(rules, at, end);
-        uint8_t class = rules->classes[byte];
+        if (rules->mark_size && rules->lower[*at] == rules->mark[0]) skip = mark_at(rules, at, end);
         if (class == LEAD) {
             skip = wide_at(rules, at, end);
             class = WORD;
@@ -174,13 +216,13 @@ static int split_text(Tokens *tokens, const Rules *rules, const uint8_t *at, con
             at += skip;
             continue;
         }
-        at++;
         if (class == WORD) {
-            if (!reserve(&tokens->word, 1)) return 0;
-            tokens->word.data[tokens->word.size++] = rules->lower[byte];
+            if (!extend_word(tokens, rules, at, 1)) return 0;
         } else if (class != DROP) {
-            if (!end_word(tokens) || (class == SINGLE && !emit(tokens, &byte, 1))) return 0;
+            uint8_t single[1 + SLACK] = {*at};
+            if (!end_word(tokens) || (class == SINGLE && !emit(tokens, single, 1))) return 0;
         }
+        at++;
     }
     return end_word(tokens);
 }
@@ -214,7 +256,9 @@ static PyObject *split(PyObject *module, PyObject *arguments)
     if (classes.len != 256 || lower.len != 256 || bounds.len < (Py_ssize_t)sizeof(int32_t) || edges[rows] > data.len) {
         PyErr_SetString(PyExc_ValueError, "split: tables of 256 bytes and bounds within the data are needed");
     } else {
-        Rules rules = {classes.buf, lower.buf, mark.buf, (size_t)mark.len, wide.buf, (size_t)wide.len};
+        Rules rules = {classes.buf, lower.buf, mark.buf, (size_t)mark.len, wide.buf, (size_t)wide.len, {0}};
+        for (int i = 0; i < 256; i++)
+            rules.plain[i] = rules.classes[i] == WORD && !(rules.mark_size && rules.lower[i] == rules.mark[0]);
         int whole;
         Py_BEGIN_ALLOW_THREADS
         tokens.num_slots = 1024;

@@ -31,7 +31,13 @@ OURS, FLOOR = "pipeline ingest", "bare floor"
 CSV_BYTES = 2 << 30
 BOOK_OUTGROWS = 16
 """At this size the book's loop, which keeps every token in memory, wants 21 GB."""
-ENVIRONMENTS = {"datasets": "Hugging Face datasets", "polars": "Polars", "litdata": "LitData optimize"}
+ENVIRONMENTS = {
+    "Polars": ("polars", "two threads"),
+    "Hugging Face datasets, Arrow tables": ("datasets", "two processes", "--how", "arrow"),
+    "Hugging Face datasets, Python lists": ("datasets", "two processes", "--how", "python"),
+    "LitData optimize": ("litdata", "two processes"),
+}
+"""Peers of the other environment: name → module, note, further arguments."""
 SPECIALS = 2
 
 
@@ -88,8 +94,8 @@ def _contestants(options: argparse.Namespace, folder: Path, source: Path) -> tup
     if options.case != "files":
         return found, scripts
 
-    def peer(name: str, script: str, python: str, note: str) -> None:
-        parts = [python, str(PEERS / script), "--input", str(source), "--output", str(folder / name)]
+    def peer(name: str, script: str, python: str, note: str, *more: str) -> None:
+        parts = [python, str(PEERS / script), "--input", str(source), "--output", str(folder / name), *more]
         found.append(Contestant(name=name, command=parts, note=note))
         if name != FLOOR:
             scripts[name] = [*parts, "--check"]
@@ -97,9 +103,9 @@ def _contestants(options: argparse.Namespace, folder: Path, source: Path) -> tup
     peer(FLOOR, "ingest_floor.py", sys.executable, "read, tokenize in two threads, write; no vocabulary")
     if options.size < BOOK_OUTGROWS:
         peer("the book's loop", "ingest_book.py", sys.executable, "one process")
-    for module, name in ENVIRONMENTS.items():
+    for name, (module, note, *more) in ENVIRONMENTS.items():
         if has_module(options.peers, module):
-            peer(name, f"ingest_{module}.py", options.peers, "two threads" if module == "polars" else "two processes")
+            peer(name, f"ingest_{module}.py", options.peers, note, *more)
     return found, scripts
 
 

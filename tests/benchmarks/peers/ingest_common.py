@@ -6,7 +6,7 @@ import os
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,12 @@ UNKNOWN, FIRST = 1, 2
 BATCH_ROWS = 512
 
 
-def arguments() -> argparse.Namespace:
-    """--input: the folder of reviews; --output: a folder for the ids; --check: read them back instead."""
+def arguments(how: Sequence[str] = ()) -> argparse.Namespace:
+    """--input: the folder of reviews; --output: a folder for the ids; --check: read them back instead; --how: one of `how`,
+    by default the first."""
     parser = argparse.ArgumentParser()
+    if how:
+        parser.add_argument("--how", choices=how, default=how[0])
     parser.add_argument("--input", required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--check", action="store_true")

@@ -1,15 +1,17 @@
-"""Hugging Face datasets at its best: batched `map` in two processes, whole Arrow tables in and out, Arrow's kernels.
+"""Hugging Face datasets: batched `map` in two processes. Its Arrow files are the output.
 
-A first map reads and tokenizes, the main process counts, a second one maps tokens to ids. Its Arrow files are the output.
+A first map reads and tokenizes, the main process counts, a second one maps tokens to ids: with whole Arrow tables in and
+out and Arrow's kernels, its best; or, with --how python, with lists of strings in Python, as its documentation shows.
 """
 
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, concatenate_datasets, disable_caching, disable_progress_bars
-from ingest_common import FIRST, UNKNOWN, arguments, index_of, prove, read, review_files
+from ingest_common import FIRST, UNKNOWN, arguments, basic_english, index_of, prove, read, review_files
 
 PROCESSES, ROWS = 2, 1000
 
@@ -23,6 +25,20 @@ def tokenize(table: pa.Table) -> pa.Table:
     return pa.table({"tokens": pc.utf8_split_whitespace(pc.utf8_trim_whitespace(texts))})
 
 
+def tokenize_lists(batch: dict[str, list[str]]) -> dict[str, list[list[str]]]:
+    return {"tokens": [basic_english(read(path)) for path in batch["path"]]}
+
+
+def encode_lists(batch: dict[str, list[list[str]]], words: list[str]) -> dict[str, list[list[int]]]:
+    index = _index(tuple(words))
+    return {"ids": [[index.get(token, UNKNOWN) for token in tokens] for tokens in batch["tokens"]]}
+
+
+@cache
+def _index(words: tuple[str, ...]) -> dict[str, int]:
+    return {token: number for number, token in enumerate(words, start=FIRST)}
+
+
 def encode(table: pa.Table, words: list[str]) -> pa.Table:
     lists = table["tokens"].combine_chunks()
     flat = lists.flatten().dictionary_encode()
@@ -32,24 +48,28 @@ def encode(table: pa.Table, words: list[str]) -> pa.Table:
 
 
 def main() -> None:
-    options = arguments()
+    options = arguments(how=("arrow", "python"))
     disable_progress_bars()
     if options.check:
         check(options.output)
         return
     disable_caching()
-    paths = Dataset.from_dict({"path": review_files(options.input)}).with_format("arrow")
+    whole = options.how == "arrow"
+    paths = Dataset.from_dict({"path": review_files(options.input)}).with_format("arrow" if whole else None)
     how = {"batched": True, "batch_size": ROWS, "num_proc": PROCESSES}
     tokens = paths.map(
-        tokenize, remove_columns="path", cache_file_name=str(options.output / "tokens.arrow"), **how
-    ).with_format("arrow")
+        tokenize if whole else tokenize_lists,
+        remove_columns="path",
+        cache_file_name=str(options.output / "tokens.arrow"),
+        **how,
+    )
     counts: Counter[str] = Counter()
-    for table in tokens.iter(8 * ROWS):
+    for table in tokens.with_format("arrow").iter(8 * ROWS):
         found = table["tokens"].combine_chunks().flatten().value_counts()
         counts.update(dict(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)))
     words = list(index_of(counts))
-    tokens.map(
-        encode,
+    tokens.with_format("arrow" if whole else None).map(
+        encode if whole else encode_lists,
         fn_kwargs={"words": words},
         remove_columns="tokens",
         cache_file_name=str(options.output / "ids.arrow"),
