@@ -16,14 +16,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import pyarrow.parquet as pq
 
 from tests.benchmarks.corpus import review_files, write_archive, write_csv, write_folder
-from tests.benchmarks.harness import ROOT, Contestant, Row, has_module, machine, markdown, peers_python, run_in_turn
+from tests.benchmarks.harness import ROOT, Contestant, Row, has_module, machine, markdown, measure, peers_python, run_in_turn
 from tests.benchmarks.peers.ingest_common import prove_rows
 
 PEERS = Path(__file__).parent / "peers"
@@ -59,23 +58,20 @@ def _bench(options: argparse.Namespace, folder: Path) -> dict[str, float]:
     elif options.case == "csv":
         rows = write_csv(source, folder / "reviews.csv", CSV_BYTES)
         source, kind = folder / "reviews.csv", f"{rows:,} rows of a CSV"
-    for file in review_files(source) if source.is_dir() else [source]:  # so that the first one does not find them cold
-        file.read_bytes()
     contestants, scripts = _contestants(options, folder, source)
-    results = {contestant.name: [] for contestant in contestants}
-    measured: dict[str, Any] = {}
-    for _ in range(options.rounds):
-        for contestant in contestants:
-            shutil.rmtree(folder / contestant.name, ignore_errors=True)  # a known review would be passed over
-            one = run_in_turn([contestant], 1)[contestant.name]
-            results[contestant.name].append(one)
-    for name, rounds in results.items():
-        total = rounds[0]
-        for one in rounds[1:]:
-            total.seconds += one.seconds
-            total.cpu_seconds += one.cpu_seconds
-            total.peaks += one.peaks
-        measured[name] = total
+    small = folder / "small"
+    write_folder(small / "reviews", 1, smoke=True)
+    starters = {starter.name: starter for starter in _contestants(options, small, small / "reviews")[0]}
+
+    def warm(contestant: Contestant) -> None:
+        """Brings program and reviews into the page cache, from which some kernels drop what lay idle for half a minute."""
+        for place in (folder, small):
+            shutil.rmtree(place / contestant.name, ignore_errors=True)  # a known review would be passed over
+        measure(starters[contestant.name])
+        for file in review_files(source) if source.is_dir() else [source]:
+            file.read_bytes()
+
+    measured = run_in_turn(contestants, options.rounds, warm)
     proof = _our_proof(folder / OURS)
     rows_of_table = [Row.of(result) for result in measured.values()]
     print(f"\n{kind}, {options.case}, {options.rounds} rounds, {machine()}\n")

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,8 +80,12 @@ class Result:
         return statistics.median(self.figures[name])
 
 
-def run_in_turn(contestants: Sequence[Contestant], rounds: int) -> dict[str, Result]:
+def run_in_turn(
+    contestants: Sequence[Contestant], rounds: int, before: Callable[[Contestant], None] | None = None
+) -> dict[str, Result]:
     """Runs every contestant once, then every one again, so that a change of the machine's mood meets all alike.
+
+    `before` is called, unmeasured, before each run.
 
     Raises:
         RuntimeError: a command ended with an unexpected code; its stderr is in the message.
@@ -90,6 +94,8 @@ def run_in_turn(contestants: Sequence[Contestant], rounds: int) -> dict[str, Res
     for number in range(rounds):
         for contestant in contestants:
             result = results[contestant.name]
+            if before is not None:
+                before(contestant)
             run = measure(contestant)
             seconds, peak = run.seconds, run.peak
             result.seconds.append(seconds)
