@@ -15,7 +15,7 @@ NAME = r"^(?P<number>[0-9]{1,9})[_.][^/]*$"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodeReviews:
-    """Callable for a `ParallelMapper`. `groups` maps a folder to the groups of its reviews, by their number."""
+    """Callable for a `ParallelMap`. `groups` maps a folder to the groups of its reviews, by their number."""
 
     vocabulary: Vocabulary
     groups: Mapping[str, pa.DictionaryArray]

@@ -65,7 +65,7 @@ class TokenizedBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizeReviews:
-    """Callable for a `ParallelMapper`: opens, checks, hashes, drops what is known, tokenizes.
+    """Callable for a `ParallelMap`: opens, checks, hashes, drops what is known, tokenizes.
 
     `labels` are those that the lake knows; None when the vocabulary is yet to be made and every label is welcome.
     `split` is for reviews whose source tells none; None means train for labelled ones and unsup for the others.

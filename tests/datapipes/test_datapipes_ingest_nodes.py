@@ -1,12 +1,14 @@
 """Every node of the ingest graph keeps torchdata's promise: a state, restored, gives what would have come."""
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from torchdata.nodes import BaseNode
+from torchdata.nodes import BaseNode, IterableWrapper
 
 from pipeline.datapipes.cut_shards import CutShards
 from pipeline.datapipes.parallel_map import ParallelMap
@@ -128,6 +130,33 @@ def test_errors_of_the_source_and_of_the_function_arrive_as_they_were_raised(wor
         assert next(node) == 0
         with pytest.raises(DataError, match=r"^one is bad$"):
             next(node)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_a_parallel_map_keeps_the_order_and_no_more_than_its_share_under_way(workers: int) -> None:
+    started: list[int] = []
+
+    def slow_at_first(number: int) -> int:
+        started.append(number)
+        time.sleep(0.002 * (40 - number) / 40)
+        return number
+
+    with ParallelMap(IterableWrapper(range(40)), slow_at_first, workers, ahead=6) as node:
+        for taken in range(40):
+            assert next(node) == taken
+            assert len(started) <= taken + 1 + 6
+        with pytest.raises(StopIteration):
+            next(node)
+    assert sorted(started) == list(range(40))
+
+
+def test_a_closed_parallel_map_leaves_no_thread_and_draws_no_more() -> None:
+    before = set(threading.enumerate())
+    source = IterableWrapper(range(1000))
+    with ParallelMap(source, abs, 3) as node:
+        assert next(node) == 0
+    assert set(threading.enumerate()) <= before
+    assert source.state_dict()["_num_yielded"] <= 1 + 2 * 3
 
 
 @pytest.mark.parametrize(
