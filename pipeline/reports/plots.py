@@ -20,6 +20,8 @@ from pipeline.reports.data import PHASES, ReportData
 INK, MUTED, GRID = "#010101", "#020202", "#030303"
 SERIES = {"train": "#040404", "valid": "#050505", "test": "#060606", "unsup": "#070707"}
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", **{colour: name for name, colour in SERIES.items()}}
+COLOUR = f'(?:{"|".join(VARIABLES)})(?=[;"])'
+"""One of them as the value of an attribute or in a style: a token of the reviews, which has neither behind it, stays."""
 NAMES = {"train": "training", "valid": "validation", "test": "test", "unsup": "unlabelled"}
 FONT_POINTS = 9.0
 HISTOGRAM_BINS = 60
@@ -179,6 +181,6 @@ def _svg(figure: Figure, name: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
-    svg = re.sub(r"#0[0-9]0[0-9]0[0-9]", lambda match: f"var(--{VARIABLES[match.group()]})", svg)
+    svg = re.sub(COLOUR, lambda match: f"var(--{VARIABLES[match.group()]})", svg)
     svg = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font-size: \1px; font-family: inherit", svg)
     return re.sub(r"<svg [^>]*>", lambda match: re.sub(r' (?:width|height)="[^"]*"', "", match.group()), svg, count=1)

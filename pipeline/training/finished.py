@@ -69,7 +69,10 @@ def save_model(
         training=identity,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
-    illustrate(temporary, folder.training_id, tuple(data.shards), data.vocabulary, valid)
+    try:
+        illustrate(temporary, folder.training_id, tuple(data.shards), data.vocabulary, valid)
+    except Exception as error:  # whatever it is, the model is worth more than its picture
+        log.warning("no report (%s: %s); 'pipeline report' makes one later", type(error).__name__, error)
     for path in temporary.iterdir():
         sync_file(path)
     sync_folder(temporary)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from pipeline.cli.app import app, load_commands
 from pipeline.errors import PipelineError
 from pipeline.models.bundle import read_bundle
+from pipeline.training import finished
 
 SMALL = (
     "--arch",
@@ -81,6 +82,19 @@ def test_a_model_is_trained_once(tmp_path: Path, corpus: Corpus) -> None:
     assert evaluated["metrics"]["classes"]["pos"]["recall"] == pytest.approx(confusion[1][1] / sum(confusion[1]))
     valid = invoke("evaluate", "--lake", tmp_path, "--tokens", corpus.shards, "--model", model.name, "--split", "valid")
     assert valid["metrics"]["accuracy"] == pytest.approx(receipt["metrics"]["valid_accuracy"])
+
+
+def test_a_report_that_cannot_be_drawn_costs_nothing_but_itself(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise OSError("a damaged shard")
+
+    monkeypatch.setattr(finished, "illustrate", broken)
+    receipt = train(tmp_path, corpus, "--epochs", "1")
+    assert receipt["code"] == 0
+    assert read_bundle(Path(receipt["outputs"]["model"])).arch == "lstm"
+    assert "no report (OSError: a damaged shard)" in caplog.text
 
 
 def test_three_classes_weights_schedule_average_and_patience(tmp_path: Path) -> None:

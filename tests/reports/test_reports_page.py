@@ -13,7 +13,9 @@ import pytest
 
 from pipeline.errors import CannotWriteError, DataError, InputNotFoundError
 from pipeline.reports.files import lengths_table
+from pipeline.reports.plots import INK
 from pipeline.reports.write import write_report
+from pipeline.text.vocabulary import Vocabulary
 from schemas.contract import ContractError
 from tests.reports.report_bundles import example_table, write_metrics
 
@@ -88,6 +90,14 @@ def test_pictures_are_svg_with_the_pages_colours_and_alternative_texts(bundle: P
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'(?:href="|url\()#([^")]+)', html)) <= set(ids)
     assert "$movie" in html and "café" in html
+
+
+def test_a_token_that_looks_like_a_colour_stays_a_token(bundle: Path) -> None:
+    words = ["<pad>", "<unk>", "#090909", INK, "film"]
+    counts = pa.array([0, 0, 9, 8, 7], pa.int64())
+    Vocabulary(pa.array(words), counts, "basic_english", ("neg", "pos")).write(bundle / "vocabulary.parquet")
+    html = write_report(bundle).read_text(encoding="utf-8")
+    assert ">#090909</text>" in html and f">{INK}</text>" in html
 
 
 def test_text_of_strangers_stays_text(bundle: Path) -> None:
