@@ -44,7 +44,7 @@ def run(config: ReportConfig) -> Receipt:
             path = config.predictions.expanduser()
             if path.is_dir():
                 raise InputNotFoundError(f"--predictions {path} is a folder. Name one file that 'pipeline score' wrote.")
-            examples = choose_from_predictions(path, bundle.labels, config.text_column, config.label_column)
+            examples = choose_from_predictions(path, bundle.model_id, bundle.labels, config.text_column, config.label_column)
             run.read = examples.num_rows
         output = config.output.expanduser().resolve() if config.output else bundle.folder / REPORT
         if output.is_dir():

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import DataError, InputNotFoundError, UsageError
-from schemas.prediction import PREDICTION
+from pipeline.scoring.inputs import is_text
+from schemas.prediction import KEY_MODEL, PREDICTION
 from schemas.report import EXAMPLE
 
 SHOWN_CHARACTERS = 600
@@ -43,7 +44,9 @@ def shown_examples(examples: pa.Table, labels: Sequence[str]) -> list[Shown]:
     return shown
 
 
-def choose_from_predictions(path: Path, labels: Sequence[str], text_column: str, label_column: str | None) -> pa.Table:
+def choose_from_predictions(
+    path: Path, model_id: str, labels: Sequence[str], text_column: str, label_column: str | None
+) -> pa.Table:
     """The reviews of a scored file to show: for each label the most certain ones, then the least certain of all.
 
     One row group at a time is in memory. Ties go to the earlier row, so the choice is a function of the file.
@@ -51,13 +54,14 @@ def choose_from_predictions(path: Path, labels: Sequence[str], text_column: str,
     Raises:
         InputNotFoundError: no such file.
         DataError: no Parquet file, or not one that 'pipeline score' wrote.
-        UsageError: it lacks the column of the text or of the label.
+        UsageError: it lacks the column of the text or of the label, or another model made it.
     """
     best: dict[str, list[tuple[float, int, dict[str, Any]]]] = {}
     row_number = 0
     try:
         with pq.ParquetFile(path) as file:
             columns = _columns(file.schema_arrow, path, text_column, label_column)
+            _check_model(file.schema_arrow, path, model_id)
             for group in range(file.num_row_groups):
                 table = file.read_row_group(group, columns=columns)
                 for kind, score, place in _candidates(table, labels):
@@ -84,8 +88,22 @@ def _columns(schema: pa.Schema, path: Path, text_column: str, label_column: str 
     for option, column in (("--text-column", text_column), ("--label-column", label_column)):
         if column is not None and column not in schema.names:
             raise UsageError(f"{option} {column}: {path} has no such column. Its columns: {', '.join(schema.names)}.")
+    if not is_text(schema.field(text_column).type):
+        texts = ", ".join(field.name for field in schema if is_text(field.type))
+        raise UsageError(
+            f"--text-column {text_column}: it is {schema.field(text_column).type}, not strings. Columns of strings: {texts}."
+        )
     named = {text_column, label_column, "prediction", "probability"} - {None}
     return [name for name in schema.names if name in named]
+
+
+def _check_model(schema: pa.Schema, path: Path, model_id: str) -> None:
+    made_by = (schema.metadata or {}).get(KEY_MODEL, model_id.encode()).decode(errors="replace")
+    if made_by != model_id:
+        raise UsageError(
+            f"--predictions {path}: they are of the model {made_by}, the report is of {model_id}. "
+            f"Name the same one with --model {made_by}, or score again."
+        )
 
 
 def _candidates(table: pa.Table, labels: Sequence[str]) -> list[tuple[str, float, int]]:

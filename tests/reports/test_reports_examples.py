@@ -10,6 +10,7 @@ from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.reports.examples import choose_from_predictions, shown_examples
 from pipeline.reports.files import LengthCounter, read_examples, read_lengths, write_examples, write_lengths
 from schemas.contract import ContractError
+from schemas.prediction import KEY_MODEL
 from tests.reports.report_bundles import example_table
 
 LABELS = ("neg", "pos")
@@ -34,35 +35,45 @@ def scored(path: Path, rows: int = 100, row_group_size: int = 7) -> Path:
 @pytest.mark.parametrize("row_group_size", [1, 7, 1000])
 def test_most_certain_of_each_label_then_the_undecided(tmp_path: Path, row_group_size: int) -> None:
     path = scored(tmp_path / "p.parquet", row_group_size=row_group_size)
-    chosen = choose_from_predictions(path, LABELS, "body", "truth").to_pylist()
+    chosen = choose_from_predictions(path, "m", LABELS, "body", "truth").to_pylist()
     assert [row["text"] for row in chosen] == [f"review {n}" for n in (0, 1, 2, 3, 99, 98, 97, 96, 50, 49, 51, 48)]
     assert chosen[0]["label"] == "neg" and chosen[1]["label"] == "pos"
 
 
 def test_without_a_label_column_nobody_is_wrong(tmp_path: Path) -> None:
-    shown = shown_examples(choose_from_predictions(scored(tmp_path / "p.parquet"), LABELS, "body", None), LABELS)
+    shown = shown_examples(choose_from_predictions(scored(tmp_path / "p.parquet"), "m", LABELS, "body", None), LABELS)
     assert {example.right for example in shown} == {None}
 
 
 def test_few_rows_are_shown_once_each(tmp_path: Path) -> None:
-    chosen = choose_from_predictions(scored(tmp_path / "p.parquet", rows=3), LABELS, "body", None)
+    chosen = choose_from_predictions(scored(tmp_path / "p.parquet", rows=3), "m", LABELS, "body", None)
     assert sorted(chosen["text"].to_pylist()) == ["review 0", "review 1", "review 2"]
 
 
 def test_predictions_that_cannot_be_read(tmp_path: Path) -> None:
     path = scored(tmp_path / "p.parquet")
     with pytest.raises(UsageError, match=r"--text-column text: .* Its columns: id, body"):
-        choose_from_predictions(path, LABELS, "text", None)
+        choose_from_predictions(path, "m", LABELS, "text", None)
     with pytest.raises(UsageError, match="--label-column stars"):
-        choose_from_predictions(path, LABELS, "body", "stars")
+        choose_from_predictions(path, "m", LABELS, "body", "stars")
+    with pytest.raises(UsageError, match="it is int64, not strings"):
+        choose_from_predictions(path, "m", LABELS, "id", None)
     with pytest.raises(InputNotFoundError, match="no such file"):
-        choose_from_predictions(tmp_path / "absent.parquet", LABELS, "body", None)
+        choose_from_predictions(tmp_path / "absent.parquet", "m", LABELS, "body", None)
     pq.write_table(pa.table({"text": ["raw"]}), path)
     with pytest.raises(ContractError, match="prediction"):
-        choose_from_predictions(path, LABELS, "text", None)
+        choose_from_predictions(path, "m", LABELS, "text", None)
     path.write_bytes(b"PAR1")
     with pytest.raises(DataError, match="no whole Parquet file"):
-        choose_from_predictions(path, LABELS, "text", None)
+        choose_from_predictions(path, "m", LABELS, "text", None)
+
+
+def test_predictions_of_another_model_are_refused(tmp_path: Path) -> None:
+    path = scored(tmp_path / "p.parquet")
+    pq.write_table(pq.read_table(path).replace_schema_metadata({KEY_MODEL: b"m"}), path)
+    assert len(choose_from_predictions(path, "m", LABELS, "body", None))
+    with pytest.raises(UsageError, match="of the model m, the report is of other"):
+        choose_from_predictions(path, "other", LABELS, "body", None)
 
 
 def test_lengths_are_counted_batch_by_batch_and_come_back(tmp_path: Path) -> None:
