@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.runtime import Run, collector_paused, recorded_run
 from pipeline.errors import UsageError
+from pipeline.lake.atomic import atomic_path, sweep, writing
 from pipeline.lake.paths import Lake
 from pipeline.scoring.inputs import ScoreInput, open_input
 from pipeline.scoring.options import DEFAULT_BATCH_SIZE, check_device, resolve_precision
@@ -88,20 +89,20 @@ def _score(config: ScoreConfig, lake: Lake, this: Run, source: ScoreInput, outpu
         "precision": resolve_precision(config.precision),
         "explain": config.explain,
     }
-    metadata = output_metadata(bundle.model_id, source.sha256(), options)
+    metadata = output_metadata(bundle.model_id, lake.relative(source.path), source.sha256(), options)
     schema = output_schema(source, bundle.labels, metadata, config.explain)
-    if not config.force and is_scored(output, metadata):
+    if not config.force and is_scored(output, metadata, named=config.output is not None):
         this.read = this.known = source.rows
         this.nothing_new = True
         return
     # torch is imported here, after everything that can be wrong with input and output was looked at.
     with collector_paused():
-        from pipeline.lake.atomic import atomic_path
         from pipeline.progress import track
         from pipeline.scoring.explain import explanations
         from pipeline.scoring.outputs import PredictionWriter, predicted_columns
         from pipeline.scoring.predictor import Predictor
 
+    sweep(output)
     with (
         Predictor(bundle, config.device, config.batch_size, config.precision) as predictor,
         track("scoring", source.rows) as progress,
@@ -181,14 +182,17 @@ def _output(config: ScoreConfig, lake: Lake, source: ScoreInput) -> Path:
 
     Raises:
         UsageError: a folder, the input itself, or a place inside the input's folder.
+        CannotWriteError: a name that cannot be.
     """
-    output = config.output or lake.predictions / f"{source.path.resolve().stem}.parquet"
+    name = source.path.resolve().name
+    output = config.output or lake.predictions / f"{name.removesuffix('.pq').removesuffix('.parquet')}.parquet"
     output = output.expanduser().resolve()
-    if output.is_dir():
-        raise UsageError(f"--output {output} is a folder. Name a file in it, such as {output / 'predictions.parquet'}.")
-    inside = source.path.is_dir() and output.is_relative_to(source.path.resolve())
-    if inside or any(output == file.resolve() or (output.exists() and output.samefile(file)) for file in source.files):
-        raise UsageError(
-            f"--output {output} lies in what is to be scored, which 'pipeline score' never changes. Name another file."
-        )
+    with writing(output):
+        if output.is_dir():
+            raise UsageError(f"--output {output} is a folder. Name a file in it, such as {output / 'predictions.parquet'}.")
+        inside = source.path.is_dir() and output.is_relative_to(source.path.resolve())
+        if inside or any(output == file.resolve() or (output.exists() and output.samefile(file)) for file in source.files):
+            raise UsageError(
+                f"--output {output} lies in what is to be scored, which 'pipeline score' never changes. Name another file."
+            )
     return output

@@ -6,6 +6,7 @@ from schemas.contract import Contract
 
 KEY_MODEL = b"review_pipeline.model_id"
 KEY_INPUT = b"review_pipeline.input_sha256"
+KEY_SOURCE = b"review_pipeline.source"
 KEY_OPTIONS = b"review_pipeline.score_options"
 CLASS_PREFIX = "probability_"
 """With more than two classes, one column more for each: this prefix and the label."""

@@ -64,6 +64,13 @@ def atomic_path(target: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def sweep(target: Path) -> None:
+    """Removes what killed writers of `target` left beside it. The caller sees to it that none is at work."""
+    for path in target.parent.glob(f"{PREFIX}*"):
+        if path.name[len(PREFIX) :].partition("-")[2] == target.name:
+            path.unlink(missing_ok=True)
+
+
 def write_bytes(target: Path, content: bytes) -> None:
     """Writes a whole file atomically."""
     with atomic_path(target) as temporary:

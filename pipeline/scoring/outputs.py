@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UsageError
 from pipeline.scoring.inputs import ScoreInput, readable
-from schemas.prediction import CLASS_PREFIX, EXPLANATION, KEY_INPUT, KEY_MODEL, KEY_OPTIONS, PREDICTION
+from schemas.prediction import CLASS_PREFIX, EXPLANATION, KEY_INPUT, KEY_MODEL, KEY_OPTIONS, KEY_SOURCE, PREDICTION
 
 ROW_GROUP_ROWS = 65_536
 
@@ -46,21 +46,30 @@ def output_schema(
     return pa.schema([*kept, *added], {**(kept.metadata or {}), **metadata})
 
 
-def output_metadata(model_id: str, input_sha256: str, options: Mapping[str, Any]) -> dict[bytes, bytes]:
-    """The contract's metadata, and from which input, by which model, with which options the file comes."""
+def output_metadata(model_id: str, source: str, input_sha256: str, options: Mapping[str, Any]) -> dict[bytes, bytes]:
+    """The contract's metadata, and from which input, by which model, with which options the file comes.
+
+    Args:
+        source: how the lake names the input; its content is told by `input_sha256`.
+    """
     return {
         **PREDICTION.metadata,
+        KEY_SOURCE: source.encode(),
         KEY_MODEL: model_id.encode(),
         KEY_INPUT: input_sha256.encode(),
         KEY_OPTIONS: json.dumps(options, sort_keys=True).encode(),
     }
 
 
-def is_scored(output: Path, metadata: Mapping[bytes, bytes]) -> bool:
+def is_scored(output: Path, metadata: Mapping[bytes, bytes], named: bool) -> bool:
     """Whether `output` is there already, made from the same input by the same model with the same options.
 
+    Args:
+        named: the user named the output, rather than the input's name.
+
     Raises:
-        UsageError: what is there was not written by 'pipeline score'.
+        UsageError: what is there was not written by 'pipeline score', or holds the predictions of an input of the same
+            name elsewhere.
         ContractError: it was written by a newer release.
     """
     if not output.exists():
@@ -73,7 +82,15 @@ def is_scored(output: Path, metadata: Mapping[bytes, bytes]) -> bool:
     if any(key not in found for key in PREDICTION.metadata) or found[b"review_pipeline.schema"] != PREDICTION.name.encode():
         raise UsageError(f"{output} is there and was not written by 'pipeline score'. Choose another --output, or --force.")
     PREDICTION.check_version(found[b"review_pipeline.schema_version"].decode(), str(output))
-    return all(found.get(key) == value for key, value in metadata.items())
+    if all(found.get(key) == value for key, value in metadata.items() if key != KEY_SOURCE):
+        return True
+    other = found.get(KEY_SOURCE, metadata[KEY_SOURCE])
+    if not named and other != metadata[KEY_SOURCE]:
+        raise UsageError(
+            f"{output} holds the predictions of {other.decode(errors='replace')}, an input of the same name. "
+            "Name another file with --output, or write over them with --force."
+        )
+    return False
 
 
 def predicted_columns(probability_NC: NDArray[np.float32], labels: Sequence[str], model_id: str) -> list[pa.Array]:

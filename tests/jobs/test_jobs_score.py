@@ -18,39 +18,8 @@ from pipeline.errors import DataError, InputNotFoundError, LockedError, UsageErr
 from pipeline.lake.locks import locked
 from schemas.contract import ContractError
 from schemas.prediction import KEY_INPUT, KEY_MODEL, PREDICTION
-from tests.scoring.parts import make_bundle, make_texts
-
-Write = Callable[..., Path]
-ADDED = ["prediction", "probability", "model_id"]
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Path:
-    """A lake whose LATEST is a small random bilstm."""
-    root = tmp_path / "lake"
-    make_bundle(root / "models" / "first")
-    (root / "models" / "LATEST").write_text("first\n")
-    return root
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """Writes columns as a Parquet file in the test's folder."""
-
-    def write_file(name: str = "reviews.parquet", row_group_size: int = 100, **columns: Any) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.table(columns), path, row_group_size=row_group_size)
-        return path
-
-    return write_file
-
-
-def scored(lake: Path, source: Path, **options: Any) -> pa.Table:
-    receipt = score.run(ScoreConfig(lake=lake, source=source, **options))
-    assert receipt.exit_code == 0
-    assert receipt.read == receipt.written + receipt.rejected + receipt.known == receipt.written
-    return pq.read_table(receipt.outputs["predictions"])
+from tests.jobs.conftest import Write
+from tests.scoring.parts import ADDED, make_bundle, make_texts, scored
 
 
 def test_rows_columns_types_and_metadata_are_kept(lake: Path, tmp_path: Path) -> None:
@@ -155,22 +124,6 @@ def test_a_folder_is_scored_in_the_order_of_its_names(lake: Path, write: Write, 
     assert (lake / "predictions" / "pile.parquet").exists()
 
 
-def test_the_same_again_ends_with_99_and_rewrites_nothing(lake: Path, write: Write) -> None:
-    path = write(text=make_texts(20))
-    scored(lake, path)
-    output = lake / "predictions" / "reviews.parquet"
-    stamp = output.stat()
-    receipt = score.run(ScoreConfig(lake=lake, source=path))
-    assert (receipt.exit_code, receipt.read, receipt.known, receipt.written) == (99, 20, 20, 0)
-    assert (output.stat().st_mtime_ns, output.stat().st_ino) == (stamp.st_mtime_ns, stamp.st_ino)
-    assert score.run(ScoreConfig(lake=lake, source=path, force=True)).written == 20
-    write(text=make_texts(21))
-    assert score.run(ScoreConfig(lake=lake, source=path)).written == 21
-    assert score.run(ScoreConfig(lake=lake, source=path, keep=("none",))).written == 21
-    make_bundle(lake / "models" / "second", seed=1)
-    assert score.run(ScoreConfig(lake=lake, source=path, keep=("none",), model="second")).written == 21
-
-
 def test_keep_chooses_columns(lake: Path, write: Write) -> None:
     path = write(a=[1, 2], text=["good", "bad"], b=[3, 4])
     assert scored(lake, path, keep=("b", "a")).column_names == ["a", "b", *ADDED]
@@ -268,26 +221,6 @@ def test_a_prediction_file_of_a_newer_version_is_refused(lake: Path, write: Writ
     pq.write_table(newer, tmp_path / "once.parquet")
     with pytest.raises(ContractError, match="version 99"):
         scored(lake, tmp_path / "once.parquet", keep=("text",))
-
-
-def test_the_input_is_never_the_output(lake: Path, write: Write, tmp_path: Path) -> None:
-    path = write("pile/a.parquet", text=["good"])
-    (tmp_path / "link.parquet").symlink_to(path)
-    (tmp_path / "hard.parquet").hardlink_to(path)
-    for output in (path, tmp_path / "link.parquet", tmp_path / "hard.parquet"):
-        with pytest.raises(UsageError, match="never changes"):
-            scored(lake, path, output=output, force=True)
-    with pytest.raises(UsageError, match="never changes"):
-        scored(lake, path.parent, output=path.with_name("b.parquet"))
-    with pytest.raises(UsageError, match="is a folder"):
-        scored(lake, path, output=tmp_path)
-
-
-def test_a_foreign_file_is_overwritten_by_force_only(lake: Path, write: Write, tmp_path: Path) -> None:
-    path, mine = write(text=["good"]), write("mine.parquet", n=[1])
-    with pytest.raises(UsageError, match="was not written by 'pipeline score'"):
-        scored(lake, path, output=mine)
-    assert scored(lake, path, output=mine, force=True).column_names == ["text", *ADDED]
 
 
 def test_an_input_that_changes_meanwhile_fails_the_run(lake: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

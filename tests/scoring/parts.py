@@ -1,14 +1,21 @@
 """A small bundle with random weights, and reviews to score; for the tests of scoring and of its job."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
+from jobs import score
+from jobs.score import ScoreConfig
 from pipeline.models.bundle import Bundle, save_bundle
 from pipeline.models.registry import build_model
 from pipeline.text.tokenizers import tokenize
 from pipeline.text.vocabulary import TokenCounts, Vocabulary, build_vocabulary
+
+ADDED = ["prediction", "probability", "model_id"]
+"""The columns that scoring with two classes adds."""
 
 WORDS = [
     "the",
@@ -61,3 +68,11 @@ def make_bundle(folder: Path, arch: str = "bilstm", labels: tuple[str, ...] = ("
         folder, model=model, arch=arch, labels=vocabulary.labels, tokenizer="basic_english", max_length=MAX_LENGTH,
         vocabulary=vocabulary, table_version=None, metrics={}, training={}, created="2026-01-01T00:00:00Z",
     )  # fmt: skip
+
+
+def scored(lake: Path, source: Path, **options: Any) -> pa.Table:
+    """The rows that `pipeline score` writes."""
+    receipt = score.run(ScoreConfig(lake=lake, source=source, **options))
+    assert receipt.exit_code == 0
+    assert receipt.read == receipt.written + receipt.rejected + receipt.known == receipt.written
+    return pq.read_table(receipt.outputs["predictions"])

@@ -1,0 +1,89 @@
+"""Where `pipeline score` writes: under which name, over what, and what it leaves alone."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from jobs import score
+from jobs.score import ScoreConfig
+from pipeline.errors import CannotWriteError, UsageError
+from tests.jobs.conftest import Write
+from tests.scoring.parts import ADDED, make_bundle, make_texts, scored
+
+
+def test_the_same_again_ends_with_99_and_rewrites_nothing(lake: Path, write: Write) -> None:
+    path = write(text=make_texts(20))
+    scored(lake, path)
+    output = lake / "predictions" / "reviews.parquet"
+    stamp = output.stat()
+    receipt = score.run(ScoreConfig(lake=lake, source=path))
+    assert (receipt.exit_code, receipt.read, receipt.known, receipt.written) == (99, 20, 20, 0)
+    assert (output.stat().st_mtime_ns, output.stat().st_ino) == (stamp.st_mtime_ns, stamp.st_ino)
+    assert score.run(ScoreConfig(lake=lake, source=path, force=True)).written == 20
+    write(text=make_texts(21))
+    assert score.run(ScoreConfig(lake=lake, source=path)).written == 21
+    assert score.run(ScoreConfig(lake=lake, source=path, keep=("none",))).written == 21
+    make_bundle(lake / "models" / "second", seed=1)
+    assert score.run(ScoreConfig(lake=lake, source=path, keep=("none",), model="second")).written == 21
+
+
+def test_inputs_of_one_name_do_not_overwrite_each_other(lake: Path, write: Write, tmp_path: Path) -> None:
+    first, second = write("a/day.parquet", text=["good"]), write("b/day.parquet", text=["bad"])
+    scored(lake, first)
+    with pytest.raises(UsageError, match=r"day.parquet holds the predictions of .*/a/day.parquet, an input of"):
+        scored(lake, second)
+    assert scored(lake, second, output=tmp_path / "b.parquet")["text"].to_pylist() == ["bad"]
+    write("a/day.parquet", text=["good", "again"])
+    assert len(scored(lake, first)) == 2
+    assert scored(lake, second, force=True)["text"].to_pylist() == ["bad"]
+
+
+def test_folders_keep_their_whole_name(lake: Path, write: Write, tmp_path: Path) -> None:
+    for day in ("2026.01.30", "2026.01.31"):
+        write(f"{day}/reviews.parquet", text=[day])
+        scored(lake, tmp_path / day)
+    names = sorted(path.name for path in (lake / "predictions").iterdir())
+    assert names == ["2026.01.30.parquet", "2026.01.31.parquet"]
+
+
+def test_what_a_killed_run_left_goes_with_the_next(lake: Path, write: Write) -> None:
+    (lake / "predictions").mkdir()
+    for name in (".tmp-0a1b2c3d-reviews.parquet", ".tmp-0a1b2c3d-my-reviews.parquet"):
+        (lake / "predictions" / name).write_bytes(b"half")
+    scored(lake, write(text=["good"]))
+    assert sorted(path.name for path in (lake / "predictions").iterdir()) == [
+        ".tmp-0a1b2c3d-my-reviews.parquet",
+        "reviews.parquet",
+    ]
+
+
+def test_a_day_without_any_text_gets_no_predictions(lake: Path, write: Write) -> None:
+    table = scored(lake, write(n=[1, 2], text=pa.nulls(2)))
+    assert table["prediction"].to_pylist() == [None, None]
+
+
+def test_an_output_whose_name_is_too_long_cannot_be_written(lake: Path, write: Write) -> None:
+    for length in (240, 300):
+        with pytest.raises(CannotWriteError, match="name too long"):
+            scored(lake, write(text=["good"]), output=lake / f"{'x' * length}.parquet")
+
+
+def test_the_input_is_never_the_output(lake: Path, write: Write, tmp_path: Path) -> None:
+    path = write("pile/a.parquet", text=["good"])
+    (tmp_path / "link.parquet").symlink_to(path)
+    (tmp_path / "hard.parquet").hardlink_to(path)
+    for output in (path, tmp_path / "link.parquet", tmp_path / "hard.parquet"):
+        with pytest.raises(UsageError, match="never changes"):
+            scored(lake, path, output=output, force=True)
+    with pytest.raises(UsageError, match="never changes"):
+        scored(lake, path.parent, output=path.with_name("b.parquet"))
+    with pytest.raises(UsageError, match="is a folder"):
+        scored(lake, path, output=tmp_path)
+
+
+def test_a_foreign_file_is_overwritten_by_force_only(lake: Path, write: Write, tmp_path: Path) -> None:
+    path, mine = write(text=["good"]), write("mine.parquet", n=[1])
+    with pytest.raises(UsageError, match="was not written by 'pipeline score'"):
+        scored(lake, path, output=mine)
+    assert scored(lake, path, output=mine, force=True).column_names == ["text", *ADDED]
