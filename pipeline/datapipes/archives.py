@@ -2,6 +2,8 @@
 
 import tarfile
 from collections.abc import Iterator
+from tarfile import EOFHeaderError, HeaderError, ReadError  # type: ignore[attr-defined]  # the first is not in its stubs
+from typing import Self
 
 import pyarrow as pa
 
@@ -12,6 +14,24 @@ from pipeline.errors import DataError
 
 INSIDE = "!/"
 """Between an archive's name and a member's."""
+
+
+class Header(tarfile.TarInfo):
+    """A member's header. Where one is damaged or missing the module would take the archive to end."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
+        """The next header.
+
+        Raises:
+            ReadError: it is damaged, or the file ends without the block of zeros that ends an archive.
+        """
+        try:
+            return super().fromtarfile(tarfile)
+        except EOFHeaderError:
+            raise
+        except HeaderError as error:
+            raise ReadError(str(error) or "no header") from error
 
 
 def archive(source: Source) -> Iterator[Item]:
@@ -45,7 +65,7 @@ def _members(source: Source) -> Iterator[tuple[str, bytes]]:
     try:
         with (
             pa.input_stream(source.path, compression=source.compression) as stream,
-            tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20) as tar,
+            tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20, tarinfo=Header) as tar,
         ):
             for member in tar:
                 tar.members = []  # type: ignore[attr-defined]  # the module keeps every header it has read, which would grow with the archive
