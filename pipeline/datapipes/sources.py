@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pipeline.errors import InputNotFoundError, UsageError
+from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake.atomic import PREFIX
 from pipeline.lake.paths import Lake
 
@@ -24,7 +24,7 @@ SPLIT_FOLDERS = {"train": "train", "test": "test", "valid": "valid", "val": "val
 
 URLS = re.compile(r"urls_(?P<label>[^/]+)\.txt")
 """aclImdb's `urls_neg.txt` beside `neg/`: line N names the film of review N."""
-STARS = re.compile(r"\d+_(\d+)")
+STARS = re.compile(r"\d{1,9}_(\d{1,3})")
 HIDDEN = (".", PREFIX)
 SIDE_FILES = {"imdbEr.txt"}
 """Text files of aclImdb that are no reviews."""
@@ -81,6 +81,7 @@ def find_sources(given: Sequence[str | Path], lake: Lake) -> list[Source]:
     Raises:
         InputNotFoundError: a path is not there, or nothing to read was found.
         UsageError: a file of a kind that is not read.
+        DataError: a folder cannot be read.
     """
     roots = [Path(item).expanduser() for item in given] or [lake.raw]
     sources: dict[Path, Source] = {}
@@ -106,10 +107,11 @@ def kind_of(name: str) -> tuple[str, str | None] | None:
     """Kind and compression by the file's name; None for names that are not read."""
     if name.endswith(".txt"):
         return TEXTS, None
+    name = name.lower()
     for short, full in SHORT_NAMES.items():
         if name.endswith(short):
             name = name.removesuffix(short) + full
-    stem, suffix = os.path.splitext(name.lower())
+    stem, suffix = os.path.splitext(name)
     compression = COMPRESSIONS.get(suffix)
     if compression:
         suffix = os.path.splitext(stem)[1]
@@ -131,23 +133,66 @@ def _file(path: Path, lake: Lake) -> Source:
 
 def _walk(root: Path, lake: Lake) -> Iterator[Source]:
     skipped = 0
-    for folder, folders, names in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith(HIDDEN))
-        names = sorted(name for name in names if not name.startswith(HIDDEN))
+    visited: set[tuple[int, int]] = set()
+    pending = [root]
+    while pending:
+        folder = pending.pop()
+        folders, names, odd = _entries(folder, visited)
+        pending += sorted(folders, reverse=True)
         # A comprehension of its own, because there may be a million of them.
         texts = [name for name in names if name.endswith(".txt") and name not in SIDE_FILES]
+        skipped += odd
         for name in names:
             if name.endswith(".txt"):
                 continue
             kind = kind_of(name)
             if kind is None or (kind[0] == PARQUET and kind[1]):
                 skipped += 1
+            elif kind[0] == TEXTS:
+                texts.append(name)
             else:
-                yield _file(Path(folder, name), lake)
+                yield _file(folder / name, lake)
         if texts:
-            yield Source(path=Path(folder), name=lake.relative(Path(folder)), kind=TEXTS, listing="/".join(texts))
+            texts.sort()
+            yield Source(path=folder, name=lake.relative(folder), kind=TEXTS, listing="/".join(texts))
     if skipped:
         log.info("%s: %d files of kinds that are not read were passed over", root, skipped)
+
+
+def _entries(folder: Path, visited: set[tuple[int, int]]) -> tuple[list[Path], list[str], int]:
+    """The folders in a folder, names of its files, and how much else is there; nothing where it was `visited`.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    folders: list[Path] = []
+    names: list[str] = []
+    odd = 0
+    try:
+        status = folder.stat()
+        place = (status.st_dev, status.st_ino)
+        if place in visited:
+            return [], [], 0
+        visited.add(place)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(HIDDEN):
+                    continue
+                # The entry itself tells what it is; only a link asks the disk.
+                if entry.is_file(follow_symlinks=False):
+                    names.append(entry.name)
+                elif (path := Path(entry)).is_dir():
+                    folders.append(path)
+                elif path.is_file() or not path.exists():
+                    names.append(entry.name)  # a link that leads nowhere is found out when it is opened
+                else:
+                    odd += 1
+    except OSError as error:
+        raise DataError(
+            f"the folder {folder} cannot be read: {error.strerror}. Check its permissions, or leave it out by a name that "
+            "begins with a dot. Nothing was ingested."
+        ) from error
+    return folders, names, odd
 
 
 def _allowed() -> str:

@@ -170,6 +170,8 @@ def test_the_layout_tells_split_and_label(folder: str, split: str | None, label:
     assert (layout_of(folder).split, layout_of(folder).label) == (split, label)
 
 
-@pytest.mark.parametrize(("stem", "stars"), [("12_8", 8), ("0_10", 10), ("5_0", None), ("5", None), ("a_8", None)])
+@pytest.mark.parametrize(
+    ("stem", "stars"), [("12_8", 8), ("0_10", 10), ("5_0", None), ("5", None), ("a_8", None), ("1_99999999999", None)]
+)
 def test_the_file_name_tells_the_stars(stem: str, stars: int | None) -> None:
     assert stars_of(stem) == stars

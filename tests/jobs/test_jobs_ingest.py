@@ -282,7 +282,7 @@ def test_killed_and_run_again_nothing_is_lost_or_doubled(tmp_path: Path, corpus:
     fifo = corpus / "zz.csv"
     os.mkfifo(fifo)
     child = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "ingest", corpus, "--lake", lake], cwd=ROOT, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "pipeline", "ingest", corpus, fifo, "--lake", lake], cwd=ROOT, stderr=subprocess.DEVNULL
     )
     scratch = lake / ".scratch" / "ingest"
     deadline = time.monotonic() + 60
