@@ -122,7 +122,7 @@ def _record(run: Run, config: Any, error: BaseException | None) -> RunRecord:
         exit_code=exit_code,
         config=rendered(config),
         receipt=dataclasses.asdict(receipt),
-        error=None if error is None else f"{type(error).__name__}: {error}",
+        error=None if error is None else _valid(f"{type(error).__name__}: {error}"),
         versions=versions(),
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
     )
@@ -149,7 +149,12 @@ def _plain(value: Any) -> Any:
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    return value if isinstance(value, int | float | bool | None) else _valid(str(value))
+
+
+def _valid(text: str) -> str:
+    """Text that has a UTF-8 form: lone surrogates are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _iso(seconds: float) -> str:

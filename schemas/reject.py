@@ -12,13 +12,14 @@ EXCERPT_CHARACTERS = 200
 REASONS = {
     "missing_text": "the text is null",
     "empty_text": "the review holds no token after tokenizing",
-    "invalid_utf8": "the text is not valid UTF-8",
+    "invalid_utf8": "the text, or the id, label, split or group, is not valid UTF-8",
     "nul_byte": "the text holds NUL bytes, so it is binary data and no review",
     "malformed_row": "the row or line does not parse",
     "unknown_label": "the lake does not know the label; --rebuild-vocab would learn it",
     "unknown_split": "the split is none of train, valid, test, unsup",
     "duplicate_id": "another review of the same run has this id and other content",
     "missing_id": "the id column holds null",
+    "link": "the member of an archive is a link and holds no text",
     "too_large": "the review is larger than the limit for one review",
 }
 

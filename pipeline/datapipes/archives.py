@@ -7,10 +7,12 @@ from typing import Self
 
 import pyarrow as pa
 
-from pipeline.datapipes.raw import BATCH_BYTES, BATCH_ROWS, MAX_REVIEW_BYTES, Item
-from pipeline.datapipes.sources import SIDE_FILES, TEXTS, Source, is_urls_file, kind_of
+from pipeline.datapipes.raw import BATCH_BYTES, BATCH_ROWS, MAX_REVIEW_BYTES, Item, RawBatch, opened
+from pipeline.datapipes.sources import HIDDEN, SIDE_FILES, TEXTS, Source, is_urls_file, kind_of
 from pipeline.datapipes.text_files import groups_file, reviews_of_texts
 from pipeline.errors import DataError
+from pipeline.lake.paths import printable
+from schemas.reject import BadRow
 
 INSIDE = "!/"
 """Between an archive's name and a member's."""
@@ -43,34 +45,50 @@ def archive(source: Source) -> Iterator[Item]:
     folder: str | None = None
     names: list[str] = []
     texts: list[bytes] = []
+    bad: list[BadRow] = []
     size = 0
     for member, content in _members(source):
         inner, _, name = member.rpartition("/")
         outer = f"{source.name}{INSIDE}{inner}"
-        if is_urls_file(outer, name):
+        if content is not None and is_urls_file(outer, name):
             yield groups_file(outer, name, content)
             continue
-        if outer != folder or len(names) >= BATCH_ROWS or size >= BATCH_BYTES:
+        if outer != folder or len(names) + len(bad) >= BATCH_ROWS or size >= BATCH_BYTES:
             if folder is not None:
-                yield reviews_of_texts(folder, names, pa.array(texts, pa.binary()))
-            folder, names, texts, size = outer, [], [], 0
+                yield _batch(folder, names, texts, bad)
+            folder, names, texts, bad, size = outer, [], [], [], 0
+        if content is None:
+            detail = "a link to another member or file; links are not followed"
+            bad.append(BadRow(source=f"{outer}/{name}", row=0, reason="link", detail=detail))
+            continue
         names.append(name)
         texts.append(content)
         size += len(content)
     if folder is not None:
-        yield reviews_of_texts(folder, names, pa.array(texts, pa.binary()))
+        yield _batch(folder, names, texts, bad)
 
 
-def _members(source: Source) -> Iterator[tuple[str, bytes]]:
+def _batch(folder: str, names: list[str], texts: list[bytes], bad: list[BadRow]) -> RawBatch:
+    batch = reviews_of_texts(folder, names, pa.array(texts, pa.binary()), folder.partition(INSIDE)[2])
+    batch.bad += bad
+    return batch
+
+
+def _members(source: Source) -> Iterator[tuple[str, bytes | None]]:
+    """Names of the `.txt` members with what they hold: None for links."""
     try:
         with (
-            pa.input_stream(source.path, compression=source.compression) as stream,
+            opened(source.path, source.compression) as stream,
             tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20, tarinfo=Header) as tar,
         ):
             for member in tar:
                 tar.members = []  # type: ignore[attr-defined]  # the module keeps every header it has read, which would grow with the archive
-                name = member.name.removeprefix("./")
-                if member.isfile() and kind_of(name) == (TEXTS, None) and name.rpartition("/")[2] not in SIDE_FILES:
+                name = printable(member.name.removeprefix("./"))
+                if kind_of(name) != (TEXTS, None) or name.rpartition("/")[2] in SIDE_FILES or _is_hidden(name):
+                    continue
+                if member.islnk() or member.issym():
+                    yield name, None
+                elif member.isfile():
                     content = tar.extractfile(member)
                     assert content is not None
                     # A list of films has a line for each review, so its size is bounded by the archive's own.
@@ -80,3 +98,7 @@ def _members(source: Source) -> Iterator[tuple[str, bytes]]:
         raise DataError(
             f"the archive {source.path} is damaged or cut short: {error}. Nothing was ingested; fetch it again."
         ) from error
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(HIDDEN) and part not in (".", "..") for part in name.split("/"))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from pipeline.datapipes.raw import EXCERPT_BYTES, Columns, Item
+from pipeline.datapipes.raw import EXCERPT_BYTES, Columns, Item, opened
 from pipeline.datapipes.sources import CSV, Source
 from pipeline.datapipes.tables import cut_batches, only_bad, present_columns, unreadable
 from pipeline.errors import DataError
@@ -40,7 +40,7 @@ def csv_rows(source: Source, columns: Columns) -> Iterator[Item]:
     taken = 0  # good rows so far
     try:
         with (
-            pa.input_stream(source.path, compression=source.compression) as stream,
+            opened(source.path, source.compression) as stream,
             pa_csv.open_csv(
                 stream,
                 read_options=pa_csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
@@ -77,7 +77,7 @@ def csv_rows(source: Source, columns: Columns) -> Iterator[Item]:
 
 def _csv_header(source: Source, delimiter: str) -> list[str]:
     try:
-        with pa.input_stream(source.path, compression=source.compression) as stream:
+        with opened(source.path, source.compression) as stream:
             start = bytes(stream.read(1 << 16))
     except (pa.ArrowInvalid, OSError, EOFError) as error:
         raise unreadable(source, error) from error

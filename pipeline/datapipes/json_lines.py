@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.datapipes.raw import BATCH_BYTES, BATCH_ROWS, EXCERPT_BYTES, Columns, Item
+from pipeline.datapipes.raw import BATCH_BYTES, BATCH_ROWS, EXCERPT_BYTES, Columns, Item, opened
 from pipeline.datapipes.sources import Source
 from pipeline.datapipes.tables import cut_batches, unreadable
 from pipeline.errors import DataError
@@ -26,7 +26,7 @@ def json_lines(source: Source, columns: Columns) -> Iterator[Item]:
     size = 0
     seen_text = False
     try:
-        with pa.input_stream(source.path, compression=source.compression) as stream:
+        with opened(source.path, source.compression) as stream:
             for number, line in enumerate(chain(_lines(stream), [b"\n"])):
                 if len(rows) + len(bad) >= BATCH_ROWS or size >= BATCH_BYTES:
                     yield from cut_batches(source, values, rows, columns, bad)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.datapipes.raw import BATCH_ROWS, Columns, Item
+from pipeline.datapipes.raw import BATCH_ROWS, Columns, Item, opened
 from pipeline.datapipes.sources import Source
 from pipeline.datapipes.tables import cut_batches, present_columns, unreadable
 from pipeline.errors import DataError
@@ -18,7 +18,7 @@ def parquet_rows(source: Source, columns: Columns) -> Iterator[Item]:
         DataError: no Parquet file, a column missing, or a text column that holds no text.
     """
     try:
-        with pq.ParquetFile(source.path) as file:
+        with opened(source.path, None) as stream, pq.ParquetFile(stream) as file:
             schema = file.schema_arrow
             columns = present_columns(source, columns, schema.names)
             kind = schema.field(columns.text).type

@@ -1,5 +1,6 @@
 """Batches of raw reviews as the readers hand them on: bytes, not yet checked."""
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,11 @@ class Columns:
         """The same without the columns that are missing."""
         gone: dict[str, Any] = {role: None for role, name in self.items() if name in missing}
         return replace(self, **gone)
+
+
+def opened(path: str | Path, compression: str | None) -> pa.NativeFile:
+    """A file to be read as a stream, decompressed. Arrow takes names that are not UTF-8 only as bytes."""
+    return pa.input_stream(pa.OSFile(os.fsencode(path)), compression=compression)
 
 
 def strings(column: pa.Array | None) -> list[str | None] | None:

@@ -2,16 +2,20 @@
 
 import gzip
 import os
+import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from itertools import compress
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.datapipes.raw import BATCH_ROWS, EXCERPT_BYTES, MAX_REVIEW_BYTES, Groups, Item, RawBatch, TextFiles
+from pipeline.datapipes.raw import BATCH_ROWS, EXCERPT_BYTES, MAX_REVIEW_BYTES, Groups, Item, RawBatch, TextFiles, opened
 from pipeline.datapipes.sources import COMPRESSIONS, URLS, Source, is_urls_file, layout_of, stars_of
 from pipeline.errors import DataError
+from pipeline.lake.paths import printable
 from pipeline.text.kernels import read_files
 from schemas.reject import BadRow
 
@@ -21,19 +25,26 @@ def text_folder(source: Source) -> Iterator[Item]:
     reviews = []
     for name in source.files:
         if is_urls_file(source.name, name):
-            yield groups_file(source.name, name, (source.path / name).read_bytes())
+            path = source.path / name
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise DataError(_unreadable(os.fspath(path), error)) from error
+            yield groups_file(source.name, name, content, quoted=source.name.startswith("file:"))
         else:
             reviews.append(name)
     for start in range(0, len(reviews), BATCH_ROWS):
         yield TextFiles(folder=source.path, name=source.name, files=tuple(reviews[start : start + BATCH_ROWS]))
 
 
-def groups_file(folder: str, name: str, content: bytes) -> Groups:
-    """A list of films (`urls_neg.txt` in `folder`) as the groups of the folder of that label."""
+def groups_file(folder: str, name: str, content: bytes, *, quoted: bool = False) -> Groups:
+    """A list of films (`urls_neg.txt` in `folder`) as the groups of the folder of that label, `quoted` in a URI."""
     match = URLS.fullmatch(name)
     assert match
-    lines = pa.array(content.decode("utf-8", "replace").splitlines(), pa.string()).dictionary_encode()
-    return Groups(folder=f"{folder}/{match['label']}", lines=lines)
+    label = quote(os.fsencode(match["label"])) if quoted else printable(match["label"])
+    lines = content.decode("utf-8", "replace").removesuffix("\n").split("\n")
+    groups = pa.array([line.removesuffix("\r") for line in lines], pa.string()).dictionary_encode()
+    return Groups(folder=f"{folder}/{label}", lines=groups)
 
 
 def open_files(unit: TextFiles) -> RawBatch:
@@ -51,21 +62,25 @@ def open_files(unit: TextFiles) -> RawBatch:
             texts = pa.array(map(_maybe_compressed, paths), pa.binary())
     except OSError as error:
         raise DataError(_unreadable(os.fsdecode(error.filename), error)) from error
-    return reviews_of_texts(unit.name, list(unit.files), texts)
+    return reviews_of_texts(unit.name, list(unit.files), texts, printable(os.path.realpath(folder)))
 
 
-def reviews_of_texts(folder: str, names: list[str], texts: pa.BinaryArray) -> RawBatch:
-    """A batch of one-review files that lie in one folder, whose place tells split, label and stars.
+def reviews_of_texts(folder: str, names: list[str], texts: pa.BinaryArray, place: str) -> RawBatch:
+    """A batch of one-review files that lie in one folder, whose `place` tells split, label and stars.
 
-    `texts` hold no nulls; those above the limit become rejects.
+    `folder` is how the lake calls it. `texts` hold no nulls; those above the limit become rejects. A mark of the byte order
+    before a text is no part of it.
     """
     bad = []
+    names = [printable(name) for name in names]
+    if pc.any(pc.starts_with(texts, BOM_UTF8)).as_py():
+        texts = pa.array([text.removeprefix(BOM_UTF8) for text in texts.to_pylist()], pa.binary())
     if len(texts) and pc.max(pc.binary_length(texts)).as_py() > MAX_REVIEW_BYTES:
         fits = pc.less_equal(pc.binary_length(texts), MAX_REVIEW_BYTES)
         kept = fits.to_pylist()
         bad = [too_large(f"{folder}/{names[i]}", 0, texts[i].as_py()) for i, fit in enumerate(kept) if not fit]
         names, texts = list(compress(names, kept)), texts.filter(fits)
-    layout = layout_of(folder)
+    layout = layout_of(place)
     sources = [f"{folder}/{name}" for name in names]
     return RawBatch(
         source=sources,
@@ -96,12 +111,12 @@ def _plain(paths: list[str]) -> pa.BinaryArray:
 
 
 def _maybe_compressed(path: str) -> bytes:
-    compression = COMPRESSIONS.get(os.path.splitext(path)[1])
+    compression = COMPRESSIONS.get(os.path.splitext(path)[1].lower())
     try:
         if compression == "gzip":
             with gzip.open(path) as file:
                 return file.read(MAX_REVIEW_BYTES + 1)
-        with pa.input_stream(path, compression=compression) as stream:
+        with opened(path, compression) as stream:
             return bytes(stream.read(MAX_REVIEW_BYTES + 1))
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, pa.ArrowInvalid, zlib.error) as error:
         raise DataError(_unreadable(path, error)) from error

@@ -10,6 +10,11 @@ ENVIRONMENT = "PIPELINE_LAKE"
 DEFAULT = "data_lake"
 
 
+def printable(name: str) -> str:
+    """A name of a file as text: what is not UTF-8 in it, which Python keeps as lone surrogates, is escaped."""
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 @dataclass(frozen=True, slots=True)
 class Lake:
     """A lake on a local file system; nothing is made before something is written.
@@ -98,7 +103,7 @@ class Lake:
     def relative(self, path: Path) -> str:
         """How the lake names a source: relative and with slashes when inside the lake, else the absolute URI."""
         path = path.resolve()
-        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.as_uri()
+        return printable(path.relative_to(self.root).as_posix()) if path.is_relative_to(self.root) else path.as_uri()
 
     def latest_model(self) -> str:
         """The id in models/LATEST.

@@ -7,12 +7,14 @@ import os
 import tarfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.datapipes.sources import find_sources
 from pipeline.errors import DataError
 from pipeline.lake.paths import Lake
-from tests.jobs.test_jobs_ingest import ingest
+from tests.jobs.test_jobs_ingest import ingest, rejects_of, rows_of, texts_of
 
 
 def archived(path: Path, names: list[str]) -> Path:
@@ -81,3 +83,77 @@ def test_a_folder_of_compressed_texts_is_one_source(tmp_path: Path) -> None:
     sources = find_sources([tmp_path], Lake.find(tmp_path / "lake"))
     assert [len(source.files) for source in sources] == [21]
     assert ingest(tmp_path / "lake", tmp_path).written == 21
+
+
+def test_links_in_an_archive_are_rejected_and_hidden_members_passed_over(tmp_path: Path) -> None:
+    path = archived(tmp_path / "a.tar", ["./a/1.txt", "a/._2.txt", ".git/3.txt", "./../4.txt"])
+    with tarfile.open(path, "a") as tar:
+        for name, kind in (("a/5.txt", tarfile.LNKTYPE), ("a/6.txt", tarfile.SYMTYPE), ("b/7.txt", tarfile.FIFOTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "a/1.txt"
+            tar.addfile(member)
+    receipt = ingest(tmp_path / "lake", path)
+    assert (receipt.read, receipt.written, rejects_of(receipt)) == (4, 2, [(0, "link"), (0, "link")])
+    found = {row["source"].partition("!/")[2] for row in rows_of(tmp_path / "lake")}
+    assert found == {"a/1.txt", "../4.txt"}
+
+
+NOT_UTF8 = os.fsdecode(b"caf\xe9")
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_names_that_are_not_utf8_are_escaped(tmp_path: Path, inside: bool) -> None:
+    lake = tmp_path / "lake"
+    folder = (lake / "raw" if inside else tmp_path) / NOT_UTF8
+    folder.mkdir(parents=True)
+    (folder / f"{NOT_UTF8}.txt").write_text("good")
+    (folder / f"{NOT_UTF8}.txt.gz").write_bytes(gzip.compress(b"good"))
+    (folder / f"{NOT_UTF8}.csv").write_text("text\ngood\n")
+    (folder / f"{NOT_UTF8}.jsonl").write_text('{"text": "good"}\n')
+    pq.write_table(pa.table({"text": ["good"]}), tmp_path / "p.parquet")
+    (tmp_path / "p.parquet").rename(folder / f"{NOT_UTF8}.parquet")
+    archived(folder / f"{NOT_UTF8}.tar", [f"{NOT_UTF8}/{NOT_UTF8}.txt"])
+    assert ingest(lake, folder).written == 6
+    name = r"raw/caf\xe9" if inside else f"{tmp_path.as_uri()}/caf%E9"
+    names = {row["source"] for row in rows_of(lake)}
+    assert {rf"{name}/caf\xe9.txt", rf"{name}/caf\xe9.txt.gz"} < names
+    assert sum(source.endswith(r"!/caf\xe9/caf\xe9.txt") for source in names) == 1
+    assert len(list((lake / "runs").iterdir())) == 1
+    assert ingest(lake, folder).exit_code == 99
+
+
+def test_label_and_group_of_a_folder_outside_the_lake_are_its_name(tmp_path: Path) -> None:
+    for folder in (tmp_path / "train" / "très bon", tmp_path / "lake" / "raw" / "train" / "très bon"):
+        folder.mkdir(parents=True)
+        (folder / "0_9.txt").write_text("good")
+        (folder.parent / "urls_très bon.txt").write_bytes("a\u2028film\r\nanother\r\n".encode())
+    for number, root in enumerate((tmp_path / "train", tmp_path / "lake" / "raw")):
+        receipt = ingest(tmp_path / str(number), root)
+        assert receipt.metrics["labels"] == ["très bon"]
+        assert [row["group"] for row in rows_of(tmp_path / str(number))] == ["a\u2028film"]
+    assert ingest(tmp_path / "lake").metrics["labels"] == ["très bon"]
+    assert [row["group"] for row in rows_of(tmp_path / "lake")] == ["a\u2028film"]
+
+
+def test_a_list_of_films_that_leads_nowhere_ends_the_run(tmp_path: Path, corpus: Path) -> None:
+    path = corpus / "aclImdb/train/urls_neg.txt"
+    path.unlink()
+    path.symlink_to("gone")
+    with pytest.raises(DataError, match=r"urls_neg\.txt cannot be read: No such file"):
+        ingest(tmp_path / "lake", corpus)
+
+
+def test_damaged_compressed_texts_end_the_run(tmp_path: Path) -> None:
+    content = bytearray(gzip.compress(b"good film " * 1000))
+    content[12] ^= 0xFF
+    (tmp_path / "a.txt.gz").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.txt\.gz cannot be read"):
+        ingest(tmp_path / "lake", tmp_path / "a.txt.gz")
+
+
+def test_endings_in_capitals_and_a_mark_of_the_byte_order(tmp_path: Path) -> None:
+    (tmp_path / "A.TXT.GZ").write_bytes(gzip.compress(b"good"))
+    (tmp_path / "b.txt").write_bytes(b"\xef\xbb\xbfgood")
+    archived(tmp_path / "C.TAR", ["c.txt"])
+    ingest(tmp_path / "lake", tmp_path)
+    assert list(texts_of(tmp_path / "lake").values()) == ["good"] * 3
