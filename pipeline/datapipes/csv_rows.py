@@ -35,8 +35,6 @@ def csv_rows(source: Source, columns: Columns) -> Iterator[Item]:
 
     names = _csv_header(source, delimiter)
     columns = present_columns(source, columns, names)
-    if duplicates := {name for name in columns.names() if names.count(name) > 1}:
-        raise DataError(f"{source.path}: the column {sorted(duplicates)[0]!r} is there twice. Rename one of them.")
     taken = 0  # good rows so far
     try:
         with (
@@ -49,7 +47,7 @@ def csv_rows(source: Source, columns: Columns) -> Iterator[Item]:
                     include_columns=columns.names(),
                     column_types={name: pa.binary() for name in columns.names()},
                     strings_can_be_null=True,
-                    quoted_strings_can_be_null=False,
+                    quoted_strings_can_be_null=True,
                     null_values=[""],
                     check_utf8=False,
                 ),

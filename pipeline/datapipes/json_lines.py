@@ -69,6 +69,8 @@ def json_lines(source: Source, columns: Columns) -> Iterator[Item]:
 def _json_value(value: Any) -> Any:
     if value is None or isinstance(value, str):
         return value
+    if value != value:  # NaN
+        return None
     if isinstance(value, bool):
         return str(int(value))
     return str(int(value)) if isinstance(value, float) and value.is_integer() else json.dumps(value)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.datapipes.raw import BATCH_ROWS, Columns, Item, opened
+from pipeline.datapipes.raw import BATCH_ROWS, Columns, Item, holds_text, opened
 from pipeline.datapipes.sources import Source
 from pipeline.datapipes.tables import cut_batches, present_columns, unreadable
 from pipeline.errors import DataError
@@ -22,8 +22,8 @@ def parquet_rows(source: Source, columns: Columns) -> Iterator[Item]:
             schema = file.schema_arrow
             columns = present_columns(source, columns, schema.names)
             kind = schema.field(columns.text).type
-            if not _is_text(kind):
-                texts = ", ".join(field.name for field in schema if _is_text(field.type)) or "none"
+            if not holds_text(kind):
+                texts = ", ".join(field.name for field in schema if holds_text(field.type)) or "none"
                 raise DataError(
                     f"{source.path}: the text column {columns.text!r} is {kind}; text is needed. "
                     f"Columns that hold text: {texts}. Name one with --text-column."
@@ -34,16 +34,3 @@ def parquet_rows(source: Source, columns: Columns) -> Iterator[Item]:
                 row += len(batch)
     except (pa.ArrowInvalid, OSError) as error:
         raise unreadable(source, error) from error
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    tests = (
-        pa.types.is_string,
-        pa.types.is_large_string,
-        pa.types.is_string_view,
-        pa.types.is_binary,
-        pa.types.is_large_binary,
-    )
-    return any(test(kind) for test in tests)

@@ -85,16 +85,37 @@ def opened(path: str | Path, compression: str | None) -> pa.NativeFile:
     return pa.input_stream(pa.OSFile(os.fsencode(path)), compression=compression)
 
 
+def holds_text(kind: pa.DataType) -> bool:
+    """Whether values of a type are strings or bytes."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    tests = (
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_string_view,
+        pa.types.is_binary,
+        pa.types.is_large_binary,
+        pa.types.is_binary_view,
+        pa.types.is_fixed_size_binary,
+    )
+    return any(test(kind) for test in tests)
+
+
 def strings(column: pa.Array | None) -> list[str | None] | None:
-    """A column as Python strings, whatever its type; None stays None."""
+    """A column as Python strings, whatever its type; None stays None. What is not UTF-8 becomes lone surrogates."""
     if column is None:
         return None
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if holds_text(column.type):
+        texts = column.cast(pa.large_binary()).to_pylist()
+        return [None if v is None else v.decode("utf-8", "surrogateescape") for v in texts]
+    if pa.types.is_temporal(column.type) and getattr(column.type, "unit", None) == "ns":
+        return list(column.cast(pa.string()).to_pylist())  # Python's own types know no nanoseconds
     if pa.types.is_floating(column.type):
         # A label column with a null is often float in Parquet files that pandas wrote: 1.0 is label 1.
         values = column.to_pylist()
         return [None if v is None or v != v else str(int(v)) if float(v).is_integer() else str(v) for v in values]
     if pa.types.is_boolean(column.type):
         return [None if v is None else str(int(v)) for v in column.to_pylist()]
-    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
-        return [None if v is None else v.decode("utf-8", "replace") for v in column.to_pylist()]
     return [None if v is None else str(v) for v in column.to_pylist()]

@@ -64,12 +64,14 @@ def present_columns(source: Source, columns: Columns, names: list[str]) -> Colum
     """The columns that the source has; optional ones that are missing become None.
 
     Raises:
-        DataError: a column that was asked for is not among `names`.
+        DataError: a column that was asked for is not among `names`, or twice.
     """
     present = columns.without(set(columns.optional) - set(names))
     for option, name in present.items():
         if name not in names:
             raise DataError(f"{source.path}: {unknown_choice(f'--{option}-column', name, dict.fromkeys(names))}")
+    if duplicates := {name for name in present.names() if names.count(name) > 1}:
+        raise DataError(f"{source.path}: the column {sorted(duplicates)[0]!r} is there twice. Rename one of them.")
     return present
 
 

@@ -1,7 +1,7 @@
 """The mapping step of ingest: raw batch in, checked and tokenized batch out. Runs in worker threads; holds no state."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from typing import TypeVar
@@ -110,6 +110,9 @@ class TokenizeReviews:
     def _check(self, raw: RawBatch, bad: list[BadRow]) -> RawBatch:
         """Rejects what is no text, has no id or an impossible split; fills in the splits."""
         faults = _text_faults(raw.text)
+        for name in ("review_id", "label", "split", "group"):
+            for i, detail in _surrogates(getattr(raw, name) or ()):
+                faults.setdefault(i, ("invalid_utf8", f"the {name.removeprefix('review_')} {detail}"))
         nothing = [None] * len(raw.row)
         places = list(zip(raw.label or nothing, raw.split or nothing, strict=True))
         judged = {place: self._judge(*place) for place in set(places)}
@@ -191,6 +194,18 @@ def _text_faults(texts: pa.BinaryArray) -> dict[int, Fault]:
             except UnicodeDecodeError as error:
                 faults[i] = ("invalid_utf8", f"{error.reason} at offset {error.start}")
     return faults
+
+
+def _surrogates(column: Sequence[str | None]) -> Iterator[tuple[int, str]]:
+    """Places of values that have no UTF-8 form, and what is wrong with them."""
+    try:
+        "".join(filter(None, column)).encode()
+    except UnicodeEncodeError:
+        for i, value in enumerate(column):
+            try:
+                (value or "").encode()
+            except UnicodeEncodeError as error:
+                yield i, f"{value!r} holds a lone surrogate or a byte that is not UTF-8 at offset {error.start}"
 
 
 def _holds_nul(texts: pa.BinaryArray) -> bool:

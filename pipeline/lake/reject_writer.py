@@ -45,7 +45,7 @@ class RejectWriter:
             [row.source for row in rows],
             [row.row for row in rows],
             [row.reason for row in rows],
-            [row.detail for row in rows],
+            [row.detail.encode("utf-8", "backslashreplace").decode() for row in rows],
             [row.excerpt.decode("utf-8", "replace")[:EXCERPT_CHARACTERS] for row in rows],
         ]
         schema = REJECT.schema.with_metadata(REJECT.metadata)
