@@ -34,7 +34,7 @@ from pipeline.lake.atomic import make_folder
 from pipeline.lake.known import KeyIndex, known_reviews
 from pipeline.lake.locks import locked
 from pipeline.lake.paths import Lake
-from pipeline.lake.publish import check_covered, publish, without_replaced
+from pipeline.lake.publish import change_of, check_covered, publish, without_replaced
 from pipeline.lake.reject_writer import RejectWriter
 from pipeline.lake.shard_writer import write_shard
 from pipeline.lake.table import TokenTable
@@ -149,9 +149,7 @@ def _ingest(config: IngestConfig, lake: Lake, this: Run, sources: list[Source], 
             "labels": list(vocabulary.labels),
             "duplicates": collected.duplicates,
         }
-        if config.dry_run:
-            return
-        if published := rejects.publish(lake.rejects):
+        if not config.dry_run and (published := rejects.publish(lake.rejects)):
             this.outputs["rejects"] = published
     _check_bad(config, this, rejects)
     this.check_counts()
@@ -254,9 +252,10 @@ def _check_bad(config: IngestConfig, this: Run, rejects: RejectWriter) -> None:
         return
     first = rejects.first
     assert first is not None
+    everything = f" All of them: {this.outputs['rejects']}." if "rejects" in this.outputs else ""
     raise DataError(
         f"{this.rejected:,} of {this.read:,} rows are bad and {problem}; nothing was committed. The first: "
-        f"{first.source}, row {first.row}: {first.reason} ({first.detail}). All of them: {this.outputs.get('rejects')}."
+        f"{first.source}, row {first.row}: {first.reason} ({first.detail}).{everything}"
     )
 
 
@@ -269,7 +268,7 @@ def _commit(
     collected: Collector,
     shards: list[Path],
 ) -> None:
-    """Publishes the shards; sets `nothing_new` when the table stays as it was."""
+    """Publishes the shards, unless the run is a dry one; sets `nothing_new` when the table stays as it was."""
     removed: list[str] = []
     if table and config.rebuild_vocab:
         check_covered(table, collected.seen)
@@ -280,15 +279,19 @@ def _commit(
         shards = shards + rewritten
     if not config.rebuild_vocab:
         this.metrics["replaced"] = sum(map(len, collected.replaced_ids))
-    this.outputs |= {"tokens": lake.tokens, "vocabulary": lake.vocabulary / f"{vocabulary.fingerprint}.parquet"}
-    version = publish(lake, table, vocabulary, shards=shards, removed=removed, run_id=this.run_id, rows=this.written)
-    if version is not None:
-        this.outputs["table_version"] = version
+    change = change_of(table, shards, removed)
+    if not config.dry_run:
+        this.outputs |= {"tokens": lake.tokens, "vocabulary": lake.vocabulary / f"{vocabulary.fingerprint}.parquet"}
+        if change:
+            version = publish(lake, table, vocabulary, change, run_id=this.run_id, rows=this.written)
+            this.outputs["table_version"] = version
+        elif table:
+            this.outputs["table_version"] = table.version
+    if change:
         return
     this.nothing_new = True
-    if table:
-        this.outputs["table_version"] = table.version
-    if not collected.known:
+    this.known, this.written = this.known + this.written, 0  # a vocabulary made anew gave the shards that are there
+    if not this.known:
         raise DataError("no review was read from the sources: they are empty. Nothing was committed.")
 
 

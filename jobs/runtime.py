@@ -80,6 +80,8 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
         run.check_counts()
     except BaseException as caught:
         error = caught
+        if command in COUNTED_COMMANDS:
+            run.written = 0  # such a run leaves all or nothing
         raise
     finally:
         final = _record(run, config, error)

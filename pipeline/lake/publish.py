@@ -1,6 +1,7 @@
 """From finished shards to the table's next version: old rows of replaced reviews go, new shards move in, one commit."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,49 +17,53 @@ from pipeline.lake.table import TokenTable
 from pipeline.text.vocabulary import Vocabulary
 
 
-def publish(
-    lake: Lake,
-    base: TokenTable | None,
-    vocabulary: Vocabulary,
-    *,
-    shards: Sequence[Path],
-    removed: Sequence[str],
-    run_id: str,
-    rows: int,
-) -> int | None:
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a commit brings: finished shards, and the names of those that go. Nothing changes when it is false."""
+
+    added: tuple[Path, ...]
+    removed: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed)
+
+
+def change_of(base: TokenTable | None, shards: Sequence[Path], removed: Sequence[str]) -> Change:
+    """What becomes of the `base` with `shards` in place of the `removed` ones.
+
+    A name that the base has already is the same shard.
+    """
+    old = {shard.path.name for shard in base.shards} if base else set()
+    names = {path.name: path for path in shards}
+    return Change(tuple(names[name] for name in sorted(names.keys() - old)), tuple(sorted(set(removed) - names.keys())))
+
+
+def publish(lake: Lake, base: TokenTable | None, vocabulary: Vocabulary, change: Change, *, run_id: str, rows: int) -> int:
     """Moves shards into the table's folder and commits them in place of the removed ones.
 
     Args:
         base: the version that the run started from; None when there was no table.
-        shards: finished shards, on the same disk as the lake; a name that the base has already is the same shard.
-        removed: names of shards of the base that the new version does not have.
+        change: its shards are on the same disk as the lake.
         rows: reviews that the run brought, for the commit's metadata.
 
     Returns:
-        the new version; None when nothing changes, and then nothing is written.
+        the new version.
 
     Raises:
         LockedError: somebody else committed since.
         CannotWriteError: the disk is full, say.
     """
-    old = {shard.path.name for shard in base.shards} if base else set()
-    names = {path.name for path in shards}
-    added = sorted(names - old)
-    gone = sorted(set(removed) - names)
-    if not added and not gone:
-        return None
     path = lake.vocabulary / f"{vocabulary.fingerprint}.parquet"
     if not path.exists():
         vocabulary.write(path)
     make_folder(lake.tokens)
     with writing(lake.tokens):
-        for shard in shards:
-            if shard.name in added:
-                shard.rename(lake.tokens / shard.name)
+        for shard in change.added:
+            shard.rename(lake.tokens / shard.name)
     return token_table.commit(
         lake.tokens,
-        added=[lake.tokens / name for name in added],
-        removed=[lake.tokens / name for name in gone],
+        added=[lake.tokens / shard.name for shard in change.added],
+        removed=[lake.tokens / name for name in change.removed],
         run_id=run_id,
         metadata={"vocabulary": vocabulary.fingerprint, "rows": rows},
         base=base.version if base else None,
