@@ -1,5 +1,6 @@
 """Tokenized batches parked on the disk between the two passes of ingest, as an Arrow IPC stream."""
 
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
@@ -25,7 +26,8 @@ class SpillWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._writer.close()
+        with writing(self.path) if error is None else suppress(OSError):
+            self._writer.close()
 
     def write(self, rows: pa.RecordBatch, tokens: pa.ListArray) -> None:
         """Writes (N,) rows and the token lists that belong to them.

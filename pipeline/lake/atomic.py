@@ -13,16 +13,24 @@ PREFIX = ".tmp-"
 """Names that begin so are unfinished; nobody reads them."""
 
 
+REFUSALS = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR),
+    *(errno.EEXIST, errno.ENAMETOOLONG, errno.EFBIG),
+)
+
+
+def refused(error: Exception) -> bool:
+    """Whether the text of an error of pyarrow's or deltalake's tells the number of a refusal, which they give only there."""
+    return any(f"[errno {number}]" in str(error) or f"(os error {number})" in str(error) for number in REFUSALS)
+
+
 @contextmanager
 def writing(what: Path) -> Iterator[None]:
     """Turns the operating system's refusals to write `what` into `CannotWriteError`."""
     try:
         yield
     except OSError as error:
-        # pyarrow raises OSError with the number only in the text, so both are looked at.
-        reasons = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR}
-        reasons |= {errno.EEXIST, errno.ENAMETOOLONG, errno.EFBIG}
-        if error.errno in reasons or any(f"[errno {number}]" in str(error) for number in reasons):
+        if error.errno in REFUSALS or refused(error):
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise CannotWriteError(
                 f"cannot write {what}: {reason}. Check the owner, the permissions and the free space of "

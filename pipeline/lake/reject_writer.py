@@ -5,6 +5,7 @@ The same bad input gives the same file, so that a bad row that lies around is no
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -29,7 +30,8 @@ class RejectWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._writer is not None:
-            self._writer.close()
+            with writing(self.path) if error is None else suppress(OSError):
+                self._writer.close()
 
     def write(self, bad: Iterable[BadRow]) -> None:
         """Appends rejects.
@@ -60,7 +62,8 @@ class RejectWriter:
         """Moves the file to `folder` under its digest; None when there were no rejects."""
         if self._writer is None:
             return None
-        self._writer.close()
+        with writing(self.path):
+            self._writer.close()
         self._writer = None
         target = make_folder(folder) / f"{hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]}.parquet"
         with writing(target):

@@ -4,6 +4,7 @@ Shards are written by us and committed by deltalake: the commit is atomic and pu
 stores. deltalake syncs nothing to the disk, so this module does: shards before the commit, the log after it.
 """
 
+import errno
 import json
 import time
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from deltalake.schema import Schema as DeltaSchema
 from deltalake.transaction import AddAction, RemoveAction, Transaction, create_table_with_add_actions
 
 from pipeline.errors import DataError, InputNotFoundError, LockedError
-from pipeline.lake.atomic import make_folder, sync_file, sync_folder, writing
+from pipeline.lake.atomic import make_folder, refused, sync_file, sync_folder, writing
 from pipeline.lake.shards import Shard, common_vocabulary, read_shard
 from schemas.token import TOKEN
 
@@ -103,6 +104,8 @@ def commit(
             _commit(folder, added, removed, run_id, metadata, base)
         except (CommitFailedError, DeltaError) as error:
             if not _landed(folder, run_id):
+                if refused(error) and f"(os error {errno.EEXIST})" not in str(error):
+                    raise OSError(str(error)) from error
                 raise LockedError(
                     f"the table {folder} changed while this run was at work, or its log could not be written ({error}). "
                     "Nothing was committed; run the same command again."

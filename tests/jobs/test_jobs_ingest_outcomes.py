@@ -1,0 +1,71 @@
+"""How an ingest ends: nothing new, promised by a dry run, failed, on a full disk."""
+
+import json
+from pathlib import Path
+
+import pytest
+from deltalake.exceptions import DeltaError
+
+from pipeline.datapipes.spill import SpillWriter
+from pipeline.errors import CannotWriteError, DataError
+from pipeline.lake.reject_writer import RejectWriter
+from tests.jobs.test_jobs_ingest import files_of, ingest, write_csv
+
+
+def test_a_vocabulary_made_anew_from_what_is_there_is_nothing_new(tmp_path: Path, corpus: Path) -> None:
+    ingest(tmp_path / "lake", corpus)
+    before = files_of(tmp_path / "lake")
+    for dry_run in (True, False):
+        again = ingest(tmp_path / "lake", corpus, rebuild_vocab=True, dry_run=dry_run)
+        assert (again.exit_code, again.read, again.known, again.written) == (99, 130, 130, 0)
+    assert files_of(tmp_path / "lake") == before
+
+
+def test_a_dry_run_promises_what_the_run_does(tmp_path: Path) -> None:
+    lake, source = tmp_path / "lake", write_csv(tmp_path / "r.csv", "text,label", "fine,pos", "a,b,c", "dull,neg")
+    with pytest.raises(DataError, match=r"1 of 3 rows are bad and --max-bad-rows allows 0.*\(3 columns instead of 2\)\.$"):
+        ingest(lake, source, max_bad_rows=0, dry_run=True)
+    assert not lake.exists()
+    assert [ingest(lake, source, dry_run=dry_run).written for dry_run in (True, False)] == [2, 2]
+    assert [ingest(lake, source, dry_run=dry_run).exit_code for dry_run in (True, False)] == [99, 99]
+    write_csv(source, "text,label")
+    for dry_run in (True, False):
+        with pytest.raises(DataError, match="no review was read"):
+            ingest(tmp_path / "other", source, dry_run=dry_run)
+    with pytest.raises(DataError, match="the given sources do not"):
+        ingest(lake, source, rebuild_vocab=True, dry_run=True)
+
+
+def test_the_record_of_a_failed_run_counts_nothing_as_written(tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "r.csv", "text,label", "fine,pos", "a,b,c")
+    with pytest.raises(DataError):
+        ingest(tmp_path / "lake", source, max_bad_rows=0)
+    (record,) = (tmp_path / "lake" / "runs").iterdir()
+    receipt = json.loads(record.read_text())["receipt"]
+    assert (receipt["read"], receipt["written"], receipt["rejected"]) == (2, 0, 1)
+
+
+class FullDisk:
+    """A writer whose disk is full when it is closed."""
+
+    def close(self) -> None:
+        raise OSError("Error writing bytes to file. Detail: [errno 28] No space left on device")
+
+
+def test_a_disk_that_is_full_when_a_file_is_closed(tmp_path: Path) -> None:
+    for writer in (SpillWriter(tmp_path / "spill"), RejectWriter(tmp_path / "rejects")):
+        with pytest.raises(CannotWriteError, match="No space left"), writer:
+            writer._writer = FullDisk()
+        with pytest.raises(DataError, match="the first error"), writer:
+            raise DataError("the first error")
+    with pytest.raises(CannotWriteError, match="No space left"):
+        writer.publish(tmp_path)
+
+
+def test_a_disk_that_is_full_at_the_commit(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise DeltaError("Generic LocalFileSystem error: Unable to copy data to file: No space left on device (os error 28)")
+
+    monkeypatch.setattr("pipeline.lake.table._commit", full)
+    with pytest.raises(CannotWriteError, match="No space left"):
+        ingest(tmp_path / "lake", corpus)
