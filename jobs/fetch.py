@@ -13,6 +13,7 @@ from pipeline.lake.paths import Lake
 from schemas.run import Receipt
 
 DIGEST_LENGTHS = {"md5": 32, "sha256": 64}
+MOST_SECONDS = 24 * 60 * 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,8 +53,8 @@ class FetchConfig:
             digest = getattr(self, name)
             if digest is not None and not re.fullmatch(f"[0-9a-fA-F]{{{length}}}", digest):
                 raise UsageError(f"--{name} {digest}: give {length} hexadecimal digits.")
-        if self.timeout_seconds <= 0:
-            raise UsageError(f"--timeout {self.timeout_seconds}: give seconds above 0.")
+        if not 0 < self.timeout_seconds <= MOST_SECONDS:
+            raise UsageError(f"--timeout {self.timeout_seconds}: give seconds above 0, at most {MOST_SECONDS:,}.")
         check_url(self.source.url)
 
     @property

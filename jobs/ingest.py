@@ -75,6 +75,8 @@ class IngestConfig:
     dry_run: bool = False
 
     def __post_init__(self) -> None:
+        if not all(self.sources):
+            raise UsageError("SOURCE: a name is empty. Give files and folders, or none for the lake's raw/.")
         if self.tokenizer is not None:
             check_tokenizer(self.tokenizer)
         if self.split is not None and self.split not in SPLITS:

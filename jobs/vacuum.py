@@ -10,6 +10,8 @@ from pipeline.lake.locks import locked
 from pipeline.lake.paths import Lake
 from schemas.run import Receipt
 
+MOST_HOURS = 100 * 365 * 24
+
 
 @dataclass(frozen=True, kw_only=True)
 class VacuumConfig:
@@ -22,6 +24,8 @@ class VacuumConfig:
     def __post_init__(self) -> None:
         if self.keep_hours < 0:
             raise UsageError(f"--keep-hours: {self.keep_hours} is too small; 0 is the least.")
+        if self.keep_hours > MOST_HOURS:
+            raise UsageError(f"--keep-hours: {self.keep_hours} is too large; {MOST_HOURS:,}, a century, is the most.")
 
 
 def run(config: VacuumConfig) -> Receipt:

@@ -43,7 +43,8 @@ def download(url: str, target: Path, expected: Mapping[str, str], timeout_second
     with writing(target):
         try:
             with urllib.request.urlopen(request, timeout=timeout_seconds) as response, atomic_path(target) as temporary:
-                length = int(response.headers["Content-Length"]) if response.headers.get("Content-Length") else None
+                told = response.headers.get("Content-Length") or ""
+                length = int(told) if told.isascii() and told.isdigit() else None
                 _check_room(target, length)
                 with temporary.open("wb") as file:
                     digests = _receive(url, response, file, length)
@@ -60,9 +61,15 @@ def download(url: str, target: Path, expected: Mapping[str, str], timeout_second
 
 
 def check_url(url: str) -> None:
-    """Raises `UsageError` unless `url` is one of HTTP."""
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    """Raises `UsageError` unless `url` is one of HTTP, with what is not ASCII in it percent-encoded."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if good and not (url.isascii() and url.isprintable() and " " not in url):
+        raise UsageError(f"--url {url!r}: percent-encode blanks and what is not ASCII, as in caf%C3%A9.")
+    if not good:
         raise UsageError(f"--url {url}: give a URL that begins with https:// or http://. A file needs no fetching: copy it.")
 
 

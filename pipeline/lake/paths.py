@@ -29,7 +29,7 @@ class Lake:
         """The lake asked for: `given`, else the environment's PIPELINE_LAKE, else ./data_lake.
 
         Raises:
-            UsageError: a URI of a storage that this release does not serve.
+            UsageError: a URI of a storage that this release does not serve, or a name that its table could not hold.
         """
         where = os.fspath(given or os.environ.get(ENVIRONMENT) or DEFAULT)
         if "://" in where:
@@ -38,7 +38,13 @@ class Lake:
                     f"--lake {where}: this release keeps lakes in folders only. Give a folder, or mount the bucket as one."
                 )
             where = where.removeprefix("file://")
-        return cls(Path(where).expanduser().resolve())
+        root = Path(where).expanduser().resolve()
+        if "\n" in str(root) or printable(str(root)) != str(root):
+            raise UsageError(
+                f"--lake: {str(root)!r} cannot be a lake; its name has to be UTF-8 and to hold no line break. Rename the "
+                "folder, or give another."
+            )
+        return cls(root)
 
     @property
     def raw(self) -> Path:

@@ -75,6 +75,11 @@ def ingest_no_such_path(place: Place) -> Arguments:
     return ["ingest", place.work / "nowhere"]
 
 
+@case(2, r"SOURCE: a name is empty")
+def ingest_an_empty_name(place: Place) -> Arguments:
+    return ["ingest", ""]
+
+
 @case(66, r"no reviews in .*work.*pipeline sample")
 def ingest_empty_folder(place: Place) -> Arguments:
     return ["ingest", place.work]

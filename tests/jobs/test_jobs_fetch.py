@@ -43,8 +43,10 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(1 << 60 if self.path == "/huge" else len(CONTENT)))
             self.end_headers()
             self.wfile.write(CONTENT[: 1_000_000 if self.path != "/whole" else None])
-        elif self.path == "/unsized":
+        elif self.path in ("/unsized", "/missized"):
             self.send_response(200)
+            if self.path == "/missized":
+                self.send_header("Content-Length", "many")
             self.end_headers()
             self.wfile.write(CONTENT)
         elif self.path == "/silent":
@@ -77,7 +79,7 @@ def left_in_raw(lake: Lake) -> list[str]:
     return [path.name for path in lake.raw.glob("*")] if lake.raw.exists() else []
 
 
-@pytest.mark.parametrize("path", ["/whole", "/moved", "/unsized"])
+@pytest.mark.parametrize("path", ["/whole", "/moved", "/unsized", "/missized"])
 def test_file_lands_whole_in_raw(lake: Lake, server: str, path: str) -> None:
     receipt = run(FetchConfig(lake=lake.root, dataset="imdb", url=server + path, md5=MD5))
     assert (lake.raw / "aclImdb_v1.tar.gz").read_bytes() == CONTENT
@@ -161,7 +163,14 @@ def test_two_at_once_are_one_too_many(lake: Lake, server: str) -> None:
         ({"url": "reviews.tar.gz"}, "https://"),
         ({"md5": "abc"}, "32 hexadecimal"),
         ({"sha256": "z" * 64}, "64 hexadecimal"),
+        ({"url": "http://[::1/x"}, "https://"),
+        ({"url": "http://host:port/x"}, "https://"),
+        ({"url": "https://host/café"}, "percent-encode"),
+        ({"url": "https://host/a b"}, "percent-encode"),
         ({"timeout_seconds": 0}, "--timeout 0"),
+        ({"timeout_seconds": float("nan")}, "--timeout nan"),
+        ({"timeout_seconds": float("inf")}, "--timeout inf"),
+        ({"timeout_seconds": 1e12}, "--timeout 1000000000000"),
     ],
 )
 def test_impossible_options(lake: Lake, wrong: dict[str, object], says: str) -> None:

@@ -1,5 +1,6 @@
 """Atomic files and locks."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,9 @@ def test_the_lake_is_found_by_option_then_environment_then_folder(tmp_path: Path
     assert Lake.find("given").root == tmp_path / "given"
     with pytest.raises(UsageError, match="s3://bucket"):
         Lake.find("s3://bucket/lake")
+    for name in ("two\nlines", os.fsdecode(b"caf\xe9")):
+        with pytest.raises(UsageError, match="has to be UTF-8 and to hold no line break"):
+            Lake.find(name)
 
 
 def test_sources_inside_the_lake_are_named_relative_to_it(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from pipeline.errors import DataError, InputNotFoundError, LockedError
+from jobs.vacuum import MOST_HOURS, VacuumConfig
+from pipeline.errors import DataError, InputNotFoundError, LockedError, UsageError
 from pipeline.lake import table as token_table
 from pipeline.lake.shard_writer import write_shard
 from pipeline.lake.shards import read_shard
@@ -101,6 +102,12 @@ def test_vacuum_keeps_what_the_newest_version_needs(tmp_path: Path) -> None:
     orphan = shard(folder, "test", ["left by a killed run"])
     assert token_table.vacuum(folder, keep_hours=0, dry_run=True)
     assert first.exists()
+    token_table.vacuum(folder, keep_hours=MOST_HOURS, dry_run=False)
     token_table.vacuum(folder, keep_hours=0, dry_run=False)
     assert (first.exists(), second.exists(), orphan.exists()) == (False, True, False)
     assert TokenTable.open(folder).rows == 1
+
+
+def test_nobody_keeps_versions_for_more_than_a_century(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--keep-hours: 9999999999999 is too large"):
+        VacuumConfig(lake=tmp_path, keep_hours=9_999_999_999_999)
