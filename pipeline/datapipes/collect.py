@@ -49,17 +49,18 @@ class Collector:
         read = batch.read
         self.read += read
         self.rejects.write(batch.bad)
-        self._repeated(batch.known_keys, batch.known_contents)
-        self.known += len(batch.known_keys)
+        self._take_known(batch)
         batch = self._without_repeated(batch)
         if self.dedupe_against is not None:
             batch = self._without_duplicates(batch, self.dedupe_against)
         self._keep(batch)
         return read
 
-    def _repeated(self, keys: npt.NDArray[np.uint64], contents: npt.NDArray[np.uint64]) -> None:
+    def _take_known(self, batch: TokenizedBatch) -> None:
         # Known reviews count as seen, so that a later row with the same id and other content is told apart every time.
-        self.seen.classify_and_add(keys, contents)
+        states = self.seen.classify_and_add(batch.known_keys, batch.known_contents)
+        self.known += int(np.count_nonzero(states != OTHER))
+        self._reject_repeated(batch.known_rows, states)
 
     def _without_repeated(self, batch: TokenizedBatch) -> TokenizedBatch:
         """Drops rows whose id came before in this run: with the same content they are known, with another, rejected."""
@@ -68,13 +69,16 @@ class Collector:
         if fresh.all():
             return batch
         self.known += int(np.count_nonzero(states == SAME))
+        self._reject_repeated(batch.rows, states)
+        return batch.take(fresh)
+
+    def _reject_repeated(self, rows: pa.RecordBatch, states: npt.NDArray[np.int8]) -> None:
         bad = []
         for i in np.flatnonzero(states == OTHER).tolist():
-            row = batch.rows.slice(i, 1).to_pylist()[0]
+            row = rows.slice(i, 1).to_pylist()[0]
             detail = f"the id {row['review_id']!r} came before in this run, with other content"
             bad.append(BadRow(source=row["source"], row=row["row"], reason="duplicate_id", detail=detail))
         self.rejects.write(bad)
-        return batch.take(fresh)
 
     def _without_duplicates(self, batch: TokenizedBatch, contents: KeyIndex) -> TokenizedBatch:
         """Drops new reviews whose content stands elsewhere, in the table or earlier in this run."""

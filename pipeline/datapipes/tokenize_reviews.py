@@ -31,7 +31,8 @@ class TokenizedBatch:
     """Rows that are new or changed, with their tokens; beside them what became of the others.
 
     `rows` follows `ROW_SCHEMA`; `tokens` is list<dictionary<string>>, one list a row. `keys` and `contents` are those of
-    `rows`; `known_keys` and `known_contents` those of the reviews that the table holds already.
+    `rows`; `known_keys` and `known_contents` those of the reviews that the table holds already, and `known_rows` tells where
+    those stand.
     """
 
     rows: pa.RecordBatch
@@ -41,6 +42,7 @@ class TokenizedBatch:
     contents: Keys
     known_keys: Keys
     known_contents: Keys
+    known_rows: pa.RecordBatch
     bad: Sequence[BadRow]
 
     @property
@@ -59,6 +61,7 @@ class TokenizedBatch:
             contents=self.contents[keep],
             known_keys=self.known_keys,
             known_contents=self.known_contents,
+            known_rows=self.known_rows,
             bad=self.bad,
         )
 
@@ -92,8 +95,12 @@ class TokenizeReviews:
         fresh = states != SAME
         rows = _rows(kept, contents_hex)
         texts = kept.text
-        if not fresh.all():
+        known_rows = rows.select(["review_id", "source", "row"])
+        if fresh.all():
+            known_rows = known_rows.slice(0, 0)
+        else:
             mask = pa.array(fresh)
+            known_rows = known_rows.filter(pa.array(~fresh))
             rows, texts = rows.filter(mask), texts.filter(mask)
         batch = TokenizedBatch(
             rows=rows,
@@ -103,6 +110,7 @@ class TokenizeReviews:
             contents=contents[fresh],
             known_keys=keys[~fresh],
             known_contents=contents[~fresh],
+            known_rows=known_rows,
             bad=bad,
         )
         return _reject_empty(batch, texts, bad)

@@ -9,7 +9,7 @@ from deltalake.exceptions import DeltaError
 from pipeline.datapipes.spill import SpillWriter
 from pipeline.errors import CannotWriteError, DataError
 from pipeline.lake.reject_writer import RejectWriter
-from tests.jobs.test_jobs_ingest import files_of, ingest, write_csv
+from tests.jobs.test_jobs_ingest import files_of, ingest, rejects_of, rows_of, write_csv
 
 
 def test_a_vocabulary_made_anew_from_what_is_there_is_nothing_new(tmp_path: Path, corpus: Path) -> None:
@@ -69,3 +69,13 @@ def test_a_disk_that_is_full_at_the_commit(tmp_path: Path, corpus: Path, monkeyp
     monkeypatch.setattr("pipeline.lake.table._commit", full)
     with pytest.raises(CannotWriteError, match="No space left"):
         ingest(tmp_path / "lake", corpus)
+
+
+def test_an_old_version_after_the_changed_one_is_a_duplicate(tmp_path: Path) -> None:
+    old = write_csv(tmp_path / "b.csv", "id,text,label", "1,fine,pos", "2,dull,neg")
+    ingest(tmp_path / "lake", old, id_column="id")
+    new = write_csv(tmp_path / "a.csv", "id,text,label", "1,dull,neg")
+    for written, known in ((1, 1), (0, 2)):
+        receipt = ingest(tmp_path / "lake", new, old, id_column="id")
+        assert (receipt.written, receipt.known, rejects_of(receipt)) == (written, known, [(0, "duplicate_id")])
+    assert {row["review_id"]: row["label"] for row in rows_of(tmp_path / "lake")} == {"1": 0, "2": 0}
