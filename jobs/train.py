@@ -56,7 +56,7 @@ def run(config: TrainConfig) -> Receipt:
     Raises:
         InputNotFoundError: no table, shards, vocabulary or embeddings.
         DataError: nothing to learn from, or damaged data.
-        UsageError: options that cannot be, or a training to resume that differs.
+        UsageError: options that cannot be.
         LockedError: another process works on the same training.
         StoppedError: a signal; a checkpoint was written.
     """

@@ -116,7 +116,7 @@ def train(
     ] = "60s",
     keep_checkpoints: Annotated[int, typer.Option(help="Newest checkpoints that are kept.")] = 3,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the newest unfinished training of the same options.")
+        bool, typer.Option("--resume", help="Go on with the newest unfinished training of the same options, if any.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Train even if the same model is there already.")] = False,
     tensorboard: Annotated[

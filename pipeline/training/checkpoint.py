@@ -9,6 +9,7 @@ import logging
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pipeline.errors import DataError, UsageError
+from pipeline.errors import DataError
 from pipeline.lake.atomic import PREFIX, atomic_path, write_text
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class TrainingFolder:
         try:
             record = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
             version, identity = int(record["version"]), dict(record["identity"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise DataError(f"{self.path / RECORD} is no record of a training ({error}). Delete {self.path}.") from error
         _check_version(version, self.path)
         return identity
@@ -127,30 +128,36 @@ class TrainingFolder:
 
 def unfinished(checkpoints: Path, keep: int = 3) -> list[TrainingFolder]:
     """The unfinished trainings of a lake, newest first."""
-    folders = [path for path in checkpoints.glob("*") if (path / RECORD).is_file()]
-    return [
-        TrainingFolder(path, keep)
-        for path in sorted(folders, key=lambda path: (path / RECORD).stat().st_mtime_ns, reverse=True)
-    ]
+    found = []
+    for path in checkpoints.glob("*"):
+        with suppress(OSError):  # no training's folder, or one that went away just now
+            found.append(((path / RECORD).stat().st_mtime_ns, path))
+    return [TrainingFolder(path, keep) for _, path in sorted(found, reverse=True)]
 
 
 def find_resumable(checkpoints: Path, identity: Mapping[str, Any], keep: int = 3) -> TrainingFolder | None:
-    """The newest unfinished training of the same identity; None where nothing is unfinished.
+    """The newest unfinished training of the same identity; None where there is none, and then a new one is to start.
 
-    Raises:
-        UsageError: there are unfinished ones, but none is the same; says what differs from the newest.
+    Warns of folders whose record cannot be read, which are passed over, and of what differs from the newest one.
     """
-    folders = unfinished(checkpoints, keep)
-    for folder in folders:
-        if folder.identity() == dict(identity):
+    readable: list[tuple[TrainingFolder, dict[str, Any]]] = []
+    for folder in unfinished(checkpoints, keep):
+        try:
+            found = folder.identity()
+        except DataError as error:
+            log.warning("--resume: %s is passed over: %s", folder.path, error)
+            continue
+        if found == dict(identity):
             return folder
-    if not folders:
-        return None
-    differences = describe_differences(folders[0].identity(), identity)
-    raise UsageError(
-        f"--resume: the unfinished training {folders[0].training_id} was started with other options: {differences}. "
-        f"Give the same ones to go on with it, leave --resume out to start anew, or delete {folders[0].path}."
-    )
+        readable.append((folder, found))
+    if readable:
+        newest, before = readable[0]
+        log.warning(
+            "--resume: the unfinished training %s was started with other options: %s. It is left as it is and a new one "
+            "starts; delete %s when nobody wants to go on with it.",
+            newest.training_id, describe_differences(before, identity), newest.path,
+        )  # fmt: skip
+    return None
 
 
 def describe_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -176,6 +183,4 @@ def _plain(tensor: Tensor) -> Tensor:
 
 def _check_version(version: int, path: Path) -> None:
     if version != VERSION:
-        raise DataError(
-            f"{path} has version {version} of the checkpoint format; this release reads {VERSION}. Train without --resume."
-        )
+        raise DataError(f"{path} has version {version} of the checkpoint format; this release reads {VERSION}. Delete it.")

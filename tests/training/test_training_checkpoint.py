@@ -76,10 +76,25 @@ def test_resume_finds_the_same_training_only(tmp_path: Path) -> None:
         ("model", {"hidden_dim": 16}, "hidden dim 8, now 16"),
     ],
 )
-def test_resume_says_what_differs(tmp_path: Path, name: str, value: object, said: str) -> None:
+def test_resume_says_what_differs_and_starts_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, value: object, said: str
+) -> None:
     TrainingFolder(tmp_path / "before").begin(IDENTITY)
-    with pytest.raises(UsageError, match=said):
-        find_resumable(tmp_path, {**IDENTITY, name: value})
+    assert find_resumable(tmp_path, {**IDENTITY, name: value}) is None
+    assert f"before was started with other options: {said}. " in caplog.text
+
+
+@pytest.mark.parametrize("content", ["{", '{"version": 1}', '{"version": 1e999, "identity": {}}', "[" * 100_000])
+def test_resume_passes_over_a_record_that_cannot_be_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str
+) -> None:
+    TrainingFolder(tmp_path / "same").begin(IDENTITY)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "training.json").write_text(content)
+    found = find_resumable(tmp_path, IDENTITY)
+    assert found is not None and found.training_id == "same"
+    assert f"{tmp_path / 'broken'} is passed over" in caplog.text
+    assert find_resumable(tmp_path, {**IDENTITY, "arch": "gru"}) is None
 
 
 @pytest.mark.parametrize(
