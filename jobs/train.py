@@ -1,16 +1,18 @@
 """Trains a classifier on the token shards and leaves a model bundle. One process, or one of several under a launcher."""
 
+import hashlib
+import json
 import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jobs.runtime import Run, recorded_run
-from pipeline.errors import DataError
+from pipeline.errors import DataError, LockedError
 from pipeline.lake.paths import Lake
 from pipeline.signals import StopRequest, deferred_stop
 from pipeline.training.config import TrainConfig, arguments
@@ -230,39 +232,43 @@ def _loop_options(config: TrainConfig, world: "World", class_counts: Any) -> "Lo
 def _training_folder(
     config: TrainConfig, identity: dict[str, Any], world: "World", resume: bool
 ) -> "Iterator[TrainingFolder]":
-    """The folder of the training to continue, or of a new one; the main rank holds its lock."""
+    """The folder of the training to continue, or of a new one; the main rank holds the lock of what is trained."""
     from pipeline.training.checkpoint import TrainingFolder, find_resumable
 
-    def choose() -> tuple[dict[str, Any], Any]:
-        found = find_resumable(config.lake.checkpoints, identity) if resume else None
-        if found is None:
-            now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-            found = TrainingFolder(config.lake.checkpoints / f"{config.arch}-{now}-{secrets.token_hex(3)}")
-            found.begin(identity)
-            log.info("training %s starts", found.training_id)
-        else:
-            log.info("training %s goes on", found.training_id)
-        return {"training_id": found.training_id}, np.zeros(0, np.uint8)
+    with ExitStack() as held:
 
-    values, _ = world.from_main(choose)
-    folder = TrainingFolder(config.lake.checkpoints / values["training_id"], config.keep_checkpoints)
-    if not world.is_main:
-        yield folder
-        return
-    with _locked(config.lake, folder.training_id):
-        folder.sweep()
+        def choose() -> tuple[dict[str, Any], Any]:
+            held.enter_context(_locked(config.lake, identity))
+            if _finished(config, identity) is not None:
+                raise LockedError("another run has finished the same training just now. Try again: nothing is left to do.")
+            found = find_resumable(config.lake.checkpoints, identity) if resume else None
+            if found is None:
+                now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+                found = TrainingFolder(config.lake.checkpoints / f"{config.arch}-{now}-{secrets.token_hex(3)}")
+                found.begin(identity)
+                log.info("training %s starts", found.training_id)
+            else:
+                log.info("training %s goes on", found.training_id)
+            return {"training_id": found.training_id}, np.zeros(0, np.uint8)
+
+        values, _ = world.from_main(choose)
+        folder = TrainingFolder(config.lake.checkpoints / values["training_id"], config.keep_checkpoints)
+        if world.is_main:
+            folder.sweep()
         yield folder
 
 
 @contextmanager
-def _locked(lake: Lake, training_id: str) -> Iterator[None]:
+def _locked(lake: Lake, identity: dict[str, Any]) -> Iterator[None]:
+    """Holds the lock of what is trained, so that trainings with other options or data may run beside it."""
     try:
         from pipeline.lake.locks import locked
     except ModuleNotFoundError:
-        log.warning("filelock is not installed: nothing keeps a second process off the training %s", training_id)
+        log.warning("filelock is not installed: nothing keeps a second process off the same training")
         yield
         return
-    with locked(lake.locks / f"train-{training_id}.lock", f"the training {training_id}"):
+    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    with locked(lake.locks / f"train-{name}.lock", "the training with these options on this data"):
         yield
 
 

@@ -11,7 +11,7 @@ from token_corpus import Corpus, write_corpus
 from typer.testing import CliRunner
 
 from pipeline.cli.app import app, load_commands
-from pipeline.errors import PipelineError
+from pipeline.errors import LockedError, PipelineError
 from pipeline.models.bundle import read_bundle
 from pipeline.training import finished
 
@@ -82,6 +82,18 @@ def test_a_model_is_trained_once(tmp_path: Path, corpus: Corpus) -> None:
     assert evaluated["metrics"]["classes"]["pos"]["recall"] == pytest.approx(confusion[1][1] / sum(confusion[1]))
     valid = invoke("evaluate", "--lake", tmp_path, "--tokens", corpus.shards, "--model", model.name, "--split", "valid")
     assert valid["metrics"]["accuracy"] == pytest.approx(receipt["metrics"]["valid_accuracy"])
+
+
+def test_a_run_that_another_one_overtakes_trains_nothing(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jobs import train as job
+
+    answers = iter([None, object()])
+    monkeypatch.setattr(job, "_finished", lambda *_: next(answers))
+    with pytest.raises(LockedError, match="finished the same training just now"):
+        train(tmp_path, corpus)
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_three_classes_weights_schedule_average_and_patience(tmp_path: Path) -> None:

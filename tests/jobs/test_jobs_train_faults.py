@@ -135,7 +135,11 @@ def test_a_signal_leaves_a_checkpoint_and_the_right_exit_code(tmp_path: Path, co
 def test_two_processes_do_not_train_the_same(tmp_path: Path, corpus: Corpus) -> None:
     process = start(tmp_path, corpus, "--epochs", "500")
     assert wait_for(lambda: checkpoints(tmp_path), process)
-    finish(start(tmp_path, corpus, "--epochs", "500", "--resume"), 75)
+    for more in ((), ("--resume",), ("--force",)):
+        finish(start(tmp_path, corpus, "--epochs", "500", *more), 75)
+    finish(start(tmp_path, corpus, "--epochs", "500", "--nproc", "2", "--max-restarts", "0"), 75)
+    assert len(list(tmp_path.glob("checkpoints/*"))) == 1
+    finish(start(tmp_path, corpus, "--epochs", "1"))
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
