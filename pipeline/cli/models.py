@@ -52,7 +52,12 @@ def _models(lake: "Lake") -> list[dict[str, Any]]:
     from pipeline.errors import PipelineError
     from pipeline.models.bundle import model_ids, read_bundle
 
-    latest = lake.latest_model() if lake.latest.is_file() else None
+    latest = None
+    if lake.latest.exists():
+        try:
+            latest = lake.latest_model()
+        except PipelineError as error:
+            log.warning("%s", error)
     rows = []
     for model_id in model_ids(lake):
         try:

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import InputNotFoundError, UsageError
+from pipeline.errors import DataError, InputNotFoundError, UsageError
 
 ENVIRONMENT = "PIPELINE_LAKE"
 DEFAULT = "data_lake"
@@ -115,12 +115,19 @@ class Lake:
         """The id in models/LATEST.
 
         Raises:
-            InputNotFoundError: no model was trained yet.
+            InputNotFoundError: no model was trained yet, or LATEST is empty.
+            DataError: LATEST is no file with an id.
         """
+        remedy = f"Train one with 'pipeline train --lake {self.root}', or name a bundle with --model."
         try:
-            return self.latest.read_text(encoding="utf-8").strip()
+            model_id = self.latest.read_text(encoding="utf-8").strip()
         except FileNotFoundError:
-            raise InputNotFoundError(
-                f"no model in {self.models}: LATEST is not there. Train one with 'pipeline train --lake {self.root}', "
-                "or name a bundle with --model."
-            ) from None
+            raise InputNotFoundError(f"no model in {self.models}: LATEST is not there. {remedy}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"{self.latest} cannot be read: {error}. Delete it and write the id of a model into it "
+                "('pipeline models' lists them), or name a bundle with --model."
+            ) from error
+        if not model_id:
+            raise InputNotFoundError(f"{self.latest} is empty, it names no model. {remedy}")
+        return model_id

@@ -235,5 +235,6 @@ def _read(path: Path) -> bytes:
         raise InputNotFoundError(
             f"{path} is not there, so {path.parent} is no whole model bundle. Name one with --model."
         ) from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. Check its owner and permissions.") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be read: {reason}. Check its name, owner and permissions.") from error

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.errors import InputNotFoundError
+from pipeline.errors import InputNotFoundError, PipelineError
 from pipeline.lake.atomic import PREFIX, make_folder, sync_file, sync_folder, write_text
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import Bundle, read_bundle, save_bundle
@@ -98,7 +98,16 @@ def point_latest(lake: Lake, folder: TrainingFolder) -> None:
 
 
 def finish_late(lake: Lake, model_id: str) -> None:
-    """Does the last steps of a training whose process was killed after its bundle had appeared."""
+    """Points LATEST to the model of the lake that was asked for again, unless it does so already, and does what a kill
+    after the bundle's appearance has cut off."""
+    try:
+        named = lake.latest_model()
+    except PipelineError as error:
+        named = ""
+        log.warning("%s", error)
     folder = TrainingFolder(lake.checkpoints / model_id)
-    if folder.path.exists():
+    if named != model_id:
         point_latest(lake, folder)
+        log.info("LATEST names %s again%s", model_id, f", no longer {named}" if named else "")
+    else:
+        folder.remove()

@@ -102,6 +102,8 @@ def test_damaged_files_fail_with_their_name(lake: Lake) -> None:
 
 def test_latest_that_points_nowhere(lake: Lake) -> None:
     lake.models.mkdir()
+    lake.latest.write_bytes(b"\xff")
+    assert by_name(lake)["models"].exit_code == 65
     lake.latest.write_text("gone\n")
     assert by_name(lake)["models"].state == "FAIL"
 

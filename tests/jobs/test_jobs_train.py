@@ -84,6 +84,28 @@ def test_a_model_is_trained_once(tmp_path: Path, corpus: Corpus) -> None:
     assert valid["metrics"]["accuracy"] == pytest.approx(receipt["metrics"]["valid_accuracy"])
 
 
+def test_latest_names_the_model_that_was_asked_for_last(
+    tmp_path: Path, corpus: Corpus, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = ("--epochs", "1")
+    first = train(tmp_path, corpus, *options)["outputs"]["model_id"]
+    second = train(tmp_path, corpus, *options, "--seed", "1")["outputs"]["model_id"]
+    latest = tmp_path / "models" / "LATEST"
+    assert latest.read_text() == f"{second}\n"
+    caplog.set_level("INFO")
+    for content in (f"{second}\n".encode(), b"gone\n", b"", b"\xff"):
+        latest.write_bytes(content)
+        assert train(tmp_path, corpus, *options)["code"] == 99
+        assert latest.read_text() == f"{first}\n"
+    assert f"LATEST names {first} again, no longer {second}" in caplog.text
+    latest.unlink()
+    assert train(tmp_path, corpus, *options)["code"] == 99
+    assert latest.read_text() == f"{first}\n"
+    caplog.clear()
+    assert train(tmp_path, corpus, *options)["code"] == 99
+    assert "LATEST names" not in caplog.text
+
+
 def test_a_run_that_another_one_overtakes_trains_nothing(
     tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:

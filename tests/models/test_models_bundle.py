@@ -67,6 +67,17 @@ def test_a_model_that_is_not_there(lake: Lake, tmp_path: Path) -> None:
         find_bundle(lake)
 
 
+def test_latest_that_holds_no_id(lake: Lake) -> None:
+    for content, error in ((b" \n", InputNotFoundError), (b"\xff\xfe", DataError), (b"a\0b", DataError)):
+        lake.latest.write_bytes(content)
+        with pytest.raises(error, match=r"LATEST|cannot be read"):
+            find_bundle(lake)
+    lake.latest.unlink()
+    lake.latest.mkdir()
+    with pytest.raises(DataError, match=r"LATEST cannot be read: .*Is a directory"):
+        find_bundle(lake)
+
+
 def test_same_model_gives_same_bytes(lake: Lake, tmp_path: Path, vocabulary: Vocabulary) -> None:
     save(tmp_path / "again", vocabulary)
     for name in ("model.json", "model.safetensors", "vocabulary.parquet"):
