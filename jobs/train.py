@@ -232,13 +232,16 @@ def _loop_options(config: TrainConfig, world: "World", class_counts: Any) -> "Lo
 def _training_folder(
     config: TrainConfig, identity: dict[str, Any], world: "World", resume: bool
 ) -> "Iterator[TrainingFolder]":
-    """The folder of the training to continue, or of a new one; the main rank holds the lock of what is trained."""
-    from pipeline.training.checkpoint import TrainingFolder, find_resumable
+    """The folder of the training to continue, or of a new one; the main rank holds the lock of what is trained.
+
+    When the block ends well, what killed runs have left of the same training goes too.
+    """
+    from pipeline.training.checkpoint import TrainingFolder, find_resumable, remove_unfinished
 
     with ExitStack() as held:
 
         def choose() -> tuple[dict[str, Any], Any]:
-            held.enter_context(_locked(config.lake, identity))
+            alone = held.enter_context(_locked(config.lake, identity))
             if _finished(config, identity) is not None:
                 raise LockedError("another run has finished the same training just now. Try again: nothing is left to do.")
             found = find_resumable(config.lake.checkpoints, identity) if resume else None
@@ -249,27 +252,30 @@ def _training_folder(
                 log.info("training %s starts", found.training_id)
             else:
                 log.info("training %s goes on", found.training_id)
-            return {"training_id": found.training_id}, np.zeros(0, np.uint8)
+            return {"training_id": found.training_id, "alone": alone}, np.zeros(0, np.uint8)
 
         values, _ = world.from_main(choose)
         folder = TrainingFolder(config.lake.checkpoints / values["training_id"], config.keep_checkpoints)
         if world.is_main:
             folder.sweep()
         yield folder
+        if world.is_main and values["alone"]:
+            remove_unfinished(config.lake.checkpoints, identity)
 
 
 @contextmanager
-def _locked(lake: Lake, identity: dict[str, Any]) -> Iterator[None]:
-    """Holds the lock of what is trained, so that trainings with other options or data may run beside it."""
+def _locked(lake: Lake, identity: dict[str, Any]) -> Iterator[bool]:
+    """Holds the lock of what is trained, so that trainings with other options or data may run beside it; False where
+    there are no locks."""
     try:
         from pipeline.lake.locks import locked
     except ModuleNotFoundError:
         log.warning("filelock is not installed: nothing keeps a second process off the same training")
-        yield
+        yield False
         return
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     with locked(lake.locks / f"train-{name}.lock", "the training with these options on this data"):
-        yield
+        yield True
 
 
 def _open(config: TrainConfig) -> "TrainingData":

@@ -135,6 +135,15 @@ def unfinished(checkpoints: Path, keep: int = 3) -> list[TrainingFolder]:
     return [TrainingFolder(path, keep) for _, path in sorted(found, reverse=True)]
 
 
+def remove_unfinished(checkpoints: Path, identity: Mapping[str, Any]) -> None:
+    """Deletes the unfinished trainings of an identity, whose lock the caller holds: killed runs left them."""
+    for folder in unfinished(checkpoints):
+        with suppress(DataError):
+            if folder.identity() == dict(identity):
+                folder.remove()
+                log.info("the unfinished training %s is removed: the same one is finished", folder.training_id)
+
+
 def find_resumable(checkpoints: Path, identity: Mapping[str, Any], keep: int = 3) -> TrainingFolder | None:
     """The newest unfinished training of the same identity; None where there is none, and then a new one is to start.
 
