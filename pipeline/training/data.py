@@ -71,8 +71,13 @@ def _vocabulary_path(lake: Lake, fingerprint: str, tokens: Path | None, given: P
 
 
 def _fingerprint(shards: tuple[Shard, ...]) -> str:
-    """16 hex digits over the names, sizes and row groups of the files."""
+    """16 hex digits over the names and contents of the files."""
     digest = hashlib.sha256()
     for shard in shards:
-        digest.update(f"{shard.path.name}\0{shard.path.stat().st_size}\0{shard.split}\0{shard.row_groups}\n".encode())
+        try:
+            with shard.path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise DataError(f"the token shard {shard.path} cannot be read: {error}. Restore it.") from error
+        digest.update(f"{shard.path.name}\0{content}\n".encode())
     return digest.hexdigest()[:16]

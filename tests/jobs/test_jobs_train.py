@@ -11,7 +11,7 @@ from token_corpus import Corpus, write_corpus
 from typer.testing import CliRunner
 
 from pipeline.cli.app import app, load_commands
-from pipeline.errors import LockedError, PipelineError
+from pipeline.errors import PipelineError
 from pipeline.models.bundle import read_bundle
 from pipeline.training import finished
 
@@ -82,40 +82,6 @@ def test_a_model_is_trained_once(tmp_path: Path, corpus: Corpus) -> None:
     assert evaluated["metrics"]["classes"]["pos"]["recall"] == pytest.approx(confusion[1][1] / sum(confusion[1]))
     valid = invoke("evaluate", "--lake", tmp_path, "--tokens", corpus.shards, "--model", model.name, "--split", "valid")
     assert valid["metrics"]["accuracy"] == pytest.approx(receipt["metrics"]["valid_accuracy"])
-
-
-def test_latest_names_the_model_that_was_asked_for_last(
-    tmp_path: Path, corpus: Corpus, caplog: pytest.LogCaptureFixture
-) -> None:
-    options = ("--epochs", "1")
-    first = train(tmp_path, corpus, *options)["outputs"]["model_id"]
-    second = train(tmp_path, corpus, *options, "--seed", "1")["outputs"]["model_id"]
-    latest = tmp_path / "models" / "LATEST"
-    assert latest.read_text() == f"{second}\n"
-    caplog.set_level("INFO")
-    for content in (f"{second}\n".encode(), b"gone\n", b"", b"\xff"):
-        latest.write_bytes(content)
-        assert train(tmp_path, corpus, *options)["code"] == 99
-        assert latest.read_text() == f"{first}\n"
-    assert f"LATEST names {first} again, no longer {second}" in caplog.text
-    latest.unlink()
-    assert train(tmp_path, corpus, *options)["code"] == 99
-    assert latest.read_text() == f"{first}\n"
-    caplog.clear()
-    assert train(tmp_path, corpus, *options)["code"] == 99
-    assert "LATEST names" not in caplog.text
-
-
-def test_a_run_that_another_one_overtakes_trains_nothing(
-    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from jobs import train as job
-
-    answers = iter([None, object()])
-    monkeypatch.setattr(job, "_finished", lambda *_: next(answers))
-    with pytest.raises(LockedError, match="finished the same training just now"):
-        train(tmp_path, corpus)
-    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_three_classes_weights_schedule_average_and_patience(tmp_path: Path) -> None:
