@@ -72,6 +72,7 @@ def run(config: EvaluateConfig) -> Receipt:
             num_classes=len(bundle.labels), max_length=bundle.max_length, batch_size=config.batch_size,
             loader=LoaderOptions(workers=config.workers, pin_memory=world.device.type == "cuda"),
             precision=resolve_precision(config.precision, world.device), description=f"evaluate {config.split}",
+            vocab_size=len(data.vocabulary),
         )  # fmt: skip
         run.read = found.rows
         run.outputs = {"model": bundle.folder, "model_id": bundle.model_id, "table_version": data.table_version}

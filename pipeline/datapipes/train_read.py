@@ -38,6 +38,8 @@ class RowGroupReader:
 
     part: Part
     max_length: int
+    vocab_size: int | None = None
+    """Ids have to lie below it; None leaves that to the caller."""
     bytes_read: int = 0
     _footers: "OrderedDict[Path, pq.FileMetaData]" = field(default_factory=OrderedDict)
     _kept: dict[int, DecodedGroup] = field(default_factory=dict)
@@ -63,13 +65,22 @@ class RowGroupReader:
                 table = file.read_row_group(row_group.index, columns=COLUMNS, use_threads=False)
         except FileNotFoundError:
             raise InputNotFoundError(f"the token shard {row_group.path} went away during the run. Restore it.") from None
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             raise DataError(
                 f"the token shard {row_group.path} cannot be read: {error}. Restore it, or ingest again."
             ) from error
         with self._lock:
             self.bytes_read += _bytes_of(footer, row_group.index)
-        return decode(table, self.part.selected[request.group], self.max_length, request)
+        if any(chunk.values.null_count for chunk in table["ids"].chunks):
+            raise DataError(f"the token shard {row_group.path} holds null among its ids. Restore it, or ingest again.")
+        decoded = decode(table, self.part.selected[request.group], self.max_length, request)
+        ids = decoded.values
+        if self.vocab_size is not None and len(ids) and not 0 <= ids.min() <= ids.max() < self.vocab_size:
+            raise DataError(
+                f"the token shard {row_group.path} holds ids from {ids.min()} to {ids.max()}, the vocabulary has "
+                f"{self.vocab_size} tokens. Shards and vocabulary do not belong together; restore them, or ingest again."
+            )
+        return decoded
 
     def _footer(self, path: Path) -> pq.FileMetaData:
         with self._lock:

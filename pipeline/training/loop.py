@@ -111,7 +111,7 @@ class Trainer:
         self.best: dict[str, Tensor] = {}
         self.progress = Progress()
         self.sums = Sums(world.device)
-        self.reader = RowGroupReader(train, options.max_length)
+        self.reader = RowGroupReader(train, options.max_length, model.config.vocab_size)
         weights = options.class_weights
         self.class_weights = None if weights is None else torch.tensor(weights, device=world.device)
         self.wrapped = self._wrap()
@@ -155,6 +155,7 @@ class Trainer:
             self.model, part, self.world,
             num_classes=self.num_classes, max_length=self.options.max_length, batch_size=self.options.order.batch_size * 2,
             loader=self.options.loader, precision=self.options.precision, description=description, control=self.control,
+            vocab_size=self.model.config.vocab_size,
         )  # fmt: skip
 
     def rows(self) -> list[MetricsRow]:

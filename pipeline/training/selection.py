@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, InputNotFoundError
 from pipeline.lake.shards import Shard
 from pipeline.training.split import Ints, choose_validation, unit_hashes
 from pipeline.training.world import World
@@ -142,9 +142,14 @@ def _unit_hashes(shards: Sequence[Shard]) -> npt.NDArray[np.uint64]:
 
 
 def _row_groups(shard: Shard, columns: list[str]) -> Iterator[pa.Table]:
-    with pq.ParquetFile(shard.path) as file:
-        for index in range(file.metadata.num_row_groups):
-            yield file.read_row_group(index, columns=columns, use_threads=False)
+    try:
+        with pq.ParquetFile(shard.path) as file:
+            for index in range(file.metadata.num_row_groups):
+                yield file.read_row_group(index, columns=columns, use_threads=False)
+    except FileNotFoundError:
+        raise InputNotFoundError(f"the token shard {shard.path} went away during the run. Restore it.") from None
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"the token shard {shard.path} cannot be read: {error}. Restore it, or ingest again.") from error
 
 
 def shared_selection(

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -11,12 +13,13 @@ from token_corpus import write_corpus
 
 from pipeline.datapipes.train_collate import LENGTH_STEP, Batch
 from pipeline.datapipes.train_loader import LoaderOptions, batches
-from pipeline.datapipes.train_read import RowGroupReader
-from pipeline.errors import InputNotFoundError
+from pipeline.datapipes.train_read import RowGroupReader, decode
+from pipeline.datapipes.train_requests import ReadRequest
+from pipeline.errors import DataError, InputNotFoundError
 from pipeline.lake.shards import plain_shards
 from pipeline.training.order import Order, OrderOptions
 from pipeline.training.plan import EvaluationPlan, TrainPlan
-from pipeline.training.selection import Part, select
+from pipeline.training.selection import Part, RowGroup, select
 
 Steps = list[list[bytes]]
 
@@ -133,12 +136,33 @@ def test_a_shard_that_goes_away_is_named(tmp_path: Path) -> None:
         steps_of(part, workers=2)
 
 
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [([5, -1], "ids from -1 to 5, "), ([200, 2], "ids from 2 to 200, .* 200 tokens"), ([None, 3], "null among its ids")],
+)
+def test_ids_outside_the_vocabulary_name_the_shard(tmp_path: Path, ids: list[int | None], said: str) -> None:
+    path = tmp_path / "shard.parquet"
+    columns = {"ids": pa.array([[2, 3], ids], pa.list_(pa.int32())), "label": pa.array([1, 0], pa.int32())}
+    pq.write_table(pa.table(columns), path)
+    with pytest.raises(DataError, match=f"{path} holds {said}"):
+        RowGroupReader(Part((RowGroup(path, 0, 2),), (np.array([0, 1]),)), 60, 200)(ReadRequest(0, 0, False))
+
+
+@pytest.mark.parametrize("column", ["label", "review_id", "ids"])
+def test_a_damaged_column_names_the_shard(tmp_path: Path, column: str) -> None:
+    corpus = write_corpus(tmp_path, 300)
+    path = corpus.shards / "train-0000.parquet"
+    group = pq.read_metadata(path).row_group(0)
+    chunk = next(group.column(i) for i in range(group.num_columns) if group.column(i).path_in_schema.startswith(column))
+    begin = chunk.dictionary_page_offset or chunk.data_page_offset
+    content = bytearray(path.read_bytes())
+    content[begin : begin + chunk.total_compressed_size] = b"\xff" * chunk.total_compressed_size
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"{path} cannot be read"):
+        steps_of(select(plain_shards(corpus.shards), 2, 0.1)[0].part("train"))
+
+
 def test_an_empty_review_is_one_unknown_token(part: Part) -> None:
-    import pyarrow as pa
-
-    from pipeline.datapipes.train_read import decode
-    from pipeline.datapipes.train_requests import ReadRequest
-
     table = pa.table({"ids": pa.array([[5, 6, 7], [], [8]], pa.list_(pa.int32())), "label": pa.array([1, 0, 1], pa.int32())})
     decoded = decode(table, np.array([0, 1, 2]), 2, ReadRequest(0, 0, False))
     assert decoded.values.tolist() == [5, 6, 1, 8]
