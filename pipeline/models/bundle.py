@@ -40,6 +40,9 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "created": str,
     "weights_sha256": str,
 }
+MAX_LENGTH = 2**31 - 1
+_RANGES = {"max_length": (1, MAX_LENGTH), "table_version": (0, 2**63 - 1), "parameters": (0, 2**63 - 1)}
+"""Whole numbers of model.json; null is left to `_FIELDS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +84,7 @@ class Bundle:
             )
         try:
             model = build_model(self.arch, self.model_config)
-        except UsageError as error:
+        except (UsageError, RuntimeError, TypeError, ValueError, ArithmeticError, MemoryError) as error:
             raise DataError(f"{self.folder / DESCRIPTION} describes a model that cannot be built: {error}") from error
         try:
             model.load_state_dict(safetensors.torch.load(content))
@@ -170,9 +173,10 @@ def read_bundle(folder: Path) -> Bundle:
         DataError: model.json is damaged, of a newer version, or names an architecture that this release does not have.
     """
     path = folder / DESCRIPTION
+    content = _read(path)
     try:
-        described = json.loads(_read(path))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        described = json.loads(content)
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is no JSON ({error}). Restore the bundle from a backup, or train again.") from error
     if not isinstance(described, dict) or type(described.get("version")) is not int:
         raise DataError(f"{path} has no version, so it is no model description. Name a bundle that 'pipeline train' wrote.")
@@ -184,6 +188,7 @@ def read_bundle(folder: Path) -> Bundle:
     wrong = [name for name, kind in _FIELDS.items() if name not in described or not isinstance(described[name], kind)]
     if wrong:
         raise DataError(f"{path}: {', '.join(wrong)} missing or of a wrong type. Restore the bundle, or train again.")
+    _check_ranges(path, described)
     try:
         check_architecture(described["arch"])
     except UsageError as error:
@@ -196,6 +201,17 @@ def read_bundle(folder: Path) -> Bundle:
         raise DataError(f"{path}: {num_labels} labels, but the model tells {num_classes} classes apart. Restore the bundle.")
     values = {name: described[name] for name in _FIELDS} | {"labels": tuple(map(str, described["labels"]))}
     return Bundle(folder=folder, model_id=folder.resolve().name, **values)
+
+
+def _check_ranges(path: Path, described: dict[str, Any]) -> None:
+    share = described["training"].get("valid_fraction", 0.1)
+    wrong = [] if type(share) is float and 0 < share < 1 else [f"valid_fraction is {share!r:.40}, expected between 0 and 1"]
+    for name, (least, most) in _RANGES.items():
+        value = described.get(name)
+        if value is not None and (type(value) is not int or not least <= value <= most):
+            wrong.append(f"{name} is {value!r:.40}, expected {least} to {most}")
+    if wrong:
+        raise DataError(f"{path}: {'; '.join(wrong)}. Restore the bundle, or train again.")
 
 
 def find_bundle(lake: Lake, model: str = LATEST) -> Bundle:
