@@ -8,9 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError
-from pipeline.lake.atomic import write_text
+from pipeline.lake.atomic import PREFIX, write_text
 from pipeline.lake.paths import Lake
 from schemas.run import RUN_VERSION, RunRecord
+
+_FIELDS: dict[str, type] = {
+    **dict.fromkeys(("run_id", "command", "started", "finished", "outcome"), str),
+    **dict.fromkeys(("config", "receipt", "versions"), dict),
+    **dict.fromkeys(("exit_code", "peak_memory_bytes"), int),
+}
+_FIGURES = ("seconds", "read", "written", "rejected", "known")
+"""Numbers of the receipt."""
 
 
 def new_run_id(command: str) -> str:
@@ -31,16 +39,20 @@ def read_records(lake: Lake) -> Iterator[dict[str, Any]]:
     """Yields every run record of the lake, oldest first.
 
     Raises:
-        DataError: a record does not parse or is of a newer version.
+        DataError: a record cannot be read, lacks something or is of a newer version.
     """
-    for path in sorted(lake.runs.glob("*.json")):
+    for path in sorted(path for path in lake.runs.glob("*.json") if not path.name.startswith(PREFIX)):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             version = int(record["version"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise DataError(f"{path} is no run record ({error}). Move it out of {lake.runs}.") from error
         if version > RUN_VERSION:
             raise DataError(
                 f"{path} has version {version}; this release reads up to {RUN_VERSION}. Upgrade review-pipeline."
             )
+        wrong = [name for name, kind in _FIELDS.items() if not isinstance(record.get(name), kind)]
+        if wrong or not all(isinstance(record["receipt"].get(name), int | float) for name in _FIGURES):
+            what = ", ".join(wrong) or f"{', '.join(_FIGURES)} of its receipt"
+            raise DataError(f"{path} is no run record: {what} missing or of a wrong type. Move it out of {lake.runs}.")
         yield record

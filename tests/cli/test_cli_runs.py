@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from jobs import runtime
 from pipeline.cli import runs as command
 from pipeline.cli.app import app
+from pipeline.doctor.lake import lake_checks
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake.paths import Lake
 
@@ -74,6 +75,33 @@ def test_empty_lake(tmp_path: Path) -> None:
     assert json.loads(listed(empty, "--json").stdout) == []
     assert isinstance(listed(empty, "x").exception, InputNotFoundError)
     assert not empty.root.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"version": 1}', '{"version": 1e999}', "[" * 200_000, "[1]", None, "folder", '{"version": 1, "receipt": 2}'],
+)
+def test_a_broken_record_is_named_here_and_by_the_doctor(lake: Lake, content: str | None) -> None:
+    path = lake.runs / "20260131T020000Z-x.json"
+    if content is None:
+        path.symlink_to("nowhere")
+    elif content == "folder":
+        path.mkdir()
+    else:
+        path.write_text(content)
+    error = listed(lake).exception
+    assert isinstance(error, DataError) and f"{path} is no run record" in str(error)
+    (found,) = [check for check in lake_checks(lake) if check.name == "runs"]
+    assert (found.state, found.exit_code) == ("FAIL", 65)
+
+
+def test_a_record_without_figures_is_named_and_a_half_written_one_passed_over(lake: Lake) -> None:
+    (lake.runs / ".tmp-1234-x.json").write_text("{")
+    path = min(lake.runs.glob("2*.json"))
+    record = json.loads(path.read_text())
+    assert listed(lake).exit_code == 0
+    path.write_text(json.dumps({**record, "receipt": {"seconds": "x"}}))
+    assert "seconds, read, written, rejected, known of its receipt" in str(listed(lake).exception)
 
 
 def test_negative_last_is_a_usage_error(lake: Lake) -> None:
