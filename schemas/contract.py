@@ -52,14 +52,14 @@ class Contract:
             ContractError: another contract, a version that cannot be read, a column missing or of another type.
         """
         metadata = schema.metadata or {}
-        name = metadata.get(KEY_NAME, b"").decode()
+        name = metadata.get(KEY_NAME, b"").decode(errors="replace")
         if name != self.name:
             found = f"the metadata says {name!r}" if name else "it carries no contract in its metadata"
             raise ContractError(
                 f"{where} is not a {self.name} file: {found}. Expected files written by 'pipeline' under the "
                 f"contract {self.name!r}. Point the command at such files, or make them with 'pipeline ingest'."
             )
-        self.check_version(metadata.get(KEY_VERSION, b"").decode(), where)
+        self.check_version(metadata.get(KEY_VERSION, b"").decode(errors="replace"), where)
         self.check_columns(schema, where)
 
     def check_version(self, version: str, where: str) -> None:
@@ -69,8 +69,8 @@ class Contract:
             ContractError: it is no number, or no version that this release reads.
         """
         allowed = (*self.readable, self.version)
-        if not version.isdigit() or int(version) not in allowed:
-            newer = version.isdigit() and int(version) > self.version
+        if not version.isdecimal() or int(version) not in allowed:
+            newer = version.isdecimal() and int(version) > self.version
             remedy = "Upgrade review-pipeline, or use the lake that this release wrote." if newer else "Ingest it again."
             raise ContractError(
                 f"{where} has version {version or '(none)'} of the {self.name} contract; this release reads "

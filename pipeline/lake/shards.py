@@ -44,7 +44,7 @@ def read_shard(path: Path) -> Shard:
         split=_split(path, schema, metadata),
         rows=metadata.num_rows,
         row_groups=tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)),
-        vocabulary=(schema.metadata or {}).get(KEY_VOCABULARY, b"").decode(),
+        vocabulary=(schema.metadata or {}).get(KEY_VOCABULARY, b"").decode(errors="replace"),
     )
 
 

@@ -80,7 +80,7 @@ def open_input(path: Path, text_column: str, keep: Sequence[str] = ("all",)) -> 
             rows += footer.metadata.num_rows
         if not found.equals(schema):
             raise DataError(f"{file} has other columns than {files[0]}: {_difference(schema, found)}. Score them apart.")
-        version = (found.metadata or {}).get(b"review_pipeline.schema_version", b"").decode()
+        version = (found.metadata or {}).get(b"review_pipeline.schema_version", b"").decode(errors="replace")
         if (found.metadata or {}).get(b"review_pipeline.schema") == PREDICTION.name.encode():
             PREDICTION.check_version(version, str(file))
     _check_text(files[0], schema, text_column)

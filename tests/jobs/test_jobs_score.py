@@ -217,10 +217,11 @@ def test_a_folder_of_different_files_is_refused(lake: Path, write: Write, tmp_pa
 def test_a_prediction_file_of_a_newer_version_is_refused(lake: Path, write: Write, tmp_path: Path) -> None:
     scored(lake, write(text=["good"]), output=tmp_path / "once.parquet")
     table = pq.read_table(tmp_path / "once.parquet")
-    newer = table.replace_schema_metadata({**table.schema.metadata, b"review_pipeline.schema_version": b"99"})
-    pq.write_table(newer, tmp_path / "once.parquet")
-    with pytest.raises(ContractError, match="version 99"):
-        scored(lake, tmp_path / "once.parquet", keep=("text",))
+    for version, said in ((b"99", "version 99"), (b"\xff", "version \ufffd"), ("²".encode(), "version ²")):
+        newer = table.replace_schema_metadata({**table.schema.metadata, b"review_pipeline.schema_version": version})
+        pq.write_table(newer, tmp_path / "once.parquet")
+        with pytest.raises(ContractError, match=said):
+            scored(lake, tmp_path / "once.parquet", keep=("text",))
 
 
 def test_an_input_that_changes_meanwhile_fails_the_run(lake: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
