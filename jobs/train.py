@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 def start(config: TrainConfig, finish: Callable[[Receipt], None]) -> None:
     """Runs in this process, or starts `nproc` workers that do; `finish` is called on the main one with the receipt."""
     from pipeline.engines import torchrun
+    from pipeline.training.precision import check_device
 
     workers = 1 if torchrun.launched() else torchrun.num_workers(config.nproc)
     if workers == 1:
@@ -45,6 +46,7 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None]) -> None:
         return
     # What can be refused is refused before the launcher starts workers, and starts them again when they are refused.
     lanes_of_rank(0, workers, config.order.num_lanes)
+    check_device(config.device, workers)
     data = _open(config)
     if _finished(config, config.identity(data.identity)) is not None:
         finish(run(config))

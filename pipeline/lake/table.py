@@ -45,6 +45,8 @@ class TokenTable:
             InputNotFoundError: no table, or no such version.
             DataError: the log is damaged, or a shard is missing or broken.
         """
+        if version is not None and not 0 <= version < 2**63:
+            raise InputNotFoundError(f"{folder} has no version {version}; versions count from 0.")
         try:
             table = DeltaTable(str(folder), version=version)
         except TableNotFoundError:

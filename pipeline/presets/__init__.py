@@ -30,7 +30,9 @@ def read_options(given: str) -> dict[str, Any]:
             text = Path(given).read_text(encoding="utf-8")
         except OSError as error:
             raise InputNotFoundError(f"--config {given}: {error.strerror or error}. Give a TOML file of options.") from error
+        except UnicodeDecodeError as error:
+            raise UsageError(f"--config {given} is no UTF-8, so it is no TOML: {error}.") from error
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"--config {given} is no TOML: {error}.") from error

@@ -1,6 +1,7 @@
 """The options of `pipeline train`: checked when made, rendered for the run record, the bundle and the workers."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UsageError, unknown_choice
 from pipeline.lake.paths import Lake
+from pipeline.models.bundle import MAX_LENGTH
 from pipeline.models.registry import check_architecture
 from pipeline.training.order import DEFAULT_LANES, WINDOW_ROWS, OrderOptions
 from pipeline.training.schedule import SCHEDULES
@@ -67,8 +69,15 @@ class TrainConfig:
             _at_least(name, getattr(self, name), least)
         for name in ("warmup", "patience", "clip_norm"):
             _at_least(name, getattr(self, name), 0)
-        if not self.lr > 0:
-            raise UsageError(f"--lr {self.lr}: expected more than 0.")
+        if self.max_length > MAX_LENGTH:
+            raise UsageError(f"--max-length {self.max_length}: expected 1 to {MAX_LENGTH}.")
+        if not math.isfinite(self.clip_norm):
+            raise UsageError(f"--clip-norm {self.clip_norm}: expected a number, 0 (off) or more.")
+        if not 0 < self.lr < math.inf:
+            raise UsageError(f"--lr {self.lr}: expected a number more than 0.")
+        for name in ("vocab_size", "num_classes"):
+            if name in self.model:
+                raise UsageError(f"--set {name}: the data decide it. Leave it out.")
         if not 0 < self.valid_fraction < 1:
             raise UsageError(f"--valid-fraction {self.valid_fraction}: expected between 0 and 1, such as 0.1.")
         if not 0 <= self.average < 1:
@@ -79,7 +88,7 @@ class TrainConfig:
         ):  # fmt: skip
             if getattr(self, name) not in choices:
                 raise unknown_choice(f"--{name.replace('_', '-')}", getattr(self, name), choices)
-        if self.nproc != "gpu" and not (self.nproc.isdigit() and int(self.nproc) > 0):
+        if self.nproc != "gpu" and not (self.nproc.isdecimal() and int(self.nproc) > 0):
             raise UsageError(f"--nproc {self.nproc}: expected a number of processes, or 'gpu' for one on each GPU.")
         if self.tokens is not None and self.table_version is not None:
             raise UsageError("--tokens and --table-version: plain shards have no versions. Give one of the two.")

@@ -4,6 +4,7 @@ Each step every rank sends its wishes off on the CPU group and reads the sum of 
 then. So all act after the same step, one later than the wish, and the GPU never waits.
 """
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,7 +37,7 @@ class Interval:
             value = float(number) if unit else int(number)
         except ValueError:
             value = -1
-        if value < 0:
+        if not 0 <= value < math.inf:
             raise UsageError(
                 f"--checkpoint-every {text!r}: expected steps such as 200, or a time such as 60s, 5m, 1h; 0 for never."
             )

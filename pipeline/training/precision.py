@@ -17,22 +17,33 @@ def resolve_device(choice: str) -> torch.device:
     Raises:
         UsageError: no such device here.
     """
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    check_device(choice, local_rank + 1)
+    if choice == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device
+
+
+def check_device(choice: str, workers: int = 1) -> None:
+    """Checks that each of so many workers of this machine gets the device asked for.
+
+    Raises:
+        UsageError: one does not.
+    """
     if choice not in DEVICES:
         raise unknown_choice("--device", choice, DEVICES)
     if choice == "cpu" or (choice == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
+        return
     if not torch.cuda.is_available():
         raise UsageError(
             "--device cuda: torch sees no GPU here. Use --device cpu, or install a CUDA build of torch and its driver."
         )
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    if local_rank >= torch.cuda.device_count():
+    if workers > torch.cuda.device_count():
         raise UsageError(
-            f"no GPU for worker {local_rank}: there are {torch.cuda.device_count()}. Lower --nproc, or use --device cpu."
+            f"no GPU for worker {workers - 1}: there are {torch.cuda.device_count()}. Lower --nproc, or use --device cpu."
         )
-    device = torch.device("cuda", local_rank)
-    torch.cuda.set_device(device)
-    return device
 
 
 def resolve_precision(choice: str, device: torch.device) -> str:

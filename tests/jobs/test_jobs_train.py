@@ -11,7 +11,7 @@ from token_corpus import Corpus, write_corpus
 from typer.testing import CliRunner
 
 from pipeline.cli.app import app, load_commands
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, UsageError
 from pipeline.models.bundle import read_bundle
 from pipeline.training import finished
 
@@ -137,6 +137,14 @@ def test_options_in_a_file(tmp_path: Path, corpus: Corpus) -> None:
         (("--valid-fraction", "1.5"), 2, "--valid-fraction"),
         (("--schedule", "cosin"), 2, "Did you mean 'cosine'"),
         (("--device", "cuda"), 2, "no GPU"),
+        (("--device", "cuda", "--nproc", "2"), 2, "--device cuda: torch sees no GPU"),
+        (("--set", "vocab_size=7"), 2, "--set vocab_size: the data decide it"),
+        (("--set", "num-classes=7"), 2, "--set num_classes: the data decide it"),
+        (("--clip-norm", "nan"), 2, "--clip-norm nan"),
+        (("--lr", "inf"), 2, "--lr inf"),
+        (("--seed", "1" + 25 * "0"), 2, "expected 0 to 18446744073709551615"),
+        (("--max-length", "1" + 25 * "0"), 2, "expected 1 to 2147483647"),
+        (("--nproc", "²"), 2, "--nproc ²"),
         (("--nproc", "many"), 2, "--nproc many"),
         (("--nproc", "20"), 2, "20 workers"),
         (("--config", "book-rn"), 2, "Did you mean 'book-rnn'"),
@@ -154,6 +162,12 @@ def test_refusals(tmp_path: Path, corpus: Corpus, arguments: tuple[str, ...], co
     assert raised.value.exit_code == code
     assert not (tmp_path / "models").exists()
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_file_that_is_no_text(tmp_path: Path, corpus: Corpus) -> None:
+    (tmp_path / "run.toml").write_bytes(b'arch = "\xff"\n')
+    with pytest.raises(UsageError, match=r"run\.toml is no UTF-8"):
+        train(tmp_path, corpus, "--config", tmp_path / "run.toml")
 
 
 def test_unknown_key_in_a_file(tmp_path: Path, corpus: Corpus) -> None:

@@ -76,6 +76,9 @@ def test_absent_and_missing_pieces_are_named(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(InputNotFoundError, match="restore it"):
         TokenTable.open(folder)
+    for version in (-1, 10**23):
+        with pytest.raises(InputNotFoundError, match=f"no version {version}; versions count from 0"):
+            TokenTable.open(tmp_path / "tokens", version)
 
 
 def test_two_vocabularies_in_one_table_are_a_broken_contract(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_intervals(text: str, expected: Interval) -> None:
     assert Interval.parse(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "often", "-3", "1.5"])
+@pytest.mark.parametrize("text", ["", "often", "-3", "1.5", "nans", "infm", "1e999h"])
 def test_intervals_that_are_none(text: str) -> None:
     with pytest.raises(UsageError, match="--checkpoint-every"):
         Interval.parse(text)
