@@ -60,6 +60,7 @@ def test_a_model_starts_from_them(tmp_path: Path) -> None:
         ("good 1.0 2.0 3.0\nbad 1.0 2.0 3.0 4.0\n", "line 2: expected a token and 3 numbers, found 5 fields"),
         ("good 1.0 two 3.0\n", "line 1: could not convert"),
         ("good 1.0 nan 3.0\n", "the vector of 'good' holds infinite numbers or NaN"),
+        ("good 3e38 -3e38\n", r"numbers are too large to train with, up to 3e\+38"),
         ("other 1.0 2.0 3.0\n", "none of the vocabulary's 4 tokens is in it"),
         ("", "none of the vocabulary's 4 tokens is in it"),
     ],
@@ -80,6 +81,13 @@ def test_parquet_that_cannot_be(tmp_path: Path) -> None:
     pq.write_table(pa.table({"token": ["good"], "vector": [1.0]}), tmp_path / "flat.parquet")
     with pytest.raises(DataError, match="the column 'vector' is double, expected a list"):
         load_embeddings(tmp_path / "flat.parquet", TOKENS)
+    coded = pa.array(["1.0"]).dictionary_encode()
+    pq.write_table(pa.table({"token": ["good"], "vector": coded}), tmp_path / "coded.parquet")
+    with pytest.raises(DataError, match=r"the column 'vector' is dictionary<.*, expected a list"):
+        load_embeddings(tmp_path / "coded.parquet", TOKENS)
+    pq.write_table(pa.table({"token": [{"text": "good"}], "vector": [[1.0]]}), tmp_path / "struct.parquet")
+    with pytest.raises(DataError, match=r"the column 'token' is struct<.*, expected text"):
+        load_embeddings(tmp_path / "struct.parquet", TOKENS)
     (tmp_path / "none.parquet").write_text("no parquet")
     with pytest.raises(DataError, match="cannot be read"):
         load_embeddings(tmp_path / "none.parquet", TOKENS)

@@ -55,7 +55,11 @@ def load_embeddings(path: Path, vocabulary_tokens: Sequence[str]) -> Tensor:
         token = vocabulary_tokens[list(found)[int(finite.argmin())]]
         raise DataError(f"--embeddings {path}: the vector of {token!r} holds infinite numbers or NaN.")
     shape = (len(vocabulary_tokens), vectors.shape[1])
-    matrix = np.random.default_rng(SEED).normal(scale=float(vectors.std()), size=shape).astype(np.float32)
+    with np.errstate(over="ignore"):
+        spread = float(vectors.std())
+    if not np.isfinite(spread):
+        raise DataError(f"--embeddings {path}: its numbers are too large to train with, up to {abs(vectors).max():g}.")
+    matrix = np.random.default_rng(SEED).normal(scale=spread, size=shape).astype(np.float32)
     matrix[list(found)] = vectors
     matrix[PAD_ID] = 0.0
     log.info("embeddings: %s of the %s tokens are in %s", f"{len(found):,}", f"{len(id_of_token):,}", path)
@@ -115,6 +119,15 @@ def _is_number(field: bytes) -> bool:
     return b"." in field
 
 
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
 def _parquet_rows(path: Path) -> Vectors:
     """Token and vector of each row; all vectors have to be as wide as the first."""
     with pq.ParquetFile(path) as file:
@@ -125,8 +138,11 @@ def _parquet_rows(path: Path) -> Vectors:
                     f"--embeddings {path} lacks the column {name!r}; expected token (string) and vector (list of floats), "
                     f"found {', '.join(schema.names)}."
                 )
-        if not hasattr(schema.field("vector").type, "value_type"):
-            raise DataError(f"--embeddings {path}: the column 'vector' is {schema.field('vector').type}, expected a list.")
+        for name, is_kind, expected in (("token", _is_text, "text"), ("vector", _is_list, "a list of numbers")):
+            if not is_kind(schema.field(name).type):
+                raise DataError(
+                    f"--embeddings {path}: the column {name!r} is {schema.field(name).type}, expected {expected}."
+                )
         widths: set[int | None] = set()
         for batch in file.iter_batches(columns=["token", "vector"]):
             vectors = batch.column("vector")
