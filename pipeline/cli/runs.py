@@ -7,6 +7,8 @@ import typer
 from pipeline.cli.app import LakeOption, app, lake_of
 
 HEADS = ("run", "outcome", "exit", "seconds", "read", "written", "rejected", "known", "memory")
+RECORDED = ("evaluate", "fetch", "ingest", "report", "sample", "score", "train", "vacuum")
+"""Commands that leave records."""
 
 
 @app.command()
@@ -31,6 +33,8 @@ def runs(
     from pipeline.errors import InputNotFoundError, UsageError, unknown_choice
     from pipeline.lake.runs import read_records
 
+    if command not in (None, *RECORDED):
+        raise unknown_choice("--command", str(command), RECORDED)
     if last < 0:
         raise UsageError(f"--last {last}: give 0 or more.")
     where = lake_of(context, lake)

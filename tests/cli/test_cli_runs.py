@@ -1,6 +1,7 @@
 """`pipeline runs`."""
 
 import json
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+import jobs
 from jobs import runtime
 from pipeline.cli import runs as command
 from pipeline.cli.app import app
@@ -102,6 +104,13 @@ def test_a_record_without_figures_is_named_and_a_half_written_one_passed_over(la
     assert listed(lake).exit_code == 0
     path.write_text(json.dumps({**record, "receipt": {"seconds": "x"}}))
     assert "seconds, read, written, rejected, known of its receipt" in str(listed(lake).exception)
+
+
+def test_unknown_command_names_the_known_ones(lake: Lake) -> None:
+    error = listed(lake, "--command", "trian").exception
+    assert isinstance(error, UsageError) and "Did you mean 'train'" in str(error)
+    recorded = {re.search(r'recorded_run\("(\w+)"', path.read_text()) for path in Path(jobs.__file__).parent.glob("*.py")}
+    assert set(command.RECORDED) == {found[1] for found in recorded if found}
 
 
 def test_negative_last_is_a_usage_error(lake: Lake) -> None:
