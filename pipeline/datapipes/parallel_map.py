@@ -112,4 +112,7 @@ class ParallelMap(BaseNode[T], Generic[X, T]):
             finally:
                 self._drawn += 1
                 self._turn.notify_all()
-        return self.function(item), state
+        try:
+            return self.function(item), state
+        except StopIteration as error:
+            raise RuntimeError("the function raised StopIteration, which would read as the end of the data") from error

@@ -132,6 +132,16 @@ def test_errors_of_the_source_and_of_the_function_arrive_as_they_were_raised(wor
             next(node)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_function_that_raises_stop_iteration_does_not_end_the_data(workers: int) -> None:
+    empty: list[int] = []
+    with (
+        ParallelMap(Failing(), lambda _: next(iter(empty)), workers) as node,
+        pytest.raises(RuntimeError, match="the function raised StopIteration"),
+    ):
+        next(node)
+
+
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_a_parallel_map_keeps_the_order_and_no_more_than_its_share_under_way(workers: int) -> None:
     started: list[int] = []
