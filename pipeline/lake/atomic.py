@@ -31,7 +31,7 @@ def writing(what: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in REFUSALS or refused(error):
-            reason = os.strerror(error.errno) if error.errno else str(error)
+            reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
             raise CannotWriteError(
                 f"cannot write {what}: {reason}. Check the owner, the permissions and the free space of "
                 f"{what.parent}, or choose another place with --lake or --output."

@@ -64,10 +64,10 @@ def test_a_disk_that_is_full_when_a_file_is_closed(tmp_path: Path) -> None:
 
 def test_a_disk_that_is_full_at_the_commit(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
-        raise DeltaError("Generic LocalFileSystem error: Unable to copy data to file: No space left on device (os error 28)")
+        raise DeltaError("LocalFileSystem: Unable to copy data to file:\nNo space left on device (os error 28)")
 
     monkeypatch.setattr("pipeline.lake.table._commit", full)
-    with pytest.raises(CannotWriteError, match="No space left"):
+    with pytest.raises(CannotWriteError, match="to file: No space left"):
         ingest(tmp_path / "lake", corpus)
 
 
