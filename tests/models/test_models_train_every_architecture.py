@@ -43,7 +43,7 @@ class TestTraining:
         assert metrics["valid_accuracy"] > 0.95, "on films that training never saw"
         unseen = order_reviews(UNSEEN, seed=1)
         pq.write_table(unseen, tmp_path / "unseen.parquet")
-        receipt = invoke("score", tmp_path / "unseen.parquet", "--lake", order_lake, "--model", bundle.model_id)
+        receipt = invoke("score", tmp_path / "unseen.parquet", "--lake", order_lake, "--model", bundle.model_id, "--force")
         scored = pq.read_table(receipt["outputs"]["predictions"])
         right = sum(map(str.__eq__, scored["prediction"].to_pylist(), unseen["label"].to_pylist()))
         assert right > 0.95 * UNSEEN
