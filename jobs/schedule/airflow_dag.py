@@ -46,7 +46,7 @@ esac
 """
 
 INGEST = PREPARE + 'exec $pipeline ingest --lake "$lake"\n'
-TRAIN = PREPARE + 'exec $pipeline train --lake "$lake" $train_options\n'
+TRAIN = PREPARE + 'exec $pipeline train --lake "$lake" --resume $train_options\n'
 SCORE = (
     PREPARE
     + f"""\

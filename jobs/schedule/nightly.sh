@@ -30,7 +30,7 @@ if ! (: >>"$log") 2>/dev/null; then
 fi
 step ingest
 # shellcheck disable=SC2086  # the options are several words
-step train ${TRAIN_OPTIONS:---arch bilstm}
+step train --resume ${TRAIN_OPTIONS:---arch bilstm}
 if [ -n "$(ls -A "$input" 2>/dev/null)" ]; then
     step score "$input"
 fi
