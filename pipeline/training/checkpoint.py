@@ -92,16 +92,21 @@ class TrainingFolder:
             old.unlink(missing_ok=True)
         return path
 
-    def read(self, path: Path | None = None) -> Checkpoint | None:
-        """Reads a checkpoint, the newest by default; None where there is none yet.
+    def read(self) -> Checkpoint | None:
+        """Reads the newest whole checkpoint; None where there is none.
 
-        Raises:
-            DataError: it is damaged or of a newer version.
+        Warns of damaged ones and puts them aside, so that they neither come first nor count among those to keep.
         """
-        files = self.files()
-        if path is None and not files:
-            return None
-        path = path or files[-1]
+        for path in reversed(self.files()):
+            try:
+                return self._read(path)
+            except DataError as error:
+                log.warning("%s An older one is used, if there is any.", error)
+                with suppress(OSError):  # another rank may have done it
+                    path.rename(path.with_suffix(".damaged"))
+        return None
+
+    def _read(self, path: Path) -> Checkpoint:
         tensors: dict[str, dict[str, Tensor]] = {}
         try:
             with safe_open(path, framework="pt") as file:
@@ -110,9 +115,7 @@ class TrainingFolder:
                     section, _, name = full.partition(".")
                     tensors.setdefault(section, {})[name] = file.get_tensor(full)
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"the checkpoint {path} cannot be read: {error}. Delete it; an older one will be used."
-            ) from error
+            raise DataError(f"the checkpoint {path} cannot be read: {error}.") from error
         _check_version(int(state.pop("version", 0)), path)
         return Checkpoint(state, tensors)
 
@@ -192,4 +195,4 @@ def _plain(tensor: Tensor) -> Tensor:
 
 def _check_version(version: int, path: Path) -> None:
     if version != VERSION:
-        raise DataError(f"{path} has version {version} of the checkpoint format; this release reads {VERSION}. Delete it.")
+        raise DataError(f"{path} has version {version} of the checkpoint format; this release reads {VERSION}.")

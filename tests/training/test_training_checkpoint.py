@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.errors import DataError, UsageError
+from pipeline.errors import UsageError
 from pipeline.training.checkpoint import Checkpoint, TrainingFolder, find_resumable
 from pipeline.training.control import Interval
 
@@ -47,12 +47,19 @@ def test_a_killed_writer_leaves_nothing_that_is_read(tmp_path: Path) -> None:
     assert not half.exists()
 
 
-def test_a_damaged_one_is_named(tmp_path: Path) -> None:
-    folder = TrainingFolder(tmp_path)
-    path = folder.write(checkpoint(0, 5))
-    path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(DataError, match=r"step-000000005.*cannot be read"):
-        folder.read()
+def test_a_damaged_one_is_put_aside_for_an_older_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = TrainingFolder(tmp_path, keep=1)
+    older = folder.write(checkpoint(0, 5)).read_bytes()
+    newest = folder.write(checkpoint(0, 9))
+    newest.write_bytes(newest.read_bytes()[:40])
+    (tmp_path / "epoch-00000-step-000000005.safetensors").write_bytes(older)
+    found = folder.read()
+    assert found is not None and found.state["step"] == 5
+    assert "step-000000009.safetensors cannot be read" in caplog.text
+    folder.write(checkpoint(0, 7))
+    assert [path.name for path in folder.files()] == ["epoch-00000-step-000000007.safetensors"]
+    folder.files()[0].write_bytes(b"")
+    assert folder.read() is None
 
 
 def test_resume_finds_the_same_training_only(tmp_path: Path) -> None:
