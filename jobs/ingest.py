@@ -285,8 +285,7 @@ def _commit(
     if not config.dry_run:
         this.outputs |= {"tokens": lake.tokens, "vocabulary": lake.vocabulary / f"{vocabulary.fingerprint}.parquet"}
         if change:
-            version = publish(lake, table, vocabulary, change, run_id=this.run_id, rows=this.written)
-            this.outputs["table_version"] = version
+            this.outputs["table_version"] = publish(lake, table, vocabulary, change, this.run_id, this.written)
         elif table:
             this.outputs["table_version"] = table.version
     if change:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.text.types import is_bytes, is_text
 from schemas.reject import BadRow
 
 BATCH_ROWS = 1024
@@ -87,18 +88,7 @@ def opened(path: str | Path, compression: str | None) -> pa.NativeFile:
 
 def holds_text(kind: pa.DataType) -> bool:
     """Whether values of a type are strings or bytes."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    tests = (
-        pa.types.is_string,
-        pa.types.is_large_string,
-        pa.types.is_string_view,
-        pa.types.is_binary,
-        pa.types.is_large_binary,
-        pa.types.is_binary_view,
-        pa.types.is_fixed_size_binary,
-    )
-    return any(test(kind) for test in tests)
+    return is_text(kind) or is_bytes(kind)
 
 
 def strings(column: pa.Array | None) -> list[str | None] | None:

@@ -38,7 +38,7 @@ def change_of(base: TokenTable | None, shards: Sequence[Path], removed: Sequence
     return Change(tuple(names[name] for name in sorted(names.keys() - old)), tuple(sorted(set(removed) - names.keys())))
 
 
-def publish(lake: Lake, base: TokenTable | None, vocabulary: Vocabulary, change: Change, *, run_id: str, rows: int) -> int:
+def publish(lake: Lake, base: TokenTable | None, vocabulary: Vocabulary, change: Change, run_id: str, rows: int) -> int:
     """Moves shards into the table's folder and commits them in place of the removed ones.
 
     Args:

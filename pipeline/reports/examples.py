@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import DataError, InputNotFoundError, UsageError
-from pipeline.scoring.inputs import is_text
+from pipeline.text.types import is_text
 from schemas.prediction import KEY_MODEL, PREDICTION
 from schemas.report import EXAMPLE
 

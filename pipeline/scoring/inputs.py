@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import DataError, InputNotFoundError, PipelineError
+from pipeline.text.types import is_text
 from schemas.prediction import PREDICTION
 
 BUFFER_BYTES = 1 << 20
@@ -104,13 +105,6 @@ def readable(path: Path) -> Iterator[None]:
             f"{path} cannot be read as a Parquet file: {reason.rstrip('.')}. It may be empty, cut short, encrypted or of "
             "another format; score a whole, unencrypted Parquet file."
         ) from error
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a column of this type can be scored."""
-    if pa.types.is_dictionary(kind):
-        return is_text(kind.value_type)
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _files(path: Path) -> tuple[Path, ...]:

@@ -13,15 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import ROOT
-from tests.scoring.parts import make_bundle, make_texts
+from tests.scoring.parts import make_lake, make_texts
 
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Path:
-    root = tmp_path / "lake"
-    make_bundle(root / "models" / "first")
-    (root / "models" / "LATEST").write_text("first\n")
-    return root
+    return make_lake(tmp_path / "lake")
 
 
 def write(path: Path, count: int) -> Path:

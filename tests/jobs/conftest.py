@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.scoring.parts import make_bundle
+from tests.scoring.parts import make_lake
 
 Write = Callable[..., Path]
 
@@ -16,10 +16,7 @@ Write = Callable[..., Path]
 @pytest.fixture
 def lake(tmp_path: Path) -> Path:
     """A lake whose LATEST is a small random bilstm."""
-    root = tmp_path / "lake"
-    make_bundle(root / "models" / "first")
-    (root / "models" / "LATEST").write_text("first\n")
-    return root
+    return make_lake(tmp_path / "lake")
 
 
 @pytest.fixture

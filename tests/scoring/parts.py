@@ -70,6 +70,13 @@ def make_bundle(folder: Path, arch: str = "bilstm", labels: tuple[str, ...] = ("
     )  # fmt: skip
 
 
+def make_lake(root: Path) -> Path:
+    """A lake whose LATEST is a small random bilstm."""
+    make_bundle(root / "models" / "first")
+    (root / "models" / "LATEST").write_text("first\n")
+    return root
+
+
 def scored(lake: Path, source: Path, **options: Any) -> pa.Table:
     """The rows that `pipeline score` writes."""
     receipt = score.run(ScoreConfig(lake=lake, source=source, **options))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import DataError, InputNotFoundError
+from pipeline.text.types import is_text
 from schemas.vocabulary import PAD_ID, SPECIALS
 
 log = logging.getLogger(__name__)
@@ -119,11 +120,6 @@ def _is_number(field: bytes) -> bool:
     return b"." in field
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
 def _is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
@@ -138,7 +134,7 @@ def _parquet_rows(path: Path) -> Vectors:
                     f"--embeddings {path} lacks the column {name!r}; expected token (string) and vector (list of floats), "
                     f"found {', '.join(schema.names)}."
                 )
-        for name, is_kind, expected in (("token", _is_text, "text"), ("vector", _is_list, "a list of numbers")):
+        for name, is_kind, expected in (("token", is_text, "text"), ("vector", _is_list, "a list of numbers")):
             if not is_kind(schema.field(name).type):
                 raise DataError(
                     f"--embeddings {path}: the column {name!r} is {schema.field(name).type}, expected {expected}."
