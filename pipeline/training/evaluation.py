@@ -30,6 +30,22 @@ class Evaluation:
     tokens: int
     confusion: npt.NDArray[np.int64]
 
+    @property
+    def macro_f1(self) -> float:
+        """The mean of the classes' F1; a class that is never met and never predicted counts 0."""
+        right, predicted, rows = self.confusion.diagonal(), self.confusion.sum(axis=0), self.confusion.sum(axis=1)
+        return float(np.mean(2 * right / np.maximum(predicted + rows, 1)))
+
+    def score(self, metric: str) -> float:
+        """How good the figures are by a metric of `SELECTIONS`: more is better."""
+        return {"accuracy": self.accuracy, "macro-f1": self.macro_f1, "loss": -self.loss}[metric]
+
+    @property
+    def only_class(self) -> int | None:
+        """The class that every row was given, where that is one and the rows are of several."""
+        predicted = np.flatnonzero(self.confusion.sum(axis=0))
+        return int(predicted[0]) if len(predicted) == 1 and np.count_nonzero(self.confusion.sum(axis=1)) > 1 else None
+
     def per_class(self, labels: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         """Precision, recall, F1 and rows of each class; 0 where a figure has nothing to divide by."""
         found = {}

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import DataError, InputNotFoundError
 from pipeline.lake.shards import Shard
+from pipeline.training.folds import Fold, folds_of
 from pipeline.training.split import Ints, choose_validation, unit_hashes
 from pipeline.training.world import World
 
@@ -76,10 +77,13 @@ def labelled_groups(shards: Sequence[Shard]) -> tuple[RowGroup, ...]:
     )
 
 
-def select(shards: Sequence[Shard], num_labels: int, valid_fraction: float) -> tuple[Selection, Ints]:
+def select(
+    shards: Sequence[Shard], num_labels: int, valid_fraction: float, fold: Fold | None = None
+) -> tuple[Selection, Ints]:
     """Reads the columns that decide and gives every row its part.
 
     The validation part is the split `valid` where the shards have labelled rows of it, else it is cut from `train`.
+    With a fold, the test part is that fold of the split `train`, and the split `test` is left alone.
 
     Returns:
         the selection, and the rows of each label in the training part (num_labels,).
@@ -90,6 +94,8 @@ def select(shards: Sequence[Shard], num_labels: int, valid_fraction: float) -> t
     labels, splits = _labels(shards, num_labels)
     labelled = labels >= 0
     codes = np.where(labelled, splits, 0).astype(np.uint8)
+    if fold is not None:
+        _hold_out(codes, shards, fold)
     if not (codes == 1).any():
         raise DataError(
             "there is no labelled review in the split 'train', so there is nothing to learn from. "
@@ -106,6 +112,34 @@ def select(shards: Sequence[Shard], num_labels: int, valid_fraction: float) -> t
             "Ingest reviews of another label too."
         )
     return Selection(labelled_groups(shards), codes), counts
+
+
+def _hold_out(codes: npt.NDArray[np.uint8], shards: Sequence[Shard], fold: Fold) -> None:
+    """Makes a fold of the split `train` the test part, in place.
+
+    Raises:
+        DataError: no labelled row is in the fold.
+    """
+    codes[codes == 3] = 0
+    folds = [
+        folds_of(table["review_id"].to_pylist(), table["group"].to_pylist(), fold.count)
+        for shard in shards
+        if shard.split == "train"
+        for table in _row_groups(shard, ["review_id", "group"])
+    ]
+    if folds:
+        of_train = np.flatnonzero(_in_split(shards, "train"))
+        held = of_train[np.concatenate(folds) == fold.index]
+        codes[held] = np.where(codes[held] == 1, 3, 0)
+    if not (codes == 3).any():
+        raise DataError(
+            f"fold {fold} holds no labelled review of the split 'train': there are too few reviews or groups. Use fewer folds."
+        )
+
+
+def _in_split(shards: Sequence[Shard], split: str) -> npt.NDArray[np.bool_]:
+    """Whether each row of the labelled splits is in this one."""
+    return np.concatenate([np.full(shard.rows, shard.split == split) for shard in shards if shard.split in PARTS])
 
 
 def _labels(shards: Sequence[Shard], num_labels: int) -> tuple[Ints, npt.NDArray[np.uint8]]:
@@ -153,12 +187,12 @@ def _row_groups(shard: Shard, columns: list[str]) -> Iterator[pa.Table]:
 
 
 def shared_selection(
-    world: World, shards: Sequence[Shard], num_labels: int, valid_fraction: float
+    world: World, shards: Sequence[Shard], num_labels: int, valid_fraction: float, fold: Fold | None = None
 ) -> tuple[Selection, Ints]:
     """`select` on the main rank only; the others get one byte a row from it."""
 
     def make() -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
-        selection, counts = select(shards, num_labels, valid_fraction)
+        selection, counts = select(shards, num_labels, valid_fraction, fold)
         return {"counts": counts.tolist()}, selection.codes
 
     values, codes = world.from_main(make)
