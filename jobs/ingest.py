@@ -10,7 +10,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +17,7 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 
 from jobs.runtime import Run, recorded_run
+from pipeline.config.ingest import IngestConfig
 from pipeline.datapipes.collect import Collector, content_index
 from pipeline.datapipes.cut_shards import CutShards, ShardRows
 from pipeline.datapipes.encode_reviews import EncodeReviews
@@ -39,9 +39,8 @@ from pipeline.lake.reject_writer import RejectWriter
 from pipeline.lake.shard_writer import write_shard
 from pipeline.lake.table import TokenTable
 from pipeline.progress import track
-from pipeline.text.tokenizers import DEFAULT_TOKENIZER, check_tokenizer
+from pipeline.text.tokenizers import DEFAULT_TOKENIZER
 from pipeline.text.vocabulary import TokenCounts, Vocabulary, build_vocabulary, ordered_labels
-from schemas.review import SPLITS
 from schemas.run import Receipt
 from schemas.vocabulary import SPECIALS
 
@@ -53,50 +52,16 @@ DEFAULT_MIN_COUNT = 1
 MAX_LABELS = 1000
 
 
-@dataclass(frozen=True, kw_only=True)
-class IngestConfig:
-    """What to ingest and how. None: the lake's own choice, or the default when the lake has none yet."""
-
-    lake: Path
-    sources: tuple[str, ...] = ()
-    tokenizer: str | None = None
-    max_vocab: int | None = None
-    min_count: int | None = None
-    text_column: str = "text"
-    label_column: str | None = None
-    id_column: str | None = None
-    group_column: str | None = None
-    split_column: str | None = None
-    split: str | None = None
-    dedupe: bool = False
-    max_bad_rows: int | None = None
-    rebuild_vocab: bool = False
-    workers: int | None = None
-    dry_run: bool = False
-
-    def __post_init__(self) -> None:
-        if not all(self.sources):
-            raise UsageError("SOURCE: a name is empty. Give files and folders, or none for the lake's raw/.")
-        if self.tokenizer is not None:
-            check_tokenizer(self.tokenizer)
-        if self.split is not None and self.split not in SPLITS:
-            raise UsageError(f"--split: {self.split!r} is not known. Known: {', '.join(SPLITS)}.")
-        for option, least in (("max_vocab", 0), ("min_count", 1), ("max_bad_rows", 0), ("workers", 0)):
-            value = getattr(self, option)
-            if value is not None and value < least:
-                raise UsageError(f"--{option.replace('_', '-')}: {value} is too small; {least} is the least.")
-
-    @property
-    def columns(self) -> Columns:
-        """The columns of tables; the label column is optional unless it was named."""
-        return Columns(
-            text=self.text_column,
-            label=self.label_column or DEFAULT_LABEL_COLUMN,
-            id=self.id_column,
-            group=self.group_column,
-            split=self.split_column,
-            optional=() if self.label_column else (DEFAULT_LABEL_COLUMN,),
-        )
+def columns_of(config: IngestConfig) -> Columns:
+    """The columns of tables; the label column is optional unless it was named."""
+    return Columns(
+        text=config.text_column,
+        label=config.label_column or DEFAULT_LABEL_COLUMN,
+        id=config.id_column,
+        group=config.group_column,
+        split=config.split_column,
+        optional=() if config.label_column else (DEFAULT_LABEL_COLUMN,),
+    )
 
 
 def run(config: IngestConfig) -> Receipt:
@@ -192,7 +157,7 @@ def _first_pass(
     with (
         SpillWriter(scratch / "spill.arrow") as spill,
         track("reading and tokenizing") as progress,
-        ParallelMap(ReadReviews(sources, config.columns), tokenize, _workers(config)) as batches,
+        ParallelMap(ReadReviews(sources, columns_of(config)), tokenize, _workers(config)) as batches,
     ):
         collector = Collector(
             spill=spill,

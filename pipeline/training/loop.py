@@ -26,11 +26,13 @@ from pipeline.progress import track
 from pipeline.signals import StopRequest
 from pipeline.training.averaging import Average
 from pipeline.training.checkpoint import Checkpoint, TrainingFolder
-from pipeline.training.control import Control, Interval
+from pipeline.training.control import Control
 from pipeline.training.evaluation import Evaluation, evaluate
+from pipeline.training.interval import Interval
 from pipeline.training.metrics import MetricsRow, Sums
 from pipeline.training.optimizer import Optimizer, use_sparse
-from pipeline.training.order import Order, OrderOptions
+from pipeline.training.order import Order
+from pipeline.training.order_options import OrderOptions
 from pipeline.training.plan import TrainPlan
 from pipeline.training.precision import autocast
 from pipeline.training.schedule import lr_factor
