@@ -14,10 +14,12 @@ def run(config: EvaluateConfig) -> Receipt:
         DataError: the data has another vocabulary than the model.
     """
     from pipeline.datapipes.train_loader import LoaderOptions
+    from pipeline.datapipes.train_read import RowGroupReader
     from pipeline.engines import local
     from pipeline.models.bundle import find_bundle
     from pipeline.training.data import open_data
     from pipeline.training.evaluation import evaluate
+    from pipeline.training.folds import Fold
     from pipeline.training.precision import resolve_precision
     from pipeline.training.selection import select
 
@@ -32,16 +34,18 @@ def run(config: EvaluateConfig) -> Receipt:
                 f"the shards have the vocabulary {data.vocabulary.fingerprint}, the model {bundle.model_id} saw "
                 f"{bundle.vocabulary}. Name the version it saw with --table-version, or train a new model."
             )
-        selection, _ = select(data.shards, len(bundle.labels), float(bundle.training.get("valid_fraction", 0.1)))
+        fold = bundle.training.get("fold")
+        share = float(bundle.training.get("valid_fraction", 0.1))
+        selection, _ = select(data.shards, len(bundle.labels), share, Fold.parse(fold) if fold else None)
         part = selection.part(config.split)
         if not part.rows:
             raise InputNotFoundError(f"no labelled review is in the split {config.split!r}. Choose another with --split.")
         found = evaluate(
             bundle.load_model(world.device), part, world,
-            num_classes=len(bundle.labels), max_length=bundle.max_length, batch_size=config.batch_size,
+            num_classes=len(bundle.labels), batch_size=config.batch_size,
+            reader=RowGroupReader(part, bundle.max_length, len(data.vocabulary)),
             loader=LoaderOptions(workers=config.workers, pin_memory=world.device.type == "cuda"),
             precision=resolve_precision(config.precision, world.device), description=f"evaluate {config.split}",
-            vocab_size=len(data.vocabulary),
         )  # fmt: skip
         run.read = found.rows
         run.outputs = {"model": bundle.folder, "model_id": bundle.model_id, "table_version": data.table_version}

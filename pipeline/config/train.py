@@ -5,28 +5,40 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from pipeline.config.linear import LinearConfig
 from pipeline.config.shared import Device, Precision, Tokens, VocabularyFile
 from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import MAX_LENGTH
-from pipeline.models.registry import REMEDY, architectures, check_model_options, model_options
+from pipeline.models.registry import REMEDY, architectures, check_model_options, config_class, model_options
 from pipeline.options import render
 from pipeline.options.check import validate
 from pipeline.options.option import (
     CHECKPOINTS,
     DATA,
     HARDWARE,
+    LINEAR,
     MODEL,
     OPTIMISATION,
     OUTPUT,
     REGULARISATION,
     Option,
+    fields_of,
 )
+from pipeline.training.folds import Fold
 from pipeline.training.interval import Interval
 from pipeline.training.order_options import DEFAULT_LANES, MAX_SEED, WINDOW_ROWS, OrderOptions
 from pipeline.training.schedule import SCHEDULES
+from pipeline.training.selections import SELECTIONS, TRUNCATIONS
 
-CLASS_WEIGHTS = ("none", "balanced")
+CLASS_WEIGHTS = ("auto", "none", "balanced")
+WIDE_BY_DEFAULT = ("bilstm",)
+NOT_OF_LINEAR = (
+    *("epochs", "batch_size", "lr", "schedule", "warmup", "clip_norm", "average", "patience", "class_weights", "select"),
+    *("embedding_update", "max_length", "truncation", "wide", "embeddings", "word_dropout", "locked_dropout"),
+    *("adversarial", "adversarial_warmup", "model"),
+)
+"""Options that say nothing to the linear model of n-grams."""
 
 
 def _is_interval(text: str) -> bool:
@@ -37,8 +49,16 @@ def _is_interval(text: str) -> bool:
     return True
 
 
+def _is_fold(text: str) -> bool:
+    try:
+        Fold.parse(text)
+    except UsageError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(LinearConfig):
     """Options of `pipeline train`. `batch_size` is global, in reviews; `max_length` in tokens; `model` holds the options
     of the architecture that differ from its defaults.
 
@@ -104,9 +124,43 @@ class TrainConfig:
         int,
         Option(panel=REGULARISATION, help="Stop after this many epochs without a better one; 0 for never.", minimum=0),
     ] = 0
+    select: Annotated[
+        str, Option(help="The metric that the best epoch is chosen by, on validation rows.", choices=SELECTIONS)
+    ] = "accuracy"
     class_weights: Annotated[
-        str, Option(panel=OPTIMISATION, help="none, or balanced: rare classes weigh more.", choices=CLASS_WEIGHTS)
-    ] = "none"
+        str,
+        Option(
+            panel=OPTIMISATION,
+            help="none; balanced: rare classes weigh more; auto: balanced where the rarest class has less than a tenth of "
+            "an equal share.",
+            choices=CLASS_WEIGHTS,
+        ),
+    ] = "auto"
+    word_dropout: Annotated[
+        float, Option(panel=REGULARISATION, help="Share of a review's tokens that a step leaves out.", minimum=0, below=1)
+    ] = 0.0
+    locked_dropout: Annotated[
+        float,
+        Option(
+            panel=REGULARISATION,
+            help="Dropout of the embedded tokens, with the same features at every token of a review.",
+            minimum=0,
+            below=1,
+        ),
+    ] = 0.0
+    adversarial: Annotated[
+        float,
+        Option(
+            panel=REGULARISATION,
+            metavar="EPS",
+            help="L2 norm of an adversarial perturbation of a review's embedded tokens, in mean norms of one; 0 for none. "
+            "A step takes twice as long.",
+            minimum=0,
+        ),
+    ] = 0.0
+    adversarial_warmup: Annotated[
+        float, Option(panel=REGULARISATION, help="Epochs before the first perturbation.", minimum=0)
+    ] = 1.0
     embedding_update: Annotated[
         str,
         Option(
@@ -115,7 +169,32 @@ class TrainConfig:
             choices=("auto", "dense", "sparse"),
         ),
     ] = "auto"
-    max_length: Annotated[int, Option(help="Tokens of a review that are read.", minimum=1, maximum=MAX_LENGTH)] = 400
+    max_length: Annotated[
+        int, Option(help="Tokens of a review that the architecture reads.", minimum=1, maximum=MAX_LENGTH)
+    ] = 400
+    truncation: Annotated[
+        str,
+        Option(
+            panel=DATA,
+            help="Which tokens of a longer review: the first (head), or half from each end (head-tail).",
+            choices=TRUNCATIONS,
+        ),
+    ] = "head"
+    wide: Annotated[
+        bool | None,
+        Option(
+            panel=LINEAR,
+            help="Make the linear model of n-grams a part of the model, beside the architecture.",
+            default="yes for bilstm",
+        ),
+    ] = None
+    baseline: Annotated[
+        bool,
+        Option(panel=LINEAR, help="Fit it for comparison where it is not a part of the model.", identity=False),
+    ] = True
+    calibrate: Annotated[
+        bool, Option(panel=OPTIMISATION, help="Fit the temperature, and the weights of --wide, on validation rows.")
+    ] = True
     valid_fraction: Annotated[
         float,
         Option(
@@ -126,6 +205,18 @@ class TrainConfig:
             example="0.1",
         ),
     ] = 0.1
+    fold: Annotated[
+        str | None,
+        Option(
+            panel=DATA,
+            metavar="K/N",
+            help="Test on fold K (from 0) of N of the split 'train', by group, and do not train on it. The model is not "
+            "published: it goes to crossval/.",
+            default="none",
+            accepts=_is_fold,
+            expected="INDEX/COUNT, such as 0/5, the first of five folds",
+        ),
+    ] = None
     seed: Annotated[int, Option(help="Of weights, order and dropout.", minimum=0, maximum=MAX_SEED)] = 0
     lanes: Annotated[
         int,
@@ -187,9 +278,37 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         validate(self)
+        self._check_linear()
         check_model_options(self.arch, self.model)
         if self.tokens is not None and self.table_version is not None:
             raise UsageError("--tokens and --table-version: plain shards have no versions. Give one of the two.")
+
+    def _check_linear(self) -> None:
+        if not self.is_linear:
+            return
+        defaults = {field.name: field for field in fields_of(TrainConfig)}
+        given = [defaults[name].label for name in NOT_OF_LINEAR if getattr(self, name) != defaults[name].default]
+        if given:
+            raise UsageError(
+                f"{', '.join(given)}: --arch {self.arch} has no such option. Leave it out; '--linear-…' configure the model."
+            )
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the architecture is the linear model of n-grams itself."""
+        return config_class(self.arch).linear
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the linear model of n-grams is a part beside the architecture."""
+        return self.arch in WIDE_BY_DEFAULT if self.wide is None else self.wide
+
+    @property
+    def read_length(self) -> int:
+        """Tokens of a review that the whole model reads."""
+        if self.is_linear:
+            return self.linear_length
+        return max(self.max_length, self.linear_length) if self.is_wide else self.max_length
 
     @property
     def order(self) -> OrderOptions:

@@ -15,12 +15,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pipeline.models.interface import ReviewClassifier
+from pipeline.models.interface import Classifier
 from pipeline.models.layers.ngram_linear import NgramLinear
-
-TRUNCATIONS = ("head", "head-tail")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,21 +38,28 @@ class BlendConfig:
         return asdict(self)
 
 
-class Blend(nn.Module):
+class Blend(Classifier):
     """An architecture with its temperature and, maybe, n-grams. Equation and shapes stand at the file's top."""
 
-    def __init__(self, deep: ReviewClassifier, config: BlendConfig, ngrams: NgramLinear | None = None) -> None:
-        super().__init__()
-        self.blend, self.config = config, deep.config
-        self.deep = deep
+    def __init__(self, deep: Classifier, config: BlendConfig, ngrams: NgramLinear | None = None) -> None:
+        super().__init__(deep.config)
+        self.blend, self.deep = config, deep
         self.ngrams = ngrams
         if ngrams is None and config.ngrams:
             self.ngrams = NgramLinear(deep.config.num_classes, config.ngrams, config.bits)
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """Logits (B, C), see `ReviewClassifier.forward`."""
+        """Logits (B, C), see `Classifier.forward`."""
         deep_BC: Tensor = self.deep(*self.cut(ids_BT, lengths_B))
         return self.combine(deep_BC, ids_BT, lengths_B)
+
+    def embed(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """What the architecture embeds, of the tokens that it reads."""
+        return self.deep.embed(*self.cut(ids_BT, lengths_B))
+
+    def classify(self, embedded_BTE: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """Logits (B, C), given what `embed` gave for the same tokens."""
+        return self.combine(self.deep.classify(embedded_BTE, *self.cut(ids_BT, lengths_B)), ids_BT, lengths_B)
 
     def combine(self, deep_BC: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """The logits, given those of the architecture."""
@@ -73,6 +78,15 @@ class Blend(nn.Module):
         return self.deep.num_parameters() + (self.ngrams.weights.numel() if self.ngrams is not None else 0)
 
 
+def cut_places(lengths_B: Tensor, max_length: int, truncation: str) -> Tensor:
+    """Where in its row each of the tokens that are kept stands, for rows of any length: int64 (B, `max_length`)."""
+    place_T = torch.arange(max_length, device=lengths_B.device)
+    if truncation == "head":
+        return place_T.expand(len(lengths_B), -1)
+    skipped_B1 = (lengths_B - max_length).clamp_min(0).unsqueeze(1)
+    return place_T + skipped_B1 * (place_T >= max_length // 2)
+
+
 def cut(ids_BT: Tensor, lengths_B: Tensor, max_length: int, truncation: str) -> tuple[Tensor, Tensor]:
     """At most `max_length` tokens of each row: the first ones, or as many from each end, the odd one from the end."""
     if ids_BT.shape[1] <= max_length:
@@ -80,6 +94,4 @@ def cut(ids_BT: Tensor, lengths_B: Tensor, max_length: int, truncation: str) -> 
     kept_B = lengths_B.clamp_max(max_length)
     if truncation == "head":
         return ids_BT[:, :max_length].contiguous(), kept_B
-    place_T = torch.arange(max_length, device=ids_BT.device)
-    skipped_B1 = (lengths_B - kept_B).unsqueeze(1)
-    return ids_BT.gather(1, place_T + skipped_B1 * (place_T >= max_length // 2)), kept_B
+    return ids_BT.gather(1, cut_places(lengths_B, max_length, truncation)), kept_B

@@ -19,7 +19,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from pipeline.models.interface import ReviewClassifier
+from pipeline.models.interface import Classifier, ReviewClassifier
 from pipeline.models.layers.masking import token_mask
 from pipeline.models.layers.recurrent import Recurrent
 from pipeline.scoring.cells import CELLS, Cell
@@ -97,9 +97,9 @@ class PackedForward:
         self._tables: list[Tensor] = []
 
     @staticmethod
-    def supports(arch: str, model: ReviewClassifier) -> bool:
+    def supports(arch: str, model: Classifier) -> bool:
         """Whether the model is of the kind that this computes."""
-        return arch in ARCHITECTURES and model.pooling.kind != "attention"
+        return arch in ARCHITECTURES and isinstance(model, ReviewClassifier) and model.pooling.kind != "attention"
 
     @property
     def batch_factor(self) -> int:

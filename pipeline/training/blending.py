@@ -18,8 +18,7 @@ from torch import Tensor
 from pipeline.datapipes.train_loader import LoaderOptions, batches
 from pipeline.datapipes.train_read import RowGroupReader
 from pipeline.models.blend import Blend, BlendConfig, cut
-from pipeline.models.interface import ReviewClassifier
-from pipeline.models.layers.ngram_linear import NgramLinear
+from pipeline.models.interface import Classifier
 from pipeline.progress import track
 from pipeline.training.calibration import cross_entropy, expected_calibration_error, fit_scales, softmax
 from pipeline.training.evaluation import Evaluation
@@ -128,7 +127,7 @@ class Blended:
     metrics: dict[str, Any]
 
 
-def blend(deep: ReviewClassifier, parts: Mapping[str, Part], options: BlendOptions, reading: Reading) -> Blended:
+def blend(deep: Classifier, parts: Mapping[str, Part], options: BlendOptions, reading: Reading) -> Blended:
     """Fits what stands around a trained architecture, and evaluates the whole.
 
     Args:
@@ -144,7 +143,7 @@ def blend(deep: ReviewClassifier, parts: Mapping[str, Part], options: BlendOptio
     if options.wide or options.baseline:
         linear = fit_ngrams(
             parts["train"],
-            replace(options.ngrams, loader=reading.loader),
+            options.ngrams,
             num_classes=deep.config.num_classes,
             max_length=reading.max_length,
             vocab_size=reading.vocab_size,

@@ -68,13 +68,12 @@ def evaluate(
     world: World,
     *,
     num_classes: int,
-    max_length: int,
+    reader: RowGroupReader,
     batch_size: int,
     loader: LoaderOptions,
     precision: str,
     description: str,
     control: Control | None = None,
-    vocab_size: int | None = None,
 ) -> Evaluation:
     """Loss (mean cross-entropy) and confusion matrix over a part; each rank does its share, and all get the whole.
 
@@ -82,10 +81,9 @@ def evaluate(
 
     Raises:
         StoppedError: a signal came, on any rank; on all of them then.
-        DataError: the part holds ids that are not below `vocab_size`, where it is given.
+        DataError: damaged shards.
     """
     plan = EvaluationPlan(part.rows_per_group, batch_size, world.rank, world.size)
-    reader = RowGroupReader(part, max_length, vocab_size)
     loss = torch.zeros((), dtype=torch.float64, device=world.device)
     pairs = torch.zeros(num_classes * num_classes, dtype=torch.int64, device=world.device)
     tokens = 0

@@ -11,7 +11,7 @@ from pipeline.errors import InputNotFoundError, PipelineError
 from pipeline.lake.atomic import PREFIX, make_folder, sync_file, sync_folder, write_text
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import Bundle, read_bundle, save_bundle
-from pipeline.models.interface import ReviewClassifier
+from pipeline.models.interface import Classifier
 from pipeline.training.checkpoint import TrainingFolder
 from pipeline.training.data import TrainingData
 from pipeline.training.illustrate import illustrate
@@ -40,7 +40,7 @@ def save_model(
     config: TrainConfig,
     data: TrainingData,
     identity: dict[str, Any],
-    model: ReviewClassifier,
+    model: Classifier,
     rows: list[MetricsRow],
     folder: TrainingFolder,
     metrics: dict[str, Any],
@@ -62,7 +62,7 @@ def save_model(
         arch=config.arch,
         labels=data.vocabulary.labels,
         tokenizer=data.vocabulary.tokenizer,
-        max_length=config.max_length,
+        max_length=config.read_length,
         vocabulary=data.vocabulary,
         table_version=data.table_version,
         metrics=metrics,

@@ -24,7 +24,8 @@ from pipeline.datapipes.train_loader import LoaderOptions, batches
 from pipeline.datapipes.train_read import RowGroupReader
 from pipeline.models.layers.ngram_linear import NgramLinear, bounded_bits, num_columns
 from pipeline.text.ngrams import Buckets, ngram_buckets
-from pipeline.training.order import Order, OrderOptions
+from pipeline.training.order import Order
+from pipeline.training.order_options import OrderOptions
 from pipeline.training.plan import EvaluationPlan, TrainPlan
 from pipeline.training.row_adam import RowAdam
 from pipeline.training.selection import Part
@@ -39,11 +40,12 @@ class NgramOptions:
 
     ngrams: int = 3
     bits: int = 22
-    scale: float = 0.2
+    scale: float = 0.15
     lr: float = 0.02
     batch_size: int = 32
     epochs: int = 1
     seed: int = 0
+    class_weights: tuple[float, ...] | None = None
     loader: LoaderOptions = field(default_factory=LoaderOptions)
 
 
@@ -122,18 +124,21 @@ def _learn(
     weights_KC = torch.zeros_like(ratio_KC, requires_grad=True)
     bias_C = torch.zeros(ratio_KC.shape[1], requires_grad=True)
     optimizers = (RowAdam([weights_KC], options.lr), torch.optim.Adam([bias_C], options.lr))
+    class_weights = None if options.class_weights is None else torch.tensor(options.class_weights)
     order = OrderOptions(batch_size=options.batch_size, seed=options.seed)
     for epoch in range(options.epochs):
         with batches(TrainPlan(Order(part.rows_per_group, order, epoch)), reader, options.loader) as stream:
             for batch in stream:
-                _step(weights_KC, bias_C, ratio_KC, batch, _buckets(batch, options.ngrams, bits))
+                _step(weights_KC, bias_C, ratio_KC, class_weights, batch, _buckets(batch, options.ngrams, bits))
                 for optimizer in optimizers:
                     optimizer.step()
                 check_stop()
     return weights_KC.detach(), bias_C.detach()
 
 
-def _step(weights_KC: Tensor, bias_C: Tensor, ratio_KC: Tensor, batch: Batch, found: Buckets) -> None:
+def _step(
+    weights_KC: Tensor, bias_C: Tensor, ratio_KC: Tensor, class_weights: Tensor | None, batch: Batch, found: Buckets
+) -> None:
     """Sets the gradients of a batch's mean loss: that of the weights has a row for each bucket of each review."""
     bucket_N = torch.from_numpy(found.values.astype(np.int64))
     review_N = torch.repeat_interleave(torch.from_numpy(np.diff(found.bounds)))
@@ -143,7 +148,8 @@ def _step(weights_KC: Tensor, bias_C: Tensor, ratio_KC: Tensor, batch: Batch, fo
         scores_BC.index_add_(0, review_N, weights_KC[bucket_N] * ratio_NC)
     scores_BC.requires_grad_()
     logits_BC = torch.cat([-scores_BC / 2, scores_BC / 2], dim=1) if scores_BC.shape[1] == 1 else scores_BC
-    functional.cross_entropy(logits_BC, batch.labels).backward()  # type: ignore[no-untyped-call]
+    loss_sum = functional.cross_entropy(logits_BC, batch.labels, weight=class_weights, reduction="sum")
+    (loss_sum / batch.rows).backward()  # type: ignore[no-untyped-call]
     gradient_BC = scores_BC.grad
     assert gradient_BC is not None
     bias_C.grad = gradient_BC.sum(dim=0)

@@ -133,7 +133,8 @@ def _hold_out(codes: npt.NDArray[np.uint8], shards: Sequence[Shard], fold: Fold)
         codes[held] = np.where(codes[held] == 1, 3, 0)
     if not (codes == 3).any():
         raise DataError(
-            f"fold {fold} holds no labelled review of the split 'train': there are too few reviews or groups. Use fewer folds."
+            f"fold {fold} holds no labelled review of the split 'train': there are too few reviews or groups. Use fewer "
+            "folds."
         )
 
 

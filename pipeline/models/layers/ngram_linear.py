@@ -49,7 +49,7 @@ class NgramLinear(nn.Module):
         self.register_buffer("weights", torch.zeros(1 << bits, columns, dtype=torch.float16))
         self.register_buffer("bias", torch.zeros(columns))
         self._single: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
-        self.register_load_state_dict_post_hook(_forget)
+        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     def set_weights(self, weights_KC: Tensor, bias_C: Tensor) -> None:
         """Takes fitted weights, of any floating type."""
@@ -74,6 +74,10 @@ class NgramLinear(nn.Module):
         said_NC = torch.zeros(rows * positions, weights_KC.shape[1])
         said_NC.index_add_(0, torch.from_numpy(place_N), torch.from_numpy(weights_KC[found.values]))
         return self._logits(said_NC).view(rows, positions, -1).to(ids_BT.device)
+
+    def bias_logits(self) -> Tensor:
+        """The logits of a review without n-grams: (C,)."""
+        return self._logits(self.bias.float())
 
     def _buckets(self, ids_BT: Tensor, lengths_B: Tensor) -> Buckets:
         ids = ids_BT.to("cpu", torch.int32).contiguous().numpy()
