@@ -23,6 +23,7 @@ from schemas.run import Receipt
 
 if TYPE_CHECKING:
     from jobs.training import Training
+    from pipeline.models.bundle import Bundle
     from pipeline.training.checkpoint import TrainingFolder
     from pipeline.training.data import TrainingData
     from pipeline.training.world import World
@@ -198,6 +199,14 @@ def _open(config: TrainConfig) -> "TrainingData":
             "(aclImdb's folders, or --label-column)."
         )
     return data
+
+
+def finished_model(config: TrainConfig) -> "Bundle | None":
+    """The model that a training with this config has left, if it is finished."""
+    from pipeline.training.finished import find_finished
+
+    config = _placed(config)
+    return find_finished(config.lake, config.identity(_open(config).identity))
 
 
 def _finished(config: TrainConfig, identity: dict[str, Any]) -> Any:

@@ -25,7 +25,8 @@ from pipeline.training.data import TrainingData
 from pipeline.training.evaluation import Evaluation
 from pipeline.training.loop import LoopOptions, Trainer
 from pipeline.training.metrics import MetricsRow, write_metrics
-from pipeline.training.ngram_fit import NgramOptions, fit_ngrams
+from pipeline.training.ngram_fit import NgramOptions, default_epochs, fit_ngrams
+from pipeline.training.order import num_steps
 from pipeline.training.precision import resolve_precision
 from pipeline.training.regularisation import Regularisation
 from pipeline.training.selection import Part
@@ -141,11 +142,12 @@ def train_linear(training: Training) -> Trained | None:
     if blended is None:
         return None
     seconds = round(time.perf_counter() - started, 3)
-    epochs = config.linear_epochs
+    rows_of_train = training.parts["train"].rows
+    epochs = config.linear_epochs or default_epochs(rows_of_train, config.linear_batch_size)
     rows = [
         MetricsRow(
             epoch=epochs,
-            step=epochs * -(-training.parts["train"].rows // config.linear_batch_size),
+            step=epochs * num_steps(rows_of_train, config.linear_batch_size),
             phase=phase,
             loss=found.loss,
             accuracy=found.accuracy,

@@ -1,6 +1,7 @@
 """All the contracts, by name."""
 
 from schemas.contract import Contract
+from schemas.out_of_fold import OUT_OF_FOLD
 from schemas.prediction import PREDICTION
 from schemas.reject import REJECT
 from schemas.report import EXAMPLE, LENGTH
@@ -10,5 +11,6 @@ from schemas.token import TOKEN
 from schemas.vocabulary import VOCABULARY
 
 CONTRACTS: dict[str, Contract] = {
-    contract.name: contract for contract in (REVIEW, TOKEN, VOCABULARY, PREDICTION, REJECT, LENGTH, EXAMPLE, RUN)
+    contract.name: contract
+    for contract in (REVIEW, TOKEN, VOCABULARY, PREDICTION, OUT_OF_FOLD, REJECT, LENGTH, EXAMPLE, RUN)
 }

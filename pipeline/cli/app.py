@@ -148,6 +148,7 @@ def load_commands(arguments: Sequence[str] = ()) -> None:
 COMMANDS: tuple[str, ...] = (
     "ingest",
     "train",
+    "crossval",
     "score",
     "evaluate",
     "report",

@@ -28,7 +28,12 @@ class LinearConfig:
     linear_scale: Annotated[float, Option(panel=LINEAR, help="Scale of the log-count ratios.", above=0)] = 0.15
     linear_lr: Annotated[float, Option(panel=LINEAR, help="Learning rate.", above=0)] = 0.02
     linear_batch_size: Annotated[int, Option(panel=LINEAR, help="Reviews in a step.", minimum=1)] = 32
-    linear_epochs: Annotated[int, Option(panel=LINEAR, help="Passes over the training part.", minimum=1)] = 1
+    linear_epochs: Annotated[
+        int | None,
+        Option(
+            panel=LINEAR, help="Passes over the training part.", default="as many as make 600 steps, at least 1", minimum=1
+        ),
+    ] = None
     linear_length: Annotated[
         int, Option(panel=LINEAR, help="Tokens of a review that are read.", minimum=1, maximum=MAX_LENGTH)
     ] = 4096

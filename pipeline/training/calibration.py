@@ -1,10 +1,10 @@
 """How far a model's probabilities can be believed, and the scales that make them so. Plain NumPy, pure functions.
 
-    logits = Σ_j s_j z_j,   s = argmin Σ_n w(y_n) · cross-entropy(logits_n, y_n) + Σ_j (s_j − s⁰_j)²
+    logits = Σ_j s_j z_j,   s = argmin Σ_n w(y_n) · cross-entropy(logits_n, y_n) + λ Σ_j (s_j − s⁰_j)²
 
 z_j: the logits of part j of a model, s_j ≥ 0. With one part, 1/s is the temperature (Guo et al. 2017, "On calibration of
-modern neural networks", section 4.2); with several, it is stacking (Wolpert 1992). The problem is convex, and the last term,
-worth about one row, keeps s finite where the rows are few or all right. N rows, C classes, J parts.
+modern neural networks", section 4.2); with several, it is stacking (Wolpert 1992). The problem is convex, and the last term
+keeps s finite where the rows are few or all right. N rows, C classes, J parts.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,8 @@ Ints = npt.NDArray[np.int64]
 
 ECE_BINS = 15
 MAX_STEPS = 50
+PRIOR = 0.01
+"""λ: a hundred rows outweigh it by far, and rows that are all right still end at a scale of some tens."""
 
 
 def fit_scales(
@@ -75,9 +77,9 @@ def _newton(z_JNC: Doubles, labels_N: Ints, start_J: Doubles, weight_N: Doubles)
     for _ in range(MAX_STEPS):
         p_NC = softmax(np.tensordot(scales_J, z_JNC, axes=1))
         mean_JN = (p_NC * z_JNC).sum(axis=2)
-        gradient_J = ((mean_JN - wanted_JN) * weight_N).sum(axis=1) + 2 * (scales_J - start_J)
+        gradient_J = ((mean_JN - wanted_JN) * weight_N).sum(axis=1) + 2 * PRIOR * (scales_J - start_J)
         second_JJ = np.einsum("n,nc,jnc,knc->jk", weight_N, p_NC, z_JNC, z_JNC, optimize=True)
-        hessian_JJ = second_JJ - (mean_JN * weight_N) @ mean_JN.T + 2 * np.eye(len(scales_J))
+        hessian_JJ = second_JJ - (mean_JN * weight_N) @ mean_JN.T + 2 * PRIOR * np.eye(len(scales_J))
         direction_J = -np.linalg.solve(hessian_JJ, gradient_J)
         step = 1.0
         while step > 1e-6:
@@ -96,4 +98,4 @@ def _newton(z_JNC: Doubles, labels_N: Ints, start_J: Doubles, weight_N: Doubles)
 
 def _objective(z_JNC: Doubles, labels_N: Ints, scales_J: Doubles, start_J: Doubles, weight_N: Doubles) -> float:
     loss_N = cross_entropy(np.tensordot(scales_J, z_JNC, axes=1), labels_N)
-    return float((loss_N * weight_N).sum() + ((scales_J - start_J) ** 2).sum())
+    return float((loss_N * weight_N).sum() + PRIOR * ((scales_J - start_J) ** 2).sum())

@@ -24,12 +24,13 @@ from pipeline.datapipes.train_loader import LoaderOptions, batches
 from pipeline.datapipes.train_read import RowGroupReader
 from pipeline.models.layers.ngram_linear import NgramLinear, bounded_bits, num_columns
 from pipeline.text.ngrams import Buckets, ngram_buckets
-from pipeline.training.order import Order
+from pipeline.training.order import Order, num_steps
 from pipeline.training.order_options import OrderOptions
 from pipeline.training.plan import EvaluationPlan, TrainPlan
 from pipeline.training.row_adam import RowAdam
 from pipeline.training.selection import Part
 
+FEWEST_STEPS = 600
 COUNT_ROWS = 1024
 """Reviews counted at once."""
 
@@ -43,7 +44,8 @@ class NgramOptions:
     scale: float = 0.15
     lr: float = 0.02
     batch_size: int = 32
-    epochs: int = 1
+    epochs: int | None = None
+    """None for as many as make about `FEWEST_STEPS` steps, one at least."""
     seed: int = 0
     class_weights: tuple[float, ...] | None = None
     loader: LoaderOptions = field(default_factory=LoaderOptions)
@@ -77,6 +79,11 @@ def fit_ngrams(
     model = NgramLinear(num_classes, options.ngrams, bits)
     model.set_weights(weights_KC.mul_(ratio_KC), bias_C)
     return model
+
+
+def default_epochs(rows: int, batch_size: int) -> int:
+    """Passes that make about `FEWEST_STEPS` steps: one over 25,000 reviews, where more only fit the labels by heart."""
+    return max(1, round(FEWEST_STEPS / num_steps(rows, batch_size)))
 
 
 def log_count_ratios(counts_KC: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
@@ -126,7 +133,7 @@ def _learn(
     optimizers = (RowAdam([weights_KC], options.lr), torch.optim.Adam([bias_C], options.lr))
     class_weights = None if options.class_weights is None else torch.tensor(options.class_weights)
     order = OrderOptions(batch_size=options.batch_size, seed=options.seed)
-    for epoch in range(options.epochs):
+    for epoch in range(options.epochs or default_epochs(part.rows, options.batch_size)):
         with batches(TrainPlan(Order(part.rows_per_group, order, epoch)), reader, options.loader) as stream:
             for batch in stream:
                 _step(weights_KC, bias_C, ratio_KC, class_weights, batch, _buckets(batch, options.ngrams, bits))

@@ -1,0 +1,27 @@
+"""The options of `pipeline crossval`."""
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
+
+from pipeline.config.train import TrainConfig
+from pipeline.options.option import Option
+from pipeline.training.folds import MAX_FOLDS, Fold
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossvalConfig(TrainConfig):
+    """Options of `pipeline crossval`: those of a training, and how many folds. It always resumes.
+
+    Raises:
+        UsageError: a value, or a combination of values, that is not allowed.
+    """
+
+    folds: Annotated[int, Option(help="Folds; each is held out once.", minimum=2, maximum=MAX_FOLDS)] = 5
+    # Without annotations of their own these are no options: the job sets them.
+    fold: str | None = None
+    resume: bool = True
+
+    def training(self, index: int) -> TrainConfig:
+        """The training with fold `index` held out."""
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(TrainConfig)}
+        return TrainConfig(**{**values, "fold": str(Fold(index, self.folds)), "resume": True})
