@@ -125,7 +125,7 @@ class ReviewClassifier(Classifier):
     def _initialise(self) -> None:
         # Small embeddings let frequent words move first; N(0, 1), torch's default, drowns the recurrence in noise.
         with torch.no_grad():
-            self.embedding.weight.normal_(std=0.1)
+            self.embedding.weight.normal_(std=self.config.embedding_std)
             self.embedding.weight[PAD_ID].zero_()
         nn.init.xavier_uniform_(self.head.weight)
         nn.init.zeros_(self.head.bias)

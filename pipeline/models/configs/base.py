@@ -65,6 +65,9 @@ class ModelConfig(ArchitectureConfig):
     pooling: Annotated[
         str, Option(panel=MODEL, help="How states become one: last, max, mean, max-mean, attention.", choices=POOLINGS)
     ] = "max-mean"
+    embedding_std: Annotated[
+        float, Option(panel=MODEL, help="Standard deviation of the embedding before the first step.", above=0)
+    ] = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
