@@ -127,10 +127,10 @@ def train_network(training: Training, model: ReviewClassifier, folder: TrainingF
     blended = _on_main(training, lambda: _surround(training, trainer.model))
     if blended is None:
         return None
+    _tell(training, blended)
     metrics |= blended.metrics
     if blended.test is not None:
         trainer.add_test_row(blended.test, time.perf_counter() - started)
-    _tell(training, blended)
     return Trained(blended.model, metrics, trainer.rows())
 
 
@@ -141,6 +141,7 @@ def train_linear(training: Training) -> Trained | None:
     blended = _on_main(training, lambda: _surround(training, _fit_nbsvm(training)))
     if blended is None:
         return None
+    _tell(training, blended)
     seconds = round(time.perf_counter() - started, 3)
     rows_of_train = training.parts["train"].rows
     epochs = config.linear_epochs or default_epochs(rows_of_train, config.linear_batch_size)
@@ -158,7 +159,6 @@ def train_linear(training: Training) -> Trained | None:
         if found is not None
     ]
     metrics = {"epochs": epochs, "best_epoch": epochs, "train_seconds": seconds, **blended.metrics}
-    _tell(training, blended)
     return Trained(blended.model, metrics, rows)
 
 
