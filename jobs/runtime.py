@@ -36,6 +36,7 @@ class Run:
     written: int = 0
     rejected: int = 0
     known: int = 0
+    quarantined: int = 0
     outputs: dict[str, Any] = dataclasses.field(default_factory=dict)
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
     nothing_new: bool = False
@@ -51,6 +52,7 @@ class Run:
             written=self.written,
             rejected=self.rejected,
             known=self.known,
+            quarantined=self.quarantined,
             outputs={name: str(value) if isinstance(value, Path) else value for name, value in self.outputs.items()},
             metrics=self.metrics,
             exit_code=EXIT_NOTHING_NEW if self.nothing_new else EXIT_DONE,

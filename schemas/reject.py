@@ -13,9 +13,9 @@ REASONS = {
     "missing_text": "the text is null",
     "empty_text": "the review holds no token after tokenizing",
     "invalid_utf8": "the text, or the id, label, split or group, is not valid UTF-8",
-    "nul_byte": "the text holds NUL bytes, so it is binary data and no review",
+    "nul_byte": "the text holds NUL bytes, so it is binary data and not a review",
     "malformed_row": "the row or line does not parse",
-    "unclosed_quote": "a quotation mark swallowed the line, or would have: it is never closed, or closed in the middle of a field",
+    "unclosed_quote": "a quotation mark is never closed, or closed inside a field, and swallowed the line",
     "nested_value": "the label, id, group or split is a list or an object",
     "unknown_label": "the lake does not know the label; --rebuild-vocab would learn it",
     "unmapped": "--label-map names no label for the value",
@@ -70,3 +70,5 @@ class BadRow:
     reason: str
     detail: str
     excerpt: bytes = b""
+    value: str = ""
+    """The label that is at fault, where it is one; for summaries, not stored."""

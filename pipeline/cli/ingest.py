@@ -24,9 +24,18 @@ def ingest(
     min_count: Annotated[
         int | None, typer.Option(help="Least occurrences of a token in a new vocabulary.  [default: the lake's, else 1]")
     ] = None,
-    text_column: Annotated[str, typer.Option(help="Column of tables that holds the review.")] = "text",
+    format: Annotated[
+        str | None, typer.Option(help="Read named files in this format, whatever their suffix.  [default: by suffix]")
+    ] = None,
+    text_column: Annotated[
+        str, typer.Option(metavar="COLUMN,…", help="Columns of tables that hold the review, joined by line breaks.")
+    ] = "text",
     label_column: Annotated[
         str | None, typer.Option(help="Column that holds the label.  [default: label, where there is one]")
+    ] = None,
+    label_map: Annotated[
+        str | None,
+        typer.Option(metavar="CLASS=VALUE,…", help="Classes for labels: 'neg=1,2 pos=4,5'.  [default: labels as they are]"),
     ] = None,
     id_column: Annotated[
         str | None, typer.Option(help="Column that identifies a review.  [default: source and row]")
@@ -41,10 +50,31 @@ def ingest(
         str | None,
         typer.Option(help="Split of reviews whose source tells none.  [default: train when labelled, else unsup]"),
     ] = None,
-    dedupe: Annotated[bool, typer.Option("--dedupe", help="Leave out, and count, content that stands elsewhere.")] = False,
-    max_bad_rows: Annotated[
-        int | None, typer.Option(help="Commit nothing when more rows than this are bad.  [default: no limit, but not all]")
+    delimiter: Annotated[
+        str | None, typer.Option(metavar="CHAR", help="Between the values of a CSV file.  [default: detected]")
     ] = None,
+    quote: Annotated[
+        str | None, typer.Option(metavar="CHAR|none", help="Around the values of a CSV file.  [default: detected]")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of CSV files, such as cp1252.  [default: detected]")
+    ] = None,
+    dedupe: Annotated[bool, typer.Option("--dedupe", help="Leave out, and count, content that stands elsewhere.")] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove rows of the lake that their file no longer holds.")
+    ] = False,
+    settle: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Leave files alone that were written less than this ago.")
+    ] = 0.0,
+    max_bad: Annotated[
+        str, typer.Option(metavar="SHARE|N", help="Malformed rows that are allowed, such as 5% or 100.")
+    ] = "5%",
+    max_bad_files: Annotated[
+        str | None,
+        typer.Option(metavar="SHARE|N", help="Unreadable files that are allowed.  [default: all but one]"),
+    ] = None,
+    max_bad_rows: Annotated[int | None, typer.Option(help="Same as --max-bad N.  [default: none]")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Allow no malformed row and no unreadable file.")] = False,
     rebuild_vocab: Annotated[
         bool, typer.Option("--rebuild-vocab", help="Make the vocabulary anew; the sources must hold every known review.")
     ] = False,
@@ -63,6 +93,7 @@ def ingest(
 
     with collector_paused():
         from jobs import ingest as job
+        from pipeline.readers.labels import LabelMap
 
     config = job.IngestConfig(
         lake=lake_of(context, lake).root,
@@ -70,13 +101,23 @@ def ingest(
         tokenizer=tokenizer,
         max_vocab=max_vocab,
         min_count=min_count,
-        text_column=text_column,
+        format=format,
+        text_column=tuple(name.strip() for name in text_column.split(",")),
         label_column=label_column,
+        label_map=None if label_map is None else LabelMap.parse(label_map),
         id_column=id_column,
         group_column=group_column,
         split_column=split_column,
         split=split,
+        delimiter=delimiter,
+        quote=quote,
+        encoding=encoding,
         dedupe=dedupe,
+        prune=prune,
+        settle=settle,
+        max_bad=max_bad,
+        max_bad_files=max_bad_files,
+        strict=strict,
         max_bad_rows=max_bad_rows,
         rebuild_vocab=rebuild_vocab,
         workers=workers,

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.datapipes.sources import find_sources
+from pipeline.readers.walk import Walker
 from pipeline.errors import DataError
 from pipeline.lake.paths import Lake
 from tests.jobs.test_jobs_ingest import ingest, rejects_of, rows_of, texts_of
