@@ -26,7 +26,7 @@ REASONS = {
     "too_large": "the review is larger than the limit for one review",
 }
 
-WELL_FORMED = frozenset({"missing_text", "empty_text", "unknown_label", "unmapped", "link"})
+WELL_FORMED = frozenset({"missing_text", "empty_text", "unknown_label", "unmapped", "duplicate_id", "link"})
 """Reasons that say nothing about the state of a file: they do not count for `--max-bad`."""
 
 FILE_REASONS = {

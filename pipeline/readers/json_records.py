@@ -75,7 +75,8 @@ def sampled_schema(source: Source, split: Split) -> pa.Schema:
             size += len(content)
             if rows >= SAMPLE_ROWS or size >= SAMPLE_BYTES:
                 break
-    return pa.schema([pa.field(name, _column(values, structs=True).type) for name, values in columns.items()])
+    types = {name: _column(values, structs=True).type for name, values in columns.items() if _is_utf8(name)}
+    return pa.schema([pa.field(name, kind) for name, kind in types.items()])
 
 
 def lines(source: Source, stream: pa.NativeFile) -> Iterator[Record]:
@@ -136,7 +137,7 @@ class _Batch:
     def rows(self) -> Rows:
         names = self.reading.columns
         if names is None:
-            names = tuple(dict.fromkeys(name for record in self.records for name in record))
+            names = tuple(dict.fromkeys(name for record in self.records for name in record if _is_utf8(name)))
         columns = [_column([record.get(name) for record in self.records]) for name in names]
         table = pa.RecordBatch.from_arrays(columns, names=list(names))
         if not names:
@@ -214,8 +215,13 @@ def _column(values: list[Any], *, structs: bool = False) -> pa.Array:
     return _column(texts)
 
 
+def _is_utf8(name: str) -> bool:
+    """Whether a name has a UTF-8 form; a lone surrogate from an escape has none."""
+    return name.isprintable() or name.encode("utf-8", "replace").decode() == name
+
+
 def _fields(values: list[Any]) -> tuple[list[pa.Array], list[str]]:
-    names = list(dict.fromkeys(name for value in values for name in value or ()))
+    names = list(dict.fromkeys(name for value in values for name in value or () if _is_utf8(name)))
     return [_column([(value or {}).get(name) for value in values], structs=True) for name in names], names
 
 
