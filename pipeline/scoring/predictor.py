@@ -62,7 +62,7 @@ class Predictor:
         on_cuda = self.device.type == "cuda"
         self._model = bundle.load_model(self.device)
         self._model.requires_grad_(False)
-        packable = not on_cuda and self.precision == "fp32" and PackedForward.supports(bundle.arch, self._model)
+        packable = not on_cuda and self.precision == "fp32" and PackedForward.supports(self._model)
         self._packed = PackedForward(self._model) if packable else None
         self.attribution_tokens = batch_size * TOKENS_PER_REVIEW * (CUDA_FACTOR if on_cuda else 1)
         self.max_tokens = self.attribution_tokens * (self._packed.batch_factor if self._packed else 1)
