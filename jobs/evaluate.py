@@ -37,12 +37,17 @@ def run(config: EvaluateConfig) -> Receipt:
         if not part.rows:
             raise InputNotFoundError(f"no labelled review is in the split {config.split!r}. Choose another with --split.")
         found = evaluate(
-            bundle.load_model(world.device), part, world,
-            num_classes=len(bundle.labels), max_length=bundle.max_length, batch_size=config.batch_size,
+            bundle.load_model(world.device),
+            part,
+            world,
+            num_classes=len(bundle.labels),
+            max_length=bundle.max_length,
+            batch_size=config.batch_size,
             loader=LoaderOptions(workers=config.workers, pin_memory=world.device.type == "cuda"),
-            precision=resolve_precision(config.precision, world.device), description=f"evaluate {config.split}",
+            precision=resolve_precision(config.precision, world.device),
+            description=f"evaluate {config.split}",
             vocab_size=len(data.vocabulary),
-        )  # fmt: skip
+        )
         run.read = found.rows
         run.outputs = {"model": bundle.folder, "model_id": bundle.model_id, "table_version": data.table_version}
         run.metrics = {

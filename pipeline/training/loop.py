@@ -154,11 +154,18 @@ class Trainer:
     def evaluate(self, part: Part, description: str) -> Evaluation:
         """Evaluates the model as it stands on a part."""
         return evaluate(
-            self.model, part, self.world,
-            num_classes=self.num_classes, max_length=self.options.max_length, batch_size=self.options.order.batch_size * 2,
-            loader=self.options.loader, precision=self.options.precision, description=description, control=self.control,
+            self.model,
+            part,
+            self.world,
+            num_classes=self.num_classes,
+            max_length=self.options.max_length,
+            batch_size=self.options.order.batch_size * 2,
+            loader=self.options.loader,
+            precision=self.options.precision,
+            description=description,
+            control=self.control,
             vocab_size=self.model.config.vocab_size,
-        )  # fmt: skip
+        )
 
     def rows(self) -> list[MetricsRow]:
         """The rows of the metrics so far."""
