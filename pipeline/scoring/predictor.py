@@ -16,9 +16,10 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from pipeline.config.score import DEFAULT_BATCH_SIZE
 from pipeline.errors import DataError, UsageError
 from pipeline.scoring.batches import Ragged, plan_batches
-from pipeline.scoring.options import DEFAULT_BATCH_SIZE, TOKENS_PER_REVIEW, check_device, resolve_precision
+from pipeline.scoring.options import TOKENS_PER_REVIEW, check_device, resolve_precision
 from pipeline.scoring.packed import PackedForward
 
 if TYPE_CHECKING:
