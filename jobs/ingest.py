@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
-from jobs.ingest_config import IngestConfig
 from jobs.runtime import Run, recorded_run
+from pipeline.config.ingest import IngestConfig
 from pipeline.datapipes.collect import Collector, content_index
 from pipeline.datapipes.cut_shards import CutShards, ShardRows
 from pipeline.datapipes.encode_reviews import EncodeReviews

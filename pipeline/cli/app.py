@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -120,7 +121,7 @@ def run_command_line() -> int:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     try:
         refuse_foreign_packages()
-        load_commands()
+        load_commands(sys.argv[1:])
         raise_on_stop()
         app()
     except SystemExit as end:
@@ -135,9 +136,12 @@ def run_command_line() -> int:
     return EXIT_DONE
 
 
-def load_commands() -> None:
-    """Imports the command files, each of which registers itself with `app`; the order is that of `--help`."""
-    for name in COMMANDS:
+def load_commands(arguments: Sequence[str] = ()) -> None:
+    """Imports the command files, each of which registers itself with `app`; the order is that of `--help`.
+
+    Where `arguments` name a command, the others are left out: they would take longer to set up than to run.
+    """
+    for name in [name for name in COMMANDS if name in arguments] or COMMANDS:
         importlib.import_module(f"pipeline.cli.{name}")
 
 

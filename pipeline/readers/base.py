@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import DataError, UsageError
-from schemas.reject import BadRow
+from schemas.bad_row import BadRow
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,14 +12,13 @@ from torchdata.nodes import BaseNode, IterableWrapper
 
 from pipeline.datapipes.cut_shards import CutShards
 from pipeline.datapipes.parallel_map import ParallelMap
-from pipeline.readers.roles import Columns
 from pipeline.datapipes.read_reviews import ReadReviews
-from pipeline.readers.layout import layout_of, stars_of
-from pipeline.readers.walk import Walker
 from pipeline.datapipes.spill import SpilledBatches, SpillWriter
 from pipeline.datapipes.tokenize_reviews import ROW_SCHEMA
 from pipeline.errors import DataError
-from pipeline.lake.paths import Lake
+from pipeline.readers.layout import layout_of, stars_of
+from pipeline.readers.roles import Columns
+from pipeline.readers.walk import Walker
 from tests.conftest import write_corpus
 from tests.datapipes.conformance import plain, run_test_save_load_state
 

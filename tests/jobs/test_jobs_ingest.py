@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -16,10 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.ingest import IngestConfig, run
+from jobs.ingest import run
+from pipeline.config.ingest import IngestConfig
 from pipeline.errors import DataError, LockedError, UsageError
 from pipeline.lake.locks import locked
 from pipeline.lake.table import TokenTable
+from pipeline.readers.limits import Limit
 from pipeline.text.vocabulary import Vocabulary
 from schemas.run import Receipt
 from tests.conftest import ROOT
@@ -29,7 +30,7 @@ Row = dict[str, Any]
 
 def ingest(lake: Path, *sources: Path, **options: Any) -> Receipt:
     """Ingests; tables of a few rows may be as bad as they like."""
-    options = {"max_bad": "100%", **options}
+    options = {"max_bad": Limit(share=1.0), **options}
     return run(IngestConfig(lake=lake, sources=tuple(map(str, sources)), **options))
 
 

@@ -47,7 +47,9 @@ def left_out(receipt: Receipt) -> list[tuple[str, str]]:
     return [(row["source"].rpartition("/")[2], row["reason"]) for row in rows if row["row"] == -1]
 
 
-def test_a_folder_that_cannot_be_read_is_left_out_and_named(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_read_is_left_out_and_named(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     closed = corpus / "aclImdb" / "test" / "neg"
     scandir = os.scandir
 
