@@ -39,10 +39,11 @@ from pipeline.lake.reject_writer import RejectWriter
 from pipeline.lake.shard_writer import write_shard
 from pipeline.lake.table import TokenTable
 from pipeline.progress import track
-from pipeline.text.tokenizers import DEFAULT_TOKENIZER, check_tokenizer
+from pipeline.text.tokenizers import check_tokenizer
 from pipeline.text.vocabulary import TokenCounts, Vocabulary, build_vocabulary, ordered_labels
 from schemas.review import SPLITS
 from schemas.run import Receipt
+from schemas.tokenizers import DEFAULT_TOKENIZER
 from schemas.vocabulary import SPECIALS
 
 log = logging.getLogger(__name__)

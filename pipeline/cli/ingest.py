@@ -5,6 +5,9 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.app import LakeOption, app, finish, lake_of
+from schemas.tokenizers import DEFAULT_TOKENIZER, TOKENIZERS
+
+_TOKENIZERS = "; ".join(f"{name}: {summary}" for name, summary in TOKENIZERS.items())
 
 
 @app.command()
@@ -16,7 +19,7 @@ def ingest(
     ] = None,
     lake: LakeOption = None,
     tokenizer: Annotated[
-        str | None, typer.Option(help="basic_english or punctuation.  [default: the lake's, else basic_english]")
+        str | None, typer.Option(help=f"{_TOKENIZERS}.  [default: the lake's, else {DEFAULT_TOKENIZER}]")
     ] = None,
     max_vocab: Annotated[
         int | None, typer.Option(help="Most tokens in a new vocabulary; 0 for all.  [default: the lake's, else 30000]")
