@@ -40,6 +40,7 @@ from pipeline.lake.shard_writer import write_shard
 from pipeline.lake.table import TokenTable
 from pipeline.progress import track
 from pipeline.text.tokenizers import check_tokenizer
+from pipeline.text.unsegmented import unsegmented_warning
 from pipeline.text.vocabulary import TokenCounts, Vocabulary, build_vocabulary, ordered_labels
 from schemas.review import SPLITS
 from schemas.run import Receipt
@@ -223,6 +224,8 @@ def _build_vocabulary(config: IngestConfig, collected: Collector) -> Vocabulary:
     )
     if collected.new and len(vocabulary) == len(SPECIALS):
         log.warning("the vocabulary is empty: no token of the splits train and unsup occurs --min-count times")
+    if warning := unsegmented_warning(collected.counts.total(), vocabulary.tokenizer):
+        log.warning("%s", warning)
     return vocabulary
 
 

@@ -138,7 +138,7 @@ def rendered(config: Any) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Versions of this package, Python and the libraries that decide what is written."""
     found = {"review-pipeline": __version__, "python": platform.python_version()}
-    for name in ("torch", "torchdata", "pyarrow", "deltalake", "numpy"):
+    for name in ("torch", "torchdata", "pyarrow", "deltalake", "numpy", "regex"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -23,7 +23,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import unknown_choice
-from pipeline.text import uax29
 from pipeline.text.kernels import split
 from schemas.tokenizers import TOKENIZERS
 
@@ -62,10 +61,17 @@ def _tokenizer(
     return Tokenizer(classes, mark, split_chunks)
 
 
+def _split_words(chunks: pa.StringArray) -> pa.ListArray:
+    """See `uax29.split_chunks`."""
+    from pipeline.text.uax29 import split_chunks  # 20 ms of import that the other tokenizers need not pay for
+
+    return split_chunks(chunks)
+
+
 _TOKENIZERS = {
     "basic_english": _tokenizer(".,()!?'", ";:", '"', b"<br />"),
     "punctuation": _tokenizer("", "", string.punctuation, b""),
-    "unicode": _tokenizer("", "", "", b"<br />", uax29.split_chunks),
+    "unicode": _tokenizer("", "", "", b"<br />", _split_words),
 }
 assert tuple(_TOKENIZERS) == tuple(TOKENIZERS), "schemas/tokenizers.py names what there is"
 

@@ -1,20 +1,26 @@
 """The tokenizer `unicode`: what UAX #29 says of each script, and two laws that tie it to the libraries."""
 
+import re
 import sys
 import unicodedata
 
 import pyarrow as pa
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from uniseg.wordbreak import words as uniseg_words
 
 from pipeline.text import uax29
 from pipeline.text.tokenizers import tokenize
 from pipeline.text.uax29 import words_of
+from schemas.tokenizers import TOKENIZERS
+from tests.conftest import ROOT
 
 SCRIPTS = {
-    "English": ("Don't pay $3.14, e-mail U.S.A. a_b", ["don't", "pay", "$", "3.14", ",", "e", "-", "mail", "u.s.a", ".", "a_b"]),
+    "English": (
+        "Don't pay $3.14, e-mail U.S.A. a_b",
+        ["don't", "pay", "$", "3.14", ",", "e", "-", "mail", "u.s.a", ".", "a_b"],
+    ),
     "quotation marks": ("he said: “Wow!”", ["he", "said", ":", "“", "wow", "!", "”"]),
     "French": ("L’été à Nîmes… déçu ?", ["l’été", "à", "nîmes", "…", "déçu", "?"]),
     "Russian": ("ОЧЕНЬ хорошо!", ["очень", "хорошо", "!"]),
@@ -37,9 +43,24 @@ def test_words_of_each_script(script: str) -> None:
     assert tokenize("unicode", pa.array([text])).to_pylist() == [words]
 
 
-characters = st.characters(min_codepoint=1, max_codepoint=sys.maxunicode, exclude_categories=["Cs", "Cn"])
-"""Assigned in the Unicode version of this Python: what came later, the libraries may not know alike."""
-PIECES = ["don't", "3.14", "\u0301", "\u200d", "\ufe0f", "日本", "カタカナ", "ไทย", "👍🏽", "🇫🇷", "\u202f", "\u00a0", "\r\n", " ", "<br />"]
+characters = st.characters(min_codepoint=1, max_codepoint=sys.maxunicode, exclude_categories=["Cs"])
+PIECES = [
+    "don't",
+    "3.14",
+    "\u0301",
+    "\u200d",
+    "\ufe0f",
+    "日本",
+    "カタカナ",
+    "ไทย",
+    "👍🏽",
+    "🇫🇷",
+    "\u202f",
+    "\u00a0",
+    "\r\n",
+    " ",
+    "<br />",
+]
 texts = st.lists(st.one_of(st.sampled_from(PIECES), st.text(characters, max_size=6)), max_size=20).map("".join)
 
 
@@ -67,13 +88,25 @@ def test_white_space_first_changes_no_boundary(text: str) -> None:
     text = text.lower().replace("<br />", " ")
     whole = uax29._BOUNDARY.split(text)
     assume(not any(piece.strip() and piece != "".join(piece.split()) for piece in whole))
-    assert tokenize("unicode", pa.array([text])).to_pylist() == [[w for w in whole if w and not uax29._INVISIBLE.fullmatch(w)]]
+    assert tokenize("unicode", pa.array([text])).to_pylist() == [
+        [w for w in whole if w and not uax29._INVISIBLE.fullmatch(w)]
+    ]
+
+
+EVERY_CLASS = "aéяשא日ひカー한ไ1٣_‿.,;:'’\"·-!。$😀👍🏽❤☺🇫🇷\u0301\u0e31\u0903\u200d\ufe0f\u20e3\u00ad\u200b\u2060\x01"
+"""Characters of each Word_Break class. The two libraries carry tables of different Unicode versions; these never moved."""
+
+
+@settings(max_examples=500)
+@given(chunk=st.text(st.sampled_from(EVERY_CLASS), min_size=1, max_size=10))
+def test_another_implementation_of_the_rules_agrees(chunk: str) -> None:
+    assert [w for w in uax29._BOUNDARY.split(chunk) if w] == list(uniseg_words(chunk))
 
 
 @given(text=texts)
-def test_another_implementation_of_the_rules_agrees(text: str) -> None:
+def test_only_what_nobody_sees_is_left_out(text: str) -> None:
     for chunk in text.split():
-        assert [w for w in words_of(chunk) if is_visible(w)] == [w for w in uniseg_words(chunk) if is_visible(w)]
+        assert [w for w in words_of(chunk) if is_visible(w)] == [w for w in uax29._BOUNDARY.split(chunk) if is_visible(w)]
 
 
 def test_large_batches_are_cut_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,3 +120,21 @@ def test_large_batches_are_cut_in_groups(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_dictionary_keeps_the_order_of_first_occurrence() -> None:
     tokens = tokenize("unicode", pa.array(["b a-b", "c, b 日b"]))
     assert tokens.flatten().dictionary.to_pylist() == ["b", "a", "-", "c", ",", "日"]
+
+
+def documented() -> dict[str, list[str]]:
+    """Text → tokens, from the table in docs/tokenizers.md."""
+    page = (ROOT / "docs" / "tokenizers.md").read_text(encoding="utf-8")
+    rows = page.partition("| text | tokens |")[2].partition("\n\n")[0].splitlines()[2:]
+    cells = [re.findall(r"`([^`]+)`", row) for row in rows]
+    return {text: tokens for text, *tokens in cells}
+
+
+@pytest.mark.parametrize("text", documented())
+def test_the_documentation_shows_what_it_does(text: str) -> None:
+    assert tokenize("unicode", pa.array([text])).to_pylist() == [documented()[text]]
+
+
+def test_the_documentation_names_every_tokenizer() -> None:
+    page = (ROOT / "docs" / "tokenizers.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)`", page.partition("What `unicode`")[0], re.MULTILINE) == list(TOKENIZERS)
