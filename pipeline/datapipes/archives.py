@@ -11,7 +11,7 @@ from pipeline.datapipes.raw import BATCH_BYTES, BATCH_ROWS, MAX_REVIEW_BYTES, It
 from pipeline.datapipes.sources import HIDDEN, SIDE_FILES, TEXTS, Source, is_urls_file, kind_of
 from pipeline.datapipes.text_files import groups_file, reviews_of_texts
 from pipeline.errors import DataError
-from pipeline.lake.paths import printable
+from pipeline.printable import utf8_name
 from schemas.reject import BadRow
 
 INSIDE = "!/"
@@ -83,7 +83,7 @@ def _members(source: Source) -> Iterator[tuple[str, bytes | None]]:
         ):
             for member in tar:
                 tar.members = []  # type: ignore[attr-defined]  # the module keeps every header it has read, which would grow with the archive
-                name = printable(member.name.removeprefix("./"))
+                name = utf8_name(member.name.removeprefix("./"))
                 if kind_of(name) != (TEXTS, None) or name.rpartition("/")[2] in SIDE_FILES or _is_hidden(name):
                     continue
                 if member.islnk() or member.issym():

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pipeline.datapipes.raw import BATCH_ROWS, EXCERPT_BYTES, MAX_REVIEW_BYTES, Groups, Item, RawBatch, TextFiles, opened
 from pipeline.datapipes.sources import COMPRESSIONS, URLS, Source, is_urls_file, layout_of, stars_of
 from pipeline.errors import DataError
-from pipeline.lake.paths import printable
+from pipeline.printable import utf8_name
 from pipeline.text.kernels import read_files
 from schemas.reject import BadRow
 
@@ -41,7 +41,7 @@ def groups_file(folder: str, name: str, content: bytes, *, quoted: bool = False)
     """A list of films (`urls_neg.txt` in `folder`) as the groups of the folder of that label, `quoted` in a URI."""
     match = URLS.fullmatch(name)
     assert match
-    label = quote(os.fsencode(match["label"])) if quoted else printable(match["label"])
+    label = quote(os.fsencode(match["label"])) if quoted else utf8_name(match["label"])
     lines = content.decode("utf-8", "replace").removesuffix("\n").split("\n")
     groups = pa.array([line.removesuffix("\r") for line in lines], pa.string()).dictionary_encode()
     return Groups(folder=f"{folder}/{label}", lines=groups)
@@ -62,7 +62,7 @@ def open_files(unit: TextFiles) -> RawBatch:
             texts = pa.array(map(_maybe_compressed, paths), pa.binary())
     except OSError as error:
         raise DataError(_unreadable(os.fsdecode(error.filename), error)) from error
-    return reviews_of_texts(unit.name, list(unit.files), texts, printable(os.path.realpath(folder)))
+    return reviews_of_texts(unit.name, list(unit.files), texts, utf8_name(os.path.realpath(folder)))
 
 
 def reviews_of_texts(folder: str, names: list[str], texts: pa.BinaryArray, place: str) -> RawBatch:
@@ -72,7 +72,7 @@ def reviews_of_texts(folder: str, names: list[str], texts: pa.BinaryArray, place
     before a text is no part of it.
     """
     bad = []
-    names = [printable(name) for name in names]
+    names = [utf8_name(name) for name in names]
     if pc.any(pc.starts_with(texts, BOM_UTF8)).as_py():
         texts = pa.array([text.removeprefix(BOM_UTF8) for text in texts.to_pylist()], pa.binary())
     if len(texts) and pc.max(pc.binary_length(texts)).as_py() > MAX_REVIEW_BYTES:
