@@ -43,10 +43,11 @@ from pipeline.readers.registry import described, format_named
 from pipeline.readers.values import OPTION as RULE_OPTION
 from pipeline.readers.values import RULE_VERSION
 from pipeline.readers.walk import Found, Walker, some_of
-from pipeline.text.tokenizers import DEFAULT_TOKENIZER
+from pipeline.text.unsegmented import unsegmented_warning
 from pipeline.text.vocabulary import TokenCounts, Vocabulary, build_vocabulary, ordered_labels
 from schemas.reject import REASONS
 from schemas.run import Receipt
+from schemas.tokenizers import DEFAULT_TOKENIZER
 from schemas.vocabulary import SPECIALS
 
 __all__ = ["IngestConfig", "run"]
@@ -83,7 +84,7 @@ def _find(config: IngestConfig, lake: Lake) -> Found:
     """
     if not config.sources and not lake.raw.exists():
         raise InputNotFoundError(f"no such folder: {lake.raw}. Name files or folders, or drop reviews into {lake.raw}.")
-    places = list(config.sources) or [lake.raw]
+    places: list[str | Path] = [*config.sources] or [lake.raw]
     walker = Walker(
         name_of=lake.relative,
         format=None if config.format is None else format_named(config.format),
@@ -224,6 +225,8 @@ def _build_vocabulary(config: IngestConfig, collected: Collector) -> Vocabulary:
     )
     if collected.new and len(vocabulary) == len(SPECIALS):
         log.warning("the vocabulary is empty: no token of the splits train and unsup occurs --min-count times")
+    if warning := unsegmented_warning(collected.counts.total(), vocabulary.tokenizer):
+        log.warning("%s", warning)
     return vocabulary
 
 

@@ -136,7 +136,7 @@ def _record(run: Run, config: Any, error: BaseException | None) -> RunRecord:
 def versions() -> dict[str, str]:
     """Versions of this package, Python and the libraries that decide what is written."""
     found = {"review-pipeline": __version__, "python": platform.python_version()}
-    for name in ("torch", "torchdata", "pyarrow", "deltalake", "numpy"):
+    for name in ("torch", "torchdata", "pyarrow", "deltalake", "numpy", "regex"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -23,6 +23,7 @@ from pipeline.options.option import DATA, HARDWARE, INPUT, OUTPUT, Option
 from pipeline.readers.base import Dialect, Reading
 from pipeline.readers.labels import LabelMap
 from pipeline.readers.limits import Limit
+from schemas.tokenizers import DEFAULT_TOKENIZER, TOKENIZERS
 
 if TYPE_CHECKING:
     from pipeline.readers.roles import Columns
@@ -30,10 +31,7 @@ if TYPE_CHECKING:
 DEFAULT_LABEL_COLUMN = "label"
 
 
-def _tokenizers() -> Iterable[str]:
-    from pipeline.text.tokenizers import TOKENIZERS
-
-    return TOKENIZERS
+_TOKENIZERS = "; ".join(f"{name}: {summary}" for name, summary in TOKENIZERS.items())
 
 
 def _splits() -> Iterable[str]:
@@ -64,7 +62,7 @@ class IngestConfig:
     ] = ()
     tokenizer: Annotated[
         str | None,
-        Option(help="basic_english or punctuation.", default="the lake's, else basic_english", choices=_tokenizers),
+        Option(help=f"{_TOKENIZERS}.", default=f"the lake's, else {DEFAULT_TOKENIZER}", choices=tuple(TOKENIZERS)),
     ] = None
     max_vocab: Annotated[
         int | None,
