@@ -109,7 +109,7 @@ class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
         rows = 0
         yield SourceBegins(source.name)
         try:
-            before = stamp(source.path)
+            before = source.stamp or stamp(source.path)
             for item in self._items_of(source):
                 rows += _rows_in(item)
                 yield item
