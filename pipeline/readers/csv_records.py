@@ -25,7 +25,8 @@ from pipeline.readers.csv_split import (
     split,
 )
 from pipeline.readers.csv_swallowed import MIN_ROWS, Labels, Shapes, are_rows, doubtful, has_spaces
-from pipeline.readers.dialect import SAMPLE_BYTES, read_fully, resolved, utf8_blocks
+from pipeline.readers.dialect import SAMPLE_BYTES, Sniffed, announce, sniff
+from pipeline.readers.encoding import utf8_blocks
 from pipeline.readers.opening import opened, readable
 from schemas.reject import BadRow
 
@@ -53,6 +54,7 @@ def read(source: Source, reading: Reading) -> Iterator[Rows]:
     with readable(source), _opened_table(source, reading) as (table, rest, blocks):
         if table is None:
             return
+        announce(source, table.dialect, reading.dialect)
         reader = _Reader(source, reading, table)
         final = False
         while not final:
@@ -76,22 +78,44 @@ def schema(source: Source, reading: Reading) -> pa.Schema:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Column names, trimmed, and what separates fields."""
+    """Column names, trimmed, and how their table is written."""
 
     names: list[str]
-    marks: Marks
+    dialect: Sniffed
+
+    @property
+    def marks(self) -> Marks:
+        return self.dialect.marks
 
 
 @contextmanager
 def _opened_table(source: Source, reading: Reading) -> Iterator[tuple[_Table | None, bytes, Iterator[bytes]]]:
     """The table (None where the file has no header), the data after its header as far as read, and what follows."""
     with opened(source.path, source.compression) as stream:
-        sample = read_fully(stream, SAMPLE_BYTES)
-        dialect = resolved(source, reading.dialect, sample)
-        marks = Marks(dialect.delimiter.encode(), dialect.quote.encode())
-        blocks = utf8_blocks(source, stream, sample, dialect.encoding, BLOCK_BYTES)
-        header, rest = _header(source, marks, blocks)
-        yield None if header is None else _Table(_names(header, marks), marks), rest, blocks
+        sample = _read_fully(stream, SAMPLE_BYTES)
+        dialect = sniff(sample, source.format, reading.dialect, whole=len(sample) < SAMPLE_BYTES)
+        blocks = utf8_blocks(_blocks(stream, sample), dialect.encoding)
+        try:
+            header, rest = _header(source, dialect.marks, blocks)
+            yield None if header is None else _Table(_names(header, dialect.marks), dialect), rest, blocks
+        except UnicodeDecodeError as error:
+            detail = f"is not {error.encoding}, near {error.object[error.start : error.end]!r}: name its --encoding"
+            raise FileFault(source.name, "damaged", detail) from error
+
+
+def _read_fully(stream: pa.NativeFile, size: int) -> bytes:
+    """So many bytes, less only where the stream ends; a decompressing stream gives them in smaller parts."""
+    parts = []
+    while size > 0 and (part := stream.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _blocks(stream: pa.NativeFile, sample: bytes) -> Iterator[bytes]:
+    yield from (sample[start : start + BLOCK_BYTES] for start in range(0, len(sample), BLOCK_BYTES))
+    while block := _read_fully(stream, BLOCK_BYTES):
+        yield block
 
 
 def _header(source: Source, marks: Marks, blocks: Iterator[bytes]) -> tuple[bytes | None, bytes]:

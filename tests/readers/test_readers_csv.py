@@ -114,7 +114,8 @@ def test_a_missing_column_is_a_fault_of_the_file(tmp_path):
 
 
 def test_bytes_that_are_not_utf8_are_passed_on_and_a_ragged_row_with_them_is_a_fault(tmp_path):
-    rows, bad = read_bytes(tmp_path, b"text,label\ncaf\xe9,pos\ncaf\xe9,pos,\xff\nlast,neg\n")
+    content = b"text,label\ncaf\xe9,pos\ncaf\xe9,pos,\xff\nlast,neg\n"
+    rows, bad = read_bytes(tmp_path, content, dialect=Dialect(encoding="utf-8"))
     assert rows == {0: (b"caf\xe9", b"pos"), 2: (b"last", b"neg")}
     assert [(row.row, row.reason, row.detail, row.excerpt) for row in bad] == [
         (1, "malformed_row", "3 columns instead of 2", b"caf\xe9,pos,\xff")
