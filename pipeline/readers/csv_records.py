@@ -28,7 +28,7 @@ from pipeline.readers.csv_swallowed import MIN_ROWS, Labels, Shapes, are_rows, d
 from pipeline.readers.dialect import SAMPLE_BYTES, Sniffed, announce, sniff
 from pipeline.readers.encoding import utf8_blocks
 from pipeline.readers.opening import opened, readable
-from schemas.reject import BadRow
+from schemas.bad_row import BadRow
 
 BLOCK_BYTES = 1 << 20
 MAX_BAD = 1024
@@ -98,8 +98,9 @@ def _opened_table(source: Source, reading: Reading) -> Iterator[tuple[_Table | N
         try:
             header, rest = _header(source, dialect.marks, blocks)
             yield None if header is None else _Table(_names(header, dialect.marks), dialect), rest, blocks
-        except UnicodeDecodeError as error:
-            detail = f"is not {error.encoding}, near {error.object[error.start : error.end]!r}: name its --encoding"
+        except UnicodeError as error:
+            reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
+            detail = f"is not {dialect.encoding} ({reason}). Name its encoding with --encoding, or deliver it again"
             raise FileFault(source.name, "damaged", detail) from error
 
 

@@ -70,7 +70,7 @@ def utf8_blocks(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
     Bytes that the encoding does not know stay as they are, which is not UTF-8: a fault of their row.
 
     Raises:
-        UnicodeDecodeError: it is not in that encoding.
+        UnicodeError: it is not in that encoding.
     """
     if encoding != UTF8:
         blocks = _transcoded(blocks, encoding)

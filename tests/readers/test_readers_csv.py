@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.readers import csv_records, csv_split
 from pipeline.readers.base import Dialect, FileFault, Reading, Source
-from schemas.reject import BadRow
+from schemas.bad_row import BadRow
 
 Row = tuple[str | None, ...]
 
