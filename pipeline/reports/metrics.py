@@ -1,4 +1,4 @@
-"""What a classifier is worth: figures of labels and probabilities, with 95 % confidence intervals. NumPy alone.
+"""What a classifier is worth: figures of labels and probabilities, with 95% confidence intervals. NumPy alone.
 
 scikit-learn computes the same point values and is the reference in the tests; it has no intervals, and with SciPy it
 weighs 45 MB that every machine that scores would have to install.
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 Z95 = 1.959963984540054
-"""Standard normal quantile of a two-sided interval of 95 %."""
+"""Standard normal quantile of a two-sided interval of 95%."""
 BINS = 15
 """Bins of the calibration error, as in Guo et al. 2017."""
 RESAMPLES = 2000
@@ -27,7 +27,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure and the bounds of its 95 % interval."""
+    """A figure and the bounds of its 95% interval."""
 
     value: float
     low: float
