@@ -1,11 +1,11 @@
 """The job behind `pipeline report`: a bundle's page, or the comparison of several."""
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.runtime import recorded_run
-from pipeline.errors import CannotWriteError, InputNotFoundError, PipelineError, UsageError
+from pipeline.config.report import ReportConfig
+from pipeline.errors import CannotWriteError, InputNotFoundError, PipelineError
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import Bundle, find_bundle
 from pipeline.reports.examples import choose_from_predictions
@@ -17,28 +17,6 @@ from schemas.run import Receipt
 log = logging.getLogger(__name__)
 
 COMPARISON = "comparison.html"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportConfig:
-    """Which model to report on, and where. `output` None is report.html in the bundle, or comparison.html in the lake's
-    models/."""
-
-    lake: Path
-    model: str = "LATEST"
-    compare: tuple[str, ...] = ()
-    output: Path | None = None
-    predictions: Path | None = None
-    text_column: str = "text"
-    label_column: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.label_column is not None and self.predictions is None:
-            raise UsageError("--label-column needs --predictions: it names a column of that file.")
-        if len(self.compare) == 1:
-            raise UsageError(f"--compare {self.compare[0]}: one model alone cannot be compared. Name two or more.")
-        if self.compare and self.predictions is not None:
-            raise UsageError("--compare and --predictions: the comparison shows no examples. Give one of the two.")
 
 
 def run(config: ReportConfig) -> Receipt:
@@ -54,7 +32,7 @@ def run(config: ReportConfig) -> Receipt:
         if config.compare:
             from pipeline.reports.compare import write_comparison
 
-            bundles = [find_bundle(lake, model) for model in config.compare]
+            bundles = [find_bundle(lake, model) for model in config.models]
             for bundle in bundles:
                 _complete(lake, bundle)
             output = _output(config, lake.models / COMPARISON)

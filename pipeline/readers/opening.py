@@ -81,7 +81,7 @@ def fault_of(place: str, format_name: str, compression: str | None, error: Excep
 
 
 def _is_padded(path: str | Path) -> bool:
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - GZIP_TRAILER_BYTES))
         return size > GZIP_TRAILER_BYTES and not any(file.read())

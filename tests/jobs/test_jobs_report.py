@@ -55,14 +55,16 @@ def test_what_cannot_be(lake: Lake, tmp_path: Path) -> None:
         run(ReportConfig(lake=lake.root, output=tmp_path))
     with pytest.raises(UsageError, match="--label-column needs --predictions"):
         ReportConfig(lake=lake.root, label_column="truth")
-    with pytest.raises(UsageError, match="one model alone"):
-        ReportConfig(lake=lake.root, compare=("LATEST",))
+    with pytest.raises(UsageError, match="two models or more"):
+        ReportConfig(lake=lake.root, models=("LATEST",), compare=True)
+    with pytest.raises(UsageError, match="name one model with --model LATEST"):
+        ReportConfig(lake=lake.root, models=("LATEST",))
 
 
 def test_models_side_by_side_with_a_paired_test(lake: Lake) -> None:
     other = make_bundle(lake.models, "other")
     write_evaluation(other, evaluation_table({"test": leaning(350, 0.6), "valid": leaning(9, 0.6, prefix="v")}))
-    receipt = run(ReportConfig(lake=lake.root, compare=("LATEST", "other")))
+    receipt = run(ReportConfig(lake=lake.root, models=("LATEST", "other"), compare=True))
     text = Path(receipt.outputs["report"]).read_text()
     assert Path(receipt.outputs["report"]) == lake.models / "comparison.html"
     assert "On the 350 test reviews that all of them scored" in text
@@ -75,17 +77,17 @@ def test_models_side_by_side_with_a_paired_test(lake: Lake) -> None:
 def test_models_that_cannot_be_compared(lake: Lake) -> None:
     other = make_bundle(lake.models, "other")
     with pytest.raises(UsageError, match="name each model once"):
-        run(ReportConfig(lake=lake.root, compare=("other", "other")))
+        run(ReportConfig(lake=lake.root, models=("other", "other"), compare=True))
     write_evaluation(other, evaluation_table({"test": leaning(40, 0.6, prefix="elsewhere-")}))
     with pytest.raises(DataError, match="Train them on the same table"):
-        run(ReportConfig(lake=lake.root, compare=("LATEST", "other")))
+        run(ReportConfig(lake=lake.root, models=("LATEST", "other"), compare=True))
     (other / "evaluation.parquet").unlink()
     with pytest.raises(DataError, match="other has no scored reviews"):
-        run(ReportConfig(lake=lake.root, compare=("LATEST", "other")))
+        run(ReportConfig(lake=lake.root, models=("LATEST", "other"), compare=True))
     description = json.loads((other / "model.json").read_text())
     (other / "model.json").write_text(json.dumps({**description, "labels": ["1", "2"]}))
     with pytest.raises(UsageError, match="Only models with the same labels"):
-        run(ReportConfig(lake=lake.root, compare=("LATEST", "other")))
+        run(ReportConfig(lake=lake.root, models=("LATEST", "other"), compare=True))
 
 
 def test_what_a_bundle_lacks_is_made_from_its_lake(corpus: Path, tmp_path: Path, run_main: Callable[..., int]) -> None:
