@@ -1,6 +1,7 @@
 """What a report shows, read from a bundle's folder: description, metrics, vocabulary and the optional files."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -81,17 +82,7 @@ class ReportData:
         table = self.evaluation.filter(pc.equal(self.evaluation["split"], split))
         if not len(table):
             return None
-        flat = table["probabilities"].combine_chunks().flatten().to_numpy().astype(np.float64)
-        if len(flat) != len(table) * len(self.labels):
-            raise DataError(
-                f"{self.model_id}: evaluation.parquet holds other classes than the labels of model.json. Remove it and run "
-                "'pipeline report', which makes it again."
-            )
-        measures = Measures(
-            names=tuple(self.labels),
-            labels_N=table["label"].to_numpy().astype(np.int64),
-            probability_NC=flat.reshape(len(table), len(self.labels)),
-        )
+        measures = measures_of(table, self.labels, self.model_id)
         lengths = table["length"].to_numpy().astype(np.int64)
         everything = sum(self.label_rows.get(split, [])) or len(table)
         ids = table["review_id"].to_pylist()
@@ -101,6 +92,25 @@ class ReportData:
     def judged(self) -> Scored | None:
         """The reviews that the figures are of: the test split, else the validation split."""
         return self.scored("test") or self.scored("valid")
+
+
+def measures_of(table: pa.Table, labels: Sequence[str], model_id: str) -> Measures:
+    """The figures of rows under the contract `schemas.report.EVALUATION`.
+
+    Raises:
+        DataError: the rows are of a model with other labels.
+    """
+    flat = table["probabilities"].combine_chunks().flatten().to_numpy().astype(np.float64)
+    if len(flat) != len(table) * len(labels):
+        raise DataError(
+            f"{model_id}: evaluation.parquet holds other classes than the labels of model.json. Remove it and run "
+            "'pipeline report', which makes it again."
+        )
+    return Measures(
+        names=tuple(labels),
+        labels_N=table["label"].to_numpy().astype(np.int64),
+        probability_NC=flat.reshape(len(table), len(labels)),
+    )
 
 
 def read_report_data(

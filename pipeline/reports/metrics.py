@@ -214,7 +214,8 @@ def wilson(right: int, rows: int) -> Estimate:
     share, weight = right / rows, Z95**2 / rows
     centre = (share + weight / 2) / (1 + weight)
     margin = Z95 * math.sqrt(share * (1 - share) / rows + weight / (4 * rows)) / (1 + weight)
-    return Estimate(share, max(centre - margin, 0.0), min(centre + margin, 1.0))
+    # Rounding may put a bound past a share of 0 or 1.
+    return Estimate(share, min(max(centre - margin, 0.0), share), max(min(centre + margin, 1.0), share))
 
 
 def mcnemar(first_right_N: NDArray[np.bool_], second_right_N: NDArray[np.bool_]) -> PairedTest:

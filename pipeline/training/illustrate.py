@@ -12,7 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from torchdata.nodes import IterableWrapper
 
+from pipeline.datapipes.parallel_map import ParallelMap
+from pipeline.errors import DataError, InputNotFoundError
 from pipeline.lake.shards import Shard
 from pipeline.models.bundle import Bundle, read_bundle
 from pipeline.progress import track
@@ -30,7 +33,7 @@ from pipeline.reports.files import (
 from pipeline.scoring.explain import explanations, token_pulls
 from pipeline.scoring.predictor import Predictor
 from pipeline.text.vocabulary import Vocabulary
-from pipeline.training.selection import Part
+from pipeline.training.selection import Part, RowGroup
 from schemas.report import EVALUATION, EXAMPLE, KEY_LABEL_ROWS, RIGHT, TOKEN_WEIGHT, UNSURE, WRONG
 
 log = logging.getLogger(__name__)
@@ -56,7 +59,7 @@ def illustrate(folder: Path, shards: tuple[Shard, ...], vocabulary: Vocabulary, 
     bundle = read_bundle(folder)
     chosen = {split: _spread(parts[split], MOST_EVALUATED) for split in HELD_OUT}
     with Predictor(bundle) as predictor:
-        scored = pa.concat_tables([_scored(predictor, split, part) for split, part in chosen.items()])
+        scored = pa.concat_tables([scored_part(predictor, split, part) for split, part in chosen.items()])
         rows = {split: _label_rows(part, len(bundle.labels)) for split, part in parts.items()}
         write_evaluation(folder, scored.replace_schema_metadata({KEY_LABEL_ROWS: json.dumps(rows).encode()}))
         valid = scored.filter(pc.equal(scored["split"], "valid"))
@@ -91,11 +94,22 @@ def _rows_of(part: Part, numbers: Ints) -> Part:
     return Part(part.groups, tuple(selected))
 
 
-def _read(part: Part, columns: list[str]) -> Iterator[pa.Table]:
-    for group, rows in zip(part.groups, part.selected, strict=True):
-        if len(rows):
+def _read(part: Part, columns: list[str], workers: int = 0) -> Iterator[pa.Table]:
+    """The selected rows, a table for each row group that has any."""
+    wanted = [(group, rows) for group, rows in zip(part.groups, part.selected, strict=True) if len(rows)]
+
+    def read(one: tuple[RowGroup, Ints]) -> pa.Table:
+        group, rows = one
+        try:
             with pq.ParquetFile(group.path) as file:
-                yield file.read_row_group(group.index, columns=columns).take(rows)
+                return file.read_row_group(group.index, columns=columns).take(rows)
+        except FileNotFoundError:
+            raise InputNotFoundError(f"the token shard {group.path} went away during the run. Restore it.") from None
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"the token shard {group.path} cannot be read: {error}. Restore it, or ingest again.") from error
+
+    with ParallelMap(IterableWrapper(wanted), read, workers) as tables:
+        yield from tables
 
 
 def _label_rows(part: Part, num_labels: int) -> list[int]:
@@ -106,14 +120,19 @@ def _label_rows(part: Part, num_labels: int) -> list[int]:
     return [int(count) for count in counts]
 
 
-def _scored(predictor: Predictor, split: str, part: Part) -> pa.Table:
-    """The part's rows under the contract of evaluation.parquet."""
+def scored_part(predictor: Predictor, split: str, part: Part, workers: int = 2) -> pa.Table:
+    """The part's rows under the contract of evaluation.parquet; `workers` threads read ahead.
+
+    Raises:
+        InputNotFoundError, DataError: a shard is gone or damaged.
+    """
     if not part.rows:
         return EVALUATION.schema.empty_table()
     tables = []
     with track(f"evaluating on {split}", part.rows) as progress:
-        for table in _read(part, ["review_id", "label", "ids"]):
+        for table in _read(part, ["review_id", "label", "ids"], workers):
             ids = table["ids"].combine_chunks()
+            _check_ids(ids, predictor.bundle)
             probability_NC = predictor.predict(ids)
             offsets = np.arange(0, probability_NC.size + 1, probability_NC.shape[1], dtype=np.int32)
             columns = [
@@ -128,6 +147,16 @@ def _scored(predictor: Predictor, split: str, part: Part) -> pa.Table:
             tables.append(pa.table(columns, schema=EVALUATION.schema))
             progress.advance(len(table))
     return pa.concat_tables(tables)
+
+
+def _check_ids(ids: pa.ListArray, bundle: Bundle) -> None:
+    size = len(bundle.load_vocabulary())
+    values = ids.flatten().to_numpy()
+    if len(values) and not 0 <= values.min() <= values.max() < size:
+        raise DataError(
+            f"the shards hold token ids from {values.min()} to {values.max()}, the vocabulary has {size} tokens. Shards and "
+            "vocabulary do not belong together; restore them, or ingest again."
+        )
 
 
 def _token_weights(predictor: Predictor, vocabulary: Vocabulary, part: Part) -> pa.Table:
