@@ -112,9 +112,7 @@ def _run(config: TrainConfig, run: Run) -> None:
             }
             if trained is not None:
                 run.metrics = trained.metrics
-                save_model(
-                    config, data, identity, trained.model, trained.rows, folder, trained.metrics, training.parts["valid"]
-                )
+                save_model(config, data, identity, trained.model, trained.rows, folder, trained.metrics, training.parts)
             world.barrier()
 
 

@@ -8,7 +8,8 @@ from pipeline.config.shared import DEVICES, PRECISIONS, ModelName
 from pipeline.errors import UsageError
 from pipeline.options.check import validate
 from pipeline.options.option import DATA, HARDWARE, OUTPUT, Option
-from pipeline.scoring.options import DEFAULT_BATCH_SIZE
+
+DEFAULT_BATCH_SIZE = 64
 
 
 def _names(text: str) -> tuple[str, ...]:

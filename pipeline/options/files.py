@@ -1,13 +1,11 @@
 """Options in files: the lake's `pipeline.toml`, with a table for each command, and the file or preset of `--config`."""
 
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UsageError, unknown_choice
 from pipeline.options.values import combined, from_toml
-from pipeline.presets import read_options
 
 LAKE_FILE = "pipeline.toml"
 
@@ -25,6 +23,8 @@ def file_values(
     own = from_toml(config, tables.get(command, {}), f"{lake / LAKE_FILE}: [{command}]", lake)
     if preset is None:
         return own
+    from pipeline.presets import read_options
+
     return combined(own, from_toml(config, read_options(preset), f"--config {preset}"))
 
 
@@ -36,13 +36,15 @@ def read_lake_file(path: Path, commands: Callable[[], Iterable[str]]) -> Mapping
         UsageError: it cannot be read, or holds something else than tables of these commands.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except NotADirectoryError:  # the lake is a file: whoever writes there says so
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):  # where the lake is a file, whoever writes there says so
         return {}
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}. Check its owner and permissions.") from error
+    import tomllib
+
+    try:
+        tables = tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is not TOML: {error}. Correct it, or move it away.") from error
     known = sorted(commands()) if tables else []

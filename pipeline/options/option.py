@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-MAIN, DATA, MODEL, OPTIMISATION = "Options", "Data", "Model", "Optimisation"
+MAIN, DATA, INPUT, MODEL, OPTIMISATION = "Options", "Data", "Input files", "Model", "Optimisation"
 REGULARISATION, LINEAR, HARDWARE = "Regularisation", "Linear model of n-grams", "Hardware"
 CHECKPOINTS, OUTPUT = "Checkpoints", "Output"
-PANELS = (MAIN, DATA, MODEL, OPTIMISATION, REGULARISATION, LINEAR, HARDWARE, CHECKPOINTS, OUTPUT)
+PANELS = (MAIN, DATA, INPUT, MODEL, OPTIMISATION, REGULARISATION, LINEAR, HARDWARE, CHECKPOINTS, OUTPUT)
 """The panels of `--help`, in their order. `MAIN` holds what most people need."""
 
 

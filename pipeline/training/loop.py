@@ -165,10 +165,17 @@ class Trainer:
     def evaluate(self, part: Part, description: str) -> Evaluation:
         """Evaluates the model as it stands on a part."""
         return evaluate(
-            self.model, part, self.world,
-            num_classes=self.num_classes, reader=self._reader(part), batch_size=self.options.order.batch_size * 2,
-            loader=self.options.loader, precision=self.options.precision, description=description, control=self.control,
-        )  # fmt: skip
+            self.model,
+            part,
+            self.world,
+            num_classes=self.num_classes,
+            reader=self._reader(part),
+            batch_size=self.options.order.batch_size * 2,
+            loader=self.options.loader,
+            precision=self.options.precision,
+            description=description,
+            control=self.control,
+        )
 
     def rows(self) -> list[MetricsRow]:
         """The rows of the metrics so far."""

@@ -98,10 +98,6 @@ class Order:
         """Windows of the epoch."""
         return len(self.window_bounds) - 1
 
-    def window_of(self, step: int) -> int:
-        """The window in which a step lies."""
-        return int(np.searchsorted(self.window_bounds, step, side="right")) - 1
-
     def lane_counts(self, lane: int, window: int) -> Ints:
         """Rows that the lane gives to each step of the window."""
         first, last = self.window_bounds[window : window + 2]

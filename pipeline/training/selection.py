@@ -1,7 +1,7 @@
 """Which rows of the shards are for training, validation and test. Ids are not read for it, only what decides."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -112,6 +112,17 @@ def select(
             "Ingest reviews of another label too."
         )
     return Selection(labelled_groups(shards), codes), counts
+
+
+def select_as_trained(shards: Sequence[Shard], num_labels: int, training: Mapping[str, Any]) -> Selection:
+    """The parts as a model's training had them; `training`: what its bundle says of that.
+
+    Raises:
+        DataError: see `select`.
+    """
+    fold = training.get("fold")
+    share = float(training.get("valid_fraction", 0.1))
+    return select(shards, num_labels, share, Fold.parse(fold) if fold else None)[0]
 
 
 def _hold_out(codes: npt.NDArray[np.uint8], shards: Sequence[Shard], fold: Fold) -> None:

@@ -1,6 +1,7 @@
 """An option is written in one place, a field of a config: a new one appears wherever options do."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, fields
@@ -18,6 +19,7 @@ from pipeline.cli.derive import config_command
 from pipeline.config.train import TrainConfig
 from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
+from pipeline.options.files import file_values
 from pipeline.options.option import OPTIMISATION, Option, fields_of
 from pipeline.options.render import arguments
 from tests.conftest import ROOT
@@ -251,6 +253,18 @@ def test_a_bad_value_is_refused_before_the_lake_is_opened(
     assert run_main("train", "--lake", tmp_path / "lake", *options) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "lake").exists()
+
+
+def test_the_file_of_the_documentation_is_read(tmp_path: Path) -> None:
+    (content,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "options.md").read_text(encoding="utf-8"), flags=re.S)
+    (tmp_path / "pipeline.toml").write_text(content, encoding="utf-8")
+    application.load_commands()
+    found = {
+        command: file_values(config, command, lambda: derive.TABLES, tmp_path) for command, config in derive.TABLES.items()
+    }
+    assert found["ingest"]["sources"] == (str(tmp_path / "raw"), "/srv/exports/reviews.csv.gz")
+    assert found["train"]["model"] == {"hidden_dim": 64, "reach": 3}
+    assert (found["score"], found["vacuum"]) == ({"keep": ("id",)}, {})
 
 
 def test_configs_import_nothing_heavy() -> None:

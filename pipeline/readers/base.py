@@ -1,0 +1,160 @@
+"""What every reader takes and gives: a source in, rows and faults out."""
+
+import codecs
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeline.errors import DataError, UsageError
+from schemas.bad_row import BadRow
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+INSIDE = "!/"
+"""Between an archive's name and a member's."""
+EXCERPT_BYTES = 800
+"""As much of a bad row is kept; the reject's excerpt is cut from it."""
+BATCH_ROWS = 1024
+BATCH_BYTES = 8 << 20
+"""A batch ends after so many rows or bytes of text, whichever comes first; neither depends on the workers."""
+
+
+class Stamp(NamedTuple):
+    """What changes when a file is written to: its identity, size in bytes and modification time in nanoseconds."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One file, or all the `.txt` files of one folder (`files`).
+
+    `name` is how the lake calls it, `format` a name of the registry, `partitions` what the folders `key=value` above it
+    tell (Hive's layout; None where the value is Hive's null). `stamp` is that of the file when it was found.
+    """
+
+    path: Path
+    name: str
+    format: str
+    compression: str | None = None
+    partitions: tuple[tuple[str, str | None], ...] = ()
+    stamp: Stamp | None = None
+    listing: str = field(default="", repr=False)
+    """The names of the files with slashes between them: a fifth of what a million strings take."""
+
+    @property
+    def files(self) -> list[str]:
+        """Names of the `.txt` files of the folder, sorted."""
+        return self.listing.split("/") if self.listing else []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """How a table of text is written. None: sniffed from the file's beginning. `quote` "" means that nothing is quoted."""
+
+    delimiter: str | None = None
+    quote: str | None = None
+    encoding: str | None = None
+
+    @classmethod
+    def checked(cls, delimiter: str | None, quote: str | None, encoding: str | None) -> "Dialect":
+        """A dialect as people write it: `tab` for the delimiter, `none` for no quoting.
+
+        Raises:
+            UsageError: not one character, or an encoding that Python does not know.
+        """
+        delimiter = {"tab": "\t", "\\t": "\t", "space": " "}.get(delimiter or "", delimiter)
+        quote = "" if quote == "none" else quote
+        for option, value in (("--delimiter", delimiter), ("--quote", quote or None)):
+            if value is not None and (len(value) != 1 or not value.isascii() or value in "\r\n\0"):
+                words = "'none'" if option == "--quote" else "'tab'"
+                raise UsageError(f"{option} {value!r}: expected one ASCII character, or {words}.")
+        if delimiter is not None and delimiter == quote:
+            raise UsageError(f"--delimiter and --quote are both {quote!r}. Give two different characters.")
+        if encoding is not None:
+            try:
+                codecs.lookup(encoding)
+            except LookupError:
+                raise UsageError(f"--encoding {encoding}: unknown. Give one such as utf-8, cp1252 or utf-16.") from None
+        return cls(delimiter=delimiter, quote=quote, encoding=encoding)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What to take from a table.
+
+    Args:
+        columns: columns to read, a field of a struct or JSON object as `review.body`; None for all.
+        text: those of `columns` that have to hold text.
+        label: the label's column: its values help to tell a row that a stray quotation mark swallowed from a line of a
+            review.
+        keep_nested: values that are lists or objects are kept as they are (Parquet, Arrow) or as JSON text (JSON);
+            otherwise they are faults.
+    """
+
+    columns: tuple[str, ...] | None = None
+    text: tuple[str, ...] = ()
+    label: str | None = None
+    dialect: Dialect = Dialect()
+    keep_nested: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Rows:
+    """Consecutive rows of one source.
+
+    Args:
+        table: (N,) rows. Columns of CSV are binary, not yet checked to be UTF-8; others have their own types.
+        row: (N,) int64, where each row stands in the source, from 0; the numbers that are missing are those of `bad`.
+        bad: the faulty rows that were found since the last `Rows`.
+    """
+
+    table: "pa.RecordBatch"
+    row: "npt.NDArray[np.int64]"
+    bad: list[BadRow] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """An input format. Tables have `read` and `schema`; formats of whole reviews have `reviews`.
+
+    Args:
+        name: as in `--format`.
+        suffixes: lower case, with their dots.
+        summary: a few words for help and docs.
+        compressible: may also be `.gz`, `.zst` or `.bz2`.
+        open_schema: columns may appear in any row, so that the schema is only what the beginning shows.
+        read: rows of a source, streamed. Raises FileFault.
+        schema: names and types of a source's columns, from its beginning; binary for CSV. Raises FileFault.
+        reviews: batches of whole reviews (`pipeline.readers.reviews.Item`), streamed. Raises FileFault.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    summary: str
+    compressible: bool = True
+    open_schema: bool = False
+    read: Callable[[Source, Reading], Iterator[Rows]] | None = None
+    schema: Callable[[Source, Reading], "pa.Schema"] | None = None
+    reviews: Callable[[Source], Iterator[Any]] | None = None
+
+
+class FileFault(DataError):
+    """A file that cannot be read whole. It is left out whole, or ends the run where it is the only one.
+
+    Args:
+        place: how the lake names the file.
+        reason: one of `schemas.reject.FILE_REASONS`.
+        detail: what is wrong with it and what to do.
+    """
+
+    def __init__(self, place: str, reason: str, detail: str) -> None:
+        super().__init__(f"{place}: {detail}")
+        self.place, self.reason, self.detail = place, reason, detail
