@@ -67,7 +67,7 @@ def _fold(config: CrossvalConfig, index: int) -> _Fold:
         from pipeline.scoring.out_of_fold import write_fold
 
         write_fold(training, bundle, path)
-    figures = {"fold": index, "model_id": bundle.model_id, **_figures(path)}
+    figures = {"fold": index, "model_id": bundle.model_id, **_figures(path, bundle.labels)}
     figures["seconds"] = round(time.perf_counter() - started, 1) if before is None else None
     figures["train_seconds"] = bundle.metrics.get("train_seconds")
     if (baseline := bundle.metrics.get("baseline")) is not None:
@@ -83,10 +83,14 @@ def _folder(config: CrossvalConfig, bundle: "Bundle") -> Path:
     return config.lake.root / "crossval" / f"{config.arch}-{digest}"
 
 
-def _figures(path: Path) -> dict[str, Any]:
-    from pipeline.scoring.out_of_fold import fold_figures
+def _figures(path: Path, labels: tuple[str, ...]) -> dict[str, Any]:
+    from pipeline.reports.metrics import Measures
+    from pipeline.scoring.out_of_fold import read_probabilities
 
-    return fold_figures(path)
+    labels_N, probability_NC = read_probabilities(path, labels)
+    found = Measures(names=labels, labels_N=labels_N, probability_NC=probability_NC)
+    figures = {"accuracy": found.accuracy.value, "macro_f1": found.macro_f1.value, "loss": found.log_loss, "ece": found.ece}
+    return {"rows": found.rows, **figures}
 
 
 def _summary(folds: list[dict[str, Any]]) -> dict[str, Any]:

@@ -327,6 +327,8 @@ class TrainConfig(LinearConfig):
             InputNotFoundError: `embeddings` does not exist.
         """
         options = render.identity(self)
+        if self.is_linear:
+            options = {name: value for name, value in options.items() if name not in NOT_OF_LINEAR}
         if self.embeddings is not None:
             from pipeline.models.layers.embeddings import fingerprint
 

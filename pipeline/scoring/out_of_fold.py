@@ -1,12 +1,12 @@
-"""Predictions of the reviews that a model was not trained on, written and summed up."""
+"""Predictions of the reviews that a model was not trained on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.config.train import TrainConfig
@@ -14,13 +14,11 @@ from pipeline.lake.atomic import atomic_path
 from pipeline.models.bundle import Bundle
 from pipeline.scoring.outputs import predicted_columns, prediction_fields
 from pipeline.scoring.predictor import Predictor
-from pipeline.training.calibration import expected_calibration_error
 from pipeline.training.data import open_data
-from pipeline.training.evaluation import Evaluation
 from pipeline.training.folds import Fold
 from pipeline.training.selection import Part, select
 from schemas.out_of_fold import OUT_OF_FOLD
-from schemas.prediction import PREDICTION
+from schemas.prediction import CLASS_PREFIX, PREDICTION
 
 COLUMNS = ["review_id", "group", "label", "ids"]
 
@@ -45,34 +43,15 @@ def write_fold(config: TrainConfig, bundle: Bundle, path: Path) -> None:
             writer.write_table(_predicted(rows, predictor, fold.index, schema))
 
 
-def fold_figures(path: Path) -> dict[str, Any]:
-    """Rows, accuracy, macro-F1, mean cross-entropy and expected calibration error of a fold's predictions."""
+def read_probabilities(path: Path, labels: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """What `write_fold` wrote: the labels' numbers (N,) and the probabilities (N, C)."""
     table = pq.read_table(path)
-    labels = sorted(set(table["label"].to_pylist()) | set(table["prediction"].to_pylist()))
-    place = {label: index for index, label in enumerate(labels)}
-    label_N = np.array([place[label] for label in table["label"].to_pylist()], np.int64)
-    predicted_N = np.array([place[label] for label in table["prediction"].to_pylist()], np.int64)
-    confusion = np.bincount(label_N * len(labels) + predicted_N, minlength=len(labels) ** 2).reshape(len(labels), -1)
-    own_N = table["label_probability"].to_numpy().astype(np.float64)
-    loss = float(-np.log(np.maximum(own_N, np.finfo(np.float32).tiny)).mean())
-    found = Evaluation(
-        loss=loss, accuracy=float((label_N == predicted_N).mean()), rows=len(label_N), tokens=0, confusion=confusion
-    )
-    return {
-        "rows": found.rows,
-        "accuracy": found.accuracy,
-        "macro_f1": found.macro_f1,
-        "loss": loss,
-        "ece": expected_calibration_error(_certainty(table), (label_N != predicted_N).astype(np.int64)),
-    }
-
-
-def _certainty(table: pa.Table) -> npt.NDArray[np.float64]:
-    """(N, 1): the winner's probability."""
-    probability_N = table["probability"].to_numpy().astype(np.float64)
-    binary = len(table.schema.names) == len(OUT_OF_FOLD.schema.names)
-    winner_N: npt.NDArray[np.float64] = np.maximum(probability_N, 1 - probability_N) if binary else probability_N
-    return winner_N[:, None]
+    label_N = pc.index_in(table["label"], pa.array(labels, pa.string())).to_numpy().astype(np.int64)
+    if len(labels) == 2:
+        second_N = table["probability"].to_numpy().astype(np.float64)
+        return label_N, np.stack([1.0 - second_N, second_N], axis=1)
+    columns = [table[CLASS_PREFIX + label].to_numpy() for label in labels]
+    return label_N, np.stack(columns, axis=1).astype(np.float64)
 
 
 def _schema(labels: tuple[str, ...]) -> pa.Schema:
