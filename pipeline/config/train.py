@@ -34,7 +34,7 @@ from pipeline.training.selections import SELECTIONS, TRUNCATIONS
 CLASS_WEIGHTS = ("auto", "none", "balanced")
 WIDE_BY_DEFAULT = ("bilstm",)
 NOT_OF_LINEAR = (
-    *("epochs", "batch_size", "lr", "schedule", "warmup", "clip_norm", "average", "patience", "class_weights", "select"),
+    *("epochs", "batch_size", "lr", "schedule", "warmup", "clip_norm", "average", "patience", "select"),
     *("embedding_update", "max_length", "truncation", "wide", "embeddings", "word_dropout", "locked_dropout"),
     *("adversarial", "adversarial_warmup", "model"),
 )
