@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
-from jobs.runtime import Run, recorded_run
+from jobs.runtime import Run, commit_record, committing, recorded_run
 from pipeline.datapipes.collect import Collector, content_index
 from pipeline.datapipes.cut_shards import CutShards, ShardRows
 from pipeline.datapipes.encode_reviews import EncodeReviews
@@ -162,7 +162,7 @@ def _vocabulary(config: IngestConfig, lake: Lake, table: TokenTable | None) -> V
     """The vocabulary that the table's ids belong to; None when a new one has to be made."""
     if table is None or not table.shards or config.rebuild_vocab:
         return None
-    vocabulary = Vocabulary.read(lake.vocabulary / f"{table.vocabulary}.parquet")
+    vocabulary = Vocabulary.read(lake.vocabulary / f"{table.vocabulary}.parquet", table.vocabulary)
     wanted = {"tokenizer": config.tokenizer, "max_vocab": config.max_vocab, "min_count": config.min_count}
     present = {"tokenizer": vocabulary.tokenizer, **vocabulary.options}
     for option, value in wanted.items():
@@ -285,7 +285,8 @@ def _commit(
     if not config.dry_run:
         this.outputs |= {"tokens": lake.tokens, "vocabulary": lake.vocabulary / f"{vocabulary.fingerprint}.parquet"}
         if change:
-            this.outputs["table_version"] = publish(lake, table, vocabulary, change, this.run_id, this.written)
+            with committing(this):
+                this.outputs["table_version"] = publish(lake, table, vocabulary, change, this.run_id, commit_record(this))
         elif table:
             this.outputs["table_version"] = table.version
     if change:

@@ -14,7 +14,7 @@ import numpy as np
 from jobs.runtime import Run, recorded_run
 from pipeline.errors import DataError, LockedError
 from pipeline.lake.paths import Lake
-from pipeline.signals import StopRequest, deferred_stop
+from pipeline.signals import StopRequest, deferred_stop, settle
 from pipeline.training.config import TrainConfig, arguments
 from pipeline.training.order import lanes_of_rank
 from schemas.run import Receipt
@@ -139,6 +139,8 @@ def _train(
     }
     if trainer.world.is_main:
         save_model(config, data, identity, trainer.model, trainer.rows(), folder, run.metrics, parts["valid"])
+        settle()
+        run.committed = True
     trainer.world.barrier()
 
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline.lake.shards import Shard
+from pipeline.lake.shards import Shard, open_shard
 from pipeline.models.bundle import Bundle, read_bundle
 from pipeline.text.vocabulary import Vocabulary
 from pipeline.training.selection import Part
@@ -34,7 +33,7 @@ def illustrate(folder: Path, model_id: str, shards: tuple[Shard, ...], vocabular
         return
     lengths = LengthCounter()
     for shard in shards:
-        with pq.ParquetFile(shard.path) as file:
+        with open_shard(shard.path) as file:
             for batch in file.iter_batches(columns=["ids"]):
                 lengths.add(shard.split, batch["ids"])
     write_lengths(folder, lengths.table())
@@ -77,7 +76,7 @@ def _sample(valid: Part) -> pa.Table:
     share = -(-SAMPLE_ROWS // max(len(filled), 1))
     tables = []
     for group, rows in filled[:SAMPLE_ROWS]:
-        with pq.ParquetFile(group.path) as file:
+        with open_shard(group.path) as file:
             tables.append(file.read_row_group(group.index, columns=["ids", "label"]).take(rows[:share]))
     return pa.concat_tables(tables).slice(0, SAMPLE_ROWS)
 
