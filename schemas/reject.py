@@ -15,7 +15,10 @@ REASONS = {
     "invalid_utf8": "the text, or the id, label, split or group, is not valid UTF-8",
     "nul_byte": "the text holds NUL bytes, so it is binary data and no review",
     "malformed_row": "the row or line does not parse",
+    "unclosed_quote": "a quotation mark swallowed the line, or would have: it is never closed, or closed in the middle of a field",
+    "nested_value": "the label, id, group or split is a list or an object",
     "unknown_label": "the lake does not know the label; --rebuild-vocab would learn it",
+    "unmapped": "--label-map names no label for the value",
     "unknown_split": "the split is none of train, valid, test, unsup",
     "duplicate_id": "another review of the same run has this id and other content",
     "missing_id": "the id column holds null",
@@ -23,10 +26,22 @@ REASONS = {
     "too_large": "the review is larger than the limit for one review",
 }
 
+WELL_FORMED = frozenset({"missing_text", "empty_text", "unknown_label", "unmapped", "link"})
+"""Reasons that say nothing about the state of a file: they do not count for `--max-bad`."""
+
+FILE_REASONS = {
+    "unreadable": "the file cannot be opened: it is not there any longer, its permissions, or the disk",
+    "damaged": "the file is cut short, damaged, or of another format than its name says",
+    "changed": "the file changed while it was read",
+    "column": "the file lacks a column, has it twice, or the column is of a type that cannot be read",
+    "too_large": "a line or a value is larger than the limit",
+}
+"""Reasons for which a whole file is left out; its reject has row -1."""
+
 REJECT = Contract(
     name="reject",
     version=1,
-    description="A row that could not be ingested.",
+    description="A row that could not be ingested, or a whole file (row -1).",
     schema=pa.schema(
         [
             pa.field("source", pa.string(), nullable=False),
@@ -38,8 +53,8 @@ REJECT = Contract(
     ),
     columns={
         "source": "where the row stands",
-        "row": "row in that source, from 0",
-        "reason": f"one of {', '.join(REASONS)}",
+        "row": "row in that source, from 0; -1 for a whole file",
+        "reason": f"one of {', '.join(REASONS)}; for a whole file one of {', '.join(FILE_REASONS)}",
         "detail": "what exactly was wrong",
         "excerpt": f"the beginning of the row, at most {EXCERPT_CHARACTERS} characters",
     },
@@ -48,7 +63,7 @@ REJECT = Contract(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadRow:
-    """A row that could not be read. `reason` is one of `REASONS`."""
+    """A row that could not be read, or a whole file (row -1). `reason` is one of `REASONS` or `FILE_REASONS`."""
 
     source: str
     row: int
