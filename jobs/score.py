@@ -7,6 +7,7 @@ order is restored before they are written. The next window is always on its way 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from jobs.runtime import Run, collector_paused, committing, recorded_run
 from pipeline.errors import UsageError
 from pipeline.lake.atomic import atomic_path, sweep, writing
 from pipeline.lake.paths import Lake
+from pipeline.lake.runs import wrote
 from pipeline.scoring.inputs import ScoreInput, open_input
 from pipeline.scoring.options import DEFAULT_BATCH_SIZE, check_device, resolve_precision
 from schemas.run import Receipt
@@ -89,7 +91,7 @@ def _score(config: ScoreConfig, lake: Lake, this: Run, source: ScoreInput, outpu
     }
     metadata = output_metadata(bundle.model_id, lake.relative(source.path), source.sha256(), options)
     schema = output_schema(source, bundle.labels, metadata, config.explain)
-    if not config.force and is_scored(output, metadata, named=config.output is not None):
+    if not config.force and is_scored(output, metadata, config.output is not None, partial(wrote, lake, output)):
         this.read = this.known = source.rows
         this.nothing_new = True
         return

@@ -4,6 +4,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,16 @@ def write_record(lake: Lake, record: RunRecord) -> Path:
     path = lake.runs / f"{record.run_id}.json"
     write_text(path, record.to_json())
     return path
+
+
+def wrote(lake: Lake, output: Path) -> bool:
+    """Whether a run of this lake wrote the prediction file `output`."""
+    for path in lake.runs.glob("*-score-*.json"):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            record = json.loads(path.read_bytes())
+            if record["outcome"] == "done" and record["receipt"]["outputs"].get("predictions") == str(output):
+                return True
+    return False
 
 
 def read_records(lake: Lake) -> Iterator[dict[str, Any]]:

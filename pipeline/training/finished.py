@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.errors import InputNotFoundError, PipelineError
-from pipeline.lake.atomic import PREFIX, make_folder, sync_file, sync_folder, write_text
+from pipeline.lake.atomic import PREFIX, make_folder, sync_file, sync_folder, write_text, writing
 from pipeline.lake.paths import Lake
-from pipeline.models.bundle import Bundle, read_bundle, save_bundle
+from pipeline.models.bundle import Bundle, read_bundle, save_bundle, verify_bundle
 from pipeline.models.interface import ReviewClassifier
 from pipeline.training.checkpoint import TrainingFolder
 from pipeline.training.config import TrainConfig
@@ -28,11 +28,13 @@ def find_finished(lake: Lake, identity: Mapping[str, Any]) -> Bundle | None:
             continue
         try:
             bundle = read_bundle(path.parent)
+            if bundle.training != dict(identity):
+                continue
+            verify_bundle(bundle)
         except (InputNotFoundError, ValueError) as error:
             log.warning("%s is passed over: %s", path.parent, error)
             continue
-        if bundle.training == dict(identity):
-            return bundle
+        return bundle
     return None
 
 
@@ -86,7 +88,8 @@ def publish(lake: Lake, folder: TrainingFolder, temporary: str) -> None:
         # An earlier process was killed between the rename and LATEST; its bundle is this one.
         shutil.rmtree(lake.models / temporary, ignore_errors=True)
     else:
-        (lake.models / temporary).rename(target)
+        with writing(target):
+            (lake.models / temporary).rename(target)
     sync_folder(lake.models)
     point_latest(lake, folder)
 

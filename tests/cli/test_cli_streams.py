@@ -25,7 +25,12 @@ def shell(line: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Runs a line of bash in which `pipeline` is ours."""
     function = f'pipeline() {{ {shlex.quote(sys.executable)} -m pipeline "$@"; }}; '
     return subprocess.run(
-        ["bash", "-c", function + line], capture_output=True, text=True, cwd=ROOT, env={**os.environ, **environment}
+        ["bash", "-c", function + line],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        cwd=ROOT,
+        env={**os.environ, **environment},
     )
 
 
