@@ -30,11 +30,12 @@ from pipeline.datapipes.tokenize_reviews import TokenizeReviews
 from pipeline.engines.memory import share_freed_memory
 from pipeline.errors import DataError, UsageError
 from pipeline.lake import table as token_table
-from pipeline.lake.atomic import make_folder
+from pipeline.lake.atomic import claimed, make_folder
 from pipeline.lake.known import KeyIndex, known_reviews
 from pipeline.lake.locks import locked
 from pipeline.lake.paths import Lake
-from pipeline.lake.publish import change_of, check_covered, publish, without_replaced
+from pipeline.lake.publish import change_of, check_covered, check_recovered, publish, without_replaced
+from pipeline.lake.recover import complete_records
 from pipeline.lake.reject_writer import RejectWriter
 from pipeline.lake.shard_writer import write_shard
 from pipeline.lake.table import TokenTable
@@ -73,6 +74,9 @@ class IngestConfig:
     rebuild_vocab: bool = False
     workers: int | None = None
     dry_run: bool = False
+    replacing: tuple[str, ...] = ()
+    """Damaged shards whose reviews are read again and that go with the commit (`pipeline repair`)."""
+    accept_loss: bool = False
 
     def __post_init__(self) -> None:
         if not all(self.sources):
@@ -110,6 +114,7 @@ def run(config: IngestConfig) -> Receipt:
     share_freed_memory()
     lake = Lake(config.lake)
     with recorded_run("ingest", lake, config, record=not config.dry_run) as this:
+        this.config["sources"] = [str(Path(source).expanduser().absolute()) for source in config.sources]
         sources = find_sources(config.sources, lake)
         with _workplace(lake, this, config) as scratch:
             _ingest(config, lake, this, sources, scratch)
@@ -127,13 +132,15 @@ def _workplace(lake: Lake, this: Run, config: IngestConfig) -> Iterator[Path]:
         shutil.rmtree(lake.scratch / "ingest", ignore_errors=True)  # of a run that was killed: the lock is ours now
         scratch = make_folder(lake.scratch / "ingest" / this.run_id)
         try:
-            yield scratch
+            with claimed(scratch):
+                complete_records(lake)
+                yield scratch
         finally:
             shutil.rmtree(lake.scratch / "ingest", ignore_errors=True)
 
 
 def _ingest(config: IngestConfig, lake: Lake, this: Run, sources: list[Source], scratch: Path) -> None:
-    table = TokenTable.open(lake.tokens) if token_table.exists(lake.tokens) else None
+    table = TokenTable.open(lake.tokens, without=config.replacing) if token_table.exists(lake.tokens) else None
     vocabulary = _vocabulary(config, lake, table)
     known = known_reviews(table.shards) if table and not config.rebuild_vocab else KeyIndex()
     with RejectWriter(scratch / "rejects.parquet") as rejects:
@@ -281,7 +288,9 @@ def _commit(
         shards = shards + rewritten
     if not config.rebuild_vocab:
         this.metrics["replaced"] = sum(map(len, collected.replaced_ids))
-    change = change_of(table, shards, removed)
+    if config.replacing and not config.accept_loss:
+        check_recovered(lake.tokens, config.replacing, this.written)
+    change = change_of(table, shards, [*removed, *config.replacing])
     if not config.dry_run:
         this.outputs |= {"tokens": lake.tokens, "vocabulary": lake.vocabulary / f"{vocabulary.fingerprint}.parquet"}
         if change:

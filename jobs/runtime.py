@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline import __version__
 from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW, PipelineError, StoppedError, by_cause
+from pipeline.lake.leftovers import sweep_leftovers
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import new_run_id, write_record
 from pipeline.signals import deferred_stop, settle, unsettle
@@ -80,6 +81,9 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
     unsettle()
     run = Run(run_id=new_run_id(command), command=command, config=rendered(config))
     log.info("%s %s starts in %s", command, run.run_id, lake.root)
+    if record:
+        for leftover in sweep_leftovers(lake):
+            log.info("removed what a dead run left: %s (%s bytes)", leftover.path, f"{leftover.bytes:,}")
     error: BaseException | None = None
     try:
         yield run

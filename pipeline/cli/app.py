@@ -199,6 +199,7 @@ COMMANDS: tuple[str, ...] = (
     "sample",
     "fetch",
     "vacuum",
+    "repair",
 )
 
 

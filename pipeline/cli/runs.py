@@ -7,7 +7,7 @@ import typer
 from pipeline.cli.app import LakeOption, app, lake_of
 
 HEADS = ("run", "outcome", "exit", "seconds", "read", "written", "rejected", "known", "memory")
-RECORDED = ("evaluate", "fetch", "ingest", "report", "sample", "score", "train", "vacuum")
+RECORDED = ("evaluate", "fetch", "ingest", "repair", "report", "sample", "score", "train", "vacuum")
 """Commands that leave records."""
 
 

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all: a temporary neighbour, fsync, one rename, fsync of the folder."""
 
 import errno
+import fcntl
 import itertools
 import os
 import secrets
@@ -88,11 +89,12 @@ def atomic_path(target: Path, commit: AbstractContextManager[None] | None = None
     try:
         with writing(target):
             create(temporary)
-            yield temporary
-            sync_file(temporary)
-            with commit or nullcontext():
-                temporary.replace(target)
-                sync_folder(target.parent)
+            with claimed(temporary):
+                yield temporary
+                sync_file(temporary)
+                with commit or nullcontext():
+                    temporary.replace(target)
+                    sync_folder(target.parent)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -105,6 +107,36 @@ def create(path: Path) -> None:
         FileExistsError: something is there.
     """
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | _NOFOLLOW, 0o666))
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """For the block, tells other processes that an unfinished file or folder has a living writer.
+
+    The kernel forgets the claim with the process, however it dies, so `is_claimed` needs no age and no process ids.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _NOFOLLOW)
+    try:
+        with suppress(OSError):  # a file system without locks: nobody will take it for abandoned, either
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_claimed(path: Path) -> bool:
+    """Whether a living process is at work on an unfinished file or folder, or nobody can tell."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _NOFOLLOW)
+    except OSError:
+        return not path.is_symlink()
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
 
 
 def sweep(target: Path) -> None:

@@ -99,6 +99,20 @@ def without_replaced(
     return written, removed
 
 
+def check_recovered(folder: Path, replacing: Sequence[str], written: int) -> None:
+    """Damaged shards may only go when the sources have brought back as many reviews.
+
+    Raises:
+        DataError: some are missing.
+    """
+    lost = sum(max(entry.rows, 0) for entry in token_table.list_shards(folder)[1] if entry.name in replacing)
+    if written < lost:
+        raise DataError(
+            f"the damaged shards held {lost:,} reviews, the sources bring back {written:,} of them. Nothing was changed. "
+            "Name every source that was ever ingested (pipeline repair SOURCE…), or give the rest up with --accept-loss."
+        )
+
+
 def check_covered(table: TokenTable, seen: KeyIndex) -> None:
     """A rebuilt vocabulary makes old ids worthless, so every review of the table must have been read again.
 

@@ -32,7 +32,7 @@ from deltalake.transaction import AddAction, RemoveAction, Transaction, create_t
 
 from pipeline.errors import DataError, InputNotFoundError, LockedError
 from pipeline.lake import log as delta_log
-from pipeline.lake.atomic import PREFIX, make_folder, sync_file, sync_folder, writing
+from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_folder, writing
 from pipeline.lake.content import REPAIR
 from pipeline.lake.log import LOG, Entry
 from pipeline.lake.shards import Shard, common_vocabulary, read_shard
@@ -185,12 +185,13 @@ def commit(
             raise _changed(folder)
         stage = Path(mkdtemp(prefix=f"{PREFIX}commit-", dir=folder))
         try:
-            present = _copy_log(folder, stage)
-            try:
-                version = _stage(folder, stage, added, removed, run_id, metadata, base)
-            except CommitFailedError as error:
-                raise _changed(folder) from error
-            _publish(folder, stage, version, present)
+            with claimed(stage):
+                present = _copy_log(folder, stage)
+                try:
+                    version = _stage(folder, stage, added, removed, run_id, metadata, base)
+                except CommitFailedError as error:
+                    raise _changed(folder) from error
+                _publish(folder, stage, version, present)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
     return version
@@ -301,9 +302,10 @@ def _stage(
         gone = {path.name for path in removed}
         before = [] if table is None else _listed(table)
         sizes = {entry.name: entry.size for entry in before}
-        after = sorted([*(entry for entry in before if entry.name not in gone), *new], key=lambda entry: entry.name)
+        # By name: a repaired shard may be, byte for byte, the one that was damaged.
+        after = {entry.name: entry for entry in [*before, *new] if entry.name not in gone}
         properties = CommitProperties(
-            custom_metadata={"run_id": run_id, **metadata, Entry.LISTING: delta_log.listing_sha256(after)},
+            custom_metadata={"run_id": run_id, **metadata, Entry.LISTING: delta_log.listing_sha256(after.values())},
             app_transactions=[Transaction(APPLICATION, (base or 0) + 1)],
         )
         adds = [_add(path, entry, now) for path, entry in zip(added, new, strict=True)]

@@ -1,7 +1,8 @@
 """A trained model as a folder: model.safetensors, model.json, vocabulary.parquet. Nothing in it is ever executed.
 
-`manifest.json` holds size and SHA-256 of the three; a bundle of an earlier release has none. `model.json`
-carries the version of this layout, what is needed to rebuild and to feed the model, and the SHA-256 of the weights. The vocabulary travels along, so that a bundle scores without its lake.
+`manifest.json` holds size and SHA-256 of the three; a bundle of an earlier release has none. `model.json` carries the
+version of this layout, what is needed to rebuild and to feed the model, and the SHA-256 of the weights. The vocabulary
+travels along, so that a bundle scores without its lake.
 """
 
 import hashlib

@@ -4,10 +4,11 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputNotFoundError, PipelineError
-from pipeline.lake.atomic import PREFIX, make_folder, sync_file, sync_folder, write_text, writing
+from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_folder, write_text, writing
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import Bundle, read_bundle, save_bundle, verify_bundle
 from pipeline.models.interface import ReviewClassifier
@@ -57,6 +58,23 @@ def save_model(
     temporary = models / f"{PREFIX}{folder.training_id}"
     shutil.rmtree(temporary, ignore_errors=True)
     make_folder(temporary)
+    with claimed(temporary):
+        _write_bundle(config, data, identity, model, rows, folder, metrics, valid, temporary)
+        publish(config.lake, folder, temporary.name)
+
+
+def _write_bundle(
+    config: TrainConfig,
+    data: TrainingData,
+    identity: dict[str, Any],
+    model: ReviewClassifier,
+    rows: list[MetricsRow],
+    folder: TrainingFolder,
+    metrics: dict[str, Any],
+    valid: Part,
+    temporary: Path,
+) -> None:
+    """Writes the bundle's files and syncs them: they are on the disk before the bundle gets its name."""
     write_metrics(temporary / "metrics.parquet", rows)
     save_bundle(
         temporary,
@@ -78,7 +96,6 @@ def save_model(
     for path in temporary.iterdir():
         sync_file(path)
     sync_folder(temporary)
-    publish(config.lake, folder, temporary.name)
 
 
 def publish(lake: Lake, folder: TrainingFolder, temporary: str) -> None:
