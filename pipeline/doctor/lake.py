@@ -159,7 +159,7 @@ def _predictions(lake: Lake, verify: bool) -> Iterator[Check]:
     unproven = 0
     for path in files:
         try:
-            unproven += not verify_data(path)
+            unproven += not verify_data(path, "")
         except (*DAMAGE, *READ_ERRORS) as error:
             yield fail("predictions", f"{path}: {error}", "Score its input again.", DataError.exit_code)
     for path in lake.rejects.glob("[!.]*.parquet"):

@@ -66,7 +66,7 @@ def verify_name(path: Path, *, whole_if_old: bool = True) -> None:
         raise DataError(f"the token shard {path} is not the file that was committed: its content has changed. {REPAIR}")
 
 
-def verify_data(path: Path) -> bool:
+def verify_data(path: Path, remedy: str = REPAIR) -> bool:
     """Checks every byte before the footer against the digest in it; False where the file carries none.
 
     Raises:
@@ -83,7 +83,7 @@ def verify_data(path: Path) -> bool:
             digest.update(chunk)
             rest -= len(chunk)
     if digest.hexdigest().encode() != promised:
-        raise DataError(f"{path} is not the file that was written: its content has changed.")
+        raise DataError(f"{path} is not the file that was written: its content has changed. {remedy}")
     return True
 
 

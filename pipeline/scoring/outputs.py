@@ -108,7 +108,7 @@ def _is_whole(output: Path) -> bool:
     """Whether every byte of a prediction file is as it was written; files of earlier releases cannot tell."""
     try:
         with readable(output):
-            verify_data(output)
+            verify_data(output, "")
             PREDICTION.check_columns(pq.read_schema(output), str(output))
     except (DataError, ContractError) as error:
         log.warning("%s It is written again.", error)
