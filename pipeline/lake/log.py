@@ -122,6 +122,12 @@ def remove_torn(folder: Path) -> list[int]:
     return found
 
 
+def remove_half_written(folder: Path) -> None:
+    """Deletes entries that deltalake, in earlier releases, did not get to give their names. The caller holds the lock."""
+    for path in (folder / LOG).glob("*.json#*"):
+        path.unlink(missing_ok=True)
+
+
 def _parses(line: bytes) -> bool:
     try:
         json.loads(line)

@@ -22,6 +22,7 @@ def complete_records(lake: Lake) -> list[str]:
 
     The caller holds the table's lock: a living run of ingest has its record still to write.
     """
+    delta_log.remove_half_written(lake.tokens)
     completed: list[str] = []
     for version in reversed(delta_log.versions(lake.tokens)):
         entry = None if delta_log.is_torn(lake.tokens, version) else delta_log.read_entry(lake.tokens, version)

@@ -210,8 +210,7 @@ def sweep_staging(folder: Path) -> None:
     """
     for place in folder.glob(f"{PREFIX}commit-*"):
         shutil.rmtree(place, ignore_errors=True)
-    for place in (folder / LOG).glob("*.json#*"):
-        place.unlink(missing_ok=True)
+    delta_log.remove_half_written(folder)
 
 
 def vacuum(folder: Path, *, keep_hours: int, dry_run: bool) -> list[str]:
@@ -277,7 +276,7 @@ def _publish(folder: Path, stage: Path, version: int, present: set[str]) -> None
         if not entry.samefile(folder / LOG / entry.name):  # a network file system may have linked it and lost the answer
             raise _changed(folder) from None
     sync_folder(folder / LOG)
-    new = [path for path in (stage / LOG).iterdir() if path.name not in present | {entry.name, "_last_checkpoint"}]
+    new = [path for path in (stage / LOG).glob("*.checkpoint*.parquet") if path.name not in present]
     pointer = stage / LOG / "_last_checkpoint"
     for path in [*new, *([pointer] if new and pointer.exists() else [])]:
         sync_file(path)
