@@ -16,6 +16,9 @@ COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "red"}
 @app.command()
 def doctor(
     context: typer.Context,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every byte that was committed, not only sizes, rows and footers.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     lake: LakeOption = None,
 ) -> None:
@@ -33,7 +36,7 @@ def doctor(
     from pipeline.doctor.environment import environment_checks
     from pipeline.doctor.lake import lake_checks
 
-    checks = [*environment_checks(), *lake_checks(lake_of(context, lake))]
+    checks = [*environment_checks(), *lake_checks(lake_of(context, lake), verify)]
     code = exit_code(checks)
     if as_json:
         typer.echo(json.dumps({"exit_code": code, "checks": [asdict(check) for check in checks]}, indent=2))

@@ -118,6 +118,11 @@ class IngestConfig:
     ] = None
     dry_run: Annotated[bool, Option(panel=OUTPUT, help="Read and count, write nothing.")] = False
 
+    replacing: tuple[str, ...] = ()
+    """Damaged shards whose reviews are read again and that go with the commit; `pipeline repair` sets it."""
+    accept_loss: bool = False
+    """Whether reviews of those shards may be lost where no source has them any longer."""
+
     def __post_init__(self) -> None:
         validate(self)
         if not all(self.sources):
