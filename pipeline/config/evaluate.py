@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from pipeline.config.shared import Device, ModelName, Precision, Tokens, VocabularyFile
+from pipeline.config.shared import MOST_WORKERS, Device, ModelName, Precision, Tokens, VocabularyFile
 from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
 from pipeline.options.check import validate
@@ -30,7 +30,9 @@ class EvaluateConfig:
     batch_size: Annotated[int, Option(panel=HARDWARE, help="Reviews in a batch.", minimum=1)] = 128
     device: Device = "auto"
     precision: Precision = "auto"
-    workers: Annotated[int, Option(panel=HARDWARE, help="Threads that read and decode; 0 for none.", minimum=0)] = 2
+    workers: Annotated[
+        int, Option(panel=HARDWARE, help="Threads that read and decode; 0 for none.", minimum=0, maximum=MOST_WORKERS)
+    ] = 2
 
     def __post_init__(self) -> None:
         validate(self)
