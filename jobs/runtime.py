@@ -37,6 +37,7 @@ class Run:
     written: int = 0
     rejected: int = 0
     known: int = 0
+    quarantined: int = 0
     outputs: dict[str, Any] = dataclasses.field(default_factory=dict)
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
     nothing_new: bool = False
@@ -52,6 +53,7 @@ class Run:
             written=self.written,
             rejected=self.rejected,
             known=self.known,
+            quarantined=self.quarantined,
             outputs={name: str(value) if isinstance(value, Path) else value for name, value in self.outputs.items()},
             metrics=self.metrics,
             exit_code=EXIT_NOTHING_NEW if self.nothing_new else EXIT_DONE,
@@ -134,7 +136,7 @@ def _record(run: Run, config: Any, error: BaseException | None) -> RunRecord:
 def versions() -> dict[str, str]:
     """Versions of this package, Python and the libraries that decide what is written."""
     found = {"review-pipeline": __version__, "python": platform.python_version()}
-    for name in ("torch", "torchdata", "pyarrow", "deltalake", "numpy"):
+    for name in ("torch", "torchdata", "pyarrow", "deltalake", "numpy", "regex"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -139,7 +139,7 @@ def _train(
         "report": config.lake.models / folder.training_id / "report.html",
     }
     if trainer.world.is_main:
-        save_model(config, data, identity, trainer.model, trainer.rows(), folder, run.metrics, parts["valid"])
+        save_model(config, data, identity, trainer.model, trainer.rows(), folder, run.metrics, parts)
     trainer.world.barrier()
 
 

@@ -53,9 +53,14 @@ class PanelCommand(TyperCommand):
 
 
 def config_command(
-    config: type[Config], *, presets: bool = False
+    config: type[Config], *, presets: bool = False, words: Callable[[], dict[str, str]] = dict
 ) -> Callable[[Callable[[Config], None]], Callable[[Config], None]]:
-    """Registers a function that takes a config as a command; its docstring is the help. `presets`: with `--config`."""
+    """Registers a function that takes a config as a command; its docstring is the help.
+
+    Args:
+        presets: with `--config`.
+        words: what stands in the docstring for `{names}`.
+    """
 
     def register(function: Callable[[Config], None]) -> Callable[[Config], None]:
         name = function.__name__
@@ -64,7 +69,7 @@ def config_command(
         def command(**given: Any) -> None:
             function(config_of(config, name, given))
 
-        command.__doc__ = function.__doc__
+        command.__doc__ = (function.__doc__ or "").format(**words())
         parameters = list(_parameters(config, presets))
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

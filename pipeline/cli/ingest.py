@@ -3,15 +3,16 @@
 from pipeline.cli.app import finish
 from pipeline.cli.derive import config_command
 from pipeline.config.ingest import IngestConfig
+from pipeline.readers.registry import described
 
 
-@config_command(IngestConfig)
+@config_command(IngestConfig, words=lambda: {"formats": described()})
 def ingest(config: IngestConfig) -> None:
     """Raw reviews to token shards and a vocabulary.
 
-    Reads folders of .txt (SPLIT/LABEL/N_STARS.txt, as aclImdb lays them out, tells split, label and stars), .tar
-    archives of them without unpacking, .csv, .tsv, .jsonl (each also .gz, .zst, .bz2) and .parquet. What is known
-    already is passed over, what changed is replaced, what is bad lands in rejects/ with its reason.
+    Reads folders, files and globs of {formats}. Folders SPLIT/LABEL/N_STARS.txt, as aclImdb lays reviews out, name split,
+    label and stars. Known reviews are passed over, changed ones replaced. Bad rows, and files that cannot be read, land in
+    rejects/ with their reason.
 
     Example: pipeline ingest reviews.csv.gz --label-column sentiment --id-column order_id
     """

@@ -13,7 +13,19 @@ from pipeline.doctor.check import Check, fail, guarded, ok, warn
 
 DISTRIBUTION = "review-pipeline"
 PYTHON = (3, 11)
-REQUIRED = ("pyarrow", "deltalake", "torch", "torchdata", "safetensors", "numpy", "filelock", "jinja2", "matplotlib", "rich")
+REQUIRED = (
+    "pyarrow",
+    "deltalake",
+    "torch",
+    "torchdata",
+    "safetensors",
+    "numpy",
+    "regex",
+    "filelock",
+    "jinja2",
+    "matplotlib",
+    "rich",
+)
 EXTRAS = {"tensorboard": "train --tensorboard"}
 OWN_PACKAGES = ("schemas", "pipeline", "jobs")
 REINSTALL = f"Install {DISTRIBUTION} in a fresh environment."

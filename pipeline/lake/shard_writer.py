@@ -39,3 +39,8 @@ def write_shard(folder: Path, split: str, rows: pa.Table, vocabulary: str) -> Pa
         with temporary.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
         return temporary.rename(folder / f"{split}-{digest}.parquet")
+
+
+def rows_written(path: Path) -> int:
+    """Rows of a finished shard, as its footer counts them: what the run's counts are checked against."""
+    return int(pq.read_metadata(path).num_rows)

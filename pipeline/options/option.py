@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-MAIN, DATA, MODEL, OPTIMISATION = "Options", "Data", "Model", "Optimisation"
+MAIN, DATA, INPUT, MODEL, OPTIMISATION = "Options", "Data", "Input files", "Model", "Optimisation"
 REGULARISATION, HARDWARE, CHECKPOINTS, OUTPUT = "Regularisation", "Hardware", "Checkpoints", "Output"
-PANELS = (MAIN, DATA, MODEL, OPTIMISATION, REGULARISATION, HARDWARE, CHECKPOINTS, OUTPUT)
+PANELS = (MAIN, DATA, INPUT, MODEL, OPTIMISATION, REGULARISATION, HARDWARE, CHECKPOINTS, OUTPUT)
 """The panels of `--help`, in their order. `MAIN` holds what most people need."""
 
 

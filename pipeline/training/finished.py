@@ -44,7 +44,7 @@ def save_model(
     rows: list[MetricsRow],
     folder: TrainingFolder,
     metrics: dict[str, Any],
-    valid: Part,
+    parts: Mapping[str, Part],
 ) -> None:
     """Writes the bundle into a temporary folder, renames it to the training's id, points LATEST to it.
 
@@ -70,7 +70,11 @@ def save_model(
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
     try:
-        illustrate(temporary, folder.training_id, tuple(data.shards), data.vocabulary, valid)
+        illustrate(temporary, tuple(data.shards), data.vocabulary, parts)
+        # A machine that only trains may lack matplotlib and jinja2; the bundle is then whole without a report.
+        from pipeline.reports.write import write_report
+
+        write_report(temporary, model_id=folder.training_id, models=models)
     except Exception as error:  # whatever it is, the model is worth more than its picture
         log.warning("no report (%s: %s); 'pipeline report' makes one later", type(error).__name__, error)
     for path in temporary.iterdir():
