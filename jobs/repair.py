@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from jobs import ingest
-from jobs.ingest import IngestConfig
 from jobs.runtime import Run, recorded_run
+from pipeline.config.ingest import IngestConfig
 from pipeline.errors import DataError, InputNotFoundError, PipelineError
 from pipeline.lake import log as delta_log
 from pipeline.lake import table as token_table
@@ -31,6 +31,7 @@ from pipeline.lake.publish import ensure_vocabulary
 from pipeline.lake.recover import complete_records
 from pipeline.lake.runs import read_record, read_records, record_paths
 from pipeline.models.bundle import VOCABULARY, find_bundle, model_ids, read_bundle, verify_bundle
+from pipeline.options.render import restored
 from pipeline.text.vocabulary import Vocabulary
 from schemas.run import Receipt
 
@@ -214,16 +215,15 @@ def _rows_since(lake: Lake, version: int) -> int:
 
 def _earlier_ingests(config: RepairConfig, lake: Lake) -> Iterator[dict[str, Any]]:
     """The options of earlier runs of ingest, once for each way of reading, with all the sources that were read so."""
-    known = {entry.name for entry in dataclasses.fields(IngestConfig)}
     vocabulary: dict[str, Any] = {}
     groups: dict[str, tuple[dict[str, Any], list[str]]] = {}
     for record in read_records(lake):
         if record["command"] != "ingest" or record["outcome"] not in ("done", "nothing-new"):
             continue
-        given = {name: value for name, value in record["config"].items() if name in known}
+        given = restored(IngestConfig, record["config"])
         if record["outcome"] == "done" and (given.get("rebuild_vocab") or not vocabulary):
             vocabulary = {name: given.get(name) for name in ("tokenizer", "max_vocab", "min_count")}
-        options = {name: _tuples(value) for name, value in given.items() if name not in {*HOW, "sources"}}
+        options = {name: value for name, value in given.items() if name not in {*HOW, "sources"}}
         key = json.dumps(options, sort_keys=True, default=str)
         sources = given.get("sources") or [str(lake.raw)]
         groups.setdefault(key, (options, []))[1].extend(str(source) for source in sources)
@@ -239,10 +239,6 @@ def _earlier_ingests(config: RepairConfig, lake: Lake) -> Iterator[dict[str, Any
                 log.warning("%s, which an earlier run read, is not there any more", source)
         if present or not sources:
             yield {**vocabulary, **options, "sources": tuple(present)}
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _repair_latest(lake: Lake, found: Findings) -> None:
