@@ -24,7 +24,9 @@ LINE_END = re.compile(rb"\r\n|\r|\n")
 SOUND, MISPLACED, NEVER_CLOSED, NOT_WITHIN_LIMIT, SWALLOWED = range(5)
 """What is wrong with the quotation marks of a piece; the last is for `pipeline.readers.csv_evidence` to find."""
 
+Bytes = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 class TooLongError(ValueError):
@@ -130,9 +132,7 @@ def _fast(data: bytes, marks: Marks, width: int | None) -> tuple[Pieces, bool]:
     fault_at = len(data)
     inner = None
     if quoted:
-        is_quote = kind == marks.quote[0]
-        inside = np.logical_xor.accumulate(is_quote)
-        fault_at = _first_fault(block, at[is_quote], delimiter, marks.quote[0])
+        inside, fault_at = _inside(block, at, ends_line, kind == marks.quote[0], marks)
         inner = ends_line & inside
         separates &= ~inside
         ends_line &= ~inside
@@ -154,16 +154,37 @@ def _fast(data: bytes, marks: Marks, width: int | None) -> tuple[Pieces, bool]:
     return pieces, fault_at == len(data) and not len(long)
 
 
-def _first_fault(block: npt.NDArray[np.uint8], quotes: Integers, delimiter: int, quote: int) -> int:
+def _inside(block: Bytes, at: Integers, ends_line: Flags, is_quote: Flags, marks: Marks) -> tuple[Flags, int]:
+    """Which of the bytes `at` stand in quotes, and where the first fault is, up to which that is true."""
+    inside = np.logical_xor.accumulate(is_quote)
+    fault_at = _first_fault(block, at[is_quote], marks)
+    if fault_at == len(block):
+        return inside, fault_at
+    # Quotation marks on a line on which no field begins with one are text, unless the line stands in quotes itself.
+    line: Integers = np.cumsum(ends_line) - ends_line
+    opens = is_quote & _follows_field_end(block, at, marks)
+    is_text = is_quote & ~np.isin(line, line[opens])
+    inside_then = np.logical_xor.accumulate(is_quote & ~is_text)
+    wrong = at[is_text & inside_then]
+    fault_then = min(_first_fault(block, at[is_quote & ~is_text], marks), int(wrong[0]) if len(wrong) else len(block))
+    return (inside_then, fault_then) if fault_then > fault_at else (inside, fault_at)
+
+
+def _first_fault(block: Bytes, quotes: Integers, marks: Marks) -> int:
     """Where the first quotation mark stands that neither opens nor closes a field, nor is one of a pair inside it."""
+    delimiter, quote = marks.delimiter[0], marks.quote[0]
     opening, closing = quotes[::2], quotes[1::2]
-    before = block[np.maximum(opening - 1, 0)]
-    opens = (before == delimiter) | (before == LF) | (before == CR) | (before == quote) | (opening == 0)
+    opens = _follows_field_end(block, opening, marks) | (block[np.maximum(opening - 1, 0)] == quote)
     following = block[np.minimum(closing + 1, len(block) - 1)]
     closes = (following == delimiter) | (following == LF) | (following == CR) | (following == quote)
     closes |= closing == len(block) - 1
-    faults = [int(marks[np.argmin(fine)]) for marks, fine in ((opening, opens), (closing, closes)) if not fine.all()]
+    faults = [int(places[np.argmin(fine)]) for places, fine in ((opening, opens), (closing, closes)) if not fine.all()]
     return min(faults, default=len(block))
+
+
+def _follows_field_end(block: Bytes, at: Integers, marks: Marks) -> Flags:
+    before = block[np.maximum(at - 1, 0)]
+    return np.isin(before, [marks.delimiter[0], LF, CR]) | np.equal(at, 0)
 
 
 def _exact(data: bytes, at: int, marks: Marks, final: bool, most: int | None = None) -> Pieces:
