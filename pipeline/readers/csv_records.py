@@ -25,7 +25,7 @@ from pipeline.readers.csv_split import (
     split,
 )
 from pipeline.readers.csv_swallowed import MIN_ROWS, Labels, Shapes, are_rows, doubtful, has_spaces
-from pipeline.readers.dialect import SAMPLE_BYTES, Sniffed, announce, sniff
+from pipeline.readers.dialect import SAMPLE_BYTES, SEPARATOR_LINE, Sniffed, announce, sniff
 from pipeline.readers.encoding import utf8_blocks
 from pipeline.readers.opening import opened, readable
 from schemas.bad_row import BadRow
@@ -120,7 +120,7 @@ def _blocks(stream: pa.NativeFile, sample: bytes) -> Iterator[bytes]:
 
 
 def _header(source: Source, marks: Marks, blocks: Iterator[bytes]) -> tuple[bytes | None, bytes]:
-    """The header's record and what follows it of its block; blank lines before it are passed over."""
+    """The header's record and what follows it of its block; blank lines and Excel's `sep=;` before it are passed over."""
     data, final = b"", False
     while True:
         try:
@@ -132,7 +132,7 @@ def _header(source: Source, marks: Marks, blocks: Iterator[bytes]) -> tuple[byte
                 detail = "the quotation marks of its header do not match; mend it, or read it with --quote none"
                 raise FileFault(source.name, "damaged", detail)
             header, data = data[: piece.stop[0]], data[piece.after[0] :]
-            if header.strip():
+            if header.strip() and not SEPARATOR_LINE.fullmatch(header):
                 return header, data
         elif final:
             return None, b""
