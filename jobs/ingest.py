@@ -129,7 +129,8 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
             run.outputs["rejects"] = published
     run.read, run.known, run.rejected = collected.read, collected.known, rejects.rows
     run.quarantined = len(collected.faults)
-    summarize(rejects, collected.faults, run.outputs.get("rejects"))
+    alone = len(found.sources) + len(found.faults) == 1  # then the error says it
+    summarize(rejects, [] if alone else collected.faults, run.outputs.get("rejects"))
     _check_bad(config, run, rejects, collected, found)
     if vocabulary is None:
         vocabulary = _build_vocabulary(config, collected)
