@@ -270,15 +270,17 @@ def _check_bad(config: IngestConfig, run: Run, rejects: RejectWriter, collected:
         )
     if config.row_limit.is_passed(rejects.malformed, run.read):
         problem = f"{rejects.malformed:,} of {run.read:,} rows are malformed; --max-bad allows {config.row_limit}"
+        remedy = " Mend the rows, or allow more with --max-bad."
     elif run.rejected and not collected.new and not run.known:
         problem = f"{run.rejected:,} of {run.read:,} rows were rejected, so that none is left"
+        remedy = ""
     else:
         return
     first = rejects.first
     assert first is not None
     raise DataError(
         f"{problem}; nothing was committed. The first: {first.source}, row {first.row}: {first.reason} "
-        f"({REASONS[first.reason]}).{everything} Mend the rows, or allow more with --max-bad."
+        f"({REASONS[first.reason]}).{everything}{remedy}"
     )
 
 
