@@ -33,7 +33,7 @@ from pipeline.lake import table as token_table
 from pipeline.lake.atomic import claimed, make_folder
 from pipeline.lake.known import KeyIndex, known_reviews
 from pipeline.lake.locks import locked
-from pipeline.lake.paths import Lake
+from pipeline.lake.paths import Lake, printable
 from pipeline.lake.publish import change_of, check_covered, check_recovered, publish, without_replaced
 from pipeline.lake.recover import complete_records
 from pipeline.lake.reject_writer import RejectWriter
@@ -114,7 +114,7 @@ def run(config: IngestConfig) -> Receipt:
     share_freed_memory()
     lake = Lake(config.lake)
     with recorded_run("ingest", lake, config, record=not config.dry_run) as this:
-        this.config["sources"] = [str(Path(source).expanduser().absolute()) for source in config.sources]
+        this.config["sources"] = [printable(str(Path(source).expanduser().absolute())) for source in config.sources]
         sources = find_sources(config.sources, lake)
         with _workplace(lake, this, config) as scratch:
             _ingest(config, lake, this, sources, scratch)

@@ -28,7 +28,7 @@ def repair(
 
     Reviews of damaged shards are read again from their sources and committed at once. Ends with 99 when nothing is damaged.
 
-    Example: pipeline doctor --verify || pipeline repair
+    Example: pipeline repair
     """
     from jobs import repair as job
 
