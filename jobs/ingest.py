@@ -18,92 +18,62 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 
 from jobs.runtime import Run, commit_record, committing, recorded_run
+from pipeline.config.ingest import IngestConfig
 from pipeline.datapipes.collect import Collector, content_index
 from pipeline.datapipes.cut_shards import CutShards, ShardRows
 from pipeline.datapipes.encode_reviews import EncodeReviews
 from pipeline.datapipes.parallel_map import ParallelMap
-from pipeline.datapipes.raw import Columns
 from pipeline.datapipes.read_reviews import ReadReviews
-from pipeline.datapipes.sources import Source, find_sources
 from pipeline.datapipes.spill import SpilledBatches, SpillWriter
 from pipeline.datapipes.tokenize_reviews import TokenizeReviews
 from pipeline.engines.memory import share_freed_memory
-from pipeline.errors import DataError, UsageError
+from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake import table as token_table
 from pipeline.lake.atomic import claimed, make_folder
 from pipeline.lake.known import KeyIndex, known_reviews
 from pipeline.lake.locks import locked
-from pipeline.lake.paths import Lake, printable
-from pipeline.lake.publish import change_of, check_covered, check_recovered, publish, without_replaced
+from pipeline.lake.missing import missing_reviews
+from pipeline.lake.paths import Lake
+from pipeline.lake.publish import change_of, check_covered, check_recovered, publish, rewrite_shards
 from pipeline.lake.recover import complete_records
+from pipeline.lake.reject_summary import summarize
 from pipeline.lake.reject_writer import RejectWriter
-from pipeline.lake.shard_writer import write_shard
+from pipeline.lake.shard_writer import rows_written, write_shard
 from pipeline.lake.table import TokenTable
+from pipeline.printable import utf8_name
 from pipeline.progress import track
-from pipeline.text.tokenizers import DEFAULT_TOKENIZER, check_tokenizer
+from pipeline.readers.registry import described, format_named
+from pipeline.readers.values import OPTION as RULE_OPTION
+from pipeline.readers.values import RULE_VERSION
+from pipeline.readers.walk import Found, Walker, some_of
+from pipeline.text.unsegmented import unsegmented_warning
 from pipeline.text.vocabulary import TokenCounts, Vocabulary, build_vocabulary, ordered_labels
-from schemas.review import SPLITS
+from schemas.reject import REASONS
 from schemas.run import Receipt
+from schemas.tokenizers import DEFAULT_TOKENIZER
 from schemas.vocabulary import SPECIALS
+
+__all__ = ["IngestConfig", "run"]
 
 log = logging.getLogger(__name__)
 
-DEFAULT_LABEL_COLUMN = "label"
 DEFAULT_MAX_VOCAB = 30_000
 DEFAULT_MIN_COUNT = 1
 MAX_LABELS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class IngestConfig:
-    """What to ingest and how. None: the lake's own choice, or the default when the lake has none yet."""
+class Replacing:
+    """Damaged shards whose reviews are read again and that go with the commit; see `jobs.repair`."""
 
-    lake: Path
-    sources: tuple[str, ...] = ()
-    tokenizer: str | None = None
-    max_vocab: int | None = None
-    min_count: int | None = None
-    text_column: str = "text"
-    label_column: str | None = None
-    id_column: str | None = None
-    group_column: str | None = None
-    split_column: str | None = None
-    split: str | None = None
-    dedupe: bool = False
-    max_bad_rows: int | None = None
-    rebuild_vocab: bool = False
-    workers: int | None = None
-    dry_run: bool = False
-    replacing: tuple[str, ...] = ()
-    """Damaged shards whose reviews are read again and that go with the commit (`pipeline repair`)."""
+    shards: tuple[str, ...] = ()
     accept_loss: bool = False
 
-    def __post_init__(self) -> None:
-        if not all(self.sources):
-            raise UsageError("SOURCE: a name is empty. Give files and folders, or none for the lake's raw/.")
-        if self.tokenizer is not None:
-            check_tokenizer(self.tokenizer)
-        if self.split is not None and self.split not in SPLITS:
-            raise UsageError(f"--split: {self.split!r} is not known. Known: {', '.join(SPLITS)}.")
-        for option, least in (("max_vocab", 0), ("min_count", 1), ("max_bad_rows", 0), ("workers", 0)):
-            value = getattr(self, option)
-            if value is not None and value < least:
-                raise UsageError(f"--{option.replace('_', '-')}: {value} is too small; {least} is the least.")
 
-    @property
-    def columns(self) -> Columns:
-        """The columns of tables; the label column is optional unless it was named."""
-        return Columns(
-            text=self.text_column,
-            label=self.label_column or DEFAULT_LABEL_COLUMN,
-            id=self.id_column,
-            group=self.group_column,
-            split=self.split_column,
-            optional=() if self.label_column else (DEFAULT_LABEL_COLUMN,),
-        )
+NOTHING = Replacing()
 
 
-def run(config: IngestConfig) -> Receipt:
+def run(config: IngestConfig, replacing: Replacing = NOTHING) -> Receipt:
     """Ingests the sources into the lake's token table.
 
     Raises:
@@ -113,16 +83,43 @@ def run(config: IngestConfig) -> Receipt:
     pa.set_memory_pool(pa.system_memory_pool())
     share_freed_memory()
     lake = Lake(config.lake)
-    with recorded_run("ingest", lake, config, record=not config.dry_run) as this:
-        this.config["sources"] = [printable(str(Path(source).expanduser().absolute())) for source in config.sources]
-        sources = find_sources(config.sources, lake)
-        with _workplace(lake, this, config) as scratch:
-            _ingest(config, lake, this, sources, scratch)
-    return this.receipt()
+    with recorded_run("ingest", lake, config, record=not config.dry_run) as run:
+        run.config["sources"] = [utf8_name(str(Path(source).expanduser().absolute())) for source in config.sources]
+        found = _find(config, lake)
+        with _workplace(lake, run, config) as scratch:
+            _ingest(config, lake, run, found, scratch, replacing)
+    return run.receipt()
+
+
+def _find(config: IngestConfig, lake: Lake) -> Found:
+    """The sources.
+
+    Raises:
+        InputNotFoundError: a path is not there, or there is nothing to read.
+    """
+    if not config.sources and not lake.raw.exists():
+        raise InputNotFoundError(f"no such folder: {lake.raw}. Name files or folders, or drop reviews into {lake.raw}.")
+    places: list[str | Path] = [*config.sources] or [lake.raw]
+    walker = Walker(
+        name_of=lake.relative,
+        format=None if config.format is None else format_named(config.format),
+        settle_seconds=config.settle,
+    )
+    found = walker.find(places)
+    if found.passed_over:
+        log.info("passed over: %s; these kinds of files are not read", some_of(found.passed_over))
+    if found.unsettled:
+        log.info("left for the next run, written less than %g s ago: %s", config.settle, some_of(found.unsettled))
+    if not found.sources and not found.faults and not found.unsettled:
+        raise InputNotFoundError(
+            f"no reviews in {', '.join(map(str, places))}. Supported: {described()}. "
+            "Put some there; 'pipeline sample' makes a small corpus, 'pipeline fetch imdb' gets the real one."
+        )
+    return found
 
 
 @contextmanager
-def _workplace(lake: Lake, this: Run, config: IngestConfig) -> Iterator[Path]:
+def _workplace(lake: Lake, run: Run, config: IngestConfig) -> Iterator[Path]:
     """The lock and a scratch folder; a dry run needs no lock and leaves the lake alone."""
     if config.dry_run:
         with TemporaryDirectory() as folder:
@@ -130,7 +127,7 @@ def _workplace(lake: Lake, this: Run, config: IngestConfig) -> Iterator[Path]:
         return
     with locked(lake.locks / "ingest.lock", f"ingest into {lake.root}"):
         shutil.rmtree(lake.scratch / "ingest", ignore_errors=True)  # of a run that was killed: the lock is ours now
-        scratch = make_folder(lake.scratch / "ingest" / this.run_id)
+        scratch = make_folder(lake.scratch / "ingest" / run.run_id)
         try:
             with claimed(scratch):
                 complete_records(lake)
@@ -139,30 +136,43 @@ def _workplace(lake: Lake, this: Run, config: IngestConfig) -> Iterator[Path]:
             shutil.rmtree(lake.scratch / "ingest", ignore_errors=True)
 
 
-def _ingest(config: IngestConfig, lake: Lake, this: Run, sources: list[Source], scratch: Path) -> None:
-    table = TokenTable.open(lake.tokens, without=config.replacing) if token_table.exists(lake.tokens) else None
+def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: Path, replacing: Replacing) -> None:
+    table = TokenTable.open(lake.tokens, without=replacing.shards) if token_table.exists(lake.tokens) else None
     vocabulary = _vocabulary(config, lake, table)
     known = known_reviews(table.shards) if table and not config.rebuild_vocab else KeyIndex()
     with RejectWriter(scratch / "rejects.parquet") as rejects:
-        collected = _first_pass(config, sources, vocabulary, known, scratch, rejects)
-        if vocabulary is None:
-            vocabulary = _build_vocabulary(config, collected)
-        if not config.rebuild_vocab:
-            collected.seen = KeyIndex()  # nobody asks again; 16 bytes a review
-        shards = _second_pass(config, vocabulary, collected, scratch)
-        this.read, this.known, this.rejected = collected.read, collected.known, rejects.rows
-        this.written = collected.read - collected.known - rejects.rows
-        this.metrics = {
-            "tokens": collected.tokens,
-            "vocabulary_size": len(vocabulary),
-            "labels": list(vocabulary.labels),
-            "duplicates": collected.duplicates,
-        }
+        collected = _first_pass(config, found, vocabulary, known, scratch, rejects)
         if not config.dry_run and (published := rejects.publish(lake.rejects)):
-            this.outputs["rejects"] = published
-    _check_bad(config, this, rejects)
-    this.check_counts()
-    _commit(config, lake, this, table, vocabulary, collected, shards)
+            run.outputs["rejects"] = published
+    run.read, run.known, run.rejected = collected.read, collected.known, rejects.rows
+    run.quarantined = len(collected.faults)
+    alone = len(found.sources) + len(found.faults) == 1  # then the error says it
+    summarize(rejects, [] if alone else collected.faults, run.outputs.get("rejects"))
+    _check_bad(config, run, rejects, collected, found)
+    if vocabulary is None:
+        vocabulary = _build_vocabulary(config, collected)
+    elif not vocabulary.labels and collected.labels:
+        vocabulary = vocabulary.with_labels(ordered_labels(collected.labels))
+    gone = pa.array([], pa.string())
+    missing = 0
+    if table and not config.rebuild_vocab:
+        gone = missing_reviews(table.shards, known, collected.seen, collected.sources)
+        missing = len(gone)
+        gone = pa.concat_arrays([*(gone if config.prune else gone[:0],), *collected.replaced_ids])
+        collected.seen = KeyIndex()  # nobody asks again; 16 bytes a review
+    shards = _second_pass(config, vocabulary, collected, scratch)
+    run.written = sum(rows_written(path) for path in shards)
+    run.metrics = {
+        "tokens": collected.tokens,
+        "vocabulary_size": len(vocabulary),
+        "labels": list(vocabulary.labels),
+        "duplicates": collected.duplicates(known),
+        "replaced": sum(map(len, collected.replaced_ids)),
+        "missing": missing,
+        "pruned": missing if config.prune else 0,
+    }
+    run.check_counts()
+    _commit(config, lake, run, table, vocabulary, collected, gone, shards, replacing)
 
 
 def _vocabulary(config: IngestConfig, lake: Lake, table: TokenTable | None) -> Vocabulary | None:
@@ -177,14 +187,14 @@ def _vocabulary(config: IngestConfig, lake: Lake, table: TokenTable | None) -> V
             raise UsageError(
                 f"--{option.replace('_', '-')} {value}: the lake's vocabulary {vocabulary.fingerprint} was made with "
                 f"{present.get(option)}, and the ids of a table belong to one vocabulary. Leave the option out, or make "
-                "the vocabulary anew with --rebuild-vocab."
+                "a new vocabulary with --rebuild-vocab."
             )
     return vocabulary
 
 
 def _first_pass(
     config: IngestConfig,
-    sources: list[Source],
+    found: Found,
     vocabulary: Vocabulary | None,
     known: KeyIndex,
     scratch: Path,
@@ -193,13 +203,15 @@ def _first_pass(
     tokenize = TokenizeReviews(
         tokenizer=vocabulary.tokenizer if vocabulary else config.tokenizer or DEFAULT_TOKENIZER,
         known=known,
-        labels=frozenset(vocabulary.labels) if vocabulary else None,
+        labels=frozenset(vocabulary.labels) if vocabulary and vocabulary.labels else None,
+        label_map=config.label_map,
         split=config.split,
+        rule=vocabulary.options.get(RULE_OPTION, 1) if vocabulary else RULE_VERSION,
     )
     with (
         SpillWriter(scratch / "spill.arrow") as spill,
         track("reading and tokenizing") as progress,
-        ParallelMap(ReadReviews(sources, config.columns), tokenize, _workers(config)) as batches,
+        ParallelMap(ReadReviews(found.sources, config.columns, config.reading), tokenize, _workers(config)) as batches,
     ):
         collector = Collector(
             spill=spill,
@@ -207,6 +219,7 @@ def _first_pass(
             counts=TokenCounts() if vocabulary is None else None,
             dedupe_against=content_index([known]) if config.dedupe else None,
         )
+        collector.leave_out(found.faults)
         for batch in batches:
             progress.advance(collector.take(batch))
     return collector
@@ -226,9 +239,12 @@ def _build_vocabulary(config: IngestConfig, collected: Collector) -> Vocabulary:
         labels,
         max_vocab=DEFAULT_MAX_VOCAB if config.max_vocab is None else config.max_vocab,
         min_count=DEFAULT_MIN_COUNT if config.min_count is None else config.min_count,
+        options={RULE_OPTION: RULE_VERSION},
     )
     if collected.new and len(vocabulary) == len(SPECIALS):
         log.warning("the vocabulary is empty: no token of the splits train and unsup occurs --min-count times")
+    if warning := unsegmented_warning(collected.counts.total(), vocabulary.tokenizer):
+        log.warning("%s", warning)
     return vocabulary
 
 
@@ -241,7 +257,7 @@ def _second_pass(config: IngestConfig, vocabulary: Vocabulary, collected: Collec
     write = partial(_write, folder=folder, vocabulary=vocabulary.fingerprint)
     with (
         track("encoding and writing", collected.new) as progress,
-        ParallelMap(SpilledBatches(collected.spill.path), encode, _workers(config)) as encoded,
+        ParallelMap(SpilledBatches(collected.spill.path, collected.dropped), encode, _workers(config)) as encoded,
         ParallelMap(CutShards(encoded, progress.advance), write, _workers(config), ahead=_workers(config)) as written,
     ):
         return list(written)
@@ -251,58 +267,73 @@ def _write(shard: ShardRows, folder: Path, vocabulary: str) -> Path:
     return write_shard(folder, shard.split, shard.rows, vocabulary)
 
 
-def _check_bad(config: IngestConfig, this: Run, rejects: RejectWriter) -> None:
-    limit = config.max_bad_rows
-    if limit is not None and this.rejected > limit:
-        problem = f"--max-bad-rows allows {limit:,}"
-    elif this.rejected and not this.written and not this.known:
-        problem = "not one is good"
+def _check_bad(config: IngestConfig, run: Run, rejects: RejectWriter, collected: Collector, found: Found) -> None:
+    """Raises `DataError` when more is bad than is allowed."""
+    everything = f" All of them: {run.outputs['rejects']}." if "rejects" in run.outputs else ""
+    faults = collected.faults
+    files = sum(len(source.files) or 1 for source in found.sources) + len(found.faults)
+    if faults and (len(faults) >= files or (config.file_limit and config.file_limit.is_passed(len(faults), files))):
+        if files == 1:
+            raise DataError(f"{faults[0]}. Nothing was committed.")
+        allowed = f"--max-bad-files allows {config.file_limit}" if config.file_limit else "none is left"
+        raise DataError(
+            f"{len(faults):,} of {files:,} files cannot be read; {allowed}; nothing was committed. "
+            f"The first: {faults[0]}.{everything}"
+        )
+    if config.row_limit.is_passed(rejects.malformed, run.read):
+        problem = f"{rejects.malformed:,} of {run.read:,} rows are malformed; --max-bad allows {config.row_limit}"
+    elif run.rejected and not collected.new and not run.known:
+        problem = f"{run.rejected:,} of {run.read:,} rows were rejected, so that none is left"
     else:
         return
     first = rejects.first
     assert first is not None
-    everything = f" All of them: {this.outputs['rejects']}." if "rejects" in this.outputs else ""
     raise DataError(
-        f"{this.rejected:,} of {this.read:,} rows are bad and {problem}; nothing was committed. The first: "
-        f"{first.source}, row {first.row}: {first.reason} ({first.detail}).{everything}"
+        f"{problem}; nothing was committed. The first: {first.source}, row {first.row}: {first.reason} "
+        f"({REASONS[first.reason]}).{everything} Mend the rows, or allow more with --max-bad."
     )
 
 
 def _commit(
     config: IngestConfig,
     lake: Lake,
-    this: Run,
+    run: Run,
     table: TokenTable | None,
     vocabulary: Vocabulary,
     collected: Collector,
+    gone: pa.StringArray,
     shards: list[Path],
+    replacing: Replacing,
 ) -> None:
-    """Publishes the shards, unless the run is a dry one; sets `nothing_new` when the table stays as it was."""
+    """Publishes the shards, unless the run is a dry one; sets `nothing_new` when the table stays as it was.
+
+    Args:
+        gone: ids of the rows that leave the table.
+    """
     removed: list[str] = []
     if table and config.rebuild_vocab:
         check_covered(table, collected.seen)
         removed = [shard.path.name for shard in table.shards]
-    elif table and collected.replaced_ids:
-        replaced_ids = pa.concat_arrays(collected.replaced_ids)
-        rewritten, removed = without_replaced(table, replaced_ids, shards[0].parent, vocabulary.fingerprint)
+    elif table and (len(gone) or table.vocabulary not in ("", vocabulary.fingerprint)):
+        folder = make_folder(lake.scratch / "ingest" / run.run_id / "shards") if not shards else shards[0].parent
+        rewritten, removed = rewrite_shards(table, gone, folder, vocabulary.fingerprint)
         shards = shards + rewritten
-    if not config.rebuild_vocab:
-        this.metrics["replaced"] = sum(map(len, collected.replaced_ids))
-    if config.replacing and not config.accept_loss:
-        check_recovered(lake.tokens, config.replacing, this.written)
-    change = change_of(table, shards, [*removed, *config.replacing])
+    if replacing.shards and not replacing.accept_loss:
+        check_recovered(lake.tokens, replacing.shards, run.written)
+    change = change_of(table, shards, [*removed, *replacing.shards])
     if not config.dry_run:
-        this.outputs |= {"tokens": lake.tokens, "vocabulary": lake.vocabulary / f"{vocabulary.fingerprint}.parquet"}
+        run.outputs |= {"tokens": lake.tokens, "vocabulary": lake.vocabulary / f"{vocabulary.fingerprint}.parquet"}
         if change:
-            with committing(this):
-                this.outputs["table_version"] = publish(lake, table, vocabulary, change, this.run_id, commit_record(this))
+            with committing(run):
+                version = publish(lake, table, vocabulary, change, run.run_id, commit_record(run))
+            run.outputs["table_version"] = version
         elif table:
-            this.outputs["table_version"] = table.version
+            run.outputs["table_version"] = table.version
     if change:
         return
-    this.nothing_new = True
-    this.known, this.written = this.known + this.written, 0  # a vocabulary made anew gave the shards that are there
-    if not this.known:
+    run.nothing_new = True
+    run.known, run.written = run.known + run.written, 0  # a rebuilt vocabulary gave the shards that are there
+    if not run.known and not table and not collected.faults:
         raise DataError("no review was read from the sources: they are empty. Nothing was committed.")
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from jobs import ingest
-from jobs.ingest import IngestConfig
+from jobs.ingest import IngestConfig, Replacing
 from jobs.runtime import Run, recorded_run
+from pipeline.config.repair import RepairConfig
 from pipeline.errors import DataError, InputNotFoundError, PipelineError
 from pipeline.lake import log as delta_log
 from pipeline.lake import table as token_table
@@ -31,23 +32,17 @@ from pipeline.lake.publish import ensure_vocabulary
 from pipeline.lake.recover import complete_records
 from pipeline.lake.runs import read_record, read_records, record_paths
 from pipeline.models.bundle import VOCABULARY, find_bundle, model_ids, read_bundle, verify_bundle
+from pipeline.options.values import from_toml
+from pipeline.readers.labels import LabelMap
 from pipeline.text.vocabulary import Vocabulary
 from schemas.run import Receipt
 
 log = logging.getLogger(__name__)
 
-HOW = ("tokenizer", "max_vocab", "min_count", "rebuild_vocab", "workers", "dry_run", "replacing", "accept_loss", "lake")
+VOCABULARY_OPTIONS = ("tokenizer", "max_vocab", "min_count")
+HOW = {*VOCABULARY_OPTIONS, "rebuild_vocab", "workers", "dry_run", "lake", "prune", "settle", "strict", "sources"}
+HOW |= {"max_bad", "max_bad_rows", "max_bad_files"}
 """Options of an earlier ingest that say how it worked, not what it read."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RepairConfig:
-    """`sources` empty: those that earlier runs of ingest read."""
-
-    lake: Path
-    sources: tuple[str, ...] = ()
-    accept_loss: bool = False
-    workers: int | None = None
 
 
 @dataclass
@@ -180,16 +175,9 @@ def _read_again(config: RepairConfig, lake: Lake, this: Run, found: Findings) ->
         )
     for number, options in enumerate(groups, 1):
         last = number == len(groups)
-        receipt = ingest.run(
-            IngestConfig(
-                **options,
-                lake=lake.root,
-                workers=config.workers,
-                replacing=tuple(found.shards),
-                accept_loss=config.accept_loss or not last,
-                rebuild_vocab=found.lost_vocabulary,
-            )
-        )
+        again = IngestConfig(**options, lake=lake.root, workers=config.workers, rebuild_vocab=found.lost_vocabulary)
+        replacing = Replacing(shards=tuple(found.shards), accept_loss=config.accept_loss or not last)
+        receipt = ingest.run(again, replacing)
         this.outputs |= receipt.outputs
         this.written += receipt.written
     if found.lost_vocabulary:
@@ -222,9 +210,12 @@ def _earlier_ingests(config: RepairConfig, lake: Lake) -> Iterator[dict[str, Any
             continue
         given = {name: value for name, value in record["config"].items() if name in known}
         if record["outcome"] == "done" and (given.get("rebuild_vocab") or not vocabulary):
-            vocabulary = {name: given.get(name) for name in ("tokenizer", "max_vocab", "min_count")}
-        options = {name: _tuples(value) for name, value in given.items() if name not in {*HOW, "sources"}}
-        key = json.dumps(options, sort_keys=True, default=str)
+            vocabulary = {name: given[name] for name in VOCABULARY_OPTIONS if given.get(name) is not None}
+        table = {name: value for name, value in given.items() if name not in HOW and value is not None}
+        if isinstance(table.get("label_map"), dict):
+            table["label_map"] = str(LabelMap(table["label_map"]["values"], tuple(map(tuple, table["label_map"]["ranges"]))))
+        options = from_toml(IngestConfig, table, f"the record of {record['run_id']}")
+        key = json.dumps(table, sort_keys=True)
         sources = given.get("sources") or [str(lake.raw)]
         groups.setdefault(key, (options, []))[1].extend(str(source) for source in sources)
     if not groups:
@@ -239,10 +230,6 @@ def _earlier_ingests(config: RepairConfig, lake: Lake) -> Iterator[dict[str, Any
                 log.warning("%s, which an earlier run read, is not there any more", source)
         if present or not sources:
             yield {**vocabulary, **options, "sources": tuple(present)}
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _repair_latest(lake: Lake, found: Findings) -> None:

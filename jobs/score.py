@@ -6,18 +6,18 @@ order is restored before they are written. The next window is always on its way 
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.runtime import Run, collector_paused, committing, recorded_run
+from pipeline.config.score import ScoreConfig
 from pipeline.errors import UsageError
 from pipeline.lake.atomic import atomic_path, sweep, writing
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import wrote
 from pipeline.scoring.inputs import ScoreInput, open_input
-from pipeline.scoring.options import DEFAULT_BATCH_SIZE, check_device, resolve_precision
+from pipeline.scoring.options import resolve_precision
 from schemas.run import Receipt
 
 if TYPE_CHECKING:
@@ -30,34 +30,6 @@ READ_ROWS = 1024
 WINDOW_ROWS = 8192
 WINDOW_BYTES = 64 << 20
 """A window holds so many rows, or bytes of columns and ids, whatever comes first: sorting more than that gains nothing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreConfig:
-    """What to score and how. `output` None: the lake's predictions/, under the input's name."""
-
-    lake: Path
-    source: Path
-    model: str = "LATEST"
-    output: Path | None = None
-    text_column: str = "text"
-    keep: tuple[str, ...] = ("all",)
-    batch_size: int = DEFAULT_BATCH_SIZE
-    workers: int | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    explain: bool = False
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        for option, least in (("batch_size", 1), ("workers", 1)):
-            value = getattr(self, option)
-            if value is not None and value < least:
-                raise UsageError(f"--{option.replace('_', '-')}: {value} is too small; {least} is the least.")
-        check_device(self.device)
-        resolve_precision(self.precision)
-        if not self.keep or ({"all", "none"} & set(self.keep) and len(self.keep) > 1):
-            raise UsageError(f"--keep {','.join(self.keep)}: give all, none, or names of columns.")
 
 
 def run(config: ScoreConfig) -> Receipt:

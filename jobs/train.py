@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jobs.runtime import Run, recorded_run
+from pipeline.config.train import TrainConfig
 from pipeline.errors import DataError, LockedError
 from pipeline.lake.atomic import claimed, make_folder
 from pipeline.lake.paths import Lake
+from pipeline.options.render import arguments
 from pipeline.signals import StopRequest, deferred_stop, settle
-from pipeline.training.config import TrainConfig, arguments
 from pipeline.training.order import lanes_of_rank
 from schemas.run import Receipt
 
@@ -139,7 +140,7 @@ def _train(
         "report": config.lake.models / folder.training_id / "report.html",
     }
     if trainer.world.is_main:
-        save_model(config, data, identity, trainer.model, trainer.rows(), folder, run.metrics, parts["valid"])
+        save_model(config, data, identity, trainer.model, trainer.rows(), folder, run.metrics, parts)
         settle()
         run.committed = True
     trainer.world.barrier()

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.runtime import recorded_run
-from pipeline.errors import InputNotFoundError, PipelineError, UsageError
+from pipeline.config.vacuum import VacuumConfig
+from pipeline.errors import InputNotFoundError, PipelineError
 from pipeline.lake import log as delta_log
 from pipeline.lake import table as token_table
 from pipeline.lake.leftovers import Leftover, find_leftovers, remove, set_aside
@@ -21,33 +21,6 @@ from pipeline.lake.runs import read_record, record_paths
 from pipeline.models.bundle import model_ids, read_bundle
 from schemas.prediction import KEY_MODEL
 from schemas.run import Receipt
-
-MOST_HOURS = 100 * 365 * 24
-
-
-@dataclass(frozen=True, kw_only=True)
-class VacuumConfig:
-    """How long versions, unfinished trainings and files set aside stay, in hours. `keep` models, `keep_days` of records;
-    `models` and `runs`: whether those go at all."""
-
-    lake: Path
-    keep_hours: int = 7 * 24
-    models: bool = False
-    keep: int = 5
-    runs: bool = False
-    keep_days: int = 90
-    dry_run: bool = False
-
-    def __post_init__(self) -> None:
-        for option, value, least in (
-            ("keep-hours", self.keep_hours, 0),
-            ("keep", self.keep, 0),
-            ("keep-days", self.keep_days, 0),
-        ):
-            if value < least:
-                raise UsageError(f"--{option}: {value} is too small; {least} is the least.")
-        if self.keep_hours > MOST_HOURS:
-            raise UsageError(f"--keep-hours: {self.keep_hours} is too large; {MOST_HOURS:,}, a century, is the most.")
 
 
 def run(config: VacuumConfig) -> Receipt:

@@ -1,10 +1,11 @@
 """What could not be ingested, and why."""
 
-from dataclasses import dataclass
-
 import pyarrow as pa
 
+from schemas.bad_row import BadRow
 from schemas.contract import Contract
+
+__all__ = ["FILE_REASONS", "REASONS", "REJECT", "WELL_FORMED", "BadRow"]
 
 EXCERPT_CHARACTERS = 200
 """Longest excerpt that a reject keeps, in characters."""
@@ -13,9 +14,9 @@ REASONS = {
     "missing_text": "the text is null",
     "empty_text": "the review holds no token after tokenizing",
     "invalid_utf8": "the text, or the id, label, split or group, is not valid UTF-8",
-    "nul_byte": "the text holds NUL bytes, so it is binary data and no review",
+    "nul_byte": "the text holds NUL bytes, so it is binary data and not a review",
     "malformed_row": "the row or line does not parse",
-    "unclosed_quote": "a quotation mark swallowed the line, or would have: it is never closed, or closed in the middle of a field",
+    "unclosed_quote": "a quotation mark is never closed, or closed inside a field, and swallowed the line",
     "nested_value": "the label, id, group or split is a list or an object",
     "unknown_label": "the lake does not know the label; --rebuild-vocab would learn it",
     "unmapped": "--label-map names no label for the value",
@@ -26,7 +27,7 @@ REASONS = {
     "too_large": "the review is larger than the limit for one review",
 }
 
-WELL_FORMED = frozenset({"missing_text", "empty_text", "unknown_label", "unmapped", "link"})
+WELL_FORMED = frozenset({"missing_text", "empty_text", "unknown_label", "unmapped", "duplicate_id", "link"})
 """Reasons that say nothing about the state of a file: they do not count for `--max-bad`."""
 
 FILE_REASONS = {
@@ -59,14 +60,3 @@ REJECT = Contract(
         "excerpt": f"the beginning of the row, at most {EXCERPT_CHARACTERS} characters",
     },
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BadRow:
-    """A row that could not be read, or a whole file (row -1). `reason` is one of `REASONS` or `FILE_REASONS`."""
-
-    source: str
-    row: int
-    reason: str
-    detail: str
-    excerpt: bytes = b""

@@ -52,6 +52,8 @@ RUN_VERSION = RUN.version
 class Receipt:
     """The last line of stdout. Rows: `read` = `written` + `rejected` + `known` for ingest and score.
 
+    `quarantined` counts files that could not be read and were left out whole; their rows are in none of the four.
+
     `exit_code` is 0, or 99 when there was nothing new to do; it is the process's exit status and not printed.
     """
 
@@ -62,6 +64,7 @@ class Receipt:
     written: int = 0
     rejected: int = 0
     known: int = 0
+    quarantined: int = 0
     outputs: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     exit_code: int = 0

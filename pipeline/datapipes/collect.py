@@ -1,18 +1,24 @@
-"""What the first pass of ingest keeps in order, one batch after the other: counts, labels, duplicates, the spill."""
+"""What the first pass of ingest keeps in order, one batch after the other: counts, labels, duplicates, the spill.
+
+A source that turns out to be faulty is left out whole: everything that it brought is taken back.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.datapipes.raw import Groups
+from pipeline.datapipes.read_reviews import SourceBegins, SourceEnds
 from pipeline.datapipes.spill import SpillWriter
 from pipeline.datapipes.tokenize_reviews import TokenizedBatch
-from pipeline.lake.known import OTHER, SAME, UNSEEN, KeyIndex
+from pipeline.lake.known import OTHER, SAME, UNSEEN, KeyIndex, Keys
 from pipeline.lake.reject_writer import RejectWriter
+from pipeline.readers.base import FileFault
+from pipeline.readers.reviews import Groups
 from pipeline.text.vocabulary import TokenCounts
 from schemas.reject import BadRow
 
@@ -24,7 +30,9 @@ COUNTED_SPLITS = ("train", "unsup")
 class Collector:
     """Takes the batches of the first pass in their order. Counts are rows.
 
-    `dedupe_against` holds the contents of the table when reviews whose content stands elsewhere are to be left out.
+    Args:
+        counts: counts tokens for a new vocabulary; None where there is one.
+        dedupe_against: the contents of the table when reviews whose content stands elsewhere are to be left out.
     """
 
     spill: SpillWriter
@@ -35,19 +43,34 @@ class Collector:
     labels: set[str] = field(default_factory=set)
     groups: dict[str, pa.DictionaryArray] = field(default_factory=dict)
     replaced_ids: list[pa.Array] = field(default_factory=list)
+    contents: list[Keys] = field(default_factory=list)
+    """Contents of the new rows."""
+    sources: list[str] = field(default_factory=list)
+    """Names of the sources that were read to their end."""
+    faults: list[FileFault] = field(default_factory=list)
+    dropped: list[tuple[int, int]] = field(default_factory=list)
+    """Ranges of spilled batches that belong to faulty sources."""
     read: int = 0
     new: int = 0
     known: int = 0
-    duplicates: int = 0
+    deduplicated: int = 0
     tokens: int = 0
+    _before: dict[str, Any] = field(default_factory=dict)
 
-    def take(self, batch: TokenizedBatch | Groups) -> int:
+    def take(self, batch: TokenizedBatch | Groups | SourceBegins | SourceEnds) -> int:
         """Takes one batch; gives the number of rows that it brought."""
+        if isinstance(batch, SourceBegins):
+            self._before = self._snapshot()
+            return 0
+        if isinstance(batch, SourceEnds):
+            self._end(batch)
+            return 0
         if isinstance(batch, Groups):
-            self.groups[batch.folder] = batch.lines
+            self._take_groups(batch)
             return 0
         read = batch.read
-        self.read += read
+        self.leave_out(batch.faults)
+        self.read -= len(batch.faults)  # their source counts them
         self.rejects.write(batch.bad)
         self._take_known(batch)
         batch = self._without_repeated(batch)
@@ -55,6 +78,66 @@ class Collector:
             batch = self._without_duplicates(batch, self.dedupe_against)
         self._keep(batch)
         return read
+
+    def duplicates(self, known: KeyIndex) -> int:
+        """New rows whose content stands elsewhere too: in the table, or earlier in this run."""
+        if self.dedupe_against is not None:
+            return self.deduplicated
+        contents = np.concatenate([np.zeros(0, np.uint64), *self.contents])
+        distinct = np.unique(contents)
+        return len(contents) - len(distinct) + int(np.isin(distinct, known.contents()).sum())
+
+    def _take_groups(self, groups: Groups) -> None:
+        if groups.lines is not None:
+            self.groups[groups.folder] = groups.lines
+        if groups.fault is not None:
+            self.leave_out([groups.fault])
+
+    def _end(self, end: SourceEnds) -> None:
+        if end.fault is None:
+            self.read += end.rows
+            self.sources.append(end.name)
+            return
+        spilled = self._before.pop("spilled")
+        if self.spill.batches > spilled:
+            self.dropped.append((spilled, self.spill.batches))
+        self.seen.restore(self._before.pop("seen"))
+        self.rejects.restore(self._before.pop("rejects"))
+        if self.counts is not None:
+            self.counts.restore(self._before.pop("counts"))
+        if self.dedupe_against is not None:
+            self.dedupe_against.restore(self._before.pop("dedupe_against"))
+        del self.contents[self._before.pop("contents") :]
+        del self.replaced_ids[self._before.pop("replaced_ids") :]
+        for name, value in self._before.items():
+            setattr(self, name, value)
+        self.leave_out([end.fault])
+
+    def leave_out(self, faults: Iterable[FileFault]) -> None:
+        """Notes files that are left out whole."""
+        for fault in faults:
+            self.faults.append(fault)
+            row = BadRow(source=fault.place, row=-1, reason=fault.reason, detail=fault.detail)
+            self.rejects.write([row])
+
+    def _snapshot(self) -> dict[str, Any]:
+        """What a faulty source is taken back to; its parts are never changed in place, so that most are not copied."""
+        return {
+            "spilled": self.spill.batches,
+            "seen": self.seen.snapshot(),
+            "rejects": self.rejects.snapshot(),
+            **({"counts": self.counts.snapshot()} if self.counts is not None else {}),
+            **({"dedupe_against": self.dedupe_against.snapshot()} if self.dedupe_against is not None else {}),
+            "labels": set(self.labels),
+            "groups": dict(self.groups),
+            "replaced_ids": len(self.replaced_ids),
+            "contents": len(self.contents),
+            "read": self.read,
+            "new": self.new,
+            "known": self.known,
+            "deduplicated": self.deduplicated,
+            "tokens": self.tokens,
+        }
 
     def _take_known(self, batch: TokenizedBatch) -> None:
         # Known reviews count as seen, so that a later row with the same id and other content is told apart every time.
@@ -84,7 +167,7 @@ class Collector:
         """Drops new reviews whose content stands elsewhere, in the table or earlier in this run."""
         states = contents.classify_and_add(batch.contents, batch.contents)
         keep = (states == UNSEEN) | batch.replaced
-        self.duplicates += int(np.count_nonzero(~keep))
+        self.deduplicated += int(np.count_nonzero(~keep))
         self.known += int(np.count_nonzero(~keep))
         return batch if keep.all() else batch.take(keep)
 
@@ -94,6 +177,7 @@ class Collector:
         self.new += len(batch.rows)
         self.tokens += len(batch.tokens.values)
         self.labels.update(pc.unique(batch.rows["label"]).drop_null().to_pylist())
+        self.contents.append(batch.contents)
         if batch.replaced.any():
             self.replaced_ids.append(batch.rows["review_id"].filter(pa.array(batch.replaced)))
         if self.counts is not None:

@@ -1,51 +1,71 @@
 """The source node of ingest: walks the sources in order and yields their batches."""
 
+import logging
+import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from torchdata.nodes import BaseNode
 
-from pipeline.datapipes.archives import archive
-from pipeline.datapipes.csv_rows import csv_rows
-from pipeline.datapipes.json_lines import json_lines
-from pipeline.datapipes.parquet_rows import parquet_rows
-from pipeline.datapipes.raw import Columns, Item
-from pipeline.datapipes.sources import ARCHIVE, CSV, JSONL, PARQUET, TEXTS, TSV, Source
-from pipeline.datapipes.text_files import text_folder
-from pipeline.errors import DataError
+from pipeline.readers.base import FileFault, Reading, Source
+from pipeline.readers.opening import fault_of, stamp
+from pipeline.readers.registry import format_named
+from pipeline.readers.reviews import Groups, Item, RawBatch, TableRows, TextFiles, batches_of
+from pipeline.readers.roles import Columns, leaf_types, near_label, resolve
+
+log = logging.getLogger(__name__)
 
 
-class ReadReviews(BaseNode[Item]):
-    """Yields `RawBatch`, `TextFiles` and `Groups` from the sources, in their order.
+@dataclass(frozen=True, slots=True)
+class SourceBegins:
+    """What follows comes from this source. Where it turns out to be faulty, all of it is left out."""
 
-    The state is the source's place and the number of items
-    taken from it; a restart reads that source anew up to there.
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEnds:
+    """The source gave so many rows, faulty ones included; `fault` says why it is left out whole."""
+
+    name: str
+    rows: int
+    fault: FileFault | None = None
+
+
+class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
+    """Yields `RawBatch`, `TextFiles`, `TableRows` and `Groups` from the sources, in their order, each source's between
+    `SourceBegins` and `SourceEnds`.
+
+    The state is the source's place and the number of items taken from it; a restart reads that source again up to there.
+
+    Args:
+        dialect, label: see `Reading`.
     """
 
     SOURCE: ClassVar[str] = "source"
     ITEM: ClassVar[str] = "item"
 
-    def __init__(self, sources: Sequence[Source], columns: Columns) -> None:
+    def __init__(self, sources: Sequence[Source], columns: Columns, reading: Reading | None = None) -> None:
         super().__init__()
         self.sources = sources
         self.columns = columns
+        self.reading = reading or Reading()
 
     def reset(self, initial_state: dict[str, Any] | None = None) -> None:
         """Starts at the beginning, or where the state says."""
         super().reset(initial_state)
+        self._warned: set[tuple[str, ...]] = set()
+        self._without_groups: set[str] = set()
         self._source = initial_state[self.SOURCE] if initial_state else 0
         self._item = 0
-        self._items: Iterator[Item] = self._open()
+        self._items = self._open()
         for _ in range(initial_state[self.ITEM] if initial_state else 0):
             next(self._items)
             self._item += 1
 
-    def next(self) -> Item:
-        """The next item.
-
-        Raises:
-            DataError: a source cannot be read.
-        """
+    def next(self) -> "Item | SourceBegins | SourceEnds":
+        """The next item."""
         while self._source < len(self.sources):
             for item in self._items:
                 self._item += 1
@@ -59,18 +79,91 @@ class ReadReviews(BaseNode[Item]):
         """A fresh dictionary: source and item."""
         return {self.SOURCE: self._source, self.ITEM: self._item}
 
-    def _open(self) -> Iterator[Item]:
+    def _open(self) -> Iterator["Item | SourceBegins | SourceEnds"]:
         if self._source >= len(self.sources):
             return iter(())
         source = self.sources[self._source]
-        if source.kind == TEXTS:
-            return text_folder(source)
-        if source.kind == ARCHIVE:
-            return archive(source)
-        if source.kind in (CSV, TSV):
-            return csv_rows(source, self.columns)
-        if source.kind == JSONL:
-            return json_lines(source, self.columns)
-        if source.kind == PARQUET:
-            return parquet_rows(source, self.columns)
-        raise DataError(f"{source.path}: no reader for {source.kind}")
+        return self._texts(source) if source.format == "txt" else self._whole(source)
+
+    def _texts(self, source: Source) -> Iterator["Item | SourceBegins | SourceEnds"]:
+        """A folder of reviews in files of their own: what is wrong with one does not concern the others."""
+        reviews = format_named("txt").reviews
+        assert reviews is not None
+        rows = 0
+        yield SourceBegins(source.name)
+        told = self._told(source)
+        for item in reviews(source):
+            if isinstance(item, Groups) and item.fault is not None:
+                log.warning("%s: its reviews are left out until their list of films can be read", item.folder)
+                self._without_groups.add(item.folder)
+            if isinstance(item, TextFiles):
+                if item.name in self._without_groups:
+                    continue
+                rows += len(item.files)
+                item = replace(item, told=told) if told else item
+            yield item
+        yield SourceEnds(source.name, rows)
+
+    def _whole(self, source: Source) -> Iterator["Item | SourceBegins | SourceEnds"]:
+        """A file that counts whole or not at all."""
+        rows = 0
+        yield SourceBegins(source.name)
+        try:
+            before = source.stamp or stamp(source.path)
+            for item in self._items_of(source):
+                rows += _rows_in(item)
+                yield item
+            if stamp(source.path) != before:
+                detail = "the file changed while it was read. Deliver it under another name and rename it when it is whole"
+                raise FileFault(source.name, "changed", detail)
+        except FileFault as fault:
+            yield SourceEnds(source.name, rows, fault)
+            return
+        except OSError as error:
+            yield SourceEnds(source.name, rows, fault_of(source.name, source.format, source.compression, error))
+            return
+        yield SourceEnds(source.name, rows)
+
+    def _items_of(self, source: Source) -> Iterator[Item]:
+        kind = format_named(source.format)
+        if kind.reviews is not None:
+            yield from kind.reviews(source)
+            return
+        assert kind.read is not None and kind.schema is not None
+        schema = kind.schema(source, self.reading)
+        if not len(schema):
+            return  # a file without rows, not even a header
+        columns = resolve(source, kind, schema, self.columns)
+        names = (*leaf_types(schema), *columns.partitions)
+        if self.columns.optional_label and self.columns.label not in names:
+            self._warn_of_label(source, names)
+        reading = replace(self.reading, columns=columns.columns(), text=columns.text, label=columns.label)
+        for rows in kind.read(source, reading):
+            yield from batches_of(source, rows, columns)
+
+    def _told(self, source: Source) -> dict[str, str | None]:
+        """Label, split and group that the source's partitions tell."""
+        partitions = dict(source.partitions)
+        roles = {"label": self.columns.label, "split": self.columns.split, "group": self.columns.group}
+        return {role: partitions[name] for role, name in roles.items() if name is not None and name in partitions}
+
+    def _warn_of_label(self, source: Source, names: tuple[str, ...]) -> None:
+        near = near_label(names)
+        if near is None or names in self._warned:
+            return
+        self._warned.add(names)
+        log.warning(
+            "%s has no column %r, so its reviews count as unlabelled; if %r holds the labels, give --label-column %s",
+            source.name,
+            self.columns.label,
+            near,
+            shlex.quote(near),
+        )
+
+
+def _rows_in(item: Item) -> int:
+    if isinstance(item, RawBatch):
+        return len(item.row) + len(item.bad)
+    if isinstance(item, TableRows):
+        return len(item.rows.row) + len(item.rows.bad)
+    return 0

@@ -1,5 +1,6 @@
 """Tokenized batches parked on the disk between the two passes of ingest, as an Arrow IPC stream."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ class SpillWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.batches = 0
         with writing(path):
             self._writer = pa.ipc.new_stream(path, SPILL_SCHEMA)
 
@@ -37,16 +39,21 @@ class SpillWriter:
         """
         with writing(self.path):
             self._writer.write_batch(pa.RecordBatch.from_arrays([*rows.columns, tokens], schema=SPILL_SCHEMA))
+        self.batches += 1
 
 
 class SpilledBatches(BaseNode[pa.RecordBatch]):
-    """Yields the batches of a spill file in their order. The state is the number of batches taken."""
+    """Yields the batches of a spill file in their order, but those of `dropped` ranges (first, end).
+
+    The state is the number of batches read.
+    """
 
     BATCH: ClassVar[str] = "batch"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, dropped: Sequence[tuple[int, int]] = ()) -> None:
         super().__init__()
         self.path = path
+        self.dropped = dropped
 
     def reset(self, initial_state: dict[str, Any] | None = None) -> None:
         """Starts at the beginning, or after as many batches as the state says."""
@@ -59,9 +66,11 @@ class SpilledBatches(BaseNode[pa.RecordBatch]):
 
     def next(self) -> pa.RecordBatch:
         """The next batch, under `SPILL_SCHEMA`."""
-        batch = self._reader.read_next_batch()
-        self._batch += 1
-        return batch
+        while True:
+            batch = self._reader.read_next_batch()
+            self._batch += 1
+            if not any(first < self._batch <= end for first, end in self.dropped):
+                return batch
 
     def get_state(self) -> dict[str, Any]:
         """A fresh dictionary."""

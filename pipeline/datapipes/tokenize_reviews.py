@@ -3,24 +3,27 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.datapipes.raw import EXCERPT_BYTES, Groups, Item, RawBatch, TextFiles
-from pipeline.datapipes.text_files import open_files
+from pipeline.datapipes.read_reviews import SourceBegins, SourceEnds
 from pipeline.lake.known import OTHER, SAME, KeyIndex, Keys, contents_of, keys_of
+from pipeline.readers.base import EXCERPT_BYTES, FileFault
+from pipeline.readers.labels import LabelMap
+from pipeline.readers.reviews import Groups, Item, RawBatch, TableRows, TextFiles, reviews_of_table, without
+from pipeline.readers.text_files import open_files
+from pipeline.readers.values import RULE_VERSION, value_of
 from pipeline.text.tokenizers import tokenize
 from schemas.reject import BadRow
 from schemas.review import REVIEW, SPLITS
 
-T = TypeVar("T")
-Fault = tuple[str, str]
-"""Reason and detail of a reject."""
+Fault = tuple[str, str, str]
+"""Reason and detail of a reject, and the value that is at fault."""
+Place = tuple[str | None, str | None]
+"""Label and split of a review."""
 
 ROW_SCHEMA = pa.schema([REVIEW.schema.field(name) for name in REVIEW.schema.names if name != "text"])
 """A review without its text: what accompanies the tokens."""
@@ -44,6 +47,7 @@ class TokenizedBatch:
     known_contents: Keys
     known_rows: pa.RecordBatch
     bad: Sequence[BadRow]
+    faults: Sequence[FileFault] = ()
 
     @property
     def read(self) -> int:
@@ -63,6 +67,7 @@ class TokenizedBatch:
             known_contents=self.known_contents,
             known_rows=self.known_rows,
             bad=self.bad,
+            faults=self.faults,
         )
 
 
@@ -71,20 +76,25 @@ class TokenizeReviews:
     """Callable for a `ParallelMap`: opens, checks, hashes, drops what is known, tokenizes.
 
     `labels` are those that the lake knows; None when the vocabulary is yet to be made and every label is welcome.
+    `label_map` gives the class of a label; None for labels as they are.
     `split` is for reviews whose source tells none; None means train for labelled ones and unsup for the others.
+    `rule` is the version of the rule for values.
     """
 
     tokenizer: str
     known: KeyIndex
     labels: frozenset[str] | None = None
+    label_map: LabelMap | None = None
     split: str | None = None
+    rule: int = RULE_VERSION
 
-    def __call__(self, item: Item) -> TokenizedBatch | Groups:
-        """Tokenizes one batch; groups pass through."""
-        if isinstance(item, Groups):
-            return item
-        raw = open_files(item) if isinstance(item, TextFiles) else item
-        return self._tokenize(raw)
+    def __call__(self, item: Item | SourceBegins | SourceEnds) -> TokenizedBatch | Groups | SourceBegins | SourceEnds:
+        """Tokenizes one batch; groups and marks pass through."""
+        if isinstance(item, TextFiles):
+            return self._tokenize(open_files(item))
+        if isinstance(item, TableRows):
+            return self._tokenize(reviews_of_table(item, self.rule))
+        return self._tokenize(item) if isinstance(item, RawBatch) else item
 
     def _tokenize(self, raw: RawBatch) -> TokenizedBatch:
         bad = list(raw.bad)
@@ -112,16 +122,17 @@ class TokenizeReviews:
             known_contents=contents[~fresh],
             known_rows=known_rows,
             bad=bad,
+            faults=raw.faults,
         )
         return _reject_empty(batch, texts, bad)
 
     def _check(self, raw: RawBatch, bad: list[BadRow]) -> RawBatch:
-        """Rejects what is no text, has no id or an impossible split; fills in the splits."""
+        """Rejects what is not text, has no id or an impossible split or label; fills in the splits, maps the labels."""
         faults = _text_faults(raw.text)
         for name in ("review_id", "label", "split", "group"):
             for i, detail in _surrogates(getattr(raw, name) or ()):
-                faults.setdefault(i, ("invalid_utf8", f"the {name.removeprefix('review_')} {detail}"))
-        nothing = [None] * len(raw.row)
+                faults.setdefault(i, ("invalid_utf8", f"the {name.removeprefix('review_')} {detail}", ""))
+        nothing: list[str | None] = [None] * len(raw.row)
         places = list(zip(raw.label or nothing, raw.split or nothing, strict=True))
         judged = {place: self._judge(*place) for place in set(places)}
         if any(fault for _, fault in judged.values()):
@@ -130,21 +141,24 @@ class TokenizeReviews:
                     faults.setdefault(i, fault)
         if not all(raw.review_id):
             for i in (i for i, review_id in enumerate(raw.review_id) if not review_id):
-                faults.setdefault(i, ("missing_id", "the id column holds nothing"))
-        raw = replace(raw, split=[judged[place][0] for place in places])
+                faults.setdefault(i, ("missing_id", "the id column holds nothing", ""))
+        label = None if raw.label is None else [judged[place][0][0] for place in places]
+        raw = replace(raw, label=label, split=[judged[place][0][1] for place in places])
         return _without(raw, faults, bad) if faults else raw
 
-    def _judge(self, label: str | None, split: str | None) -> tuple[str, Fault | None]:
-        """The split of a review that has this label and split, and what is wrong with the two."""
-        fault = None
-        if split is None:
-            split = self.split or ("unsup" if label is None else "train")
-        elif split not in SPLITS:
-            fault = ("unknown_split", f"split {split!r}; allowed: {', '.join(SPLITS)}")
-        if fault is None and label is not None and self.labels is not None and label not in self.labels:
+    def _judge(self, label: str | None, split: str | None) -> tuple[Place, Fault | None]:
+        """Label and split of a review that has these two in its source, and what is wrong with them."""
+        label, split = value_of(label, self.rule), value_of(split, self.rule)
+        if split is not None and split not in SPLITS:
+            return (label, split), ("unknown_split", f"split {split!r}; allowed: {', '.join(SPLITS)}", split)
+        if label is not None and self.label_map is not None:
+            given, label = label, self.label_map(label)
+            if label is None:
+                return (given, split), ("unmapped", f"--label-map names no class for {given!r}", given)
+        if label is not None and self.labels is not None and label not in self.labels:
             known = ", ".join(sorted(self.labels)) or "none"
-            fault = ("unknown_label", f"label {label!r}; known are {known}")
-        return split, fault
+            return (label, split), ("unknown_label", f"label {label!r}; the lake knows {known}", label)
+        return (label, split or self.split or ("unsup" if label is None else "train")), None
 
 
 def _rows(raw: RawBatch, contents_hex: list[str]) -> pa.RecordBatch:
@@ -166,24 +180,11 @@ def _rows(raw: RawBatch, contents_hex: list[str]) -> pa.RecordBatch:
 
 def _without(raw: RawBatch, faults: Mapping[int, Fault], bad: list[BadRow]) -> RawBatch:
     """The batch without the faulty rows, which go to `bad`."""
-    for i, (reason, detail) in sorted(faults.items()):
+    for i, (reason, detail, value) in sorted(faults.items()):
         excerpt = (raw.text[i].as_py() or b"")[:EXCERPT_BYTES]
-        bad.append(BadRow(source=raw.source[i], row=raw.row[i], reason=reason, detail=detail, excerpt=excerpt))
-    keep = [i not in faults for i in range(len(raw.row))]
-
-    def kept(column: list[T] | None) -> list[T] | None:
-        return None if column is None else list(compress(column, keep))
-
-    return RawBatch(
-        source=list(compress(raw.source, keep)),
-        row=list(compress(raw.row, keep)),
-        text=raw.text.filter(pa.array(keep)),
-        review_id=list(compress(raw.review_id, keep)),
-        label=kept(raw.label),
-        stars=kept(raw.stars),
-        split=kept(raw.split),
-        group=kept(raw.group),
-    )
+        row = BadRow(source=raw.source[i], row=raw.row[i], reason=reason, detail=detail, excerpt=excerpt, value=value)
+        bad.append(row)
+    return without(raw, [i not in faults for i in range(len(raw.row))])
 
 
 def _text_faults(texts: pa.BinaryArray) -> dict[int, Fault]:
@@ -193,14 +194,15 @@ def _text_faults(texts: pa.BinaryArray) -> dict[int, Fault]:
     faults: dict[int, Fault] = {}
     for i, text in enumerate(texts.to_pylist()):
         if text is None:
-            faults[i] = ("missing_text", "the text is null")
+            faults[i] = ("missing_text", "the text is null", "")
         elif b"\0" in text:
-            faults[i] = ("nul_byte", f"NUL byte at offset {text.index(0)}")
+            detail = f"NUL byte at offset {text.index(0)}: binary data, or UTF-16 without its mark; save it as UTF-8"
+            faults[i] = ("nul_byte", detail, "")
         else:
             try:
                 text.decode()
             except UnicodeDecodeError as error:
-                faults[i] = ("invalid_utf8", f"{error.reason} at offset {error.start}")
+                faults[i] = ("invalid_utf8", f"{error.reason} at offset {error.start}", "")
     return faults
 
 

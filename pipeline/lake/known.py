@@ -29,6 +29,18 @@ class KeyIndex:
     def __len__(self) -> int:
         return sum(len(keys) for keys, _ in self._levels)
 
+    def snapshot(self) -> list[tuple[Keys, Keys]]:
+        """What `restore` takes back to. Costs nothing: the arrays are never changed."""
+        return list(self._levels)
+
+    def restore(self, snapshot: list[tuple[Keys, Keys]]) -> None:
+        """Makes the index what it was when the snapshot was taken."""
+        self._levels = list(snapshot)
+
+    def keys(self) -> Keys:
+        """(N,) keys, in no particular order."""
+        return np.concatenate([np.zeros(0, np.uint64), *(keys for keys, _ in self._levels)])
+
     def contents(self) -> Keys:
         """(N,) contents, in no particular order."""
         return np.concatenate([np.zeros(0, np.uint64), *(contents for _, contents in self._levels)])
@@ -94,13 +106,15 @@ def known_reviews(shards: Sequence[Shard]) -> KeyIndex:
     return index
 
 
-def shards_holding(shards: Sequence[Shard], review_ids: pa.Array) -> list[tuple[Shard, pa.Array]]:
+def shards_holding(
+    shards: Sequence[Shard], review_ids: pa.Array, *, all_of_them: bool = False
+) -> list[tuple[Shard, pa.Array]]:
     """Shards that hold any of the ids, each with a mask of the rows to keep; compares the ids themselves."""
     holding = []
     for shard in shards:
         with open_shard(shard.path) as file:
             ids = file.read(columns=["review_id"])["review_id"].combine_chunks()
         hit = pc.is_in(ids, value_set=review_ids)
-        if pc.any(hit).as_py():
+        if all_of_them or pc.any(hit).as_py():
             holding.append((shard, pc.invert(hit)))
     return holding

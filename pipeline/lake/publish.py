@@ -81,16 +81,19 @@ def ensure_vocabulary(lake: Lake, vocabulary: Vocabulary) -> None:
         vocabulary.write(path)
 
 
-def without_replaced(
-    table: TokenTable, replaced_ids: pa.Array, folder: Path, vocabulary: str
-) -> tuple[list[Path], list[str]]:
-    """Writes the shards that hold replaced reviews anew without them, into `folder`.
+def rewrite_shards(table: TokenTable, gone: pa.Array, folder: Path, vocabulary: str) -> tuple[list[Path], list[str]]:
+    """Writes shards again, into `folder`: those that hold rows to go, without them; all of them for another vocabulary.
+
+    Args:
+        gone: ids of the rows that leave the table.
+        vocabulary: fingerprint; the ids of the table have to mean the same in it.
 
     Returns:
         the new shards' paths, and the names of the shards that they stand for.
     """
     written, removed = [], []
-    for shard, keep in shards_holding(table.shards, replaced_ids):
+    others = vocabulary != table.vocabulary
+    for shard, keep in shards_holding(table.shards, gone, all_of_them=others):
         with open_shard(shard.path) as file:
             rows = file.read().filter(keep)
         if len(rows):

@@ -4,26 +4,68 @@ The same bad input gives the same file, so that a bad row that lies around is no
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.lake.atomic import make_folder, sync_file, sync_folder, writing
-from schemas.reject import EXCERPT_CHARACTERS, REASONS, REJECT, BadRow
+from schemas.reject import EXCERPT_CHARACTERS, FILE_REASONS, REASONS, REJECT, WELL_FORMED, BadRow
+
+VALUES = 100
+"""So many different values at fault are counted by name."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Rejects of one reason: how many, the first one, and how often each value is at fault (labels)."""
+
+    first: BadRow
+    rows: int = 0
+    values: Counter[str] = field(default_factory=Counter)
 
 
 class RejectWriter:
-    """Writes rejects to `scratch` as they come. `rows` counts them."""
+    """Writes rejects to `scratch` as they come, and counts them by reason. Whole files are counted apart."""
 
     def __init__(self, scratch: Path) -> None:
         self.path = scratch
-        self.rows = 0
-        self.first: BadRow | None = None
+        self.tallies: dict[str, Tally] = {}
         self._writer: pq.ParquetWriter | None = None
+        self._written = 0
+        self._dropped: list[tuple[int, int]] = []
+
+    @property
+    def rows(self) -> int:
+        """Rows that were rejected; files are not among them."""
+        return sum(tally.rows for tally in self.tallies.values())
+
+    @property
+    def malformed(self) -> int:
+        """Rows whose reason speaks of the state of their file."""
+        return sum(tally.rows for reason, tally in self.tallies.items() if reason not in WELL_FORMED)
+
+    @property
+    def first(self) -> BadRow | None:
+        """The first rejected row that is malformed, or else the first at all."""
+        malformed = [tally.first for reason, tally in self.tallies.items() if reason not in WELL_FORMED]
+        return next(iter(malformed or [tally.first for tally in self.tallies.values()]), None)
+
+    def snapshot(self) -> tuple[int, dict[str, Tally]]:
+        """What `restore` takes back to."""
+        return self._written, {reason: replace(tally, values=tally.values.copy()) for reason, tally in self.tallies.items()}
+
+    def restore(self, snapshot: tuple[int, dict[str, Tally]]) -> None:
+        """Forgets the rejects since the snapshot; they are left out when the file is published."""
+        if self._written > snapshot[0]:
+            self._dropped.append((snapshot[0], self._written))
+        self.tallies = snapshot[1]
 
     def __enter__(self) -> "RejectWriter":
         return self
@@ -42,7 +84,7 @@ class RejectWriter:
         rows = list(bad)
         if not rows:
             return
-        assert all(row.reason in REASONS for row in rows), {row.reason for row in rows}
+        assert all(row.reason in (FILE_REASONS if row.row < 0 else REASONS) for row in rows), {row.reason for row in rows}
         columns = [
             [row.source for row in rows],
             [row.row for row in rows],
@@ -55,8 +97,13 @@ class RejectWriter:
             if self._writer is None:
                 self._writer = pq.ParquetWriter(self.path, schema, compression="zstd")
             self._writer.write_table(pa.table(columns, schema=schema))
-        self.first = self.first or rows[0]
-        self.rows += len(rows)
+        self._written += len(rows)
+        for row in rows:
+            if row.row >= 0:
+                tally = self.tallies.setdefault(row.reason, Tally(row))
+                tally.rows += 1
+                if row.value and (row.value in tally.values or len(tally.values) < VALUES):
+                    tally.values[row.value] += 1
 
     def publish(self, folder: Path) -> Path | None:
         """Moves the file to `folder` under its digest; None when there were no rejects."""
@@ -64,7 +111,9 @@ class RejectWriter:
             return None
         with writing(self.path):
             self._writer.close()
-        self._writer = None
+            self._writer = None
+            if self._dropped and not self._leave_out_dropped():
+                return None
         target = make_folder(folder) / f"{hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]}.parquet"
         with writing(target):
             sync_file(self.path)
@@ -74,3 +123,19 @@ class RejectWriter:
                 self.path.replace(target)
                 sync_folder(folder)
         return target
+
+    def _leave_out_dropped(self) -> bool:
+        """Writes the file again without the rejects of files that were left out; whether any is left."""
+        whole = self.path.with_name(f"whole-{self.path.name}")
+        self.path.rename(whole)
+        place = kept = 0
+        with pq.ParquetFile(whole) as file, pq.ParquetWriter(self.path, file.schema_arrow, compression="zstd") as writer:
+            for batch in file.iter_batches():
+                rows = np.arange(place, place + len(batch))
+                mask = ~np.any([(first <= rows) & (rows < end) for first, end in self._dropped], axis=0)
+                if mask.any():
+                    writer.write_batch(batch.filter(pa.array(mask)))
+                place += len(batch)
+                kept += int(mask.sum())
+        whole.unlink()
+        return kept > 0

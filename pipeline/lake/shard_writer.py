@@ -42,3 +42,8 @@ def write_shard(folder: Path, split: str, rows: pa.Table, vocabulary: str) -> Pa
                 writer.write_table(rows.slice(begin, ROW_GROUP_ROWS).combine_chunks().cast(schema))
             note_data_sha256(writer, temporary)
         return temporary.rename(folder / f"{split}-{footer_sha256(temporary)}.parquet")
+
+
+def rows_written(path: Path) -> int:
+    """Rows of a finished shard, as its footer counts them: what the run's counts are checked against."""
+    return int(pq.read_metadata(path).num_rows)

@@ -1,12 +1,13 @@
 """What every reader takes and gives: a source in, rows and faults out."""
 
+import codecs
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.errors import DataError
-from schemas.reject import BadRow
+from pipeline.errors import DataError, UsageError
+from schemas.bad_row import BadRow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,12 +23,21 @@ BATCH_BYTES = 8 << 20
 """A batch ends after so many rows or bytes of text, whichever comes first; neither depends on the workers."""
 
 
+class Stamp(NamedTuple):
+    """What changes when a file is written to: its identity, size in bytes and modification time in nanoseconds."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """One file, or all the `.txt` files of one folder (`files`).
 
     `name` is how the lake calls it, `format` a name of the registry, `partitions` what the folders `key=value` above it
-    tell (Hive's layout; None where the value is Hive's null).
+    tell (Hive's layout; None where the value is Hive's null). `stamp` is that of the file when it was found.
     """
 
     path: Path
@@ -35,6 +45,7 @@ class Source:
     format: str
     compression: str | None = None
     partitions: tuple[tuple[str, str | None], ...] = ()
+    stamp: Stamp | None = None
     listing: str = field(default="", repr=False)
     """The names of the files with slashes between them: a fifth of what a million strings take."""
 
@@ -51,6 +62,28 @@ class Dialect:
     delimiter: str | None = None
     quote: str | None = None
     encoding: str | None = None
+
+    @classmethod
+    def checked(cls, delimiter: str | None, quote: str | None, encoding: str | None) -> "Dialect":
+        """A dialect as people write it: `tab` for the delimiter, `none` for no quoting.
+
+        Raises:
+            UsageError: not one character, or an encoding that Python does not know.
+        """
+        delimiter = {"tab": "\t", "\\t": "\t", "space": " "}.get(delimiter or "", delimiter)
+        quote = "" if quote == "none" else quote
+        for option, value in (("--delimiter", delimiter), ("--quote", quote or None)):
+            if value is not None and (len(value) != 1 or not value.isascii() or value in "\r\n\0"):
+                words = "'none'" if option == "--quote" else "'tab'"
+                raise UsageError(f"{option} {value!r}: expected one ASCII character, or {words}.")
+        if delimiter is not None and delimiter == quote:
+            raise UsageError(f"--delimiter and --quote are both {quote!r}. Give two different characters.")
+        if encoding is not None:
+            try:
+                codecs.lookup(encoding)
+            except LookupError:
+                raise UsageError(f"--encoding {encoding}: unknown. Give one such as utf-8, cp1252 or utf-16.") from None
+        return cls(delimiter=delimiter, quote=quote, encoding=encoding)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +130,7 @@ class Format:
         suffixes: lower case, with their dots.
         summary: a few words for help and docs.
         compressible: may also be `.gz`, `.zst` or `.bz2`.
+        open_schema: columns may appear in any row, so that the schema is only what the beginning shows.
         read: rows of a source, streamed. Raises FileFault.
         schema: names and types of a source's columns, from its beginning; binary for CSV. Raises FileFault.
         reviews: batches of whole reviews (`pipeline.readers.reviews.Item`), streamed. Raises FileFault.
@@ -106,6 +140,7 @@ class Format:
     suffixes: tuple[str, ...]
     summary: str
     compressible: bool = True
+    open_schema: bool = False
     read: Callable[[Source, Reading], Iterator[Rows]] | None = None
     schema: Callable[[Source, Reading], "pa.Schema"] | None = None
     reviews: Callable[[Source], Iterator[Any]] | None = None

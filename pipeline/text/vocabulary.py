@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,10 @@ class Vocabulary:
         digest.update("\n".join(self.tokens.to_pylist()).encode())
         digest.update(self.counts.to_numpy(zero_copy_only=False).astype("<i8").tobytes())
         return digest.hexdigest()[:16]
+
+    def with_labels(self, labels: tuple[str, ...]) -> "Vocabulary":
+        """The same ids with labels, for a lake whose first reviews had none."""
+        return replace(self, labels=labels)
 
     @cached_property
     def _words(self) -> pa.StringArray:
@@ -127,13 +131,20 @@ class Vocabulary:
 
 
 def build_vocabulary(
-    counts: "TokenCounts", tokenizer: str, labels: Iterable[str], *, max_vocab: int, min_count: int
+    counts: "TokenCounts",
+    tokenizer: str,
+    labels: Iterable[str],
+    *,
+    max_vocab: int,
+    min_count: int,
+    options: Mapping[str, Any] | None = None,
 ) -> Vocabulary:
     """Makes a vocabulary of the counted tokens: count descending, then token ascending.
 
     Args:
         max_vocab: at most so many tokens, the special ones not counted; 0 for all.
         min_count: tokens that occur less often are left out.
+        options: what else decided the ids, kept beside the two.
     """
     table = counts.total()
     table = table.filter(pc.greater_equal(table["count"], min_count))
@@ -150,7 +161,7 @@ def build_vocabulary(
         counts=pa.concat_arrays([pa.array([0] * len(SPECIALS), pa.int64()), _whole(table["count"])]),
         tokenizer=tokenizer,
         labels=ordered_labels(labels),
-        options={"max_vocab": max_vocab, "min_count": min_count},
+        options={"max_vocab": max_vocab, "min_count": min_count, **(options or {})},
     )
 
 
@@ -180,6 +191,14 @@ class TokenCounts:
         self._rows += len(part)
         if self._rows > self.MERGE_ROWS:
             self._merge()
+
+    def snapshot(self) -> tuple[list[pa.Table], int]:
+        """What `restore` takes back to. Costs nothing: the tables are never changed."""
+        return list(self._parts), self._rows
+
+    def restore(self, snapshot: tuple[list[pa.Table], int]) -> None:
+        """Makes the counts what they were when the snapshot was taken."""
+        self._parts, self._rows = list(snapshot[0]), snapshot[1]
 
     def total(self) -> pa.Table:
         """token: string, count: int64; the rows in no particular order, none with count 0."""

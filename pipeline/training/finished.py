@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.train import TrainConfig
 from pipeline.errors import InputNotFoundError, PipelineError
 from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_folder, write_text, writing
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import Bundle, read_bundle, save_bundle, verify_bundle
 from pipeline.models.interface import ReviewClassifier
 from pipeline.training.checkpoint import TrainingFolder
-from pipeline.training.config import TrainConfig
 from pipeline.training.data import TrainingData
 from pipeline.training.illustrate import illustrate
 from pipeline.training.metrics import MetricsRow, write_metrics
@@ -47,19 +47,18 @@ def save_model(
     rows: list[MetricsRow],
     folder: TrainingFolder,
     metrics: dict[str, Any],
-    valid: Part,
+    parts: Mapping[str, Part],
 ) -> None:
     """Writes the bundle into a temporary folder, renames it to the training's id, points LATEST to it.
 
     Raises:
         CannotWriteError: no permission, no space.
     """
-    models = make_folder(config.lake.models)
-    temporary = models / f"{PREFIX}{folder.training_id}"
+    temporary = make_folder(config.lake.models) / f"{PREFIX}{folder.training_id}"
     shutil.rmtree(temporary, ignore_errors=True)
     make_folder(temporary)
     with claimed(temporary):
-        _write_bundle(config, data, identity, model, rows, folder, metrics, valid, temporary)
+        _write_bundle(config, data, identity, model, rows, folder, metrics, parts, temporary)
         publish(config.lake, folder, temporary.name)
 
 
@@ -71,7 +70,7 @@ def _write_bundle(
     rows: list[MetricsRow],
     folder: TrainingFolder,
     metrics: dict[str, Any],
-    valid: Part,
+    parts: Mapping[str, Part],
     temporary: Path,
 ) -> None:
     """Writes the bundle's files and syncs them: they are on the disk before the bundle gets its name."""
@@ -90,7 +89,11 @@ def _write_bundle(
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
     try:
-        illustrate(temporary, folder.training_id, tuple(data.shards), data.vocabulary, valid)
+        illustrate(temporary, tuple(data.shards), data.vocabulary, parts)
+        # A machine that only trains may lack matplotlib and jinja2; the bundle is then whole without a report.
+        from pipeline.reports.write import write_report
+
+        write_report(temporary, model_id=folder.training_id, models=config.lake.models)
     except Exception as error:  # whatever it is, the model is worth more than its picture
         log.warning("no report (%s: %s); 'pipeline report' makes one later", type(error).__name__, error)
     for path in temporary.iterdir():

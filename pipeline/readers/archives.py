@@ -2,20 +2,26 @@
 
 import tarfile
 from collections.abc import Iterator
-from tarfile import EOFHeaderError, HeaderError, ReadError  # type: ignore[attr-defined]  # the first is not in its stubs
+from tarfile import EmptyHeaderError, EOFHeaderError, HeaderError, ReadError  # type: ignore[attr-defined]  # two are not in its stubs
 from typing import Self
 
 import pyarrow as pa
 
-from pipeline.datapipes.raw import BATCH_BYTES, BATCH_ROWS, MAX_REVIEW_BYTES, Item, RawBatch, opened
-from pipeline.datapipes.sources import HIDDEN, SIDE_FILES, TEXTS, Source, is_urls_file, kind_of
-from pipeline.datapipes.text_files import groups_file, reviews_of_texts
-from pipeline.errors import DataError
-from pipeline.lake.paths import printable
+from pipeline.printable import utf8_name
+from pipeline.readers.base import BATCH_BYTES, BATCH_ROWS, INSIDE, FileFault, Source
+from pipeline.readers.layout import SIDE_FILES, is_urls_file
+from pipeline.readers.opening import READ_ERRORS, opened
+from pipeline.readers.registry import format_of
+from pipeline.readers.reviews import MAX_REVIEW_BYTES, Item, RawBatch
+from pipeline.readers.text_files import groups_file, reviews_of_texts
+from pipeline.readers.walk import HIDDEN
 from schemas.reject import BadRow
 
-INSIDE = "!/"
-"""Between an archive's name and a member's."""
+
+class Archive(tarfile.TarFile):
+    """An archive, or several one after the other (`cat a.tar b.tar`). `ended` is set behind a block of zeros."""
+
+    ended = False
 
 
 class Header(tarfile.TarInfo):
@@ -28,19 +34,27 @@ class Header(tarfile.TarInfo):
         Raises:
             ReadError: it is damaged, or the file ends without the block of zeros that ends an archive.
         """
+        assert isinstance(tarfile, Archive)
         try:
-            return super().fromtarfile(tarfile)
+            header = super().fromtarfile(tarfile)
         except EOFHeaderError:
+            tarfile.ended = True
             raise
+        except EmptyHeaderError as error:
+            if tarfile.ended:
+                raise
+            raise ReadError("no block of zeros at its end") from error
         except HeaderError as error:
             raise ReadError(str(error) or "no header") from error
+        tarfile.ended = False
+        return header
 
 
 def archive(source: Source) -> Iterator[Item]:
     """Yields the reviews of an archive in batches of one folder each, and its lists of films wherever they stand.
 
     Raises:
-        DataError: the archive is damaged or cut short.
+        FileFault: the archive is damaged or cut short.
     """
     folder: str | None = None
     names: list[str] = []
@@ -79,12 +93,12 @@ def _members(source: Source) -> Iterator[tuple[str, bytes | None]]:
     try:
         with (
             opened(source.path, source.compression) as stream,
-            tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20, tarinfo=Header) as tar,
+            Archive.open(fileobj=stream, mode="r|", bufsize=1 << 20, tarinfo=Header, ignore_zeros=True) as tar,
         ):
             for member in tar:
                 tar.members = []  # type: ignore[attr-defined]  # the module keeps every header it has read, which would grow with the archive
-                name = printable(member.name.removeprefix("./"))
-                if kind_of(name) != (TEXTS, None) or name.rpartition("/")[2] in SIDE_FILES or _is_hidden(name):
+                name = utf8_name(member.name.removeprefix("./"))
+                if not _is_review(name) or name.rpartition("/")[2] in SIDE_FILES or _is_hidden(name):
                     continue
                 if member.islnk() or member.issym():
                     yield name, None
@@ -94,10 +108,16 @@ def _members(source: Source) -> Iterator[tuple[str, bytes | None]]:
                     # A list of films has a line for each review, so its size is bounded by the archive's own.
                     is_list = is_urls_file(*name.rpartition("/")[::2])
                     yield name, content.read() if is_list else content.read(MAX_REVIEW_BYTES + 1)
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise DataError(
-            f"the archive {source.path} is damaged or cut short: {error}. Nothing was ingested; fetch it again."
-        ) from error
+    except FileFault:
+        raise
+    except (tarfile.TarError, *READ_ERRORS) as error:
+        detail = f"the archive is damaged or cut short: {error}. Deliver it again"
+        raise FileFault(source.name, "damaged", detail) from error
+
+
+def _is_review(name: str) -> bool:
+    found = format_of(name)
+    return found is not None and found[0].name == "txt" and found[1] is None
 
 
 def _is_hidden(name: str) -> bool:

@@ -1,0 +1,43 @@
+"""What a run rejected and left out, in a few lines for people. Never a word of a customer's text."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.lake.reject_writer import RejectWriter, Tally
+from pipeline.readers.base import FileFault
+from schemas.reject import REASONS
+
+log = logging.getLogger(__name__)
+
+NAMED = 5
+"""As many values and files are named; the rest is counted."""
+
+
+def summarize(rejects: RejectWriter, faults: Sequence[FileFault], published: Path | None) -> None:
+    """Logs rejects by reason, count and place of the first, and every file that was left out."""
+    for fault in faults[:NAMED]:
+        log.warning("left out: %s: %s", fault.place, fault.detail)
+    if len(faults) > NAMED:
+        log.warning("left out: %d more files", len(faults) - NAMED)
+    for reason, tally in sorted(rejects.tallies.items(), key=lambda item: -item[1].rows):
+        if reason == "unmapped":
+            log.info("%s: %s", _count(tally), _values("labels that --label-map names no class for", tally))
+        elif reason == "unknown_label":
+            what = _values("labels that the lake does not know", tally)
+            log.warning("%s: %s. To learn them, ingest everything again with --rebuild-vocab", _count(tally), what)
+        else:
+            first = tally.first
+            log.warning("%s: %s (%s), first in %s, row %d", _count(tally), reason, REASONS[reason], first.source, first.row)
+    if published is not None and (faults or rejects.rows):
+        log.info("all of them: %s", published)
+
+
+def _count(tally: Tally) -> str:
+    return f"{tally.rows:,} rows rejected" if tally.rows != 1 else "1 row rejected"
+
+
+def _values(what: str, tally: Tally) -> str:
+    named = [f"{value!r} ({count:,})" for value, count in tally.values.most_common(NAMED)]
+    rest = f" and {len(tally.values) - NAMED} more" if len(tally.values) > NAMED else ""
+    return f"{what}: {', '.join(named)}{rest}"

@@ -1,0 +1,66 @@
+"""`.arrow`, `.feather`: Arrow's IPC file format (Feather version 2), and its stream format."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pipeline.readers.base import BATCH_ROWS, Format, Reading, Rows, Source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FILE_MAGIC = b"ARROW1"
+
+
+def read(source: Source, reading: Reading) -> Iterator[Rows]:
+    import numpy as np
+
+    from pipeline.readers.opening import readable
+    from pipeline.readers.structs import select
+
+    row = 0
+    with readable(source):
+        for batch in _batches(source):
+            batch.validate(full=True)
+            for start in range(0, len(batch), BATCH_ROWS):
+                part = batch.slice(start, BATCH_ROWS)
+                table = part if reading.columns is None else select(part, reading.columns)
+                yield Rows(table=table, row=np.arange(row, row + len(part)))
+                row += len(part)
+
+
+def schema(source: Source, reading: Reading) -> "pa.Schema":
+    import pyarrow as pa
+
+    from pipeline.readers.opening import opened, readable
+
+    with readable(source), opened(source.path, None) as stream:
+        return (pa.ipc.open_file(stream) if _is_file(source) else pa.ipc.open_stream(stream)).schema
+
+
+def _batches(source: Source) -> Iterator["pa.RecordBatch"]:
+    import pyarrow as pa
+
+    from pipeline.readers.opening import opened
+
+    with opened(source.path, None) as stream:
+        if _is_file(source):
+            file = pa.ipc.open_file(stream)
+            for index in range(file.num_record_batches):
+                yield file.get_batch(index)
+        else:
+            yield from pa.ipc.open_stream(stream)
+
+
+def _is_file(source: Source) -> bool:
+    with source.path.open("rb") as file:
+        return file.read(len(FILE_MAGIC)) == FILE_MAGIC
+
+
+FORMAT = Format(
+    name="arrow",
+    suffixes=(".arrow", ".feather", ".arrows"),
+    summary="Arrow IPC and Feather",
+    compressible=False,
+    read=read,
+    schema=schema,
+)

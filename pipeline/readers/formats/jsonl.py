@@ -1,0 +1,26 @@
+"""`.jsonl`, `.ndjson`: a JSON object a line."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pipeline.readers.base import Format, Reading, Rows, Source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def read(source: Source, reading: Reading) -> Iterator[Rows]:
+    from pipeline.readers.json_records import lines, read_records
+
+    return read_records(source, reading, lines)
+
+
+def schema(source: Source, reading: Reading) -> "pa.Schema":
+    from pipeline.readers.json_records import lines, sampled_schema
+
+    return sampled_schema(source, lines)
+
+
+FORMAT = Format(
+    name="jsonl", suffixes=(".jsonl", ".ndjson"), summary="a JSON object a line", open_schema=True, read=read, schema=schema
+)

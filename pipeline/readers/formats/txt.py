@@ -1,0 +1,15 @@
+"""`.txt`: one review a file; aclImdb's folders tell split, label and stars."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.readers.base import Format, Source
+
+
+def reviews(source: Source) -> Iterator[Any]:
+    from pipeline.readers.text_files import text_folder
+
+    return text_folder(source)
+
+
+FORMAT = Format(name="txt", suffixes=(".txt",), summary="one review a file", reviews=reviews)

@@ -1,0 +1,358 @@
+"""JSON objects as rows: one a line, or in one array. A line that cannot be read is a fault of its own."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.readers.base import BATCH_BYTES, BATCH_ROWS, EXCERPT_BYTES, FileFault, Reading, Rows, Source
+from pipeline.readers.opening import opened, readable
+from schemas.reject import BadRow
+
+BLOCK_BYTES = 1 << 20
+MAX_LINE_BYTES = 64 << 20
+"""No object may be longer: it is held whole while it is parsed."""
+SAMPLE_ROWS = 1000
+SAMPLE_BYTES = 4 << 20
+WHITE_SPACE = b" \t\r\n"
+BOM = b"\xef\xbb\xbf"
+
+Record = tuple[int, bytes]
+"""The number of a line or of an array's item, from 0, and its bytes."""
+Split = Callable[[Source, pa.NativeFile], Iterator[Record]]
+
+
+class _Faulty(ValueError):
+    """A record that is not a row. `reason` is one of `schemas.reject.REASONS`."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def read_records(source: Source, reading: Reading, split: Split) -> Iterator[Rows]:
+    """Rows of a file of JSON objects.
+
+    Args:
+        split: cuts the stream into the bytes of objects: `lines` or `array_or_lines`.
+
+    Raises:
+        FileFault: the file is damaged, or no object in it has the text columns.
+    """
+    batch = _Batch(source, reading)
+    seen = False
+    with readable(source), opened(source.path, source.compression) as stream:
+        for number, content in split(source, stream):
+            seen |= batch.take(number, content)
+            if batch.is_full():
+                yield batch.rows()
+                batch = _Batch(source, reading, batch.first_fault)
+        if not batch.is_empty():
+            yield batch.rows()
+    if not seen and batch.first_fault is not None:
+        wanted = ", ".join(map(repr, reading.text)) or "objects"
+        detail = f"no object holds text under {wanted}; the first fault: {batch.first_fault}. Name it with --text-column"
+        raise FileFault(source.name, "column", detail)
+
+
+def sampled_schema(source: Source, split: Split) -> pa.Schema:
+    """Columns and types of the first objects; a column whose values are of several types is string."""
+    columns: dict[str, list[Any]] = {}
+    size = rows = 0
+    with readable(source), opened(source.path, source.compression) as stream:
+        for _, content in split(source, stream):
+            try:
+                record = _parsed(content)
+            except _Faulty:
+                continue
+            for name, value in record.items():
+                columns.setdefault(name, [None] * rows).append(value)
+            rows += 1
+            for values in columns.values():
+                values += [None] * (rows - len(values))
+            size += len(content)
+            if rows >= SAMPLE_ROWS or size >= SAMPLE_BYTES:
+                break
+    types = {name: _column(values, structs=True).type for name, values in columns.items() if _is_utf8(name)}
+    return pa.schema([pa.field(name, kind) for name, kind in types.items()])
+
+
+def lines(source: Source, stream: pa.NativeFile) -> Iterator[Record]:
+    """Lines that are not blank."""
+    for number, line in enumerate(_lines(source, stream, b"")):
+        if line.strip(WHITE_SPACE):
+            yield number, line
+
+
+def array_or_lines(source: Source, stream: pa.NativeFile) -> Iterator[Record]:
+    """The items of one array where the file begins with a bracket, else lines.
+
+    A file of lines may begin with a bracket only by mistake: its lines have to be objects.
+    """
+    start = bytes(stream.read(BLOCK_BYTES)).removeprefix(BOM)
+    while start and not start.strip(WHITE_SPACE) and (block := bytes(stream.read(BLOCK_BYTES))):
+        start += block
+    if start.lstrip(WHITE_SPACE).startswith(b"["):
+        yield from _items(source, stream, start)
+        return
+    for number, line in enumerate(_lines(source, stream, start)):
+        if line.strip(WHITE_SPACE):
+            yield number, line
+
+
+class _Batch:
+    """Rows and faults that are not yet handed on."""
+
+    def __init__(self, source: Source, reading: Reading, first_fault: str | None = None) -> None:
+        self.source, self.reading = source, reading
+        self.first_fault = first_fault
+        self.records: list[dict[str, Any]] = []
+        self.numbers: list[int] = []
+        self.bad: list[BadRow] = []
+        self.size = 0
+
+    def take(self, number: int, content: bytes) -> bool:
+        """Takes one object; whether it is a row."""
+        self.size += len(content)
+        try:
+            record = self._row(_parsed(content))
+        except _Faulty as fault:
+            self.first_fault = self.first_fault or str(fault)
+            excerpt = content[:EXCERPT_BYTES]
+            bad = BadRow(source=self.source.name, row=number, reason=fault.reason, detail=str(fault), excerpt=excerpt)
+            self.bad.append(bad)
+            return False
+        self.records.append(record)
+        self.numbers.append(number)
+        return True
+
+    def is_full(self) -> bool:
+        return len(self.records) + len(self.bad) >= BATCH_ROWS or self.size >= BATCH_BYTES
+
+    def is_empty(self) -> bool:
+        return not self.records and not self.bad
+
+    def rows(self) -> Rows:
+        names = self.reading.columns
+        if names is None:
+            names = tuple(dict.fromkeys(name for record in self.records for name in record if _is_utf8(name)))
+        columns = [_column([record.get(name) for record in self.records]) for name in names]
+        table = pa.RecordBatch.from_arrays(columns, names=list(names))
+        if not names:
+            table = pa.RecordBatch.from_struct_array(pa.array([{}] * len(self.records), pa.struct([])))
+        return Rows(table=table, row=np.array(self.numbers, np.int64), bad=self.bad)
+
+    def _row(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The wanted values of an object.
+
+        Raises:
+            _Faulty: the text is missing, not a string, or a value is nested where one value is needed.
+        """
+        if self.reading.columns is None:
+            return record
+        found: dict[str, Any] = {}
+        texts = 0
+        for name in self.reading.columns:
+            present, value = _looked_up(record, name)
+            if name in self.reading.text:
+                texts += present
+                if not isinstance(value, str | None):
+                    detail = f"no string under {name!r}; found: {type(value).__name__}"
+                    raise _Faulty("malformed_row", detail)
+            elif isinstance(value, list | dict) and not self.reading.keep_nested:
+                kind = "a list" if isinstance(value, list) else "an object"
+                raise _Faulty("nested_value", f"{name!r} holds {kind}; one value is needed")
+            found[name] = value
+        if self.reading.text and not texts:
+            wanted = ", ".join(map(repr, self.reading.text))
+            raise _Faulty("malformed_row", f"no string under {wanted}; found: {', '.join(record)[:200]}")
+        return found
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(content.removeprefix(BOM))
+    except UnicodeDecodeError as error:
+        raise _Faulty("invalid_utf8", str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise _Faulty("malformed_row", str(error)) from error
+    if not isinstance(record, dict):
+        raise _Faulty("malformed_row", f"a JSON {type(record).__name__} instead of an object")
+    return record
+
+
+def _looked_up(record: dict[str, Any], name: str) -> tuple[bool, Any]:
+    """Whether there is a value under a name, and the value; `review.body` is a field of the object `review`."""
+    if name in record:
+        return True, record[name]
+    parts = name.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        inner = record.get(".".join(parts[:length]))
+        if isinstance(inner, dict):
+            return _looked_up(inner, ".".join(parts[length:]))
+    return False, None
+
+
+def _column(values: list[Any], *, structs: bool = False) -> pa.Array:
+    """Values as a column of the one type that they have; as text where they have several, JSON text where they nest."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= {str}:
+        return pa.array([None if v is None else v.encode("utf-8", "surrogatepass") for v in values], pa.binary()).view(
+            pa.string()
+        )
+    if kinds == {bool}:
+        return pa.array(values, pa.bool_())
+    if kinds <= {int, float} and (float not in kinds or int not in kinds):
+        try:
+            return pa.array(values, pa.int64() if kinds == {int} else pa.float64())
+        except (OverflowError, pa.ArrowInvalid):
+            pass
+    if structs and kinds == {dict}:
+        return pa.StructArray.from_arrays(*_fields(values))
+    texts = [v if isinstance(v, str | None) else json.dumps(v, ensure_ascii=False) for v in values]
+    return _column(texts)
+
+
+def _is_utf8(name: str) -> bool:
+    """Whether a name has a UTF-8 form; a lone surrogate from an escape has none."""
+    return name.isprintable() or name.encode("utf-8", "replace").decode() == name
+
+
+def _fields(values: list[Any]) -> tuple[list[pa.Array], list[str]]:
+    names = list(dict.fromkeys(name for value in values for name in value or () if _is_utf8(name)))
+    return [_column([(value or {}).get(name) for value in values], structs=True) for name in names], names
+
+
+def _lines(source: Source, stream: pa.NativeFile, start: bytes) -> Iterator[bytes]:
+    parts: list[bytes] = [start] if start else []
+    held = len(start)
+    number = 0
+    while True:
+        block = bytes(stream.read(BLOCK_BYTES))
+        content = b"".join([*parts, block]) if b"\n" in block or not block else None
+        if content is None:
+            parts.append(block)
+            held += len(block)
+            if held > MAX_LINE_BYTES:
+                raise _too_large(source, f"line {number + 1:,}")
+            continue
+        pieces = content.split(b"\n")
+        rest = pieces.pop()
+        yield from pieces
+        number += len(pieces)
+        if not block:
+            if rest:
+                yield rest
+            return
+        parts, held = ([rest] if rest else []), len(rest)
+
+
+def _items(source: Source, stream: pa.NativeFile, start: bytes) -> Iterator[Record]:
+    """The items of an array, each as its bytes.
+
+    Raises:
+        FileFault: what is between the items is not JSON, or the array does not end.
+    """
+    window = _Window(stream, start)
+    window.skip_blanks()
+    window.place += 1  # the opening bracket
+    number = 0
+    while number or window.peek() != "]":
+        if (item := window.item()) is not None:
+            yield number, item
+            number += 1
+        elif window.ended:
+            detail = f"item {number:,} of the array is not whole JSON; the file is cut short or damaged. Deliver it again"
+            raise FileFault(source.name, "damaged", detail)
+        elif len(window.text) - window.place > MAX_LINE_BYTES:
+            raise _too_large(source, f"item {number:,} of the array")
+        else:
+            window.fill()
+            continue
+        mark = window.mark()
+        if mark == "]":
+            break
+        if mark != ",":
+            detail = f"item {number - 1:,} of the array is followed by {mark!r}, not by a comma or the end of the array"
+            raise FileFault(source.name, "damaged", detail)
+    else:
+        window.mark()
+    if not window.rest_is_blank():
+        raise FileFault(source.name, "damaged", "something follows the end of the array")
+
+
+class _Window:
+    """A part of a stream as text, in which items are decoded one after the other."""
+
+    def __init__(self, stream: pa.NativeFile, start: bytes) -> None:
+        self.stream = stream
+        self.text, self.place = "", 0
+        self.pending = start
+        self.ended = False
+        self.fill()
+
+    def fill(self) -> None:
+        """Reads on, at least as much as is undecoded, so that a long item is not scanned over and over."""
+        left = len(self.text) - self.place
+        block = bytes(self.stream.read(max(BLOCK_BYTES, left)))
+        self.ended = not block
+        content = self.pending + block
+        cut = len(content) if self.ended else _whole_characters(content)
+        self.pending = content[cut:]
+        self.text = self.text[self.place :] + content[:cut].decode("utf-8", "surrogateescape")
+        self.place = 0
+
+    def skip_blanks(self) -> None:
+        while self.place < len(self.text) and self.text[self.place] in " \t\r\n":
+            self.place += 1
+
+    def item(self) -> bytes | None:
+        """The item that begins here; None where more has to be read, or it is not JSON."""
+        self.skip_blanks()
+        try:
+            end = json.JSONDecoder().raw_decode(self.text, self.place)[1]
+        except (ValueError, RecursionError):
+            return None
+        if end == len(self.text) and not self.ended:
+            return None  # a number may go on
+        item = self.text[self.place : end].encode("utf-8", "surrogateescape")
+        self.place = end
+        return item
+
+    def peek(self) -> str:
+        """The next character that is not blank; "" at the end of the file."""
+        self.skip_blanks()
+        while self.place == len(self.text) and not self.ended:
+            self.fill()
+            self.skip_blanks()
+        return self.text[self.place : self.place + 1]
+
+    def mark(self) -> str:
+        """Takes the next character that is not blank."""
+        found = self.peek()
+        self.place += 1
+        return found
+
+    def rest_is_blank(self) -> bool:
+        while not self.ended:
+            if self.text[self.place :].strip():
+                return False
+            self.place = len(self.text)
+            self.fill()
+        return not self.text[self.place :].strip()
+
+
+def _whole_characters(block: bytes) -> int:
+    """Where the last character of UTF-8 that may be cut begins."""
+    for back in range(1, min(4, len(block)) + 1):
+        if block[-back] & 0xC0 != 0x80:
+            needed = 1 if block[-back] < 0x80 else 2 if block[-back] < 0xE0 else 3 if block[-back] < 0xF0 else 4
+            return len(block) - back if needed > back else len(block)
+    return len(block)
+
+
+def _too_large(source: Source, what: str) -> FileFault:
+    detail = f"{what} is longer than {MAX_LINE_BYTES >> 20} MiB, the most that one object may have"
+    return FileFault(source.name, "too_large", detail)

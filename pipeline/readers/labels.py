@@ -1,0 +1,86 @@
+"""Labels as people have them, mapped to classes: `neg=1,2 pos=4,5`."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+EXAMPLE = "'neg=1,2 pos=4,5' or 'neg=1..2 pos=4..5'"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMap:
+    """Values and ranges of numbers, ends included, by class. What none of them names is left out."""
+
+    values: Mapping[str, str]
+    ranges: tuple[tuple[float, float, str], ...] = ()
+
+    @classmethod
+    def parse(cls, given: str | Mapping[str, Any]) -> "LabelMap":
+        """A map from `class=value,value,low..high class=…`, or from a table of classes in TOML.
+
+        Raises:
+            ValueError: it cannot be read, or a value belongs to two classes.
+        """
+        pairs = given.items() if isinstance(given, Mapping) else _pairs(given)
+        values: dict[str, str] = {}
+        ranges: list[tuple[float, float, str]] = []
+        for label, listed in pairs:
+            for item in _items(listed):
+                low, dots, high = item.partition("..")
+                if dots:
+                    ranges.append((*_bounds(item, low, high), label))
+                elif values.setdefault(item, label) != label:
+                    raise ValueError(f"{item!r} belongs to {values[item]!r} and to {label!r}. Name it once.")
+        if not values and not ranges:
+            raise ValueError(f"empty. Give classes and their values, such as {EXAMPLE}.")
+        return cls(values, tuple(ranges))
+
+    def __call__(self, value: str) -> str | None:
+        """The class of a value; None where the map names none."""
+        if value in self.values:
+            return self.values[value]
+        if self.ranges:
+            try:
+                number = float(value)
+            except ValueError:
+                return None
+            return next((label for low, high, label in self.ranges if low <= number <= high), None)
+        return None
+
+    def __str__(self) -> str:
+        items: dict[str, list[str]] = {}
+        for value, label in self.values.items():
+            items.setdefault(label, []).append(value)
+        for low, high, label in self.ranges:
+            items.setdefault(label, []).append(f"{low:g}..{high:g}")
+        return " ".join(f"{label}={','.join(listed)}" for label, listed in items.items())
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """`class=values` pairs, separated by blanks; a word without "=" belongs to the value before it."""
+    pairs: list[tuple[str, str]] = []
+    for word in text.split():
+        label, equals, listed = word.partition("=")
+        if equals and label and listed:
+            pairs.append((label, listed))
+        elif pairs and not equals:
+            pairs[-1] = (pairs[-1][0], f"{pairs[-1][1]} {word}")
+        else:
+            raise ValueError(f"{word!r} is not CLASS=VALUE,…; expected something like {EXAMPLE}.")
+    return pairs
+
+
+def _items(listed: Any) -> list[str]:
+    items = listed if isinstance(listed, list) else str(listed).split(",")
+    return [text for item in items if (text := str(item).strip())]
+
+
+def _bounds(item: str, low: str, high: str) -> tuple[float, float]:
+    try:
+        bounds = float(low or -math.inf), float(high or math.inf)
+    except ValueError:
+        raise ValueError(f"{item!r} is not a range of numbers, such as 1..2.") from None
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"the range {item!r} is empty; write the smaller number first.")
+    return bounds

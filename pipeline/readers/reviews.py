@@ -1,0 +1,190 @@
+"""Batches of raw reviews as ingest takes them: bytes, not yet checked."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import compress
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.readers.base import BATCH_BYTES, BATCH_ROWS, EXCERPT_BYTES, FileFault, Rows, Source
+from pipeline.readers.roles import Resolved
+from pipeline.readers.values import Strings, is_nested, plain, values_of
+from schemas.reject import BadRow
+
+MAX_REVIEW_BYTES = 1 << 20
+"""A longer text is no review: it is rejected as too large, which bounds the memory that a batch can take."""
+
+
+@dataclass(slots=True, kw_only=True)
+class RawBatch:
+    """Rows of one or several sources; columns are of equal length, or None where the source has none."""
+
+    source: list[str]
+    row: list[int]
+    text: pa.BinaryArray
+    review_id: Strings
+    label: Strings | None = None
+    stars: list[int | None] | None = None
+    split: Strings | None = None
+    group: Strings | None = None
+    bad: list[BadRow] = field(default_factory=list)
+    faults: list[FileFault] = field(default_factory=list)
+    """Files of one review that could not be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextFiles:
+    """Names of `.txt` files of one folder, to be opened by whoever works on the batch. `name` is the folder's.
+
+    `told` holds what partitions tell of all of them: label, split or group.
+    """
+
+    folder: Path
+    name: str
+    files: tuple[str, ...]
+    told: dict[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Groups:
+    """Groups of the reviews of one folder: line N, a string in a dictionary, is the group of review N.
+
+    None, and why, where the list cannot be read: the folder's reviews must not go without their groups.
+    """
+
+    folder: str
+    lines: pa.DictionaryArray | None
+    fault: FileFault | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRows:
+    """Rows of a table, to be made reviews by whoever works on the batch."""
+
+    source: str
+    rows: Rows
+    columns: Resolved
+
+
+Item = RawBatch | TextFiles | Groups | TableRows
+"""What flows out of the readers."""
+
+
+def batches_of(source: Source, rows: Rows, columns: Resolved) -> Iterator[TableRows]:
+    """Cuts rows into batches of bounded rows and bytes of text; the faults go with the first."""
+    bad = rows.bad
+    for start, end in _cuts(rows.table, [name for name in columns.text if name not in columns.partitions]):
+        part = Rows(table=rows.table.slice(start, end - start), row=rows.row[start:end], bad=bad)
+        yield TableRows(source=source.name, rows=part, columns=columns)
+        bad = []
+    if bad:
+        yield TableRows(
+            source=source.name, rows=Rows(table=rows.table.slice(0, 0), row=rows.row[:0], bad=bad), columns=columns
+        )
+
+
+def reviews_of_table(item: TableRows, rule: int) -> RawBatch:
+    """The reviews in rows of a table.
+
+    Args:
+        rule: version of the rule for values.
+    """
+    table, columns = item.rows.table, item.columns
+    rows: list[int] = item.rows.row.tolist()
+
+    def values(name: str | None) -> Strings | None:
+        if name is None or (name not in columns.partitions and name not in table.schema.names):
+            return None
+        if name in columns.partitions:
+            return values_of(pa.array([columns.partitions[name]], pa.string()), rule) * len(rows)
+        return values_of(table[name], rule)
+
+    ids: Strings = [f"{item.source}#{row}" for row in rows]
+    if columns.id is not None:
+        ids = values(columns.id) or [None] * len(rows)
+    batch = RawBatch(
+        source=[item.source] * len(rows),
+        row=rows,
+        text=_joined([_text(table, columns, name) for name in columns.text]),
+        review_id=ids,
+        label=values(columns.label),
+        split=values(columns.split),
+        group=values(columns.group),
+        bad=list(item.rows.bad),
+    )
+    return _without_oversized(batch)
+
+
+def without(batch: RawBatch, keep: list[bool]) -> RawBatch:
+    """The batch with only the rows to keep."""
+
+    def kept(column: "Strings | None") -> "Strings | None":
+        return None if column is None else list(compress(column, keep))
+
+    return RawBatch(
+        source=list(compress(batch.source, keep)),
+        row=list(compress(batch.row, keep)),
+        text=batch.text.filter(pa.array(keep, pa.bool_())),
+        review_id=list(compress(batch.review_id, keep)),
+        label=kept(batch.label),
+        stars=None if batch.stars is None else list(compress(batch.stars, keep)),
+        split=kept(batch.split),
+        group=kept(batch.group),
+        bad=batch.bad,
+        faults=batch.faults,
+    )
+
+
+def too_large(source: str, row: int, content: bytes) -> BadRow:
+    """The reject for a text above the limit."""
+    detail = f"more than {MAX_REVIEW_BYTES:,} bytes, the most that one review may have"
+    return BadRow(source=source, row=row, reason="too_large", detail=detail, excerpt=content[:EXCERPT_BYTES])
+
+
+def _without_oversized(batch: RawBatch) -> RawBatch:
+    if not len(batch.text) or (pc.max(pc.binary_length(batch.text)).as_py() or 0) <= MAX_REVIEW_BYTES:
+        return batch
+    keep = pc.less_equal(pc.binary_length(batch.text), MAX_REVIEW_BYTES).fill_null(True).to_pylist()
+    for i in (i for i, kept in enumerate(keep) if not kept):
+        batch.bad.append(too_large(batch.source[i], batch.row[i], batch.text[i].as_py()))
+    return without(batch, keep)
+
+
+def _text(table: pa.RecordBatch, columns: Resolved, name: str) -> pa.BinaryArray:
+    if name in columns.partitions:
+        return pa.repeat(pa.scalar(columns.partitions[name], pa.string()), len(table)).cast(pa.binary())
+    if name not in table.schema.names:
+        return pa.nulls(len(table), pa.binary())
+    column = plain(table[name])
+    if is_nested(column.type):
+        return pa.nulls(len(table), pa.binary())
+    return column.cast(pa.binary())
+
+
+def _joined(texts: list[pa.BinaryArray]) -> pa.BinaryArray:
+    """Texts of several columns with line breaks between them; null where all are null or empty."""
+    if len(texts) == 1:
+        return texts[0]
+    texts = [pc.if_else(pc.equal(pc.binary_length(text), 0), None, text) for text in texts]
+    joined = pc.binary_join_element_wise(*texts, b"\n", null_handling="skip")
+    return pc.if_else(pc.equal(pc.binary_length(joined), 0), None, joined)
+
+
+def _cuts(table: pa.RecordBatch, texts: list[str]) -> Iterator[tuple[int, int]]:
+    sizes = np.zeros(len(table), np.int64)
+    for name in texts:
+        if name in table.schema.names and not pa.types.is_null(table[name].type):
+            sizes += pc.binary_length(plain(table[name]).cast(pa.large_binary())).fill_null(0).to_numpy()
+    if len(table) <= BATCH_ROWS and int(sizes.sum()) < BATCH_BYTES:
+        if len(table):
+            yield 0, len(table)
+        return
+    start = size = 0
+    for end, one in enumerate(sizes.tolist(), 1):
+        size += one
+        if end == len(table) or end - start >= BATCH_ROWS or size >= BATCH_BYTES:
+            yield start, end
+            start, size = end, 0

@@ -1,0 +1,144 @@
+"""Which column holds what: text, label, id, group, split, and what a file lacks of them."""
+
+import difflib
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from pipeline.readers.base import FileFault, Format, Source
+from pipeline.readers.values import holds_text, is_nested
+
+log = logging.getLogger(__name__)
+
+ROLES = ("text", "label", "id", "group", "split")
+LABEL_NAMES = ("label", "sentiment", "stars", "rating", "score", "polarity", "class", "category", "target", "overall")
+"""Usual names of a label's column; a file that has one where no label column was named is warned of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Which columns of tables hold what; None where there is none.
+
+    Args:
+        text: columns whose texts are joined by a line break.
+        optional_label: a source may lack the label's column: its reviews are then unlabelled.
+    """
+
+    text: tuple[str, ...] = ("text",)
+    label: str | None = None
+    id: str | None = None
+    group: str | None = None
+    split: str | None = None
+    optional_label: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """The columns that one source has, by role; `partitions` are constants of the source, by column."""
+
+    text: tuple[str, ...]
+    label: str | None = None
+    id: str | None = None
+    group: str | None = None
+    split: str | None = None
+    partitions: dict[str, str | None] = field(default_factory=dict)
+
+    def columns(self) -> tuple[str, ...]:
+        """The columns that have to be read from the file."""
+        wanted = [*self.text, self.label, self.id, self.group, self.split]
+        return tuple(dict.fromkeys(name for name in wanted if name is not None and name not in self.partitions))
+
+
+def resolve(source: Source, format: Format, schema: pa.Schema, columns: Columns) -> Resolved:
+    """The roles of one source's columns.
+
+    Args:
+        schema: of the source, as its format gives it.
+
+    Raises:
+        FileFault: a column that is needed is missing, there twice, or of a type that cannot be read.
+    """
+    leaves = leaf_types(schema)
+    partitions = {name: value for name, value in source.partitions if name not in leaves}
+    names = [*leaves, *partitions]
+    text = _text_columns(columns.text, names)
+    label = columns.label
+    if label is not None and columns.optional_label and label not in names and not format.open_schema:
+        label = None
+    wanted = {"text": text, "label": (label,), "id": (columns.id,), "group": (columns.group,), "split": (columns.split,)}
+    for role, those in wanted.items():
+        for name in those:
+            if name is not None and name not in partitions:
+                _check(source, format, schema, leaves, role, name, names)
+    return Resolved(text=text, label=label, id=columns.id, group=columns.group, split=columns.split, partitions=partitions)
+
+
+def near_label(names: Iterable[str]) -> str | None:
+    """A column that looks like the label's, where the label column was not named and `label` is missing."""
+    lowered = {name.strip().lower(): name for name in names}
+    return next((lowered[usual] for usual in LABEL_NAMES if usual in lowered), None)
+
+
+def leaf_types(schema: pa.Schema) -> dict[str, pa.DataType]:
+    """Types of the columns, and of the fields of structs by their dotted names."""
+    found: dict[str, pa.DataType] = {}
+
+    def visit(prefix: str, fields: Iterable[pa.Field]) -> None:
+        for one in fields:
+            name = f"{prefix}{one.name}"
+            found.setdefault(name, one.type)
+            if pa.types.is_struct(one.type):
+                visit(f"{name}.", one.type)
+
+    visit("", schema)
+    return found
+
+
+def ranked(given: str, names: Iterable[str]) -> list[str]:
+    """Names, the nearest to the given one first."""
+    wanted = given.strip().lower()
+    return sorted(names, key=lambda name: -difflib.SequenceMatcher(None, wanted, name.strip().lower()).ratio())
+
+
+def _text_columns(given: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """The columns of text. A name with commas is one column where there is such a column, else several."""
+    whole = ",".join(given)
+    return (whole,) if whole in names else tuple(given)
+
+
+def _check(
+    source: Source,
+    format: Format,
+    schema: pa.Schema,
+    leaves: dict[str, pa.DataType],
+    role: str,
+    name: str,
+    names: list[str],
+) -> None:
+    option = f"--{role}-column"
+    if name not in leaves:
+        if format.open_schema:
+            return
+        near = ranked(name, names)
+        hint = f" Did you mean {near[0]!r}?" if near and _is_near(name, near[0]) else ""
+        columns = ", ".join(map(repr, near)) or "none"
+        raise FileFault(source.name, "column", f"no column {name!r}.{hint} Its columns: {columns}. Name one with {option}")
+    if schema.names.count(name) > 1:
+        raise FileFault(source.name, "column", f"the column {name!r} is there twice. Rename one of them")
+    kind = leaves[name]
+    if role == "text" and not (holds_text(kind) or pa.types.is_null(kind)):
+        texts = ", ".join(other for other, kind in leaves.items() if holds_text(kind)) or "none"
+        detail = (
+            f"the text column {name!r} is {kind}; text is needed. Columns that hold text: {texts}. Name one with {option}"
+        )
+        raise FileFault(source.name, "column", detail)
+    if is_nested(kind):
+        fields = [other for other in leaves if other.startswith(f"{name}.")]
+        hint = f"Name one of its fields: {', '.join(fields)}" if fields else f"Name another with {option}"
+        raise FileFault(source.name, "column", f"the {role} column {name!r} is {kind}; one value a row is needed. {hint}")
+
+
+def _is_near(given: str, name: str) -> bool:
+    return bool(difflib.get_close_matches(given.strip().lower(), [name.strip().lower()], 1, 0.6))

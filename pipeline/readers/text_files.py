@@ -1,0 +1,135 @@
+"""Folders of `.txt` files, one review a file."""
+
+import os
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Iterator
+from itertools import compress
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.printable import utf8_name
+from pipeline.readers.base import BATCH_ROWS, FileFault, Source
+from pipeline.readers.layout import URLS, is_urls_file, layout_of, stars_of
+from pipeline.readers.opening import READ_ERRORS, fault_of, opened
+from pipeline.readers.registry import COMPRESSIONS
+from pipeline.readers.reviews import MAX_REVIEW_BYTES, Groups, Item, RawBatch, TextFiles, too_large
+from pipeline.text.kernels import read_files
+
+BOMS = {BOM_UTF8: "utf-8", BOM_UTF16_LE: "utf-16-le", BOM_UTF16_BE: "utf-16-be"}
+
+
+def text_folder(source: Source) -> Iterator[Item]:
+    """Yields the lists of films first, then the reviews' names in batches."""
+    reviews = []
+    for name in source.files:
+        if is_urls_file(source.name, name):
+            yield _list_of_films(source, name)
+        else:
+            reviews.append(name)
+    for start in range(0, len(reviews), BATCH_ROWS):
+        yield TextFiles(folder=source.path, name=source.name, files=tuple(reviews[start : start + BATCH_ROWS]))
+
+
+def _list_of_films(source: Source, name: str) -> Groups:
+    quoted = source.name.startswith("file:")
+    try:
+        content = (source.path / name).read_bytes()
+    except OSError as error:
+        fault = fault_of(f"{source.name}/{utf8_name(name)}", "a list of films", None, error)
+        return Groups(folder=_folder_of(source.name, name, quoted), lines=None, fault=fault)
+    return groups_file(source.name, name, content, quoted=quoted)
+
+
+def groups_file(folder: str, name: str, content: bytes, *, quoted: bool = False) -> Groups:
+    """A list of films (`urls_neg.txt` in `folder`) as the groups of the folder of that label, `quoted` in a URI."""
+    lines = content.decode("utf-8", "replace").removesuffix("\n").split("\n")
+    groups = pa.array([line.removesuffix("\r") for line in lines], pa.string()).dictionary_encode()
+    return Groups(folder=_folder_of(folder, name, quoted), lines=groups)
+
+
+def _folder_of(folder: str, name: str, quoted: bool) -> str:
+    """The folder whose reviews a list of films speaks of."""
+    match = URLS.fullmatch(name)
+    assert match
+    label = quote(os.fsencode(match["label"])) if quoted else utf8_name(match["label"])
+    return f"{folder}/{label}"
+
+
+def open_files(unit: TextFiles) -> RawBatch:
+    """Reads the files of a batch. One that vanished or cannot be read is a fault of its own."""
+    folder = os.fspath(unit.folder)
+    names, faults = list(unit.files), []
+    paths = [f"{folder}/{name}" for name in names]
+    try:
+        if not all(name.endswith(".txt") for name in names):
+            raise OSError
+        texts = _plain(paths)
+    except OSError:
+        contents = [_content(unit.name, name, path) for name, path in zip(names, paths, strict=True)]
+        faults = [content for content in contents if isinstance(content, FileFault)]
+        names = [name for name, content in zip(names, contents, strict=True) if isinstance(content, bytes)]
+        texts = pa.array([content for content in contents if isinstance(content, bytes)], pa.binary())
+    batch = reviews_of_texts(unit.name, names, texts, utf8_name(os.path.realpath(folder)))
+    batch.faults = faults
+    for role, value in unit.told.items():
+        setattr(batch, role, [value] * len(batch.row))
+    return batch
+
+
+def _content(folder: str, name: str, path: str) -> bytes | FileFault:
+    """At most one byte more than a review may have of a file, decompressed; or what is wrong with it."""
+    compression = COMPRESSIONS.get(os.path.splitext(path)[1].lower())
+    try:
+        with opened(path, compression) as stream:
+            return bytes(stream.read(MAX_REVIEW_BYTES + 1))
+    except READ_ERRORS as error:
+        return fault_of(f"{folder}/{utf8_name(name)}", "text", compression, error)
+
+
+def reviews_of_texts(folder: str, names: list[str], texts: pa.BinaryArray, place: str) -> RawBatch:
+    """A batch of one-review files that lie in one folder, whose `place` tells split, label and stars.
+
+    `folder` is how the lake calls it. `texts` hold no nulls; those above the limit become rejects. A mark of the byte order
+    before a text is no part of it; UTF-16 is read where it has one.
+    """
+    bad = []
+    names = [utf8_name(name) for name in names]
+    if any(pc.any(pc.starts_with(texts, mark)).as_py() for mark in BOMS):
+        texts = pa.array([_without_mark(text) for text in texts.to_pylist()], pa.binary())
+    if len(texts) and pc.max(pc.binary_length(texts)).as_py() > MAX_REVIEW_BYTES:
+        fits = pc.less_equal(pc.binary_length(texts), MAX_REVIEW_BYTES)
+        kept = fits.to_pylist()
+        bad = [too_large(f"{folder}/{names[i]}", 0, texts[i].as_py()) for i, fit in enumerate(kept) if not fit]
+        names, texts = list(compress(names, kept)), texts.filter(fits)
+    layout = layout_of(place)
+    sources = [f"{folder}/{name}" for name in names]
+    return RawBatch(
+        source=sources,
+        row=[0] * len(names),
+        text=texts,
+        review_id=list(sources),
+        label=[layout.label] * len(names),
+        stars=[stars_of(name.split(".", 1)[0]) for name in names] if layout.split else None,
+        split=[layout.split] * len(names),
+        bad=bad,
+    )
+
+
+def _without_mark(text: bytes) -> bytes:
+    """A text as UTF-8, without the mark of the byte order; bytes that have no such form stay as they are."""
+    for mark, encoding in BOMS.items():
+        if text.startswith(mark):
+            try:
+                return text[len(mark) :].decode(encoding).encode()
+            except UnicodeDecodeError:
+                return text
+    return text
+
+
+def _plain(paths: list[str]) -> pa.BinaryArray:
+    data, bounds = read_files(list(map(os.fsencode, paths)), MAX_REVIEW_BYTES + 1)
+    offsets = np.frombuffer(bounds, np.int64).astype(np.int32)
+    return pa.Array.from_buffers(pa.binary(), len(paths), [None, pa.py_buffer(offsets), pa.py_buffer(data)])

@@ -1,0 +1,122 @@
+"""The rule for values: what a label, split, group or id is, whichever format it came in.
+
+Version 2: surrounding blanks go; an integral number is written as an integer (5.0, Decimal 5.00 and "5.0" are 5; "007"
+stays); booleans are `true` and `false`; empty or blank is absent. Version 1 is that of lakes made before version 2.
+"""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.text.types import is_bytes, is_text
+
+RULE_VERSION = 2
+OPTION = "values"
+"""Under this name a vocabulary's options hold the version of the rule; none there means 1."""
+
+Strings = list[str | None]
+INTEGRAL = r"^-?(0|[1-9][0-9]*)\.0*$"
+BOOLEAN = r"^(?i:true|false)$"
+
+
+def is_nested(kind: pa.DataType) -> bool:
+    """Whether values of a type are lists, maps or structs."""
+    return bool(pa.types.is_nested(kind))
+
+
+def holds_text(kind: pa.DataType) -> bool:
+    """Whether values of a type are strings or bytes."""
+    return is_text(kind) or is_bytes(kind)
+
+
+def plain(column: pa.Array) -> pa.Array:
+    """A column without dictionary, views or run ends."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_run_end_encoded(column.type):
+        column = pc.run_end_decode(column)
+    return column
+
+
+def values_of(column: pa.Array, rule: int) -> Strings:
+    """A column of labels, splits, groups or ids as Python strings; what is not UTF-8 becomes lone surrogates.
+
+    Args:
+        column: (N,) of any type that is not nested.
+        rule: version of the rule.
+    """
+    column = plain(column)
+    if rule == 1:
+        return _version_1(column)
+    return _version_2(column)
+
+
+def value_of(text: str | None, rule: int) -> str | None:
+    """One value that stands outside of a table, such as a folder's name."""
+    if rule == 1 or text is None:
+        return text
+    return _normal(text)
+
+
+def _version_2(column: pa.Array) -> Strings:
+    kind = column.type
+    if pa.types.is_null(kind):
+        return [None] * len(column)
+    if pa.types.is_boolean(kind):
+        return list(pc.if_else(column, "true", "false").to_pylist())
+    if pa.types.is_floating(kind):
+        return _of_floats(column)
+    if holds_text(kind):
+        try:
+            texts = column.cast(pa.large_binary()).cast(pa.large_string())
+        except pa.ArrowInvalid:
+            raw = column.cast(pa.large_binary()).to_pylist()
+            return [None if v is None else _normal(v.decode("utf-8", "surrogateescape")) for v in raw]
+        return list(_normal_texts(texts).to_pylist())
+    return list(_normal_texts(column.cast(pa.large_string())).to_pylist())
+
+
+def _of_floats(column: pa.Array) -> Strings:
+    """Integral floats as integers, others in the shortest form that gives the same float of the column's own width."""
+    texts = column.cast(pa.string()).to_pylist()
+    values = column.cast(pa.float64()).to_pylist()
+    return [
+        None if value is None or value != value else str(int(value)) if value.is_integer() else text
+        for value, text in zip(values, texts, strict=True)
+    ]
+
+
+def _normal_texts(texts: pa.Array) -> pa.Array:
+    texts = pc.utf8_trim_whitespace(texts)
+    texts = pc.if_else(pc.equal(pc.utf8_length(texts), 0), None, texts)
+    integral = pc.match_substring_regex(texts, INTEGRAL)
+    if pc.any(integral).as_py():
+        whole = pc.replace_substring_regex(texts, r"\.0*$", "")
+        texts = pc.if_else(integral, pc.if_else(pc.equal(whole, "-0"), "0", whole), texts)
+    boolean = pc.match_substring_regex(texts, BOOLEAN)
+    if pc.any(boolean).as_py():
+        texts = pc.if_else(boolean, pc.ascii_lower(texts), texts)
+    return texts
+
+
+def _normal(text: str) -> str | None:
+    try:
+        found = _normal_texts(pa.array([text], pa.large_string()))[0].as_py()
+    except UnicodeEncodeError:
+        return text.strip() or None
+    return None if found is None else str(found)
+
+
+def _version_1(column: pa.Array) -> Strings:
+    if holds_text(column.type):
+        texts = column.cast(pa.large_binary()).to_pylist()
+        return [None if v is None else v.decode("utf-8", "surrogateescape") for v in texts]
+    if pa.types.is_temporal(column.type) and getattr(column.type, "unit", None) == "ns":
+        return list(column.cast(pa.string()).to_pylist())  # Python's own types know no nanoseconds
+    values: Sequence[object] = column.to_pylist()
+    if pa.types.is_floating(column.type):
+        return [None if v is None or v != v else str(int(v)) if v.is_integer() else str(v) for v in values]  # type: ignore[attr-defined, call-overload]
+    if pa.types.is_boolean(column.type):
+        return [None if v is None else str(int(v)) for v in values]  # type: ignore[call-overload]
+    return [None if v is None else str(v) for v in values]

@@ -1,0 +1,223 @@
+"""Where deliveries are: from what the user names to a sorted list of sources. The one walker of ingest and score."""
+
+import glob
+import os
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import unquote
+
+from pipeline.errors import InputNotFoundError, UsageError
+from pipeline.readers.base import FileFault, Format, Source
+from pipeline.readers.layout import SIDE_FILES
+from pipeline.readers.opening import DENIED, is_settled, stamp
+from pipeline.readers.registry import described, format_of
+
+HIDDEN = (".", "_")
+"""Names that begin so are passed over: unfinished and side files of Spark, Delta, Hadoop and editors."""
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+SPREADSHEETS = (".xlsx", ".xls", ".ods")
+NAMED = 5
+"""As many files are named in a message; the rest is counted."""
+
+
+@dataclass(kw_only=True)
+class Found:
+    """What lies at the places that were given.
+
+    Args:
+        sources: in the order of their paths, each once.
+        faults: files and folders that cannot be opened.
+        passed_over: names of files of kinds that are not read.
+        unsettled: names of files that were written a moment ago.
+    """
+
+    sources: list[Source] = field(default_factory=list)
+    faults: list[FileFault] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
+    unsettled: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walker:
+    """Finds sources.
+
+    Args:
+        name_of: how the lake calls a path.
+        format: what explicitly named files are taken for, whatever their suffix.
+        settle_seconds: files that were written more recently are left alone.
+    """
+
+    name_of: Callable[[Path], str]
+    format: Format | None = None
+    settle_seconds: float = 0.0
+
+    def find(self, given: Sequence[str | Path]) -> Found:
+        """Every source at the given files, folders and glob patterns.
+
+        Raises:
+            InputNotFoundError: a path is not there.
+            UsageError: a file of a kind that is not read.
+        """
+        found = Found()
+        sources: dict[Path, Source] = {}
+        for root in (path for item in given for path in _expanded(item)):
+            new = _Walk(self, found, root.resolve()).sources() if root.is_dir() else self._file(found, root)
+            for source in new:
+                known = sources.get(source.path)
+                if known:
+                    source = replace(source, listing="/".join(sorted({*source.files, *known.files})))
+                sources[source.path] = source
+        found.sources = [sources[path] for path in sorted(sources)]
+        return found
+
+    def _file(self, found: Found, path: Path) -> list[Source]:
+        """An explicitly named file."""
+        kind = format_of(path.name)
+        if self.format is not None:
+            kind = self.format, kind[1] if kind else None
+        if kind is None:
+            raise UsageError(f"{path}: files of this kind are not read. {_advice(path.name)}Supported: {described()}.")
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UsageError(f"{path} is a pipe or a device, not a file. Name a regular file.")
+        path = path.resolve()
+        if not is_settled(path, self.settle_seconds):
+            found.unsettled.append(self.name_of(path))
+            return []
+        return [self.source(path, *kind)]
+
+    def source(self, path: Path, format: Format, compression: str | None, partitions: "Partitions" = ()) -> Source:
+        """The source of one file; a review in a file of its own belongs to its folder's source."""
+        if format.name == "txt":
+            parent = path.parent
+            return Source(path=parent, name=self.name_of(parent), format="txt", listing=path.name, partitions=partitions)
+        try:
+            found = stamp(path)
+        except OSError:
+            found = None  # whoever opens it says what is wrong with it
+        return Source(
+            path=path,
+            name=self.name_of(path),
+            format=format.name,
+            compression=compression,
+            partitions=partitions,
+            stamp=found,
+        )
+
+
+Partitions = tuple[tuple[str, str | None], ...]
+
+
+class _Walk:
+    """One folder and everything below it. Links are followed; a folder that was visited is not visited again."""
+
+    def __init__(self, walker: Walker, found: Found, root: Path) -> None:
+        self.walker, self.found, self.root = walker, found, root
+        self.visited: set[tuple[int, int]] = set()
+
+    def sources(self) -> list[Source]:
+        found: list[Source] = []
+        pending = [self.root]
+        while pending:
+            folder = pending.pop()
+            folders, names = self._entries(folder)
+            pending += sorted(folders, reverse=True)
+            found += self._files(folder, names)
+        return found
+
+    def _files(self, folder: Path, names: list[str]) -> list[Source]:
+        partitions = partitions_of(folder.relative_to(self.root))
+        sources = []
+        # A comprehension of its own, because there may be a million of them.
+        texts = [name for name in names if name.endswith(".txt") and name not in SIDE_FILES]
+        for name in names:
+            if name.endswith(".txt"):
+                continue
+            kind = format_of(name)
+            if kind is None:
+                self.found.passed_over.append(self.walker.name_of(folder / name))
+            elif kind[0].name == "txt":
+                texts.append(name)
+            elif self._settled(folder / name):
+                sources.append(self.walker.source(folder / name, *kind, partitions))
+        if self.walker.settle_seconds:
+            texts = [name for name in texts if self._settled(folder / name)]
+        if texts:
+            texts.sort()
+            listing = "/".join(texts)
+            name = self.walker.name_of(folder)
+            sources.append(Source(path=folder, name=name, format="txt", listing=listing, partitions=partitions))
+        return sources
+
+    def _settled(self, path: Path) -> bool:
+        try:
+            settled = is_settled(path, self.walker.settle_seconds)
+        except OSError:
+            return True  # whoever opens it says what is wrong with it
+        if not settled:
+            self.found.unsettled.append(self.walker.name_of(path))
+        return settled
+
+    def _entries(self, folder: Path) -> tuple[list[Path], list[str]]:
+        """The folders in a folder and the names of its files; nothing where it was visited or cannot be read."""
+        folders: list[Path] = []
+        names: list[str] = []
+        try:
+            status = folder.stat()
+            place = (status.st_dev, status.st_ino)
+            if place in self.visited:
+                return [], []
+            self.visited.add(place)
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith(HIDDEN):
+                        continue
+                    # The entry itself tells what it is; only a link asks the disk.
+                    if entry.is_file(follow_symlinks=False):
+                        names.append(entry.name)
+                    elif (path := Path(entry)).is_dir():
+                        folders.append(path)
+                    elif path.is_file() or not path.exists():
+                        names.append(entry.name)  # a link that leads nowhere is found out when it is opened
+                    else:
+                        self.found.passed_over.append(self.walker.name_of(path))
+        except OSError as error:
+            if error.errno not in DENIED:
+                raise
+            detail = f"the folder cannot be read: {error.strerror}; check its owner and permissions"
+            self.found.faults.append(FileFault(self.walker.name_of(folder), "unreadable", detail))
+        return folders, names
+
+
+def partitions_of(folder: Path) -> Partitions:
+    """Columns that folders named `key=value` tell, in Hive's layout: `day=2024-01-01/shop=7`."""
+    pairs = [part.partition("=") for part in folder.parts if "=" in part]
+    named = [(unquote(key), unquote(value)) for key, _, value in pairs if key]
+    return tuple((key, None if value == HIVE_NULL else value) for key, value in named)
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    rest = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + rest
+
+
+def _expanded(item: str | Path) -> list[Path]:
+    path = Path(item).expanduser()
+    if path.exists():
+        return [path]
+    if glob.has_magic(str(path)):
+        matches = sorted(Path(match) for match in glob.iglob(str(path), recursive=True))  # noqa: PTH207  # absolute patterns too
+        if matches:
+            return matches
+        raise InputNotFoundError(f"no file or folder matches {path}. Check the pattern; it is expanded by pipeline itself.")
+    if path.is_symlink():
+        raise InputNotFoundError(f"{path} is a link to {path.readlink()}, which does not exist. Mend the link.")
+    raise InputNotFoundError(f"no such file or folder: {path}. Name files or folders that exist.")
+
+
+def _advice(name: str) -> str:
+    if name.lower().endswith(SPREADSHEETS):
+        return "Save the sheet as CSV. "
+    return "Name the format with --format, or rename the file. "
