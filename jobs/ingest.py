@@ -10,7 +10,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -62,18 +61,7 @@ DEFAULT_MIN_COUNT = 1
 MAX_LABELS = 1000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Replacing:
-    """Damaged shards whose reviews are read again and that go with the commit; see `jobs.repair`."""
-
-    shards: tuple[str, ...] = ()
-    accept_loss: bool = False
-
-
-NOTHING = Replacing()
-
-
-def run(config: IngestConfig, replacing: Replacing = NOTHING) -> Receipt:
+def run(config: IngestConfig) -> Receipt:
     """Ingests the sources into the lake's token table.
 
     Raises:
@@ -87,7 +75,7 @@ def run(config: IngestConfig, replacing: Replacing = NOTHING) -> Receipt:
         run.config["sources"] = [utf8_name(str(Path(source).expanduser().absolute())) for source in config.sources]
         found = _find(config, lake)
         with _workplace(lake, run, config) as scratch:
-            _ingest(config, lake, run, found, scratch, replacing)
+            _ingest(config, lake, run, found, scratch)
     return run.receipt()
 
 
@@ -136,8 +124,8 @@ def _workplace(lake: Lake, run: Run, config: IngestConfig) -> Iterator[Path]:
             shutil.rmtree(lake.scratch / "ingest", ignore_errors=True)
 
 
-def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: Path, replacing: Replacing) -> None:
-    table = TokenTable.open(lake.tokens, without=replacing.shards) if token_table.exists(lake.tokens) else None
+def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: Path) -> None:
+    table = TokenTable.open(lake.tokens, without=config.replacing) if token_table.exists(lake.tokens) else None
     vocabulary = _vocabulary(config, lake, table)
     known = known_reviews(table.shards) if table and not config.rebuild_vocab else KeyIndex()
     with RejectWriter(scratch / "rejects.parquet") as rejects:
@@ -172,7 +160,7 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
         "pruned": missing if config.prune else 0,
     }
     run.check_counts()
-    _commit(config, lake, run, table, vocabulary, collected, gone, shards, replacing)
+    _commit(config, lake, run, table, vocabulary, collected, gone, shards)
 
 
 def _vocabulary(config: IngestConfig, lake: Lake, table: TokenTable | None) -> Vocabulary | None:
@@ -303,7 +291,6 @@ def _commit(
     collected: Collector,
     gone: pa.StringArray,
     shards: list[Path],
-    replacing: Replacing,
 ) -> None:
     """Publishes the shards, unless the run is a dry one; sets `nothing_new` when the table stays as it was.
 
@@ -318,15 +305,14 @@ def _commit(
         folder = make_folder(lake.scratch / "ingest" / run.run_id / "shards") if not shards else shards[0].parent
         rewritten, removed = rewrite_shards(table, gone, folder, vocabulary.fingerprint)
         shards = shards + rewritten
-    if replacing.shards and not replacing.accept_loss:
-        check_recovered(lake.tokens, replacing.shards, run.written)
-    change = change_of(table, shards, [*removed, *replacing.shards])
+    if config.replacing and not config.accept_loss:
+        check_recovered(lake.tokens, config.replacing, run.written)
+    change = change_of(table, shards, [*removed, *config.replacing])
     if not config.dry_run:
         run.outputs |= {"tokens": lake.tokens, "vocabulary": lake.vocabulary / f"{vocabulary.fingerprint}.parquet"}
         if change:
             with committing(run):
-                version = publish(lake, table, vocabulary, change, run.run_id, commit_record(run))
-            run.outputs["table_version"] = version
+                run.outputs["table_version"] = publish(lake, table, vocabulary, change, run.run_id, commit_record(run))
         elif table:
             run.outputs["table_version"] = table.version
     if change:

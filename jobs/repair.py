@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from jobs import ingest
-from jobs.ingest import IngestConfig, Replacing
 from jobs.runtime import Run, recorded_run
+from pipeline.config.ingest import IngestConfig
 from pipeline.config.repair import RepairConfig
 from pipeline.errors import DataError, InputNotFoundError, PipelineError
 from pipeline.lake import log as delta_log
@@ -32,16 +32,26 @@ from pipeline.lake.publish import ensure_vocabulary
 from pipeline.lake.recover import complete_records
 from pipeline.lake.runs import read_record, read_records, record_paths
 from pipeline.models.bundle import VOCABULARY, find_bundle, model_ids, read_bundle, verify_bundle
-from pipeline.options.values import from_toml
-from pipeline.readers.labels import LabelMap
+from pipeline.options.render import restored
 from pipeline.text.vocabulary import Vocabulary
 from schemas.run import Receipt
 
 log = logging.getLogger(__name__)
 
 VOCABULARY_OPTIONS = ("tokenizer", "max_vocab", "min_count")
-HOW = {*VOCABULARY_OPTIONS, "rebuild_vocab", "workers", "dry_run", "lake", "prune", "settle", "strict", "sources"}
-HOW |= {"max_bad", "max_bad_rows", "max_bad_files"}
+HOW = {
+    *VOCABULARY_OPTIONS,
+    "rebuild_vocab",
+    "workers",
+    "dry_run",
+    "lake",
+    "prune",
+    "settle",
+    "strict",
+    "sources",
+    "replacing",
+}
+HOW |= {"accept_loss", "max_bad", "max_bad_rows", "max_bad_files"}
 """Options of an earlier ingest that say how it worked, not what it read."""
 
 
@@ -175,9 +185,16 @@ def _read_again(config: RepairConfig, lake: Lake, this: Run, found: Findings) ->
         )
     for number, options in enumerate(groups, 1):
         last = number == len(groups)
-        again = IngestConfig(**options, lake=lake.root, workers=config.workers, rebuild_vocab=found.lost_vocabulary)
-        replacing = Replacing(shards=tuple(found.shards), accept_loss=config.accept_loss or not last)
-        receipt = ingest.run(again, replacing)
+        receipt = ingest.run(
+            IngestConfig(
+                **options,
+                lake=lake.root,
+                workers=config.workers,
+                replacing=tuple(found.shards),
+                accept_loss=config.accept_loss or not last,
+                rebuild_vocab=found.lost_vocabulary,
+            )
+        )
         this.outputs |= receipt.outputs
         this.written += receipt.written
     if found.lost_vocabulary:
@@ -202,20 +219,16 @@ def _rows_since(lake: Lake, version: int) -> int:
 
 def _earlier_ingests(config: RepairConfig, lake: Lake) -> Iterator[dict[str, Any]]:
     """The options of earlier runs of ingest, once for each way of reading, with all the sources that were read so."""
-    known = {entry.name for entry in dataclasses.fields(IngestConfig)}
     vocabulary: dict[str, Any] = {}
     groups: dict[str, tuple[dict[str, Any], list[str]]] = {}
     for record in read_records(lake):
         if record["command"] != "ingest" or record["outcome"] not in ("done", "nothing-new"):
             continue
-        given = {name: value for name, value in record["config"].items() if name in known}
+        given = restored(IngestConfig, record["config"])
         if record["outcome"] == "done" and (given.get("rebuild_vocab") or not vocabulary):
-            vocabulary = {name: given[name] for name in VOCABULARY_OPTIONS if given.get(name) is not None}
-        table = {name: value for name, value in given.items() if name not in HOW and value is not None}
-        if isinstance(table.get("label_map"), dict):
-            table["label_map"] = str(LabelMap(table["label_map"]["values"], tuple(map(tuple, table["label_map"]["ranges"]))))
-        options = from_toml(IngestConfig, table, f"the record of {record['run_id']}")
-        key = json.dumps(table, sort_keys=True)
+            vocabulary = {name: given.get(name) for name in VOCABULARY_OPTIONS}
+        options = {name: value for name, value in given.items() if name not in HOW}
+        key = json.dumps(options, sort_keys=True, default=str)
         sources = given.get("sources") or [str(lake.raw)]
         groups.setdefault(key, (options, []))[1].extend(str(source) for source in sources)
     if not groups:

@@ -56,7 +56,7 @@ class StopRequest:
     signal_number = 0
 
     def raise_if_set(self) -> None:
-        """Raises `StoppedError` when a signal came."""
+        """Raises `StoppedError` where a signal came."""
         if self.signal_number:
             raise StoppedError(self.signal_number)
 

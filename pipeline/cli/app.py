@@ -102,7 +102,7 @@ def lake_of(context: typer.Context, lake: str | None) -> "Lake":
 
 
 def finish(receipt: "Receipt") -> None:
-    """Prints the receipt as the last line of stdout and ends with its exit code, which tells what the run did even
+    """Prints the receipt as the last line of stdout and ends with its exit code, which says what the run did even
     where nobody takes the receipt."""
     try:
         typer.echo(printable_json(receipt.to_json()))
@@ -250,5 +250,5 @@ def _explain(error: Exception) -> int:
 
 
 def _say(message: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # nobody reads it; the exit code still tells
+    with contextlib.suppress(OSError, ValueError):  # nobody reads it; the exit code still says it
         print(f"pipeline: {printable(message)}", file=sys.stderr, flush=True)

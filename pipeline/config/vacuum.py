@@ -13,7 +13,7 @@ MOST_HOURS = 100 * 365 * 24
 
 @dataclass(frozen=True, kw_only=True)
 class VacuumConfig:
-    """What stays: versions, unfinished trainings and damaged files for `keep_hours`, models and records by number and days.
+    """How long versions, unfinished trainings and files set aside stay, in hours; whether old models and records go too.
 
     Raises:
         UsageError: a value that is not allowed.
@@ -22,7 +22,9 @@ class VacuumConfig:
     lake: Path
     keep_hours: Annotated[
         int,
-        Option(help="Versions, unfinished trainings, damaged files younger than this stay.", minimum=0, maximum=MOST_HOURS),
+        Option(
+            help="Versions, unfinished trainings and damaged files younger than this stay.", minimum=0, maximum=MOST_HOURS
+        ),
     ] = 7 * 24
     models: Annotated[bool, Option(help="Delete old models too; the live one and those that predictions name stay.")] = False
     keep: Annotated[int, Option(help="With --models: how many of the newest stay.", minimum=0)] = 5
