@@ -39,7 +39,7 @@ from pipeline.lake.reject_summary import summarize
 from pipeline.lake.reject_writer import RejectWriter
 from pipeline.lake.shard_writer import rows_written, write_shard
 from pipeline.lake.table import TokenTable
-from pipeline.printable import utf8_name
+from pipeline.options.render import printable_text
 from pipeline.progress import track
 from pipeline.readers.registry import described, format_named
 from pipeline.readers.values import OPTION as RULE_OPTION
@@ -72,7 +72,7 @@ def run(config: IngestConfig) -> Receipt:
     share_freed_memory()
     lake = Lake(config.lake)
     with recorded_run("ingest", lake, config, record=not config.dry_run) as run:
-        run.config["sources"] = [utf8_name(str(Path(source).expanduser().absolute())) for source in config.sources]
+        run.config["sources"] = [printable_text(str(Path(source).expanduser().absolute())) for source in config.sources]
         found = _find(config, lake)
         with _workplace(lake, run, config) as scratch:
             _ingest(config, lake, run, found, scratch)
