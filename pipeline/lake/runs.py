@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.errors import UNREACHABLE, DataError, errno_of, unreachable
 from pipeline.lake.atomic import PREFIX, write_text
-from pipeline.lake.content import REPAIR
+from pipeline.lake.damage import REPAIR
 from pipeline.lake.paths import Lake
 from schemas.run import RUN_VERSION, RunRecord
 
