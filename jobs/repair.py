@@ -18,6 +18,7 @@ from typing import Any
 from jobs import ingest
 from jobs.runtime import Run, recorded_run
 from pipeline.config.ingest import IngestConfig
+from pipeline.config.repair import RepairConfig
 from pipeline.errors import DataError, InputNotFoundError, PipelineError
 from pipeline.lake import log as delta_log
 from pipeline.lake import table as token_table
@@ -37,18 +38,21 @@ from schemas.run import Receipt
 
 log = logging.getLogger(__name__)
 
-HOW = ("tokenizer", "max_vocab", "min_count", "rebuild_vocab", "workers", "dry_run", "replacing", "accept_loss", "lake")
+VOCABULARY_OPTIONS = ("tokenizer", "max_vocab", "min_count")
+HOW = {
+    *VOCABULARY_OPTIONS,
+    "rebuild_vocab",
+    "workers",
+    "dry_run",
+    "lake",
+    "prune",
+    "settle",
+    "strict",
+    "sources",
+    "replacing",
+}
+HOW |= {"accept_loss", "max_bad", "max_bad_rows", "max_bad_files"}
 """Options of an earlier ingest that say how it worked, not what it read."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RepairConfig:
-    """`sources` empty: those that earlier runs of ingest read."""
-
-    lake: Path
-    sources: tuple[str, ...] = ()
-    accept_loss: bool = False
-    workers: int | None = None
 
 
 @dataclass
@@ -222,8 +226,8 @@ def _earlier_ingests(config: RepairConfig, lake: Lake) -> Iterator[dict[str, Any
             continue
         given = restored(IngestConfig, record["config"])
         if record["outcome"] == "done" and (given.get("rebuild_vocab") or not vocabulary):
-            vocabulary = {name: given.get(name) for name in ("tokenizer", "max_vocab", "min_count")}
-        options = {name: value for name, value in given.items() if name not in {*HOW, "sources"}}
+            vocabulary = {name: given.get(name) for name in VOCABULARY_OPTIONS}
+        options = {name: value for name, value in given.items() if name not in HOW}
         key = json.dumps(options, sort_keys=True, default=str)
         sources = given.get("sources") or [str(lake.raw)]
         groups.setdefault(key, (options, []))[1].extend(str(source) for source in sources)

@@ -43,17 +43,17 @@ def run(config: ScoreConfig) -> Receipt:
         source = open_input(config.source, config.text_column, config.keep)
         output = _output(config, lake, source)
         from pipeline.lake.locks import locked_output
+        from pipeline.models.bundle import find_bundle
 
+        bundle = find_bundle(lake, config.model)  # before a lock file is made
         with locked_output(output, f"scoring to {output}"):
-            _score(config, lake, this, source, output)
+            _score(config, lake, this, source, output, bundle)
     return this.receipt()
 
 
-def _score(config: ScoreConfig, lake: Lake, this: Run, source: ScoreInput, output: Path) -> None:
-    from pipeline.models.bundle import find_bundle
+def _score(config: ScoreConfig, lake: Lake, this: Run, source: ScoreInput, output: Path, bundle: "Bundle") -> None:
     from pipeline.scoring.outputs import is_scored, output_metadata, output_schema
 
-    bundle = find_bundle(lake, config.model)
     this.outputs |= {"predictions": output, "model": bundle.model_id}
     options = {
         "text_column": config.text_column,

@@ -150,7 +150,8 @@ def _models(lake: Lake, verify: bool) -> Iterator[Check]:
 
 def _predictions(lake: Lake, verify: bool) -> Iterator[Check]:
     """Prediction files, rejects and checkpoints: nothing reads them every night, so only `--verify` looks at them."""
-    from pipeline.lake.content import READ_ERRORS, file_sha256, verify_data
+    from pipeline.lake.content import READ_ERRORS, verify_data
+    from pipeline.lake.damage import file_sha256
     from pipeline.lake.health import DAMAGE
 
     if not verify:

@@ -13,13 +13,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import UNREACHABLE, DataError, InputNotFoundError, errno_of, unreachable
+from pipeline.errors import DataError
+from pipeline.lake.damage import REPAIR, file_sha256
 
 KEY_DATA_SHA256 = b"review_pipeline.data_sha256"
 """Metadata key of a Parquet file: hex SHA-256 of every byte before the footer."""
 NAMED = re.compile(r"(?:train|valid|test|unsup)-([0-9a-f]{64}|[0-9a-f]{16})\.parquet")
 """A shard's name: 64 digits are the footer's SHA-256; 16, of shards of earlier releases, begin the whole file's."""
-REPAIR = "Run 'pipeline repair'."
 _END_BYTES = 8
 """Length of the footer, and the magic bytes PAR1."""
 
@@ -85,23 +85,6 @@ def verify_data(path: Path, remedy: str = REPAIR) -> bool:
     if digest.hexdigest().encode() != promised:
         raise DataError(f"{path} is not the file that was written: its content has changed. {remedy}")
     return True
-
-
-def file_sha256(path: Path) -> str:
-    """Hex SHA-256 of a whole file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def damaged(path: Path, error: Exception, what: str, remedy: str) -> Exception:
-    """Our error for a file of the lake that cannot be read: 66 where it is gone, 69 where the storage fails, else 65."""
-    number = errno_of(error)
-    if number in UNREACHABLE:
-        return unreachable(number, f"{what} {path} cannot be read")
-    if isinstance(error, FileNotFoundError):
-        return InputNotFoundError(f"{what} {path} is not there. {remedy}")
-    reason = " ".join(str(error).split()).rstrip(".")
-    return DataError(f"{what} {path} cannot be read: {reason}. {remedy}")
 
 
 READ_ERRORS = (pa.ArrowException, OSError, EOFError)

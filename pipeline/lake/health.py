@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pipeline.errors import DataError, InputNotFoundError
 from pipeline.lake import log as delta_log
-from pipeline.lake.content import READ_ERRORS, REPAIR, damaged, verify_data
+from pipeline.lake.content import READ_ERRORS, verify_data
+from pipeline.lake.damage import REPAIR, damaged
 from pipeline.lake.paths import Lake
 from pipeline.lake.table import Listed, check_listed, list_shards
 from schemas.contract import ContractError

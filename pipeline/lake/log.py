@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.lake.atomic import sync_folder
-from pipeline.lake.content import REPAIR, damaged
+from pipeline.lake.damage import REPAIR, damaged
 
 if TYPE_CHECKING:
     from pipeline.lake.table import Listed

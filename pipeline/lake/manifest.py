@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.errors import DataError
 from pipeline.lake.atomic import write_text
-from pipeline.lake.content import damaged, file_sha256
+from pipeline.lake.damage import damaged, file_sha256
 
 MANIFEST = "manifest.json"
 VERSION = 1

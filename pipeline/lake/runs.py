@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import DataError
+from pipeline.errors import UNREACHABLE, DataError, errno_of, unreachable
 from pipeline.lake.atomic import PREFIX, write_text
-from pipeline.lake.content import REPAIR, damaged
+from pipeline.lake.damage import REPAIR
 from pipeline.lake.paths import Lake
 from schemas.run import RUN_VERSION, RunRecord
 
@@ -72,7 +72,9 @@ def read_record(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
         version = int(record["version"])
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise damaged(path, error, "the run record", REPAIR) from error
+        if errno_of(error) in UNREACHABLE:
+            raise unreachable(errno_of(error), f"{path} cannot be read") from error
+        raise DataError(f"{path} is no run record ({error}). {REPAIR}") from error
     if version > RUN_VERSION:
         raise DataError(f"{path} has version {version}; this release reads up to {RUN_VERSION}. Upgrade review-pipeline.")
     wrong = [name for name, kind in _FIELDS.items() if not isinstance(record.get(name), kind)]

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import DataError, InputNotFoundError
-from pipeline.lake.content import READ_ERRORS, REPAIR, damaged, open_parquet, verify_name
+from pipeline.lake.content import READ_ERRORS, open_parquet, verify_name
+from pipeline.lake.damage import REPAIR, damaged
 from schemas.token import KEY_VOCABULARY, TOKEN
 
 

@@ -33,7 +33,7 @@ from deltalake.transaction import AddAction, RemoveAction, Transaction, create_t
 from pipeline.errors import DataError, InputNotFoundError, LockedError
 from pipeline.lake import log as delta_log
 from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_folder, writing
-from pipeline.lake.content import REPAIR
+from pipeline.lake.damage import REPAIR
 from pipeline.lake.log import LOG, Entry
 from pipeline.lake.shards import Shard, common_vocabulary, read_shard
 from schemas.token import TOKEN

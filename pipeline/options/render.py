@@ -19,7 +19,7 @@ def rendered(config: Any) -> dict[str, Any]:
 
 
 def restored(config: type, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Field values from a rendered config, of an earlier release too; fields that there are no longer are left out."""
+    """Field values of a config that this or an earlier release rendered; fields that it does not have are left out."""
     fields = {field.name: field for field in fields_of(config)}
     values: dict[str, Any] = {}
     for name in (entry.name for entry in dataclasses.fields(config)):

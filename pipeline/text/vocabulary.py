@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import DataError
 from pipeline.lake.atomic import atomic_path
-from pipeline.lake.content import READ_ERRORS, damaged, open_parquet
+from pipeline.lake.content import READ_ERRORS, open_parquet
+from pipeline.lake.damage import damaged
 from schemas.vocabulary import KEY_FINGERPRINT, KEY_LABELS, KEY_OPTIONS, KEY_TOKENIZER, SPECIALS, UNK_ID, VOCABULARY
 
 REMEDY = "If it is the lake's, run 'pipeline repair'; if it is a model's, restore the bundle from a backup, or train again."

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from pipeline.errors import UNREACHABLE, DataError, errno_of, unreachable
 from pipeline.lake.atomic import PREFIX, make_folder, sync_file, sync_folder, write_text, writing
-from pipeline.lake.content import file_sha256
+from pipeline.lake.damage import file_sha256
 
 log = logging.getLogger(__name__)
 

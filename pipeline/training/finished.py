@@ -54,8 +54,7 @@ def save_model(
     Raises:
         CannotWriteError: no permission, no space.
     """
-    models = make_folder(config.lake.models)
-    temporary = models / f"{PREFIX}{folder.training_id}"
+    temporary = make_folder(config.lake.models) / f"{PREFIX}{folder.training_id}"
     shutil.rmtree(temporary, ignore_errors=True)
     make_folder(temporary)
     with claimed(temporary):

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.lake.content import footer_sha256
+from pipeline.lake.manifest import write_manifest
 from tests.conftest import ROOT, Run, write_corpus
 
 
@@ -168,11 +170,17 @@ def ingest_options_against_the_lake(place: Place) -> Arguments:
 
 
 @case(65, r"version 2 of the token contract; this release reads 1\. Upgrade review-pipeline")
-def train_on_shards_of_a_newer_schema(place: Place) -> Arguments:
-    table = pq.read_table(next(place.lake.glob("tokens/*.parquet")))
-    newer = table.replace_schema_metadata({**table.schema.metadata, b"review_pipeline.schema_version": b"2"})
-    pq.write_table(newer, place.work / "shard.parquet")
-    return ["train", "--tokens", place.work / "shard.parquet"]
+def ingest_into_a_lake_of_a_newer_schema(place: Place) -> Arguments:
+    shard = next(place.lake.glob("tokens/*.parquet"))
+    table = pq.read_table(shard)
+    newer = shard.with_name("newer.parquet")
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"review_pipeline.schema_version": b"2"}), newer)
+    newer = newer.rename(shard.with_name(f"{shard.name.split('-')[0]}-{footer_sha256(newer)}.parquet"))
+    (entry,) = place.lake.glob("tokens/_delta_log/*.json")
+    text = entry.read_text().replace(shard.name, newer.name)
+    text = text.replace(f'"size":{shard.stat().st_size}', f'"size":{newer.stat().st_size}')
+    entry.write_text(re.sub(r'"listing_sha256":"\w+"', '"listing_sha256":""', text))
+    return ["ingest"]
 
 
 @case(65, r"the vocabulary .* cannot be read")
@@ -254,7 +262,7 @@ def score_with_damaged_weights(place: Place) -> Arguments:
 def score_with_a_model_of_a_newer_version(place: Place) -> Arguments:
     path = next(place.lake.glob("models/*/model.json"))
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
-    (path.parent / "manifest.json").unlink()
+    write_manifest(path.parent, ["model.json"])
     return ["score", reviews(place, text=["good"])]
 
 

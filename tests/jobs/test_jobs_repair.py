@@ -12,7 +12,7 @@ import pytest
 from jobs import repair
 from jobs.ingest import IngestConfig
 from jobs.ingest import run as ingest
-from jobs.repair import RepairConfig
+from pipeline.config.repair import RepairConfig
 from pipeline.doctor.check import Check
 from pipeline.doctor.lake import lake_checks
 from pipeline.errors import DataError, InputNotFoundError, PipelineError
@@ -72,6 +72,11 @@ def newest_entry(lake: Lake) -> Path:
     return max((lake.tokens / "_delta_log").glob("*.json"))
 
 
+def flip_a_name_in_the_oldest_entry(lake: Lake) -> None:
+    path = min((lake.tokens / "_delta_log").glob("*.json"))
+    flip(path, path.read_bytes().index(b'"path"') + 12)
+
+
 def overwrite_by_another(lake: Lake) -> None:
     first, second = sorted(lake.tokens.glob("train-*.parquet"))[:2]
     shutil.copy(first, second)
@@ -98,7 +103,7 @@ BREAKS: dict[str, Break] = {
     "the vocabulary is empty": lambda lake: the_vocabulary(lake).write_bytes(b""),
     "a bit of the vocabulary": lambda lake: flip(the_vocabulary(lake), 200),
     "a bit of the newest log entry": lambda lake: flip(newest_entry(lake), 30),
-    "a bit of the oldest log entry": lambda lake: flip(min((lake.tokens / "_delta_log").glob("*.json")), 100),
+    "a bit of the oldest log entry": flip_a_name_in_the_oldest_entry,
     "a run record was cut": lambda lake: cut(max(lake.runs.glob("*.json"))),
 }
 

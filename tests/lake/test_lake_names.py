@@ -6,8 +6,8 @@ import pytest
 
 from jobs.ingest import IngestConfig
 from jobs.ingest import run as ingest
-from jobs.vacuum import VacuumConfig
 from jobs.vacuum import run as vacuum
+from pipeline.config.vacuum import VacuumConfig
 from pipeline.lake.table import TokenTable
 
 NAMES = [
