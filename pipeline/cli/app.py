@@ -179,6 +179,7 @@ COMMANDS: tuple[str, ...] = (
     "score",
     "evaluate",
     "report",
+    "export",
     "models",
     "runs",
     "vocab",
