@@ -87,3 +87,19 @@ def test_a_foreign_file_is_overwritten_by_force_only(lake: Path, write: Write, t
     with pytest.raises(UsageError, match="was not written by 'pipeline score'"):
         scored(lake, path, output=mine)
     assert scored(lake, path, output=mine, force=True).column_names == ["text", *ADDED]
+
+
+def test_predictions_that_were_damaged_are_written_again(lake: Path, write: Write, tmp_path: Path) -> None:
+    path = write(text=make_texts(20))
+    for output, option in ((lake / "predictions" / "reviews.parquet", None), (tmp_path / "named.parquet",) * 2):
+        before = scored(lake, path, output=option)
+        whole = output.read_bytes()
+        for damaged in (whole[: len(whole) // 2], whole[:200] + bytes([whole[200] ^ 1]) + whole[201:], b""):
+            output.write_bytes(damaged)
+            assert score.run(ScoreConfig(lake=lake, source=path, output=option)).exit_code == 0
+            assert output.read_bytes() == whole
+        assert score.run(ScoreConfig(lake=lake, source=path, output=option)).exit_code == 99
+        assert len(before) == 20
+    (tmp_path / "mine.parquet").write_bytes(b"of somebody else")
+    with pytest.raises(UsageError, match="was not written by 'pipeline score'"):
+        scored(lake, path, output=tmp_path / "mine.parquet")
