@@ -223,6 +223,7 @@ COMMANDS: tuple[str, ...] = (
     "score",
     "evaluate",
     "report",
+    "export",
     "models",
     "runs",
     "vocab",
