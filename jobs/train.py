@@ -15,9 +15,10 @@ import numpy as np
 from jobs.runtime import Run, recorded_run
 from pipeline.config.train import TrainConfig
 from pipeline.errors import DataError, LockedError
+from pipeline.lake.atomic import claimed, make_folder
 from pipeline.lake.paths import FoldLake, Lake
 from pipeline.options.render import arguments
-from pipeline.signals import StopRequest, deferred_stop
+from pipeline.signals import StopRequest, deferred_stop, settle
 from pipeline.training.order import lanes_of_rank
 from schemas.run import Receipt
 
@@ -113,6 +114,8 @@ def _run(config: TrainConfig, run: Run) -> None:
             if trained is not None:
                 run.metrics = trained.metrics
                 save_model(config, data, identity, trained.model, trained.rows, folder, trained.metrics, training.parts)
+                settle()
+                run.committed = True
             world.barrier()
 
 
@@ -155,9 +158,11 @@ def _training_folder(
             if found is None:
                 now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
                 found = TrainingFolder(config.lake.checkpoints / f"{config.arch}-{now}-{secrets.token_hex(3)}")
+                held.enter_context(claimed(make_folder(found.path)))
                 found.begin(identity)
                 log.info("training %s starts", found.training_id)
             else:
+                held.enter_context(claimed(found.path))
                 log.info("training %s goes on", found.training_id)
             return {"training_id": found.training_id, "alone": alone}, np.zeros(0, np.uint8)
 

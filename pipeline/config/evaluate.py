@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from pipeline.config.ingest import DEFAULT_LABEL_COLUMN
 from pipeline.config.reading import DEFAULT_MAX_BAD, Delimiter, Encoding, FormatName, MaxBad, Quote, TextColumns
 from pipeline.config.score import DEFAULT_BATCH_SIZE
-from pipeline.config.shared import DEVICES, PRECISIONS, ModelName, Tokens, VocabularyFile
+from pipeline.config.shared import DEVICES, MOST_WORKERS, PRECISIONS, ModelName, Tokens, VocabularyFile
 from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
 from pipeline.options.check import validate
@@ -83,7 +83,9 @@ class EvaluateConfig:
     ] = DEFAULT_BATCH_SIZE
     device: Annotated[str, Option(panel=HARDWARE, help="auto, cpu or cuda.", choices=DEVICES)] = "auto"
     precision: Annotated[str, Option(panel=HARDWARE, help="auto, fp32 or bf16; auto is fp32.", choices=PRECISIONS)] = "auto"
-    workers: Annotated[int, Option(panel=HARDWARE, help="Threads that read and tokenize; 0 for none.", minimum=0)] = 2
+    workers: Annotated[
+        int, Option(panel=HARDWARE, help="Threads that read and tokenize; 0 for none.", minimum=0, maximum=MOST_WORKERS)
+    ] = 2
 
     def __post_init__(self) -> None:
         validate(self)

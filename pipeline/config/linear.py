@@ -35,5 +35,11 @@ class LinearConfig:
         ),
     ] = None
     linear_length: Annotated[
-        int, Option(panel=LINEAR, help="Tokens of a review that are read.", minimum=1, maximum=MAX_LENGTH)
+        int,
+        Option(
+            panel=LINEAR,
+            help="Tokens of a review that are read; '--truncation head-tail' takes a longer one to end there.",
+            minimum=1,
+            maximum=MAX_LENGTH,
+        ),
     ] = 4096

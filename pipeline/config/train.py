@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pipeline.config.linear import LinearConfig
-from pipeline.config.shared import Device, Precision, Tokens, VocabularyFile
+from pipeline.config.shared import MOST_WORKERS, Device, Precision, Tokens, VocabularyFile
 from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import MAX_LENGTH
@@ -229,7 +229,13 @@ class TrainConfig(LinearConfig):
     precision: Precision = "auto"
     workers: Annotated[
         int,
-        Option(panel=HARDWARE, help="Threads that read and decode, in each process; 0 for none.", minimum=0, identity=False),
+        Option(
+            panel=HARDWARE,
+            help="Threads that read and decode, in each process; 0 for none.",
+            minimum=0,
+            maximum=MOST_WORKERS,
+            identity=False,
+        ),
     ] = 2
     nproc: Annotated[
         str,
@@ -308,7 +314,8 @@ class TrainConfig(LinearConfig):
         """Tokens of a review that the whole model reads."""
         if self.is_linear:
             return self.linear_length
-        return max(self.max_length, self.linear_length) if self.is_wide else self.max_length
+        whole = self.is_wide or self.truncation != "head"
+        return max(self.max_length, self.linear_length) if whole else self.max_length
 
     @property
     def order(self) -> OrderOptions:

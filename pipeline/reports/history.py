@@ -109,10 +109,10 @@ def _majority(judged: Scored) -> Rival:
 
 def _baseline(data: ReportData, judged: Scored) -> list[Rival]:
     """The linear baseline that training measured, where it did."""
-    measured = data.description.get("metrics") or {}
-    accuracy = measured.get("baseline_accuracy")
-    if not isinstance(accuracy, float):
+    measured = (data.description.get("metrics") or {}).get("baseline")
+    accuracy = measured.get(f"{judged.split}_accuracy") if isinstance(measured, dict) else None
+    if not isinstance(measured, dict) or not isinstance(accuracy, float):
         return []
-    f1 = measured.get("baseline_macro_f1")
     estimate = wilson(round(accuracy * judged.all_rows), judged.all_rows)
-    return [Rival(name="linear baseline", note=str(measured.get("baseline") or ""), accuracy=estimate, macro_f1=f1)]
+    f1 = measured.get(f"{judged.split}_macro_f1")
+    return [Rival(name="linear baseline", note=str(measured.get("arch") or ""), accuracy=estimate, macro_f1=f1)]

@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from torchdata.nodes import IterableWrapper
 
 from pipeline.datapipes.parallel_map import ParallelMap
-from pipeline.errors import DataError, InputNotFoundError
-from pipeline.lake.shards import Shard
+from pipeline.errors import DataError
+from pipeline.lake.shards import Shard, open_shard
 from pipeline.models.bundle import Bundle, read_bundle
 from pipeline.progress import track
 from pipeline.reports.files import (
@@ -70,7 +69,7 @@ def illustrate(folder: Path, shards: tuple[Shard, ...], vocabulary: Vocabulary, 
 def _lengths(shards: tuple[Shard, ...]) -> pa.Table:
     lengths = LengthCounter()
     for shard in shards:
-        with pq.ParquetFile(shard.path) as file:
+        with open_shard(shard.path) as file:
             for batch in file.iter_batches(columns=["ids"]):
                 lengths.add(shard.split, batch["ids"])
     return lengths.table()
@@ -100,13 +99,8 @@ def _read(part: Part, columns: list[str], workers: int = 0) -> Iterator[pa.Table
 
     def read(one: tuple[RowGroup, Ints]) -> pa.Table:
         group, rows = one
-        try:
-            with pq.ParquetFile(group.path) as file:
-                return file.read_row_group(group.index, columns=columns).take(rows)
-        except FileNotFoundError:
-            raise InputNotFoundError(f"the token shard {group.path} went away during the run. Restore it.") from None
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"the token shard {group.path} cannot be read: {error}. Restore it, or ingest again.") from error
+        with open_shard(group.path) as file:
+            return file.read_row_group(group.index, columns=columns).take(rows)
 
     with ParallelMap(IterableWrapper(wanted), read, workers) as tables:
         yield from tables

@@ -122,7 +122,7 @@ def test_earlier_models_of_the_lake_stand_beside(bundle: Path, tmp_path: Path) -
 
 def test_baselines_of_training_stand_beside(bundle: Path) -> None:
     description = json.loads((bundle / "model.json").read_text())
-    description["metrics"] |= {"baseline": "nbsvm", "baseline_accuracy": 0.8, "baseline_macro_f1": 0.79}
+    description["metrics"]["baseline"] = {"arch": "nbsvm", "test_accuracy": 0.8, "test_macro_f1": 0.79}
     (bundle / "model.json").write_text(json.dumps(description))
     assert "linear baseline nbsvm 80.0%" in page_of(bundle).text
 
