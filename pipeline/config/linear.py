@@ -30,9 +30,7 @@ class LinearConfig:
     linear_batch_size: Annotated[int, Option(panel=LINEAR, help="Reviews in a step.", minimum=1)] = 32
     linear_epochs: Annotated[
         int | None,
-        Option(
-            panel=LINEAR, help="Passes over the training part.", default="as many as make 600 steps, at least 1", minimum=1
-        ),
+        Option(panel=LINEAR, help="Passes over the training part.", default="as many as make 600 steps, 1 to 10", minimum=1),
     ] = None
     linear_length: Annotated[
         int,

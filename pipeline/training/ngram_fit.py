@@ -30,7 +30,8 @@ from pipeline.training.plan import EvaluationPlan, TrainPlan
 from pipeline.training.row_adam import RowAdam
 from pipeline.training.selection import Part
 
-FEWEST_STEPS = 600
+ENOUGH_STEPS = 600
+MOST_EPOCHS = 10
 COUNT_ROWS = 1024
 """Reviews counted at once."""
 
@@ -45,7 +46,7 @@ class NgramOptions:
     lr: float = 0.02
     batch_size: int = 32
     epochs: int | None = None
-    """None for as many as make about `FEWEST_STEPS` steps, one at least."""
+    """None for as many as make about `ENOUGH_STEPS` steps."""
     seed: int = 0
     class_weights: tuple[float, ...] | None = None
     loader: LoaderOptions = field(default_factory=LoaderOptions)
@@ -82,8 +83,9 @@ def fit_ngrams(
 
 
 def default_epochs(rows: int, batch_size: int) -> int:
-    """Passes that make about `FEWEST_STEPS` steps: one over 25,000 reviews, where more only fit the labels by heart."""
-    return max(1, round(FEWEST_STEPS / num_steps(rows, batch_size)))
+    """Passes that make about `ENOUGH_STEPS` steps, `MOST_EPOCHS` at most: one over 25,000 reviews, where more only fit the
+    labels by heart."""
+    return min(MOST_EPOCHS, max(1, round(ENOUGH_STEPS / max(num_steps(rows, batch_size), 1))))
 
 
 def log_count_ratios(counts_KC: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:

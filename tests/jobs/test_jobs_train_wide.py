@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from killed_training import killed_after
 from token_corpus import Corpus, write_corpus
 
 from pipeline.errors import UsageError
@@ -195,3 +196,17 @@ def test_a_fold_is_tested_and_its_model_is_not_published(tmp_path: Path, corpus:
     assert model.parent == tmp_path / "crossval" / "models" and not (tmp_path / "models").exists()
     assert evaluated["metrics"]["accuracy"] == receipt["metrics"]["test_accuracy"]
     assert evaluated["read"] < 500
+
+
+def test_a_killed_training_with_everything_on_is_resumed_to_the_same_bits(tmp_path: Path, corpus: Corpus) -> None:
+    options = (*WIDE, "--adversarial", "0.5", "--adversarial-warmup", "0.5", "--locked-dropout", "0.2")
+    often = (*options, "--word-dropout", "0.2", "--checkpoint-every", "5")
+    whole = _train(tmp_path / "whole", corpus, *often)
+    with killed_after(whole["metrics"]["steps"] // 2 + 3):
+        _train(tmp_path / "killed", corpus, *often)
+
+    resumed = _train(tmp_path / "killed", corpus, *often, "--resume")
+
+    digests = [read_bundle(Path(made["outputs"]["model"])).weights_sha256 for made in (whole, resumed)]
+    assert digests[0] == digests[1]
+    assert resumed["metrics"]["scales"] == whole["metrics"]["scales"]

@@ -11,7 +11,7 @@ from pipeline.models.layers.ngram_linear import MAX_WEIGHTS, NgramLinear, bounde
 from pipeline.models.nbsvm import Nbsvm
 from pipeline.scoring.attribution import attribute
 from pipeline.training.blending import Reading, collect
-from pipeline.training.ngram_fit import NgramOptions, fit_ngrams, log_count_ratios
+from pipeline.training.ngram_fit import NgramOptions, default_epochs, fit_ngrams, log_count_ratios
 from pipeline.training.selection import Part, select
 
 
@@ -106,3 +106,8 @@ def _random_model(classes: int) -> NgramLinear:
     model = NgramLinear(classes, 3, 10)
     model.set_weights(torch.randn(1 << 10, num_columns(classes)), torch.randn(num_columns(classes)))
     return model
+
+
+@pytest.mark.parametrize(("rows", "epochs"), [(1, 10), (500, 10), (2_000, 10), (8_000, 2), (20_000, 1), (10**7, 1)])
+def test_few_reviews_are_read_more_often(rows: int, epochs: int) -> None:
+    assert default_epochs(rows, 32) == epochs
