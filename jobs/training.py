@@ -118,6 +118,8 @@ def train_network(training: Training, model: ReviewClassifier, folder: TrainingF
     metrics = {
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
+        "best_epoch_loss": progress.best_loss,
+        "best_epoch_accuracy": progress.best_accuracy,
         "steps": progress.epoch * trainer.steps,
         "train_seconds": round(progress.train_seconds, 3),
         "tokens_per_second": round(progress.tokens / max(progress.train_seconds, 1e-9)),

@@ -6,19 +6,23 @@ BEFORE = (
 )
 """What `pipeline train` did before there was a linear path."""
 
+CANDIDATE = ("--epochs", "4", "--lr", "0.002", "--schedule", "linear", "--adversarial", "0.5")
+"""What may become the default: adversarial steps from the second epoch on, and a learning rate that ends at 0."""
+
 CROSSVAL: dict[str, tuple[str, ...]] = {
     "nbsvm": ("--arch", "nbsvm"),
     "before": BEFORE,
     "default": (),
+    "candidate": CANDIDATE,
     "fast": ("--config", "fast"),
     "best": ("--config", "best"),
 }
 
-RECIPE = ("--no-wide", "--no-baseline", "--config", "default")
-"""The ablation looks at the recurrent part alone, and changes one thing at a time."""
+RECIPE = ("--no-wide", "--no-baseline", *CANDIDATE)
+"""The ablation looks at the recurrent part alone, and changes one thing of the candidate at a time."""
 
 ABLATION: dict[str, tuple[str, ...]] = {
-    "recipe": (),
+    "candidate": (),
     "wide": ("--wide",),
     "no adversarial": ("--adversarial", "0"),
     "adversarial 0.25": ("--adversarial", "0.25"),

@@ -282,3 +282,13 @@ def test_configs_import_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
     assert not {"torch", "pyarrow", "numpy", "typer", "click"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("preset", ["fast", "default", "best"])
+def test_presets_of_accuracy_are_options_of_train(tmp_path: Path, preset: str) -> None:
+    values = file_values(TrainConfig, "train", lambda: ["train"], tmp_path, preset)
+
+    config = TrainConfig(lake=Lake(tmp_path), **values)
+
+    assert config.is_wide
+    assert (config == TrainConfig(lake=Lake(tmp_path))) == (preset == "default")
