@@ -3,13 +3,13 @@
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
-from pipeline.config.train import TrainConfig
+from pipeline.config.train import TrainConfig, TrainingOptions
 from pipeline.options.option import Option
 from pipeline.training.folds import MAX_FOLDS, Fold
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossvalConfig(TrainConfig):
+class CrossvalConfig(TrainingOptions):
     """Options of `pipeline crossval`: those of a training, and how many folds. It always resumes.
 
     Raises:
@@ -17,11 +17,8 @@ class CrossvalConfig(TrainConfig):
     """
 
     folds: Annotated[int, Option(help="Folds; each is held out once.", minimum=2, maximum=MAX_FOLDS)] = 5
-    # Without annotations of their own these are no options: the job sets them.
-    fold: str | None = None
-    resume: bool = True
 
     def training(self, index: int) -> TrainConfig:
         """The training with fold `index` held out."""
-        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(TrainConfig)}
-        return TrainConfig(**{**values, "fold": str(Fold(index, self.folds)), "resume": True})
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(TrainingOptions)}
+        return TrainConfig(**values, fold=str(Fold(index, self.folds)), resume=True)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pipeline.models.bundle import MAX_LENGTH
 from pipeline.options.option import LINEAR, Option
-from pipeline.text.ngrams import MAX_BITS, MAX_NGRAMS
+from pipeline.text.ngram_limits import MAX_BITS, MAX_NGRAMS
 
 
 @dataclass(frozen=True, kw_only=True)

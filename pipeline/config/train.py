@@ -58,8 +58,8 @@ def _is_fold(text: str) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(LinearConfig):
-    """Options of `pipeline train`. `batch_size` is global, in reviews; `max_length` in tokens; `model` holds the options
+class TrainingOptions(LinearConfig):
+    """Options of `pipeline train` and `pipeline crossval`. `batch_size` is global, in reviews; `max_length` in tokens; `model` holds the options
     of the architecture that differ from its defaults.
 
     Raises:
@@ -205,18 +205,6 @@ class TrainConfig(LinearConfig):
             example="0.1",
         ),
     ] = 0.1
-    fold: Annotated[
-        str | None,
-        Option(
-            panel=DATA,
-            metavar="K/N",
-            help="Test on fold K (from 0) of N of the split 'train', by group, and do not train on it. The model is not "
-            "published: it goes to crossval/.",
-            default="none",
-            accepts=_is_fold,
-            expected="INDEX/COUNT, such as 0/5, the first of five folds",
-        ),
-    ] = None
     seed: Annotated[int, Option(help="Of weights, order and dropout.", minimum=0, maximum=MAX_SEED)] = 0
     lanes: Annotated[
         int,
@@ -273,10 +261,6 @@ class TrainConfig(LinearConfig):
     keep_checkpoints: Annotated[
         int, Option(panel=CHECKPOINTS, help="Newest checkpoints that are kept.", minimum=1, identity=False)
     ] = 3
-    resume: Annotated[
-        bool,
-        Option(help="Continue the newest unfinished training of the same options, if any.", identity=False),
-    ] = False
     force: Annotated[bool, Option(help="Train even if the same model exists already.", identity=False)] = False
     tensorboard: Annotated[
         bool, Option(panel=OUTPUT, help="Write TensorBoard events to runs/tensorboard/.", identity=False)
@@ -292,7 +276,7 @@ class TrainConfig(LinearConfig):
     def _check_linear(self) -> None:
         if not self.is_linear:
             return
-        defaults = {field.name: field for field in fields_of(TrainConfig)}
+        defaults = {field.name: field for field in fields_of(type(self))}
         given = [defaults[name].label for name in NOT_OF_LINEAR if getattr(self, name) != defaults[name].default]
         if given:
             raise UsageError(
@@ -341,3 +325,29 @@ class TrainConfig(LinearConfig):
 
             options["embeddings"] = fingerprint(self.embeddings)
         return {**options, **data}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(TrainingOptions):
+    """Options of `pipeline train`.
+
+    Raises:
+        UsageError: a value, or a combination of values, that is not allowed.
+    """
+
+    fold: Annotated[
+        str | None,
+        Option(
+            panel=DATA,
+            metavar="K/N",
+            help="Test on fold K (from 0) of N of the split 'train', by group, and do not train on it. The model is not "
+            "published: it goes to crossval/.",
+            default="none",
+            accepts=_is_fold,
+            expected="INDEX/COUNT, such as 0/5, the first of five folds",
+        ),
+    ] = None
+    resume: Annotated[
+        bool,
+        Option(help="Continue the newest unfinished training of the same options, if any.", identity=False),
+    ] = False

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.text.ngram_limits import MAX_BITS, MAX_NGRAMS
+
 try:
     from pipeline.text import _kernels
 except ImportError:
@@ -23,8 +25,6 @@ else:
 
 SEED = np.uint64(0x9E3779B97F4A7C15)
 MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)
-MAX_NGRAMS = 16
-MAX_BITS = 31
 
 
 class Buckets(NamedTuple):

@@ -4,11 +4,13 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from pipeline.errors import UsageError
+
+if TYPE_CHECKING:  # options are read without NumPy
+    import numpy as np
+    import numpy.typing as npt
 
 MAX_FOLDS = 1000
 
@@ -37,11 +39,13 @@ class Fold:
         return cls(index, count)
 
 
-def folds_of(review_ids: Sequence[str], groups: Sequence[str | None], count: int) -> npt.NDArray[np.int64]:
+def folds_of(review_ids: Sequence[str], groups: Sequence[str | None], count: int) -> "npt.NDArray[np.int64]":
     """The fold of each review: the first 8 bytes of the SHA-256 of its group, big-endian, modulo `count`.
 
     A review without a group goes by its id.
     """
+    import numpy as np
+
     known: dict[str, int] = {}
     folds = np.empty(len(review_ids), np.int64)
     for row, (review_id, group) in enumerate(zip(review_ids, groups, strict=True)):

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pipeline.errors import UsageError
 from pipeline.models.configs.base import ArchitectureConfig
-from pipeline.text.ngrams import MAX_BITS, MAX_NGRAMS
+from pipeline.text.ngram_limits import MAX_BITS, MAX_NGRAMS
 
 
 @dataclass(frozen=True, kw_only=True)
