@@ -59,8 +59,8 @@ def _is_fold(text: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions(LinearConfig):
-    """Options of `pipeline train` and `pipeline crossval`. `batch_size` is global, in reviews; `max_length` in tokens; `model` holds the options
-    of the architecture that differ from its defaults.
+    """Options of `pipeline train` and `pipeline crossval`. `batch_size` is global, in reviews; `max_length` in tokens;
+    `model` holds the options of the architecture that differ from its defaults.
 
     Raises:
         UsageError: a value, or a combination of values, that is not allowed.
