@@ -64,7 +64,7 @@ TARGETS: dict[str, tuple[str, Read]] = {
     "shards": ("tokens/*.parquet", read_table),
     "log": ("tokens/_delta_log/*.json", read_table),
     "vocabulary": ("vocabulary/*.parquet", read_table),
-    "bundle": ("models/*/*", read_model),
+    "bundle": ("models/{live}/[!.]*", read_model),
     "predictions": ("predictions/*.parquet", read_predictions),
     "checkpoints": ("checkpoints/*/*", read_checkpoint),
 }
@@ -82,6 +82,7 @@ class Flips:
 def flip_bits(lake: Lake, target: str, count: int, seed: int = 0) -> Flips:
     """Flips `count` single bits, one at a time, anywhere in a target's files."""
     pattern, read = TARGETS[target]
+    pattern = pattern.format(live=lake.latest_model())
     files = [path for path in sorted(lake.root.glob(pattern)) if path.is_file()]
     whole = {path: path.read_bytes() for path in files}
     before = read(lake)
