@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from pipeline import __version__
 from pipeline.errors import EXIT_DONE, CannotWriteError, PipelineError, StoppedError, by_cause
 from pipeline.printable import PrintableFormatter, printable, printable_json, printable_lines
+from pipeline.version import __version__
 
 if TYPE_CHECKING:
     from pipeline.lake.paths import Lake

@@ -15,6 +15,7 @@ from pipeline.lake.paths import Lake
 from pipeline.lake.shard_writer import write_shard
 from pipeline.lake.shards import open_shard
 from pipeline.lake.table import TokenTable
+from pipeline.lake.vocabularies import read_vocabulary, write_vocabulary
 from pipeline.text.vocabulary import Vocabulary
 from schemas.contract import ContractError
 
@@ -76,9 +77,9 @@ def ensure_vocabulary(lake: Lake, vocabulary: Vocabulary) -> None:
     """Writes the vocabulary's file, unless it is there and whole."""
     path = lake.vocabulary / f"{vocabulary.fingerprint}.parquet"
     try:
-        Vocabulary.read(path, vocabulary.fingerprint)
+        read_vocabulary(path, vocabulary.fingerprint)
     except (DataError, InputNotFoundError, ContractError):
-        vocabulary.write(path)
+        write_vocabulary(vocabulary, path)
 
 
 def rewrite_shards(table: TokenTable, gone: pa.Array, folder: Path, vocabulary: str) -> tuple[list[Path], list[str]]:

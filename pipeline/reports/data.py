@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import DataError, InputNotFoundError
+from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.reports.files import read_evaluation, read_examples, read_lengths, read_token_weights
 from pipeline.reports.metrics import Measures
 from pipeline.text.vocabulary import Vocabulary
@@ -128,7 +129,7 @@ def read_report_data(
         LENGTH.check_columns(lengths.schema, "lengths")
     if examples is not None:
         EXAMPLE.check_columns(examples.schema, "examples")
-    vocabulary = Vocabulary.read(folder / "vocabulary.parquet")
+    vocabulary = read_vocabulary(folder / "vocabulary.parquet")
     labels = [str(label) for label in description.get("labels", vocabulary.labels)]
     return ReportData(
         model_id=model_id or folder.resolve().name,

@@ -9,13 +9,13 @@ import jinja2
 import numpy as np
 import pyarrow as pa
 
-from pipeline import __version__
 from pipeline.reports.data import ReportData, Scored
 from pipeline.reports.examples import Shown, shown_examples
 from pipeline.reports.history import Rival, rivals
 from pipeline.reports.metrics import Estimate, accuracy_by_length
 from pipeline.reports.plots import NAMES, curve, lengths_histogram
 from pipeline.reports.score_plots import length_plot, precision_recall_plot, reliability_plot, roc_plot
+from pipeline.version import __version__
 from schemas.report import RIGHT, UNSURE, WRONG
 
 Facts = list[tuple[str, str]]
