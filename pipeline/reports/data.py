@@ -124,7 +124,7 @@ def read_report_data(
         DataError: a file of it is damaged.
         ContractError: a table has not the columns of its contract.
     """
-    description = _description(folder / "model.json")
+    description = read_description(folder / "model.json")
     if lengths is not None:
         LENGTH.check_columns(lengths.schema, "lengths")
     if examples is not None:
@@ -143,7 +143,13 @@ def read_report_data(
     )
 
 
-def _description(path: Path) -> dict[str, Any]:
+def read_description(path: Path) -> dict[str, Any]:
+    """A bundle's model.json.
+
+    Raises:
+        InputNotFoundError: it is not there.
+        DataError: it is damaged.
+    """
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):

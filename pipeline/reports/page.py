@@ -215,6 +215,7 @@ def _configurations(data: ReportData) -> list[tuple[str, Facts]]:
     rest = {name: described[name] for name in DATA_FIELDS if name in described}
     seconds = sum(row["seconds"] or 0.0 for row in data.metrics)
     size = {"parameters": whole(described["parameters"])} if described.get("parameters") else {}
+    size |= _temperature(described.get("blend"))
     return [
         ("Model", _facts({"arch": described.get("arch")} | size | dict(described.get("model_config") or {}))),
         ("Training", _facts({"time": _duration(seconds)} | dict(described.get("training") or {}))),
@@ -223,6 +224,12 @@ def _configurations(data: ReportData) -> list[tuple[str, Facts]]:
         ("Vocabulary", _vocabulary_facts(data)),
         ("Metrics", _facts(described.get("metrics") or {})),
     ]
+
+
+def _temperature(blend: Any) -> dict[str, Any]:
+    """What the logits are divided by, of a model whose scale was fitted."""
+    scale = blend.get("scale") if isinstance(blend, dict) else None
+    return {"temperature": 1 / scale} if isinstance(scale, float) and scale > 0 else {}
 
 
 def _facts(values: Mapping[str, Any]) -> Facts:
