@@ -106,7 +106,7 @@ def reviews_of_table(item: TableRows, rule: int) -> RawBatch:
     batch = RawBatch(
         source=[item.source] * len(rows),
         row=rows,
-        text=_joined([_text(table, columns, name) for name in columns.text]),
+        text=text_of(table, columns),
         review_id=ids,
         label=values(columns.label),
         split=values(columns.split),
@@ -114,6 +114,11 @@ def reviews_of_table(item: TableRows, rule: int) -> RawBatch:
         bad=list(item.rows.bad),
     )
     return _without_oversized(batch)
+
+
+def text_of(table: pa.RecordBatch, columns: Resolved) -> pa.BinaryArray:
+    """The texts of the rows, not yet checked to be UTF-8; those of several columns joined by line breaks."""
+    return joined([_text(table, columns, name) for name in columns.text])
 
 
 def without(batch: RawBatch, keep: list[bool]) -> RawBatch:
@@ -162,7 +167,7 @@ def _text(table: pa.RecordBatch, columns: Resolved, name: str) -> pa.BinaryArray
     return column.cast(pa.binary())
 
 
-def _joined(texts: list[pa.BinaryArray]) -> pa.BinaryArray:
+def joined(texts: list[pa.BinaryArray]) -> pa.BinaryArray:
     """Texts of several columns with line breaks between them; null where all are null or empty."""
     if len(texts) == 1:
         return texts[0]
