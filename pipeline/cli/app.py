@@ -71,9 +71,9 @@ def lake_of(context: typer.Context, lake: str | None) -> "Lake":
     return Lake.find(lake or context.obj)
 
 
-def finish(receipt: "Receipt") -> None:
-    """Prints the receipt as the last line of stdout and ends with its exit code."""
-    typer.echo(receipt.to_json())
+def finish(receipt: "Receipt", *, to_stderr: bool = False) -> None:
+    """Prints the receipt as the last line of stdout, or of stderr where stdout is for data, and ends with its exit code."""
+    typer.echo(receipt.to_json(), err=to_stderr)
     raise typer.Exit(receipt.exit_code)
 
 
