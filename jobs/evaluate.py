@@ -1,40 +1,9 @@
 """Evaluates a model on a split: loss, accuracy, confusion matrix, precision, recall and F1 of each class."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
 from jobs.runtime import recorded_run
-from pipeline.errors import DataError, InputNotFoundError, UsageError, unknown_choice
-from pipeline.lake.paths import Lake
+from pipeline.config.evaluate import EvaluateConfig
+from pipeline.errors import DataError, InputNotFoundError
 from schemas.run import Receipt
-
-SPLITS = ("test", "valid", "train")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """Options of `pipeline evaluate`. `table_version` None: the one that the model was trained on."""
-
-    lake: Lake
-    model: str = "LATEST"
-    split: str = "test"
-    tokens: Path | None = None
-    vocabulary: Path | None = None
-    table_version: int | None = None
-    batch_size: int = 128
-    device: str = "auto"
-    precision: str = "auto"
-    workers: int = 2
-
-    def __post_init__(self) -> None:
-        if self.split not in SPLITS:
-            raise unknown_choice("--split", self.split, SPLITS)
-        if self.batch_size < 1:
-            raise UsageError(f"--batch-size {self.batch_size}: expected 1 or more.")
-        if self.workers < 0:
-            raise UsageError(f"--workers {self.workers}: expected 0 or more.")
-        if self.tokens is not None and self.table_version is not None:
-            raise UsageError("--tokens and --table-version: plain shards have no versions. Give one of the two.")
 
 
 def run(config: EvaluateConfig) -> Receipt:
@@ -68,12 +37,17 @@ def run(config: EvaluateConfig) -> Receipt:
         if not part.rows:
             raise InputNotFoundError(f"no labelled review is in the split {config.split!r}. Choose another with --split.")
         found = evaluate(
-            bundle.load_model(world.device), part, world,
-            num_classes=len(bundle.labels), max_length=bundle.max_length, batch_size=config.batch_size,
+            bundle.load_model(world.device),
+            part,
+            world,
+            num_classes=len(bundle.labels),
+            max_length=bundle.max_length,
+            batch_size=config.batch_size,
             loader=LoaderOptions(workers=config.workers, pin_memory=world.device.type == "cuda"),
-            precision=resolve_precision(config.precision, world.device), description=f"evaluate {config.split}",
+            precision=resolve_precision(config.precision, world.device),
+            description=f"evaluate {config.split}",
             vocab_size=len(data.vocabulary),
-        )  # fmt: skip
+        )
         run.read = found.rows
         run.outputs = {"model": bundle.folder, "model_id": bundle.model_id, "table_version": data.table_version}
         run.metrics = {

@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
-from jobs.ingest_config import IngestConfig
 from jobs.runtime import Run, recorded_run
+from pipeline.config.ingest import IngestConfig
 from pipeline.datapipes.collect import Collector, content_index
 from pipeline.datapipes.cut_shards import CutShards, ShardRows
 from pipeline.datapipes.encode_reviews import EncodeReviews
@@ -43,10 +43,11 @@ from pipeline.readers.registry import described, format_named
 from pipeline.readers.values import OPTION as RULE_OPTION
 from pipeline.readers.values import RULE_VERSION
 from pipeline.readers.walk import Found, Walker, some_of
-from pipeline.text.tokenizers import DEFAULT_TOKENIZER
+from pipeline.text.unsegmented import unsegmented_warning
 from pipeline.text.vocabulary import TokenCounts, Vocabulary, build_vocabulary, ordered_labels
 from schemas.reject import REASONS
 from schemas.run import Receipt
+from schemas.tokenizers import DEFAULT_TOKENIZER
 from schemas.vocabulary import SPECIALS
 
 __all__ = ["IngestConfig", "run"]
@@ -83,7 +84,7 @@ def _find(config: IngestConfig, lake: Lake) -> Found:
     """
     if not config.sources and not lake.raw.exists():
         raise InputNotFoundError(f"no such folder: {lake.raw}. Name files or folders, or drop reviews into {lake.raw}.")
-    places = list(config.sources) or [lake.raw]
+    places: list[str | Path] = [*config.sources] or [lake.raw]
     walker = Walker(
         name_of=lake.relative,
         format=None if config.format is None else format_named(config.format),
@@ -128,7 +129,8 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
             run.outputs["rejects"] = published
     run.read, run.known, run.rejected = collected.read, collected.known, rejects.rows
     run.quarantined = len(collected.faults)
-    summarize(rejects, collected.faults, run.outputs.get("rejects"))
+    alone = len(found.sources) + len(found.faults) == 1  # then the error says it
+    summarize(rejects, [] if alone else collected.faults, run.outputs.get("rejects"))
     _check_bad(config, run, rejects, collected, found)
     if vocabulary is None:
         vocabulary = _build_vocabulary(config, collected)
@@ -224,6 +226,8 @@ def _build_vocabulary(config: IngestConfig, collected: Collector) -> Vocabulary:
     )
     if collected.new and len(vocabulary) == len(SPECIALS):
         log.warning("the vocabulary is empty: no token of the splits train and unsup occurs --min-count times")
+    if warning := unsegmented_warning(collected.counts.total(), vocabulary.tokenizer):
+        log.warning("%s", warning)
     return vocabulary
 
 

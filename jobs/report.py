@@ -1,31 +1,13 @@
 """The job behind `pipeline report`: a bundle's page, with examples from a scored file when one is named."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
 from jobs.runtime import recorded_run
-from pipeline.errors import CannotWriteError, InputNotFoundError, UsageError
+from pipeline.config.report import ReportConfig
+from pipeline.errors import CannotWriteError, InputNotFoundError
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import find_bundle
 from pipeline.reports.examples import choose_from_predictions
 from pipeline.reports.write import REPORT, write_report
 from schemas.run import Receipt
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportConfig:
-    """Which model to report on, and where. `output` None is report.html in the bundle."""
-
-    lake: Path
-    model: str = "LATEST"
-    output: Path | None = None
-    predictions: Path | None = None
-    text_column: str = "text"
-    label_column: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.label_column is not None and self.predictions is None:
-            raise UsageError("--label-column needs --predictions: it names a column of that file.")
 
 
 def run(config: ReportConfig) -> Receipt:

@@ -17,6 +17,7 @@ from pipeline import __version__
 from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW, PipelineError, StoppedError
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import new_run_id, write_record
+from pipeline.options.render import printable_text, rendered
 from schemas.contract import ContractError
 from schemas.run import Receipt, RunRecord
 
@@ -126,39 +127,21 @@ def _record(run: Run, config: Any, error: BaseException | None) -> RunRecord:
         exit_code=exit_code,
         config=rendered(config),
         receipt=dataclasses.asdict(receipt),
-        error=None if error is None else _valid(f"{type(error).__name__}: {error}"),
+        error=None if error is None else printable_text(f"{type(error).__name__}: {error}"),
         versions=versions(),
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
     )
 
 
-def rendered(config: Any) -> dict[str, Any]:
-    """A config dataclass as plain JSON values."""
-    return {name: _plain(value) for name, value in dataclasses.asdict(config).items()}
-
-
 def versions() -> dict[str, str]:
     """Versions of this package, Python and the libraries that decide what is written."""
     found = {"review-pipeline": __version__, "python": platform.python_version()}
-    for name in ("torch", "torchdata", "pyarrow", "deltalake", "numpy"):
+    for name in ("torch", "torchdata", "pyarrow", "deltalake", "numpy", "regex"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = "absent"
     return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, int | float | bool | None) else _valid(str(value))
-
-
-def _valid(text: str) -> str:
-    """Text that has a UTF-8 form: lone surrogates are escaped."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _iso(seconds: float) -> str:

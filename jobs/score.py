@@ -11,21 +11,19 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from jobs.runtime import Run, collector_paused, recorded_run
-from pipeline.errors import DataError, UsageError, unknown_choice
+from pipeline.config.score import STDIN, STDOUT, ScoreConfig
+from pipeline.errors import DataError, UsageError
 from pipeline.lake.atomic import atomic_path, sweep, writing
 from pipeline.lake.paths import Lake
-from pipeline.readers.base import Dialect, FileFault, Reading, Source
-from pipeline.readers.limits import Limit
+from pipeline.readers.base import FileFault, Source
 from pipeline.readers.registry import format_named, format_of
-from pipeline.scoring.inputs import STDIN, STDIN_NAME, ScoreInput, find_sources, open_input, spooled_stdin
-from pipeline.scoring.options import DEFAULT_BATCH_SIZE, check_device, resolve_precision
-from pipeline.scoring.output_format import OUTPUT_FORMATS, STDOUT, OutputFormat, output_format
+from pipeline.scoring.inputs import STDIN_NAME, ScoreInput, find_sources, open_input, spooled_stdin
+from pipeline.scoring.options import resolve_precision
 from schemas.run import Receipt
 
 if TYPE_CHECKING:
@@ -45,98 +43,6 @@ WINDOW_BYTES = 64 << 20
 """A window holds so many rows, or bytes of columns and ids, whatever comes first: sorting more than that gains nothing."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScoreConfig:
-    """What to score and how. `output` None: the lake's predictions/, under the input's name; stdout for stdin."""
-
-    lake: Path
-    sources: tuple[str, ...] = ()
-    text: tuple[str, ...] = ()
-    model: str = "LATEST"
-    output: str | None = None
-    output_format: str | None = None
-    format: str | None = None
-    text_column: tuple[str, ...] = ("text",)
-    delimiter: str | None = None
-    quote: str | None = None
-    encoding: str | None = None
-    keep: tuple[str, ...] = ("all",)
-    abstain_below: float | None = None
-    settle: float = 0.0
-    """Seconds for which a file must have been left alone."""
-    max_bad: str = "5%"
-    max_bad_files: str | None = None
-    strict: bool = False
-    batch_size: int = DEFAULT_BATCH_SIZE
-    workers: int | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    explain: bool = False
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        for option, least in (("batch_size", 1), ("workers", 1), ("settle", 0)):
-            value = getattr(self, option)
-            if value is not None and not value >= least:
-                raise UsageError(f"--{option.replace('_', '-')}: {value} is too small; {least} is the least.")
-        check_device(self.device)
-        resolve_precision(self.precision)
-        if not self.text_column or not all(self.text_column):
-            raise UsageError("--text-column: a name is empty. Give one column, or several with commas: summary,text.")
-        if not self.keep or ({"all", "none"} & set(self.keep) and len(self.keep) > 1):
-            raise UsageError(f"--keep {','.join(self.keep)}: give all, none, or names of columns.")
-        if self.abstain_below is not None and not 0 <= self.abstain_below <= 1:
-            raise UsageError(f"--abstain-below {self.abstain_below}: expected a probability between 0 and 1.")
-        if self.output_format is not None and self.output_format not in OUTPUT_FORMATS:
-            raise unknown_choice("--output-format", self.output_format, OUTPUT_FORMATS)
-        if self.format is not None:
-            format_named(self.format)
-        self._check_places()
-        _ = self.reading, self.row_limit, self.file_limit, self.written_as
-
-    def _check_places(self) -> None:
-        if self.text and (self.sources or self.output):
-            raise UsageError("--text prints its answers on stdout. Leave INPUT and --output out, or leave --text out.")
-        if not all(self.sources):
-            raise UsageError("INPUT: a name is empty. Give files and folders, or - for stdin.")
-        if not self.sources and not self.text:
-            raise UsageError("nothing to score. Give files, folders or patterns, - for stdin, or a review with --text.")
-        if len(self.sources) > 1 and self.output is None:
-            raise UsageError("several inputs make one output, which needs a name. Give one with --output FILE.")
-
-    @property
-    def reading(self) -> Reading:
-        """How tables of text are written."""
-        return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding))
-
-    @property
-    def row_limit(self) -> Limit:
-        """How many malformed rows a run may meet."""
-        return Limit(number=0) if self.strict else Limit.parse("--max-bad", self.max_bad)
-
-    @property
-    def file_limit(self) -> Limit | None:
-        """How many files may be left out; None: not all of them."""
-        if self.strict:
-            return Limit(number=0)
-        return None if self.max_bad_files is None else Limit.parse("--max-bad-files", self.max_bad_files)
-
-    @property
-    def place(self) -> str | None:
-        """Where to write: a path, `-` for stdout, or None for the lake's own folder."""
-        return STDOUT if self.output is None and self.sources == (STDIN,) else self.output
-
-    @property
-    def to_stdout(self) -> bool:
-        """Whether data goes to stdout, so that nothing else may."""
-        return self.place == STDOUT
-
-    @property
-    def written_as(self) -> OutputFormat:
-        """The format of the output."""
-        return output_format(self.place, self.output_format)
-
-
 def run(config: ScoreConfig) -> Receipt:
     """Scores the input.
 
@@ -150,10 +56,8 @@ def run(config: ScoreConfig) -> Receipt:
         if not found.sources and not found.faults:
             this.nothing_new = True  # all of it was written a moment ago
             return this.receipt()
-        name = ", ".join(
-            STDIN_NAME if place == STDIN else lake.relative(Path(place).expanduser()) for place in config.sources
-        )
-        source = open_input(name, found, config.text_column, config.keep, config.reading)
+        places = [STDIN_NAME if place == STDIN else lake.relative(Path(place).expanduser()) for place in config.sources]
+        source = open_input(", ".join(places), found, config.text_column, config.keep, config.reading)
         with _target(config, lake, source) as output:
             _score(config, lake, this, source, output)
     return this.receipt()

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jobs.runtime import Run, recorded_run
+from pipeline.config.train import TrainConfig
 from pipeline.errors import DataError, LockedError
 from pipeline.lake.paths import Lake
+from pipeline.options.render import arguments
 from pipeline.signals import StopRequest, deferred_stop
-from pipeline.training.config import TrainConfig, arguments
 from pipeline.training.order import lanes_of_rank
 from schemas.run import Receipt
 

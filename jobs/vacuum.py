@@ -1,31 +1,12 @@
 """`pipeline vacuum`: deletes files of the token table that no kept version needs."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
 from jobs.runtime import recorded_run
-from pipeline.errors import InputNotFoundError, UsageError
+from pipeline.config.vacuum import VacuumConfig
+from pipeline.errors import InputNotFoundError
 from pipeline.lake import table as token_table
 from pipeline.lake.locks import locked
 from pipeline.lake.paths import Lake
 from schemas.run import Receipt
-
-MOST_HOURS = 100 * 365 * 24
-
-
-@dataclass(frozen=True, kw_only=True)
-class VacuumConfig:
-    """How long versions stay readable, in hours."""
-
-    lake: Path
-    keep_hours: int = 7 * 24
-    dry_run: bool = False
-
-    def __post_init__(self) -> None:
-        if self.keep_hours < 0:
-            raise UsageError(f"--keep-hours: {self.keep_hours} is too small; 0 is the least.")
-        if self.keep_hours > MOST_HOURS:
-            raise UsageError(f"--keep-hours: {self.keep_hours} is too large; {MOST_HOURS:,}, a century, is the most.")
 
 
 def run(config: VacuumConfig) -> Receipt:

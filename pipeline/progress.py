@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from pipeline.printable import printable
+
 log = logging.getLogger(__name__)
 
 LOG_EVERY_SECONDS = 15.0
@@ -22,6 +24,7 @@ class Progress(Protocol):
 @contextmanager
 def track(description: str, total: int | None = None, unit: str = "reviews") -> Iterator[Progress]:
     """Shows how far `description` has come, on stderr. `total` is in `unit`; None when nobody knows it yet."""
+    description, unit = printable(description), printable(unit)
     if sys.stderr.isatty():
         with _bar(description, total, unit) as bar:
             yield bar
@@ -68,16 +71,16 @@ def _bar(description: str, total: int | None, unit: str) -> Iterator[Progress]:
     from rich.progress import Progress as RichProgress
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(unit),
+        TextColumn("{task.fields[unit]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.fields[figures]}", markup=False),
     )
     with RichProgress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(description, total=total, figures="")
+        task = progress.add_task(description, total=total, unit=unit, figures="")
 
         class Bar:
             def advance(self, count: int, **figures: object) -> None:
@@ -91,5 +94,6 @@ def _bar(description: str, total: int | None, unit: str) -> Iterator[Progress]:
 
 def _figures(figures: dict[str, object]) -> str:
     return "".join(
-        f" {name} {value:.4g}" if isinstance(value, float) else f" {name} {value}" for name, value in figures.items()
+        f" {name} {value:.4g}" if isinstance(value, float) else f" {name} {printable(str(value))}"
+        for name, value in figures.items()
     )

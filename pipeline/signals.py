@@ -25,11 +25,6 @@ class StopRequest:
 
     signal_number = 0
 
-    def raise_if_set(self) -> None:
-        """Raises `StoppedError` when a signal came."""
-        if self.signal_number:
-            raise StoppedError(self.signal_number)
-
 
 @contextmanager
 def deferred_stop() -> Iterator[StopRequest]:

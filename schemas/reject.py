@@ -1,10 +1,11 @@
 """What could not be ingested, and why."""
 
-from dataclasses import dataclass
-
 import pyarrow as pa
 
+from schemas.bad_row import BadRow
 from schemas.contract import Contract
+
+__all__ = ["FILE_REASONS", "REASONS", "REJECT", "WELL_FORMED", "BadRow"]
 
 EXCERPT_CHARACTERS = 200
 """Longest excerpt that a reject keeps, in characters."""
@@ -26,7 +27,7 @@ REASONS = {
     "too_large": "the review is larger than the limit for one review",
 }
 
-WELL_FORMED = frozenset({"missing_text", "empty_text", "unknown_label", "unmapped", "link"})
+WELL_FORMED = frozenset({"missing_text", "empty_text", "unknown_label", "unmapped", "duplicate_id", "link"})
 """Reasons that say nothing about the state of a file: they do not count for `--max-bad`."""
 
 FILE_REASONS = {
@@ -59,16 +60,3 @@ REJECT = Contract(
         "excerpt": f"the beginning of the row, at most {EXCERPT_CHARACTERS} characters",
     },
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BadRow:
-    """A row that could not be read, or a whole file (row -1). `reason` is one of `REASONS` or `FILE_REASONS`."""
-
-    source: str
-    row: int
-    reason: str
-    detail: str
-    excerpt: bytes = b""
-    value: str = ""
-    """The label that is at fault, where it is one; for summaries, not stored."""

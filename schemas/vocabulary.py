@@ -3,6 +3,7 @@
 import pyarrow as pa
 
 from schemas.contract import Contract
+from schemas.tokenizers import TOKENIZERS
 
 PAD, UNK = "<pad>", "<unk>"
 SPECIALS = (PAD, UNK)
@@ -17,7 +18,10 @@ KEY_OPTIONS = b"review_pipeline.options"
 VOCABULARY = Contract(
     name="vocabulary",
     version=1,
-    description="A vocabulary, one token a row in the order of the ids. Tokenizer, options and labels are metadata.",
+    description=(
+        f"A vocabulary, one token a row in the order of the ids. Tokenizer ({', '.join(TOKENIZERS)}), options and labels "
+        "are metadata."
+    ),
     schema=pa.schema(
         [
             pa.field("id", pa.int32(), nullable=False),

@@ -6,13 +6,16 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from pipeline import __version__
 from pipeline.errors import EXIT_DONE, PipelineError, StoppedError
+from pipeline.printable import PrintableFormatter, printable, printable_json, printable_lines
 
 if TYPE_CHECKING:
     from pipeline.lake.paths import Lake
@@ -25,8 +28,34 @@ training step up to ten times as long where other processes want the cores; neve
 (rnn) as long where they are free. With this it costs a tenth where they are free, and least where they are not."""
 OWN_PACKAGES = ("schemas", "pipeline", "jobs")
 
+
+class PrintableGroup(TyperGroup):
+    """The commands; what Typer itself prints about wrong arguments quotes them, so that their text is escaped first."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Parses the options before the command."""
+        with _printable_usage_errors():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parses what follows and runs the command."""
+        with _printable_usage_errors():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _printable_usage_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "format_message"):  # a ClickException; where that class stands differs between Typer's versions
+            error.message = printable(error.message)  # type: ignore[attr-defined]
+        raise
+
+
 app = typer.Typer(
     name="pipeline",
+    cls=PrintableGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -73,7 +102,7 @@ def lake_of(context: typer.Context, lake: str | None) -> "Lake":
 
 def finish(receipt: "Receipt", *, to_stderr: bool = False) -> None:
     """Prints the receipt as the last line of stdout, or of stderr where stdout is for data, and ends with its exit code."""
-    typer.echo(receipt.to_json(), err=to_stderr)
+    typer.echo(printable_json(receipt.to_json()), err=to_stderr)
     raise typer.Exit(receipt.exit_code)
 
 
@@ -112,15 +141,15 @@ def run_command_line() -> int:
     """Runs the command line; gives the exit code."""
     from pipeline.signals import raise_on_stop
 
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     debug = os.environ.get(DEBUG) == "1"
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     try:
         refuse_foreign_packages()
-        load_commands()
+        load_commands(sys.argv[1:])
         raise_on_stop()
         app()
     except SystemExit as end:
@@ -130,14 +159,17 @@ def run_command_line() -> int:
         return stop.exit_code
     except Exception as error:
         if debug:
-            traceback.print_exc()
+            print(printable_lines(traceback.format_exc()), end="", file=sys.stderr)
         return _explain(error)
     return EXIT_DONE
 
 
-def load_commands() -> None:
-    """Imports the command files, each of which registers itself with `app`; the order is that of `--help`."""
-    for name in COMMANDS:
+def load_commands(arguments: Sequence[str] = ()) -> None:
+    """Imports the command files, each of which registers itself with `app`; the order is that of `--help`.
+
+    Where `arguments` name a command, the others are left out: they would take longer to set up than to run.
+    """
+    for name in [name for name in COMMANDS if name in arguments] or COMMANDS:
         importlib.import_module(f"pipeline.cli.{name}")
 
 
@@ -172,4 +204,4 @@ def _explain(error: Exception) -> int:
 
 
 def _say(message: str) -> None:
-    print(f"pipeline: {message}", file=sys.stderr)
+    print(f"pipeline: {printable(message)}", file=sys.stderr)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.app import LakeOption, app, lake_of
+from pipeline.printable import printable
 
 if TYPE_CHECKING:
     from pipeline.doctor.check import Check
@@ -44,6 +45,6 @@ def doctor(
 
 def _print(check: "Check", width: int) -> None:
     state = typer.style(f"{check.state:<4}", fg=COLOURS[check.state], bold=True)
-    typer.echo(f"{state}  {check.name:<{width}}  {check.detail}")
+    typer.echo(f"{state}  {check.name:<{width}}  {printable(check.detail)}")
     if check.state != "OK" and check.remedy:
-        typer.echo(f"      {'':<{width}}→ {check.remedy}")
+        typer.echo(f"      {'':<{width}}→ {printable(check.remedy)}")

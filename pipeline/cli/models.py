@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.app import LakeOption, app, lake_of
+from pipeline.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from pipeline.lake.paths import Lake
@@ -33,7 +34,7 @@ def models(
     """
     rows = _architectures() if archs else _models(lake_of(context, lake))
     if as_json:
-        typer.echo(json.dumps(rows, ensure_ascii=False))
+        typer.echo(printable_json(json.dumps(rows, ensure_ascii=False)))
     elif archs:
         counted = [{**row, "parameters": f"{row['parameters']:,}"} for row in rows]
         _print(counted, ("arch", "year", "parameters", "summary", "paper"))
@@ -124,4 +125,4 @@ def _is_number(text: str) -> bool:
 def _text(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else printable(str(value))

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.app import LakeOption, app, lake_of
+from pipeline.printable import printable, printable_json
 
 HEADS = ("run", "outcome", "exit", "seconds", "read", "written", "rejected", "known", "memory")
 RECORDED = ("evaluate", "fetch", "ingest", "report", "sample", "score", "train", "vacuum")
@@ -46,14 +47,14 @@ def runs(
             if not known:
                 raise InputNotFoundError(f"no run {run_id!r}: {where.runs} holds no records. Is it the right lake?")
             raise InputNotFoundError(str(unknown_choice("run", run_id, known[-20:])))
-        typer.echo(json.dumps(found[0], indent=2, ensure_ascii=False))
+        typer.echo(printable_json(json.dumps(found[0], indent=2, ensure_ascii=False)))
         return
     records = [record for record in records if command in (None, record["command"])]
     records = records[-last:] if last else records
     if as_json:
-        typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
+        typer.echo(printable_json(json.dumps(records, indent=2, ensure_ascii=False)))
     elif not records:
-        typer.echo(f"No runs yet in {where.runs}.", err=True)
+        typer.echo(printable(f"No runs yet in {where.runs}."), err=True)
     else:
         _print([HEADS, *map(_row, records)])
 
@@ -62,7 +63,8 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
     receipt = record["receipt"]
     counts = (f"{receipt.get(name, 0):,}" for name in ("read", "written", "rejected", "known"))
     memory = f"{record['peak_memory_bytes'] / (1 << 20):,.0f} MiB"
-    return (record["run_id"], record["outcome"], str(record["exit_code"]), f"{receipt['seconds']:,.1f}", *counts, memory)
+    names = (printable(record[name]) for name in ("run_id", "outcome"))
+    return (*names, str(record["exit_code"]), f"{receipt['seconds']:,.1f}", *counts, memory)
 
 
 def _print(rows: list[tuple[str, ...]]) -> None:

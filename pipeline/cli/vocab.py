@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.app import LakeOption, app, lake_of
+from pipeline.printable import printable, printable_json
 
 
 @app.command()
@@ -39,9 +40,9 @@ def vocab(
         "tokens": len(vocabulary) - len(SPECIALS),
     }
     if as_json:
-        typer.echo(json.dumps({**facts, "top": frequent}, ensure_ascii=False))
+        typer.echo(printable_json(json.dumps({**facts, "top": frequent}, ensure_ascii=False)))
         return
     for name, value in facts.items():
-        typer.echo(f"{name:<12} {value}")
+        typer.echo(f"{name:<12} {printable(str(value))}")
     for token, count in frequent:
-        typer.echo(f"{count:>12,} {token}")
+        typer.echo(f"{count:>12,} {printable(token)}")

@@ -109,7 +109,7 @@ class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
         rows = 0
         yield SourceBegins(source.name)
         try:
-            before = stamp(source.path)
+            before = source.stamp or stamp(source.path)
             for item in self._items_of(source):
                 rows += _rows_in(item)
                 yield item
@@ -134,8 +134,9 @@ class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
         if not len(schema):
             return  # a file without rows, not even a header
         columns = resolve(source, kind, schema, self.columns)
-        if columns.label is None and self.columns.label is not None:
-            self._warn_of_label(source, tuple(leaf_types(schema)))
+        names = (*leaf_types(schema), *columns.partitions)
+        if self.columns.optional_label and self.columns.label not in names:
+            self._warn_of_label(source, names)
         reading = replace(self.reading, columns=columns.columns(), text=columns.text, label=columns.label)
         for rows in kind.read(source, reading):
             yield from batches_of(source, rows, columns)

@@ -16,8 +16,8 @@ from pipeline.readers.tables import Table
 from pipeline.readers.unify import aligned
 from pipeline.text.tokenizers import tokenize
 from pipeline.text.vocabulary import Vocabulary
+from schemas.bad_row import BadRow
 from schemas.prediction import NO_KNOWN_TOKEN, NO_TEXT
-from schemas.reject import BadRow
 from schemas.vocabulary import UNK_ID
 
 log = logging.getLogger(__name__)

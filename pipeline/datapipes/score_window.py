@@ -9,7 +9,7 @@ from torchdata.nodes import BaseNode
 
 from pipeline.datapipes.score_encode import Encoded, Reasons
 from pipeline.readers.base import FileFault
-from schemas.reject import BadRow
+from schemas.bad_row import BadRow
 
 
 @dataclass(frozen=True, eq=False)

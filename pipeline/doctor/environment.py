@@ -13,7 +13,19 @@ from pipeline.doctor.check import Check, fail, guarded, ok, warn
 
 DISTRIBUTION = "review-pipeline"
 PYTHON = (3, 11)
-REQUIRED = ("pyarrow", "deltalake", "torch", "torchdata", "safetensors", "numpy", "filelock", "jinja2", "matplotlib", "rich")
+REQUIRED = (
+    "pyarrow",
+    "deltalake",
+    "torch",
+    "torchdata",
+    "safetensors",
+    "numpy",
+    "regex",
+    "filelock",
+    "jinja2",
+    "matplotlib",
+    "rich",
+)
 EXTRAS = {"tensorboard": "train --tensorboard"}
 OWN_PACKAGES = ("schemas", "pipeline", "jobs")
 REINSTALL = f"Install {DISTRIBUTION} in a fresh environment."
@@ -27,6 +39,7 @@ def environment_checks() -> Iterator[Check]:
         yield from guarded(name, lambda name=name: [_library(name)])  # type: ignore[misc]
     yield from guarded("kernels", _kernels)
     yield from guarded("devices", _devices)
+    yield from guarded("onednn", _onednn)
     for name, use in EXTRAS.items():
         yield _extra(name, use)
 
@@ -104,6 +117,16 @@ def _devices() -> Iterator[Check]:
     for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         properties = torch.cuda.get_device_properties(number)
         yield ok("devices", f"cuda:{number}: {properties.name}, {properties.total_memory >> 30} GiB")
+
+
+def _onednn() -> Iterator[Check]:
+    from pipeline.scoring.onednn import refusal
+
+    reason = refusal()
+    if reason is None:
+        yield ok("onednn", "its products score recurrent models on the CPU; tried against torch's own")
+    else:
+        yield ok("onednn", f"not used: {reason}. Scoring on the CPU takes torch's public product, which is slower")
 
 
 def _extra(name: str, use: str) -> Check:

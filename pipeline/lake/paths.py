@@ -5,14 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import DataError, InputNotFoundError, UsageError
+from pipeline.printable import utf8_name
 
 ENVIRONMENT = "PIPELINE_LAKE"
 DEFAULT = "data_lake"
-
-
-def printable(name: str) -> str:
-    """A name of a file as text: what is not UTF-8 in it, which Python keeps as lone surrogates, is escaped."""
-    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +35,7 @@ class Lake:
                 )
             where = where.removeprefix("file://")
         root = Path(where).expanduser().resolve()
-        if "\n" in str(root) or printable(str(root)) != str(root):
+        if "\n" in str(root) or utf8_name(str(root)) != str(root):
             raise UsageError(
                 f"--lake: {str(root)!r} cannot be a lake; its name has to be UTF-8 and to hold no line break. Rename the "
                 "folder, or give another."
@@ -109,7 +105,7 @@ class Lake:
     def relative(self, path: Path) -> str:
         """How the lake names a source: relative and with slashes when inside the lake, else the absolute URI."""
         path = path.resolve()
-        return printable(path.relative_to(self.root).as_posix()) if path.is_relative_to(self.root) else path.as_uri()
+        return utf8_name(path.relative_to(self.root).as_posix()) if path.is_relative_to(self.root) else path.as_uri()
 
     def latest_model(self) -> str:
         """The id in models/LATEST.

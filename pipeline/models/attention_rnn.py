@@ -14,45 +14,24 @@ section 3.1; general, global, local and h̃: Luong, Pham & Manning 2015, "Effect
 machine translation", equations 5 to 10; scaled-dot: Vaswani et al. 2017.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.interface import ModelConfig, RecurrentConfig, ReviewClassifier
-from pipeline.models.layers.attention import KINDS, SCORES, QueryAttention
+from pipeline.models.configs.attention_rnn import BIDIRECTIONAL, AttentionRNNConfig
+from pipeline.models.configs.base import ModelConfig
+from pipeline.models.interface import ReviewClassifier
+from pipeline.models.layers.attention import QueryAttention
 from pipeline.models.layers.peephole import PeepholeLSTM
 from pipeline.models.layers.recurrent import MakeLayer, stacked, torch_layer
 
-CELLS: dict[str, MakeLayer] = {
+LAYERS: dict[str, MakeLayer] = {
     "rnn": torch_layer(nn.RNN),
     "lstm": torch_layer(nn.LSTM),
     "peephole-lstm": PeepholeLSTM,
     "gru": torch_layer(nn.GRU),
 }
-BIDIRECTIONAL = {f"bi{name}": name for name in CELLS}
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttentionRNNConfig(RecurrentConfig):
-    """`cell`: what the encoder is made of; `attention`: global or local; `score`: how a state and the query are compared;
-    `window`: D of local attention, in tokens to each side."""
-
-    pooling: str = "last"
-    cell: str = "bilstm"
-    attention: str = "global"
-    score: str = "additive"
-    window: int = 10
-
-    poolings: ClassVar[tuple[str, ...]] = ("last", "max", "mean", "max-mean")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_choice("cell", (*CELLS, *BIDIRECTIONAL))
-        self.check_choice("attention", KINDS)
-        self.check_choice("score", SCORES)
-        self.check_at_least(1, "window")
 
 
 class AttentionRNN(ReviewClassifier):
@@ -65,7 +44,7 @@ class AttentionRNN(ReviewClassifier):
 
     def __init__(self, config: AttentionRNNConfig) -> None:
         bidirectional = config.cell in BIDIRECTIONAL
-        make_layer = CELLS[BIDIRECTIONAL.get(config.cell, config.cell)]
+        make_layer = LAYERS[BIDIRECTIONAL.get(config.cell, config.cell)]
         encoder = stacked(make_layer, config, bidirectional=bidirectional)
         states_dim = encoder.output_dim
         super().__init__(config, states_dim, bidirectional=bidirectional, features_dim=states_dim)

@@ -10,31 +10,17 @@ the same states.
 Source: Joulin et al. 2016, "Bag of tricks for efficient text classification", EACL 2017, sections 2 and 2.2.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.interface import ModelConfig, ReviewClassifier
+from pipeline.models.configs.bag import BagConfig
+from pipeline.models.configs.base import ModelConfig
+from pipeline.models.interface import ReviewClassifier
 from pipeline.models.layers.masking import token_mask
 
 MULTIPLIER, PRIME = 116_049_371, 2**31 - 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class BagConfig(ModelConfig):
-    """`ngrams`: the longest n-grams, 1 for words alone; `buckets`: embeddings that all n-grams share."""
-
-    embedding_dim: int = 32
-    pooling: str = "mean"
-    ngrams: int = 2
-    buckets: int = 2**18
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_at_least(1, "ngrams")
-        self.check_at_least(2, "buckets")
 
 
 class Bag(ReviewClassifier):

@@ -9,26 +9,14 @@ Source: Cho et al. 2014, "Learning phrase representations using RNN encoder-deco
 translation", EMNLP, equations 5 to 8; both directions: Schuster & Paliwal 1997.
 """
 
-from torch import Tensor, nn
+from torch import nn
 
-from pipeline.models.interface import RecurrentConfig, ReviewClassifier
-from pipeline.models.layers.recurrent import stacked, torch_layer
+from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 
 
-class BiGRU(ReviewClassifier):
-    """gated recurrent units read from both ends. Equations and shapes stand at the file's top."""
+class BiGRU(RecurrentClassifier, layer=nn.GRU, bidirectional=True):
+    """Gated recurrent units read from both ends. Equations and shapes stand at the file's top."""
 
-    Config = RecurrentConfig
     year = 2014
     paper = "Cho et al. 2014, Learning phrase representations using RNN encoder-decoder"
     summary = "gated recurrent units read from both ends"
-
-    def __init__(self, config: RecurrentConfig) -> None:
-        encoder = stacked(torch_layer(nn.GRU), config, bidirectional=True)
-        super().__init__(config, encoder.output_dim, bidirectional=True)
-        self.encoder = encoder
-
-    def encode(self, embedded_BTE: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """The states (B, T, 2H)."""
-        states_BTS: Tensor = self.encoder(embedded_BTE, lengths_B)
-        return states_BTS

@@ -10,26 +10,14 @@ Source: Graves & Schmidhuber 2005, "Framewise phoneme classification with bidire
 architectures", Neural Networks 18(5–6), section 2.2.
 """
 
-from torch import Tensor, nn
+from torch import nn
 
-from pipeline.models.interface import RecurrentConfig, ReviewClassifier
-from pipeline.models.layers.recurrent import stacked, torch_layer
+from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 
 
-class BiLSTM(ReviewClassifier):
+class BiLSTM(RecurrentClassifier, layer=nn.LSTM, bidirectional=True):
     """LSTM read from both ends. Equations and shapes stand at the file's top."""
 
-    Config = RecurrentConfig
     year = 2005
     paper = "Graves & Schmidhuber 2005, Framewise phoneme classification with bidirectional LSTM"
     summary = "LSTM read from both ends"
-
-    def __init__(self, config: RecurrentConfig) -> None:
-        encoder = stacked(torch_layer(nn.LSTM), config, bidirectional=True)
-        super().__init__(config, encoder.output_dim, bidirectional=True)
-        self.encoder = encoder
-
-    def encode(self, embedded_BTE: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """The states (B, T, 2H)."""
-        states_BTS: Tensor = self.encoder(embedded_BTE, lengths_B)
-        return states_BTS

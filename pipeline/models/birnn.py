@@ -9,26 +9,14 @@ Source: Schuster & Paliwal 1997, "Bidirectional recurrent neural networks", IEEE
 45(11), section II.B.
 """
 
-from torch import Tensor, nn
+from torch import nn
 
-from pipeline.models.interface import RecurrentConfig, ReviewClassifier
-from pipeline.models.layers.recurrent import stacked, torch_layer
+from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 
 
-class BiRNN(ReviewClassifier):
+class BiRNN(RecurrentClassifier, layer=nn.RNN, bidirectional=True):
     """Elman RNN read from both ends. Equations and shapes stand at the file's top."""
 
-    Config = RecurrentConfig
     year = 1997
     paper = "Schuster & Paliwal 1997, Bidirectional recurrent neural networks"
     summary = "Elman RNN read from both ends"
-
-    def __init__(self, config: RecurrentConfig) -> None:
-        encoder = stacked(torch_layer(nn.RNN), config, bidirectional=True)
-        super().__init__(config, encoder.output_dim, bidirectional=True)
-        self.encoder = encoder
-
-    def encode(self, embedded_BTE: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """The states (B, T, 2H)."""
-        states_BTS: Tensor = self.encoder(embedded_BTE, lengths_B)
-        return states_BTS

@@ -10,27 +10,16 @@ out once a forward pass. States are h: (B, T, H).
 Source: Jing et al. 2017, "Gated orthogonal recurrent units: on learning to forget", section 3; U as in Jing et al. 2016.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
 from torch import Tensor
 
-from pipeline.models.interface import ModelConfig, RecurrentConfig, ReviewClassifier
+from pipeline.models.configs.base import ModelConfig
+from pipeline.models.configs.goru import GORUConfig
+from pipeline.models.interface import ReviewClassifier
 from pipeline.models.layers.recurrent import stacked
 from pipeline.models.layers.unitary import GORU
-
-
-@dataclass(frozen=True, kw_only=True)
-class GORUConfig(RecurrentConfig):
-    """`rotations`: factors of the orthogonal matrix; from 2 log₂(hidden_dim) on, it mixes all units freely."""
-
-    rotations: int = 16
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_at_least(1, "rotations")
-        self.check_at_least(2, "hidden_dim")
 
 
 class GORUClassifier(ReviewClassifier):

@@ -13,30 +13,17 @@ Source: Kalchbrenner, Danihelka & Graves 2015, "Grid long short-term memory", IC
 h' = tanh(o ⊙ m') is moved inside, as in every LSTM since.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.errors import UsageError
-from pipeline.models.interface import ModelConfig, RecurrentConfig, ReviewClassifier
+from pipeline.models.configs.base import ModelConfig
+from pipeline.models.configs.grid_lstm import GridLSTMConfig
+from pipeline.models.interface import ReviewClassifier
 from pipeline.models.layers.grid import GridLSTMLayer
 from pipeline.models.layers.masking import token_mask
 from pipeline.models.layers.recurrent import stacked, torch_layer
-
-
-@dataclass(frozen=True, kw_only=True)
-class GridLSTMConfig(RecurrentConfig):
-    """`layers` is the depth of the grid; `dimensions` is 2 (depth × time) or 1 (time)."""
-
-    layers: int = 2
-    dimensions: int = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.dimensions not in (1, 2):
-            raise UsageError(f"--dimensions {self.dimensions!r}: expected 2 (depth × time) or 1 (time).")
 
 
 class GridLSTM(ReviewClassifier):

@@ -11,26 +11,14 @@ Source: Cho et al. 2014, "Learning phrase representations using RNN encoder-deco
 translation", EMNLP, equations 5 to 8.
 """
 
-from torch import Tensor, nn
+from torch import nn
 
-from pipeline.models.interface import RecurrentConfig, ReviewClassifier
-from pipeline.models.layers.recurrent import stacked, torch_layer
+from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 
 
-class GRU(ReviewClassifier):
-    """gated recurrent unit, one direction. Equations and shapes stand at the file's top."""
+class GRU(RecurrentClassifier, layer=nn.GRU):
+    """Gated recurrent unit, one direction. Equations and shapes stand at the file's top."""
 
-    Config = RecurrentConfig
     year = 2014
     paper = "Cho et al. 2014, Learning phrase representations using RNN encoder-decoder"
     summary = "gated recurrent unit, one direction"
-
-    def __init__(self, config: RecurrentConfig) -> None:
-        encoder = stacked(torch_layer(nn.GRU), config)
-        super().__init__(config, encoder.output_dim)
-        self.encoder = encoder
-
-    def encode(self, embedded_BTE: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """The states (B, T, H)."""
-        states_BTS: Tensor = self.encoder(embedded_BTE, lengths_B)
-        return states_BTS

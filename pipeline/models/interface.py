@@ -5,89 +5,18 @@ are. B rows, T positions, E embedding features, S features of a state, C classes
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.errors import UsageError, unknown_choice
+from pipeline.errors import UsageError
+from pipeline.models.configs.base import ModelConfig, RecurrentConfig
 from pipeline.models.layers.dropout import Dropout
-from pipeline.models.layers.pooling import POOLINGS, Pooling
+from pipeline.models.layers.pooling import Pooling
 from schemas.vocabulary import PAD_ID
 
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """Options of all architectures. `dropout` acts on the pooled features, and between layers where there are several;
-    `embedding_dropout` on the embedded tokens.
-
-    Raises:
-        UsageError: a value that cannot be.
-    """
-
-    vocab_size: int
-    num_classes: int
-    embedding_dim: int = 128
-    embedding_dropout: float = 0.0
-    dropout: float = 0.5
-    pooling: str = "max-mean"
-
-    poolings: ClassVar[tuple[str, ...]] = POOLINGS
-    """The poolings that make sense for this architecture."""
-
-    def __post_init__(self) -> None:
-        self.check_at_least(2, "vocab_size", "num_classes")
-        self.check_at_least(1, "embedding_dim")
-        self.check_probability("dropout", "embedding_dropout")
-        self.check_choice("pooling", self.poolings)
-
-    @classmethod
-    def from_vocabulary(cls, tokens: Sequence[str]) -> dict[str, Any]:
-        """Options that follow from the vocabulary's tokens (id = place). Most architectures have none."""
-        return {}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, from which `registry.build_model` builds an equal model."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-
-    def check_at_least(self, smallest: int, *names: str) -> None:
-        """Raises `UsageError` unless the fields named are whole numbers from `smallest` on."""
-        for name in names:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-                raise UsageError(f"{option(name)} {value!r}: expected a whole number, {smallest} or more.")
-
-    def check_probability(self, *names: str) -> None:
-        """Raises `UsageError` unless the fields named are in [0, 1)."""
-        for name in names:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < 1.0:
-                raise UsageError(f"{option(name)} {value!r}: expected a number from 0 up to, but below, 1.")
-
-    def check_choice(self, name: str, choices: Sequence[str]) -> None:
-        """Raises `UsageError`, which lists the choices, unless the field named is one of them."""
-        if getattr(self, name) not in choices:
-            raise unknown_choice(option(name), str(getattr(self, name)), choices)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecurrentConfig(ModelConfig):
-    """Options of architectures with recurrent layers. `hidden_dim` is the width of a layer, in each direction."""
-
-    hidden_dim: int = 128
-    layers: int = 1
-    embedding_dropout: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_at_least(1, "hidden_dim", "layers")
-
-
-def option(name: str) -> str:
-    """How people give a config field: `hidden_dim` is `--hidden-dim`."""
-    return "--" + name.replace("_", "-")
+__all__ = ["ModelConfig", "RecurrentConfig", "ReviewClassifier"]
 
 
 class ReviewClassifier(nn.Module, ABC):

@@ -11,26 +11,14 @@ Source: Hochreiter & Schmidhuber 1997, "Long short-term memory", Neural Computat
 Schmidhuber & Cummins 2000, "Learning to forget", Neural Computation 12(10), equations 3 and 4.
 """
 
-from torch import Tensor, nn
+from torch import nn
 
-from pipeline.models.interface import RecurrentConfig, ReviewClassifier
-from pipeline.models.layers.recurrent import stacked, torch_layer
+from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 
 
-class LSTM(ReviewClassifier):
+class LSTM(RecurrentClassifier, layer=nn.LSTM):
     """LSTM with forget gates, one direction. Equations and shapes stand at the file's top."""
 
-    Config = RecurrentConfig
     year = 1997
     paper = "Hochreiter & Schmidhuber 1997, Long short-term memory; Gers et al. 2000, Learning to forget"
     summary = "LSTM with forget gates, one direction"
-
-    def __init__(self, config: RecurrentConfig) -> None:
-        encoder = stacked(torch_layer(nn.LSTM), config)
-        super().__init__(config, encoder.output_dim)
-        self.encoder = encoder
-
-    def encode(self, embedded_BTE: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """The states (B, T, H)."""
-        states_BTS: Tensor = self.encoder(embedded_BTE, lengths_B)
-        return states_BTS

@@ -12,38 +12,15 @@ Source: Graves, Fernández & Schmidhuber 2007, "Multi-dimensional recurrent neur
 the four directions, 2.2.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.errors import UsageError
-from pipeline.models.interface import ModelConfig, RecurrentConfig, ReviewClassifier
+from pipeline.models.configs.base import ModelConfig
+from pipeline.models.configs.md_rnn import MDRNNConfig
+from pipeline.models.interface import ReviewClassifier
 from pipeline.models.layers.page import PageRNN, lay_out
-
-MARKS = (".", "!", "?")
-
-
-@dataclass(frozen=True, kw_only=True)
-class MDRNNConfig(RecurrentConfig):
-    """`width`: most words of a line. `sentence_ends`: ids of the tokens that end a sentence."""
-
-    width: int = 32
-    directions: int = 1
-    sentence_ends: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_at_least(1, "width")
-        if self.directions not in (1, 4):
-            raise UsageError(f"--directions {self.directions!r}: expected 1 or 4.")
-
-    @classmethod
-    def from_vocabulary(cls, tokens: Sequence[str]) -> dict[str, Any]:
-        """The ids of the sentence marks that the vocabulary has."""
-        return {"sentence_ends": tuple(number for number, token in enumerate(tokens) if token in MARKS)}
 
 
 class MDRNN(ReviewClassifier):

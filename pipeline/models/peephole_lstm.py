@@ -10,27 +10,13 @@ sees the new cell. With p = 0 this is `lstm`. tanh stands for both of the paper'
 Source: Gers & Schmidhuber 2000, "Recurrent nets that time and count", IJCNN, section 2.
 """
 
-from torch import Tensor
-
-from pipeline.models.interface import RecurrentConfig, ReviewClassifier
 from pipeline.models.layers.peephole import PeepholeLSTM
-from pipeline.models.layers.recurrent import stacked
+from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 
 
-class PeepholeLSTMClassifier(ReviewClassifier):
+class PeepholeLSTMClassifier(RecurrentClassifier, layer=PeepholeLSTM):
     """LSTM with peepholes, one direction. Equations and shapes stand at the file's top."""
 
-    Config = RecurrentConfig
     year = 2000
     paper = "Gers & Schmidhuber 2000, Recurrent nets that time and count"
     summary = "LSTM whose gates see the cell"
-
-    def __init__(self, config: RecurrentConfig) -> None:
-        encoder = stacked(PeepholeLSTM, config)
-        super().__init__(config, encoder.output_dim)
-        self.encoder = encoder
-
-    def encode(self, embedded_BTE: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """The states (B, T, H)."""
-        states_BTS: Tensor = self.encoder(embedded_BTE, lengths_B)
-        return states_BTS

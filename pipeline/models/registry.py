@@ -5,19 +5,28 @@ A file `grid_lstm.py` is `--arch grid-lstm`. It holds one `ReviewClassifier`; be
 
 import dataclasses
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pipeline import models
 from pipeline.errors import PipelineError, UsageError, unknown_choice
+from pipeline.models import configs
+from pipeline.models.configs.base import ModelConfig, RecurrentConfig
+from pipeline.options.option import ConfigField, fields_of
 
 if TYPE_CHECKING:
     from pipeline.models.interface import ReviewClassifier
 
 HELPERS = frozenset({"interface", "registry", "bundle"})
 """Files of the folder that are no architecture; further helpers belong into `layers/`."""
+GIVEN = ("vocab_size", "num_classes")
+"""Fields of every config that the data decide."""
+REMEDY = "'pipeline models --archs' describes each one."
 
 
 def architectures() -> tuple[str, ...]:
@@ -30,7 +39,7 @@ def check_architecture(name: str) -> None:
     """Raises `UsageError`, which lists all architectures, the nearest first, unless `name` is one."""
     known = architectures()
     if name not in known:
-        raise unknown_choice("--arch", name, known, "'pipeline models --archs' tells what each one is.")
+        raise unknown_choice("--arch", name, known, REMEDY)
 
 
 def load_architecture(name: str) -> "type[ReviewClassifier]":
@@ -75,23 +84,79 @@ def build_model(arch: str, config: Mapping[str, Any], vocabulary_tokens: Sequenc
     Raises:
         UsageError: no such architecture, an option that it does not have, a value that cannot be.
     """
-    from pipeline.models.interface import option
-
     architecture = load_architecture(arch)
-    fields = [field.name for field in dataclasses.fields(architecture.Config)]
-    lacking = [name for name in ("vocab_size", "num_classes") if name not in config]
+    lacking = [name for name in GIVEN if name not in config]
     if lacking:
         raise UsageError(f"the model's configuration lacks {', '.join(lacking)}; every architecture needs both.")
-    foreign = [name for name in config if name not in fields]
-    if foreign:
-        raise UsageError(
-            f"{', '.join(map(option, foreign))}: the architecture {arch!r} has no such option. It has: "
-            f"{', '.join(option(name) for name in fields if name not in ('vocab_size', 'num_classes'))}."
-        )
     derived = architecture.Config.from_vocabulary(vocabulary_tokens) if vocabulary_tokens is not None else {}
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in {**derived, **config}.items()}
     # The interface's own __init__ takes the width of the states; an architecture's takes its config alone.
     make: Any = architecture
-    make_config: Any = architecture.Config
-    model: ReviewClassifier = make(make_config(**values))
+    model: ReviewClassifier = make(_made(arch, architecture.Config, {**derived, **config}))
     return model
+
+
+def check_model_options(arch: str, options: Mapping[str, Any]) -> None:
+    """Checks an architecture's options before any data is seen.
+
+    Raises:
+        UsageError: an option that the architecture does not have, that the data decide, or a value that is not allowed.
+    """
+    for name in GIVEN:
+        if name in options:
+            raise UsageError(f"--set {name}: the data decide it. Leave it out.")
+    _made(arch, config_class(arch), {**dict.fromkeys(GIVEN, 2), **options})
+
+
+def config_class(arch: str) -> type[ModelConfig]:
+    """The config dataclass of an architecture. torch is imported only where it stands in the architecture's own file.
+
+    Raises:
+        UsageError: no such architecture.
+    """
+    check_architecture(arch)
+    found = _own_config(arch.replace("-", "_"))
+    return load_architecture(arch).Config if found is None else found
+
+
+@cache
+def model_options() -> Mapping[str, ConfigField]:
+    """The options of all architectures whose configs stand in `configs/`, by field name; what many have comes first."""
+    found = {
+        field.name: replace(field, option=replace(field.option, default="the architecture's"))
+        for config in (ModelConfig, RecurrentConfig)
+        for field in fields_of(config)
+    }
+    for module in sorted(pkgutil.iter_modules(configs.__path__), key=lambda module: module.name):
+        config = _own_config(module.name)
+        for field in () if config is None else fields_of(config):
+            words = f"Of {module.name.replace('_', '-')}: {field.option.help}"
+            found.setdefault(field.name, replace(field, option=replace(field.option, help=words)))
+    return found
+
+
+def _own_config(name: str) -> type[ModelConfig] | None:
+    """The config of `configs/<name>.py`; None where there is none."""
+    path = f"{configs.__name__}.{name}"
+    if importlib.util.find_spec(path) is None:
+        return None
+    members = vars(importlib.import_module(path)).values()
+    own = (member for member in members if inspect.isclass(member) and member.__module__ == path)
+    return next((member for member in own if issubclass(member, ModelConfig)), None)
+
+
+def _made(arch: str, config: type[ModelConfig], options: Mapping[str, Any]) -> ModelConfig:
+    """The config with these options; lists, as JSON and TOML have them, become tuples."""
+    names = [field.name for field in dataclasses.fields(config)]
+    foreign = [name for name in options if name not in names]
+    if foreign:
+        known = ", ".join(_label(name) for name in names if name not in GIVEN)
+        raise UsageError(
+            f"{', '.join(map(_label, foreign))}: the architecture {arch!r} has no such option. It has: {known}."
+        )
+    make: Any = config
+    made: ModelConfig = make(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})
+    return made
+
+
+def _label(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -8,26 +8,14 @@ Source: Elman 1990, "Finding structure in time", Cognitive Science 14(2), sectio
 of the logistic function, as in torch's `nn.RNN`, which does the work.
 """
 
-from torch import Tensor, nn
+from torch import nn
 
-from pipeline.models.interface import RecurrentConfig, ReviewClassifier
-from pipeline.models.layers.recurrent import stacked, torch_layer
+from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 
 
-class RNN(ReviewClassifier):
+class RNN(RecurrentClassifier, layer=nn.RNN):
     """Elman RNN: one tanh layer that feeds back into itself. Equations and shapes stand at the file's top."""
 
-    Config = RecurrentConfig
     year = 1990
     paper = "Elman 1990, Finding structure in time"
     summary = "Elman RNN: one tanh layer that feeds back into itself"
-
-    def __init__(self, config: RecurrentConfig) -> None:
-        encoder = stacked(torch_layer(nn.RNN), config)
-        super().__init__(config, encoder.output_dim)
-        self.encoder = encoder
-
-    def encode(self, embedded_BTE: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """The states (B, T, H)."""
-        states_BTS: Tensor = self.encoder(embedded_BTE, lengths_B)
-        return states_BTS

@@ -11,34 +11,16 @@ Source: Vaswani et al. 2017, "Attention is all you need", section 3.
 """
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from pipeline.errors import UsageError
-from pipeline.models.interface import ModelConfig, RecurrentConfig, ReviewClassifier
+from pipeline.models.configs.base import ModelConfig
+from pipeline.models.configs.transformer import TransformerConfig
+from pipeline.models.interface import ReviewClassifier
 from pipeline.models.layers.dropout import Dropout
 from pipeline.models.layers.masking import token_mask
 from pipeline.models.layers.transformer import TransformerLayer, sinusoids
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransformerConfig(RecurrentConfig):
-    """`hidden_dim`: the width H; `heads` divides it; `feedforward_dim`: width of the feed-forward layers;
-    `attention_dropout`: dropout of what each sub-layer gives (`dropout` acts on the pooled features)."""
-
-    layers: int = 2
-    heads: int = 4
-    feedforward_dim: int = 256
-    attention_dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_at_least(1, "heads", "feedforward_dim")
-        self.check_probability("attention_dropout")
-        if self.hidden_dim % self.heads:
-            raise UsageError(f"--heads {self.heads}: has to divide --hidden-dim {self.hidden_dim}.")
 
 
 class Transformer(ReviewClassifier):

@@ -9,27 +9,13 @@ W is multiplied out once a forward pass, so that a step is one real product of 2
 Source: Arjovsky, Shah & Bengio 2015, "Unitary evolution recurrent neural networks", ICML 2016, equations 6 to 8.
 """
 
-from torch import Tensor
-
-from pipeline.models.interface import RecurrentConfig, ReviewClassifier
-from pipeline.models.layers.recurrent import stacked
+from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 from pipeline.models.layers.unitary import UnitaryRNN
 
 
-class UnitaryRNNClassifier(ReviewClassifier):
+class UnitaryRNNClassifier(RecurrentClassifier, layer=UnitaryRNN, features_per_unit=2):
     """RNN with a unitary recurrence. Equations and shapes stand at the file's top."""
 
-    Config = RecurrentConfig
     year = 2015
     paper = "Arjovsky, Shah & Bengio 2015, Unitary evolution recurrent neural networks"
     summary = "complex RNN whose recurrence keeps norms"
-
-    def __init__(self, config: RecurrentConfig) -> None:
-        encoder = stacked(UnitaryRNN, config, features_per_unit=2)
-        super().__init__(config, encoder.output_dim)
-        self.encoder = encoder
-
-    def encode(self, embedded_BTE: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """The states (B, T, 2H)."""
-        states_BTS: Tensor = self.encoder(embedded_BTE, lengths_B)
-        return states_BTS

@@ -7,7 +7,7 @@ from typing import Self
 
 import pyarrow as pa
 
-from pipeline.lake.paths import printable
+from pipeline.printable import utf8_name
 from pipeline.readers.base import BATCH_BYTES, BATCH_ROWS, INSIDE, FileFault, Source
 from pipeline.readers.layout import SIDE_FILES, is_urls_file
 from pipeline.readers.opening import READ_ERRORS, opened
@@ -97,7 +97,7 @@ def _members(source: Source) -> Iterator[tuple[str, bytes | None]]:
         ):
             for member in tar:
                 tar.members = []  # type: ignore[attr-defined]  # the module keeps every header it has read, which would grow with the archive
-                name = printable(member.name.removeprefix("./"))
+                name = utf8_name(member.name.removeprefix("./"))
                 if not _is_review(name) or name.rpartition("/")[2] in SIDE_FILES or _is_hidden(name):
                     continue
                 if member.islnk() or member.issym():

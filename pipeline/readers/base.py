@@ -4,10 +4,10 @@ import codecs
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.errors import DataError, UsageError
-from schemas.reject import BadRow
+from schemas.bad_row import BadRow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,12 +23,21 @@ BATCH_BYTES = 8 << 20
 """A batch ends after so many rows or bytes of text, whichever comes first; neither depends on the workers."""
 
 
+class Stamp(NamedTuple):
+    """What changes when a file is written to: its identity, size in bytes and modification time in nanoseconds."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """One file, or all the `.txt` files of one folder (`files`).
 
     `name` is how the lake calls it, `format` a name of the registry, `partitions` what the folders `key=value` above it
-    tell (Hive's layout; None where the value is Hive's null).
+    tell (Hive's layout; None where the value is Hive's null). `stamp` is that of the file when it was found.
     """
 
     path: Path
@@ -36,6 +45,7 @@ class Source:
     format: str
     compression: str | None = None
     partitions: tuple[tuple[str, str | None], ...] = ()
+    stamp: Stamp | None = None
     listing: str = field(default="", repr=False)
     """The names of the files with slashes between them: a fifth of what a million strings take."""
 

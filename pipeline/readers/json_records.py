@@ -77,7 +77,8 @@ def sampled_schema(source: Source, split: Split) -> pa.Schema:
             size += len(content)
             if rows >= SAMPLE_ROWS or size >= SAMPLE_BYTES:
                 break
-    return pa.schema([pa.field(name, _column(values, structs=True).type) for name, values in columns.items()])
+    types = {name: _column(values, structs=True).type for name, values in columns.items() if _is_utf8(name)}
+    return pa.schema([pa.field(name, kind) for name, kind in types.items()])
 
 
 def all_columns(source: Source, reading: Reading, split: Split) -> pa.Schema:
@@ -95,9 +96,10 @@ def all_columns(source: Source, reading: Reading, split: Split) -> pa.Schema:
             except _Faulty:
                 continue
             for name, value in record.items():
-                if name not in columns:
+                if name not in columns and _is_utf8(name):
                     columns[name] = Kinds()
-                columns[name].add(value)
+                if name in columns:
+                    columns[name].add(value)
             has_text = has_text or any(looked_up(record, name)[0] for name in reading.text)
     if columns and not has_text:
         wanted = ", ".join(map(repr, reading.text))
@@ -170,7 +172,7 @@ class _Batch:
     def rows(self) -> Rows:
         names = self.reading.columns
         if names is None:
-            names = tuple(dict.fromkeys(name for record in self.records for name in record))
+            names = tuple(dict.fromkeys(name for record in self.records for name in record if _is_utf8(name)))
         if self.reading.json_text:
             table = text_columns(self.records, names)
             return Rows(table=table, row=np.array(self.numbers, np.int64), bad=self.bad)
@@ -264,8 +266,13 @@ def _column(values: list[Any], *, structs: bool = False) -> pa.Array:
     return _column(texts)
 
 
+def _is_utf8(name: str) -> bool:
+    """Whether a name has a UTF-8 form; a lone surrogate from an escape has none."""
+    return name.isprintable() or name.encode("utf-8", "replace").decode() == name
+
+
 def _fields(values: list[Any]) -> tuple[list[pa.Array], list[str]]:
-    names = list(dict.fromkeys(name for value in values for name in value or ()))
+    names = list(dict.fromkeys(name for value in values for name in value or () if _is_utf8(name)))
     return [_column([(value or {}).get(name) for value in values], structs=True) for name in names], names
 
 

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.errors import UsageError
-
 EXAMPLE = "'neg=1,2 pos=4,5' or 'neg=1..2 pos=4..5'"
 
 
@@ -22,7 +20,7 @@ class LabelMap:
         """A map from `class=value,value,low..high class=…`, or from a table of classes in TOML.
 
         Raises:
-            UsageError: it cannot be read, or a value belongs to two classes.
+            ValueError: it cannot be read, or a value belongs to two classes.
         """
         pairs = given.items() if isinstance(given, Mapping) else _pairs(given)
         values: dict[str, str] = {}
@@ -33,9 +31,9 @@ class LabelMap:
                 if dots:
                     ranges.append((*_bounds(item, low, high), label))
                 elif values.setdefault(item, label) != label:
-                    raise UsageError(f"--label-map: {item!r} belongs to {values[item]!r} and to {label!r}. Name it once.")
+                    raise ValueError(f"{item!r} belongs to {values[item]!r} and to {label!r}. Name it once.")
         if not values and not ranges:
-            raise UsageError(f"--label-map: empty. Give classes and their values, such as {EXAMPLE}.")
+            raise ValueError(f"empty. Give classes and their values, such as {EXAMPLE}.")
         return cls(values, tuple(ranges))
 
     def __call__(self, value: str) -> str | None:
@@ -69,7 +67,7 @@ def _pairs(text: str) -> list[tuple[str, str]]:
         elif pairs and not equals:
             pairs[-1] = (pairs[-1][0], f"{pairs[-1][1]} {word}")
         else:
-            raise UsageError(f"--label-map: {word!r} is not CLASS=VALUE,…; expected something like {EXAMPLE}.")
+            raise ValueError(f"{word!r} is not CLASS=VALUE,…; expected something like {EXAMPLE}.")
     return pairs
 
 
@@ -82,7 +80,7 @@ def _bounds(item: str, low: str, high: str) -> tuple[float, float]:
     try:
         bounds = float(low or -math.inf), float(high or math.inf)
     except ValueError:
-        raise UsageError(f"--label-map: {item!r} is not a range of numbers, such as 1..2.") from None
+        raise ValueError(f"{item!r} is not a range of numbers, such as 1..2.") from None
     if bounds[0] > bounds[1]:
-        raise UsageError(f"--label-map: the range {item!r} is empty; write the smaller number first.")
+        raise ValueError(f"the range {item!r} is empty; write the smaller number first.")
     return bounds

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from pipeline.errors import UsageError
-
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -13,11 +11,11 @@ class Limit:
     number: int | None = None
 
     @classmethod
-    def parse(cls, option: str, text: str | int) -> "Limit":
+    def parse(cls, text: str | int) -> "Limit":
         """A limit from `5%` or `100`.
 
         Raises:
-            UsageError: neither a share between 0 % and 100 % nor a number.
+            ValueError: neither a share between 0 % and 100 % nor a number.
         """
         given = str(text).strip()
         try:
@@ -29,7 +27,7 @@ class Limit:
                 return cls(number=int(given))
         except ValueError:
             pass
-        raise UsageError(f"{option} {text}: expected a share such as 5%, or a number of 0 or more.")
+        raise ValueError("expected a share such as 5%, or a number of 0 or more.")
 
     def is_passed(self, bad: int, of: int) -> bool:
         """Whether more are bad than are allowed."""

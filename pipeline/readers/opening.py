@@ -8,27 +8,17 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 
 from pipeline.errors import PipelineError
-from pipeline.readers.base import FileFault, Source
+from pipeline.readers.base import FileFault, Source, Stamp
 
 GZIP_TRAILER_BYTES = 8
 """A member of a gzip file ends with its checksum and its length, both of them zero only where it is empty."""
 READ_ERRORS = (pa.ArrowException, OSError, EOFError, zlib.error)
 """What Arrow, the standard library and the system raise for a file that cannot be read."""
 DENIED = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ETIMEDOUT)
-
-
-class Stamp(NamedTuple):
-    """What changes when a file is written to: its identity, size in bytes and modification time in nanoseconds."""
-
-    device: int
-    inode: int
-    size: int
-    modified: int
 
 
 def stamp(path: Path) -> Stamp:

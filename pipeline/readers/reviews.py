@@ -102,7 +102,9 @@ def reviews_of_table(item: TableRows, rule: int) -> RawBatch:
             return values_of(pa.array([columns.partitions[name]], pa.string()), rule) * len(rows)
         return values_of(table[name], rule)
 
-    ids = [f"{item.source}#{row}" for row in rows] if columns.id is None else values(columns.id) or [None] * len(rows)
+    ids: Strings = [f"{item.source}#{row}" for row in rows]
+    if columns.id is not None:
+        ids = values(columns.id) or [None] * len(rows)
     batch = RawBatch(
         source=[item.source] * len(rows),
         row=rows,

@@ -122,9 +122,9 @@ def _check(
         if format.open_schema:
             return
         near = ranked(name, names)
-        hint = f"did you mean {near[0]!r}? " if near and _is_near(name, near[0]) else ""
+        hint = f" Did you mean {near[0]!r}?" if near and _is_near(name, near[0]) else ""
         columns = ", ".join(map(repr, near)) or "none"
-        raise FileFault(source.name, "column", f"no column {name!r}; {hint}Its columns: {columns}. Name one with {option}")
+        raise FileFault(source.name, "column", f"no column {name!r}.{hint} Its columns: {columns}. Name one with {option}")
     if schema.names.count(name) > 1:
         raise FileFault(source.name, "column", f"the column {name!r} is there twice. Rename one of them")
     kind = leaves[name]

@@ -8,17 +8,17 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from pipeline.lake.paths import printable
+from pipeline.printable import utf8_name
 from pipeline.readers import json_text
-from pipeline.readers.base import BATCH_ROWS, EXCERPT_BYTES, FileFault, Format, Reading, Rows, Source
+from pipeline.readers.base import BATCH_ROWS, EXCERPT_BYTES, FileFault, Format, Reading, Rows, Source, Stamp
 from pipeline.readers.layout import layout_of
-from pipeline.readers.opening import Stamp, fault_of, stamp
+from pipeline.readers.opening import fault_of, stamp
 from pipeline.readers.registry import format_named
 from pipeline.readers.reviews import Groups, RawBatch, TextFiles, joined, text_of
 from pipeline.readers.roles import Columns, Resolved, resolve
 from pipeline.readers.structs import home
 from pipeline.readers.text_files import open_files
-from schemas.reject import BadRow
+from schemas.bad_row import BadRow
 
 Item = Rows | RawBatch | TextFiles
 """Rows on their way from a source to whoever works on them."""
@@ -138,7 +138,7 @@ def open_table(source: Source, text: tuple[str, ...], reading: Reading) -> Table
     """
     format = format_named(source.format)
     try:
-        found = None if source.format == "txt" else stamp(source.path)
+        found = None if source.format == "txt" else source.stamp or stamp(source.path)
     except OSError as error:
         raise fault_of(source.name, source.format, source.compression, error) from error
     if format.reviews is not None:
@@ -165,7 +165,7 @@ def _review_columns(source: Source) -> pa.Schema:
     schema = Table.REVIEW_COLUMNS
     if source.format != "txt":
         return schema  # an archive's members are known only when they are read
-    layout = layout_of(printable(os.path.realpath(source.path)))
+    layout = layout_of(utf8_name(os.path.realpath(source.path)))
     absent = {name for name in ("label", "split") if getattr(layout, name) is None}
     return pa.schema([field for field in schema if field.name not in absent])
 
@@ -192,7 +192,9 @@ def _valid(places: Sequence[str], rows: Sequence[int], batch: TableBatch) -> Tab
                 kept[i] = False
                 excerpt = (batch.texts[i].as_py() or b"")[:EXCERPT_BYTES]
                 detail = f"the column {name!r} is not UTF-8: {broken[i]}"
-                batch.bad.append(BadRow(source=places[i], row=rows[i], reason="invalid_utf8", detail=detail, excerpt=excerpt))
+                batch.bad.append(
+                    BadRow(source=places[i], row=rows[i], reason="invalid_utf8", detail=detail, excerpt=excerpt)
+                )
             arrays.append(column.view(pa.string()))
     columns = pa.RecordBatch.from_arrays(arrays, names=batch.columns.schema.names) if arrays else batch.columns
     if kept.all():

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.lake.paths import printable
+from pipeline.printable import utf8_name
 from pipeline.readers.base import BATCH_ROWS, FileFault, Source
 from pipeline.readers.layout import URLS, is_urls_file, layout_of, stars_of
 from pipeline.readers.opening import READ_ERRORS, fault_of, opened
@@ -38,7 +38,7 @@ def _list_of_films(source: Source, name: str) -> Groups:
     try:
         content = (source.path / name).read_bytes()
     except OSError as error:
-        fault = fault_of(f"{source.name}/{printable(name)}", "a list of films", None, error)
+        fault = fault_of(f"{source.name}/{utf8_name(name)}", "a list of films", None, error)
         return Groups(folder=_folder_of(source.name, name, quoted), lines=None, fault=fault)
     return groups_file(source.name, name, content, quoted=quoted)
 
@@ -54,7 +54,7 @@ def _folder_of(folder: str, name: str, quoted: bool) -> str:
     """The folder whose reviews a list of films speaks of."""
     match = URLS.fullmatch(name)
     assert match
-    label = quote(os.fsencode(match["label"])) if quoted else printable(match["label"])
+    label = quote(os.fsencode(match["label"])) if quoted else utf8_name(match["label"])
     return f"{folder}/{label}"
 
 
@@ -72,7 +72,7 @@ def open_files(unit: TextFiles) -> RawBatch:
         faults = [content for content in contents if isinstance(content, FileFault)]
         names = [name for name, content in zip(names, contents, strict=True) if isinstance(content, bytes)]
         texts = pa.array([content for content in contents if isinstance(content, bytes)], pa.binary())
-    batch = reviews_of_texts(unit.name, names, texts, printable(os.path.realpath(folder)))
+    batch = reviews_of_texts(unit.name, names, texts, utf8_name(os.path.realpath(folder)))
     batch.faults = faults
     for role, value in unit.told.items():
         setattr(batch, role, [value] * len(batch.row))
@@ -86,7 +86,7 @@ def _content(folder: str, name: str, path: str) -> bytes | FileFault:
         with opened(path, compression) as stream:
             return bytes(stream.read(MAX_REVIEW_BYTES + 1))
     except READ_ERRORS as error:
-        return fault_of(f"{folder}/{printable(name)}", "text", compression, error)
+        return fault_of(f"{folder}/{utf8_name(name)}", "text", compression, error)
 
 
 def reviews_of_texts(folder: str, names: list[str], texts: pa.BinaryArray, place: str) -> RawBatch:
@@ -96,7 +96,7 @@ def reviews_of_texts(folder: str, names: list[str], texts: pa.BinaryArray, place
     before a text is no part of it; UTF-16 is read where it has one.
     """
     bad = []
-    names = [printable(name) for name in names]
+    names = [utf8_name(name) for name in names]
     if any(pc.any(pc.starts_with(texts, mark)).as_py() for mark in BOMS):
         texts = pa.array([_without_mark(text) for text in texts.to_pylist()], pa.binary())
     if len(texts) and pc.max(pc.binary_length(texts)).as_py() > MAX_REVIEW_BYTES:

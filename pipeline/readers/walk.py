@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from pipeline.errors import InputNotFoundError, UsageError
 from pipeline.readers.base import FileFault, Format, Source
 from pipeline.readers.layout import SIDE_FILES
-from pipeline.readers.opening import DENIED, is_settled
+from pipeline.readers.opening import DENIED, is_settled, stamp
 from pipeline.readers.registry import described, format_of
 
 HIDDEN = (".", "_")
@@ -93,8 +93,18 @@ class Walker:
         if format.name == "txt":
             parent = path.parent
             return Source(path=parent, name=self.name_of(parent), format="txt", listing=path.name, partitions=partitions)
-        name = self.name_of(path)
-        return Source(path=path, name=name, format=format.name, compression=compression, partitions=partitions)
+        try:
+            found = stamp(path)
+        except OSError:
+            found = None  # whoever opens it says what is wrong with it
+        return Source(
+            path=path,
+            name=self.name_of(path),
+            format=format.name,
+            compression=compression,
+            partitions=partitions,
+            stamp=found,
+        )
 
 
 Partitions = tuple[tuple[str, str | None], ...]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipeline.datapipes.score_encode import encode_texts
+from pipeline.printable import printable
 from pipeline.scoring.outputs import predicted_columns, with_abstained
 from pipeline.scoring.predictor import Predictor
 
@@ -22,8 +23,8 @@ class Answer:
     def line(self) -> str:
         """Prediction, probability and text with tabs between them, safe for a terminal."""
         if self.prediction is None or self.probability is None:
-            return f"-\t-\t{_shown(self.text)}\t({self.unscored_reason})"
-        return f"{_shown(self.prediction)}\t{self.probability:.3f}\t{_shown(self.text)}"
+            return f"-\t-\t{printable(self.text)}\t({self.unscored_reason})"
+        return f"{printable(self.prediction)}\t{self.probability:.3f}\t{printable(self.text)}"
 
 
 def answer(predictor: Predictor, texts: Sequence[str], abstain_below: float | None = None) -> list[Answer]:
@@ -38,8 +39,3 @@ def answer(predictor: Predictor, texts: Sequence[str], abstain_below: float | No
         Answer(text=text, prediction=prediction, probability=probability, unscored_reason=reason)
         for text, prediction, probability, reason in values
     ]
-
-
-def _shown(text: str) -> str:
-    """Text on one line; what a terminal would take for a command is escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

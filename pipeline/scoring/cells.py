@@ -9,10 +9,12 @@ n rows, E input features, H features of the state, G those of all gates.
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from pipeline.scoring import onednn
 
 ONEDNN_WEIGHTS = 1 << 13
 """A product with fewer weights than this is not worth what it costs to call oneDNN, some 10 µs."""
@@ -24,19 +26,19 @@ class Product:
     """y ↦ y Wᵀ + b for a W (features out, features in)."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self._onednn = weight.numel() >= ONEDNN_WEIGHTS and _has_onednn()
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight) if self._onednn else weight.t().contiguous()
+        self._onednn = weight.numel() >= ONEDNN_WEIGHTS and onednn.refusal() is None
+        self._weight = onednn.laid_out(weight) if self._onednn else weight.t().contiguous()
         self._bias = bias
 
     def __call__(self, values: Tensor) -> Tensor:
         if self._onednn:
-            return cast(Tensor, torch.ops.mkldnn._linear_pointwise(values, self._weight, self._bias, "none", [], ""))
+            return onednn.linear(values, self._weight, self._bias)
         return torch.addmm(self._bias, values, self._weight)
 
     def plus(self, other: Tensor, values: Tensor) -> Tensor:
         """`values` Wᵀ + `other`, without the bias."""
         if self._onednn:
-            return cast(Tensor, torch.ops.mkldnn._linear_pointwise.binary(values, other, self._weight, None, "add"))
+            return onednn.linear_plus(values, other, self._weight)
         return torch.addmm(other, values, self._weight)
 
 
@@ -130,10 +132,13 @@ class LSTMCell(Cell):
 CELLS: dict[type[nn.Module], type[Cell]] = {nn.RNN: RNNCell, nn.GRU: GRUCell, nn.LSTM: LSTMCell}
 
 
-def _has_onednn() -> bool:
-    """Whether this build of torch has oneDNN, for a processor on which its products are its own."""
-    built: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return built and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+def is_cell(layer: nn.Module) -> bool:
+    """Whether a cell here computes the layer: one of torch's in its plain form, one layer in one direction."""
+    if type(layer) not in CELLS:
+        return False
+    assert isinstance(layer, nn.RNNBase)
+    plain = layer.num_layers == 1 and layer.bias and not layer.bidirectional and not layer.proj_size
+    return plain and getattr(layer, "nonlinearity", "tanh") == "tanh"
 
 
 def _factors(like_G: Tensor, begin: int, end: int | None = None) -> Tensor:

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.config.score import STDIN
 from pipeline.errors import DataError, InputNotFoundError
 from pipeline.lake.atomic import writing
 from pipeline.readers.base import FileFault, Format, Reading, Source
@@ -27,7 +28,7 @@ from schemas.prediction import PREDICTION
 
 log = logging.getLogger(__name__)
 
-STDIN = "-"
+
 STDIN_NAME = "stdin"
 STDIN_FORMAT = "lines"
 
@@ -67,7 +68,7 @@ class ScoreInput:
         if any(table.format.name != "parquet" for table in self.tables):
             return None
         try:
-            return sum(pq.read_metadata(table.source.path).num_rows for table in self.tables)
+            return sum(int(pq.read_metadata(table.source.path).num_rows) for table in self.tables)
         except READ_ERRORS:
             return None  # whoever reads it says what is wrong with it
 
@@ -218,7 +219,8 @@ def _kept(tables: Sequence[Table], keep: tuple[str, ...]) -> pa.Schema:
         for name in wanted:
             if table.schema.names.count(name) > 1:
                 raise DataError(
-                    f"{table.source.name} has several columns named {name!r}. Rename all but one, or leave it out with --keep."
+                    f"{table.source.name} has several columns named {name!r}. Rename all but one, or leave it out with "
+                    "--keep."
                 )
         schema = pa.schema([field for field in table.schema if field.name in wanted], table.schema.metadata)
         columns.append(TableColumns(place=table.source.name, schema=schema, loose=table.is_json))

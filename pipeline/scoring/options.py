@@ -1,10 +1,8 @@
 """What can be chosen for scoring, known without importing torch."""
 
+from pipeline.config.shared import DEVICES, PRECISIONS
 from pipeline.errors import unknown_choice
 
-DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = ("auto", "fp32", "bf16")
-DEFAULT_BATCH_SIZE = 64
 TOKENS_PER_REVIEW = 200
 """What a batch size counts: reviews of so many tokens. 64 of them fit a core's cache with an LSTM's
 activations; what goes without padding takes a multiple (`packed.py`)."""

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.config.score import STDOUT
 from pipeline.errors import UsageError
 from pipeline.readers.registry import COMPRESSIONS
 
-STDOUT = "-"
 SUFFIXES = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 OUTPUT_FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
 SUPPORTED = f".parquet, .csv, .jsonl (the latter two also {', '.join(COMPRESSIONS)}), or - for stdout"

@@ -14,18 +14,17 @@ of position 1, …), n rows with a token at one position, E features in, H featu
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
 
 from pipeline.models.interface import ReviewClassifier
 from pipeline.models.layers.masking import token_mask
-from pipeline.models.layers.recurrent import Recurrent
-from pipeline.scoring.cells import CELLS, Cell
+from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
+from pipeline.scoring.cells import CELLS, Cell, is_cell
 
-ARCHITECTURES = frozenset({"rnn", "birnn", "lstm", "bilstm", "gru", "bigru"})
-"""Those that are an encoder of torch's cells and a pooling of its states."""
+_STEPS = ("forward", "embed", "classify", "encode", "features")
+"""What a model may not do in a way of its own."""
 TABLE_BYTES = 512 << 20
 """The vocabulary's projections are not kept where they take more than this."""
 
@@ -89,7 +88,8 @@ class PackedForward:
     """
 
     def __init__(self, model: ReviewClassifier) -> None:
-        encoder = cast(Recurrent, model.encoder)
+        assert isinstance(model, RecurrentClassifier)
+        encoder = model.encoder
         directions = [encoder.forward_layers, *([encoder.backward_layers] if encoder.bidirectional else [])]
         self._model = model
         self._words_VE = model.embedding.weight.detach()
@@ -97,9 +97,15 @@ class PackedForward:
         self._tables: list[Tensor] = []
 
     @staticmethod
-    def supports(arch: str, model: ReviewClassifier) -> bool:
-        """Whether the model is of the kind that this computes."""
-        return arch in ARCHITECTURES and model.pooling.kind != "attention"
+    def supports(model: ReviewClassifier) -> bool:
+        """Whether the model is what this computes: an encoder of torch's cells and a pooling of its states, each step as
+        `RecurrentClassifier` takes it."""
+        return (
+            isinstance(model, RecurrentClassifier)
+            and model.pooling.kind != "attention"
+            and all(getattr(type(model), step) is getattr(RecurrentClassifier, step) for step in _STEPS)
+            and all(is_cell(layer) for layer in (*model.encoder.forward_layers, *model.encoder.backward_layers))
+        )
 
     @property
     def batch_factor(self) -> int:

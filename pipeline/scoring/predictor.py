@@ -16,9 +16,10 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from pipeline.config.score import DEFAULT_BATCH_SIZE
 from pipeline.errors import DataError, UsageError
 from pipeline.scoring.batches import Ragged, plan_batches
-from pipeline.scoring.options import DEFAULT_BATCH_SIZE, TOKENS_PER_REVIEW, check_device, resolve_precision
+from pipeline.scoring.options import TOKENS_PER_REVIEW, check_device, resolve_precision
 from pipeline.scoring.packed import PackedForward
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Predictor:
         on_cuda = self.device.type == "cuda"
         self._model = bundle.load_model(self.device)
         self._model.requires_grad_(False)
-        packable = not on_cuda and self.precision == "fp32" and PackedForward.supports(bundle.arch, self._model)
+        packable = not on_cuda and self.precision == "fp32" and PackedForward.supports(self._model)
         self._packed = PackedForward(self._model) if packable else None
         self.attribution_tokens = batch_size * TOKENS_PER_REVIEW * (CUDA_FACTOR if on_cuda else 1)
         self.max_tokens = self.attribution_tokens * (self._packed.batch_factor if self._packed else 1)

@@ -73,7 +73,7 @@ class TextWriter:
             cells = [csv_cells(name, column) for name, column in zip(self._names, columns, strict=True)]
             return "".join([",".join(row) + "\n" for row in zip(*cells, strict=True)])
         as_is = kept if self._json_as_is else 0
-        values = [_members(column) for column in columns[:as_is]]
+        values: list[Sequence[str | None]] = [_members(column) for column in columns[:as_is]]
         values += [json_values(name, column) for name, column in zip(self._names[as_is:], columns[as_is:], strict=True)]
         keys = [f"{json.dumps(name, ensure_ascii=False)}: " for name in self._names]
         rows = zip(*values, strict=True)

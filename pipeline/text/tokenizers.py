@@ -3,13 +3,18 @@
 `basic_english` follows the rules of torchtext's tokenizer of that name: lower-case; quotation marks go; each of
 `. , ( ) ! ? '` becomes a token; `<br />`, `;` and `:` become blanks; split at white space.
 `punctuation` is the book's: lower-case, strip ASCII punctuation, split at white space.
-Both agree with Python's `str.lower` and `str.split`.
+`unicode` is for every language: lower-case; `<br />` becomes a blank; split at white space; then at the word boundaries of
+UAX #29, see `uax29.py`. Punctuation stays, each mark a token, for the same reason as in `basic_english`: it carries
+sentiment.
+All agree with Python's `str.lower` and `str.split`.
 
 A tokenizer is a table of 256 classes, one for each byte, that the kernels follow (`kernels.py`). In UTF-8 every byte of
-a letter beyond ASCII is above 127, so a byte below 128 is always the character itself.
+a letter beyond ASCII is above 127, so a byte below 128 is always the character itself. Where bytes do not decide, the
+distinct chunks of a batch are split once more by a function: there are few of them beside the text.
 """
 
 import string
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +24,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import unknown_choice
 from pipeline.text.kernels import split
+from schemas.tokenizers import TOKENIZERS
 
 WORD, SINGLE, BLANK, DROP, LEAD = 0, 1, 2, 3, 4
 """Classes of bytes: part of a word; a token of its own; ends a word; vanishes as if it had never been there; begins a
@@ -35,26 +41,39 @@ LOWER = np.frombuffer(bytes(range(256)).lower(), np.uint8)
 
 @dataclass(frozen=True, slots=True)
 class Tokenizer:
-    """What each byte means, and a mark of several bytes that is a blank (b"" for none)."""
+    """What each byte means, and a mark of several bytes that is a blank (b"" for none).
+
+    `split_chunks`, where bytes alone do not decide: distinct chunks between white space → list<string>, one a chunk.
+    """
 
     classes: npt.NDArray[np.uint8]
     mark: bytes
+    split_chunks: Callable[[pa.StringArray], pa.ListArray] | None = None
 
 
-def _tokenizer(single: str, blank: str, drop: str, mark: bytes) -> Tokenizer:
+def _tokenizer(
+    single: str, blank: str, drop: str, mark: bytes, split_chunks: Callable[[pa.StringArray], pa.ListArray] | None = None
+) -> Tokenizer:
     classes = np.full(256, WORD, np.uint8)
     for kind, characters in ((SINGLE, single), (BLANK, WHITE_SPACE + blank), (DROP, drop)):
         classes[list(characters.encode())] = kind
     classes[[character.encode()[0] for character in WIDE_WHITE_SPACE]] = LEAD
-    return Tokenizer(classes, mark)
+    return Tokenizer(classes, mark, split_chunks)
+
+
+def _split_words(chunks: pa.StringArray) -> pa.ListArray:
+    """See `uax29.split_chunks`."""
+    from pipeline.text.uax29 import split_chunks  # 20 ms of import that the other tokenizers need not pay for
+
+    return split_chunks(chunks)
 
 
 _TOKENIZERS = {
     "basic_english": _tokenizer(".,()!?'", ";:", '"', b"<br />"),
     "punctuation": _tokenizer("", "", string.punctuation, b""),
+    "unicode": _tokenizer("", "", "", b"<br />", _split_words),
 }
-TOKENIZERS: tuple[str, ...] = tuple(_TOKENIZERS)
-DEFAULT_TOKENIZER = "basic_english"
+assert tuple(_TOKENIZERS) == tuple(TOKENIZERS), "schemas/tokenizers.py names what there is"
 
 
 def check_tokenizer(name: str) -> None:
@@ -84,8 +103,29 @@ def tokenize(name: str, texts: pa.StringArray) -> pa.ListArray:
         pa.py_buffer, split(data, bounds, tokenizer.classes, LOWER, tokenizer.mark, WIDE)
     )
     dictionary = pa.StringArray.from_buffers(word_bounds.size // 4 - 1, word_bounds, words)
-    tokens = pa.DictionaryArray.from_arrays(_int32(indices), dictionary)
-    return pa.ListArray.from_arrays(_int32(row_bounds), tokens, mask=pc.is_null(texts) if texts.null_count else None)
+    tokens, ends = pa.DictionaryArray.from_arrays(_int32(indices), dictionary), _int32(row_bounds)
+    if tokenizer.split_chunks is not None and len(dictionary):
+        tokens, ends = _split_again(tokens, ends, tokenizer.split_chunks(dictionary))
+    return pa.ListArray.from_arrays(ends, tokens, mask=pc.is_null(texts) if texts.null_count else None)
+
+
+def _split_again(
+    chunks: pa.DictionaryArray, row_bounds: pa.Int32Array, words: pa.ListArray
+) -> tuple[pa.DictionaryArray, pa.Int32Array]:
+    """Puts words in the place of chunks, `words[i]` in that of chunk i of the dictionary; `row_bounds` follow.
+
+    The order of the first occurrence stays: that of a word lies within that of a chunk.
+    """
+    encoded = words.values.dictionary_encode()
+    word_ids, starts = encoded.indices.to_numpy(), words.offsets.to_numpy()
+    places = chunks.indices.to_numpy()
+    lengths = np.diff(starts)[places]
+    bounds = np.zeros(len(places) + 1, np.int32)
+    np.cumsum(lengths, out=bounds[1:])
+    # Word k of a chunk stands k behind the chunk's first word.
+    taken = np.arange(bounds[-1]) + np.repeat(starts[places] - bounds[:-1], lengths)
+    tokens = pa.DictionaryArray.from_arrays(pa.array(word_ids[taken]), encoded.dictionary)
+    return tokens, pa.array(bounds[row_bounds.to_numpy()])
 
 
 def _int32(values: pa.Buffer) -> pa.Int32Array:

@@ -4,7 +4,6 @@ Each step every rank sends its wishes off on the CPU group and reads the sum of 
 then. So all act after the same step, one later than the wish, and the GPU never waits.
 """
 
-import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,36 +11,9 @@ from typing import Any
 import torch
 from torch import distributed
 
-from pipeline.errors import UsageError
 from pipeline.signals import StopRequest
+from pipeline.training.interval import Interval
 from pipeline.training.world import World
-
-
-@dataclass(frozen=True)
-class Interval:
-    """How often checkpoints are written: every so many steps, or seconds; 0 is never."""
-
-    steps: int = 0
-    seconds: float = 0.0
-
-    @classmethod
-    def parse(cls, text: str) -> "Interval":
-        """Reads "200" (steps), "90s", "5m" or "1h".
-
-        Raises:
-            UsageError: anything else.
-        """
-        units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-        number, unit = (text[:-1], text[-1:]) if text[-1:] in units else (text, "")
-        try:
-            value = float(number) if unit else int(number)
-        except ValueError:
-            value = -1
-        if not 0 <= value < math.inf:
-            raise UsageError(
-                f"--checkpoint-every {text!r}: expected steps such as 200, or a time such as 60s, 5m, 1h; 0 for never."
-            )
-        return cls(seconds=value * units[unit]) if unit else cls(steps=int(value))
 
 
 @dataclass(frozen=True)

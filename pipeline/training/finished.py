@@ -6,13 +6,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.config.train import TrainConfig
 from pipeline.errors import InputNotFoundError, PipelineError
 from pipeline.lake.atomic import PREFIX, make_folder, sync_file, sync_folder, write_text
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import Bundle, read_bundle, save_bundle
 from pipeline.models.interface import ReviewClassifier
 from pipeline.training.checkpoint import TrainingFolder
-from pipeline.training.config import TrainConfig
 from pipeline.training.data import TrainingData
 from pipeline.training.illustrate import illustrate
 from pipeline.training.metrics import MetricsRow, write_metrics

@@ -26,11 +26,13 @@ from pipeline.progress import track
 from pipeline.signals import StopRequest
 from pipeline.training.averaging import Average
 from pipeline.training.checkpoint import Checkpoint, TrainingFolder
-from pipeline.training.control import Control, Interval
+from pipeline.training.control import Control
 from pipeline.training.evaluation import Evaluation, evaluate
+from pipeline.training.interval import Interval
 from pipeline.training.metrics import MetricsRow, Sums
 from pipeline.training.optimizer import Optimizer, use_sparse
-from pipeline.training.order import Order, OrderOptions
+from pipeline.training.order import Order
+from pipeline.training.order_options import OrderOptions
 from pipeline.training.plan import TrainPlan
 from pipeline.training.precision import autocast
 from pipeline.training.schedule import lr_factor
@@ -152,11 +154,18 @@ class Trainer:
     def evaluate(self, part: Part, description: str) -> Evaluation:
         """Evaluates the model as it stands on a part."""
         return evaluate(
-            self.model, part, self.world,
-            num_classes=self.num_classes, max_length=self.options.max_length, batch_size=self.options.order.batch_size * 2,
-            loader=self.options.loader, precision=self.options.precision, description=description, control=self.control,
+            self.model,
+            part,
+            self.world,
+            num_classes=self.num_classes,
+            max_length=self.options.max_length,
+            batch_size=self.options.order.batch_size * 2,
+            loader=self.options.loader,
+            precision=self.options.precision,
+            description=description,
+            control=self.control,
             vocab_size=self.model.config.vocab_size,
-        )  # fmt: skip
+        )
 
     def rows(self) -> list[MetricsRow]:
         """The rows of the metrics so far."""

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from pipeline.errors import DataError, UsageError
 from pipeline.training.row_adam import RowAdam, merge
 
-EMBEDDING_UPDATES = ("auto", "dense", "sparse")
-
 
 def use_sparse(choice: str, model: nn.Module, device: torch.device, batch_tokens: int, num_ranks: int) -> bool:
     """Whether embeddings get sparse updates.

@@ -20,17 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import UsageError
+from pipeline.training.order_options import OrderOptions
 
 Ints = npt.NDArray[np.int64]
-
-DEFAULT_LANES = 16
-FEWEST_LANES = 8
-WINDOW_ROWS = 32_768
-POOL_STEPS = 128
-"""With 32 the padding of IMDb-like lengths is 13 %, with 128 it is 6 %, at a batch of 64."""
-
-MAX_SEED = 2**64 - 1
-"""What torch takes."""
 
 _GROUPS, _LANE, _DEAL = 0, 1, 2
 
@@ -46,12 +38,6 @@ class Segment(NamedTuple):
 def num_steps(rows: int, batch_size: int) -> int:
     """Steps of an epoch: ceil(rows / batch_size)."""
     return -(-rows // batch_size)
-
-
-def num_lanes(batch_size: int, lanes: int = DEFAULT_LANES) -> int:
-    """The largest divisor of the batch size up to `lanes`; where that is under 8, min(lanes, 8, batch_size)."""
-    divisor = max(candidate for candidate in range(1, min(lanes, batch_size) + 1) if batch_size % candidate == 0)
-    return divisor if divisor >= FEWEST_LANES else min(lanes, FEWEST_LANES, batch_size)
 
 
 def lanes_of_rank(rank: int, num_ranks: int, lanes: int) -> range:
@@ -76,29 +62,6 @@ def even_bounds(total: int, parts: int) -> Ints:
 def permutation(size: int, seed: int, *key: int) -> Ints:
     """A permutation of range(size), a function of the seed and the key alone."""
     return _permutation(_random(seed, *key), size)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrderOptions:
-    """What decides the order beside the rows and the epoch. `batch_size` is the global batch, in rows."""
-
-    batch_size: int
-    seed: int = 0
-    lanes: int = DEFAULT_LANES
-    window_rows: int = WINDOW_ROWS
-    pool_steps: int = POOL_STEPS
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "lanes", "window_rows", "pool_steps"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected 1 or more.")
-        if not 0 <= self.seed <= MAX_SEED:
-            raise UsageError(f"--seed {self.seed}: expected 0 to {MAX_SEED}.")
-
-    @property
-    def num_lanes(self) -> int:
-        """L, the lanes in use."""
-        return num_lanes(self.batch_size, self.lanes)
 
 
 @dataclass(frozen=True)
@@ -134,10 +97,6 @@ class Order:
     def windows(self) -> int:
         """Windows of the epoch."""
         return len(self.window_bounds) - 1
-
-    def window_of(self, step: int) -> int:
-        """The window in which a step lies."""
-        return int(np.searchsorted(self.window_bounds, step, side="right")) - 1
 
     def lane_counts(self, lane: int, window: int) -> Ints:
         """Rows that the lane gives to each step of the window."""

@@ -5,10 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from pipeline.config.shared import DEVICES, PRECISIONS
 from pipeline.errors import UsageError, unknown_choice
-
-DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def resolve_device(choice: str) -> torch.device:

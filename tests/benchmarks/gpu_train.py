@@ -37,7 +37,8 @@ from pipeline.lake.shards import plain_shards
 from pipeline.models.registry import build_model
 from pipeline.signals import StopRequest
 from pipeline.training.loop import LoopOptions, Trainer
-from pipeline.training.order import Order, OrderOptions
+from pipeline.training.order import Order
+from pipeline.training.order_options import OrderOptions
 from pipeline.training.plan import TrainPlan
 from pipeline.training.precision import resolve_device, resolve_precision
 from pipeline.training.selection import Part, select

@@ -23,7 +23,7 @@ from pipeline.models.layers import recurrent
 from pipeline.models.registry import build_model
 from pipeline.progress import track
 from pipeline.training.loop import LoopOptions, Trainer
-from pipeline.training.order import OrderOptions
+from pipeline.training.order_options import OrderOptions
 from pipeline.training.plan import TrainPlan
 from tests.benchmarks.harness import machine
 

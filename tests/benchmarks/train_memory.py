@@ -28,7 +28,7 @@ from pipeline.lake.shards import plain_shards
 from pipeline.models.registry import build_model
 from pipeline.signals import StopRequest
 from pipeline.training.loop import LoopOptions, Trainer
-from pipeline.training.order import OrderOptions
+from pipeline.training.order_options import OrderOptions
 from pipeline.training.selection import select
 
 

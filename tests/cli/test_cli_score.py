@@ -45,7 +45,7 @@ def test_the_receipt_is_the_last_line_and_the_second_run_ends_with_99(pipeline: 
         (["in.parquet", "--model", "frist"], 66, "Did you mean 'first'?"),
         (["in.parquet", "--device", "gpu"], 2, "--device: 'gpu' is not known"),
         (["in.parquet", "--output", "in.parquet"], 2, "never changes"),
-        (["in.parquet", "--batch-size", "0"], 2, "--batch-size: 0 is too small"),
+        (["in.parquet", "--batch-size", "0"], 2, "--batch-size 0: expected 1 or more"),
     ],
 )
 def test_a_mistake_is_one_message_without_a_traceback(

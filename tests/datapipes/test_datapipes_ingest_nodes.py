@@ -12,13 +12,13 @@ from torchdata.nodes import BaseNode, IterableWrapper
 
 from pipeline.datapipes.cut_shards import CutShards
 from pipeline.datapipes.parallel_map import ParallelMap
-from pipeline.datapipes.raw import Columns
 from pipeline.datapipes.read_reviews import ReadReviews
-from pipeline.datapipes.sources import find_sources, layout_of, stars_of
 from pipeline.datapipes.spill import SpilledBatches, SpillWriter
 from pipeline.datapipes.tokenize_reviews import ROW_SCHEMA
 from pipeline.errors import DataError
-from pipeline.lake.paths import Lake
+from pipeline.readers.layout import layout_of, stars_of
+from pipeline.readers.roles import Columns
+from pipeline.readers.walk import Walker
 from tests.conftest import write_corpus
 from tests.datapipes.conformance import plain, run_test_save_load_state
 
@@ -62,7 +62,7 @@ class Encoded(BaseNode[pa.RecordBatch]):
 
 
 def reader(corpus: Path) -> ReadReviews:
-    return ReadReviews(find_sources([corpus], Lake.find(corpus / "lake")), Columns(label="label"))
+    return ReadReviews(Walker(name_of=str).find([corpus]).sources, Columns(label="label"))
 
 
 def upper(item: Any) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.fetch import SOURCES, FetchConfig, run
+from jobs.fetch import FetchConfig, run
+from pipeline.config.fetch import SOURCES
 from pipeline.errors import (
     CannotWriteError,
     DataError,

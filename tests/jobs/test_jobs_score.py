@@ -19,7 +19,7 @@ from pipeline.lake.locks import locked
 from schemas.contract import ContractError
 from schemas.prediction import KEY_INPUT, KEY_MODEL, PREDICTION
 from tests.jobs.conftest import Write
-from tests.scoring.parts import ADDED, make_bundle, make_texts, scored
+from tests.scoring.parts import ADDED, make_bundle, make_texts, run_score, scored
 
 
 def test_rows_columns_types_and_metadata_are_kept(lake: Path, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_more_classes_give_one_probability_each(lake: Path, write: Write) -> Non
 
 def test_null_text_is_kept_without_a_prediction_and_empty_text_gets_one(lake: Path, write: Write) -> None:
     path = write(n=[1, 2, 3, 4], text=["good", None, "", " \n"])
-    receipt = score.run(ScoreConfig(lake=lake, source=path))
+    receipt = run_score(lake, path)
     rows = pq.read_table(receipt.outputs["predictions"]).to_pylist()
     assert [row["n"] for row in rows] == [1, 2, 3, 4]
     assert rows[1]["prediction"] is None and rows[1]["probability"] is None and rows[1]["model_id"] == "first"
@@ -262,7 +262,7 @@ def test_options_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
 
 
 def test_the_config_is_in_the_record(lake: Path, write: Write) -> None:
-    receipt = score.run(ScoreConfig(lake=lake, source=write(text=["good"]), keep=("none",)))
+    receipt = run_score(lake, write(text=["good"]), keep=("none",))
     record = json.loads((lake / "runs" / f"{receipt.run_id}.json").read_text())
     assert record["config"]["keep"] == ["none"]
     assert set(record["config"]) == {field.name for field in dataclasses.fields(ScoreConfig)}

@@ -13,10 +13,11 @@ import torch
 from killed_training import killed_after
 from token_corpus import Corpus, write_corpus
 
+from pipeline.config.train import TrainConfig
 from pipeline.errors import PipelineError
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import Bundle, read_bundle
-from pipeline.training.config import TrainConfig, arguments
+from pipeline.options.render import arguments
 from tests.jobs.test_jobs_train import invoke
 
 WIDTH = 6

@@ -15,6 +15,7 @@ from pipeline.lake.paths import Lake
 from pipeline.models.bundle import find_bundle, read_bundle, save_bundle
 from pipeline.models.interface import ReviewClassifier
 from pipeline.models.registry import architectures, build_model, load_architecture
+from pipeline.options.option import fields_of
 from pipeline.text.vocabulary import Vocabulary
 from tests.models.conftest import random_batch
 
@@ -54,7 +55,8 @@ class TestArchitecture:
 
     @torch.no_grad()
     def test_a_review_does_not_depend_on_its_batch_mates(self, arch: str, vocabulary: Vocabulary) -> None:
-        for pooling in load_architecture(arch).Config.poolings:
+        (option,) = (field.option for field in fields_of(load_architecture(arch).Config) if field.name == "pooling")
+        for pooling in option.known():
             model = make(arch, vocabulary, pooling=pooling).eval()
             ids_BT, lengths_B = random_batch(LENGTHS)
             together = model(ids_BT, lengths_B)

@@ -1,16 +1,23 @@
 """The forward pass without padding gives the ordinary logits, whatever the model, the lengths and the order of the rows."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
-from pipeline.models.interface import ReviewClassifier
+from pipeline.doctor.environment import environment_checks
+from pipeline.models.interface import RecurrentConfig, ReviewClassifier
+from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 from pipeline.models.registry import architectures, build_model
-from pipeline.scoring import cells, packed
-from pipeline.scoring.packed import ARCHITECTURES, PackedForward
+from pipeline.scoring import cells, onednn, packed
+from pipeline.scoring.packed import PackedForward
 
 WORDS = 50
+ARCHITECTURES = frozenset({"rnn", "birnn", "lstm", "bilstm", "gru", "bigru"})
+"""Those that go without padding."""
 CLASSES = 3
 LENGTHS = st.lists(st.integers(1, 17), min_size=1, max_size=9)
 
@@ -43,7 +50,7 @@ def check(model: ReviewClassifier, lengths: list[int], *, table: bool) -> None:
 def test_gives_the_ordinary_logits(arch: str, layers: int, lengths: list[int], table: bool) -> None:
     for pooling in ("last", "max", "mean", "max-mean"):
         model = make_model(arch, layers=layers, pooling=pooling)
-        assert PackedForward.supports(arch, model)
+        assert PackedForward.supports(model)
         check(model, lengths, table=table)
 
 
@@ -69,6 +76,75 @@ def test_a_table_too_large_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_other_models_are_not_taken() -> None:
-    for arch in set(architectures()) - ARCHITECTURES:
-        assert not PackedForward.supports(arch, build_model(arch, {"vocab_size": WORDS, "num_classes": CLASSES}))
-    assert not PackedForward.supports("bilstm", make_model("bilstm", pooling="attention"))
+    sizes = {"vocab_size": WORDS, "num_classes": CLASSES}
+    taken = {arch for arch in architectures() if PackedForward.supports(build_model(arch, sizes))}
+    assert taken == ARCHITECTURES
+    assert not PackedForward.supports(make_model("bilstm", pooling="attention"))
+
+
+class Newcomer(RecurrentClassifier, layer=nn.GRU, bidirectional=True):
+    """An architecture that this file alone knows."""
+
+
+class Different(Newcomer):
+    """One that pools in a way of its own."""
+
+    def features(self, states_BTS: Tensor, lengths_B: Tensor) -> Tensor:
+        return super().features(states_BTS, lengths_B) ** 2
+
+
+def relu_layer(input_dim: int, hidden_dim: int) -> nn.Module:
+    return nn.RNN(input_dim, hidden_dim, nonlinearity="relu", batch_first=True)
+
+
+class Relu(RecurrentClassifier, layer=relu_layer):
+    """One whose cell is torch's, but not the one that is computed here."""
+
+
+def test_a_new_architecture_of_torchs_cells_goes_without_padding() -> None:
+    config = RecurrentConfig(vocab_size=WORDS, num_classes=CLASSES, embedding_dim=5, hidden_dim=6, layers=2)
+    model = Newcomer(config).eval().requires_grad_(False)
+    assert PackedForward.supports(model)
+    check(model, [5, 2, 9], table=True)
+    assert not PackedForward.supports(Different(config))
+    assert not PackedForward.supports(Relu(config))
+
+
+@pytest.fixture
+def fresh_onednn() -> Iterator[None]:
+    """The trial of oneDNN's operators is made again, before and after the test."""
+    onednn.refusal.cache_clear()
+    yield
+    onednn.refusal.cache_clear()
+
+
+needs_onednn = pytest.mark.skipif(onednn.refusal() is not None, reason=f"oneDNN is not used here: {onednn.refusal()}")
+
+
+@needs_onednn
+@pytest.mark.parametrize("fault", ["missing", "raises", "wrong", "nan"])
+def test_without_the_private_operators_the_public_product_scores(
+    fault: str, fresh_onednn: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def linear(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        if fault == "raises":
+            raise RuntimeError("expected 7 arguments")
+        return torch.full((len(values), len(bias)), float("nan") if fault == "nan" else 1.0)
+
+    if fault == "missing":
+        monkeypatch.setattr(onednn, "OPERATORS", ("_no_such_operator",))
+    else:
+        monkeypatch.setattr(onednn, "linear", linear)
+    said = {"missing": "no operator mkldnn::_no_such_operator", "raises": "RuntimeError: expected 7", "nan": "inf off"}
+    assert said.get(fault, "off") in str(onednn.refusal())
+    monkeypatch.setattr(cells, "ONEDNN_WEIGHTS", 1)
+    check(make_model("bilstm", hidden_dim=96), [30, 7, 1], table=True)
+    (line,) = (check for check in environment_checks() if check.name == "onednn")
+    assert line.state == "OK"
+    assert f"not used: {onednn.refusal()}" in line.detail
+
+
+@needs_onednn
+def test_doctor_says_that_the_operators_were_tried() -> None:
+    (line,) = (check for check in environment_checks() if check.name == "onednn")
+    assert (line.state, "tried against" in line.detail) == ("OK", True)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pipeline.errors import UsageError
 from pipeline.text import kernels, numpy_kernels, tokenizers
 from pipeline.text.tokenizers import TOKENIZERS, tokenize
+from pipeline.text.uax29 import words_of
 
 KERNELS = {"compiled": kernels.split, "numpy": numpy_kernels.split}
 """The same twice where nothing was compiled."""
@@ -28,6 +29,8 @@ def reference(name: str, text: str) -> list[str]:
     lowered = text.lower()
     if name == "punctuation":
         return lowered.translate(str.maketrans("", "", string.punctuation)).split()
+    if name == "unicode":
+        return [word for chunk in lowered.replace("<br />", " ").split() for word in words_of(chunk)]
     for pattern, replacement in BASIC_ENGLISH_RULES:
         lowered = re.sub(pattern, replacement, lowered)
     return lowered.split()

@@ -18,9 +18,9 @@ from pipeline.lake.shards import plain_shards
 from pipeline.models.registry import build_model
 from pipeline.signals import StopRequest
 from pipeline.training.checkpoint import TrainingFolder
-from pipeline.training.control import Interval
+from pipeline.training.interval import Interval
 from pipeline.training.loop import LoopOptions, Trainer
-from pipeline.training.order import OrderOptions
+from pipeline.training.order_options import OrderOptions
 from pipeline.training.selection import Selection, shared_selection
 from pipeline.training.world import World
 from tests.small_models import small

@@ -8,7 +8,7 @@ import torch
 
 from pipeline.errors import UsageError
 from pipeline.training.checkpoint import Checkpoint, TrainingFolder, find_resumable
-from pipeline.training.control import Interval
+from pipeline.training.interval import Interval
 
 IDENTITY = {"arch": "lstm", "batch_size": 64, "table_version": 3, "vocabulary": "abc", "model": {"hidden_dim": 8}}
 

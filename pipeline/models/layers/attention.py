@@ -3,11 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from pipeline.models.configs.attention_rnn import KINDS, SCORES
 from pipeline.models.layers.masking import token_mask
 from pipeline.models.layers.pooling import masked_softmax
-
-KINDS = ("global", "local")
-SCORES = ("additive", "general", "scaled-dot")
 
 
 class QueryAttention(nn.Module):

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from pipeline.models.configs.base import POOLINGS
 from pipeline.models.layers.masking import at_position, token_mask
-
-POOLINGS = ("last", "max", "mean", "max-mean", "attention")
 
 
 class Pooling(nn.Module):

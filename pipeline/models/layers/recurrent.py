@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.interface import RecurrentConfig
+from pipeline.models.configs.base import RecurrentConfig
 from pipeline.models.layers.dropout import Dropout
 from pipeline.models.layers.masking import reversal, reverse, token_mask
 

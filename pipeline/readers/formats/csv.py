@@ -1,16 +1,31 @@
-from pipeline.readers.base import *
-def read(source, reading):
-    import pyarrow.csv as c, numpy as np, pyarrow as pa
-    from pipeline.readers.opening import opened, readable
-    with readable(source), opened(source.path, source.compression) as st:
-        d="\t" if source.path.name.lower().split(".")[1].startswith("tsv") else ","
-        t=c.read_csv(st,parse_options=c.ParseOptions(delimiter=d,newlines_in_values=True),convert_options=c.ConvertOptions(column_types={n:pa.binary() for n in reading.columns or [f.name for f in schema(source, reading)]},include_columns=None if reading.columns is None else list(reading.columns),strings_can_be_null=True,quoted_strings_can_be_null=True,null_values=[""],check_utf8=False))
-        for b in t.to_batches():
-            yield Rows(table=b,row=np.arange(len(b)))
-def schema(source, reading):
+"""Tables of text: one record a line, as spreadsheets and databases export them."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pipeline.readers.base import Format, Reading, Rows, Source
+
+if TYPE_CHECKING:
     import pyarrow as pa
-    from pipeline.readers.opening import opened
-    with opened(source.path, source.compression) as st: h=st.read(65536).split(b"\n")[0].decode()
-    d="\t" if ".tsv" in source.path.name else ","
-    return pa.schema([(n.strip(),pa.binary()) for n in h.strip().split(d) if n])
-FORMAT=Format(name="csv",suffixes=(".csv",".tsv"),summary="",read=read,schema=schema,text_cells=True)
+
+
+def _read(source: Source, reading: Reading) -> Iterator[Rows]:
+    from pipeline.readers import csv_records
+
+    return csv_records.read(source, reading)
+
+
+def _schema(source: Source, reading: Reading) -> "pa.Schema":
+    from pipeline.readers import csv_records
+
+    return csv_records.schema(source, reading)
+
+
+FORMAT = Format(
+    name="csv",
+    suffixes=(".csv",),
+    summary="a header, then one row a line; delimiter, quotation mark and encoding are found out",
+    text_cells=True,
+    read=_read,
+    schema=_schema,
+)

@@ -14,10 +14,11 @@ import pyarrow as pa
 import torch
 from score_common import arguments, save, texts
 
+from pipeline.config.score import DEFAULT_BATCH_SIZE
 from pipeline.datapipes.score_encode import encode_texts
 from pipeline.models.bundle import read_bundle
 from pipeline.scoring.batches import Ragged, plan_batches
-from pipeline.scoring.options import DEFAULT_BATCH_SIZE, TOKENS_PER_REVIEW
+from pipeline.scoring.options import TOKENS_PER_REVIEW
 from pipeline.scoring.predictor import Predictor
 
 PLAIN, OURS = 1, 2

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
+from pipeline.config.train import TrainConfig
 from pipeline.datapipes.train_collate import Batch
 from pipeline.datapipes.train_loader import LoaderOptions, batches
 from pipeline.datapipes.train_read import RowGroupReader
 from pipeline.lake.paths import Lake
 from pipeline.models.interface import ReviewClassifier
 from pipeline.models.registry import build_model
-from pipeline.training.config import TrainConfig
 from pipeline.training.data import TrainingData, open_data
 from pipeline.training.order import Order
 from pipeline.training.plan import TrainPlan

@@ -17,7 +17,7 @@ from pipeline.engines import local, torchrun
 from pipeline.errors import StoppedError
 from pipeline.signals import StopRequest
 from pipeline.training.loop import LoopOptions, Trainer
-from pipeline.training.order import OrderOptions
+from pipeline.training.order_options import OrderOptions
 
 
 class Counting(Trainer):

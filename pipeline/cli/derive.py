@@ -1,0 +1,147 @@
+"""From a config dataclass to a command: every field that is an option becomes one of the command's.
+
+What is not given on the command line comes from `--config`, then from the lake's `pipeline.toml`, then from the default.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import typer
+from typer.core import TyperCommand
+
+from pipeline.cli.app import LakeOption, app, lake_of, load_commands
+from pipeline.lake.paths import Lake
+from pipeline.options.files import file_values
+from pipeline.options.option import MAIN, PANELS, ConfigField, fields_of
+from pipeline.options.values import combined, from_command_line
+
+Config = TypeVar("Config")
+
+TABLES: dict[str, type] = {}
+"""The commands whose options `pipeline.toml` may hold, and their configs."""
+
+PresetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        metavar="NAME|FILE",
+        show_default=False,
+        help="TOML file of options, or a preset: book-rnn, book-bilstm, book-bigru, demo. The command line wins.  "
+        "[default: none]",
+    ),
+]
+
+
+class PanelCommand(TyperCommand):
+    """A command whose help shows its options in panels, without needing rich."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Writes a section of help for each panel that has options."""
+        panels: dict[str, list[tuple[str, str]]] = {name: [] for name in ("Arguments", *PANELS)}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                argument = parameter.param_type_name == "argument"
+                panel = "Arguments" if argument else getattr(parameter, "rich_help_panel", None) or MAIN
+                panels[panel].append(record)
+        for name, records in panels.items():
+            if records:
+                with formatter.section(name):
+                    formatter.write_dl(records)
+
+
+def config_command(
+    config: type[Config], *, presets: bool = False, words: Callable[[], dict[str, str]] = dict
+) -> Callable[[Callable[[Config], None]], Callable[[Config], None]]:
+    """Registers a function that takes a config as a command; its docstring is the help.
+
+    Args:
+        presets: with `--config`.
+        words: what stands in the docstring for `{names}`.
+    """
+
+    def register(function: Callable[[Config], None]) -> Callable[[Config], None]:
+        name = function.__name__
+        TABLES[name] = config
+
+        def command(**given: Any) -> None:
+            function(config_of(config, name, given))
+
+        command.__doc__ = (function.__doc__ or "").format(**words())
+        parameters = list(_parameters(config, presets))
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        app.command(name, cls=PanelCommand)(command)
+        return function
+
+    return register
+
+
+def config_of(config: type[Config], command: str, given: dict[str, Any]) -> Config:
+    """The config that the command line, the files and the defaults give together.
+
+    Raises:
+        UsageError: a value that is not allowed, wherever it stands.
+        InputNotFoundError: the file of `--config` does not exist.
+    """
+    lake = lake_of(given.pop("context"), given.pop("lake"))
+    own = from_command_line(config, given)
+    files = file_values(config, command, _tables, lake.root, given.get("config"))
+    place = lake if get_type_hints(config)["lake"] is Lake else lake.root
+    make: Callable[..., Config] = config
+    return make(lake=place, **combined(files, own))
+
+
+def _tables() -> Iterable[str]:
+    load_commands()
+    return TABLES
+
+
+def _parameters(config: type, presets: bool) -> Iterator[inspect.Parameter]:
+    make = partial(inspect.Parameter, kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    required, optional = [], []
+    fields = fields_of(config)
+    for field in fields:
+        group = field.option.group
+        for member in (group() if group is not None else {}).values():
+            optional.append(make(member.name, annotation=_annotation(member), default=None))
+        if field.required:
+            required.append(make(field.name, annotation=_annotation(field)))
+        else:
+            optional.append(make(field.name, annotation=_annotation(field), default=None))
+    yield make("context", annotation=typer.Context)
+    yield from required
+    if presets:
+        yield make("config", annotation=PresetOption, default=None)
+    yield from optional
+    yield make("lake", annotation=LakeOption, default=None)
+
+
+def _annotation(field: ConfigField) -> Any:
+    """What Typer reads: the type on the command line, and how the option is shown."""
+    option = field.option
+    kind: Any = field.kind
+    if option.group is not None or (kind is tuple and option.from_text is None):
+        kind = list[str]
+    elif option.from_text is not None:
+        kind = str
+    text = option.help
+    if not field.required:
+        text += f"  [default: {_default(field)}]"
+    shown: dict[str, Any] = {"help": text, "metavar": option.metavar, "show_default": False}
+    if option.positional:
+        argument = typer.Argument(**shown)
+        return Annotated[kind, argument] if field.required else Annotated[kind | None, argument]
+    names = [f"--{field.key}/--no-{field.key}" if kind is bool else f"--{field.key}"]
+    return Annotated[kind | None, typer.Option(*names, rich_help_panel=option.panel, **shown)]
+
+
+def _default(field: ConfigField) -> str:
+    value = field.default
+    if field.option.default is not None:
+        return field.option.default
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None or value == () else field.option.to_text(value)

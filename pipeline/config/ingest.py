@@ -1,0 +1,156 @@
+"""The options of `pipeline ingest`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pipeline.config.reading import (
+    DEFAULT_MAX_BAD,
+    Delimiter,
+    Encoding,
+    FormatName,
+    MaxBad,
+    MaxBadFiles,
+    Quote,
+    Settle,
+    Strict,
+    TextColumns,
+)
+from pipeline.errors import UsageError
+from pipeline.options.check import validate
+from pipeline.options.option import DATA, HARDWARE, INPUT, OUTPUT, Option
+from pipeline.readers.base import Dialect, Reading
+from pipeline.readers.labels import LabelMap
+from pipeline.readers.limits import Limit
+from schemas.tokenizers import DEFAULT_TOKENIZER, TOKENIZERS
+
+if TYPE_CHECKING:
+    from pipeline.readers.roles import Columns
+
+DEFAULT_LABEL_COLUMN = "label"
+
+
+_TOKENIZERS = "; ".join(f"{name}: {summary}" for name, summary in TOKENIZERS.items())
+
+
+def _splits() -> Iterable[str]:
+    from schemas.review import SPLITS
+
+    return SPLITS
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestConfig:
+    """What to ingest and how. None: the lake's own choice, or the default when the lake has none yet.
+
+    Raises:
+        UsageError: a value that is not allowed.
+    """
+
+    lake: Path
+    sources: Annotated[
+        tuple[str, ...],
+        Option(
+            name="source",
+            metavar="[SOURCE]...",
+            help="Files and folders.",
+            default="the lake's raw/",
+            positional=True,
+            paths=True,
+        ),
+    ] = ()
+    tokenizer: Annotated[
+        str | None,
+        Option(help=f"{_TOKENIZERS}.", default=f"the lake's, else {DEFAULT_TOKENIZER}", choices=tuple(TOKENIZERS)),
+    ] = None
+    max_vocab: Annotated[
+        int | None,
+        Option(help="Most tokens in a new vocabulary; 0 for all.", default="the lake's, else 30000", minimum=0),
+    ] = None
+    min_count: Annotated[
+        int | None,
+        Option(help="Least occurrences of a token in a new vocabulary.", default="the lake's, else 1", minimum=1),
+    ] = None
+    text_column: TextColumns = ("text",)
+    label_column: Annotated[
+        str | None, Option(panel=DATA, help="Column that holds the label.", default="label, where there is one")
+    ] = None
+    label_map: Annotated[
+        LabelMap | None,
+        Option(
+            panel=DATA,
+            metavar="CLASS=VALUE,…",
+            help="Classes by value: 'neg=1,2 pos=4,5' or 'neg=1..2 pos=4..5'. Other values are left out.",
+            default="labels as they are",
+            from_text=LabelMap.parse,
+            from_toml=LabelMap.parse,
+        ),
+    ] = None
+    id_column: Annotated[
+        str | None, Option(panel=DATA, help="Column that identifies a review.", default="source and row")
+    ] = None
+    group_column: Annotated[str | None, Option(panel=DATA, help="Column whose groups stay in one split.")] = None
+    split_column: Annotated[str | None, Option(panel=DATA, help="Column that holds train, valid, test or unsup.")] = None
+    split: Annotated[
+        str | None,
+        Option(
+            panel=DATA,
+            help="Split of reviews whose source names none.",
+            default="train when labelled, else unsup",
+            choices=_splits,
+        ),
+    ] = None
+    dedupe: Annotated[bool, Option(panel=DATA, help="Leave out, and count, content that stands elsewhere.")] = False
+    prune: Annotated[bool, Option(panel=DATA, help="Remove rows that their file no longer holds.")] = False
+    format: FormatName = None
+    delimiter: Delimiter = None
+    quote: Quote = None
+    encoding: Encoding = None
+    settle: Settle = 0.0
+    max_bad: MaxBad = DEFAULT_MAX_BAD
+    max_bad_rows: Annotated[int | None, Option(panel=INPUT, help="Same as --max-bad N.", minimum=0)] = None
+    max_bad_files: MaxBadFiles = None
+    strict: Strict = False
+    rebuild_vocab: Annotated[bool, Option(help="Make a new vocabulary; the sources must hold every known review.")] = False
+    workers: Annotated[
+        int | None, Option(panel=HARDWARE, help="Worker threads; 0 for none.", default="one a core", minimum=0)
+    ] = None
+    dry_run: Annotated[bool, Option(panel=OUTPUT, help="Read and count, write nothing.")] = False
+
+    def __post_init__(self) -> None:
+        validate(self)
+        if not all(self.sources):
+            raise UsageError("SOURCE: a name is empty. Give files and folders, or none for the lake's raw/.")
+        _ = self.reading
+
+    @property
+    def columns(self) -> "Columns":
+        """The columns of tables; the label column is optional unless it was named."""
+        from pipeline.readers.roles import Columns
+
+        return Columns(
+            text=self.text_column,
+            label=self.label_column or DEFAULT_LABEL_COLUMN,
+            id=self.id_column,
+            group=self.group_column,
+            split=self.split_column,
+            optional_label=self.label_column is None,
+        )
+
+    @property
+    def reading(self) -> Reading:
+        """How tables of text are written."""
+        return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding))
+
+    @property
+    def row_limit(self) -> Limit:
+        """How many malformed rows a run may meet."""
+        if self.strict:
+            return Limit(number=0)
+        return self.max_bad if self.max_bad_rows is None else Limit(number=self.max_bad_rows)
+
+    @property
+    def file_limit(self) -> Limit | None:
+        """How many files may be left out; None: not all of them."""
+        return Limit(number=0) if self.strict else self.max_bad_files

@@ -1,0 +1,63 @@
+"""The options that all architectures have, and those that recurrent ones share."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+from pipeline.errors import UsageError
+from pipeline.options.check import validate
+from pipeline.options.option import MODEL, REGULARISATION, Option
+
+POOLINGS = ("last", "max", "mean", "max-mean", "attention")
+
+EmbeddingDim = Annotated[int, Option(panel=MODEL, help="Width of the embedding.", minimum=1)]
+HiddenDim = Annotated[int, Option(panel=MODEL, help="Width of a layer, in each direction.", minimum=1)]
+Layers = Annotated[int, Option(panel=MODEL, help="Recurrent layers.", minimum=1)]
+EmbeddingDropout = Annotated[float, Option(panel=REGULARISATION, help="Dropout of the embedded tokens.", minimum=0, below=1)]
+Dropout = Annotated[
+    float, Option(panel=REGULARISATION, help="Dropout of the pooled features, and between layers.", minimum=0, below=1)
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Options of all architectures. `dropout` acts on the pooled features, and between layers where there are several;
+    `embedding_dropout` on the embedded tokens. The data decide `vocab_size` and `num_classes`.
+
+    Raises:
+        UsageError: a value that is not allowed.
+    """
+
+    vocab_size: int
+    num_classes: int
+    embedding_dim: EmbeddingDim = 128
+    embedding_dropout: EmbeddingDropout = 0.0
+    dropout: Dropout = 0.5
+    pooling: Annotated[
+        str, Option(panel=MODEL, help="How states become one: last, max, mean, max-mean, attention.", choices=POOLINGS)
+    ] = "max-mean"
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "num_classes"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 2:
+                raise UsageError(f"{name} {value!r}: expected a whole number, 2 or more.")
+        validate(self)
+
+    @classmethod
+    def from_vocabulary(cls, tokens: Sequence[str]) -> dict[str, Any]:
+        """Options that follow from the vocabulary's tokens (id = place). Most architectures have none."""
+        return {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, from which `registry.build_model` builds an equal model."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentConfig(ModelConfig):
+    """Options of architectures with recurrent layers. `hidden_dim` is the width of a layer, in each direction."""
+
+    hidden_dim: HiddenDim = 128
+    layers: Layers = 1
+    embedding_dropout: EmbeddingDropout = 0.5

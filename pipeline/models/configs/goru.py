@@ -1,0 +1,15 @@
+"""The options of `--arch goru`."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pipeline.models.configs.base import RecurrentConfig
+from pipeline.options.option import MODEL, Option
+
+
+@dataclass(frozen=True, kw_only=True)
+class GORUConfig(RecurrentConfig):
+    """`rotations`: factors of the orthogonal matrix; from 2 log₂(hidden_dim) on, it mixes all units freely."""
+
+    hidden_dim: Annotated[int, Option(panel=MODEL, help="Width of a layer.", minimum=2)] = 128
+    rotations: Annotated[int, Option(panel=MODEL, help="Factors of the orthogonal matrix.", minimum=1)] = 16

@@ -1,0 +1,24 @@
+"""The options of `--arch md-rnn`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pipeline.models.configs.base import RecurrentConfig
+from pipeline.options.option import MODEL, Option
+
+MARKS = (".", "!", "?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MDRNNConfig(RecurrentConfig):
+    """`width`: most words of a line. `sentence_ends`: ids of the tokens that end a sentence."""
+
+    width: Annotated[int, Option(panel=MODEL, help="Words of a line at which a sentence breaks.", minimum=1)] = 32
+    directions: Annotated[int, Option(panel=MODEL, help="Corners from which the page is read: 1 or 4.", choices=(1, 4))] = 1
+    sentence_ends: tuple[int, ...] = ()
+
+    @classmethod
+    def from_vocabulary(cls, tokens: Sequence[str]) -> dict[str, Any]:
+        """The ids of the sentence marks that the vocabulary has."""
+        return {"sentence_ends": tuple(number for number, token in enumerate(tokens) if token in MARKS)}

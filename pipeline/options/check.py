@@ -1,0 +1,105 @@
+"""Checks the values of options: type, bounds, choices. One wording for every command."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UsageError, unknown_choice
+from pipeline.options.option import ConfigField, Option, fields_of
+
+_KINDS: dict[Any, tuple[type | tuple[type, ...], str]] = {
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    str: (str, "text"),
+    bool: (bool, "true or false"),
+    Path: (Path, "a path"),
+    tuple: (tuple, "a list"),
+    dict: (dict, "a table of names and values"),
+}
+
+
+def validate(config: Any) -> None:
+    """Checks every option of a config dataclass; for its `__post_init__`.
+
+    Raises:
+        UsageError: the first value that is not allowed, with its option and what is.
+    """
+    assert dataclasses.is_dataclass(config) and not isinstance(config, type)
+    for field in fields_of(type(config)):
+        check_value(field, getattr(config, field.name))
+
+
+def check_value(field: ConfigField, value: Any, label: str | None = None) -> None:
+    """Checks one option's value. `label` says where the value stands, if not on the command line.
+
+    Raises:
+        UsageError: the value is not allowed.
+    """
+    where = label or field.label
+    option = field.option
+    if value is None and field.optional:
+        return
+    kinds, words = _KINDS.get(field.kind, (object, ""))
+    if not isinstance(value, kinds) or (isinstance(value, bool) and field.kind is not bool):
+        raise UsageError(f"{where} {value!r}: expected {expected(field, words)}.")
+    if option.choices is not None:
+        for item in value if isinstance(value, tuple) else (value,):
+            _check_choice(option, where, item)
+    if not _in_bounds(option, value) or (option.accepts is not None and not option.accepts(value)):
+        raise UsageError(f"{where} {value}: expected {expected(field, 'a number' if field.kind is float else '')}.")
+
+
+def expected(field: ConfigField, words: str = "") -> str:
+    """What is allowed, in words; `words` says what kind of value it is."""
+    option = field.option
+    if option.expected:
+        return option.expected
+    bounds = _bounds(option)
+    example = f", such as {option.example}" if option.example else ""
+    if not bounds or not words:
+        return f"{words or bounds or 'another value'}{example}"
+    separator = ", " if bounds[0].isdigit() and option.maximum is None and option.below is None else " "
+    preposition = "from " if separator == " " and bounds[0].isdigit() else ""
+    return f"{words}{separator}{preposition}{bounds}{example}"
+
+
+def _bounds(option: Option) -> str:
+    low, high = (number(bound) for bound in (option.minimum, option.maximum))
+    above, below = (number(bound) for bound in (option.above, option.below))
+    if option.above is not None:
+        if option.below is not None:
+            return f"between {above} and {below}"
+        return f"above {above}" + (f", up to {high}" if option.maximum is not None else "")
+    if option.minimum is None:
+        return ""
+    if option.below is not None:
+        return f"{low} up to, but below, {below}"
+    return f"{low} to {high}" if option.maximum is not None else f"{low} or more"
+
+
+def number(value: float | None) -> str:
+    """A bound as people write it: no fraction where there is none."""
+    return "" if value is None else str(int(value) if value == int(value) else value)
+
+
+def _in_bounds(option: Option, value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return True
+    return (
+        (isinstance(value, int) or math.isfinite(value))
+        and (option.minimum is None or value >= option.minimum)
+        and (option.maximum is None or value <= option.maximum)
+        and (option.above is None or value > option.above)
+        and (option.below is None or value < option.below)
+    )
+
+
+def _check_choice(option: Option, where: str, value: Any) -> None:
+    known = option.known()
+    if value in known:
+        return
+    if all(isinstance(choice, str) for choice in known):
+        raise unknown_choice(where, str(value), known, option.remedy)
+    choices = [str(choice) for choice in known]
+    raise UsageError(f"{where} {value!r}: expected {', '.join(choices[:-1])} or {choices[-1]}.")

@@ -1,0 +1,56 @@
+"""Options in files: the lake's `pipeline.toml`, with a table for each command, and the file or preset of `--config`."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UsageError, unknown_choice
+from pipeline.options.values import combined, from_toml
+
+LAKE_FILE = "pipeline.toml"
+
+
+def file_values(
+    config: type, command: str, commands: Callable[[], Iterable[str]], lake: Path, preset: str | None = None
+) -> dict[str, Any]:
+    """Field values of a command's options in files: `preset` (what `--config` gave) goes before the lake's own.
+
+    Raises:
+        UsageError: a file that is not TOML, an unknown key or table, a value that is not allowed.
+        InputNotFoundError: the file of `--config` does not exist.
+    """
+    tables = read_lake_file(lake / LAKE_FILE, commands)
+    own = from_toml(config, tables.get(command, {}), f"{lake / LAKE_FILE}: [{command}]", lake)
+    if preset is None:
+        return own
+    from pipeline.presets import read_options
+
+    return combined(own, from_toml(config, read_options(preset), f"--config {preset}"))
+
+
+def read_lake_file(path: Path, commands: Callable[[], Iterable[str]]) -> Mapping[str, dict[str, Any]]:
+    """The tables of a lake's `pipeline.toml`, by command; none where there is no such file. `commands` gives the
+    names that a table can have.
+
+    Raises:
+        UsageError: it cannot be read, or holds something else than tables of these commands.
+    """
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):  # where the lake is a file, whoever writes there says so
+        return {}
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}. Check its owner and permissions.") from error
+    import tomllib
+
+    try:
+        tables = tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"{path} is not TOML: {error}. Correct it, or move it away.") from error
+    known = sorted(commands()) if tables else []
+    for name, table in tables.items():
+        if name not in known:
+            raise unknown_choice(str(path), name, known, "Options stand in a table named after their command.")
+        if not isinstance(table, dict):
+            raise UsageError(f"{path}: {name} = {table!r}: expected a table [{name}] of options.")
+    return tables

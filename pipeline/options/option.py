@@ -1,0 +1,129 @@
+"""What an option is: a field of a frozen config dataclass, with an `Option` in its annotation.
+
+    epochs: Annotated[int, Option(help="Passes over the training part.", minimum=1)] = 3
+
+The command line, the checks, TOML files, the identity of a training and the arguments of its workers derive from it.
+Importable without typer, torch and pyarrow.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+MAIN, DATA, INPUT, MODEL, OPTIMISATION = "Options", "Data", "Input files", "Model", "Optimisation"
+REGULARISATION, HARDWARE, CHECKPOINTS, OUTPUT = "Regularisation", "Hardware", "Checkpoints", "Output"
+PANELS = (MAIN, DATA, INPUT, MODEL, OPTIMISATION, REGULARISATION, HARDWARE, CHECKPOINTS, OUTPUT)
+"""The panels of `--help`, in their order. `MAIN` holds what most people need."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """What a field's annotation says beside its type.
+
+    Bounds are inclusive (`minimum`, `maximum`) or exclusive (`above`, `below`). `choices` may be a function, called only
+    when a value is checked. What neither can say, `accepts` decides and `expected` puts into words.
+    """
+
+    help: str
+    panel: str = MAIN
+    name: str | None = None
+    """The option's name where it is not the field's, such as `timeout` for `timeout_seconds`."""
+    metavar: str | None = None
+    default: str | None = None
+    """The default in words, where the value does not say it."""
+    positional: bool = False
+    paths: bool = False
+    """Whether texts are paths or URIs, so that relative ones in a lake's file begin at the lake."""
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    below: float | None = None
+    example: str | None = None
+    """A good value, for messages."""
+    choices: Iterable[Any] | Callable[[], Iterable[Any]] | None = None
+    remedy: str = ""
+    """What else to say when a value is not among the choices."""
+    accepts: Callable[[Any], bool] | None = None
+    expected: str = ""
+    identity: bool = True
+    """Whether the value decides what a training gives."""
+    launched: bool = True
+    """Whether the launcher passes the option on to its workers."""
+    from_text: Callable[[str], Any] | None = None
+    """Reads one text of the command line. Raises `ValueError` with the words for what is expected."""
+    from_toml: Callable[[Any], Any] | None = None
+    """Reads a value of a TOML file, where `from_text` and the type do not say how. Raises `ValueError` likewise."""
+    to_text: Callable[[Any], str] = str
+    """The inverse of `from_text`."""
+    group: "Callable[[], Mapping[str, ConfigField]] | None" = None
+    """For a field that is a dict: the options that it holds, each of which is an option of the command too. What it holds
+    beside them is given as NAME=VALUE."""
+
+    def known(self) -> tuple[Any, ...]:
+        """The choices; none where any value will do."""
+        return tuple((self.choices() if callable(self.choices) else self.choices) or ())
+
+
+@dataclass(frozen=True)
+class ConfigField:
+    """A field that is an option. `kind` is its type without None; `tuple` for tuples of strings."""
+
+    name: str
+    kind: Any
+    optional: bool
+    default: Any
+    """`dataclasses.MISSING` where the option is required."""
+    option: Option
+
+    @property
+    def key(self) -> str:
+        """The option's name without dashes in front, as in TOML."""
+        return self.option.name or self.name.replace("_", "-")
+
+    @property
+    def label(self) -> str:
+        """The option as messages name it."""
+        return self.key.upper() if self.option.positional else f"--{self.key}"
+
+    @property
+    def required(self) -> bool:
+        """Whether there is no default."""
+        return self.default is dataclasses.MISSING
+
+
+def fields_of(config: type) -> tuple[ConfigField, ...]:
+    """The options of a config dataclass, in the order of its fields. Fields without an `Option` are none."""
+    if config not in _FIELDS:
+        _FIELDS[config] = tuple(_fields(config))
+    return _FIELDS[config]
+
+
+_FIELDS: dict[type, tuple[ConfigField, ...]] = {}
+
+
+def _fields(config: type) -> Iterator[ConfigField]:
+    hints = typing.get_type_hints(config, include_extras=True)
+    for field in dataclasses.fields(config):
+        hint = hints[field.name]
+        options = [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Option)]
+        if not options:
+            continue
+        kind, optional = _kind(hint)
+        default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+        assert options[0].panel in PANELS, (field.name, options[0].panel)
+        yield ConfigField(field.name, kind, optional, default, options[0])
+
+
+def _kind(hint: Any) -> tuple[Any, bool]:
+    """A type without its annotations and None, and whether it allows None."""
+    if typing.get_origin(hint) is Annotated:
+        hint = typing.get_args(hint)[0]
+    optional = False
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        kinds = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
+        optional = len(kinds) < len(typing.get_args(hint))
+        hint = kinds[0] if len(kinds) == 1 else object
+    return typing.get_origin(hint) or hint, optional

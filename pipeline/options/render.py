@@ -1,0 +1,49 @@
+"""A config dataclass rendered: plain values for the run record, the identity of what it makes, a command line."""
+
+import dataclasses
+import json
+from typing import Any
+
+from pipeline.options.option import fields_of
+
+
+def rendered(config: Any) -> dict[str, Any]:
+    """Every field as plain JSON values."""
+    return {name: _plain(value) for name, value in dataclasses.asdict(config).items()}
+
+
+def identity(config: Any) -> dict[str, Any]:
+    """The options that decide what is made, by field name. What says only where things are is left out."""
+    decisive = {field.name for field in fields_of(type(config)) if field.option.identity}
+    return {name: value for name, value in dataclasses.asdict(config).items() if name in decisive}
+
+
+def arguments(config: Any) -> list[str]:
+    """The command line that gives this config to the workers of a launcher; `config.lake` is a `Lake`."""
+    found = [f"--lake={config.lake.root}"]
+    for field in fields_of(type(config)):
+        value = getattr(config, field.name)
+        if not field.option.launched or value is None:
+            continue
+        if field.option.group is not None:
+            found += [f"{field.label}={name}={json.dumps(item)}" for name, item in value.items()]
+        elif field.kind is bool:
+            found.append(field.label if value else f"--no-{field.key}")
+        elif field.kind is tuple and field.option.from_text is None:
+            found += [f"{field.label}={item}" for item in value]
+        else:
+            found.append(f"{field.label}={field.option.to_text(value)}")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, int | float | bool | None) else printable_text(str(value))
+
+
+def printable_text(text: str) -> str:
+    """Text that has a UTF-8 form: lone surrogates are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,76 @@
+r"""Text from outside, such as a file name, a label or a token, made safe for terminals, logs and JSON.
+
+A name can hold escape sequences that clear a screen or retitle a window, line breaks that forge a line of a log, and marks
+that reverse the order of what is shown. All of them are escaped here: `\x1b`, `\n`, `\u202e`, and a byte that is not UTF-8
+as `\xff`. Nothing else changes, not even a backslash: the result is for reading, not for parsing.
+"""
+
+import copy
+import logging
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_BIDIRECTIONAL = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_LINE_BREAKS = "\u2028\u2029"
+_LONE_SURROGATES = "\ud800-\udfff"
+_WITHIN_LINES = re.compile(f"[\x00-\x09\x0b-\x1f\x7f-\x9f{_BIDIRECTIONAL}{_LINE_BREAKS}{_LONE_SURROGATES}]")
+_ANYWHERE = re.compile(f"\n|{_WITHIN_LINES.pattern}")
+
+
+def printable(text: str) -> str:
+    """Text as one line that is safe to show: controls, line breaks, bidirectional marks and lone surrogates are escaped."""
+    return _ANYWHERE.sub(_escaped, text)
+
+
+def printable_lines(text: str) -> str:
+    """`printable` for output of several lines: line feeds stay."""
+    return _WITHIN_LINES.sub(_escaped, text)
+
+
+def printable_json(document: str) -> str:
+    """A JSON document that is safe to show and still means the same: `json.dumps` escapes only a part of the controls."""
+    return _WITHIN_LINES.sub(lambda match: f"\\u{ord(match[0]):04x}", document)
+
+
+def utf8_name(name: str) -> str:
+    """A file name as text that can be stored: bytes that are not UTF-8, lone surrogates in Python, are escaped.
+
+    Nothing else is: a stored name has to identify its file.
+    """
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+class PrintableFormatter(logging.Formatter):
+    """Formats log records so that no line holds a control character.
+
+    Text that fills a gap of a message (`%s`) is escaped, line breaks included. The line breaks of the message itself and of
+    a traceback stay.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record as text."""
+        shown = copy.copy(record)
+        shown.msg = record.msg if isinstance(record.msg, str) else printable(str(record.msg))
+        if isinstance(record.args, Mapping):
+            shown.args = {name: _argument(value) for name, value in record.args.items()}
+        elif record.args:
+            shown.args = tuple(map(_argument, record.args))
+        return printable_lines(super().format(shown))
+
+
+def _argument(value: Any) -> Any:
+    # Numbers stay what they are, for %d and %.1f; lists and the like show their strings escaped anyway.
+    return printable(str(value)) if isinstance(value, str | os.PathLike | BaseException) else value
+
+
+_SHORT = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
+
+
+def _escaped(match: re.Match[str]) -> str:
+    character = match[0]
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte of a file name that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return _SHORT.get(character) or (f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}")

@@ -1,0 +1,275 @@
+"""Where the records of a CSV file begin and end, and which lines a stray quotation mark makes doubtful.
+
+A record is read as RFC 4180 and Arrow have it: a field that begins with a quotation mark lasts to the next single one,
+line breaks included, and two of them stand for one; in any other field quotation marks are text. LF, CRLF and CR end lines.
+What Arrow lets pass and this does not is a fault of quoting: text between a closing quotation mark and the next delimiter,
+and a quotation mark that is never closed.
+
+Most blocks have no fault. They are split with NumPy; from the first fault on, `_exact` goes field by field.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+MAX_RECORD_BYTES = 4 << 20
+"""A quotation mark that is not closed within so many bytes is taken for a stray one."""
+
+LF, CR = 10, 13
+LINE_END = re.compile(rb"\r\n|\r|\n")
+
+SOUND, MISPLACED, NEVER_CLOSED, NOT_WITHIN_LIMIT, SWALLOWED = range(5)
+"""What is wrong with the quotation marks of a piece; the last is for `pipeline.readers.csv_evidence` to find."""
+
+Integers = npt.NDArray[np.int64]
+
+
+class TooLongError(ValueError):
+    """A line is longer than a record may be. `start` is where its record begins in the block."""
+
+    def __init__(self, start: int) -> None:
+        super().__init__(f"the record at byte {start} is too long")
+        self.start = start
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What separates fields and what quotes them, each one byte; `quote` is empty where nothing is quoted."""
+
+    delimiter: bytes
+    quote: bytes
+
+    def width(self, line: bytes) -> int:
+        """Fields of a line whose quotation marks mean nothing."""
+        return line.count(self.delimiter) + 1
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Consecutive pieces of a block: records, blank lines, and spans of lines with a fault of quoting.
+
+    Args:
+        start: (P,) where each begins.
+        stop: (P,) where its content ends, before the line end.
+        after: (P,) where the next one begins.
+        columns: (P,) fields; 0 for blank lines and faulty spans.
+        fault: (P,) SOUND, or what is wrong.
+        inner: (P,) line ends inside it.
+        rest: where what is not yet complete begins.
+    """
+
+    start: Integers
+    stop: Integers
+    after: Integers
+    columns: Integers
+    fault: Integers
+    inner: Integers
+    rest: int
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @cached_property
+    def blank(self) -> npt.NDArray[np.bool_]:
+        """(P,) whether it is a blank line."""
+        return np.equal(self.start, self.stop)
+
+
+def split(data: bytes, marks: Marks, final: bool) -> Pieces:
+    """Splits a block that begins with a record; `final` where nothing follows.
+
+    Raises:
+        TooLongError: a record without line ends in it is longer than the limit.
+    """
+    if not data:
+        return _exact(data, 0, marks, final)
+    fast, sound = _fast(data, marks)
+    if sound and not final and len(data) - fast.rest <= MAX_RECORD_BYTES:
+        return fast
+    return _joined(fast, _exact(data, fast.rest, marks, final))
+
+
+def next_record(data: bytes, marks: Marks, final: bool) -> Pieces:
+    """The first piece of a block, if it is complete."""
+    return _exact(data, 0, marks, final, most=1)
+
+
+def lines_of(data: bytes) -> list[bytes]:
+    """The lines of a span that are not blank, without their line ends."""
+    return [line for line in data.splitlines() if line]
+
+
+def _fast(data: bytes, marks: Marks) -> tuple[Pieces, bool]:
+    """The records before the first fault, and whether there is none."""
+    block = np.frombuffer(data, np.uint8)
+    delimiter = marks.delimiter[0]
+    quoted = bool(marks.quote) and marks.quote in data
+    has_cr = b"\r" in data
+    special = (block == LF) | (block == delimiter)
+    if has_cr:
+        special |= block == CR
+    if quoted:
+        special |= block == marks.quote[0]
+    at = np.flatnonzero(special)
+    kind = block[at]
+    ends_line = kind == LF
+    if has_cr:
+        follows = np.zeros(len(at), bool)  # the LF of a CRLF
+        follows[1:] = ends_line[1:] & (kind[:-1] == CR) & (at[1:] == at[:-1] + 1)
+        ends_line = (ends_line | (kind == CR)) & ~follows
+    separates = kind == delimiter
+    stop_at = len(data)
+    if quoted:
+        is_quote = kind == marks.quote[0]
+        inside = np.cumsum(is_quote) & 1 == 1
+        stop_at = _first_fault(block, at[is_quote], delimiter, marks.quote[0])
+        inner_ends = np.cumsum(ends_line & inside)
+        separates &= ~inside
+        ends_line = ends_line & ~inside
+    which = np.flatnonzero(ends_line)
+    stop = at[which]
+    # A CR at the end may be half of a CRLF.
+    valid = stop < min(stop_at, len(data) - 1 if has_cr and data.endswith(b"\r") else len(data))
+    if not valid.all():
+        which, stop = which[valid], stop[valid]
+    after = stop + 1
+    if has_cr:
+        after += (block[stop] == CR) & (block[np.minimum(after, len(data) - 1)] == LF) & (after < len(data))
+    start = np.concatenate(([0], after[:-1])) if len(after) else after
+    long = np.flatnonzero(stop - start > MAX_RECORD_BYTES)
+    sound = stop_at == len(data) and not len(long)
+    if len(long):
+        which, start, stop, after = which[: long[0]], start[: long[0]], stop[: long[0]], after[: long[0]]
+    columns = np.diff(np.cumsum(separates)[which], prepend=0) + 1
+    columns[start == stop] = 0
+    inner = np.diff(inner_ends[which], prepend=0) if quoted else np.zeros(len(start), np.int64)
+    fault = np.zeros(len(start), np.int64)
+    return Pieces(start, stop, after, columns, fault, inner, int(after[-1]) if len(after) else 0), sound
+
+
+def _first_fault(block: npt.NDArray[np.uint8], quotes: Integers, delimiter: int, quote: int) -> int:
+    """Where the first quotation mark stands that neither opens nor closes a field, nor is one of a pair inside it."""
+    opening, closing = quotes[::2], quotes[1::2]
+    before = block[np.maximum(opening - 1, 0)]
+    opens = (before == delimiter) | (before == LF) | (before == CR) | (before == quote) | (opening == 0)
+    following = block[np.minimum(closing + 1, len(block) - 1)]
+    closes = (following == delimiter) | (following == LF) | (following == CR) | (following == quote)
+    closes |= closing == len(block) - 1
+    faults = [int(marks[np.argmin(fine)]) for marks, fine in ((opening, opens), (closing, closes)) if not fine.all()]
+    return min(faults, default=len(block))
+
+
+def _exact(data: bytes, at: int, marks: Marks, final: bool, most: int | None = None) -> Pieces:
+    """Splits `data` from a record's beginning on, field by field."""
+    found: list[tuple[int, int, int, int, int]] = []
+    scanner = _Scanner(data, marks, final)
+    while at < len(data) and (most is None or len(found) < most):
+        piece = scanner.piece(at)
+        if piece is None:
+            break
+        found.append(piece)
+        at = piece[2]
+    start, stop, after, columns, fault = np.array(found, np.int64).reshape(-1, 5).T
+    inner = np.array([len(LINE_END.findall(data, first, last)) for first, last, *_ in found], np.int64)
+    return Pieces(start, stop, after, columns, fault, inner, at)
+
+
+class _Scanner:
+    """Finds one piece after the other."""
+
+    def __init__(self, data: bytes, marks: Marks, final: bool) -> None:
+        self.data, self.final = data, final
+        self.delimiter, self.quote = marks.delimiter, marks.quote
+        self.field_end = re.compile(b"[" + re.escape(marks.delimiter) + b"\r\n]")
+
+    def piece(self, start: int) -> tuple[int, int, int, int, int] | None:
+        """Start, stop, after, columns and fault of the piece at `start`; None where more data is needed."""
+        data, at, columns = self.data, start, 1
+        limit = start + MAX_RECORD_BYTES
+        while True:
+            if self.quote and data.startswith(self.quote, at):
+                close = self._closing(at + 1)
+                if close < 0:
+                    return self._unclosed(start)
+                at = close + 1
+                if at < len(data) and data[at] not in b"\r\n" + self.delimiter:
+                    return self._too_long(start) if close > limit else self._misplaced(start, close)
+            else:
+                match = self.field_end.search(data, at)
+                at = match.start() if match else len(data)
+            if at > limit:
+                return self._too_long(start)
+            if at == len(data):
+                return (start, at, at, columns, SOUND) if self.final else None
+            if data[at] in b"\r\n":
+                after = self._after(at)
+                return None if after is None else (start, at, after, columns if at > start else 0, SOUND)
+            columns += 1
+            at += 1
+
+    def _closing(self, at: int) -> int:
+        """The quotation mark that closes the field whose text begins at `at`; -1 where there is none."""
+        while (at := self.data.find(self.quote, at)) >= 0 and self.data.startswith(self.quote, at + 1):
+            at += 2
+        return at
+
+    def _after(self, at: int) -> int | None:
+        """Where the line after the line end at `at` begins; None where that is not yet known."""
+        if self.data[at] == CR and at + 1 == len(self.data) and not self.final:
+            return None
+        return at + 2 if self.data.startswith(b"\r\n", at) else at + 1
+
+    def _misplaced(self, start: int, close: int) -> tuple[int, int, int, int, int] | None:
+        """The span of a quotation mark at `close` that text follows.
+
+        Where it may as well open a field of a later line, that line is read by itself.
+        """
+        data = self.data
+        line = max(data.rfind(b"\n", start, close), data.rfind(b"\r", start, close)) + 1
+        if line > start and (close == line or data.startswith(self.delimiter, close - 1)):
+            return self._span(start, line, MISPLACED)
+        match = LINE_END.search(data, close)
+        limit = start + MAX_RECORD_BYTES
+        if len(data) > limit and (match is None or match.start() > limit):
+            return self._too_long(start)
+        if match is None:
+            return (start, len(data), len(data), 0, MISPLACED) if self.final else None
+        after = self._after(match.start())
+        return None if after is None else (start, match.start(), after, 0, MISPLACED)
+
+    def _unclosed(self, start: int) -> tuple[int, int, int, int, int] | None:
+        if len(self.data) > start + MAX_RECORD_BYTES:
+            return self._too_long(start)
+        return (start, len(self.data), len(self.data), 0, NEVER_CLOSED) if self.final else None
+
+    def _too_long(self, start: int) -> tuple[int, int, int, int, int]:
+        """The lines within the limit: those of a record that long can only stand in quotation marks."""
+        limit = start + MAX_RECORD_BYTES
+        last = max(self.data.rfind(b"\n", start, limit), self.data.rfind(b"\r", start, limit))
+        if last < 0:
+            raise TooLongError(start)
+        after = self._after(last)
+        assert after is not None  # more than the limit's bytes are there
+        return self._span(start, after, NOT_WITHIN_LIMIT)
+
+    def _span(self, start: int, after: int, fault: int) -> tuple[int, int, int, int, int]:
+        stop = after - (2 if self.data.endswith(b"\r\n", start, after) else 1)
+        return (start, stop, after, 0, fault)
+
+
+def _joined(first: Pieces, second: Pieces) -> Pieces:
+    def both(name: str) -> Integers:
+        return np.concatenate((getattr(first, name), getattr(second, name)))
+
+    return Pieces(
+        start=both("start"),
+        stop=both("stop"),
+        after=both("after"),
+        columns=both("columns"),
+        fault=both("fault"),
+        inner=both("inner"),
+        rest=second.rest,
+    )

@@ -1,0 +1,13 @@
+"""The tokenizers: the names that vocabularies and models carry, and what each does. `pipeline.text` implements them."""
+
+from types import MappingProxyType
+
+TOKENIZERS = MappingProxyType(
+    {
+        "basic_english": "lower case, words and . , ( ) ! ? ' apart, as in torchtext",
+        "punctuation": "lower case, ASCII punctuation removed, split at white space",
+        "unicode": "lower case, word boundaries of UAX #29, for languages written without blanks",
+    }
+)
+"""Name → summary. A name never changes its meaning: tables and models of years ago depend on it."""
+DEFAULT_TOKENIZER = "basic_english"
