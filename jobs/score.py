@@ -57,9 +57,12 @@ def run(config: ScoreConfig) -> Receipt:
             this.nothing_new = True  # all of it was written a moment ago
             return this.receipt()
         places = [STDIN_NAME if place == STDIN else lake.relative(Path(place).expanduser()) for place in config.sources]
-        source = open_input(", ".join(places), found, config.text_column, config.keep, config.reading)
-        with _target(config, lake, source) as output:
-            _score(config, lake, this, source, output)
+        try:
+            source = open_input(", ".join(places), found, config.text_column, config.keep, config.reading)
+            with _target(config, lake, source) as output:
+                _score(config, lake, this, source, output)
+        except FileFault as fault:
+            raise DataError(f"{fault}. Nothing was written.") from fault
     return this.receipt()
 
 
@@ -296,14 +299,12 @@ def _output(config: ScoreConfig, lake: Lake, source: ScoreInput) -> Path:
     """Where to write.
 
     Raises:
-        UsageError: a folder, one of the inputs, or a place inside an input's folder.
+        UsageError: one of the inputs, or a place inside an input's folder.
         CannotWriteError: a name that cannot be.
     """
     output = Path(config.output) if config.output else lake.predictions / _default_name(config)
     output = output.expanduser().resolve()
     with writing(output):
-        if output.is_dir():
-            raise UsageError(f"--output {output} is a folder. Name a file in it, such as {output / 'predictions.parquet'}.")
         folders = [path.resolve() for path in map(Path, config.sources) if path.is_dir()]
         inside = any(output.is_relative_to(folder) for folder in folders)
         if inside or any(_is_source(output, found) for found in source.sources):

@@ -1,5 +1,7 @@
 """What `pipeline score` adds to the columns of its input."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 
 from schemas.contract import KEY_NAME, KEY_VERSION, Contract
@@ -61,7 +63,14 @@ PREDICTION = Contract(
     },
 )
 
-VERSION_1_COLUMNS = pa.schema([field for field in PREDICTION.schema if field.name != "unscored_reason"])
+VERSION_1 = replace(
+    PREDICTION,
+    version=1,
+    readable=(),
+    schema=pa.schema([field for field in PREDICTION.schema if field.name != "unscored_reason"]),
+    columns={name: meaning for name, meaning in PREDICTION.columns.items() if name != "unscored_reason"},
+)
+"""What earlier releases wrote."""
 
 
 def is_version_1(schema: pa.Schema) -> bool:

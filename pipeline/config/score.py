@@ -51,7 +51,7 @@ class ScoreConfig:
         tuple[str, ...],
         Option(
             name="input",
-            metavar="[INPUT]...",
+            metavar="INPUT",
             help="Files, folders and globs; - for stdin, a review a line.",
             positional=True,
             paths=True,

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.text.types import is_text
-from schemas.prediction import KEY_MODEL, PREDICTION
+from schemas.prediction import KEY_MODEL, PREDICTION, VERSION_1, is_version_1
 from schemas.report import EXAMPLE
 
 SHOWN_CHARACTERS = 600
@@ -62,8 +62,9 @@ def choose_from_predictions(
         with pq.ParquetFile(path) as file:
             columns = _columns(file.schema_arrow, path, text_column, label_column)
             _check_model(file.schema_arrow, path, model_id)
+            version_1 = is_version_1(file.schema_arrow)
             for group in range(file.num_row_groups):
-                table = file.read_row_group(group, columns=columns)
+                table = _with_own_chance(file.read_row_group(group, columns=columns), labels, version_1)
                 for kind, score, place in _candidates(table, labels):
                     row = _example(table, place, text_column, label_column)
                     best.setdefault(kind, []).append((-score, row_number + place, row))
@@ -76,7 +77,8 @@ def choose_from_predictions(
     certain = [item for label in labels for item in best.get(f"={label}", [])]
     taken = {number for _, number, _ in certain}
     unsure = [item for item in best.get("?", []) if item[1] not in taken]
-    return pa.Table.from_pylist([row for _, _, row in certain + unsure], schema=EXAMPLE.schema)
+    rows = [_of_second_label(row, labels) for _, _, row in certain + unsure]
+    return pa.Table.from_pylist(rows, schema=EXAMPLE.schema)
 
 
 def _quota(kind: str) -> int:
@@ -84,7 +86,7 @@ def _quota(kind: str) -> int:
 
 
 def _columns(schema: pa.Schema, path: Path, text_column: str, label_column: str | None) -> list[str]:
-    PREDICTION.check_columns(schema, f"--predictions {path}")
+    (VERSION_1 if is_version_1(schema) else PREDICTION).check_columns(schema, f"--predictions {path}")
     for option, column in (("--text-column", text_column), ("--label-column", label_column)):
         if column is not None and column not in schema.names:
             raise UsageError(f"{option} {column}: {path} has no such column. Its columns: {', '.join(schema.names)}.")
@@ -95,6 +97,23 @@ def _columns(schema: pa.Schema, path: Path, text_column: str, label_column: str 
         )
     named = {text_column, label_column, "prediction", "probability"} - {None}
     return [name for name in schema.names if name in named]
+
+
+def _with_own_chance(table: pa.Table, labels: Sequence[str], version_1: bool) -> pa.Table:
+    """The rows with the probability of their prediction; of two classes, version 1 has that of the second label."""
+    if not version_1 or len(labels) != 2:
+        return table
+    chances = table["probability"].to_numpy().astype(np.float64)
+    predictions = np.array(table["prediction"].to_pylist(), dtype=object)
+    own = pa.array(np.where(predictions == labels[1], chances, 1 - chances), pa.float32(), from_pandas=True)
+    return table.set_column(table.schema.get_field_index("probability"), "probability", own)
+
+
+def _of_second_label(row: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+    """The row as examples have it: of two classes, with the probability of the second label."""
+    if len(labels) != 2 or row["prediction"] == labels[1]:
+        return row
+    return {**row, "probability": 1 - row["probability"]}
 
 
 def _check_model(schema: pa.Schema, path: Path, model_id: str) -> None:
@@ -111,12 +130,10 @@ def _candidates(table: pa.Table, labels: Sequence[str]) -> list[tuple[str, float
     predictions = np.array(table["prediction"].to_pylist(), dtype=object)
     chances = table["probability"].to_numpy().astype(np.float64)
     usable = np.array([p is not None for p in predictions], dtype=bool) & ~np.isnan(chances)
-    binary = len(labels) == 2
-    certainty = np.where(predictions == labels[1], chances, 1 - chances) if binary else chances
     found = []
     for kind, mask, score in [
-        *((f"={label}", usable & (predictions == label), certainty) for label in labels),
-        ("?", usable, -certainty),
+        *((f"={label}", usable & (predictions == label), chances) for label in labels),
+        ("?", usable, -chances),
     ]:
         rows = np.flatnonzero(mask)
         order = rows[np.argsort(-score[rows], kind="stable")]

@@ -1,5 +1,6 @@
 """In which format scored rows are written: told by the file's suffix."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +29,14 @@ def output_format(output: str | Path | None, named: str | None) -> OutputFormat:
         named: the format that the user asked for.
 
     Raises:
-        UsageError: the suffix is not known, or says another format.
+        UsageError: a folder, or a suffix that is not known or says another format.
     """
     if output is None or str(output) == STDOUT:
         return OutputFormat(named or ("parquet" if output is None else "jsonl"))
+    with suppress(OSError):  # whoever writes there says what is wrong with the name
+        if Path(output).expanduser().is_dir():
+            example = Path(output) / "predictions.parquet"
+            raise UsageError(f"--output {output} is a folder. Name a file in it, such as {example}.")
     suffixes = [suffix.lower() for suffix in Path(output).suffixes]
     compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
     told = SUFFIXES.get(suffixes[-2] if compression and len(suffixes) > 1 else suffixes[-1]) if suffixes else None

@@ -40,8 +40,9 @@ def test_the_receipt_is_the_last_line_and_the_second_run_ends_with_99(pipeline: 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["absent.parquet"], 66, "no such input: absent.parquet"),
-        (["in.parquet", "--text-column", "txt"], 65, "has no column 'txt'. Columns of strings: text"),
+        (["absent.parquet"], 66, "no such file or folder: absent.parquet"),
+        (["inn.parquet"], 66, "Did you mean 'in.parquet'?"),
+        (["in.parquet", "--text-column", "txt"], 65, "no column 'txt'. Did you mean 'text'? Its columns: 'text'"),
         (["in.parquet", "--model", "frist"], 66, "Did you mean 'first'?"),
         (["in.parquet", "--device", "gpu"], 2, "--device: 'gpu' is not known"),
         (["in.parquet", "--output", "in.parquet"], 2, "never changes"),
@@ -78,7 +79,7 @@ def test_sigterm_leaves_nothing_half_written(lake: Path, tmp_path: Path) -> None
 
 
 def test_help_shows_defaults_and_an_example(pipeline: Any) -> None:
-    shown = pipeline("score", "--help").stdout
+    shown = " ".join(pipeline("score", "--help").stdout.split())
     assert "Example: pipeline score" in shown
     for default in ("[default: LATEST]", "[default: text]", "[default: all]", "[default: 64]", "[default: auto]"):
         assert default in shown, default

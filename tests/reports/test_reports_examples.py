@@ -16,28 +16,34 @@ from tests.reports.report_bundles import example_table
 LABELS = ("neg", "pos")
 
 
-def scored(path: Path, rows: int = 100, row_group_size: int = 7) -> Path:
+def scored(path: Path, rows: int = 100, row_group_size: int = 7, version: int = 2) -> Path:
     """Review n has the probability (n + 0.1) / 100 of being positive; every tenth has no text and no prediction."""
+    chances = [(n + 0.1) / 100 if n >= 50 or version == 1 else 1 - (n + 0.1) / 100 for n in range(rows)]
     table = pa.table(
         {
             "id": pa.array(range(rows)),
             "body": [None if n % 10 == 5 else f"review {n}" for n in range(rows)],
             "truth": ["pos" if n % 3 else "neg" for n in range(rows)],
             "prediction": pa.array([None if n % 10 == 5 else LABELS[n >= 50] for n in range(rows)], pa.string()),
-            "probability": pa.array([None if n % 10 == 5 else (n + 0.1) / 100 for n in range(rows)], pa.float32()),
+            "probability": pa.array([None if n % 10 == 5 else chances[n] for n in range(rows)], pa.float32()),
             "model_id": ["m"] * rows,
         }
     )
+    if version > 1:
+        reasons = ["no_text" if n % 10 == 5 else None for n in range(rows)]
+        table = table.append_column("unscored_reason", pa.array(reasons, pa.string()))
     pq.write_table(table, path, row_group_size=row_group_size)
     return path
 
 
+@pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("row_group_size", [1, 7, 1000])
-def test_most_certain_of_each_label_then_the_undecided(tmp_path: Path, row_group_size: int) -> None:
-    path = scored(tmp_path / "p.parquet", row_group_size=row_group_size)
+def test_most_certain_of_each_label_then_the_undecided(tmp_path: Path, row_group_size: int, version: int) -> None:
+    path = scored(tmp_path / "p.parquet", row_group_size=row_group_size, version=version)
     chosen = choose_from_predictions(path, "m", LABELS, "body", "truth").to_pylist()
     assert [row["text"] for row in chosen] == [f"review {n}" for n in (0, 1, 2, 3, 99, 98, 97, 96, 50, 49, 51, 48)]
     assert chosen[0]["label"] == "neg" and chosen[1]["label"] == "pos"
+    assert [row["probability"] for row in chosen[:5]] == pytest.approx([0.001, 0.011, 0.021, 0.031, 0.991], abs=1e-6)
 
 
 def test_without_a_label_column_nobody_is_wrong(tmp_path: Path) -> None:

@@ -49,6 +49,11 @@ def make_texts(count: int, seed: int = 0) -> list[str]:
     return [" ".join(WORDS[i] for i in torch.randint(0, len(WORDS), (n,), generator=generator).tolist()) for n in lengths]
 
 
+def make_words(count: int, seed: int = 0) -> list[str]:
+    """As `make_texts`, without empty ones."""
+    return [text or "story" for text in make_texts(count, seed)]
+
+
 def make_vocabulary(labels: tuple[str, ...] = ("neg", "pos")) -> Vocabulary:
     counts = TokenCounts()
     counts.add(tokenize("basic_english", pa.array([" ".join(WORDS)])).flatten().dictionary_encode())
