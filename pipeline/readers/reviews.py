@@ -174,8 +174,11 @@ def joined(texts: list[pa.BinaryArray]) -> pa.BinaryArray:
     if len(texts) == 1:
         return texts[0]
     texts = [pc.if_else(pc.equal(pc.binary_length(text), 0), None, text) for text in texts]
-    joined = pc.binary_join_element_wise(*texts, b"\n", null_handling="skip")
-    return pc.if_else(pc.equal(pc.binary_length(joined), 0), None, joined)
+    found = texts[0]
+    for text in texts[1:]:
+        # Not null_handling="skip": it loses the row where all are null (Arrow 26).
+        found = pc.coalesce(pc.binary_join_element_wise(found, text, b"\n"), found, text)
+    return found
 
 
 def _cuts(table: pa.RecordBatch, texts: list[str]) -> Iterator[tuple[int, int]]:
