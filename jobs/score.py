@@ -15,6 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from jobs.runtime import Run, collector_paused, recorded_run
 from pipeline.config.score import STDIN, STDOUT, ScoreConfig
 from pipeline.errors import DataError, UsageError
@@ -29,7 +31,6 @@ from schemas.run import Receipt
 if TYPE_CHECKING:
     from pipeline.datapipes.score_window import Window
     from pipeline.lake.reject_writer import RejectCounts
-    from pipeline.models.bundle import Bundle
     from pipeline.scoring.answers import Answer
     from pipeline.scoring.outputs import Probabilities, Reasons
     from pipeline.scoring.predictor import Predictor
@@ -156,7 +157,9 @@ def _score_once(
     schema = output_schema(source, bundle.labels, metadata, config.explain)
     figures, rejects, faults = _Figures(bundle.labels), RejectCounts(), list(source.faults)
     vocabulary = bundle.load_vocabulary() if config.explain else None
-    as_is = source.is_json and config.written_as.name == "jsonl"
+    kept, as_is = source.schema, source.is_json and config.written_as.name == "jsonl"
+    if source.is_json and config.written_as.name == "csv":
+        kept = pa.schema([(name, pa.string()) for name in kept.names])  # numbers as they were written
     is_parquet = config.written_as.name == "parquet"
     with (
         track("scoring", source.rows()) as progress,
@@ -164,7 +167,7 @@ def _score_once(
         if is_parquet
         else TextWriter(temporary, schema, config.written_as, json_as_is=as_is) as writer,
     ):
-        for window, probability_NC in _scored_windows(config, source, bundle, predictor, as_is):
+        for window, probability_NC in _scored_windows(config, source, predictor, kept, as_is):
             reason_N = with_abstained(probability_NC, window.reason, config.abstain_below)
             columns = predicted_columns(probability_NC, reason_N, bundle.labels, bundle.model_id)
             if vocabulary is not None:
@@ -183,7 +186,7 @@ def _score_once(
 
 
 def _scored_windows(
-    config: ScoreConfig, source: ScoreInput, bundle: "Bundle", predictor: "Predictor", as_is: bool
+    config: ScoreConfig, source: ScoreInput, predictor: "Predictor", kept: pa.Schema, as_is: bool
 ) -> "Iterator[tuple[Window, Probabilities]]":
     """Yields windows in the input's order with their probabilities; the one after is scored meanwhile."""
     from pipeline.datapipes.parallel_map import ParallelMap
@@ -192,7 +195,7 @@ def _scored_windows(
     from pipeline.datapipes.score_window import Windows
 
     reader = ReadTables(source.tables, source.schema.names)
-    encode = text_encoder(bundle.load_vocabulary(), source.schema, json_as_is=as_is)
+    encode = text_encoder(predictor.bundle.load_vocabulary(), kept, json_as_is=as_is)
     workers = config.workers or max(1, min(4, (os.cpu_count() or 1) // 2))
     with ParallelMap(reader, encode, workers) as encoded:
         before = None
