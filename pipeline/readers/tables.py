@@ -113,10 +113,11 @@ class Table:
         assert self.format.read is not None
         if not len(self.schema):
             return
+        present = [name for name in columns if name in self.schema.names]
         if self.is_json:
-            wanted = [*columns, *(home(self.schema, name)[0] for name in self.roles.text)]
+            wanted = [*present, *(home(self.schema, name)[0] for name in self.roles.text)]
         else:
-            wanted = [*columns, *self.roles.columns()]
+            wanted = [*present, *self.roles.columns()]
         names = tuple(dict.fromkeys(name for name in wanted if name not in self.constants))
         reading = replace(self.reading, columns=names, text=self.roles.text, keep_nested=True, json_text=self.is_json)
         for rows in self.format.read(self.source, reading):

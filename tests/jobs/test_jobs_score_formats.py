@@ -88,7 +88,9 @@ def test_a_folder_of_texts_has_what_its_layout_says(lake: Path, tmp_path: Path) 
         archive.add(tmp_path / "in", "in")
     packed = scored(lake, tmp_path / "in.tar.gz", force=True).to_pylist()
     assert sorted(row["probability"] or 0 for row in packed) == sorted(row["probability"] or 0 for row in table)
-    assert {row["source"].rpartition("!/in/")[2]: row["label"] for row in packed} == {name: label for name, _, label, _ in found}
+    assert {row["source"].rpartition("!/in/")[2]: row["label"] for row in packed} == {
+        name: label for name, _, label, _ in found
+    }
 
 
 def test_a_table_of_text_keeps_its_cells(lake: Path, tmp_path: Path) -> None:
@@ -183,7 +185,9 @@ def test_rows_that_do_not_parse_are_counted_named_and_shift_nothing(
     assert all(row["text"] == f"good film number {row['id']}" for row in rows)
     assert "1 row rejected: malformed_row" in caplog.text and "in.csv, row 49" in caplog.text
     assert "secret" not in caplog.text
-    with pytest.raises(DataError, match=r"1 of 100 rows are malformed; --max-bad allows 0; nothing was written.*in.csv, row 49"):
+    with pytest.raises(
+        DataError, match=r"1 of 100 rows are malformed; --max-bad allows 0; nothing was written.*in.csv, row 49"
+    ):
         run_score(lake, tmp_path / "in.csv", output=tmp_path / "strict.csv", strict=True)
     assert not (tmp_path / "strict.csv").exists()
 
