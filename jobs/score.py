@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -86,7 +86,8 @@ def _target(config: ScoreConfig, lake: Lake, source: ScoreInput) -> Iterator[Pat
         with TemporaryDirectory(prefix="pipeline-score-") as folder:
             path = Path(folder) / "stdout"
             yield path
-            with path.open("rb") as file:
+            # Whoever reads may stop before the end, as head does.
+            with suppress(BrokenPipeError), path.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
                 sys.stdout.buffer.flush()
         return

@@ -228,7 +228,7 @@ def test_inputs_are_scored_in_the_order_in_which_they_are_given(lake: Path, writ
     assert table["text"].to_pylist() == ["good c", "good a"]
     table = scored(lake, tmp_path / "[abc].parquet", output=output)
     assert table["text"].to_pylist() == ["good a", "good b", "good c"]
-    with pytest.raises(UsageError, match="is a pattern.*--output"):
+    with pytest.raises(UsageError, match=r"is a pattern.*--output"):
         scored(lake, tmp_path / "[abc].parquet")
     with pytest.raises(InputNotFoundError, match="no file or folder matches"):
         scored(lake, tmp_path / "[xyz].parquet", output=output)
@@ -246,7 +246,7 @@ def test_the_same_again_ends_with_99_whatever_the_format(lake: Path, write: Writ
     write(text=TEXTS[:10])
     assert run_score(lake, path, output=output).written == 10
     output.write_bytes(b"mine")
-    with pytest.raises(UsageError, match="was not written by 'pipeline score'.*--force"):
+    with pytest.raises(UsageError, match=r"was not written by 'pipeline score'.*--force"):
         run_score(lake, path, output=output)
     assert output.read_bytes() == b"mine"
     assert run_score(lake, path, output=output, force=True).written == 10
