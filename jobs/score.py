@@ -4,24 +4,25 @@ Reading and tokenizing run in threads ahead of the forward pass; within a window
 order is restored before they are written. The next window is always on its way to the model while one is written.
 """
 
-import hashlib
 import logging
 import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from jobs.runtime import Run, collector_paused, recorded_run
+from jobs.runtime import Run, collector_paused, committing, recorded_run
 from pipeline.config.score import STDIN, STDOUT, ScoreConfig
 from pipeline.errors import DataError, UsageError
 from pipeline.lake.atomic import atomic_path, sweep, writing
 from pipeline.lake.paths import Lake
+from pipeline.lake.runs import wrote
 from pipeline.readers.base import FileFault, Source
 from pipeline.readers.registry import format_named, format_of
 from pipeline.scoring.inputs import STDIN_NAME, ScoreInput, find_sources, open_input, spooled_stdin
@@ -31,6 +32,7 @@ from schemas.run import Receipt
 if TYPE_CHECKING:
     from pipeline.datapipes.score_window import Window
     from pipeline.lake.reject_writer import RejectCounts
+    from pipeline.models.bundle import Bundle
     from pipeline.scoring.answers import Answer
     from pipeline.scoring.outputs import Probabilities, Reasons
     from pipeline.scoring.predictor import Predictor
@@ -60,8 +62,11 @@ def run(config: ScoreConfig) -> Receipt:
         places = [STDIN_NAME if place == STDIN else lake.relative(Path(place).expanduser()) for place in config.sources]
         try:
             source = open_input(", ".join(places), found, config.text_column, config.keep, config.reading)
+            from pipeline.models.bundle import find_bundle
+
+            bundle = find_bundle(lake, config.model)  # before a lock file is made
             with _target(config, lake, source) as output:
-                _score(config, lake, this, source, output)
+                _score(config, lake, this, source, output, bundle)
         except FileFault as fault:
             raise DataError(f"{fault}. Nothing was written.") from fault
     return this.receipt()
@@ -92,18 +97,15 @@ def _target(config: ScoreConfig, lake: Lake, source: ScoreInput) -> Iterator[Pat
                 sys.stdout.buffer.flush()
         return
     output = _output(config, lake, source)
-    from pipeline.lake.locks import locked
+    from pipeline.lake.locks import locked_output
 
-    name = hashlib.sha256(os.fspath(output).encode()).hexdigest()[:16]
-    with locked(lake.locks / f"score-{name}.lock", f"scoring to {output}"):
+    with locked_output(output, f"scoring to {output}"):
         yield output
 
 
-def _score(config: ScoreConfig, lake: Lake, this: Run, source: ScoreInput, output: Path) -> None:
-    from pipeline.models.bundle import find_bundle
+def _score(config: ScoreConfig, lake: Lake, this: Run, source: ScoreInput, output: Path, bundle: "Bundle") -> None:
     from pipeline.scoring.outputs import output_metadata, output_schema
 
-    bundle = find_bundle(lake, config.model)
     this.outputs |= {"predictions": STDOUT if config.to_stdout else output, "model": bundle.model_id}
     _check_files(config, source.faults, source.files)
     metadata = output_metadata(bundle.model_id, bundle.labels, source.name, source.sha256(), _options(config, source))
@@ -122,7 +124,7 @@ def _score(config: ScoreConfig, lake: Lake, this: Run, source: ScoreInput, outpu
     with Predictor(bundle, config.device, config.batch_size, config.precision) as predictor:
         while True:
             try:
-                with atomic_path(output) as temporary:
+                with atomic_path(output, committing(this)) as temporary:
                     _score_once(config, this, source, predictor, temporary, metadata)
                     if config.written_as.name != "parquet" and not config.to_stdout:
                         write_note(lake.predictions, output, temporary, metadata, this.written)
@@ -262,7 +264,7 @@ def _rows_there(config: ScoreConfig, lake: Lake, output: Path, metadata: dict[by
     if config.written_as.name == "parquet":
         from pipeline.scoring.outputs import rows_scored
 
-        return rows_scored(output, metadata, named)
+        return rows_scored(output, metadata, named, partial(wrote, lake, output))
     from pipeline.scoring.notes import rows_noted
 
     return rows_noted(lake.predictions, output, metadata, named)

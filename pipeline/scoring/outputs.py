@@ -1,7 +1,8 @@
 """The columns that scoring adds, and the metadata that say what made them."""
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import UsageError
+from pipeline.errors import DataError, UsageError
+from pipeline.lake.content import verify_data
 from pipeline.readers.opening import READ_ERRORS
 from pipeline.scoring.inputs import ScoreInput
+from schemas.contract import ContractError
 from schemas.prediction import (
     ABSTAINED,
     CLASS_PREFIX,
@@ -28,6 +31,8 @@ from schemas.prediction import (
     NO_TEXT,
     PREDICTION,
 )
+
+log = logging.getLogger(__name__)
 
 REASONS = (None, NO_TEXT, NO_KNOWN_TOKEN, ABSTAINED)
 """Why a row has no prediction, by the number that stands for it; the first ones are those of the encoder."""
@@ -85,12 +90,15 @@ def output_metadata(
     }
 
 
-def rows_scored(output: Path, metadata: Mapping[bytes, bytes], named: bool) -> int | None:
-    """The rows of a Parquet file that is there already, made from the same input by the same model with the same options;
-    None where there is no such file.
+def rows_scored(
+    output: Path, metadata: Mapping[bytes, bytes], named: bool, wrote_before: Callable[[], bool] = lambda: False
+) -> int | None:
+    """The rows of a Parquet file that is there already, whole, made from the same input by the same model with the same
+    options; None where there is no such file.
 
     Args:
         named: the user named the output, rather than the input's name.
+        wrote_before: whether an earlier run wrote the output; asked only when what is there cannot be read.
 
     Raises:
         UsageError: what is there was not written by 'pipeline score', or holds the predictions of an input of the same
@@ -102,12 +110,26 @@ def rows_scored(output: Path, metadata: Mapping[bytes, bytes], named: bool) -> i
     try:
         footer = pq.read_metadata(output)
         found = footer.metadata or {}
-    except READ_ERRORS:
+    except READ_ERRORS as error:
+        if not named or wrote_before():  # the lake's own folder holds nothing but predictions
+            log.warning("%s cannot be read: %s. It is written again.", output, error)
+            return None
         found = {}
     if any(key not in found for key in PREDICTION.metadata) or found[b"review_pipeline.schema"] != PREDICTION.name.encode():
         raise UsageError(f"{output} is there and was not written by 'pipeline score'. Choose another --output, or --force.")
     PREDICTION.check_version(found[b"review_pipeline.schema_version"].decode(), str(output))
-    return footer.num_rows if is_same(output, found, metadata, named) else None
+    return footer.num_rows if is_same(output, found, metadata, named) and _is_whole(output) else None
+
+
+def _is_whole(output: Path) -> bool:
+    """Whether every byte of a prediction file is as it was written; files of earlier releases cannot say."""
+    try:
+        verify_data(output, "")
+        PREDICTION.check_columns(pq.read_schema(output), str(output))
+    except (DataError, ContractError, *READ_ERRORS) as error:
+        log.warning("%s It is written again.", error)
+        return False
+    return True
 
 
 def is_same(output: Path, found: Mapping[bytes, bytes], metadata: Mapping[bytes, bytes], named: bool) -> bool:

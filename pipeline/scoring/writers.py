@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import DataError
+from pipeline.lake.content import note_data_sha256
 from pipeline.readers.values import plain
 from pipeline.scoring.output_format import OutputFormat
 from pipeline.text.types import is_bytes, is_text
@@ -24,7 +25,8 @@ class ParquetWriter:
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._schema = schema
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._path = path
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
         self.rows = 0
 
     def write(self, batches: Sequence[pa.RecordBatch], added: Sequence[pa.Array]) -> None:
@@ -39,6 +41,8 @@ class ParquetWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if error is None:
+            note_data_sha256(self._writer, self._path)
         self._writer.close()
 
 
