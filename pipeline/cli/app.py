@@ -101,11 +101,11 @@ def lake_of(context: typer.Context, lake: str | None) -> "Lake":
     return Lake.find(lake or context.obj)
 
 
-def finish(receipt: "Receipt") -> None:
-    """Prints the receipt as the last line of stdout and ends with its exit code, which says what the run did even
-    where nobody takes the receipt."""
+def finish(receipt: "Receipt", *, to_stderr: bool = False) -> None:
+    """Prints the receipt as the last line of stdout, or of stderr where stdout is for data, and ends with its exit code,
+    which says what the run did even where nobody takes the receipt."""
     try:
-        typer.echo(printable_json(receipt.to_json()))
+        typer.echo(printable_json(receipt.to_json()), err=to_stderr)
         sys.stdout.flush()
     except (OSError, ValueError) as error:
         _forget(sys.stdout)

@@ -1,5 +1,6 @@
 """Where deliveries are: from what the user names to a sorted list of sources. The one walker of ingest and score."""
 
+import difflib
 import glob
 import os
 import stat
@@ -214,7 +215,10 @@ def _expanded(item: str | Path) -> list[Path]:
         raise InputNotFoundError(f"no file or folder matches {path}. Check the pattern; it is expanded by pipeline itself.")
     if path.is_symlink():
         raise InputNotFoundError(f"{path} is a link to {path.readlink()}, which does not exist. Mend the link.")
-    raise InputNotFoundError(f"no such file or folder: {path}. Name files or folders that exist.")
+    siblings = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, siblings, 1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise InputNotFoundError(f"no such file or folder: {path}.{hint} Name files or folders that exist.")
 
 
 def _advice(name: str) -> str:

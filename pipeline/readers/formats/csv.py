@@ -25,6 +25,7 @@ FORMAT = Format(
     name="csv",
     suffixes=(".csv",),
     summary="a header, then one row a line; delimiter, quotation mark and encoding are found out",
+    text_cells=True,
     read=_read,
     schema=_schema,
 )
