@@ -168,9 +168,10 @@ def _joined(texts: list[pa.BinaryArray]) -> pa.BinaryArray:
     """Texts of several columns with line breaks between them; null where all are null or empty."""
     if len(texts) == 1:
         return texts[0]
-    texts = [pc.if_else(pc.equal(pc.binary_length(text), 0), None, text) for text in texts]
-    joined = pc.binary_join_element_wise(*texts, b"\n", null_handling="skip")
-    return pc.if_else(pc.equal(pc.binary_length(joined), 0), None, joined)
+    joined, *others = [pc.if_else(pc.equal(pc.binary_length(text), 0), None, text) for text in texts]
+    for text in others:  # Arrow's own null_handling="skip" leaves out rows that are null in every column
+        joined = pc.coalesce(pc.binary_join_element_wise(joined, text, b"\n"), joined, text)
+    return joined
 
 
 def _cuts(table: pa.RecordBatch, texts: list[str]) -> Iterator[tuple[int, int]]:

@@ -108,7 +108,9 @@ def in_process(*arguments: object, debug: bool = False) -> Outcome:
     from pipeline.cli.app import run_command_line
 
     out, err = io.StringIO(), io.StringIO()
-    logging.getLogger().handlers.clear()
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    root.handlers.clear()
     with (
         mock.patch.object(sys, "argv", ["pipeline", *map(str, arguments)]),
         mock.patch.dict(os.environ, {"PIPELINE_DEBUG": "1" if debug else "0"}),
@@ -116,7 +118,8 @@ def in_process(*arguments: object, debug: bool = False) -> Outcome:
         contextlib.redirect_stderr(err),
     ):
         code = run_command_line()
-    logging.getLogger().handlers.clear()
+    root.handlers[:] = handlers
+    root.setLevel(level)
     if code == OUR_FAULT and not debug:
         return Outcome(code, out.getvalue(), err.getvalue() + in_process(*arguments, debug=True).stderr)
     return Outcome(code, out.getvalue(), err.getvalue())

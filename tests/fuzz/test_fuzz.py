@@ -1,5 +1,7 @@
 """The short form of `make fuzz`, and whether its counters and checks would see a fault."""
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -13,6 +15,15 @@ from tests.fuzz.seeds import Seed
 
 INPUTS = 150
 PARTS = 5
+
+
+@pytest.fixture(scope="module", autouse=True)
+def signal_handlers() -> Iterator[None]:
+    """The command line installs its own; they are put back."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
