@@ -165,7 +165,7 @@ def test_a_source_below_a_folder_that_may_not_be_entered(tmp_path: Path, monkeyp
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "stat", refuse)
-    with pytest.raises(InputNotFoundError, match="cannot be reached: permission denied. Check the owner"):
+    with pytest.raises(InputNotFoundError, match=r"cannot be reached: permission denied\. Check the owner"):
         Walker(name_of=str).find([tmp_path / "closed/r.csv"])
 
 
