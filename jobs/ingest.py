@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
-from jobs.runtime import Run, recorded_run
+from jobs.runtime import Run, commit_record, committing, recorded_run
 from pipeline.config.ingest import IngestConfig
 from pipeline.datapipes.collect import Collector, content_index
 from pipeline.datapipes.cut_shards import CutShards, ShardRows
@@ -28,16 +28,18 @@ from pipeline.datapipes.tokenize_reviews import TokenizeReviews
 from pipeline.engines.memory import share_freed_memory
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake import table as token_table
-from pipeline.lake.atomic import make_folder
+from pipeline.lake.atomic import claimed, make_folder
 from pipeline.lake.known import KeyIndex, known_reviews
 from pipeline.lake.locks import locked
 from pipeline.lake.missing import missing_reviews
 from pipeline.lake.paths import Lake
-from pipeline.lake.publish import change_of, check_covered, publish, rewrite_shards
+from pipeline.lake.publish import change_of, check_covered, check_recovered, publish, rewrite_shards
+from pipeline.lake.recover import complete_records
 from pipeline.lake.reject_summary import summarize
 from pipeline.lake.reject_writer import RejectWriter
 from pipeline.lake.shard_writer import rows_written, write_shard
 from pipeline.lake.table import TokenTable
+from pipeline.options.render import printable_text
 from pipeline.progress import track
 from pipeline.readers.registry import described, format_named
 from pipeline.readers.values import OPTION as RULE_OPTION
@@ -70,6 +72,7 @@ def run(config: IngestConfig) -> Receipt:
     share_freed_memory()
     lake = Lake(config.lake)
     with recorded_run("ingest", lake, config, record=not config.dry_run) as run:
+        run.config["sources"] = [printable_text(str(Path(source).expanduser().absolute())) for source in config.sources]
         found = _find(config, lake)
         with _workplace(lake, run, config) as scratch:
             _ingest(config, lake, run, found, scratch)
@@ -115,13 +118,15 @@ def _workplace(lake: Lake, run: Run, config: IngestConfig) -> Iterator[Path]:
         shutil.rmtree(lake.scratch / "ingest", ignore_errors=True)  # of a run that was killed: the lock is ours now
         scratch = make_folder(lake.scratch / "ingest" / run.run_id)
         try:
-            yield scratch
+            with claimed(scratch):
+                complete_records(lake)
+                yield scratch
         finally:
             shutil.rmtree(lake.scratch / "ingest", ignore_errors=True)
 
 
 def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: Path) -> None:
-    table = TokenTable.open(lake.tokens) if token_table.exists(lake.tokens) else None
+    table = TokenTable.open(lake.tokens, without=config.replacing) if token_table.exists(lake.tokens) else None
     vocabulary = _vocabulary(config, lake, table)
     known = known_reviews(table.shards) if table and not config.rebuild_vocab else KeyIndex()
     with RejectWriter(scratch / "rejects.parquet") as rejects:
@@ -136,7 +141,7 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
     if vocabulary is None:
         vocabulary = _build_vocabulary(config, collected)
     elif not vocabulary.labels and collected.labels:
-        vocabulary = vocabulary.with_labels(ordered_labels(collected.labels))
+        vocabulary = vocabulary.with_labels(_labels(collected))
     gone = pa.array([], pa.string())
     missing = 0
     if table and not config.rebuild_vocab:
@@ -155,15 +160,28 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
         "missing": missing,
         "pruned": missing if config.prune else 0,
     }
+    _say_repeated(run, config)
     run.check_counts()
     _commit(config, lake, run, table, vocabulary, collected, gone, shards)
+
+
+def _say_repeated(run: Run, config: IngestConfig) -> None:
+    """Says what was delivered twice, and what files no longer hold."""
+    duplicates, missing = run.metrics["duplicates"], run.metrics["missing"]
+    if duplicates and not config.dedupe:
+        # Reviews do repeat; half of them is a file that was delivered twice.
+        level = logging.WARNING if 2 * duplicates >= run.written else logging.INFO
+        text = "%s of %s new reviews repeat the text and label of others; --dedupe leaves such reviews out"
+        log.log(level, text, f"{duplicates:,}", f"{run.written:,}")
+    if missing and not config.prune:
+        log.info("%s reviews of the lake are no longer in their files; --prune removes them", f"{missing:,}")
 
 
 def _vocabulary(config: IngestConfig, lake: Lake, table: TokenTable | None) -> Vocabulary | None:
     """The vocabulary that the table's ids belong to; None when a new one has to be made."""
     if table is None or not table.shards or config.rebuild_vocab:
         return None
-    vocabulary = Vocabulary.read(lake.vocabulary / f"{table.vocabulary}.parquet")
+    vocabulary = Vocabulary.read(lake.vocabulary / f"{table.vocabulary}.parquet", table.vocabulary)
     wanted = {"tokenizer": config.tokenizer, "max_vocab": config.max_vocab, "min_count": config.min_count}
     present = {"tokenizer": vocabulary.tokenizer, **vocabulary.options}
     for option, value in wanted.items():
@@ -209,13 +227,30 @@ def _first_pass(
     return collector
 
 
-def _build_vocabulary(config: IngestConfig, collected: Collector) -> Vocabulary:
+def _labels(collected: Collector) -> tuple[str, ...]:
+    """The labels of a lake that has none yet.
+
+    Raises:
+        DataError: so many that the column is hardly the label's.
+    """
     labels = ordered_labels(collected.labels)
     if len(labels) > MAX_LABELS:
         raise DataError(
             f"{len(labels):,} different labels, such as {', '.join(labels[:5])}; {MAX_LABELS} is the most. "
             "Is --label-column the right column?"
         )
+    by_case: dict[str, list[str]] = {}
+    for label in labels:
+        by_case.setdefault(label.casefold(), []).append(label)
+    for alike in by_case.values():
+        if len(alike) > 1:
+            names = " and ".join(map(repr, alike))
+            log.warning("the labels %s differ in case alone and are different classes; --label-map makes them one", names)
+    return labels
+
+
+def _build_vocabulary(config: IngestConfig, collected: Collector) -> Vocabulary:
+    labels = _labels(collected)
     assert collected.counts is not None
     vocabulary = build_vocabulary(
         collected.counts,
@@ -266,15 +301,17 @@ def _check_bad(config: IngestConfig, run: Run, rejects: RejectWriter, collected:
         )
     if config.row_limit.is_passed(rejects.malformed, run.read):
         problem = f"{rejects.malformed:,} of {run.read:,} rows are malformed; --max-bad allows {config.row_limit}"
+        remedy = " Mend the rows, or allow more with --max-bad."
     elif run.rejected and not collected.new and not run.known:
         problem = f"{run.rejected:,} of {run.read:,} rows were rejected, so that none is left"
+        remedy = ""
     else:
         return
     first = rejects.first
     assert first is not None
     raise DataError(
         f"{problem}; nothing was committed. The first: {first.source}, row {first.row}: {first.reason} "
-        f"({REASONS[first.reason]}).{everything} Mend the rows, or allow more with --max-bad."
+        f"({REASONS[first.reason]}).{everything}{remedy}"
     )
 
 
@@ -301,11 +338,14 @@ def _commit(
         folder = make_folder(lake.scratch / "ingest" / run.run_id / "shards") if not shards else shards[0].parent
         rewritten, removed = rewrite_shards(table, gone, folder, vocabulary.fingerprint)
         shards = shards + rewritten
-    change = change_of(table, shards, removed)
+    if config.replacing and not config.accept_loss:
+        check_recovered(lake.tokens, config.replacing, run.written)
+    change = change_of(table, shards, [*removed, *config.replacing])
     if not config.dry_run:
         run.outputs |= {"tokens": lake.tokens, "vocabulary": lake.vocabulary / f"{vocabulary.fingerprint}.parquet"}
         if change:
-            run.outputs["table_version"] = publish(lake, table, vocabulary, change, run.run_id, run.written)
+            with committing(run):
+                run.outputs["table_version"] = publish(lake, table, vocabulary, change, run.run_id, commit_record(run))
         elif table:
             run.outputs["table_version"] = table.version
     if change:
