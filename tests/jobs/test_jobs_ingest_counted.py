@@ -120,9 +120,7 @@ def test_a_row_that_is_lost_when_a_shard_is_written_again_fails_the_run(
     write_csv(source, "text,label", "fine,pos", "dull,neg", "changed,neg")
     with monkeypatch.context() as patch:
         happened = lose(patch, publish, "write_shard", 2)
-        with pytest.raises(
-            PipelineError, match="written again without 1 of them, but the new shards hold 1"
-        ):
+        with pytest.raises(PipelineError, match="written again without 1 of them, but the new shards hold 1"):
             ingest(lake, source)
     assert happened
     assert (TokenTable.open(lake / "tokens").version, TokenTable.open(lake / "tokens").rows) == (0, 3)
