@@ -93,6 +93,7 @@ def _find(config: IngestConfig, lake: Lake) -> Found:
         name_of=lake.relative,
         format=None if config.format is None else format_named(config.format),
         settle_seconds=config.settle,
+        apart=lake.own,
     )
     found = walker.find(places)
     if found.passed_over:
