@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 
 from pipeline.readers.base import EXCERPT_BYTES, FileFault, Reading, Rows, Source
+from pipeline.readers.csv_cells import parsed
 from pipeline.readers.csv_split import (
     MAX_RECORD_BYTES,
     MISPLACED,
@@ -24,15 +24,17 @@ from pipeline.readers.csv_split import (
     next_record,
     split,
 )
-from pipeline.readers.dialect import SAMPLE_BYTES, read_fully, resolved, utf8_blocks
+from pipeline.readers.csv_swallowed import MIN_ROWS, Labels, Shapes, are_rows, doubtful, has_spaces
+from pipeline.readers.dialect import SAMPLE_BYTES, Sniffed, announce, sniff
+from pipeline.readers.encoding import utf8_blocks
 from pipeline.readers.opening import opened, readable
-from schemas.reject import BadRow
+from schemas.bad_row import BadRow
 
 BLOCK_BYTES = 1 << 20
-ARROW_BYTES = 1 << 30
-"""More than a block can have, so that Arrow takes each whole."""
 MAX_BAD = 1024
 """Faulty rows leave after so many, however many a block has."""
+
+Flags = npt.NDArray[np.bool_]
 
 LIMIT = f"{MAX_RECORD_BYTES >> 20} MiB"
 DETAILS = {
@@ -52,6 +54,7 @@ def read(source: Source, reading: Reading) -> Iterator[Rows]:
     with readable(source), _opened_table(source, reading) as (table, rest, blocks):
         if table is None:
             return
+        announce(source, table.dialect, reading.dialect)
         reader = _Reader(source, reading, table)
         final = False
         while not final:
@@ -75,22 +78,45 @@ def schema(source: Source, reading: Reading) -> pa.Schema:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Column names, trimmed, and what separates fields."""
+    """Column names, trimmed, and how their table is written."""
 
     names: list[str]
-    marks: Marks
+    dialect: Sniffed
+
+    @property
+    def marks(self) -> Marks:
+        return self.dialect.marks
 
 
 @contextmanager
 def _opened_table(source: Source, reading: Reading) -> Iterator[tuple[_Table | None, bytes, Iterator[bytes]]]:
     """The table (None where the file has no header), the data after its header as far as read, and what follows."""
     with opened(source.path, source.compression) as stream:
-        sample = read_fully(stream, SAMPLE_BYTES)
-        dialect = resolved(source, reading.dialect, sample)
-        marks = Marks(dialect.delimiter.encode(), dialect.quote.encode())
-        blocks = utf8_blocks(source, stream, sample, dialect.encoding, BLOCK_BYTES)
-        header, rest = _header(source, marks, blocks)
-        yield None if header is None else _Table(_names(header, marks), marks), rest, blocks
+        sample = _read_fully(stream, SAMPLE_BYTES)
+        dialect = sniff(sample, source.format, reading.dialect, whole=len(sample) < SAMPLE_BYTES)
+        blocks = utf8_blocks(_blocks(stream, sample), dialect.encoding)
+        try:
+            header, rest = _header(source, dialect.marks, blocks)
+            yield None if header is None else _Table(_names(header, dialect.marks), dialect), rest, blocks
+        except UnicodeError as error:
+            reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
+            detail = f"is not {dialect.encoding} ({reason}). Name its encoding with --encoding, or deliver it again"
+            raise FileFault(source.name, "damaged", detail) from error
+
+
+def _read_fully(stream: pa.NativeFile, size: int) -> bytes:
+    """So many bytes, less only where the stream ends; a decompressing stream gives them in smaller parts."""
+    parts = []
+    while size > 0 and (part := stream.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _blocks(stream: pa.NativeFile, sample: bytes) -> Iterator[bytes]:
+    yield from (sample[start : start + BLOCK_BYTES] for start in range(0, len(sample), BLOCK_BYTES))
+    while block := _read_fully(stream, BLOCK_BYTES):
+        yield block
 
 
 def _header(source: Source, marks: Marks, blocks: Iterator[bytes]) -> tuple[bytes | None, bytes]:
@@ -118,52 +144,23 @@ def _header(source: Source, marks: Marks, blocks: Iterator[bytes]) -> tuple[byte
 
 def _names(header: bytes, marks: Marks) -> list[str]:
     width = next_record(header, marks, final=True).columns[0]
-    cells = _parsed(header, marks, width, list(range(width))).columns
+    cells = parsed(header, marks, width, range(width)).columns
     names = (cell[0].as_py() or b"" for cell in cells)
     return [name.decode("utf-8", "replace").strip().removeprefix("\ufeff").strip() for name in names]
 
 
-def _parsed(data: bytes, marks: Marks, width: int, columns: list[int]) -> pa.RecordBatch:
-    """Records without a fault as a batch whose columns are named by their positions."""
-    if data.startswith(b"\xef\xbb\xbf"):
-        data = b"\n" + data  # Arrow would take it for a byte order mark
-    names = [str(column) for column in columns]
-    table = pa_csv.read_csv(
-        pa.BufferReader(data),
-        read_options=pa_csv.ReadOptions(
-            use_threads=False, block_size=ARROW_BYTES, column_names=[str(column) for column in range(width)]
-        ),
-        parse_options=pa_csv.ParseOptions(
-            delimiter=marks.delimiter.decode(), quote_char=marks.quote.decode() or False, newlines_in_values=True
-        ),
-        convert_options=pa_csv.ConvertOptions(
-            include_columns=names,
-            column_types=dict.fromkeys(names, pa.binary()),
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=True,
-            null_values=[""],
-            check_utf8=False,
-        ),
-    )
-    return table.combine_chunks().to_batches()[0]
-
-
-@dataclass(slots=True)
 class _Reader:
     """Turns the pieces of block after block into rows."""
 
-    source: Source
-    reading: Reading
-    table: _Table
-    row: int = 0
-    columns: list[int] = field(init=False)
-    schema: pa.Schema = field(init=False)
-
-    def __post_init__(self) -> None:
-        names = self.table.names
-        wanted = self.reading.columns
+    def __init__(self, source: Source, reading: Reading, table: _Table) -> None:
+        self.source, self.table, self.row = source, table, 0
+        names = table.names
+        wanted = reading.columns
         self.columns = list(range(len(names))) if wanted is None else [self._column(name) for name in wanted]
         self.schema = pa.schema([(names[column], pa.binary()) for column in self.columns])
+        self.labels = Labels(names.index(reading.label)) if reading.label in names else None
+        self.parsed_columns = list(dict.fromkeys([*self.columns, *([self.labels.column] if self.labels else [])]))
+        self.shapes: Shapes | None = None
 
     def split(self, data: bytes, final: bool) -> Pieces:
         try:
@@ -179,10 +176,15 @@ class _Reader:
 
     def rows(self, data: bytes, pieces: Pieces) -> Iterator[Rows]:
         """The rows of a block and its faults; some faults leave before, where there are many."""
+        good = (pieces.columns == len(self.table.names)) & (pieces.fault == SOUND)
+        batch = self._batch(data, pieces, good, self.parsed_columns)
+        if len(swallowed := self._swallowed(data, pieces, good, batch)):
+            pieces.fault[swallowed] = SWALLOWED
+            batch = batch.filter(pa.array(pieces.fault[good] == SOUND))
+            good &= pieces.fault == SOUND
         numbers = self._numbers(data, pieces)
         row = self.row + np.cumsum(numbers) - numbers
         self.row += int(numbers.sum())
-        good = (pieces.columns == len(self.table.names)) & (pieces.fault == SOUND)
         bad: list[BadRow] = []
         for index in np.flatnonzero(~good & (numbers > 0)).tolist():
             for fault in self._faults(data, pieces, index, int(row[index])):
@@ -191,7 +193,29 @@ class _Reader:
                     yield Rows(table=pa.RecordBatch.from_pylist([], self.schema), row=np.empty(0, np.int64), bad=bad)
                     bad = []
         if bad or good.any():
-            yield Rows(table=self._batch(data, pieces, good), row=row[good], bad=bad)
+            columns = [batch.column(str(column)) for column in self.columns]
+            table = pa.RecordBatch.from_arrays(columns, schema=self.schema)
+            yield Rows(table=table, row=row[good], bad=bad)
+
+    def _swallowed(self, data: bytes, pieces: Pieces, good: Flags, batch: pa.RecordBatch) -> list[int]:
+        """Positions of the records that are several rows between two stray quotation marks."""
+        marks, width = self.table.marks, len(self.table.names)
+        doubts = doubtful(data, pieces, marks, width)
+        clear = good.copy()
+        clear[doubts] = False
+        if self.labels:
+            self.labels.learn(batch.column(str(self.labels.column)).filter(pa.array(clear[good])))
+        enough = np.count_nonzero(clear) >= MIN_ROWS
+        if not (self.labels and self.labels.known) and enough and (self.shapes is None or len(doubts)):
+            self.shapes = Shapes(self._batch(data, pieces, clear, list(range(width))))
+        if not len(doubts):
+            return []
+        fits = self.labels if self.labels and self.labels.known else self.shapes
+        if fits is None:
+            return []
+        spaces = has_spaces(batch.filter(pa.array(clear[good])))
+        records = ((at, data[pieces.start[at] : pieces.stop[at]]) for at in doubts.tolist())
+        return [at for at, record in records if are_rows(record, marks, width, fits, spaces)]
 
     def _numbers(self, data: bytes, pieces: Pieces) -> npt.NDArray[np.int64]:
         """(P,) how many rows each piece counts for."""
@@ -200,19 +224,20 @@ class _Reader:
             numbers[index] = len(lines_of(data[pieces.start[index] : pieces.stop[index]]))
         return numbers
 
-    def _batch(self, data: bytes, pieces: Pieces, good: npt.NDArray[np.bool_]) -> pa.RecordBatch:
-        kept = good | pieces.blank
+    def _batch(self, data: bytes, pieces: Pieces, good: Flags, columns: list[int]) -> pa.RecordBatch:
+        """The cells of the good records."""
         if not good.any():
-            return pa.RecordBatch.from_pylist([], self.schema)
+            return pa.RecordBatch.from_pylist([], pa.schema([(str(column), pa.binary()) for column in columns]))
+        kept = good | pieces.blank
         if not kept.all():
             edges = np.flatnonzero(np.diff(kept, prepend=False, append=False))
             runs = zip(pieces.start[edges[::2]].tolist(), pieces.after[edges[1::2] - 1].tolist(), strict=True)
             data = b"".join(data[start:after] for start, after in runs)
         elif pieces.rest < len(data):
             data = data[: pieces.rest]
-        batch = _parsed(data, self.table.marks, len(self.table.names), self.columns)
-        assert len(batch) == good.sum()
-        return pa.RecordBatch.from_arrays(batch.columns, schema=self.schema)
+        batch = parsed(data, self.table.marks, len(self.table.names), columns)
+        assert len(batch) == np.count_nonzero(good)
+        return batch
 
     def _faults(self, data: bytes, pieces: Pieces, index: int, row: int) -> Iterator[BadRow]:
         record = data[pieces.start[index] : pieces.stop[index]]

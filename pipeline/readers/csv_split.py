@@ -196,7 +196,7 @@ class _Scanner:
                     return self._unclosed(start)
                 at = close + 1
                 if at < len(data) and data[at] not in b"\r\n" + self.delimiter:
-                    return self._too_long(start) if close > limit else self._misplaced(start, close)
+                    return self._too_long(start) if at > limit else self._misplaced(start, close)
             else:
                 match = self.field_end.search(data, at)
                 at = match.start() if match else len(data)
