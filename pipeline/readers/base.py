@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from pipeline.readers.dialect import Sniffed
+
 INSIDE = "!/"
 """Between an archive's name and a member's."""
 EXCERPT_BYTES = 800
@@ -133,6 +135,7 @@ class Format:
         open_schema: columns may appear in any row, so that the schema is only what the beginning shows.
         read: rows of a source, streamed. Raises FileFault.
         schema: names and types of a source's columns, from its beginning; binary for CSV. Raises FileFault.
+        sniff: how a table of text is written; None for formats that are not written in several ways. Raises FileFault.
         reviews: batches of whole reviews (`pipeline.readers.reviews.Item`), streamed. Raises FileFault.
     """
 
@@ -143,6 +146,7 @@ class Format:
     open_schema: bool = False
     read: Callable[[Source, Reading], Iterator[Rows]] | None = None
     schema: Callable[[Source, Reading], "pa.Schema"] | None = None
+    sniff: Callable[[Source, Reading], "Sniffed"] | None = None
     reviews: Callable[[Source], Iterator[Any]] | None = None
 
 
