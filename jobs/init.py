@@ -48,9 +48,7 @@ def run(config: InitConfig) -> Initialised:
     settings = settings_for(delivery, inspection.guess, samples, lake.root)
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     write_text(path, rendered(settings, before))
-    return Initialised(
-        inspection=inspection, path=path, settings=settings, next_commands=_next_commands(lake, inspection)
-    )
+    return Initialised(inspection=inspection, path=path, settings=settings, next_commands=_next_commands(lake, inspection))
 
 
 def _check_guesses(inspection: Inspection) -> None:
@@ -59,13 +57,15 @@ def _check_guesses(inspection: Inspection) -> None:
         return
     names = ", ".join(repr(column.name) for column in inspection.columns) or "none"
     if not any(column.rows for column in inspection.columns):
-        raise DataError(f"{inspection.files[0].name} holds no rows to guess from. Give a file with rows; its columns: {names}.")
+        raise DataError(
+            f"{inspection.files[0].name} holds no rows to guess from. Give a file with rows; its columns: {names}."
+        )
     raise DataError(f"no column holds text. Name one with --text-column; columns: {names}.")
 
 
 def _next_commands(lake: Lake, inspection: Inspection) -> list[str]:
     option = "" if Lake.find() == lake else f" --lake {shlex.quote(str(lake.root))}"
     commands = [f"pipeline ingest{option}"]
-    if [label for label in inspection.counted("labels") if label]:
+    if len(inspection.classes) > 1 or (inspection.classes and not inspection.whole):
         commands += [f"pipeline train{option}", f"pipeline score{option} FILE.parquet"]
     return commands

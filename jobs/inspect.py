@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.ingest import DEFAULT_LABEL_COLUMN
 from pipeline.config.inspect import InspectConfig
+from pipeline.config.reading import DEFAULT_MAX_BAD
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.inspection.columns import Column
 from pipeline.inspection.guess import Given, Guess, guess
@@ -20,6 +22,7 @@ from pipeline.readers.labels import LabelMap
 from pipeline.readers.registry import described, format_named
 from pipeline.readers.roles import Columns
 from pipeline.readers.walk import Found, Walker
+from schemas.reject import WELL_FORMED
 
 __all__ = ["FileReport", "InspectConfig", "Inspection", "run"]
 
@@ -30,7 +33,6 @@ MAX_FILES = 20
 MAX_ROWS = 50_000
 """So many rows are looked at in all, but at least `MIN_ROWS` of each file, unless fewer were asked for."""
 MIN_ROWS = 500
-DEFAULT_LABEL_COLUMN = "label"
 
 
 @dataclass(kw_only=True)
@@ -44,6 +46,11 @@ class FileReport:
     def fault(self) -> FileFault | None:
         """Why ingest would leave it out."""
         return self.sample.fault or (self.rehearsal.fault if self.rehearsal else None)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of its rows were looked at."""
+        return self.rehearsal.whole if self.rehearsal else self.sample.whole
 
     @property
     def name(self) -> str:
@@ -85,15 +92,30 @@ class Inspection:
         return total
 
     @property
+    def classes(self) -> list[str]:
+        """The classes that were seen."""
+        return sorted(label for label in self.counted("labels") if label)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every row of every file was looked at."""
+        return self.total == len(self.files) and all(file.whole for file in self.files)
+
+    @property
     def rows(self) -> int:
         """Rows that ingest would read of those looked at."""
         return sum(file.rehearsal.read for file in self.files if file.rehearsal is not None and file.fault is None)
 
+    @property
+    def nothing_readable(self) -> bool:
+        """Whether there are files and none can be read."""
+        return bool(self.all_faults) and all(file.fault for file in self.files)
+
     def check_readable(self) -> None:
         """Raises `DataError` where no file can be read."""
         faults = self.all_faults
-        if faults and all(file.fault for file in self.files):
-            others = f" {len(faults) - 1:,} more files cannot be read either." if len(faults) > 1 else ""
+        if self.nothing_readable:
+            others = f" {len(faults) - 1:,} more cannot be read either." if len(faults) > 1 else ""
             raise DataError(f"{faults[0].place}: {faults[0].detail}.{others}")
 
     def to_json(self) -> dict[str, Any]:
@@ -150,6 +172,7 @@ def run(config: InspectConfig) -> Inspection:
     _refuse_headless(config, inspection)
     _guess(config, inspection)
     _rehearse(inspection, rows)
+    _warn(inspection)
     return inspection
 
 
@@ -224,7 +247,7 @@ def _guess(config: InspectConfig, inspection: Inspection) -> None:
     )
     if any(column.rows for column in merged.values()):
         inspection.guess = guess(inspection.columns, tables, given)
-    elif tables:
+    elif any(file.sample.fault is None and file.sample.is_table for file in inspection.files):
         inspection.guess.notes.append("The files hold no rows: there is nothing to guess from.")
 
 
@@ -236,13 +259,27 @@ def _rehearse(inspection: Inspection, rows: int) -> None:
         id=found.id,
         group=found.group,
         split=found.split,
-        optional_label=found.label is None,
+        optional_label=found.label is None or found.label_optional,
     )
     label_map = None if found.label_map is None else LabelMap.parse(found.label_map)
     for file in inspection.files:
         if file.sample.fault is None and (found.text or not file.sample.is_table):
             reading = Reading(dialect=file.sample.fixed_dialect)
             file.rehearsal = rehearse(file.sample.source, columns, reading, label_map, rows)
+
+
+def _warn(inspection: Inspection) -> None:
+    """Notes what would stop ingest or training."""
+    rejects, notes = inspection.counted("rejects"), inspection.guess.notes
+    malformed = sum(count for reason, count in rejects.items() if reason not in WELL_FORMED)
+    if DEFAULT_MAX_BAD.is_passed(malformed, inspection.rows):
+        notes.append(
+            f"{malformed:,} of {inspection.rows:,} rows are malformed, and ingest allows {DEFAULT_MAX_BAD}: it would commit "
+            "nothing. Mend the rows, or allow more with --max-bad."
+        )
+    if len(inspection.classes) == 1:
+        where = "" if inspection.whole else " in the rows that were looked at"
+        notes.append(f"Only one class was seen{where}, {inspection.classes[0]!r}; training needs two.")
 
 
 def _file_json(file: FileReport) -> dict[str, Any]:
@@ -253,7 +290,7 @@ def _file_json(file: FileReport) -> dict[str, Any]:
         "format": sample.source.format,
         "compression": sample.source.compression,
         "rows": rehearsal.read if rehearsal else sample.rows,
-        "whole": sample.whole,
+        "whole": file.whole,
         "delimiter": dialect.delimiter if dialect else None,
         "quote": dialect.quote if dialect else None,
         "encoding": dialect.encoding if dialect else None,

@@ -56,10 +56,13 @@ def _parts(found: "Inspection") -> Iterator[Grid | str]:
     if found.columns:
         yield ""
         yield Grid(("column", "type", "empty", "distinct", "used as", "example"), _columns(found), frozenset({2, 3}))
-    yield ""
-    yield from _labels(found)
-    yield from _rejects(found)
-    yield from map(printable, found.guess.notes)
+    if found.rows:
+        yield ""
+        yield from _labels(found)
+        yield from _rejects(found)
+    if found.guess.notes:
+        yield ""
+        yield from map(printable, found.guess.notes)
 
 
 def _files(files: Sequence["FileReport"]) -> list[tuple[str, ...]]:
@@ -70,7 +73,7 @@ def _file(file: "FileReport") -> tuple[str, ...]:
     sample = file.sample
     kind = sample.source.format + (f" ({sample.source.compression})" if sample.source.compression else "")
     rows = file.rehearsal.read if file.rehearsal else sample.rows
-    more = "" if sample.whole or not sample.is_table else "+"
+    more = "" if file.whole else "+"
     rejects = f"{file.rehearsal.rejected:,}" if file.rehearsal else "-"
     dialect = ("-", "-", "-")
     if sample.dialect is not None:
@@ -103,7 +106,8 @@ def _labels(found: "Inspection") -> Iterator[str]:
     labelled = {label: count for label, count in kept.items() if label}
     if labelled:
         unlabelled = f"; {kept['']:,} without a label" if kept[""] else ""
-        yield f"Reviews: {', '.join(f'{printable(label)} {count:,}' for label, count in sorted(labelled.items())[:LISTED])}{unlabelled}"
+        classes = [f"{printable(label)} {count:,}" for label, count in sorted(labelled.items())]
+        yield f"Reviews: {_some(classes)}{unlabelled}"
     elif kept:
         yield f"Reviews: {kept['']:,} without a label"
     splits = found.counted("splits")
@@ -113,8 +117,6 @@ def _labels(found: "Inspection") -> Iterator[str]:
 
 def _rejects(found: "Inspection") -> Iterator[str]:
     rejects = found.counted("rejects")
-    if not found.rows:
-        return
     yield f"Rejected of {found.rows:,} rows: {rejects.total():,}"
     for reason, count in rejects.most_common():
         details = (file.rehearsal.details.get(reason) for file in found.files if file.rehearsal)

@@ -22,7 +22,7 @@ def inspect(config: InspectConfig) -> None:
     found = job.run(config)
     if config.as_json:
         finish_json(found.to_json())
-    else:
+    elif len(found.all_faults) > 1 or not found.nothing_readable:
         from pipeline.cli.findings import show
 
         show(found)

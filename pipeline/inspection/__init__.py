@@ -1,1 +1,1 @@
-"""What a delivery holds: a bounded look at its files, guesses for the options that read them, and those options written down."""
+"""What a delivery holds: a bounded look at its files, and guesses for the options that read them, as `pipeline.toml`."""

@@ -20,7 +20,9 @@ _WRITTEN = {
     BOOLEAN: re.compile(r"true|false"),
     INTEGER: re.compile(r"[+-]?\d+"),
     NUMBER: re.compile(r"[+-]?\d*[.,]?\d+([eE][+-]?\d+)?"),
-    TIME: re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d\S*( ?[+-]\d\d:?\d\d| UTC)?)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}( \d\d:\d\d(:\d\d)?)?"),
+    TIME: re.compile(
+        r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d\S*( ?[+-]\d\d:?\d\d| UTC)?)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}( \d\d:\d\d(:\d\d)?)?"
+    ),
 }
 """How values of a kind are written in a table of text."""
 
@@ -96,7 +98,7 @@ class Column:
         except pa.ArrowException:  # a type that has no text form
             self.kinds.add(str(array.type))
             return
-        self.kinds.add(_kind_of(array.type) if not written else _written_kind(values))
+        self.kinds.add(_kind_of(array.type, values) if not written else _written_kind(values))
         self.present += len(values)
         self.characters += sum(map(len, values))
         self.unbroken += sum(value.isascii() and not any(map(str.isspace, value)) for value in values)
@@ -129,8 +131,10 @@ class Column:
             self.counts = None
 
 
-def _kind_of(kind: pa.DataType) -> str:
+def _kind_of(kind: pa.DataType, values: list[str]) -> str:
     types = pa.types
+    if holds_text(kind) and values and all(map(_WRITTEN[TIME].fullmatch, values)):
+        return TIME  # JSON has no type of its own for it
     tests = {
         EMPTY: types.is_null,
         BOOLEAN: types.is_boolean,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pipeline.config.ingest import DEFAULT_LABEL_COLUMN
 from pipeline.inspection.columns import BOOLEAN, EMPTY, INTEGER, NUMBER, TEXT, TIME, Column
 from pipeline.inspection.names import NO_LABELS, SENTIMENTS, SPLIT_NAMES, is_group, is_id, label_rank, plain, words
 from pipeline.inspection.scales import stars_map
@@ -36,6 +37,7 @@ class Guess:
 
     Args:
         label_map: as for `--label-map`.
+        label_optional: the label has its usual name, and some files lack it: their reviews are unlabelled.
         notes: sentences for people.
     """
 
@@ -45,6 +47,7 @@ class Guess:
     id: str | None = None
     group: str | None = None
     split: str | None = None
+    label_optional: bool = False
     notes: list[str] = field(default_factory=list)
 
     def role_of(self, name: str) -> str | None:
@@ -74,6 +77,7 @@ def guess(columns: Sequence[Column], files: Sequence[Mapping[str, Column]], give
         _guess_id(found, [column for column in rest if found.role_of(column.name) is None], files)
     if found.label is None:
         _guess_label(found, [column for column in rest if found.role_of(column.name) is None])
+    found.label_optional = found.label == DEFAULT_LABEL_COLUMN and any(found.label not in file for file in files)
     label = next((column for column in columns if column.name == found.label), None)
     found.label_map = given.label_map or (stars_map(label.name, label.values) if label is not None else None)
     return found
@@ -103,9 +107,7 @@ def _guess_split(found: Guess, columns: Iterable[Column]) -> None:
 
 
 def _guess_group(found: Guess, columns: Iterable[Column]) -> None:
-    groups = [
-        column for column in columns if is_group(column.name) and MIN_GROUPS <= len(column.distinct) < column.present
-    ]
+    groups = [column for column in columns if is_group(column.name) and MIN_GROUPS <= len(column.distinct) < column.present]
     if groups:
         found.group = groups[0].name
     else:
@@ -138,8 +140,8 @@ def _guess_label(found: Guess, columns: Sequence[Column]) -> None:
     for column in named:
         if column.kind in (INTEGER, NUMBER):
             found.notes.append(
-                f"{column.name!r} has {len(column.distinct):,} values, too many for classes. To make classes of ranges, give "
-                f"--label-column {column.name} --label-map 'neg=LOW..HIGH pos=LOW..HIGH'."
+                f"{column.name!r} has {len(column.distinct):,} values, too many for classes. To make classes of ranges, "
+                f"give --label-column {column.name} --label-map 'neg=LOW..HIGH pos=LOW..HIGH'."
             )
     others = [column for column in columns if not NO_LABELS & set(words(column.name)) and _is_label(column, MAX_CLASSES)]
     telling = [column for column in others if _tells_sentiment(column)]

@@ -8,6 +8,12 @@ from pipeline.readers.roles import LABEL_NAMES
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
+
+def listed(names: str) -> frozenset[str]:
+    """Names with blanks between them, as a set."""
+    return frozenset(names.split())
+
+
 LABELS = (
     *LABEL_NAMES,
     *("verdict", "grade", "emotion", "recommended", "recommend", "is_recommended", "voted_up", "is_positive"),
@@ -18,26 +24,26 @@ LABELS = (
     *("星", "별점", "평점", "감성"),
 )
 """Names of label columns, the most telling first, as `plain` gives them."""
-NO_LABELS = frozenset(
+NO_LABELS = listed(
     "helpful helpfulness vote votes upvotes downvotes useful funny cool like likes dislikes thumbs numerator denominator "
     "count counts num number total average avg mean confidence reason time timestamp date day month year hour created "
     "updated posted when age price cost version verified purchase language lang locale country city state location region "
-    "user author reviewer gender device platform split fold page rank index position".split()
+    "user author reviewer gender device platform split fold page rank index position"
 )
 """Words of names whose columns hold no label, however few values they have."""
-SENTIMENTS = frozenset(
+SENTIMENTS = listed(
     "pos neg neu positive negative neutral mixed positiv negativ gemischt positif negatif neutre positivo negativo neutro "
-    "positief negatief neutraal good bad gut schlecht bon mauvais bueno malo fresh rotten".split()
+    "positief negatief neutraal good bad gut schlecht bon mauvais bueno malo fresh rotten"
 )
 """Values of labels, as `plain` gives them."""
-IDS = frozenset("id ids nr no num number nummer numero key uuid guid kennung".split())
-OTHERS_IDS = frozenset("user author reviewer customer member account profile parent thread".split())
+IDS = listed("id ids nr no num number nummer numero key uuid guid kennung")
+OTHERS_IDS = listed("user author reviewer customer member account profile parent thread")
 """Words of names that identify somebody or something else than a review."""
-GROUPS = frozenset(
+GROUPS = listed(
     "product business film movie item asin hotel restaurant app application game book isbn place listing drug wine beer "
     "airline store shop company firm show series song album recipe course property venue artikel produkt buch firma laden "
     "producto pelicula libro empresa tienda produit livre entreprise magasin prodotto libri azienda produto filme livro "
-    "empresa winkel товар фильм книга".split()
+    "empresa winkel товар фильм книга"
 )
 """Words for what reviews are about."""
 GROUP_PARTS = GROUPS | IDS | {"name", "title", "code", "slug", "parent", "uid"}

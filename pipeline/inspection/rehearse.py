@@ -22,6 +22,7 @@ class Rehearsal:
         details: what is wrong with the first of each reason.
         labels: rows that would be kept, by class; "" for those without.
         splits: the same by split.
+        whole: there are no more.
         fault: why the whole source would be left out.
     """
 
@@ -30,6 +31,7 @@ class Rehearsal:
     details: dict[str, str] = field(default_factory=dict)
     labels: Counter[str] = field(default_factory=Counter)
     splits: Counter[str] = field(default_factory=Counter)
+    whole: bool = False
     fault: FileFault | None = None
 
     @property
@@ -40,7 +42,8 @@ class Rehearsal:
 
 def rehearse(source: Source, columns: Columns, reading: Reading, label_map: LabelMap | None, rows: int) -> Rehearsal:
     """Reads and checks the first rows of a source as ingest would."""
-    if source.format == "txt":
+    cut = len(source.files) > rows
+    if cut:
         source = replace(source, listing="/".join(source.files[:rows]))
     node = ReadReviews([source], columns, reading)
     node.reset()
@@ -49,7 +52,7 @@ def rehearse(source: Source, columns: Columns, reading: Reading, label_map: Labe
     contents: dict[int, int] = {}
     for item in node:
         if isinstance(item, SourceEnds):
-            done.fault = item.fault
+            done.fault, done.whole = item.fault, not cut
             break
         batch = tokenize(item)
         if isinstance(batch, TokenizedBatch):

@@ -121,7 +121,8 @@ def _is_table(source: Source) -> bool:
         dialect = kind.sniff(source, Reading())
         if not dialect.has_header:
             return False
-        rows = next(iter(kind.read(source, Reading(dialect=Dialect(delimiter=dialect.delimiter, encoding=dialect.encoding)))), None)
+        given = Dialect(delimiter=dialect.delimiter, quote=dialect.quote, encoding=dialect.encoding)
+        rows = next(iter(kind.read(source, Reading(dialect=given))), None)
     except FileFault:
         return False
     if rows is None or rows.table.num_columns < 2:

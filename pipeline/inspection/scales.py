@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from pipeline.inspection.names import plain
+from pipeline.inspection.names import listed, plain
 
-STARS = frozenset(
-    "stars star rating score overall sterne bewertung note etoiles puntuacion calificacion valoracion estrellas nota avaliacao "
-    "estrelas voto valutazione stelle sterren waardering betyg ocena puan оценка рейтинг 评分 星级 評価 별점 평점 grade".split()
+STARS = listed(
+    "stars star rating score overall grade sterne bewertung note etoiles puntuacion calificacion valoracion estrellas nota "
+    "avaliacao estrelas voto valutazione stelle sterren waardering betyg ocena puan оценка рейтинг 评分 星级 評価 별점 평점"
 )
 """Words of names of columns that hold stars."""
 MOST_VALUES = 21

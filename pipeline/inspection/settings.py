@@ -60,7 +60,7 @@ def settings_for(delivery: Delivery, guess: Guess, samples: Iterable[Sample], la
     if guess.text:
         ingest["text-column"] = _columns(IngestConfig, guess.text)
     for key, value in (
-        ("label-column", guess.label),
+        ("label-column", None if guess.label_optional else guess.label),
         ("label-map", guess.label_map),
         ("id-column", guess.id),
         ("group-column", guess.group),
@@ -120,7 +120,7 @@ def _located(source: str, lake: Path) -> str:
         text.encode()
     except UnicodeEncodeError:
         raise UsageError(
-            f"{text!r}: a name that is not UTF-8 cannot stand in pipeline.toml. Rename it, or name the folder that it lies in."
+            f"{text!r}: a name that is not UTF-8 cannot stand in pipeline.toml. Rename it, or name the folder that it is in."
         ) from None
     return text
 
