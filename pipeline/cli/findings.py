@@ -12,6 +12,7 @@ from pipeline.printable import printable
 from pipeline.readers.dialect import NAMES
 from pipeline.readers.labels import LabelMap
 from schemas.reject import REASONS
+from schemas.review import SPLITS
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -112,7 +113,7 @@ def _labels(found: "Inspection") -> Iterator[str]:
         yield f"Reviews: {kept['']:,} without a label"
     splits = found.counted("splits")
     if len(splits) > 1:
-        yield f"Splits: {', '.join(f'{name} {count:,}' for name, count in splits.most_common())}"
+        yield f"Splits: {', '.join(f'{name} {splits[name]:,}' for name in SPLITS if splits[name])}"
 
 
 def _rejects(found: "Inspection") -> Iterator[str]:
