@@ -8,7 +8,7 @@ LAKE := data_lake
 RUN = ; status=$$?; [ $$status -eq 0 ] || [ $$status -eq 99 ]
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format airflow test-airflow bench bench-smoke clean
+.PHONY: help setup demo test test-slow faults check format airflow test-airflow bench bench-smoke clean
 
 help:  ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ test: setup  ## the default tests: no network, no GPU, no service
 
 test-slow: setup  ## long fault and property runs
 	$(BIN)/python -m pytest -m slow --timeout 1800
+
+faults: setup  ## faults at every file operation, power cuts, flipped bits, seven nights: up to an hour
+	$(BIN)/python -m pytest -m faults --timeout 3600 -s tests/faults
 
 check: setup  ## lint, format, types and the import contract
 	$(BIN)/ruff check .

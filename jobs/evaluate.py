@@ -1,61 +1,160 @@
-"""Evaluates a model on a split: loss, accuracy, confusion matrix, precision, recall and F1 of each class."""
+"""Evaluates a model on labelled reviews: those of the table, of plain shards, or of any files that ingest reads."""
 
-from jobs.runtime import recorded_run
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from jobs.runtime import Run, recorded_run
 from pipeline.config.evaluate import EvaluateConfig
 from pipeline.errors import DataError, InputNotFoundError
 from schemas.run import Receipt
 
+if TYPE_CHECKING:
+    from pipeline.datapipes.tokenize_reviews import TokenizedBatch
+    from pipeline.models.bundle import Bundle
+    from pipeline.reports.metrics import Measures
+    from pipeline.scoring.predictor import Predictor
+    from schemas.reject import BadRow
+
+NO_DEFECT = ("unmapped",)
+"""Reasons of rejects that somebody asked for."""
+
 
 def run(config: EvaluateConfig) -> Receipt:
-    """Evaluates; the split is cut exactly as it was for the model's training.
+    """Evaluates. A split of the table is cut exactly as it was for the model's training.
 
     Raises:
-        InputNotFoundError: no such model or table, or no labelled review in the split.
-        DataError: the data has another vocabulary than the model.
+        InputNotFoundError: no such model, table or file, or no labelled review in the split.
+        DataError: the data has another vocabulary or other labels than the model, or is damaged.
     """
-    from pipeline.datapipes.train_loader import LoaderOptions
-    from pipeline.engines import local
     from pipeline.models.bundle import find_bundle
-    from pipeline.training.data import open_data
-    from pipeline.training.evaluation import evaluate
-    from pipeline.training.precision import resolve_precision
-    from pipeline.training.selection import select
+    from pipeline.scoring.predictor import Predictor
 
-    with recorded_run("evaluate", config.lake, config) as run, local.joined(config.device) as world:
+    with recorded_run("evaluate", config.lake, config) as run:
         bundle = find_bundle(config.lake, config.model)
-        version = config.table_version
-        if version is None and config.tokens is None:
-            version = bundle.table_version
-        data = open_data(config.lake, tokens=config.tokens, table_version=version, vocabulary=config.vocabulary)
-        if data.vocabulary.fingerprint != bundle.vocabulary:
-            raise DataError(
-                f"the shards have the vocabulary {data.vocabulary.fingerprint}, the model {bundle.model_id} saw "
-                f"{bundle.vocabulary}. Name the version it saw with --table-version, or train a new model."
-            )
-        selection, _ = select(data.shards, len(bundle.labels), float(bundle.training.get("valid_fraction", 0.1)))
-        part = selection.part(config.split)
-        if not part.rows:
-            raise InputNotFoundError(f"no labelled review is in the split {config.split!r}. Choose another with --split.")
-        found = evaluate(
-            bundle.load_model(world.device),
-            part,
-            world,
-            num_classes=len(bundle.labels),
-            max_length=bundle.max_length,
-            batch_size=config.batch_size,
-            loader=LoaderOptions(workers=config.workers, pin_memory=world.device.type == "cuda"),
-            precision=resolve_precision(config.precision, world.device),
-            description=f"evaluate {config.split}",
-            vocab_size=len(data.vocabulary),
-        )
-        run.read = found.rows
-        run.outputs = {"model": bundle.folder, "model_id": bundle.model_id, "table_version": data.table_version}
-        run.metrics = {
-            "split": config.split,
-            "loss": found.loss,
-            "accuracy": found.accuracy,
-            "labels": list(bundle.labels),
-            "confusion": found.confusion.tolist(),
-            "classes": found.per_class(bundle.labels),
-        }
+        run.outputs = {"model": bundle.folder, "model_id": bundle.model_id}
+        with Predictor(bundle, config.device, config.batch_size, config.precision) as predictor:
+            if config.sources:
+                measures, about = _of_sources(config, run, bundle, predictor)
+            else:
+                measures, about = _of_table(config, run, bundle, predictor)
+        run.metrics = about | measures.to_dict()
     return run.receipt()
+
+
+def _of_table(
+    config: EvaluateConfig, run: Run, bundle: "Bundle", predictor: "Predictor"
+) -> "tuple[Measures, dict[str, Any]]":
+    from pipeline.reports.data import measures_of
+    from pipeline.training.data import open_data
+    from pipeline.training.illustrate import scored_part
+    from pipeline.training.selection import PARTS, select
+
+    version = config.table_version
+    if version is None and config.tokens is None:
+        version = bundle.table_version
+    data = open_data(config.lake, tokens=config.tokens, table_version=version, vocabulary=config.vocabulary)
+    if data.vocabulary.fingerprint != bundle.vocabulary:
+        raise DataError(
+            f"the shards have the vocabulary {data.vocabulary.fingerprint}, the model {bundle.model_id} saw "
+            f"{bundle.vocabulary}. Name the version it saw with --table-version, or train a new model."
+        )
+    selection, _ = select(data.shards, len(bundle.labels), float(bundle.training.get("valid_fraction", 0.1)))
+    parts = {name: selection.part(name) for name in PARTS}
+    split = config.split or ("test" if parts["test"].rows else "valid")
+    if not parts[split].rows:
+        raise InputNotFoundError(f"no labelled review is in the split {split!r}. Choose another with --split.")
+    table = scored_part(predictor, split, parts[split], config.workers)
+    run.read = len(table)
+    run.outputs["table_version"] = data.table_version
+    return measures_of(table, bundle.labels, bundle.model_id), {"split": split}
+
+
+def _of_sources(
+    config: EvaluateConfig, run: Run, bundle: "Bundle", predictor: "Predictor"
+) -> "tuple[Measures, dict[str, Any]]":
+    import numpy as np
+    import pyarrow as pa
+
+    from pipeline.progress import track
+    from pipeline.reports.metrics import Measures
+
+    vocabulary = bundle.load_vocabulary()
+    labels, scores = [], []
+    bad: list[BadRow] = []
+    unlabelled = elsewhere = 0
+    with track(f"evaluating {bundle.model_id}") as progress:
+        for batch in _tokenized(config, bundle):
+            bad += batch.bad
+            run.read += batch.read
+            label_ids, split = vocabulary.label_ids(batch.rows["label"]), batch.rows["split"]
+            known = label_ids.is_valid().to_numpy(zero_copy_only=False)
+            here = np.array([config.split in (None, one) for one in split.to_pylist()], dtype=bool)
+            unlabelled += int((~known & here).sum())
+            elsewhere += int((~here).sum())
+            keep = known & here
+            labels.append(label_ids.to_numpy(zero_copy_only=False)[keep].astype(np.int64))
+            scores.append(predictor.predict(vocabulary.encode(batch.tokens.filter(pa.array(keep)))))
+            progress.advance(batch.read)
+    run.rejected = len(bad)
+    _check_bad(config, run, bad)
+    found = np.concatenate([np.zeros(0, np.int64), *labels])
+    if not len(found):
+        first = f" The first reject: {bad[0].source}, row {bad[0].row}: {bad[0].detail}." if bad else ""
+        within = f" in the split {config.split!r}" if config.split else ""
+        raise DataError(
+            f"no labelled review{within} is in {', '.join(config.sources)}: {unlabelled:,} without a label, {elsewhere:,} "
+            f"of other splits, {len(bad):,} rejected.{first} Name the column with --label-column; --label-map gives the "
+            f"classes of its values. The model's labels: {', '.join(bundle.labels)}."
+        )
+    measures = Measures(names=bundle.labels, labels_N=found, probability_NC=np.concatenate(scores).astype(np.float64))
+    reasons = dict(Counter(row.reason for row in bad))
+    about = {"split": config.split, "unlabelled": unlabelled, "other_splits": elsewhere, "rejects": reasons}
+    return measures, about
+
+
+def _tokenized(config: EvaluateConfig, bundle: "Bundle") -> "Iterator[TokenizedBatch]":
+    """The labelled reviews of the sources, read and checked as ingest does."""
+    from pipeline.datapipes.parallel_map import ParallelMap
+    from pipeline.datapipes.read_reviews import ReadReviews, SourceEnds
+    from pipeline.datapipes.tokenize_reviews import TokenizedBatch, TokenizeReviews
+    from pipeline.lake.known import KeyIndex
+    from pipeline.readers.registry import described, format_named
+    from pipeline.readers.values import OPTION as RULE_OPTION
+    from pipeline.readers.walk import Walker
+
+    forced = None if config.format is None else format_named(config.format)
+    found = Walker(name_of=config.lake.relative, format=forced, settle_seconds=0.0).find([*config.sources])
+    if found.faults:
+        raise found.faults[0]
+    if not found.sources:
+        raise InputNotFoundError(f"no reviews in {', '.join(config.sources)}. Supported: {described()}.")
+    vocabulary = bundle.load_vocabulary()
+    tokenize = TokenizeReviews(
+        tokenizer=vocabulary.tokenizer,
+        known=KeyIndex(),
+        labels=frozenset(bundle.labels),
+        label_map=config.label_map,
+        split=config.split,
+        rule=vocabulary.options.get(RULE_OPTION, 1),
+    )
+    with ParallelMap(ReadReviews(found.sources, config.columns, config.reading), tokenize, config.workers) as batches:
+        for batch in batches:
+            if isinstance(batch, SourceEnds) and batch.fault is not None:
+                raise batch.fault
+            if isinstance(batch, TokenizedBatch):
+                if batch.faults:
+                    raise batch.faults[0]
+                yield batch
+
+
+def _check_bad(config: EvaluateConfig, run: Run, bad: "list[BadRow]") -> None:
+    """Raises `DataError` when more is bad than is allowed."""
+    defects = [row for row in bad if row.reason not in NO_DEFECT]
+    if config.max_bad.is_passed(len(defects), run.read):
+        first = defects[0]
+        raise DataError(
+            f"{len(defects):,} of {run.read:,} rows cannot be evaluated; --max-bad allows {config.max_bad}. The first: "
+            f"{first.source}, row {first.row}: {first.detail}. Mend the rows, give the classes of the labels with "
+            "--label-map, or allow more with --max-bad."
+        )

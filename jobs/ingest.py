@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
-from jobs.runtime import Run, recorded_run
+from jobs.runtime import Run, commit_record, committing, recorded_run
 from pipeline.config.ingest import IngestConfig
 from pipeline.datapipes.collect import Collector, content_index
 from pipeline.datapipes.cut_shards import CutShards, ShardRows
@@ -28,16 +28,18 @@ from pipeline.datapipes.tokenize_reviews import TokenizeReviews
 from pipeline.engines.memory import share_freed_memory
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake import table as token_table
-from pipeline.lake.atomic import make_folder
+from pipeline.lake.atomic import claimed, make_folder
 from pipeline.lake.known import KeyIndex, known_reviews
 from pipeline.lake.locks import locked
 from pipeline.lake.missing import missing_reviews
 from pipeline.lake.paths import Lake
-from pipeline.lake.publish import change_of, check_covered, publish, rewrite_shards
+from pipeline.lake.publish import change_of, check_covered, check_recovered, publish, rewrite_shards
+from pipeline.lake.recover import complete_records
 from pipeline.lake.reject_summary import summarize
 from pipeline.lake.reject_writer import RejectWriter
 from pipeline.lake.shard_writer import rows_written, write_shard
 from pipeline.lake.table import TokenTable
+from pipeline.options.render import printable_text
 from pipeline.progress import track
 from pipeline.readers.registry import described, format_named
 from pipeline.readers.values import OPTION as RULE_OPTION
@@ -70,6 +72,7 @@ def run(config: IngestConfig) -> Receipt:
     share_freed_memory()
     lake = Lake(config.lake)
     with recorded_run("ingest", lake, config, record=not config.dry_run) as run:
+        run.config["sources"] = [printable_text(str(Path(source).expanduser().absolute())) for source in config.sources]
         found = _find(config, lake)
         with _workplace(lake, run, config) as scratch:
             _ingest(config, lake, run, found, scratch)
@@ -114,13 +117,15 @@ def _workplace(lake: Lake, run: Run, config: IngestConfig) -> Iterator[Path]:
         shutil.rmtree(lake.scratch / "ingest", ignore_errors=True)  # of a run that was killed: the lock is ours now
         scratch = make_folder(lake.scratch / "ingest" / run.run_id)
         try:
-            yield scratch
+            with claimed(scratch):
+                complete_records(lake)
+                yield scratch
         finally:
             shutil.rmtree(lake.scratch / "ingest", ignore_errors=True)
 
 
 def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: Path) -> None:
-    table = TokenTable.open(lake.tokens) if token_table.exists(lake.tokens) else None
+    table = TokenTable.open(lake.tokens, without=config.replacing) if token_table.exists(lake.tokens) else None
     vocabulary = _vocabulary(config, lake, table)
     known = known_reviews(table.shards) if table and not config.rebuild_vocab else KeyIndex()
     with RejectWriter(scratch / "rejects.parquet") as rejects:
@@ -162,7 +167,7 @@ def _vocabulary(config: IngestConfig, lake: Lake, table: TokenTable | None) -> V
     """The vocabulary that the table's ids belong to; None when a new one has to be made."""
     if table is None or not table.shards or config.rebuild_vocab:
         return None
-    vocabulary = Vocabulary.read(lake.vocabulary / f"{table.vocabulary}.parquet")
+    vocabulary = Vocabulary.read(lake.vocabulary / f"{table.vocabulary}.parquet", table.vocabulary)
     wanted = {"tokenizer": config.tokenizer, "max_vocab": config.max_vocab, "min_count": config.min_count}
     present = {"tokenizer": vocabulary.tokenizer, **vocabulary.options}
     for option, value in wanted.items():
@@ -265,15 +270,17 @@ def _check_bad(config: IngestConfig, run: Run, rejects: RejectWriter, collected:
         )
     if config.row_limit.is_passed(rejects.malformed, run.read):
         problem = f"{rejects.malformed:,} of {run.read:,} rows are malformed; --max-bad allows {config.row_limit}"
+        remedy = " Mend the rows, or allow more with --max-bad."
     elif run.rejected and not collected.new and not run.known:
         problem = f"{run.rejected:,} of {run.read:,} rows were rejected, so that none is left"
+        remedy = ""
     else:
         return
     first = rejects.first
     assert first is not None
     raise DataError(
         f"{problem}; nothing was committed. The first: {first.source}, row {first.row}: {first.reason} "
-        f"({REASONS[first.reason]}).{everything} Mend the rows, or allow more with --max-bad."
+        f"({REASONS[first.reason]}).{everything}{remedy}"
     )
 
 
@@ -300,11 +307,14 @@ def _commit(
         folder = make_folder(lake.scratch / "ingest" / run.run_id / "shards") if not shards else shards[0].parent
         rewritten, removed = rewrite_shards(table, gone, folder, vocabulary.fingerprint)
         shards = shards + rewritten
-    change = change_of(table, shards, removed)
+    if config.replacing and not config.accept_loss:
+        check_recovered(lake.tokens, config.replacing, run.written)
+    change = change_of(table, shards, [*removed, *config.replacing])
     if not config.dry_run:
         run.outputs |= {"tokens": lake.tokens, "vocabulary": lake.vocabulary / f"{vocabulary.fingerprint}.parquet"}
         if change:
-            run.outputs["table_version"] = publish(lake, table, vocabulary, change, run.run_id, run.written)
+            with committing(run):
+                run.outputs["table_version"] = publish(lake, table, vocabulary, change, run.run_id, commit_record(run))
         elif table:
             run.outputs["table_version"] = table.version
     if change:

@@ -1,13 +1,22 @@
-"""The job behind `pipeline report`: a bundle's page, with examples from a scored file when one is named."""
+"""The job behind `pipeline report`: a bundle's page, or the comparison of several."""
+
+import logging
+from pathlib import Path
 
 from jobs.runtime import recorded_run
 from pipeline.config.report import ReportConfig
-from pipeline.errors import CannotWriteError, InputNotFoundError
+from pipeline.errors import CannotWriteError, InputNotFoundError, PipelineError
 from pipeline.lake.paths import Lake
-from pipeline.models.bundle import find_bundle
+from pipeline.models.bundle import Bundle, find_bundle
 from pipeline.reports.examples import choose_from_predictions
+from pipeline.reports.files import REPORT_FILES
 from pipeline.reports.write import REPORT, write_report
+from schemas.contract import ContractError
 from schemas.run import Receipt
+
+log = logging.getLogger(__name__)
+
+COMPARISON = "comparison.html"
 
 
 def run(config: ReportConfig) -> Receipt:
@@ -15,22 +24,65 @@ def run(config: ReportConfig) -> Receipt:
 
     Raises:
         InputNotFoundError: no such model, or no such predictions.
-        DataError: the bundle or the predictions are damaged.
+        DataError: a bundle or the predictions are damaged; models that cannot be compared.
         CannotWriteError: the page cannot be written.
     """
     lake = Lake(config.lake)
     with recorded_run("report", lake, config) as run:
+        if config.compare:
+            from pipeline.reports.compare import write_comparison
+
+            bundles = [find_bundle(lake, model) for model in config.models]
+            for bundle in bundles:
+                _complete(lake, bundle)
+            output = _output(config, lake.models / COMPARISON)
+            run.outputs["report"] = write_comparison([bundle.folder for bundle in bundles], output)
+            run.outputs["models"] = [bundle.model_id for bundle in bundles]
+            return run.receipt()
         bundle = find_bundle(lake, config.model)
-        examples = None
+        added = None
         if config.predictions is not None:
             path = config.predictions.expanduser()
             if path.is_dir():
                 raise InputNotFoundError(f"--predictions {path} is a folder. Name one file that 'pipeline score' wrote.")
             examples = choose_from_predictions(path, bundle.model_id, bundle.labels, config.text_column, config.label_column)
+            added = path.name, examples
             run.read = examples.num_rows
-        output = config.output.expanduser().resolve() if config.output else bundle.folder / REPORT
-        if output.is_dir():
-            raise CannotWriteError(f"--output {output} is a folder. Give the path of a file, such as {output / REPORT}.")
-        run.outputs["report"] = write_report(bundle.folder, examples=examples, model_id=bundle.model_id, output=output)
+        output = _output(config, bundle.folder / REPORT)
+        _complete(lake, bundle)
+        models = lake.models if bundle.folder.resolve().parent == lake.models.resolve() else None
+        run.outputs["report"] = write_report(
+            bundle.folder, added=added, model_id=bundle.model_id, models=models, output=output
+        )
         run.outputs["model"] = bundle.folder
     return run.receipt()
+
+
+def _output(config: ReportConfig, default: Path) -> Path:
+    output = config.output.expanduser().resolve() if config.output else default
+    if output.is_dir():
+        raise CannotWriteError(f"--output {output} is a folder. Give the path of a file, such as {output / REPORT}.")
+    return output
+
+
+def _complete(lake: Lake, bundle: Bundle) -> None:
+    """Scores the held-out reviews for a bundle that lacks what the page shows of them; without its reviews the page says
+    less."""
+    if all((bundle.folder / name).exists() for name in REPORT_FILES):
+        return
+    if bundle.table_version is None:
+        log.info("%s was trained on plain shards: the page shows what its bundle holds", bundle.model_id)
+        return
+    from pipeline.training.data import open_data
+    from pipeline.training.illustrate import illustrate
+    from pipeline.training.selection import PARTS, select
+
+    try:
+        data = open_data(lake, table_version=bundle.table_version)
+        if data.vocabulary.fingerprint != bundle.vocabulary:
+            raise InputNotFoundError("the lake's table is not the one that the model was trained on.")
+        selection, _ = select(data.shards, len(bundle.labels), float(bundle.training.get("valid_fraction", 0.1)))
+        parts = {name: selection.part(name) for name in PARTS}
+        illustrate(bundle.folder, tuple(data.shards), data.vocabulary, parts)
+    except (PipelineError, ContractError) as error:
+        log.warning("%s: the page shows what the bundle holds: %s", bundle.model_id, error)

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import __version__
-from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW, PipelineError, StoppedError
+from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW, PipelineError, StoppedError, by_cause
+from pipeline.lake.leftovers import sweep_leftovers
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import new_run_id, write_record
 from pipeline.options.render import printable_text, rendered
+from pipeline.signals import deferred_stop, settle, unsettle
 from schemas.contract import ContractError
 from schemas.run import Receipt, RunRecord
 
@@ -41,6 +43,9 @@ class Run:
     outputs: dict[str, Any] = dataclasses.field(default_factory=dict)
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
     nothing_new: bool = False
+    committed: bool = False
+    """Whether the result is visible to others; from then on the run counts as done."""
+    config: dict[str, Any] = dataclasses.field(default_factory=dict)
     started: float = dataclasses.field(default_factory=time.time)
 
     def receipt(self) -> Receipt:
@@ -73,27 +78,60 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
     """Runs the block as one run of `command`; writes `runs/<run_id>.json` when it ends, however it ends.
 
     `config` is the job's frozen dataclass; it is rendered into the record. A record that cannot be written is a
-    warning: it must not hide the run's own result or error. `record=False` writes none.
+    warning: it must not hide the run's own result or error. `record=False` writes none. Once the run has committed
+    (see `committing`), whatever fails later is a warning too: the exit code tells the commit.
     """
-    run = Run(run_id=new_run_id(command), command=command)
+    unsettle()
+    run = Run(run_id=new_run_id(command), command=command, config=rendered(config))
     log.info("%s %s starts in %s", command, run.run_id, lake.root)
+    if record:
+        for leftover in sweep_leftovers(lake):
+            log.info("removed what a dead run left: %s (%s bytes)", leftover.path, f"{leftover.bytes:,}")
     error: BaseException | None = None
     try:
         yield run
         run.check_counts()
     except BaseException as caught:
-        error = caught
-        if command in COUNTED_COMMANDS:
-            run.written = 0  # such a run leaves all or nothing
-        raise
+        if run.committed and isinstance(caught, Exception | StoppedError):
+            log.warning("%s %s has committed; after that: %s: %s", command, run.run_id, type(caught).__name__, caught)
+        else:
+            error = by_cause(caught) if isinstance(caught, Exception) else caught
+            if command in COUNTED_COMMANDS:
+                run.written = 0  # such a run leaves all or nothing
+            if error is caught:
+                raise
+            raise error from caught
     finally:
-        final = _record(run, config, error)
-        if record:
-            try:
-                write_record(lake, final)
-            except PipelineError as unwritable:
-                log.warning("the run record was not written: %s", unwritable)
-        log.info("%s %s: %s in %.1f s", command, run.run_id, final.outcome, time.time() - run.started)
+        with deferred_stop():
+            final = _record(run, error)
+            if record:
+                try:
+                    write_record(lake, final)
+                except Exception as unwritable:
+                    log.warning("the run record was not written: %s", unwritable)
+            log.info("%s %s: %s in %.1f s", command, run.run_id, final.outcome, time.time() - run.started)
+
+
+def commit_record(run: Run) -> dict[str, Any]:
+    """What a commit notes about its run, so that its record can be written from the log alone."""
+    counts = {"read": run.read, "written": run.written, "rejected": run.rejected, "known": run.known}
+    return {
+        "command": run.command,
+        "started": _iso(run.started),
+        "rows": run.written,
+        "counts": counts,
+        "config": run.config,
+    }
+
+
+@contextmanager
+def committing(run: Run) -> Iterator[None]:
+    """For the block that makes the run's result visible: a signal waits, and when the block ends well, the run is done."""
+    with deferred_stop() as stop:
+        stop.raise_if_set()
+        yield
+        run.committed = True
+        settle()
 
 
 @contextmanager
@@ -109,7 +147,7 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _record(run: Run, config: Any, error: BaseException | None) -> RunRecord:
+def _record(run: Run, error: BaseException | None) -> RunRecord:
     receipt = run.receipt()
     exit_code = receipt.exit_code
     outcome = "nothing-new" if run.nothing_new else "done"
@@ -125,7 +163,7 @@ def _record(run: Run, config: Any, error: BaseException | None) -> RunRecord:
         finished=_iso(time.time()),
         outcome=outcome,
         exit_code=exit_code,
-        config=rendered(config),
+        config=run.config,
         receipt=dataclasses.asdict(receipt),
         error=None if error is None else printable_text(f"{type(error).__name__}: {error}"),
         versions=versions(),

@@ -4,17 +4,18 @@ Reading and tokenizing run in threads ahead of the forward pass; within a window
 order is restored before they are written. The next window is always on its way to the model while one is written.
 """
 
-import hashlib
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.runtime import Run, collector_paused, recorded_run
+from jobs.runtime import Run, collector_paused, committing, recorded_run
 from pipeline.config.score import ScoreConfig
 from pipeline.errors import UsageError
 from pipeline.lake.atomic import atomic_path, sweep, writing
 from pipeline.lake.paths import Lake
+from pipeline.lake.runs import wrote
 from pipeline.scoring.inputs import ScoreInput, open_input
 from pipeline.scoring.options import resolve_precision
 from schemas.run import Receipt
@@ -41,19 +42,18 @@ def run(config: ScoreConfig) -> Receipt:
     with recorded_run("score", lake, config) as this:
         source = open_input(config.source, config.text_column, config.keep)
         output = _output(config, lake, source)
-        from pipeline.lake.locks import locked
+        from pipeline.lake.locks import locked_output
+        from pipeline.models.bundle import find_bundle
 
-        name = hashlib.sha256(os.fspath(output).encode()).hexdigest()[:16]
-        with locked(lake.locks / f"score-{name}.lock", f"scoring to {output}"):
-            _score(config, lake, this, source, output)
+        bundle = find_bundle(lake, config.model)  # before a lock file is made
+        with locked_output(output, f"scoring to {output}"):
+            _score(config, lake, this, source, output, bundle)
     return this.receipt()
 
 
-def _score(config: ScoreConfig, lake: Lake, this: Run, source: ScoreInput, output: Path) -> None:
-    from pipeline.models.bundle import find_bundle
+def _score(config: ScoreConfig, lake: Lake, this: Run, source: ScoreInput, output: Path, bundle: "Bundle") -> None:
     from pipeline.scoring.outputs import is_scored, output_metadata, output_schema
 
-    bundle = find_bundle(lake, config.model)
     this.outputs |= {"predictions": output, "model": bundle.model_id}
     options = {
         "text_column": config.text_column,
@@ -63,7 +63,7 @@ def _score(config: ScoreConfig, lake: Lake, this: Run, source: ScoreInput, outpu
     }
     metadata = output_metadata(bundle.model_id, lake.relative(source.path), source.sha256(), options)
     schema = output_schema(source, bundle.labels, metadata, config.explain)
-    if not config.force and is_scored(output, metadata, named=config.output is not None):
+    if not config.force and is_scored(output, metadata, config.output is not None, partial(wrote, lake, output)):
         this.read = this.known = source.rows
         this.nothing_new = True
         return
@@ -78,7 +78,7 @@ def _score(config: ScoreConfig, lake: Lake, this: Run, source: ScoreInput, outpu
     with (
         Predictor(bundle, config.device, config.batch_size, config.precision) as predictor,
         track("scoring", source.rows) as progress,
-        atomic_path(output) as temporary,
+        atomic_path(output, committing(this)) as temporary,
     ):
         figures = _Figures(bundle.labels)
         vocabulary = bundle.load_vocabulary() if config.explain else None

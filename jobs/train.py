@@ -14,9 +14,10 @@ import numpy as np
 from jobs.runtime import Run, recorded_run
 from pipeline.config.train import TrainConfig
 from pipeline.errors import DataError, LockedError
+from pipeline.lake.atomic import claimed, make_folder
 from pipeline.lake.paths import Lake
 from pipeline.options.render import arguments
-from pipeline.signals import StopRequest, deferred_stop
+from pipeline.signals import StopRequest, deferred_stop, settle
 from pipeline.training.order import lanes_of_rank
 from schemas.run import Receipt
 
@@ -139,7 +140,9 @@ def _train(
         "report": config.lake.models / folder.training_id / "report.html",
     }
     if trainer.world.is_main:
-        save_model(config, data, identity, trainer.model, trainer.rows(), folder, run.metrics, parts["valid"])
+        save_model(config, data, identity, trainer.model, trainer.rows(), folder, run.metrics, parts)
+        settle()
+        run.committed = True
     trainer.world.barrier()
 
 
@@ -251,9 +254,11 @@ def _training_folder(
             if found is None:
                 now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
                 found = TrainingFolder(config.lake.checkpoints / f"{config.arch}-{now}-{secrets.token_hex(3)}")
+                held.enter_context(claimed(make_folder(found.path)))
                 found.begin(identity)
                 log.info("training %s starts", found.training_id)
             else:
+                held.enter_context(claimed(found.path))
                 log.info("training %s goes on", found.training_id)
             return {"training_id": found.training_id, "alone": alone}, np.zeros(0, np.uint8)
 

@@ -1,11 +1,25 @@
-"""`pipeline vacuum`: deletes files of the token table that no kept version needs."""
+"""`pipeline vacuum`: deletes what nothing needs any more: old shards, leftovers of dead runs, old models and run records."""
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from jobs.runtime import recorded_run
 from pipeline.config.vacuum import VacuumConfig
-from pipeline.errors import InputNotFoundError
+from pipeline.errors import InputNotFoundError, PipelineError
+from pipeline.lake import log as delta_log
 from pipeline.lake import table as token_table
+from pipeline.lake.leftovers import Leftover, find_leftovers, remove, set_aside
 from pipeline.lake.locks import locked
 from pipeline.lake.paths import Lake
+from pipeline.lake.runs import read_record, record_paths
+from pipeline.models.bundle import model_ids, read_bundle
+from schemas.prediction import KEY_MODEL
 from schemas.run import Receipt
 
 
@@ -13,16 +27,81 @@ def run(config: VacuumConfig) -> Receipt:
     """Deletes shards that only versions older than `keep_hours` need, and leftovers of runs that were killed.
 
     Raises:
-        InputNotFoundError: no token table.
+        InputNotFoundError: no lake, or nothing in it to clean.
         LockedError: an ingest is at work.
     """
     lake = Lake(config.lake)
     with recorded_run("vacuum", lake, config, record=not config.dry_run) as this:
-        if not token_table.exists(lake.tokens):
+        has_table = token_table.exists(lake.tokens)
+        if not has_table and not lake.models.is_dir() and not lake.checkpoints.is_dir():
             raise InputNotFoundError(f"no token table in {lake.tokens}. Make one with 'pipeline ingest'.")
+        names: list[str] = []
         with locked(lake.locks / "ingest.lock", f"the token table of {lake.root}"):
-            names = token_table.vacuum(lake.tokens, keep_hours=config.keep_hours, dry_run=config.dry_run)
+            if has_table:
+                names = token_table.vacuum(lake.tokens, keep_hours=config.keep_hours, dry_run=config.dry_run)
+        gone = [*_leftovers(config, lake)]
+        if config.models:
+            gone += _models(config, lake)
+        if config.runs:
+            gone += _records(config, lake)
+        for leftover in gone:
+            if not config.dry_run:
+                remove(leftover.path)
+        names += [leftover.path.relative_to(lake.root).as_posix() for leftover in gone]
         this.nothing_new = not names
         this.outputs = {"tokens": lake.tokens}
-        this.metrics = {"deleted": 0 if config.dry_run else len(names), "files": sorted(names)}
+        this.metrics = {
+            "deleted": 0 if config.dry_run else len(names),
+            "files": sorted(names),
+            "leftover_bytes": sum(leftover.bytes for leftover in gone),
+        }
     return this.receipt()
+
+
+def _leftovers(config: VacuumConfig, lake: Lake) -> Iterator[Leftover]:
+    """What dead runs left; unfinished trainings and files set aside only after `keep_hours`."""
+    for leftover in [*find_leftovers(lake), *set_aside(lake)]:
+        kept = leftover.resumable or leftover.path.parent == lake.damaged
+        if not kept or _age_hours(leftover.path) >= config.keep_hours:
+            yield leftover
+
+
+def _models(config: VacuumConfig, lake: Lake) -> Iterator[Leftover]:
+    """All bundles but the newest `keep`, the live one, and those that a prediction file names."""
+    needed = set(_referenced(lake))
+    with suppress(PipelineError):
+        needed.add(lake.latest_model())
+    created = {}
+    for name in model_ids(lake):
+        with suppress(PipelineError):  # a damaged bundle is somebody's to look at
+            created[name] = read_bundle(lake.models / name).created
+    newest = sorted(created, key=lambda name: (created[name], name), reverse=True)
+    for name in newest[config.keep :]:
+        if name not in needed:
+            folder = lake.models / name
+            yield Leftover(folder, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
+
+
+def _referenced(lake: Lake) -> Iterator[str]:
+    for path in lake.predictions.glob("**/*.parquet"):
+        with suppress(OSError, pa.ArrowException):
+            yield (pq.read_metadata(path).metadata or {}).get(KEY_MODEL, b"").decode(errors="replace")
+
+
+def _records(config: VacuumConfig, lake: Lake) -> Iterator[Leftover]:
+    """Records of runs that ended more than `keep_days` ago, but the one of the newest commit and those that tell how
+    sources were read: `pipeline repair` needs them."""
+    newest = delta_log.newest(lake.tokens)
+    needed = str(newest.info.get("run_id", "")) if newest else ""
+    for path in record_paths(lake):
+        with suppress(PipelineError, ValueError):
+            record = read_record(path)
+            ended = datetime.fromisoformat(record["finished"]).timestamp()
+            ingested = record["command"] == "ingest" and record["outcome"] == "done"
+            if time.time() - ended >= config.keep_days * 86_400 and path.stem != needed and not ingested:
+                yield Leftover(path, path.stat().st_size)
+
+
+def _age_hours(path: Path) -> float:
+    newest = max((inner.stat().st_mtime for inner in [path, *path.rglob("*")] if inner.exists()), default=0.0)
+    return (time.time() - newest) / 3600

@@ -11,9 +11,14 @@ PipelineError                 70  our own fault, unless a descendant says otherw
 
 Every message says what happened, to what, what is allowed and what to do. `schemas.contract.ContractError` (65) stands
 outside the tree because schemas import nothing of ours.
+
+What the operating system reports decides by its number, whichever library passed it on: see `by_cause`.
 """
 
 import difflib
+import errno
+import os
+import re
 from collections.abc import Iterable
 
 EXIT_DONE = 0
@@ -81,3 +86,66 @@ def unknown_choice(what: str, given: str, known: Iterable[str], remedy: str = ""
     return UsageError(
         f"{what}: {given!r} is not known.{nearest} Known: {', '.join(ranked)}.{' ' + remedy if remedy else ''}"
     )
+
+
+UNREACHABLE = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("EIO", "ESTALE", "ETIMEDOUT", "EREMOTEIO", "ENOTCONN", "ESHUTDOWN"),
+        *("EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH"),
+    )
+    if hasattr(errno, name)
+)
+"""The disk, the mount or the server does not answer: trying again may help, and the data may be fine."""
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""Only writing fails with these."""
+DENIED = frozenset({errno.EACCES, errno.EPERM})
+_NUMBER = re.compile(r"\[[Ee]rrno (\d+)\]|\(os error (\d+)\)|Os \{ code: (\d+)")
+"""How pyarrow, Rust's libraries (deltalake, safetensors) and Python put the number into a message."""
+
+
+def errno_of(error: BaseException) -> int | None:
+    """The operating system's error number behind an error, however many libraries wrapped it; None when there is none."""
+    found: BaseException | None = error
+    seen: set[int] = set()
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        if isinstance(found, OSError) and found.errno:
+            return found.errno
+        if match := _NUMBER.search(str(found)):
+            return int(next(filter(None, match.groups())))
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+    return None
+
+
+def by_cause(error: Exception) -> Exception:
+    """The error that the operating system's number asks for, or the same error where the number decides nothing.
+
+    A library reports a full disk or a lost mount with an error of its own, and a reader may take either for bad data.
+    """
+    number = errno_of(error)
+    if number in UNREACHABLE and not isinstance(error, StorageUnavailableError):
+        return unreachable(number, _first_sentence(error))
+    if isinstance(getattr(error, "exit_code", None), int):
+        return error
+    if number in FULL or number in DENIED:
+        assert number is not None
+        place = getattr(error, "filename", None)
+        return CannotWriteError(
+            f"cannot write{f' {place}' if place else ''}: {os.strerror(number)}. Check the free space, the owner and the "
+            f"permissions, then run the same command again. ({_first_sentence(error)})"
+        )
+    return error
+
+
+def unreachable(number: int | None, what: str) -> StorageUnavailableError:
+    """The error for a storage that failed with `number` in the middle of `what`."""
+    assert number is not None
+    return StorageUnavailableError(
+        f"the storage failed ({os.strerror(number)}): {what}. This does not mean that the data is bad. Check the disk, the "
+        "mount and the system log, then run the same command again."
+    )
+
+
+def _first_sentence(error: Exception) -> str:
+    return " ".join(str(error).split()).split(". ")[0].rstrip(".") or type(error).__name__

@@ -3,12 +3,13 @@
 from schemas.contract import Contract
 from schemas.prediction import PREDICTION
 from schemas.reject import REJECT
-from schemas.report import EXAMPLE, LENGTH
+from schemas.report import EVALUATION, EXAMPLE, LENGTH, TOKEN_WEIGHT
 from schemas.review import REVIEW
 from schemas.run import RUN
 from schemas.token import TOKEN
 from schemas.vocabulary import VOCABULARY
 
 CONTRACTS: dict[str, Contract] = {
-    contract.name: contract for contract in (REVIEW, TOKEN, VOCABULARY, PREDICTION, REJECT, LENGTH, EXAMPLE, RUN)
+    contract.name: contract
+    for contract in (REVIEW, TOKEN, VOCABULARY, PREDICTION, REJECT, LENGTH, EVALUATION, TOKEN_WEIGHT, EXAMPLE, RUN)
 }

@@ -1,8 +1,9 @@
-"""What a bundle may hold for its report, beside its metrics: review lengths, and reviews that the model has scored."""
+"""What a bundle may hold for its report, beside its metrics: review lengths, scored reviews, examples, token weights."""
 
 import pyarrow as pa
 
 from schemas.contract import Contract
+from schemas.prediction import EXPLANATION
 
 LENGTH = Contract(
     name="length",
@@ -22,9 +23,58 @@ LENGTH = Contract(
     },
 )
 
+KEY_LABEL_ROWS = b"review_pipeline.label_rows"
+"""Metadata of evaluation.parquet: JSON, for train, valid and test the number of reviews of each label. Of a large part
+only a sample is in the file."""
+
+EVALUATION = Contract(
+    name="evaluation",
+    version=1,
+    description="evaluation.parquet of a bundle: the held-out reviews as the model scored them.",
+    schema=pa.schema(
+        [
+            pa.field("split", pa.string(), nullable=False),
+            pa.field("review_id", pa.string(), nullable=False),
+            pa.field("label", pa.int32(), nullable=False),
+            pa.field("length", pa.int32(), nullable=False),
+            pa.field("probabilities", pa.list_(pa.field("element", pa.float32())), nullable=False),
+        ]
+    ),
+    columns={
+        "split": "valid or test",
+        "review_id": "the review, as the token table names it",
+        "label": "the true label's id",
+        "length": "tokens of the review, before it is cut",
+        "probabilities": "one for each label, in the order of the labels' ids",
+    },
+)
+
+TOKEN_WEIGHT = Contract(
+    name="token_weight",
+    version=1,
+    description="token_weights.parquet of a bundle: the tokens that pull most to each label, the strongest first.",
+    schema=pa.schema(
+        [
+            pa.field("label", pa.string(), nullable=False),
+            pa.field("token", pa.string(), nullable=False),
+            pa.field("weight", pa.float32(), nullable=False),
+            pa.field("reviews", pa.int32(), nullable=False),
+        ]
+    ),
+    columns={
+        "label": "the label that the token speaks for",
+        "token": "as the tokenizer gives it",
+        "weight": "mean contribution to the label's logit per occurrence, by integrated gradients",
+        "reviews": "validation reviews with the token, among those that were looked at",
+    },
+)
+
+RIGHT, WRONG, UNSURE = "right", "wrong", "unsure"
+
 EXAMPLE = Contract(
     name="example",
-    version=1,
+    version=2,
+    readable=(1,),
     description="examples.parquet of a bundle: scored reviews, in the order in which the report shows them.",
     schema=pa.schema(
         [
@@ -32,12 +82,16 @@ EXAMPLE = Contract(
             pa.field("label", pa.string()),
             pa.field("prediction", pa.string(), nullable=False),
             pa.field("probability", pa.float32(), nullable=False),
+            pa.field("kind", pa.string()),
+            EXPLANATION,
         ]
     ),
     columns={
         "text": "the review, or its tokens with blanks between them",
         "label": "the true label, null when nobody knows it",
         "prediction": "the most probable label",
-        "probability": "two classes: probability of the second label (of 'pos' for neg, pos); more: of the prediction",
+        "probability": "of the prediction; in version 1, with two classes, of the second label",
+        "kind": "why it is shown: wrong, right or unsure; null in version 1",
+        "explanation": "the tokens that weigh most; null in version 1",
     },
 )

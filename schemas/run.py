@@ -26,6 +26,7 @@ RUN = Contract(
             pa.field("error", pa.string()),
             pa.field("versions", pa.string(), nullable=False),
             pa.field("peak_memory_bytes", pa.int64(), nullable=False),
+            pa.field("recovered", pa.bool_()),
         ]
     ),
     columns={
@@ -41,6 +42,7 @@ RUN = Contract(
         "error": "the message of a run that failed or was stopped",
         "versions": "object: of this package, Python and the libraries that decide what is written",
         "peak_memory_bytes": "peak resident memory of the process",
+        "recovered": "true when the run died after its commit and a later run wrote this record from the table's log",
     },
 )
 RUN_VERSION = RUN.version
@@ -91,6 +93,7 @@ class RunRecord:
     error: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     peak_memory_bytes: int = 0
+    recovered: bool = False
 
     def to_json(self) -> str:
         """Indented JSON, sorted keys."""

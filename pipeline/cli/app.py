@@ -2,19 +2,20 @@
 
 import contextlib
 import importlib
+import io
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
 
 from pipeline import __version__
-from pipeline.errors import EXIT_DONE, PipelineError, StoppedError
+from pipeline.errors import EXIT_DONE, CannotWriteError, PipelineError, StoppedError, by_cause
 from pipeline.printable import PrintableFormatter, printable, printable_json, printable_lines
 
 if TYPE_CHECKING:
@@ -101,8 +102,14 @@ def lake_of(context: typer.Context, lake: str | None) -> "Lake":
 
 
 def finish(receipt: "Receipt") -> None:
-    """Prints the receipt as the last line of stdout and ends with its exit code."""
-    typer.echo(printable_json(receipt.to_json()))
+    """Prints the receipt as the last line of stdout and ends with its exit code, which says what the run did even
+    where nobody takes the receipt."""
+    try:
+        typer.echo(printable_json(receipt.to_json()))
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        _forget(sys.stdout)
+        _say(f"the run is done, but its receipt could not be printed: {error}. 'pipeline runs {receipt.run_id}' shows it.")
     raise typer.Exit(receipt.exit_code)
 
 
@@ -137,11 +144,46 @@ def main() -> None:
     The process ends without taking the interpreter down: every file was closed and every lock given back by then, and
     the modules of torch alone take 0.4 s to be unloaded.
     """
+    _open_streams()
     code = run_command_line()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):  # nobody reads any more
-            stream.flush()
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        code = code or _unprinted(error)
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
     os._exit(code)
+
+
+def _open_streams() -> None:
+    """Opens what the caller has closed, or the next file to be opened would take its place and its output."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 shows an escape, and no traceback
+
+
+def _forget(stream: TextIO) -> None:
+    """Keeps what a stream could not write from being written, and from failing, again."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+
+
+def _unprinted(error: OSError | ValueError) -> int:
+    """The exit code of a command whose stdout takes no more: 0 when the reader has left, as `head` does."""
+    _forget(sys.stdout)
+    if isinstance(error, BrokenPipeError):
+        return EXIT_DONE
+    _say(f"cannot write to stdout: {error}. Make room, or send the output elsewhere.")
+    return CannotWriteError.exit_code
 
 
 def run_command_line() -> int:
@@ -160,6 +202,8 @@ def run_command_line() -> int:
         raise_on_stop()
         app()
     except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Typer ends with 1 then
+            return _unprinted(end.__context__)
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except StoppedError as stop:
         _say(f"{stop}; everything was left whole. Run the same command again to go on.")
@@ -188,6 +232,7 @@ COMMANDS: tuple[str, ...] = (
     "score",
     "evaluate",
     "report",
+    "export",
     "models",
     "runs",
     "vocab",
@@ -196,11 +241,13 @@ COMMANDS: tuple[str, ...] = (
     "sample",
     "fetch",
     "vacuum",
+    "repair",
 )
 
 
 def _explain(error: Exception) -> int:
     """Says what happened in one message and gives the exit code."""
+    error = by_cause(error)
     code = getattr(error, "exit_code", None)
     if isinstance(code, int):
         _say(str(error))
@@ -213,4 +260,5 @@ def _explain(error: Exception) -> int:
 
 
 def _say(message: str) -> None:
-    print(f"pipeline: {printable(message)}", file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):  # nobody reads it; the exit code still says it
+        print(f"pipeline: {printable(message)}", file=sys.stderr, flush=True)

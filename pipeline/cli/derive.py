@@ -4,7 +4,7 @@ What is not given on the command line comes from `--config`, then from the lake'
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -88,13 +88,14 @@ def config_of(config: type[Config], command: str, given: dict[str, Any]) -> Conf
     """
     lake = lake_of(given.pop("context"), given.pop("lake"))
     own = from_command_line(config, given)
-    files = file_values(config, command, _tables, lake.root, given.get("config"))
+    files = file_values(config, command, configs, lake.root, given.get("config"))
     place = lake if get_type_hints(config)["lake"] is Lake else lake.root
     make: Callable[..., Config] = config
     return make(lake=place, **combined(files, own))
 
 
-def _tables() -> Iterable[str]:
+def configs() -> Mapping[str, type]:
+    """The configs of all commands that have one, by command."""
     load_commands()
     return TABLES
 

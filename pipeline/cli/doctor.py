@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.app import LakeOption, app, lake_of
+from pipeline.cli.derive import configs
 from pipeline.printable import printable
 
 if TYPE_CHECKING:
@@ -16,13 +17,16 @@ COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "red"}
 @app.command()
 def doctor(
     context: typer.Context,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every byte that was committed, not only sizes, rows and footers.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     lake: LakeOption = None,
 ) -> None:
     """Check the environment and the lake: what is wrong, and how to mend it.
 
-    Ends with 0 when nothing fails (warnings are fine), else with the code of the first failure: 65 damaged data, 66 a
-    file missing, 70 the environment, 73 the lake cannot be written.
+    Ends with 0 when nothing fails (warnings are fine), else with the code of the first failure: 2 a mistake in
+    pipeline.toml, 65 damaged data, 66 a file missing, 70 the environment, 73 the lake cannot be written.
 
     Example: pipeline doctor --lake /srv/reviews
     """
@@ -32,8 +36,10 @@ def doctor(
     from pipeline.doctor.check import exit_code
     from pipeline.doctor.environment import environment_checks
     from pipeline.doctor.lake import lake_checks
+    from pipeline.doctor.options import option_checks
 
-    checks = [*environment_checks(), *lake_checks(lake_of(context, lake))]
+    place = lake_of(context, lake)
+    checks = [*environment_checks(), *lake_checks(place, verify), *option_checks(place, configs())]
     code = exit_code(checks)
     if as_json:
         typer.echo(json.dumps({"exit_code": code, "checks": [asdict(check) for check in checks]}, indent=2))

@@ -7,7 +7,9 @@ from pipeline.config.report import ReportConfig
 
 @config_command(ReportConfig)
 def report(config: ReportConfig) -> None:
-    """Write a model's report: one HTML page with curves, review lengths, frequent tokens, examples, configuration.
+    """Write a model's page: what it is worth, its mistakes, the tokens that decide, examples, configuration.
+
+    With --compare, put the models named side by side, on the reviews that all of them have scored.
 
     Example: pipeline report --predictions data_lake/predictions/new.parquet --output /tmp/report.html
     """

@@ -7,9 +7,9 @@ from pipeline.config.vacuum import VacuumConfig
 
 @config_command(VacuumConfig)
 def vacuum(config: VacuumConfig) -> None:
-    """Delete token shards that no kept version of the table needs.
+    """Delete token shards that no kept version of the table needs, and what dead runs left.
 
-    Example: pipeline vacuum --keep-hours 720
+    Example: pipeline vacuum --keep-hours 720 --models --keep 10
     """
     from jobs import vacuum as job
 

@@ -17,6 +17,7 @@ from pipeline.config.reading import (
     Strict,
     TextColumns,
 )
+from pipeline.config.shared import MOST_WORKERS
 from pipeline.errors import UsageError
 from pipeline.options.check import validate
 from pipeline.options.option import DATA, HARDWARE, INPUT, OUTPUT, Option
@@ -114,9 +115,15 @@ class IngestConfig:
     strict: Strict = False
     rebuild_vocab: Annotated[bool, Option(help="Make a new vocabulary; the sources must hold every known review.")] = False
     workers: Annotated[
-        int | None, Option(panel=HARDWARE, help="Worker threads; 0 for none.", default="one a core", minimum=0)
+        int | None,
+        Option(panel=HARDWARE, help="Worker threads; 0 for none.", default="one a core", minimum=0, maximum=MOST_WORKERS),
     ] = None
     dry_run: Annotated[bool, Option(panel=OUTPUT, help="Read and count, write nothing.")] = False
+
+    replacing: tuple[str, ...] = ()
+    """Damaged shards whose reviews are read again and that go with the commit; `pipeline repair` sets it."""
+    accept_loss: bool = False
+    """Whether reviews of those shards may be lost where no source has them any longer."""
 
     def __post_init__(self) -> None:
         validate(self)

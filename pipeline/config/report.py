@@ -12,15 +12,26 @@ from pipeline.options.option import Option
 
 @dataclass(frozen=True, kw_only=True)
 class ReportConfig:
-    """Which model to report on, and where. `output` None is report.html in the bundle.
+    """Which model to report on, or which to compare. `output` None is report.html in the bundle, or comparison.html in the
+    lake's models/.
 
     Raises:
         UsageError: a combination of values that is not allowed.
     """
 
     lake: Path
+    models: Annotated[
+        tuple[str, ...],
+        Option(name="models", metavar="[MODEL]...", help="The models to --compare.", positional=True),
+    ] = ()
+    compare: Annotated[bool, Option(help="Compare two models or more; the first is tested against each of the others.")] = (
+        False
+    )
     model: ModelName = "LATEST"
-    output: Annotated[Path | None, Option(metavar="FILE", help="The page.", default="report.html in the bundle")] = None
+    output: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="The page.", default="report.html in the bundle; models/comparison.html with --compare"),
+    ] = None
     predictions: Annotated[
         Path | None,
         Option(metavar="FILE", help="A scored file to take the examples from.", default="the bundle's own"),
@@ -32,3 +43,11 @@ class ReportConfig:
         validate(self)
         if self.label_column is not None and self.predictions is None:
             raise UsageError("--label-column needs --predictions: it names a column of that file.")
+        if self.models and not self.compare:
+            raise UsageError(
+                f"{' '.join(self.models)}: name one model with --model {self.models[0]}, or several with --compare."
+            )
+        if self.compare and len(self.models) < 2:
+            raise UsageError("--compare needs two models or more, such as: pipeline report --compare LATEST MODEL")
+        if self.compare and self.predictions is not None:
+            raise UsageError("--compare and --predictions: a comparison shows no examples. Give one of the two.")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pipeline.config.shared import DEVICES, PRECISIONS, ModelName
+from pipeline.config.shared import DEVICES, MOST_WORKERS, PRECISIONS, ModelName
 from pipeline.errors import UsageError
 from pipeline.options.check import validate
 from pipeline.options.option import DATA, HARDWARE, OUTPUT, Option
@@ -57,6 +57,7 @@ class ScoreConfig:
             help="Threads that read and tokenize.",
             default="half the cores, 4 at most",
             minimum=1,
+            maximum=MOST_WORKERS,
         ),
     ] = None
     device: Annotated[str, Option(panel=HARDWARE, help="auto, cpu or cuda.", choices=DEVICES)] = "auto"

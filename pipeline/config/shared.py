@@ -8,6 +8,8 @@ from pipeline.options.option import DATA, HARDWARE, Option
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
 
+MOST_WORKERS = 1024
+
 Tokens = Annotated[
     Path | None,
     Option(

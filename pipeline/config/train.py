@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pipeline.config.shared import Device, Precision, Tokens, VocabularyFile
+from pipeline.config.shared import MOST_WORKERS, Device, Precision, Tokens, VocabularyFile
 from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import MAX_LENGTH
@@ -138,7 +138,13 @@ class TrainConfig:
     precision: Precision = "auto"
     workers: Annotated[
         int,
-        Option(panel=HARDWARE, help="Threads that read and decode, in each process; 0 for none.", minimum=0, identity=False),
+        Option(
+            panel=HARDWARE,
+            help="Threads that read and decode, in each process; 0 for none.",
+            minimum=0,
+            maximum=MOST_WORKERS,
+            identity=False,
+        ),
     ] = 2
     nproc: Annotated[
         str,

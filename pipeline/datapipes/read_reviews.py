@@ -134,7 +134,7 @@ class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
         if not len(schema):
             return  # a file without rows, not even a header
         columns = resolve(source, kind, schema, self.columns)
-        names = tuple([*leaf_types(schema), *columns.partitions])
+        names = (*leaf_types(schema), *columns.partitions)
         if self.columns.optional_label and self.columns.label not in names:
             self._warn_of_label(source, names)
         reading = replace(self.reading, columns=columns.columns(), text=columns.text, label=columns.label)

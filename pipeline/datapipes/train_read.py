@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.datapipes.train_requests import ReadRequest
-from pipeline.errors import DataError, InputNotFoundError
+from pipeline.errors import DataError
+from pipeline.lake.content import READ_ERRORS, open_parquet
+from pipeline.lake.damage import REPAIR, damaged
 from pipeline.training.selection import Part
 from schemas.vocabulary import UNK_ID
 
@@ -61,24 +63,20 @@ class RowGroupReader:
         row_group = self.part.groups[request.group]
         try:
             footer = self._footer(row_group.path)
-            with pq.ParquetFile(row_group.path, metadata=footer) as file:
+            with open_parquet(row_group.path, metadata=footer) as file:
                 table = file.read_row_group(row_group.index, columns=COLUMNS, use_threads=False)
-        except FileNotFoundError:
-            raise InputNotFoundError(f"the token shard {row_group.path} went away during the run. Restore it.") from None
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(
-                f"the token shard {row_group.path} cannot be read: {error}. Restore it, or ingest again."
-            ) from error
+        except READ_ERRORS as error:
+            raise damaged(row_group.path, error, "the token shard", REPAIR) from error
         with self._lock:
             self.bytes_read += _bytes_of(footer, row_group.index)
         if any(chunk.values.null_count for chunk in table["ids"].chunks):
-            raise DataError(f"the token shard {row_group.path} holds null among its ids. Restore it, or ingest again.")
+            raise DataError(f"the token shard {row_group.path} holds null among its ids. {REPAIR}")
         decoded = decode(table, self.part.selected[request.group], self.max_length, request)
         ids = decoded.values
         if self.vocab_size is not None and len(ids) and not 0 <= ids.min() <= ids.max() < self.vocab_size:
             raise DataError(
                 f"the token shard {row_group.path} holds ids from {ids.min()} to {ids.max()}, the vocabulary has "
-                f"{self.vocab_size} tokens. Shards and vocabulary do not belong together; restore them, or ingest again."
+                f"{self.vocab_size} tokens. Shards and vocabulary do not belong together. {REPAIR}"
             )
         return decoded
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, by_cause
 
 State = Literal["OK", "WARN", "FAIL"]
 
@@ -39,7 +39,8 @@ def guarded(name: str, check: Callable[[], Iterable[Check]]) -> Iterator[Check]:
     """The findings of `check`; an error that it did not expect is a finding too."""
     try:
         yield from check()
-    except Exception as error:
+    except Exception as caught:
+        error = by_cause(caught)
         code = getattr(error, "exit_code", None)
         if isinstance(code, int):
             what, _, remedy = str(error).rpartition(". ")

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.doctor.check import Check, fail, guarded, ok, warn
-from pipeline.errors import CannotWriteError, DataError, InputNotFoundError
+from pipeline.errors import CannotWriteError, DataError
+from pipeline.lake.atomic import PREFIX
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import read_records
 
@@ -15,8 +16,12 @@ LITTLE_BYTES = 2 << 30
 NOTHING_BYTES = 64 << 20
 
 
-def lake_checks(lake: Lake) -> Iterator[Check]:
-    """All checks of a lake. Nothing is made in it but a temporary file, which goes at once."""
+def lake_checks(lake: Lake, verify: bool = False) -> Iterator[Check]:
+    """All checks of a lake. Nothing is made in it but a temporary file, which goes at once.
+
+    Args:
+        verify: every byte that was committed is read; otherwise sizes, rows and footers are looked at.
+    """
     if not lake.root.exists():
         yield from guarded("lake", lambda: _absent(lake))
         return
@@ -26,9 +31,11 @@ def lake_checks(lake: Lake) -> Iterator[Check]:
         ("tokens", _tokens),
         ("vocabulary", _vocabularies),
         ("models", _models),
+        ("predictions", _predictions),
         ("runs", _runs),
+        ("leftovers", _leftovers),
     ):
-        yield from guarded(name, lambda check=check: check(lake))  # type: ignore[misc]
+        yield from guarded(name, lambda check=check: check(lake, verify))  # type: ignore[misc]
 
 
 def _absent(lake: Lake) -> Iterator[Check]:
@@ -41,7 +48,7 @@ def _absent(lake: Lake) -> Iterator[Check]:
         yield fail("lake", f"{lake.root} is not there and {parent} cannot be written", remedy, code)
 
 
-def _writable(lake: Lake) -> Iterator[Check]:
+def _writable(lake: Lake, verify: bool) -> Iterator[Check]:
     code, remedy = CannotWriteError.exit_code, "Check owner, permissions and mount options; or name another one with --lake."
     if not lake.root.is_dir():
         yield fail("lake", f"{lake.root} is no folder", remedy, code)
@@ -62,7 +69,7 @@ def _own_folders(lake: Lake) -> list[Path]:
     return [*data, lake.runs, lake.checkpoints, lake.locks]
 
 
-def _space(lake: Lake) -> Iterator[Check]:
+def _space(lake: Lake, verify: bool) -> Iterator[Check]:
     free = shutil.disk_usage(lake.root).free
     detail = f"{free / (1 << 30):,.1f} GiB free"
     if free < NOTHING_BYTES:
@@ -73,59 +80,123 @@ def _space(lake: Lake) -> Iterator[Check]:
         yield ok("space", detail)
 
 
-def _tokens(lake: Lake) -> Iterator[Check]:
-    from pipeline.lake.table import TokenTable, exists
+def _tokens(lake: Lake, verify: bool) -> Iterator[Check]:
+    from pipeline.lake import log as delta_log
+    from pipeline.lake.health import damaged_shards
+    from pipeline.lake.table import exists, list_shards
 
+    for version in delta_log.torn_versions(lake.tokens):
+        detail = f"the log entry of version {version} was cut short, so that version never was"
+        yield warn("tokens", detail, "Run 'pipeline repair'; the next ingest removes it, too.")
     if not exists(lake.tokens):
         yield warn("tokens", "no token table yet", f"Drop reviews into {lake.raw} and run 'pipeline ingest'.")
         return
-    table = TokenTable.open(lake.tokens)
-    yield ok("tokens", f"version {table.version}: {table.rows:,} reviews in {len(table.shards):,} shards")
-    if table.vocabulary and not (path := lake.vocabulary / f"{table.vocabulary}.parquet").is_file():
-        remedy = "Restore it from a backup or a model's bundle, or ingest with --rebuild-vocab."
-        yield fail("tokens", f"their vocabulary {path} is not there", remedy, InputNotFoundError.exit_code)
+    version, listed = list_shards(lake.tokens)
+    damages = list(damaged_shards(lake.tokens, listed, whole=verify))
+    for damage in damages:
+        yield _failed("tokens", damage.error)
+    rows = sum(max(entry.rows, 0) for entry in listed)
+    proof = "every byte read" if verify else "sizes, rows and footers"
+    if not damages:
+        yield ok("tokens", f"version {version}: {rows:,} reviews in {len(listed):,} shards ({proof})")
 
 
-def _vocabularies(lake: Lake) -> Iterator[Check]:
+def _vocabularies(lake: Lake, verify: bool) -> Iterator[Check]:
+    from pipeline.lake.health import DAMAGE, table_vocabulary
+    from pipeline.lake.table import exists
     from pipeline.text.vocabulary import Vocabulary
 
+    needed = table_vocabulary(lake) if exists(lake.tokens) else ""
+    paths = {path for path in lake.vocabulary.glob("*.parquet") if not path.name.startswith(PREFIX)}
     sizes = []
-    for path in sorted(lake.vocabulary.glob("*.parquet")):
-        vocabulary = Vocabulary.read(path)
-        if vocabulary.fingerprint != path.stem:
-            detail = f"{path} holds the vocabulary {vocabulary.fingerprint}"
-            yield fail("vocabulary", detail, "Restore the file, or give it back its name.", DataError.exit_code)
+    for path in sorted(paths | ({lake.vocabulary / f"{needed}.parquet"} if needed else set())):
+        try:
+            vocabulary = Vocabulary.read(path, path.stem)
+        except DAMAGE as error:
+            yield _failed("vocabulary", error, "Run 'pipeline repair'.")
+            continue
         sizes.append(f"{path.stem}: {len(vocabulary):,} tokens, {', '.join(vocabulary.labels) or 'no labels'}")
     if sizes:
         yield ok("vocabulary", "; ".join(sizes))
 
 
-def _models(lake: Lake) -> Iterator[Check]:
-    from pipeline.lake.download import digests_of
-    from pipeline.models.bundle import WEIGHTS, find_bundle, model_ids, read_bundle
+def _models(lake: Lake, verify: bool) -> Iterator[Check]:
+    from pipeline.lake.health import DAMAGE
+    from pipeline.models.bundle import find_bundle, model_ids, read_bundle, verify_bundle
 
     names = model_ids(lake)
     if not names and not lake.latest.exists():
         yield warn("models", "no model yet", "Run 'pipeline train'.")
         return
+    damaged = False
     for name in names:
-        read_bundle(lake.models / name)
-    newest = find_bundle(lake)
-    newest.load_vocabulary()
-    if digests_of(newest.folder / WEIGHTS)["sha256"] != newest.weights_sha256:
-        remedy = "Restore the bundle from a backup, or train again."
-        yield fail("models", f"{newest.folder / WEIGHTS} is not what model.json names", remedy, DataError.exit_code)
+        try:
+            bundle = read_bundle(lake.models / name)
+            if verify:
+                verify_bundle(bundle)
+        except DAMAGE as error:
+            damaged = True
+            yield _failed("models", error)
+    try:
+        live = find_bundle(lake)
+        verify_bundle(live)
+    except DAMAGE as error:
+        if not damaged:
+            yield _failed("models", error)
         return
-    yield ok("models", f"{len(names):,}; LATEST is {newest.model_id} ({newest.arch})")
+    if not damaged:
+        yield ok("models", f"{len(names):,}; LATEST is {live.model_id} ({live.arch})")
 
 
-def _runs(lake: Lake) -> Iterator[Check]:
+def _predictions(lake: Lake, verify: bool) -> Iterator[Check]:
+    """Prediction files, rejects and checkpoints: nothing reads them every night, so only `--verify` looks at them."""
+    from pipeline.lake.content import READ_ERRORS, verify_data
+    from pipeline.lake.damage import file_sha256
+    from pipeline.lake.health import DAMAGE
+
+    if not verify:
+        return
+    files = [path for path in sorted(lake.predictions.glob("*.parquet")) if not path.name.startswith(PREFIX)]
+    unproven = 0
+    for path in files:
+        try:
+            unproven += not verify_data(path, "")
+        except (*DAMAGE, *READ_ERRORS) as error:
+            yield fail("predictions", f"{path}: {error}", "Score its input again.", DataError.exit_code)
+    for path in lake.rejects.glob("[!.]*.parquet"):
+        if not file_sha256(path).startswith(path.stem):
+            yield warn("rejects", f"{path} has changed since it was written", "Delete it; the next ingest writes it again.")
+    if files:
+        more = f"; {unproven:,} of earlier releases carry no digest" if unproven else ""
+        yield ok("predictions", f"{len(files):,} files{more}")
+
+
+def _leftovers(lake: Lake, verify: bool) -> Iterator[Check]:
+    from pipeline.lake.leftovers import find_leftovers, set_aside
+
+    found = [*find_leftovers(lake), *set_aside(lake)]
+    size = sum(leftover.bytes for leftover in found)
+    if found:
+        names = ", ".join(str(leftover.path.relative_to(lake.root)) for leftover in found[:3])
+        more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
+        remedy = "'pipeline train --resume' goes on with unfinished trainings; 'pipeline vacuum' removes the rest in time."
+        yield warn("leftovers", f"{size:,} bytes: {names}{more}", remedy)
+
+
+def _runs(lake: Lake, verify: bool) -> Iterator[Check]:
     last = {record["command"]: record for record in read_records(lake)}
     if not last:
         yield ok("runs", "none yet")
     for command, record in sorted(last.items()):
         if record["outcome"] in ("failed", "stopped"):
-            remedy = f"'pipeline runs {record['run_id']}' tells all; run it again when it is mended."
+            remedy = f"'pipeline runs {record['run_id']}' shows it all. Run it again when the cause is gone."
             yield warn("runs", f"the last {command} {record['outcome']}: {record['error']}", remedy)
         else:
             yield ok("runs", f"the last {command}: {record['outcome']}, {record['finished']}")
+
+
+def _failed(name: str, error: Exception, remedy: str = "") -> Check:
+    """A finding whose message ends with its remedy."""
+    what, _, told = str(error).rpartition(". ")
+    code = getattr(error, "exit_code", DataError.exit_code)
+    return fail(name, what or str(error), remedy or told, code)

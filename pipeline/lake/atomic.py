@@ -1,59 +1,84 @@
 """Files that appear whole or not at all: a temporary neighbour, fsync, one rename, fsync of the folder."""
 
 import errno
+import fcntl
+import itertools
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from pipeline.errors import CannotWriteError
+from pipeline.errors import DENIED, FULL, UNREACHABLE, CannotWriteError, PipelineError, errno_of, unreachable
 
 PREFIX = ".tmp-"
 """Names that begin so are unfinished; nobody reads them."""
-
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 REFUSALS = (
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR),
-    *(errno.EEXIST, errno.ENAMETOOLONG, errno.EFBIG),
+    FULL
+    | DENIED
+    | {
+        *(
+            errno.ENOENT,
+            errno.ENOTDIR,
+            errno.EISDIR,
+            errno.EEXIST,
+            errno.ENAMETOOLONG,
+            errno.EFBIG,
+            errno.ELOOP,
+            errno.EMLINK,
+        ),
+    }
 )
-
-
-def refused(error: Exception) -> bool:
-    """Whether the text of an error of pyarrow's or deltalake's tells the number of a refusal, which they give only there."""
-    return any(f"[errno {number}]" in str(error) or f"(os error {number})" in str(error) for number in REFUSALS)
+"""What the operating system refuses to write with."""
 
 
 @contextmanager
 def writing(what: Path) -> Iterator[None]:
-    """Turns the operating system's refusals to write `what` into `CannotWriteError`."""
+    """Turns what the operating system says against writing `what`, through whatever library, into our errors.
+
+    Raises:
+        CannotWriteError: it refuses.
+        StorageUnavailableError: the storage does not answer.
+    """
     try:
         yield
-    except OSError as error:
-        if error.errno in REFUSALS or refused(error):
-            reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
+    except PipelineError:
+        raise
+    except Exception as error:
+        number = errno_of(error)
+        if number in UNREACHABLE:
+            raise unreachable(number, f"cannot write {what}") from error
+        if number in REFUSALS:
             raise CannotWriteError(
-                f"cannot write {what}: {reason}. Check the owner, the permissions and the free space of "
+                f"cannot write {what}: {os.strerror(number)}. Check the owner, the permissions and the free space of "
                 f"{what.parent}, or choose another place with --lake or --output."
             ) from error
         raise
 
 
 def make_folder(folder: Path) -> Path:
-    """Makes a folder and its parents.
+    """Makes a folder and its parents; those that are new are synced into theirs.
 
     Raises:
         CannotWriteError: it cannot be made.
     """
     with writing(folder):
+        new = list(itertools.takewhile(lambda place: not place.exists(), (folder, *folder.parents)))
         folder.mkdir(parents=True, exist_ok=True)
+        for place in reversed(new):
+            sync_folder(place.parent)
     return folder
 
 
 @contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `target`; when the block ends well it is synced and renamed to `target`.
+def atomic_path(target: Path, commit: AbstractContextManager[None] | None = None) -> Iterator[Path]:
+    """Yields an empty temporary file beside `target`; when the block ends well it is synced and renamed to `target`.
 
+    `commit` is entered for the renaming.
+
+    The order is what makes it safe against a power cut: the folder's own entry, the content, the name, the folder.
     When the block raises, the temporary file is removed and `target` stays as it was.
 
     Raises:
@@ -63,13 +88,55 @@ def atomic_path(target: Path) -> Iterator[Path]:
     temporary = target.with_name(f"{PREFIX}{secrets.token_hex(4)}-{target.name}")
     try:
         with writing(target):
-            yield temporary
-            sync_file(temporary)
-            temporary.replace(target)
-            sync_folder(target.parent)
+            create(temporary)
+            with claimed(temporary):
+                yield temporary
+                sync_file(temporary)
+                with commit or nullcontext():
+                    temporary.replace(target)
+                    sync_folder(target.parent)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def create(path: Path) -> None:
+    """Makes an empty file where nothing is; a symbolic link that somebody put there is not followed.
+
+    Raises:
+        FileExistsError: something is there.
+    """
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | _NOFOLLOW, 0o666))
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """For the block, tells other processes that an unfinished file or folder has a living writer.
+
+    The kernel forgets the claim with the process, however it dies, so `is_claimed` needs no age and no process ids.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _NOFOLLOW)
+    try:
+        with suppress(OSError):  # a file system without locks: nobody will take it for abandoned, either
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_claimed(path: Path) -> bool:
+    """Whether a living process is at work on an unfinished file or folder, or nobody can tell."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _NOFOLLOW)
+    except OSError:
+        return not path.is_symlink()
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
 
 
 def sweep(target: Path) -> None:
@@ -92,7 +159,7 @@ def write_text(target: Path, content: str) -> None:
 
 def sync_file(path: Path) -> None:
     """Forces a file's bytes to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | _NOFOLLOW)
     try:
         os.fsync(descriptor)
     finally:
@@ -102,4 +169,8 @@ def sync_file(path: Path) -> None:
 def sync_folder(folder: Path) -> None:
     """Forces a folder's entries to the disk, where the system allows it."""
     with suppress(PermissionError):
-        sync_file(folder)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from pipeline.lake.shards import Shard
+from pipeline.lake.shards import Shard, open_shard
 
 Keys = npt.NDArray[np.uint64]
 
@@ -98,7 +97,7 @@ def known_reviews(shards: Sequence[Shard]) -> KeyIndex:
     """The index of every review in the shards."""
     keys, contents = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
     for shard in shards:
-        with pq.ParquetFile(shard.path) as file:
+        with open_shard(shard.path) as file:
             for batch in file.iter_batches(columns=["review_id", "content_sha256"]):
                 keys.append(keys_of(batch["review_id"].to_pylist()))
                 contents.append(contents_of(batch["content_sha256"].to_pylist()))
@@ -113,7 +112,7 @@ def shards_holding(
     """Shards that hold any of the ids, each with a mask of the rows to keep; compares the ids themselves."""
     holding = []
     for shard in shards:
-        with pq.ParquetFile(shard.path) as file:
+        with open_shard(shard.path) as file:
             ids = file.read(columns=["review_id"])["review_id"].combine_chunks()
         hit = pc.is_in(ids, value_set=review_ids)
         if all_of_them or pc.any(hit).as_py():

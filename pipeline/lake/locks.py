@@ -1,21 +1,26 @@
 """Locks between processes. The kernel drops them when a process dies, however it dies."""
 
+import hashlib
 import json
 import os
+import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from pipeline.errors import LockedError
-from pipeline.lake.atomic import make_folder, writing
+from pipeline.lake.atomic import PREFIX, create, make_folder, writing
 
 
 @contextmanager
-def locked(path: Path, what: str, wait_seconds: float = 0.0) -> Iterator[None]:
+def locked(path: Path, what: str, wait_seconds: float = 0.0, *, passing: bool = False) -> Iterator[None]:
     """Holds the lock file `path` for the block. `what` names the work for the message of whoever is turned away.
+
+    Args:
+        passing: whether the lock file goes when the block ends; one in the lake stays.
 
     Raises:
         LockedError: another process holds it and did not let go within `wait_seconds`.
@@ -33,12 +38,37 @@ def locked(path: Path, what: str, wait_seconds: float = 0.0) -> Iterator[None]:
                 "then try again. A dead process holds no lock."
             ) from None
     try:
-        with writing(owner):
-            owner.write_text(json.dumps({"pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}))
+        _note_owner(owner)
         yield
     finally:
-        owner.unlink(missing_ok=True)
+        with suppress(OSError):
+            owner.unlink(missing_ok=True)
+            if passing:
+                path.unlink(missing_ok=True)  # whoever waits for this file finds it gone, and makes another
         lock.release()
+
+
+@contextmanager
+def locked_output(output: Path, what: str) -> Iterator[None]:
+    """Holds the lock of a file that is to be written, whichever lake writes it: it lies beside the file and goes with it.
+
+    Raises:
+        LockedError: another process writes the same file.
+        CannotWriteError: the folder cannot be written.
+    """
+    name = hashlib.sha256(os.fsencode(output.name)).hexdigest()[:16]
+    with locked(output.with_name(f".{name}.lock"), what, passing=True):
+        yield
+
+
+def _note_owner(path: Path) -> None:
+    """Notes who holds the lock, for people; a name that somebody made a link is replaced, not followed."""
+    note = {"pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    temporary = path.with_name(f"{PREFIX}{secrets.token_hex(4)}-{path.name}")
+    with suppress(OSError):  # the lock holds without it
+        create(temporary)
+        temporary.write_text(json.dumps(note))
+        temporary.replace(path)
 
 
 def _owner(path: Path) -> str:

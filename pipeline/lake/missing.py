@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.lake.known import UNSEEN, KeyIndex, keys_of
-from pipeline.lake.shards import Shard
+from pipeline.lake.shards import Shard, open_shard
 
 INSIDE = "!/"
 """Between an archive's name and a member's."""
@@ -27,7 +26,7 @@ def missing_reviews(shards: Sequence[Shard], known: KeyIndex, seen: KeyIndex, so
     names = pa.array(sorted(set(sources)), pa.string())
     missing = []
     for shard in shards:
-        with pq.ParquetFile(shard.path) as file:
+        with open_shard(shard.path) as file:
             here = _homes(file.read(columns=["source"])["source"].combine_chunks())
             mask = pc.is_in(here, value_set=names)
             if not pc.any(mask).as_py():

@@ -98,6 +98,11 @@ class Lake:
         return self.root / ".scratch"
 
     @property
+    def damaged(self) -> Path:
+        """Files that `pipeline repair` has set aside."""
+        return self.root / ".damaged"
+
+    @property
     def locks(self) -> Path:
         """Lock files."""
         return self.root / ".locks"

@@ -1,20 +1,22 @@
 """From finished shards to the table's next version: old rows of replaced reviews go, new shards move in, one commit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, InputNotFoundError
 from pipeline.lake import table as token_table
 from pipeline.lake.atomic import make_folder, writing
 from pipeline.lake.known import KeyIndex, keys_of, shards_holding
 from pipeline.lake.paths import Lake
 from pipeline.lake.shard_writer import write_shard
+from pipeline.lake.shards import open_shard
 from pipeline.lake.table import TokenTable
 from pipeline.text.vocabulary import Vocabulary
+from schemas.contract import ContractError
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,15 @@ def change_of(base: TokenTable | None, shards: Sequence[Path], removed: Sequence
     return Change(tuple(names[name] for name in sorted(names.keys() - old)), tuple(sorted(set(removed) - names.keys())))
 
 
-def publish(lake: Lake, base: TokenTable | None, vocabulary: Vocabulary, change: Change, run_id: str, rows: int) -> int:
+def publish(
+    lake: Lake, base: TokenTable | None, vocabulary: Vocabulary, change: Change, run_id: str, record: Mapping[str, Any]
+) -> int:
     """Moves shards into the table's folder and commits them in place of the removed ones.
 
     Args:
         base: the version that the run started from; None when there was no table.
         change: its shards are on the same disk as the lake.
-        rows: reviews that the run brought, for the commit's metadata.
+        record: what the commit notes about the run, so that a lost run record can be written again.
 
     Returns:
         the new version.
@@ -53,9 +57,7 @@ def publish(lake: Lake, base: TokenTable | None, vocabulary: Vocabulary, change:
         LockedError: somebody else committed since.
         CannotWriteError: the disk is full, say.
     """
-    path = lake.vocabulary / f"{vocabulary.fingerprint}.parquet"
-    if not path.exists():
-        vocabulary.write(path)
+    ensure_vocabulary(lake, vocabulary)
     make_folder(lake.tokens)
     with writing(lake.tokens):
         for shard in change.added:
@@ -65,9 +67,18 @@ def publish(lake: Lake, base: TokenTable | None, vocabulary: Vocabulary, change:
         added=[lake.tokens / shard.name for shard in change.added],
         removed=[lake.tokens / name for name in change.removed],
         run_id=run_id,
-        metadata={"vocabulary": vocabulary.fingerprint, "rows": rows},
+        metadata={"vocabulary": vocabulary.fingerprint, **record},
         base=base.version if base else None,
     )
+
+
+def ensure_vocabulary(lake: Lake, vocabulary: Vocabulary) -> None:
+    """Writes the vocabulary's file, unless it is there and whole."""
+    path = lake.vocabulary / f"{vocabulary.fingerprint}.parquet"
+    try:
+        Vocabulary.read(path, vocabulary.fingerprint)
+    except (DataError, InputNotFoundError, ContractError):
+        vocabulary.write(path)
 
 
 def rewrite_shards(table: TokenTable, gone: pa.Array, folder: Path, vocabulary: str) -> tuple[list[Path], list[str]]:
@@ -83,11 +94,26 @@ def rewrite_shards(table: TokenTable, gone: pa.Array, folder: Path, vocabulary: 
     written, removed = [], []
     others = vocabulary != table.vocabulary
     for shard, keep in shards_holding(table.shards, gone, all_of_them=others):
-        rows = pq.read_table(shard.path).filter(keep)
+        with open_shard(shard.path) as file:
+            rows = file.read().filter(keep)
         if len(rows):
             written.append(write_shard(folder, shard.split, rows, vocabulary))
         removed.append(shard.path.name)
     return written, removed
+
+
+def check_recovered(folder: Path, replacing: Sequence[str], written: int) -> None:
+    """Damaged shards may only go when the sources have brought back as many reviews.
+
+    Raises:
+        DataError: some are missing.
+    """
+    lost = sum(max(entry.rows, 0) for entry in token_table.list_shards(folder)[1] if entry.name in replacing)
+    if written < lost:
+        raise DataError(
+            f"the damaged shards held {lost:,} reviews, the sources bring back {written:,} of them. Nothing was changed. "
+            "Name every source that was ever ingested (pipeline repair SOURCE…), or give the rest up with --accept-loss."
+        )
 
 
 def check_covered(table: TokenTable, seen: KeyIndex) -> None:
@@ -97,7 +123,7 @@ def check_covered(table: TokenTable, seen: KeyIndex) -> None:
         DataError: one was not; names the first one's source.
     """
     for shard in table.shards:
-        with pq.ParquetFile(shard.path) as file:
+        with open_shard(shard.path) as file:
             for batch in file.iter_batches(columns=["review_id", "source"]):
                 keys = keys_of(batch["review_id"].to_pylist())
                 missing = seen.states(keys, keys) == 0

@@ -4,11 +4,13 @@ import json
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import DataError
+from pipeline.errors import UNREACHABLE, DataError, errno_of, unreachable
 from pipeline.lake.atomic import PREFIX, write_text
+from pipeline.lake.damage import REPAIR
 from pipeline.lake.paths import Lake
 from schemas.run import RUN_VERSION, RunRecord
 
@@ -35,24 +37,49 @@ def write_record(lake: Lake, record: RunRecord) -> Path:
     return path
 
 
+def wrote(lake: Lake, output: Path) -> bool:
+    """Whether a run of this lake wrote the prediction file `output`."""
+    for path in lake.runs.glob("*-score-*.json"):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            record = json.loads(path.read_bytes())
+            if record["outcome"] == "done" and record["receipt"]["outputs"].get("predictions") == str(output):
+                return True
+    return False
+
+
 def read_records(lake: Lake) -> Iterator[dict[str, Any]]:
     """Yields every run record of the lake, oldest first.
 
     Raises:
         DataError: a record cannot be read, lacks something or is of a newer version.
     """
-    for path in sorted(path for path in lake.runs.glob("*.json") if not path.name.startswith(PREFIX)):
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            version = int(record["version"])
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise DataError(f"{path} is no run record ({error}). Move it out of {lake.runs}.") from error
-        if version > RUN_VERSION:
-            raise DataError(
-                f"{path} has version {version}; this release reads up to {RUN_VERSION}. Upgrade review-pipeline."
-            )
-        wrong = [name for name, kind in _FIELDS.items() if not isinstance(record.get(name), kind)]
-        if wrong or not all(isinstance(record["receipt"].get(name), int | float) for name in _FIGURES):
-            what = ", ".join(wrong) or f"{', '.join(_FIGURES)} of its receipt"
-            raise DataError(f"{path} is no run record: {what} missing or of a wrong type. Move it out of {lake.runs}.")
-        yield record
+    for path in record_paths(lake):
+        yield read_record(path)
+
+
+def record_paths(lake: Lake) -> list[Path]:
+    """The files of the run records, oldest first."""
+    return sorted(path for path in lake.runs.glob("*.json") if not path.name.startswith(PREFIX))
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Reads a run record.
+
+    Raises:
+        DataError: it cannot be read, lacks something or is of a newer version.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        version = int(record["version"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        if errno_of(error) in UNREACHABLE:
+            raise unreachable(errno_of(error), f"{path} cannot be read") from error
+        raise DataError(f"{path} is no run record ({error}). {REPAIR}") from error
+    if version > RUN_VERSION:
+        raise DataError(f"{path} has version {version}; this release reads up to {RUN_VERSION}. Upgrade review-pipeline.")
+    wrong = [name for name, kind in _FIELDS.items() if not isinstance(record.get(name), kind)]
+    if wrong or not all(isinstance(record["receipt"].get(name), int | float) for name in _FIGURES):
+        what = ", ".join(wrong) or f"{', '.join(_FIGURES)} of its receipt"
+        raise DataError(f"{path} is no run record: {what} missing or of a wrong type. {REPAIR}")
+    found: dict[str, Any] = record
+    return found

@@ -1,13 +1,13 @@
 """Writing token shards: Parquet named by split and content, so that the same rows give the same file everywhere."""
 
-import hashlib
 import secrets
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.lake.atomic import PREFIX, writing
+from pipeline.lake.atomic import PREFIX, create, writing
+from pipeline.lake.content import footer_sha256, note_data_sha256
 from schemas.token import TOKEN, token_metadata
 
 ROW_GROUP_ROWS = 1024
@@ -16,6 +16,8 @@ ROW_GROUP_ROWS = 1024
 
 def write_shard(folder: Path, split: str, rows: pa.Table, vocabulary: str) -> Path:
     """Writes the rows of one split as `<split>-<digest>.parquet` into an existing folder.
+
+    The digest is the SHA-256 of the footer, which holds that of everything before it (see `lake.content`).
 
     Args:
         rows: under the token contract, all of the split.
@@ -27,18 +29,19 @@ def write_shard(folder: Path, split: str, rows: pa.Table, vocabulary: str) -> Pa
     schema = TOKEN.schema.with_metadata(token_metadata(vocabulary))
     temporary = folder / f"{PREFIX}{secrets.token_hex(4)}.parquet"
     with writing(temporary):
+        create(temporary)
         with pq.ParquetWriter(
             temporary,
             schema,
             compression="zstd",
             use_dictionary=["ids.list.element", "label", "stars", "split", "group", "source"],
             write_statistics=["label", "stars", "split", "row"],
+            write_page_checksum=True,
         ) as writer:
             for begin in range(0, len(rows), ROW_GROUP_ROWS):  # a copy of one row group at a time
                 writer.write_table(rows.slice(begin, ROW_GROUP_ROWS).combine_chunks().cast(schema))
-        with temporary.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-        return temporary.rename(folder / f"{split}-{digest}.parquet")
+            note_data_sha256(writer, temporary)
+        return temporary.rename(folder / f"{split}-{footer_sha256(temporary)}.parquet")
 
 
 def rows_written(path: Path) -> int:

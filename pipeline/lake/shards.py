@@ -1,5 +1,7 @@
 """Token shards: Parquet files under the token contract. What their footers tell; nothing here needs the Delta log."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import DataError, InputNotFoundError
+from pipeline.lake.content import READ_ERRORS, open_parquet, verify_name
+from pipeline.lake.damage import REPAIR, damaged
 from schemas.token import KEY_VOCABULARY, TOKEN
 
 
@@ -23,21 +27,23 @@ class Shard:
     """Fingerprint of the vocabulary that its ids belong to."""
 
 
-def read_shard(path: Path) -> Shard:
-    """Reads a shard's footer.
+def read_shard(path: Path, *, whole_if_old: bool = True) -> Shard:
+    """Reads a shard's footer and checks that it is the one that the shard's name promises.
+
+    Args:
+        whole_if_old: shards of releases before page checksums are read whole for that; False leaves them unchecked.
 
     Raises:
         InputNotFoundError: no such file.
-        DataError: no Parquet file, damaged, or several splits in one shard.
+        DataError: no Parquet file, damaged, another file than was written, or several splits in one shard.
         ContractError: not under the token contract, or of a newer version.
     """
     try:
+        verify_name(path, whole_if_old=whole_if_old)
         with pq.ParquetFile(path) as file:
             schema, metadata = file.schema_arrow, file.metadata
-    except FileNotFoundError:
-        raise InputNotFoundError(f"no token shard {path}. The table names it, so it was deleted: restore it.") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"the token shard {path} cannot be read: {error}. Restore it, or ingest again.") from error
+    except READ_ERRORS as error:
+        raise damaged(path, error, "the token shard", REPAIR) from error
     TOKEN.check(schema, str(path))
     return Shard(
         path=path,
@@ -46,6 +52,21 @@ def read_shard(path: Path) -> Shard:
         row_groups=tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)),
         vocabulary=(schema.metadata or {}).get(KEY_VOCABULARY, b"").decode(errors="replace"),
     )
+
+
+@contextmanager
+def open_shard(path: Path) -> Iterator[pq.ParquetFile]:
+    """A shard to be read in the block, its pages' checksums verified.
+
+    Raises:
+        InputNotFoundError: it is not there any more.
+        DataError: it is damaged.
+    """
+    try:
+        with open_parquet(path) as file:
+            yield file
+    except READ_ERRORS as error:
+        raise damaged(path, error, "the token shard", REPAIR) from error
 
 
 def plain_shards(place: Path) -> list[Shard]:

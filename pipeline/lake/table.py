@@ -1,18 +1,29 @@
 """The Delta table `tokens/`: which shards make up which version. The only module that imports deltalake.
 
-Shards are written by us and committed by deltalake: the commit is atomic and put-if-absent, on disk and on object
-stores. deltalake syncs nothing to the disk, so this module does: shards before the commit, the log after it.
+Shards are written by us and committed by deltalake, put-if-absent. deltalake syncs nothing to the disk, so this module
+does, in the order that a power cut at any moment leaves harmless:
+
+1. every shard's content, then the folder that names the shards;
+2. the log entry's content, in a staging folder where no reader looks;
+3. the entry's name in `_delta_log/`, by a hard link, which fails when another run took the version;
+4. the folder `_delta_log/`. Only now the run has committed.
+
+An entry that was torn nevertheless (an earlier release wrote the name first) counts as absent: see `lake.log`.
 """
 
-import errno
 import json
+import os
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 from urllib.parse import unquote
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
@@ -20,13 +31,28 @@ from deltalake.schema import Schema as DeltaSchema
 from deltalake.transaction import AddAction, RemoveAction, Transaction, create_table_with_add_actions
 
 from pipeline.errors import DataError, InputNotFoundError, LockedError
-from pipeline.lake.atomic import make_folder, refused, sync_file, sync_folder, writing
+from pipeline.lake import log as delta_log
+from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_folder, writing
+from pipeline.lake.damage import REPAIR
+from pipeline.lake.log import LOG, Entry
 from pipeline.lake.shards import Shard, common_vocabulary, read_shard
 from schemas.token import TOKEN
 
 APPLICATION = "review-pipeline"
 CONFIGURATION = {"delta.dataSkippingNumIndexedCols": "0"}
 """Statistics are ours (split, rows); deltalake must not compute others from the files."""
+
+UNKNOWN = -1
+"""Rows of a shard whose commit did not note them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A shard as the log lists it."""
+
+    name: str
+    size: int
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +64,19 @@ class TokenTable:
     shards: tuple[Shard, ...]
 
     @classmethod
-    def open(cls, folder: Path, version: int | None = None) -> "TokenTable":
-        """Opens the newest version, or the one asked for; reads every shard's footer.
+    def open(cls, folder: Path, version: int | None = None, *, without: Sequence[str] = ()) -> "TokenTable":
+        """Opens the newest version, or the one asked for; reads every shard's footer and compares it with the log.
+
+        Args:
+            without: names of shards that are passed over, because they are damaged and about to be replaced.
 
         Raises:
-            InputNotFoundError: no table, or no such version.
-            DataError: the log is damaged, or a shard is missing or broken.
+            InputNotFoundError: no table, no such version, or a shard that is not there.
+            DataError: the log is damaged, or a shard is not the one that was committed.
         """
-        if version is not None and not 0 <= version < 2**63:
-            raise InputNotFoundError(f"{folder} has no version {version}; versions count from 0.")
-        try:
-            table = DeltaTable(str(folder), version=version)
-        except TableNotFoundError:
-            raise InputNotFoundError(f"no token table in {folder}. Make one with 'pipeline ingest'.") from None
-        except DeltaError as error:
-            if version is not None and exists(folder):
-                newest = DeltaTable(str(folder)).version()
-                raise InputNotFoundError(f"{folder} has no readable version {version}; its newest is {newest}.") from error
-            raise DataError(f"the log of {folder} cannot be read: {error}. Restore _delta_log from a backup.") from error
-        paths = sorted(folder / name for name in _paths(table))
-        return cls(folder, table.version(), tuple(read_shard(path) for path in paths))
+        version, listed = list_shards(folder, version)
+        shards = [check_listed(folder, entry) for entry in listed if entry.name not in without]
+        return cls(folder, version, tuple(shards))
 
     @property
     def vocabulary(self) -> str:
@@ -76,18 +95,75 @@ class TokenTable:
 
 def exists(folder: Path) -> bool:
     """Whether there is a table in the folder."""
-    return bool(DeltaTable.is_deltatable(str(folder)))
+    return delta_log.newest(folder) is not None
+
+
+def list_shards(folder: Path, version: int | None = None) -> tuple[int, list[Listed]]:
+    """The version that was found and its shards as the log lists them, sorted by name; no shard is opened.
+
+    Raises:
+        InputNotFoundError: no table, or no such version.
+        DataError: the log is damaged.
+    """
+    if version is not None and not 0 <= version < 2**63:
+        raise InputNotFoundError(f"{folder} has no version {version}; versions count from 0.")
+    newest = delta_log.newest(folder)
+    if newest is None:
+        raise InputNotFoundError(f"no token table in {folder}. Make one with 'pipeline ingest'.")
+    wanted = newest.version if version is None else version
+    if wanted > newest.version:
+        raise InputNotFoundError(f"{folder} has no readable version {version}; its newest is {newest.version}.")
+    try:
+        with _spoken(folder) as root:
+            table = DeltaTable(root, version=wanted)
+            listed = _listed(table)
+    except TableNotFoundError:
+        raise InputNotFoundError(f"no token table in {folder}. Make one with 'pipeline ingest'.") from None
+    except (DeltaError, OSError, ValueError, KeyError, pa.ArrowException) as error:
+        if version is not None and version < newest.version:
+            raise InputNotFoundError(
+                f"{folder} has no readable version {version}; its newest is {newest.version}."
+            ) from error
+        raise DataError(f"the log of {folder} cannot be read: {error}. {REPAIR}") from error
+    entry = newest if wanted == newest.version else delta_log.read_entry(folder, wanted)
+    if entry is not None and entry.listing_sha256 not in ("", delta_log.listing_sha256(listed)):
+        raise DataError(f"the log of {folder} has changed: version {wanted} lists other shards than it did. {REPAIR}")
+    return wanted, listed
+
+
+def check_listed(folder: Path, entry: Listed, *, whole_if_old: bool = True) -> Shard:
+    """Reads the footer of a shard and compares the file with what the log says of it.
+
+    Raises:
+        InputNotFoundError: it is not there.
+        DataError: it is not the one that was committed.
+    """
+    path = folder / entry.name
+    shard = read_shard(path, whole_if_old=whole_if_old)
+    size = path.stat().st_size
+    if size != entry.size or entry.rows not in (shard.rows, UNKNOWN):
+        raise DataError(
+            f"the token shard {path} has {size:,} bytes and {shard.rows:,} rows; committed were {entry.size:,} bytes and "
+            f"{entry.rows:,} rows. {REPAIR}"
+        )
+    return shard
 
 
 def commit(
-    folder: Path, *, added: Sequence[Path], removed: Sequence[Path], run_id: str, metadata: dict[str, Any], base: int | None
+    folder: Path,
+    *,
+    added: Sequence[Path],
+    removed: Sequence[Path],
+    run_id: str,
+    metadata: Mapping[str, Any],
+    base: int | None,
 ) -> int:
-    """Commits shards that lie in the folder already, as one transaction.
+    """Commits shards that lie in the folder already, as one transaction. The caller holds the table's lock.
 
     Args:
         added: new shards; they are synced to the disk first.
         removed: shards of the base version that the new version does not have; their files stay for older versions.
-        run_id: a commit that landed but was reported as failed is recognised by it.
+        run_id: the run, by which the commit is found again.
         base: the version that the run started from; None when there was no table.
 
     Returns:
@@ -97,32 +173,44 @@ def commit(
         LockedError: somebody else committed since `base`.
         CannotWriteError: the log cannot be written.
     """
-    make_folder(folder)
+    make_folder(folder / LOG)
     with writing(folder):
         for path in added:
             sync_file(path)
         sync_folder(folder)
+        delta_log.remove_torn(folder)
+        sweep_staging(folder)
+        before = delta_log.newest(folder)
+        if (before.version if before else None) != base:
+            raise _changed(folder)
+        stage = Path(mkdtemp(prefix=f"{PREFIX}commit-", dir=folder))
         try:
-            _commit(folder, added, removed, run_id, metadata, base)
-        except (CommitFailedError, DeltaError) as error:
-            if not _landed(folder, run_id):
-                if refused(error) and f"(os error {errno.EEXIST})" not in str(error):
-                    raise OSError(str(error)) from error
-                raise LockedError(
-                    f"the table {folder} changed while this run was at work, or its log could not be written ({error}). "
-                    "Nothing was committed; run the same command again."
-                ) from error
-        version = int(DeltaTable(str(folder)).version())
-        log = folder / "_delta_log"
-        for entry in log.glob(f"{version:020d}.*"):
-            sync_file(entry)
-        sync_folder(log)
+            with claimed(stage):
+                present = _copy_log(folder, stage)
+                try:
+                    version = _stage(folder, stage, added, removed, run_id, metadata, base)
+                except CommitFailedError as error:
+                    raise _changed(folder) from error
+                _publish(folder, stage, version, present)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
     return version
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
     """Commits, newest first, as deltalake tells them."""
-    return list(DeltaTable(str(folder)).history())
+    with _spoken(folder) as root:
+        return list(DeltaTable(root).history())
+
+
+def sweep_staging(folder: Path) -> None:
+    """Removes what killed commits have left: staging folders, and deltalake's half-written entries of earlier releases.
+
+    The caller holds the table's lock.
+    """
+    for place in folder.glob(f"{PREFIX}commit-*"):
+        shutil.rmtree(place, ignore_errors=True)
+    delta_log.remove_half_written(folder)
 
 
 def vacuum(folder: Path, *, keep_hours: int, dry_run: bool) -> list[str]:
@@ -130,57 +218,126 @@ def vacuum(folder: Path, *, keep_hours: int, dry_run: bool) -> list[str]:
 
     Files that only older versions refer to go too: those versions are no longer readable then.
     """
-    table = DeltaTable(str(folder))
-    with writing(folder):
-        return list(table.vacuum(retention_hours=keep_hours, dry_run=dry_run, enforce_retention_duration=False, full=True))
+    with writing(folder), _spoken(folder) as root:
+        for path in folder.iterdir():
+            if Path(root) != folder and path.name != LOG:
+                (Path(root) / path.name).symlink_to(path)
+        deleted = list(
+            DeltaTable(root).vacuum(retention_hours=keep_hours, dry_run=dry_run, enforce_retention_duration=False, full=True)
+        )
+        if not dry_run and Path(root) != folder:
+            for name in deleted:
+                (folder / unquote(name)).unlink(missing_ok=True)
+        return deleted
 
 
-def _commit(
-    folder: Path, added: Sequence[Path], removed: Sequence[Path], run_id: str, metadata: dict[str, Any], base: int | None
-) -> None:
+def _changed(folder: Path) -> LockedError:
+    return LockedError(
+        f"the table {folder} changed while this run was at work. Nothing was committed; run the same command again."
+    )
+
+
+@contextmanager
+def _spoken(folder: Path) -> Iterator[str]:
+    """A path by which deltalake finds the table.
+
+    deltalake reads a path as a URL and decodes it more than once: `my%20lake` becomes `my lake`, a backslash a slash, and
+    control characters are refused. Where the name holds such characters, a temporary folder with a link to the log stands
+    for it; the log names the shards relative to the table.
+    """
+    text = str(folder)
+    if text.isprintable() and "%" not in text and "\\" not in text:
+        yield text
+        return
+    with TemporaryDirectory(prefix="pipeline-") as alias:
+        if (folder / LOG).is_dir():
+            (Path(alias) / LOG).symlink_to(folder / LOG, target_is_directory=True)
+        yield alias
+
+
+def _copy_log(folder: Path, stage: Path) -> set[str]:
+    """Links the log's files into the staging folder; gives their names."""
+    (stage / LOG).mkdir()
+    names = set()
+    for path in (folder / LOG).iterdir():
+        if path.is_file():
+            os.link(path, stage / LOG / path.name)
+            names.add(path.name)
+    return names
+
+
+def _publish(folder: Path, stage: Path, version: int, present: set[str]) -> None:
+    """Gives the staged entry its name, and moves a checkpoint that deltalake has made of it beside it."""
+    entry = stage / LOG / delta_log.entry_name(version)
+    sync_file(entry)
+    try:
+        os.link(entry, folder / LOG / entry.name)
+    except FileExistsError:
+        if not entry.samefile(folder / LOG / entry.name):  # a network file system may have linked it and lost the answer
+            raise _changed(folder) from None
+    sync_folder(folder / LOG)
+    new = [path for path in (stage / LOG).glob("*.checkpoint*.parquet") if path.name not in present]
+    pointer = stage / LOG / "_last_checkpoint"
+    for path in [*new, *([pointer] if new and pointer.exists() else [])]:
+        sync_file(path)
+        path.replace(folder / LOG / path.name)
+
+
+def _stage(
+    folder: Path,
+    stage: Path,
+    added: Sequence[Path],
+    removed: Sequence[Path],
+    run_id: str,
+    metadata: Mapping[str, Any],
+    base: int | None,
+) -> int:
+    """Commits in the staging folder; gives the new version."""
     schema = DeltaSchema.from_arrow(TOKEN.schema)
     now = int(time.time() * 1000)
-    adds = [_add(folder, path, now) for path in added]
-    properties = CommitProperties(
-        custom_metadata={"run_id": run_id, **metadata}, app_transactions=[Transaction(APPLICATION, (base or 0) + 1)]
-    )
-    if base is None:
-        create_table_with_add_actions(
-            str(folder),
-            schema,
-            adds,
-            mode="error",
-            name="tokens",
-            description=TOKEN.description,
-            configuration=CONFIGURATION,
-            commit_properties=properties,
+    new = [_describe(path) for path in added]
+    with _spoken(stage) as root:
+        table = None if base is None else DeltaTable(root)
+        gone = {path.name for path in removed}
+        before = [] if table is None else _listed(table)
+        sizes = {entry.name: entry.size for entry in before}
+        # By name: a repaired shard may be, byte for byte, the one that was damaged.
+        after = {entry.name: entry for entry in [*before, *new] if entry.name not in gone}
+        properties = CommitProperties(
+            custom_metadata={"run_id": run_id, **metadata, Entry.LISTING: delta_log.listing_sha256(after.values())},
+            app_transactions=[Transaction(APPLICATION, (base or 0) + 1)],
         )
-        return
-    table = DeltaTable(str(folder))
-    if table.version() != base:
-        raise CommitFailedError(f"version {table.version()} is there, version {base} was expected")
-    sizes = {path: path.stat().st_size for path in removed}
-    removes = [
-        RemoveAction(path.relative_to(folder).as_posix(), size=sizes[path], deletion_timestamp=now, data_change=True)
-        for path in removed
-    ]
-    table.create_write_transaction([*adds, *removes], "append", schema, commit_properties=properties)
+        adds = [_add(path, entry, now) for path, entry in zip(added, new, strict=True)]
+        if table is None:
+            create_table_with_add_actions(
+                root, schema, adds, mode="error", name="tokens", description=TOKEN.description,
+                configuration=CONFIGURATION, commit_properties=properties,
+            )  # fmt: skip
+            return 0
+        removes = [
+            RemoveAction(name, size=sizes.get(name, 0), deletion_timestamp=now, data_change=True) for name in sorted(gone)
+        ]
+        table.create_write_transaction([*adds, *removes], "append", schema, commit_properties=properties)
+        return int(table.version()) + 1
 
 
-def _add(folder: Path, path: Path, now: int) -> AddAction:
+def _describe(path: Path) -> Listed:
     with pq.ParquetFile(path) as file:
-        rows = file.metadata.num_rows
+        return Listed(path.name, path.stat().st_size, file.metadata.num_rows)
+
+
+def _add(path: Path, entry: Listed, now: int) -> AddAction:
     split = read_shard(path).split
-    stats = {"numRecords": rows, "minValues": {"split": split}, "maxValues": {"split": split}, "nullCount": {"split": 0}}
-    return AddAction(path.relative_to(folder).as_posix(), path.stat().st_size, {}, now, True, json.dumps(stats))
+    bounds = {"minValues": {"split": split}, "maxValues": {"split": split}, "nullCount": {"split": 0}}
+    return AddAction(entry.name, entry.size, {}, now, True, json.dumps({"numRecords": entry.rows, **bounds}))
 
 
-def _landed(folder: Path, run_id: str) -> bool:
-    if not exists(folder):
-        return False
-    newest = DeltaTable(str(folder)).history(1)
-    return bool(newest) and newest[0].get("run_id") == run_id
-
-
-def _paths(table: DeltaTable) -> list[str]:
-    return [unquote(uri.rpartition("/")[2]) for uri in table.file_uris()]
+def _listed(table: DeltaTable) -> list[Listed]:
+    actions = pa.table(table.get_add_actions(flatten=True)).select(["path", "size_bytes", "num_records"]).to_pylist()
+    found = (
+        Listed(
+            unquote(row["path"]), int(row["size_bytes"]), UNKNOWN if row["num_records"] is None else int(row["num_records"])
+        )
+        for row in actions
+    )
+    return sorted(found, key=lambda entry: entry.name)

@@ -1,7 +1,8 @@
 """A trained model as a folder: model.safetensors, model.json, vocabulary.parquet. Nothing in it is ever executed.
 
-`model.json` carries the version of this layout, what is needed to rebuild and to feed the model, and the SHA-256 of the
-weights. The vocabulary travels along, so that a bundle scores without its lake.
+`manifest.json` holds size and SHA-256 of the three; a bundle of an earlier release has none. `model.json` carries the
+version of this layout, what is needed to rebuild and to feed the model, and the SHA-256 of the weights. The vocabulary
+travels along, so that a bundle scores without its lake.
 """
 
 import hashlib
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import DataError, InputNotFoundError, UsageError, unknown_choice
 from pipeline.lake.atomic import PREFIX, make_folder, write_bytes, write_text
+from pipeline.lake.manifest import MANIFEST, verify_content, verify_folder, write_manifest
+from pipeline.lake.manifest import REMEDY as RESTORE
 from pipeline.lake.paths import Lake
 from pipeline.models.registry import build_model, check_architecture
 
@@ -78,10 +81,7 @@ class Bundle:
         path = self.folder / WEIGHTS
         content = _read(path)
         if hashlib.sha256(content).hexdigest() != self.weights_sha256:
-            raise DataError(
-                f"{path} is not the file that {DESCRIPTION} names: its SHA-256 differs. Restore the bundle from a backup, "
-                "or train again."
-            )
+            raise DataError(f"{path} is not the file that {DESCRIPTION} names: its SHA-256 differs. {RESTORE}")
         try:
             model = build_model(self.arch, self.model_config)
         except (UsageError, RuntimeError, TypeError, ValueError, ArithmeticError, MemoryError) as error:
@@ -90,8 +90,7 @@ class Bundle:
             model.load_state_dict(safetensors.torch.load(content))
         except (RuntimeError, safetensors.SafetensorError) as error:
             raise DataError(
-                f"{path} does not fit the architecture {self.arch!r} as {DESCRIPTION} configures it: {error}. "
-                "Restore the bundle from a backup, or train again."
+                f"{path} does not fit the architecture {self.arch!r} as {DESCRIPTION} configures it: {error}. {RESTORE}"
             ) from error
         return model.to(device).eval()
 
@@ -113,7 +112,7 @@ class Bundle:
         if vocabulary.fingerprint != self.vocabulary:
             raise DataError(
                 f"{path} has the fingerprint {vocabulary.fingerprint}, but the model was trained with {self.vocabulary}. "
-                "Ids would mean other words: restore the bundle from a backup, or train again."
+                f"Ids would mean other words. {RESTORE}"
             )
         return vocabulary
 
@@ -158,10 +157,12 @@ def save_bundle(
         "training": training,
         "created": created,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "manifest": MANIFEST,
     }
     write_bytes(folder / WEIGHTS, weights)
     vocabulary.write(folder / VOCABULARY)
     write_text(folder / DESCRIPTION, json.dumps(description, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
+    write_manifest(folder, (DESCRIPTION, WEIGHTS, VOCABULARY))
     return read_bundle(folder)
 
 
@@ -174,10 +175,12 @@ def read_bundle(folder: Path) -> Bundle:
     """
     path = folder / DESCRIPTION
     content = _read(path)
+    if (folder / MANIFEST).exists():
+        verify_content(folder, DESCRIPTION, content)
     try:
         described = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is no JSON ({error}). Restore the bundle from a backup, or train again.") from error
+        raise DataError(f"{path} is no JSON ({error}). {RESTORE}") from error
     if not isinstance(described, dict) or type(described.get("version")) is not int:
         raise DataError(f"{path} has no version, so it is no model description. Name a bundle that 'pipeline train' wrote.")
     if described["version"] > BUNDLE_VERSION:
@@ -187,7 +190,9 @@ def read_bundle(folder: Path) -> Bundle:
         )
     wrong = [name for name, kind in _FIELDS.items() if name not in described or not isinstance(described[name], kind)]
     if wrong:
-        raise DataError(f"{path}: {', '.join(wrong)} missing or of a wrong type. Restore the bundle, or train again.")
+        raise DataError(f"{path}: {', '.join(wrong)} missing or of a wrong type. {RESTORE}")
+    if described.get("manifest") and not (folder / MANIFEST).exists():
+        raise InputNotFoundError(f"{folder / MANIFEST} is not there, so nothing proves the bundle's content. {RESTORE}")
     _check_ranges(path, described)
     try:
         check_architecture(described["arch"])
@@ -198,7 +203,7 @@ def read_bundle(folder: Path) -> Bundle:
         described["model_config"].get("num_classes", len(described["labels"])),
     )
     if num_labels != num_classes:
-        raise DataError(f"{path}: {num_labels} labels, but the model tells {num_classes} classes apart. Restore the bundle.")
+        raise DataError(f"{path}: {num_labels} labels, but the model tells {num_classes} classes apart. {RESTORE}")
     values = {name: described[name] for name in _FIELDS} | {"labels": tuple(map(str, described["labels"]))}
     return Bundle(folder=folder, model_id=folder.resolve().name, **values)
 
@@ -211,7 +216,21 @@ def _check_ranges(path: Path, described: dict[str, Any]) -> None:
         if value is not None and (type(value) is not int or not least <= value <= most):
             wrong.append(f"{name} is {value!r:.40}, expected {least} to {most}")
     if wrong:
-        raise DataError(f"{path}: {'; '.join(wrong)}. Restore the bundle, or train again.")
+        raise DataError(f"{path}: {'; '.join(wrong)}. {RESTORE}")
+
+
+def verify_bundle(bundle: Bundle) -> None:
+    """Reads every file of a bundle and compares it with what was written; of an earlier release's, weights and vocabulary.
+
+    Raises:
+        InputNotFoundError: a file is not there.
+        DataError: one has changed.
+    """
+    if (bundle.folder / MANIFEST).exists():
+        verify_folder(bundle.folder)
+    elif hashlib.sha256(_read(bundle.folder / WEIGHTS)).hexdigest() != bundle.weights_sha256:
+        raise DataError(f"{bundle.folder / WEIGHTS} is not what {DESCRIPTION} names. {RESTORE}")
+    bundle.load_vocabulary()
 
 
 def find_bundle(lake: Lake, model: str = LATEST) -> Bundle:

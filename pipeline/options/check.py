@@ -47,7 +47,7 @@ def check_value(field: ConfigField, value: Any, label: str | None = None) -> Non
         for item in value if isinstance(value, tuple) else (value,):
             _check_choice(option, where, item)
     if not _in_bounds(option, value) or (option.accepts is not None and not option.accepts(value)):
-        raise UsageError(f"{where} {value}: expected {expected(field, 'a number' if field.kind is float else '')}.")
+        raise UsageError(f"{where} {value}: expected {expected(field, _words(field, value))}.")
 
 
 def expected(field: ConfigField, words: str = "") -> str:
@@ -78,9 +78,21 @@ def _bounds(option: Option) -> str:
     return f"{low} to {high}" if option.maximum is not None else f"{low} or more"
 
 
+def _words(field: ConfigField, value: Any) -> str:
+    """What else is expected of a value that is of the right type but out of bounds."""
+    if field.kind is float:
+        return "a number"
+    too_large = field.option.maximum is None and isinstance(value, int) and value > LARGEST
+    return "a whole number of at most 64 bits" if too_large else ""
+
+
 def number(value: float | None) -> str:
     """A bound as people write it: no fraction where there is none."""
     return "" if value is None else str(int(value) if value == int(value) else value)
+
+
+LARGEST = 2**63 - 1
+"""What a whole number without a maximum of its own may be: more does not fit into 64 bits."""
 
 
 def _in_bounds(option: Option, value: Any) -> bool:
@@ -90,6 +102,7 @@ def _in_bounds(option: Option, value: Any) -> bool:
         (isinstance(value, int) or math.isfinite(value))
         and (option.minimum is None or value >= option.minimum)
         and (option.maximum is None or value <= option.maximum)
+        and (not isinstance(value, int) or option.maximum is not None or value <= LARGEST)
         and (option.above is None or value > option.above)
         and (option.below is None or value < option.below)
     )

@@ -2,14 +2,34 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.options.option import fields_of
 
 
 def rendered(config: Any) -> dict[str, Any]:
-    """Every field as plain JSON values."""
-    return {name: _plain(value) for name, value in dataclasses.asdict(config).items()}
+    """Every field as plain JSON values; what is read from a text is the text."""
+    texts = {
+        field.name: field.option.to_text(getattr(config, field.name))
+        for field in fields_of(type(config))
+        if dataclasses.is_dataclass(getattr(config, field.name))
+    }
+    return {name: texts.get(name, _plain(value)) for name, value in dataclasses.asdict(config).items()}
+
+
+def restored(config: type, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Field values of a config that this or an earlier release rendered; fields that it does not have are left out."""
+    fields = {field.name: field for field in fields_of(config)}
+    values: dict[str, Any] = {}
+    for name in (entry.name for entry in dataclasses.fields(config)):
+        if name not in record:
+            continue
+        value, field = record[name], fields.get(name)
+        if isinstance(value, str) and field is not None and field.option.from_text is not None:
+            value = field.option.from_text(value)
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return values
 
 
 def identity(config: Any) -> dict[str, Any]:

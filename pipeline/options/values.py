@@ -1,6 +1,7 @@
 """From the texts of a command line and the values of a TOML table to the values of a config's fields."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,7 @@ def _of_toml(field: ConfigField, raw: Any, label: str) -> Any:
             raise UsageError(f"{label} {raw!r}: expected a list of texts.")
         return tuple(raw)
     if not isinstance(raw, str):
-        return float(raw) if field.kind is float and type(raw) is int else raw
+        return _float(raw) if field.kind is float and type(raw) is int else raw
     if option.from_text is not None:
         return _of_text(field, raw, label)
     if field.kind is tuple:
@@ -156,3 +157,10 @@ def _of_toml(field: ConfigField, raw: Any, label: str) -> Any:
             words = "a whole number" if field.kind is int else "a number"
             raise UsageError(f"{label} {raw!r}: expected {expected(field, words)}.") from None
     return raw
+
+
+def _float(number: int) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf

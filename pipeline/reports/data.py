@@ -1,24 +1,38 @@
 """What a report shows, read from a bundle's folder: description, metrics, vocabulary and the optional files."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import DataError, InputNotFoundError
-from pipeline.reports.files import read_examples, read_lengths
+from pipeline.reports.files import read_evaluation, read_examples, read_lengths, read_token_weights
+from pipeline.reports.metrics import Measures
 from pipeline.text.vocabulary import Vocabulary
 from schemas.contract import ContractError
-from schemas.report import EXAMPLE, LENGTH
-from schemas.vocabulary import SPECIALS
+from schemas.report import EXAMPLE, KEY_LABEL_ROWS, LENGTH
 
 PHASES = ("train", "valid", "test")
-TOP_TOKENS = 25
 METRIC_COLUMNS = ("epoch", "step", "phase", "loss", "accuracy", "seconds", "tokens")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """The reviews of one split as the model scored them. `length` counts the tokens of each review, (N,)."""
+
+    split: str
+    review_ids: list[str]
+    lengths: "np.ndarray[Any, np.dtype[np.int64]]"
+    measures: Measures
+    all_rows: int
+    """Labelled reviews of the split; more than N where only a sample was scored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,17 +45,18 @@ class ReportData:
     vocabulary: Vocabulary
     lengths: pa.Table | None
     examples: pa.Table | None
+    evaluation: pa.Table | None = None
+    token_weights: pa.Table | None = None
 
     @cached_property
     def labels(self) -> list[str]:
         """The labels in the order of their ids."""
         return [str(label) for label in self.description.get("labels", self.vocabulary.labels)]
 
-    def top_tokens(self, count: int = TOP_TOKENS) -> list[tuple[str, int]]:
-        """The most frequent tokens and their counts; the special ones left out."""
-        end = len(SPECIALS) + count
-        tokens, counts = self.vocabulary.tokens, self.vocabulary.counts
-        return list(zip(tokens[len(SPECIALS) : end].to_pylist(), counts[len(SPECIALS) : end].to_pylist(), strict=True))
+    @cached_property
+    def arch(self) -> str:
+        """The architecture's name."""
+        return str(self.description.get("arch") or "model")
 
     def phase(self, name: str) -> list[dict[str, Any]]:
         """The rows of one phase, by step."""
@@ -52,6 +67,50 @@ class ReportData:
         """The row of the epoch with the least validation loss, which is the one whose weights were kept."""
         rows = [row for row in self.phase("valid") if row["loss"] is not None]
         return min(rows, key=lambda row: row["loss"]) if rows else None
+
+    @cached_property
+    def label_rows(self) -> dict[str, list[int]]:
+        """For train, valid and test the number of reviews of each label; empty when nobody counted."""
+        metadata = {} if self.evaluation is None else self.evaluation.schema.metadata or {}
+        counted: dict[str, list[int]] = json.loads(metadata.get(KEY_LABEL_ROWS, b"{}"))
+        return {split: rows for split, rows in counted.items() if sum(rows)}
+
+    def scored(self, split: str) -> Scored | None:
+        """The scored reviews of a split, None when there are none."""
+        if self.evaluation is None:
+            return None
+        table = self.evaluation.filter(pc.equal(self.evaluation["split"], split))
+        if not len(table):
+            return None
+        measures = measures_of(table, self.labels, self.model_id)
+        lengths = table["length"].to_numpy().astype(np.int64)
+        everything = sum(self.label_rows.get(split, [])) or len(table)
+        ids = table["review_id"].to_pylist()
+        return Scored(split=split, review_ids=ids, lengths=lengths, measures=measures, all_rows=everything)
+
+    @cached_property
+    def judged(self) -> Scored | None:
+        """The reviews that the figures are of: the test split, else the validation split."""
+        return self.scored("test") or self.scored("valid")
+
+
+def measures_of(table: pa.Table, labels: Sequence[str], model_id: str) -> Measures:
+    """The figures of rows under the contract `schemas.report.EVALUATION`.
+
+    Raises:
+        DataError: the rows are of a model with other labels.
+    """
+    flat = table["probabilities"].combine_chunks().flatten().to_numpy().astype(np.float64)
+    if len(flat) != len(table) * len(labels):
+        raise DataError(
+            f"{model_id}: evaluation.parquet holds other classes than the labels of model.json. Remove it and run "
+            "'pipeline report', which makes it again."
+        )
+    return Measures(
+        names=tuple(labels),
+        labels_N=table["label"].to_numpy().astype(np.int64),
+        probability_NC=flat.reshape(len(table), len(labels)),
+    )
 
 
 def read_report_data(
@@ -69,13 +128,17 @@ def read_report_data(
         LENGTH.check_columns(lengths.schema, "lengths")
     if examples is not None:
         EXAMPLE.check_columns(examples.schema, "examples")
+    vocabulary = Vocabulary.read(folder / "vocabulary.parquet")
+    labels = [str(label) for label in description.get("labels", vocabulary.labels)]
     return ReportData(
         model_id=model_id or folder.resolve().name,
         description=description,
         metrics=_metrics(folder / "metrics.parquet"),
-        vocabulary=Vocabulary.read(folder / "vocabulary.parquet"),
+        vocabulary=vocabulary,
         lengths=lengths if lengths is not None else read_lengths(folder),
-        examples=examples if examples is not None else read_examples(folder),
+        examples=examples if examples is not None else read_examples(folder, labels),
+        evaluation=read_evaluation(folder),
+        token_weights=read_token_weights(folder),
     )
 
 

@@ -1,6 +1,8 @@
-"""Which scored reviews a report shows, and how: chosen from a file of predictions, or taken from the bundle."""
+"""Which scored reviews a report shows, and how: those of the bundle, and those chosen from a file of predictions."""
 
-from collections.abc import Sequence
+import html
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,44 +12,83 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import DataError, InputNotFoundError, UsageError
+from pipeline.reports.files import probability_of_prediction
 from pipeline.text.types import is_text
-from schemas.prediction import KEY_MODEL, PREDICTION
-from schemas.report import EXAMPLE
+from schemas.contract import KEY_VERSION
+from schemas.prediction import EXPLANATION, KEY_MODEL, PREDICTION
+from schemas.report import EXAMPLE, RIGHT, UNSURE, WRONG
 
 SHOWN_CHARACTERS = 600
-MOST_SHOWN = 24
+MOST_SHOWN = 30
 PER_LABEL = 4
 UNDECIDED = 4
+SHOWN_WEIGHTS = 6
+
+BREAK = re.compile(r"(?:\s*<(?:br|p|hr|/p)\s*/?>\s*)+", re.IGNORECASE)
+FORMATTING = re.compile(r"</?(?:b|i|u|em|strong|span|div|font|small|big|sub|sup|tt|a)(?:\s[^<>]*)?>", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A token and its share of the heaviest one's weight, from -1 to 1; below 0 it speaks against the prediction."""
+
+    token: str
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An example as the page shows it. `share` is the probability of `of`; `right` is None when nobody knows."""
+    """An example as the page shows it. `share` is the probability of the prediction; `right` is None when nobody knows."""
 
     text: str
     label: str | None
     prediction: str
     share: float
-    of: str
     right: bool | None
+    kind: str
+    weights: tuple[Weight, ...]
 
 
-def shown_examples(examples: pa.Table, labels: Sequence[str]) -> list[Shown]:
-    """The examples in their order, the longest texts cut, at most `MOST_SHOWN`."""
+def shown_examples(examples: pa.Table) -> list[Shown]:
+    """The examples in their order, without markup, the longest texts cut, at most `MOST_SHOWN`."""
     shown = []
     for row in examples.slice(0, MOST_SHOWN).to_pylist():
-        text, label, prediction = row["text"], row["label"], row["prediction"]
-        text = text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS].rsplit(" ", 1)[0] + " …"
-        of = labels[1] if len(labels) == 2 else prediction
+        label, prediction = row["label"], row["prediction"]
         right = None if label is None else label == prediction
-        shown.append(Shown(text, label, prediction, float(row["probability"]), of, right))
+        kind = row.get("kind") or (WRONG if right is False else RIGHT)
+        weights = _weights(row.get("explanation") or [])
+        text = _cut(without_markup(row["text"]))
+        shown.append(Shown(text, label, prediction, float(row["probability"]), right, kind, weights))
     return shown
+
+
+def without_markup(text: str) -> str:
+    """Text as a browser would show it: line breaks of HTML become blanks, formatting goes, entities become characters.
+    Any other tag stays as it stands."""
+    return html.unescape(FORMATTING.sub("", BREAK.sub(" ", text))).strip()
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS].rsplit(" ", 1)[0] + " …"
+
+
+def _weights(explanation: Sequence[Mapping[str, Any]]) -> tuple[Weight, ...]:
+    """The heaviest tokens, each once."""
+    sums: dict[str, float] = {}
+    for part in explanation:
+        sums[part["token"]] = sums.get(part["token"], 0.0) + part["weight"]
+    largest = max((abs(weight) for weight in sums.values()), default=0.0)
+    if not largest:
+        return ()
+    ranked = sorted(sums.items(), key=lambda item: -abs(item[1]))[:SHOWN_WEIGHTS]
+    return tuple(Weight(token, weight / largest) for token, weight in ranked)
 
 
 def choose_from_predictions(
     path: Path, model_id: str, labels: Sequence[str], text_column: str, label_column: str | None
 ) -> pa.Table:
-    """The reviews of a scored file to show: for each label the most certain ones, then the least certain of all.
+    """The reviews of a scored file to show: for each label the most certain ones, then the least certain of all. With a
+    label column the surest mistakes come first.
 
     One row group at a time is in memory. Ties go to the earlier row, so the choice is a function of the file.
 
@@ -62,10 +103,11 @@ def choose_from_predictions(
         with pq.ParquetFile(path) as file:
             columns = _columns(file.schema_arrow, path, text_column, label_column)
             _check_model(file.schema_arrow, path, model_id)
+            of_second = (file.schema_arrow.metadata or {}).get(KEY_VERSION, b"1") == b"1"
             for group in range(file.num_row_groups):
-                table = file.read_row_group(group, columns=columns)
-                for kind, score, place in _candidates(table, labels):
-                    row = _example(table, place, text_column, label_column)
+                table = _with_probability(file.read_row_group(group, columns=columns), labels, of_second)
+                for kind, score, place in _candidates(table, labels, label_column):
+                    row = _example(table, place, text_column, label_column, kind)
                     best.setdefault(kind, []).append((-score, row_number + place, row))
                 best = {kind: sorted(kept, key=lambda item: item[:2])[: _quota(kind)] for kind, kept in best.items()}
                 row_number += table.num_rows
@@ -73,14 +115,15 @@ def choose_from_predictions(
         raise InputNotFoundError(f"--predictions {path}: no such file. 'pipeline score' writes them.") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"--predictions {path} is no whole Parquet file ({error}). Score again.") from error
-    certain = [item for label in labels for item in best.get(f"={label}", [])]
-    taken = {number for _, number, _ in certain}
-    unsure = [item for item in best.get("?", []) if item[1] not in taken]
-    return pa.Table.from_pylist([row for _, _, row in certain + unsure], schema=EXAMPLE.schema)
+    chosen: dict[int, dict[str, Any]] = {}
+    for kind in (WRONG, *(f"={label}" for label in labels), UNSURE):
+        for _, number, row in best.get(kind, []):
+            chosen.setdefault(number, row)
+    return pa.Table.from_pylist(list(chosen.values()), schema=EXAMPLE.schema)
 
 
 def _quota(kind: str) -> int:
-    return UNDECIDED if kind == "?" else PER_LABEL
+    return UNDECIDED if kind == UNSURE else PER_LABEL
 
 
 def _columns(schema: pa.Schema, path: Path, text_column: str, label_column: str | None) -> list[str]:
@@ -93,7 +136,7 @@ def _columns(schema: pa.Schema, path: Path, text_column: str, label_column: str 
         raise UsageError(
             f"--text-column {text_column}: it is {schema.field(text_column).type}, not strings. Columns of strings: {texts}."
         )
-    named = {text_column, label_column, "prediction", "probability"} - {None}
+    named = {text_column, label_column, "prediction", "probability", EXPLANATION.name} - {None}
     return [name for name in schema.names if name in named]
 
 
@@ -106,17 +149,26 @@ def _check_model(schema: pa.Schema, path: Path, model_id: str) -> None:
         )
 
 
-def _candidates(table: pa.Table, labels: Sequence[str]) -> list[tuple[str, float, int]]:
-    """Kind (`=label` or `?`), score (higher is better) and row of the best rows of a row group."""
+def _with_probability(table: pa.Table, labels: Sequence[str], of_second: bool) -> pa.Table:
+    """The table with the probability of the prediction, whatever the version of its contract."""
+    if not of_second:
+        return table
+    column = probability_of_prediction(table["prediction"], table["probability"], list(labels))
+    return table.set_column(table.column_names.index("probability"), "probability", column)
+
+
+def _candidates(table: pa.Table, labels: Sequence[str], label_column: str | None) -> list[tuple[str, float, int]]:
+    """Kind (`wrong`, `=label` or `unsure`), score (higher is better) and row of the best rows of a row group."""
     predictions = np.array(table["prediction"].to_pylist(), dtype=object)
-    chances = table["probability"].to_numpy().astype(np.float64)
-    usable = np.array([p is not None for p in predictions], dtype=bool) & ~np.isnan(chances)
-    binary = len(labels) == 2
-    certainty = np.where(predictions == labels[1], chances, 1 - chances) if binary else chances
+    certainty = table["probability"].to_numpy().astype(np.float64)
+    usable = np.array([p is not None for p in predictions], dtype=bool) & ~np.isnan(certainty)
+    truths = [None if value is None else str(value) for value in table[label_column].to_pylist()] if label_column else []
+    wrong = [truth is not None and truth != p for truth, p in zip(truths, predictions, strict=True)] if truths else False
     found = []
     for kind, mask, score in [
+        (WRONG, usable & wrong, certainty),
         *((f"={label}", usable & (predictions == label), certainty) for label in labels),
-        ("?", usable, -certainty),
+        (UNSURE, usable, -certainty),
     ]:
         rows = np.flatnonzero(mask)
         order = rows[np.argsort(-score[rows], kind="stable")]
@@ -124,7 +176,7 @@ def _candidates(table: pa.Table, labels: Sequence[str]) -> list[tuple[str, float
     return found
 
 
-def _example(table: pa.Table, row: int, text_column: str, label_column: str | None) -> dict[str, Any]:
+def _example(table: pa.Table, row: int, text_column: str, label_column: str | None, kind: str) -> dict[str, Any]:
     values = {name: table[name][row].as_py() for name in table.column_names}
     label = values[label_column] if label_column else None
     return {
@@ -132,4 +184,6 @@ def _example(table: pa.Table, row: int, text_column: str, label_column: str | No
         "label": None if label is None else str(label),
         "prediction": values["prediction"],
         "probability": values["probability"],
+        "kind": kind if kind in (WRONG, UNSURE) else None,
+        EXPLANATION.name: values.get(EXPLANATION.name),
     }

@@ -1,4 +1,4 @@
-"""The two files that a bundle may hold for its report (contracts in `schemas.report`): review lengths, scored examples."""
+"""The files that a bundle may hold for its report (contracts in `schemas.report`)."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -10,10 +10,12 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import DataError
 from pipeline.lake.atomic import atomic_path
-from schemas.contract import Contract
-from schemas.report import EXAMPLE, LENGTH
+from schemas.contract import KEY_VERSION, Contract
+from schemas.report import EVALUATION, EXAMPLE, LENGTH, TOKEN_WEIGHT
 
-LENGTHS, EXAMPLES = "lengths.parquet", "examples.parquet"
+LENGTHS, EVALUATIONS, EXAMPLES = "lengths.parquet", "evaluation.parquet", "examples.parquet"
+TOKEN_WEIGHTS = "token_weights.parquet"
+REPORT_FILES = (LENGTHS, EVALUATIONS, EXAMPLES, TOKEN_WEIGHTS)
 
 
 class LengthCounter:
@@ -49,6 +51,17 @@ def write_lengths(folder: Path, table: pa.Table) -> Path:
     return _write(folder / LENGTHS, table, LENGTH)
 
 
+def write_evaluation(folder: Path, table: pa.Table) -> Path:
+    """Writes evaluation.parquet into a bundle's folder; the table's metadata are kept. Raises `ContractError` when the
+    columns are others."""
+    return _write(folder / EVALUATIONS, table, EVALUATION)
+
+
+def write_token_weights(folder: Path, table: pa.Table) -> Path:
+    """Writes token_weights.parquet into a bundle's folder. Raises `ContractError` when the columns are others."""
+    return _write(folder / TOKEN_WEIGHTS, table, TOKEN_WEIGHT)
+
+
 def write_examples(folder: Path, table: pa.Table) -> Path:
     """Writes examples.parquet into a bundle's folder. Raises `ContractError` when the columns are others."""
     return _write(folder / EXAMPLES, table, EXAMPLE)
@@ -59,16 +72,54 @@ def read_lengths(folder: Path) -> pa.Table | None:
     return _read(folder / LENGTHS, LENGTH)
 
 
-def read_examples(folder: Path) -> pa.Table | None:
-    """The bundle's examples.parquet, None when there is none."""
-    return _read(folder / EXAMPLES, EXAMPLE)
+def read_evaluation(folder: Path) -> pa.Table | None:
+    """The bundle's evaluation.parquet with its metadata, None when there is none."""
+    return _read(folder / EVALUATIONS, EVALUATION)
+
+
+def read_token_weights(folder: Path) -> pa.Table | None:
+    """The bundle's token_weights.parquet, None when there is none."""
+    return _read(folder / TOKEN_WEIGHTS, TOKEN_WEIGHT)
+
+
+def read_examples(folder: Path, labels: Iterable[str]) -> pa.Table | None:
+    """The bundle's examples.parquet, None when there is none. Files of version 1 are upgraded.
+
+    Args:
+        labels: the model's labels in the order of their ids.
+    """
+    path = folder / EXAMPLES
+    if path.is_file() and _version(path) == b"1":
+        old = Contract(name=EXAMPLE.name, version=1, schema=pa.schema(list(EXAMPLE.schema)[:4]), description="",
+                       columns=dict.fromkeys(EXAMPLE.schema.names[:4], ""))  # fmt: skip
+        table = _read(path, old)
+        return None if table is None else _upgraded(table, list(labels))
+    return _read(path, EXAMPLE)
+
+
+def probability_of_prediction(prediction: pa.ChunkedArray, probability: pa.ChunkedArray, labels: list[str]) -> pa.Array:
+    """Probabilities of contracts of version 1, where that of the second label stands for both of two."""
+    if len(labels) != 2:
+        return probability
+    return pc.if_else(
+        pc.equal(prediction, labels[0]), pc.subtract(pa.scalar(1.0, probability.type), probability), probability
+    )
+
+
+def _upgraded(table: pa.Table, labels: list[str]) -> pa.Table:
+    of_prediction = probability_of_prediction(table["prediction"], table["probability"], labels)
+    table = table.set_column(3, "probability", of_prediction)
+    for field in list(EXAMPLE.schema)[4:]:
+        table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table
 
 
 def _write(path: Path, table: pa.Table, contract: Contract) -> Path:
     contract.check_columns(table.schema, path.name)
     columns = table.select(contract.schema.names).cast(contract.schema)
+    metadata = {**(table.schema.metadata or {}), **contract.metadata}
     with atomic_path(path) as temporary:
-        pq.write_table(columns.replace_schema_metadata(contract.metadata), temporary, compression="zstd")
+        pq.write_table(columns.replace_schema_metadata(metadata), temporary, compression="zstd")
     return path
 
 
@@ -80,4 +131,17 @@ def _read(path: Path, contract: Contract) -> pa.Table | None:
             contract.check(file.schema_arrow, str(path))
             return file.read(columns=contract.schema.names)
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} is no whole Parquet file ({error}). Remove it, or train again.") from error
+        raise _damaged(path, error) from error
+
+
+def _version(path: Path) -> bytes:
+    try:
+        return bytes((pq.read_schema(path).metadata or {}).get(KEY_VERSION, b""))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} is no whole Parquet file ({error}). Remove it and run 'pipeline report', which makes it again."
+    )

@@ -23,8 +23,10 @@ VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", **{colour: name for name,
 COLOUR = f'(?:{"|".join(VARIABLES)})(?=[;"])'
 """One of them as the value of an attribute or in a style: a token of the reviews, which has neither behind it, stays."""
 NAMES = {"train": "training", "valid": "validation", "test": "test", "unsup": "unlabelled"}
-FONT_POINTS = 9.0
-HISTOGRAM_BINS = 60
+FONT_POINTS = 10.0
+WIDTH, HEIGHT = 4.7, 3.1
+"""Inches of a picture. So narrow that its text is readable at the width of a phone."""
+HISTOGRAM_BINS = 40
 LONGEST_SHARE = 0.995
 """The histogram ends at the length that this share of the reviews does not exceed."""
 
@@ -54,8 +56,8 @@ STYLE: dict[str, Any] = {
 
 def curve(data: ReportData, measure: str) -> str | None:
     """Training and validation curves of `loss` or `accuracy` over epochs, and the test's value; None without any."""
-    with _style(measure):
-        figure, axes = _figure(5.2, 3.1)
+    with style(measure):
+        figure, axes = new_figure()
         drawn = [_draw_phase(axes, data, phase, measure) for phase in PHASES]
         if not any(drawn):
             return None
@@ -65,9 +67,9 @@ def curve(data: ReportData, measure: str) -> str | None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
         axes.margins(x=0.03, y=0.12)
         if measure == "accuracy":
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}" if value <= 1 else ""))
-        _legend(axes)
-        return _svg(figure, measure)
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}" if value < 1.001 else ""))
+        legend(axes)
+        return svg_of(figure, measure)
 
 
 def lengths_histogram(data: ReportData) -> str | None:
@@ -81,8 +83,8 @@ def lengths_histogram(data: ReportData) -> str | None:
     end = max(_quantile(lengths, counts, LONGEST_SHARE), 10)
     width = -(-end // HISTOGRAM_BINS)  # whole tokens, so that every bar holds as many lengths
     edges = np.arange(0, end + width, width)
-    with _style("lengths"):
-        figure, axes = _figure(10.6, 3.1)
+    with style("lengths"):
+        figure, axes = new_figure()
         names = [name for name in SERIES if (splits == name).any()]
         stacked = [np.histogram(lengths[splits == n], edges, weights=counts[splits == n])[0] for n in names]
         below = np.zeros(len(edges) - 1)
@@ -91,47 +93,24 @@ def lengths_histogram(data: ReportData) -> str | None:
             axes.bar(edges[:-1], heights, 0.9 * width, bottom=below, align="edge", color=colour, label=NAMES[name])
             below += heights
         if 0 < limit < edges[-1]:
-            axes.axvline(limit, color=INK, linewidth=1.1)
-            left = limit > 0.8 * edges[-1]
-            place, side = (limit, 0.93), "right" if left else "left"
-            axes.annotate(f" cut at {limit:,} ", place, xycoords=("data", "axes fraction"), color=INK, ha=side)
+            axes.axvline(limit, color=INK, linewidth=1.1, label=f"cut at {limit:,}")
         axes.set_xlabel("tokens in a review")
         axes.set_ylabel("reviews")
         axes.set_xlim(0, edges[-1])
         _thousands(axes)
-        _legend(axes)
-        return _svg(figure, "lengths")
+        legend(axes)
+        return svg_of(figure, "lengths")
 
 
-def token_bars(data: ReportData) -> str | None:
-    """The most frequent tokens as horizontal bars; None when the vocabulary has none."""
-    top = data.top_tokens()
-    if not top:
-        return None
-    with _style("tokens", {"axes.grid": False, "axes.spines.bottom": False}):
-        figure, axes = _figure(5.2, 0.21 * len(top) + 0.5)
-        places = np.arange(len(top))
-        axes.barh(places, [count for _, count in top], height=0.72, color=SERIES["train"])
-        # A dollar sign would start a formula.
-        axes.set_yticks(places, [token.replace("$", r"\$") for token, _ in top])
-        axes.tick_params(axis="y", labelcolor=INK)
-        axes.invert_yaxis()
-        axes.set_xticks([])
-        for place, (_, count) in zip(places, top, strict=True):
-            axes.annotate(f"{count:,}", (count, place), (4, 0), textcoords="offset points", va="center", color=MUTED)
-        axes.margins(x=0.14, y=0.01)
-        return _svg(figure, "tokens")
-
-
-def _style(name: str, changes: dict[str, Any] | None = None) -> AbstractContextManager[None]:
+def style(name: str, changes: dict[str, Any] | None = None) -> AbstractContextManager[None]:
     """matplotlib's settings while a picture is drawn; its name salts the ids of clipping paths."""
     settings: Any = {**STYLE, "svg.hashsalt": name, **(changes or {})}
     return mpl.rc_context(settings)
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure and its axes; sizes in inches. Without pyplot: nothing global, no display."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+def new_figure() -> tuple[Figure, Axes]:
+    """A figure and its axes. Without pyplot: nothing global, no display."""
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
     return figure, figure.add_subplot()
 
 
@@ -160,7 +139,7 @@ def _quantile(values: "np.ndarray[Any, Any]", counts: "np.ndarray[Any, Any]", sh
     return int(values[order][np.argmax(reached)])
 
 
-def _legend(axes: Axes) -> None:
+def legend(axes: Axes) -> None:
     """One line above the picture, where it hides nothing."""
     corner: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0, "borderpad": 0.3}
     axes.legend(frameon=False, ncols=len(SERIES), handlelength=1.2, **corner)
@@ -172,7 +151,7 @@ def _thousands(axes: Axes) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
 
 
-def _svg(figure: Figure, name: str) -> str:
+def svg_of(figure: Figure, name: str) -> str:
     """The figure as an <svg> element: sized by the page, coloured by its variables, its ids its own."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

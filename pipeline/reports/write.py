@@ -16,7 +16,9 @@ def write_report(
     *,
     lengths: pa.Table | None = None,
     examples: pa.Table | None = None,
+    added: tuple[str, pa.Table] | None = None,
     model_id: str | None = None,
+    models: Path | None = None,
     output: Path | None = None,
 ) -> Path:
     """Writes the report of a bundle, from what its folder holds, and returns its path.
@@ -24,7 +26,9 @@ def write_report(
     Args:
         lengths: a table of the contract `schemas.report.LENGTH`, in place of the bundle's lengths.parquet.
         examples: a table of the contract `schemas.report.EXAMPLE`, in place of the bundle's examples.parquet.
+        added: further examples under the same contract, with the name of what they are from.
         model_id: what to call the model; by default the folder's name. Give it while the folder is a temporary one.
+        models: the folder with the lake's other bundles, which the page compares this one with.
         output: where to write; by default report.html in the folder.
 
     Raises:
@@ -34,5 +38,5 @@ def write_report(
     """
     data = read_report_data(bundle_folder, model_id=model_id, lengths=lengths, examples=examples)
     target = output or bundle_folder / REPORT
-    write_text(target, render_page(data))
+    write_text(target, render_page(data, models=models, added=added))
     return target

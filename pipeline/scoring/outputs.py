@@ -1,7 +1,8 @@
 """What scoring writes: the input's columns, then the prediction's, with metadata that tell what made them."""
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,9 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.errors import UsageError
+from pipeline.errors import DataError, UsageError
+from pipeline.lake.content import note_data_sha256, verify_data
 from pipeline.scoring.inputs import ScoreInput, readable
+from schemas.contract import ContractError
 from schemas.prediction import CLASS_PREFIX, EXPLANATION, KEY_INPUT, KEY_MODEL, KEY_OPTIONS, KEY_SOURCE, PREDICTION
+
+log = logging.getLogger(__name__)
 
 ROW_GROUP_ROWS = 65_536
 
@@ -61,11 +66,14 @@ def output_metadata(model_id: str, source: str, input_sha256: str, options: Mapp
     }
 
 
-def is_scored(output: Path, metadata: Mapping[bytes, bytes], named: bool) -> bool:
-    """Whether `output` is there already, made from the same input by the same model with the same options.
+def is_scored(
+    output: Path, metadata: Mapping[bytes, bytes], named: bool, wrote_before: Callable[[], bool] = lambda: False
+) -> bool:
+    """Whether `output` is there already, whole, made from the same input by the same model with the same options.
 
     Args:
         named: the user named the output, rather than the input's name.
+        wrote_before: whether an earlier run wrote the output; asked only when what is there cannot be read.
 
     Raises:
         UsageError: what is there was not written by 'pipeline score', or holds the predictions of an input of the same
@@ -77,13 +85,16 @@ def is_scored(output: Path, metadata: Mapping[bytes, bytes], named: bool) -> boo
     try:
         with readable(output):
             found = pq.read_schema(output).metadata or {}
-    except ValueError:
+    except ValueError as error:
+        if not named or wrote_before():  # the lake's own folder holds nothing but predictions
+            log.warning("%s It is written again.", error)
+            return False
         found = {}
     if any(key not in found for key in PREDICTION.metadata) or found[b"review_pipeline.schema"] != PREDICTION.name.encode():
         raise UsageError(f"{output} is there and was not written by 'pipeline score'. Choose another --output, or --force.")
     PREDICTION.check_version(found[b"review_pipeline.schema_version"].decode(), str(output))
     if all(found.get(key) == value for key, value in metadata.items() if key != KEY_SOURCE):
-        return True
+        return _is_whole(output)
     other = found.get(KEY_SOURCE, metadata[KEY_SOURCE])
     if not named and other != metadata[KEY_SOURCE]:
         raise UsageError(
@@ -91,6 +102,18 @@ def is_scored(output: Path, metadata: Mapping[bytes, bytes], named: bool) -> boo
             "Name another file with --output, or write over them with --force."
         )
     return False
+
+
+def _is_whole(output: Path) -> bool:
+    """Whether every byte of a prediction file is as it was written; files of earlier releases cannot tell."""
+    try:
+        with readable(output):
+            verify_data(output, "")
+            PREDICTION.check_columns(pq.read_schema(output), str(output))
+    except (DataError, ContractError) as error:
+        log.warning("%s It is written again.", error)
+        return False
+    return True
 
 
 def predicted_columns(probability_NC: NDArray[np.float32], labels: Sequence[str], model_id: str) -> list[pa.Array]:
@@ -115,7 +138,8 @@ class PredictionWriter:
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._schema = schema
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._path = path
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
         self.rows = 0
 
     def write(self, batches: Sequence[pa.RecordBatch], added: Sequence[pa.Array]) -> None:
@@ -130,4 +154,6 @@ class PredictionWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if error is None:
+            note_data_sha256(self._writer, self._path)
         self._writer.close()

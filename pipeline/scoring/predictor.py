@@ -60,6 +60,7 @@ class Predictor:
         self.bundle = bundle
         self.device = resolve_device(device)
         self.precision = resolve_precision(precision)
+        self.batch_size = batch_size
         on_cuda = self.device.type == "cuda"
         self._model = bundle.load_model(self.device)
         self._model.requires_grad_(False)
@@ -116,19 +117,25 @@ class Predictor:
         return self.submit(ids).result()
 
     def attributions(
-        self, reviews: Ragged, target_N: NDArray[np.int64]
+        self, reviews: Ragged, target_N: NDArray[np.int64], *, signed: bool = False, steps: int = 16
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """What each token says for its review's class `target_N`; reviews without text are left out.
+
+        Args:
+            signed: integrated gradients, from attention models too.
+            steps: points of the integral.
 
         Yields:
             rows of a batch, int64 (B), and their weights, float32 (B, T), 0 at padding.
         """
-        from pipeline.scoring.attribution import attribute
+        from pipeline.scoring.attribution import attribute, integrated_gradients
+
+        weights_of = integrated_gradients if signed else attribute
 
         def weigh(rows: NDArray[np.int64]) -> NDArray[np.float32]:
             ids_BT, lengths_B = (torch.from_numpy(array).to(self.device) for array in reviews.padded(rows))
             target_B = torch.from_numpy(target_N[rows]).to(self.device)
-            weights: NDArray[np.float32] = attribute(self._model, ids_BT, lengths_B, target_B).cpu().numpy()
+            weights: NDArray[np.float32] = weights_of(self._model, ids_BT, lengths_B, target_B, steps).cpu().numpy()
             return weights
 
         batches = plan_batches(reviews.lengths, self.attribution_tokens)

@@ -13,9 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.errors import DataError, InputNotFoundError
+from pipeline.errors import DataError
 from pipeline.lake.atomic import atomic_path
+from pipeline.lake.content import READ_ERRORS, open_parquet
+from pipeline.lake.damage import damaged
 from schemas.vocabulary import KEY_FINGERPRINT, KEY_LABELS, KEY_OPTIONS, KEY_TOKENIZER, SPECIALS, UNK_ID, VOCABULARY
+
+REMEDY = "If it is the lake's, run 'pipeline repair'; if it is a model's, restore the bundle from a backup, or train again."
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +87,14 @@ class Vocabulary:
         ids = pa.array(np.arange(len(self), dtype=np.int32))
         table = pa.table([ids, self.tokens, self.counts], schema=VOCABULARY.schema.with_metadata(metadata))
         with atomic_path(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
     @classmethod
-    def read(cls, path: Path) -> "Vocabulary":
+    def read(cls, path: Path, expected: str | None = None) -> "Vocabulary":
         """Reads a vocabulary file and checks contract, ids and fingerprint.
+
+        Args:
+            expected: the fingerprint that it has to have; None leaves that to the caller.
 
         Raises:
             InputNotFoundError: no such file.
@@ -95,29 +102,32 @@ class Vocabulary:
             ContractError: the file is of another contract or a newer version.
         """
         try:
-            table = pq.ParquetFile(path).read()
-        except FileNotFoundError:
-            raise InputNotFoundError(f"no vocabulary {path}. Make one with 'pipeline ingest'.") from None
-        except (pa.ArrowInvalid, OSError) as error:
-            raise DataError(
-                f"the vocabulary {path} cannot be read: {error}. Restore it from a backup or ingest again."
-            ) from error
+            with open_parquet(path) as file:
+                table = file.read()
+        except READ_ERRORS as error:
+            raise damaged(path, error, "the vocabulary", REMEDY) from error
         VOCABULARY.check(table.schema, str(path))
         table = table.combine_chunks()
         metadata = table.schema.metadata
-        vocabulary = cls(
-            tokens=_whole(table["token"].cast(pa.string())),
-            counts=_whole(table["count"]),
-            tokenizer=metadata[KEY_TOKENIZER].decode(),
-            labels=tuple(json.loads(metadata[KEY_LABELS])),
-            options=json.loads(metadata[KEY_OPTIONS]),
-        )
-        promised = metadata[KEY_FINGERPRINT].decode()
-        if vocabulary.fingerprint != promised or not np.array_equal(table["id"].to_numpy(), np.arange(len(table))):
-            raise DataError(
-                f"the vocabulary {path} was changed: its content has the fingerprint {vocabulary.fingerprint}, its "
-                f"metadata say {promised}. Restore the file from a backup or ingest again."
+        try:
+            vocabulary = cls(
+                tokens=_whole(table["token"].cast(pa.string())),
+                counts=_whole(table["count"]),
+                tokenizer=metadata[KEY_TOKENIZER].decode(),
+                labels=tuple(json.loads(metadata[KEY_LABELS])),
+                options=json.loads(metadata[KEY_OPTIONS]),
             )
+            promised = metadata[KEY_FINGERPRINT].decode()
+            found = vocabulary.fingerprint
+        except (KeyError, ValueError, TypeError, RecursionError, pa.ArrowException) as error:
+            raise damaged(path, error, "the vocabulary", REMEDY) from error
+        if found != promised or not np.array_equal(table["id"].to_numpy(), np.arange(len(table))):
+            raise DataError(
+                f"the vocabulary {path} was changed: its content has the fingerprint {found}, its metadata say {promised}. "
+                f"{REMEDY}"
+            )
+        if expected is not None and found != expected:
+            raise DataError(f"{path} holds the vocabulary {found}, not {expected}. {REMEDY}")
         return vocabulary
 
 

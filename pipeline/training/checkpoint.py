@@ -7,6 +7,7 @@ metadata. There is no state of random numbers: every step seeds its own (see `lo
 import json
 import logging
 import re
+import secrets
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,14 +19,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pipeline.errors import DataError
-from pipeline.lake.atomic import PREFIX, atomic_path, write_text
+from pipeline.errors import UNREACHABLE, DataError, errno_of, unreachable
+from pipeline.lake.atomic import PREFIX, make_folder, sync_file, sync_folder, write_text, writing
+from pipeline.lake.damage import file_sha256
 
 log = logging.getLogger(__name__)
 
 VERSION = 1
 RECORD = "training.json"
-FILE = re.compile(r"epoch-(\d+)-step-(\d+)\.safetensors")
+FILE = re.compile(r"epoch-(\d+)-step-(\d+)(?:-([0-9a-f]{64}))?\.safetensors")
+"""A checkpoint's name holds its SHA-256; earlier releases' names hold none."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class TrainingFolder:
     def files(self) -> list[Path]:
         """The checkpoints, oldest first."""
         found = [
-            (tuple(map(int, match.groups())), path)
+            (tuple(map(int, match.groups()[:2])), path)
             for path in self.path.glob("*.safetensors")
             if (match := FILE.fullmatch(path.name))
         ]
@@ -79,15 +82,23 @@ class TrainingFolder:
 
     def write(self, checkpoint: Checkpoint) -> Path:
         """Writes a checkpoint named by its epoch and step, and deletes all but the newest `keep`."""
-        path = self.path / f"epoch-{checkpoint.state['epoch']:05d}-step-{checkpoint.state['step']:09d}.safetensors"
+        stem = f"epoch-{checkpoint.state['epoch']:05d}-step-{checkpoint.state['step']:09d}"
         flat = {
             f"{section}.{name}": _plain(tensor)
             for section, tensors in checkpoint.tensors.items()
             for name, tensor in tensors.items()
         }
         state = json.dumps({"version": VERSION, **checkpoint.state})
-        with atomic_path(path) as temporary:
-            save_file(flat, temporary, metadata={"state": state})
+        temporary = make_folder(self.path) / f"{PREFIX}{secrets.token_hex(4)}-{stem}"
+        try:
+            with writing(self.path / stem):
+                save_file(flat, temporary, metadata={"state": state})
+                path = self.path / f"{stem}-{file_sha256(temporary)}.safetensors"
+                sync_file(temporary)
+                temporary.replace(path)
+                sync_folder(self.path)
+        finally:
+            temporary.unlink(missing_ok=True)
         for old in self.files()[: -self.keep]:
             old.unlink(missing_ok=True)
         return path
@@ -109,12 +120,19 @@ class TrainingFolder:
     def _read(self, path: Path) -> Checkpoint:
         tensors: dict[str, dict[str, Tensor]] = {}
         try:
+            promised = FILE.fullmatch(path.name)
+            if promised and promised[3] and promised[3] != file_sha256(path):
+                raise DataError(f"the checkpoint {path} is not the file that was written: its content has changed.")
             with safe_open(path, framework="pt") as file:
                 state = json.loads(file.metadata()["state"])
                 for full in file.keys():  # noqa: SIM118 - safe_open is no dict
                     section, _, name = full.partition(".")
                     tensors.setdefault(section, {})[name] = file.get_tensor(full)
+        except DataError:
+            raise
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            if errno_of(error) in UNREACHABLE:  # it may be whole: it is not to be put aside
+                raise unreachable(errno_of(error), f"the checkpoint {path} cannot be read") from error
             raise DataError(f"the checkpoint {path} cannot be read: {error}.") from error
         _check_version(int(state.pop("version", 0)), path)
         return Checkpoint(state, tensors)
@@ -125,7 +143,7 @@ class TrainingFolder:
 
     def sweep(self) -> None:
         """Deletes what a killed run left half-written."""
-        for path in self.path.glob(f"{PREFIX}*"):
+        for path in self.path.glob(".tmp*"):  # ours, and those of safetensors
             path.unlink(missing_ok=True)
 
 

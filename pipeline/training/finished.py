@@ -4,13 +4,14 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pipeline.config.train import TrainConfig
 from pipeline.errors import InputNotFoundError, PipelineError
-from pipeline.lake.atomic import PREFIX, make_folder, sync_file, sync_folder, write_text
+from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_folder, write_text, writing
 from pipeline.lake.paths import Lake
-from pipeline.models.bundle import Bundle, read_bundle, save_bundle
+from pipeline.models.bundle import Bundle, read_bundle, save_bundle, verify_bundle
 from pipeline.models.interface import ReviewClassifier
 from pipeline.training.checkpoint import TrainingFolder
 from pipeline.training.data import TrainingData
@@ -28,11 +29,13 @@ def find_finished(lake: Lake, identity: Mapping[str, Any]) -> Bundle | None:
             continue
         try:
             bundle = read_bundle(path.parent)
+            if bundle.training != dict(identity):
+                continue
+            verify_bundle(bundle)
         except (InputNotFoundError, ValueError) as error:
             log.warning("%s is passed over: %s", path.parent, error)
             continue
-        if bundle.training == dict(identity):
-            return bundle
+        return bundle
     return None
 
 
@@ -44,17 +47,33 @@ def save_model(
     rows: list[MetricsRow],
     folder: TrainingFolder,
     metrics: dict[str, Any],
-    valid: Part,
+    parts: Mapping[str, Part],
 ) -> None:
     """Writes the bundle into a temporary folder, renames it to the training's id, points LATEST to it.
 
     Raises:
         CannotWriteError: no permission, no space.
     """
-    models = make_folder(config.lake.models)
-    temporary = models / f"{PREFIX}{folder.training_id}"
+    temporary = make_folder(config.lake.models) / f"{PREFIX}{folder.training_id}"
     shutil.rmtree(temporary, ignore_errors=True)
     make_folder(temporary)
+    with claimed(temporary):
+        _write_bundle(config, data, identity, model, rows, folder, metrics, parts, temporary)
+        publish(config.lake, folder, temporary.name)
+
+
+def _write_bundle(
+    config: TrainConfig,
+    data: TrainingData,
+    identity: dict[str, Any],
+    model: ReviewClassifier,
+    rows: list[MetricsRow],
+    folder: TrainingFolder,
+    metrics: dict[str, Any],
+    parts: Mapping[str, Part],
+    temporary: Path,
+) -> None:
+    """Writes the bundle's files and syncs them: they are on the disk before the bundle gets its name."""
     write_metrics(temporary / "metrics.parquet", rows)
     save_bundle(
         temporary,
@@ -70,13 +89,16 @@ def save_model(
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
     try:
-        illustrate(temporary, folder.training_id, tuple(data.shards), data.vocabulary, valid)
+        illustrate(temporary, tuple(data.shards), data.vocabulary, parts)
+        # A machine that only trains may lack matplotlib and jinja2; the bundle is then whole without a report.
+        from pipeline.reports.write import write_report
+
+        write_report(temporary, model_id=folder.training_id, models=config.lake.models)
     except Exception as error:  # whatever it is, the model is worth more than its picture
         log.warning("no report (%s: %s); 'pipeline report' makes one later", type(error).__name__, error)
     for path in temporary.iterdir():
         sync_file(path)
     sync_folder(temporary)
-    publish(config.lake, folder, temporary.name)
 
 
 def publish(lake: Lake, folder: TrainingFolder, temporary: str) -> None:
@@ -86,7 +108,8 @@ def publish(lake: Lake, folder: TrainingFolder, temporary: str) -> None:
         # An earlier process was killed between the rename and LATEST; its bundle is this one.
         shutil.rmtree(lake.models / temporary, ignore_errors=True)
     else:
-        (lake.models / temporary).rename(target)
+        with writing(target):
+            (lake.models / temporary).rename(target)
     sync_folder(lake.models)
     point_latest(lake, folder)
 

@@ -1,87 +1,212 @@
-"""What a new bundle's report shows beside the curves: review lengths, and validation reviews that the model has scored."""
+"""What a bundle's report shows beside the curves: the held-out reviews as the model scores them, the tokens that weigh,
+examples, review lengths."""
 
+import json
 import logging
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from torchdata.nodes import IterableWrapper
 
-from pipeline.lake.shards import Shard
+from pipeline.datapipes.parallel_map import ParallelMap
+from pipeline.errors import DataError
+from pipeline.lake.shards import Shard, open_shard
 from pipeline.models.bundle import Bundle, read_bundle
+from pipeline.progress import track
+from pipeline.reports.files import (
+    EVALUATIONS,
+    EXAMPLES,
+    LENGTHS,
+    TOKEN_WEIGHTS,
+    LengthCounter,
+    write_evaluation,
+    write_examples,
+    write_lengths,
+    write_token_weights,
+)
+from pipeline.scoring.explain import explanations, token_pulls
+from pipeline.scoring.predictor import Predictor
 from pipeline.text.vocabulary import Vocabulary
-from pipeline.training.selection import Part
-from schemas.report import EXAMPLE
+from pipeline.training.selection import Part, RowGroup
+from schemas.report import EVALUATION, EXAMPLE, KEY_LABEL_ROWS, RIGHT, TOKEN_WEIGHT, UNSURE, WRONG
 
 log = logging.getLogger(__name__)
 
-SAMPLE_ROWS = 512
-"""So many validation reviews are scored to choose the examples from."""
-SHOWN_PER_KIND = 4
+HELD_OUT = ("valid", "test")
+MOST_EVALUATED = 50_000
+"""A larger part is represented by so many of its reviews, evenly spread over it."""
+WEIGHED_ROWS = 1024
+"""Validation reviews whose tokens are weighed, evenly spread too."""
+SHOWN = {WRONG: 8, RIGHT: 3, UNSURE: 4}
+"""Examples of each kind; right ones for each label."""
 SHOWN_TOKENS = 120
 
+Ints = NDArray[np.int64]
 
-def illustrate(folder: Path, model_id: str, shards: tuple[Shard, ...], vocabulary: Vocabulary, valid: Part) -> None:
-    """Writes lengths.parquet, examples.parquet and report.html into a bundle's folder.
 
-    A machine that only trains may lack matplotlib and jinja2; the bundle is then whole without a report.
-    """
-    try:
-        from pipeline.reports.files import LengthCounter, write_examples, write_lengths
-        from pipeline.reports.write import write_report
-    except ModuleNotFoundError as missing:
-        log.warning("no report: %s is not installed; 'pipeline report' makes one later", missing.name)
+def illustrate(folder: Path, shards: tuple[Shard, ...], vocabulary: Vocabulary, parts: Mapping[str, Part]) -> None:
+    """Writes the files for the report that the bundle's folder lacks. `parts`: train, valid and test."""
+    if not (folder / LENGTHS).exists():
+        write_lengths(folder, _lengths(shards))
+    if all((folder / name).exists() for name in (EVALUATIONS, TOKEN_WEIGHTS, EXAMPLES)):
         return
+    bundle = read_bundle(folder)
+    chosen = {split: _spread(parts[split], MOST_EVALUATED) for split in HELD_OUT}
+    with Predictor(bundle) as predictor:
+        scored = pa.concat_tables([scored_part(predictor, split, part) for split, part in chosen.items()])
+        rows = {split: _label_rows(part, len(bundle.labels)) for split, part in parts.items()}
+        write_evaluation(folder, scored.replace_schema_metadata({KEY_LABEL_ROWS: json.dumps(rows).encode()}))
+        valid = scored.filter(pc.equal(scored["split"], "valid"))
+        write_token_weights(folder, _token_weights(predictor, vocabulary, _spread(parts["valid"], WEIGHED_ROWS)))
+        write_examples(folder, _examples(bundle, predictor, vocabulary, chosen["valid"], valid))
+
+
+def _lengths(shards: tuple[Shard, ...]) -> pa.Table:
     lengths = LengthCounter()
     for shard in shards:
-        with pq.ParquetFile(shard.path) as file:
+        with open_shard(shard.path) as file:
             for batch in file.iter_batches(columns=["ids"]):
                 lengths.add(shard.split, batch["ids"])
-    write_lengths(folder, lengths.table())
-    write_examples(folder, _examples(read_bundle(folder), vocabulary, valid))
-    write_report(folder, model_id=model_id)
+    return lengths.table()
 
 
-def _examples(bundle: Bundle, vocabulary: Vocabulary, valid: Part) -> pa.Table:
-    """The reviews that the model is most certain of, those where it is most wrong, and those where it cannot decide."""
-    from pipeline.scoring.predictor import Predictor
+def _spread(part: Part, most: int) -> Part:
+    """The part, or `most` of its rows at equal distances."""
+    if part.rows <= most:
+        return part
+    numbers = np.linspace(0, part.rows - 1, most).astype(np.int64)
+    return _rows_of(part, numbers)
 
-    sample = _sample(valid)
-    labels = sample["label"].to_numpy()
-    with Predictor(bundle) as predictor:
-        probability_NC = predictor.predict(sample["ids"].combine_chunks())
-    predicted = probability_NC.argmax(axis=1)
-    certainty = probability_NC.max(axis=1)
-    wrong = predicted != labels
-    chosen: list[int] = []
-    kinds = [(~wrong & (predicted == label), -certainty) for label in range(len(bundle.labels))]
-    for mask, key in [*kinds, (wrong, -certainty), (np.ones_like(wrong), certainty)]:
-        rows = np.setdiff1d(np.flatnonzero(mask), chosen)
-        chosen += rows[np.argsort(key[rows], kind="stable")][:SHOWN_PER_KIND].tolist()
-    shown = probability_NC[:, 1] if len(bundle.labels) == 2 else certainty
-    examples = [
-        {
-            "text": _text(sample["ids"][row].as_py(), vocabulary),
-            "label": bundle.labels[labels[row]],
-            "prediction": bundle.labels[predicted[row]],
-            "probability": float(shown[row]),
-        }
-        for row in chosen
+
+def _rows_of(part: Part, numbers: Ints) -> Part:
+    """The rows with these numbers in the part, ascending."""
+    ends = np.cumsum(part.rows_per_group)
+    selected = []
+    for end, rows in zip(ends, part.selected, strict=True):
+        begin = end - len(rows)
+        selected.append(rows[numbers[(numbers >= begin) & (numbers < end)] - begin])
+    return Part(part.groups, tuple(selected))
+
+
+def _read(part: Part, columns: list[str], workers: int = 0) -> Iterator[pa.Table]:
+    """The selected rows, a table for each row group that has any."""
+    wanted = [(group, rows) for group, rows in zip(part.groups, part.selected, strict=True) if len(rows)]
+
+    def read(one: tuple[RowGroup, Ints]) -> pa.Table:
+        group, rows = one
+        with open_shard(group.path) as file:
+            return file.read_row_group(group.index, columns=columns).take(rows)
+
+    with ParallelMap(IterableWrapper(wanted), read, workers) as tables:
+        yield from tables
+
+
+def _label_rows(part: Part, num_labels: int) -> list[int]:
+    """The number of rows of each label."""
+    counts = np.zeros(num_labels, dtype=np.int64)
+    for table in _read(part, ["label"]):
+        counts += np.bincount(table["label"].to_numpy(), minlength=num_labels)
+    return [int(count) for count in counts]
+
+
+def scored_part(predictor: Predictor, split: str, part: Part, workers: int = 2) -> pa.Table:
+    """The part's rows under the contract of evaluation.parquet; `workers` threads read ahead.
+
+    Raises:
+        InputNotFoundError, DataError: a shard is gone or damaged.
+    """
+    if not part.rows:
+        return EVALUATION.schema.empty_table()
+    tables = []
+    with track(f"evaluating on {split}", part.rows) as progress:
+        for table in _read(part, ["review_id", "label", "ids"], workers):
+            ids = table["ids"].combine_chunks()
+            _check_ids(ids, predictor.bundle)
+            probability_NC = predictor.predict(ids)
+            offsets = np.arange(0, probability_NC.size + 1, probability_NC.shape[1], dtype=np.int32)
+            columns = [
+                pa.repeat(split, len(table)),
+                table["review_id"].cast(pa.string()),
+                table["label"],
+                pc.list_value_length(ids).cast(pa.int32()),
+                pa.ListArray.from_arrays(
+                    offsets, probability_NC.ravel(), type=EVALUATION.schema.field("probabilities").type
+                ),
+            ]
+            tables.append(pa.table(columns, schema=EVALUATION.schema))
+            progress.advance(len(table))
+    return pa.concat_tables(tables)
+
+
+def _check_ids(ids: pa.ListArray, bundle: Bundle) -> None:
+    size = len(bundle.load_vocabulary())
+    values = ids.flatten().to_numpy()
+    if len(values) and not 0 <= values.min() <= values.max() < size:
+        raise DataError(
+            f"the shards hold token ids from {values.min()} to {values.max()}, the vocabulary has {size} tokens. Shards and "
+            "vocabulary do not belong together; restore them, or ingest again."
+        )
+
+
+def _token_weights(predictor: Predictor, vocabulary: Vocabulary, part: Part) -> pa.Table:
+    ids = pa.concat_arrays([table["ids"].combine_chunks() for table in _read(part, ["ids"])])
+    rows = [
+        {"label": label, "token": pull.token, "weight": pull.weight, "reviews": pull.reviews}
+        for label, pulls in token_pulls(predictor, vocabulary, ids).items()
+        for pull in pulls
     ]
+    return pa.Table.from_pylist(rows, schema=TOKEN_WEIGHT.schema)
+
+
+def _examples(bundle: Bundle, predictor: Predictor, vocabulary: Vocabulary, part: Part, scored: pa.Table) -> pa.Table:
+    """The surest mistakes, the surest right answers of each label, and those where the model cannot decide."""
+    probability_NC = np.stack(scored["probabilities"].to_pylist()).astype(np.float32)
+    chosen = _chosen(probability_NC, scored["label"].to_numpy())
+    numbers = np.array(sorted(chosen), dtype=np.int64)
+    texts = pa.concat_arrays([table["ids"].combine_chunks() for table in _read(_rows_of(part, numbers), ["ids"])])
+    weights = explanations(predictor, vocabulary, texts, probability_NC[numbers]).to_pylist()
+    place = {int(number): index for index, number in enumerate(numbers)}
+    examples = []
+    for number, kind in chosen.items():
+        predicted = int(probability_NC[number].argmax())
+        examples.append(
+            {
+                "text": _text(texts[place[number]].as_py(), vocabulary),
+                "label": bundle.labels[scored["label"][number].as_py()],
+                "prediction": bundle.labels[predicted],
+                "probability": float(probability_NC[number, predicted]),
+                "kind": kind,
+                "explanation": weights[place[number]],
+            }
+        )
     return pa.Table.from_pylist(examples, schema=EXAMPLE.schema)
 
 
-def _sample(valid: Part) -> pa.Table:
-    """At most `SAMPLE_ROWS` rows, spread over the row groups."""
-    filled = [(group, rows) for group, rows in zip(valid.groups, valid.selected, strict=True) if len(rows)]
-    share = -(-SAMPLE_ROWS // max(len(filled), 1))
-    tables = []
-    for group, rows in filled[:SAMPLE_ROWS]:
-        with pq.ParquetFile(group.path) as file:
-            tables.append(file.read_row_group(group.index, columns=["ids", "label"]).take(rows[:share]))
-    return pa.concat_tables(tables).slice(0, SAMPLE_ROWS)
+def _chosen(probability_NC: NDArray[np.float32], labels_N: Ints) -> dict[int, str]:
+    """Row numbers of the examples and why each is shown, in the order in which the page shows them."""
+    predicted_N, certainty_N = probability_NC.argmax(axis=1), probability_NC.max(axis=1)
+    wrong_N = predicted_N != labels_N
+    kinds = [
+        (WRONG, wrong_N, -certainty_N),
+        *((RIGHT, ~wrong_N & (predicted_N == label), -certainty_N) for label in range(probability_NC.shape[1])),
+        (UNSURE, np.ones_like(wrong_N), certainty_N),
+    ]
+    chosen: dict[int, str] = {}
+    for kind, mask, key in kinds:
+        rows = np.setdiff1d(np.flatnonzero(mask), list(chosen))
+        for row in rows[np.argsort(key[rows], kind="stable")][: SHOWN[kind]]:
+            chosen[int(row)] = kind
+    return chosen
 
 
 def _text(ids: list[int], vocabulary: Vocabulary) -> str:
+    """The first tokens as a text, with the blanks around punctuation that people write."""
     words = vocabulary.tokens.take(pa.array(ids[:SHOWN_TOKENS], pa.int32())).to_pylist()
-    return " ".join(words) + (" …" if len(ids) > SHOWN_TOKENS else "")
+    joined = re.sub(r" ([.,!?)]+)(?= |$)", r"\1", " ".join(words))
+    joined = re.sub(r"(?<=\w) ' (?=(?:s|t|d|m|ll|re|ve)\b)", "'", joined).replace("( ", "(")
+    return joined + (" …" if len(ids) > SHOWN_TOKENS else "")

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline.errors import DataError, InputNotFoundError
-from pipeline.lake.shards import Shard
+from pipeline.errors import DataError
+from pipeline.lake.shards import Shard, open_shard
 from pipeline.training.split import Ints, choose_validation, unit_hashes
 from pipeline.training.world import World
 
@@ -142,14 +141,9 @@ def _unit_hashes(shards: Sequence[Shard]) -> npt.NDArray[np.uint64]:
 
 
 def _row_groups(shard: Shard, columns: list[str]) -> Iterator[pa.Table]:
-    try:
-        with pq.ParquetFile(shard.path) as file:
-            for index in range(file.metadata.num_row_groups):
-                yield file.read_row_group(index, columns=columns, use_threads=False)
-    except FileNotFoundError:
-        raise InputNotFoundError(f"the token shard {shard.path} went away during the run. Restore it.") from None
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"the token shard {shard.path} cannot be read: {error}. Restore it, or ingest again.") from error
+    with open_shard(shard.path) as file:
+        for index in range(file.metadata.num_row_groups):
+            yield file.read_row_group(index, columns=columns, use_threads=False)
 
 
 def shared_selection(

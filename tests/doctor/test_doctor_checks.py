@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,13 +78,13 @@ def test_space(lake: Lake, monkeypatch: pytest.MonkeyPatch, free: int, state: st
 
 def test_missing_vocabulary_fails_with_66(lake: Lake) -> None:
     next(lake.vocabulary.iterdir()).unlink()
-    check = by_name(lake)["tokens"]
-    assert (check.state, check.exit_code) == ("FAIL", 66) and "--rebuild-vocab" in check.remedy
+    check = by_name(lake)["vocabulary"]
+    assert (check.state, check.exit_code) == ("FAIL", 66) and "pipeline repair" in check.remedy
 
 
 def test_vocabulary_under_another_name_fails_with_65(lake: Lake) -> None:
     path = next(lake.vocabulary.iterdir())
-    path.rename(path.with_name("0123456789abcdef.parquet"))
+    shutil.copy(path, path.with_name("0123456789abcdef.parquet"))
     check = by_name(lake)["vocabulary"]
     assert (check.state, check.exit_code) == ("FAIL", 65) and path.stem in check.detail
 

@@ -154,7 +154,7 @@ def test_csv_with_ids_groups_splits_and_quoted_lines(tmp_path: Path) -> None:
         "a2,Bad,neg,f2,test",
         "a3,Unjudged,,f2,",
     )
-    columns = {"text_column": "review", "label_column": "stars", "id_column": "order"}
+    columns = {"text_column": ("review",), "label_column": "stars", "id_column": "order"}
     ingest(tmp_path / "lake", source, **columns, group_column="film", split_column="part")
     found = {row["review_id"]: (row["label"], row["group"], row["split"]) for row in rows_of(tmp_path / "lake")}
     assert found == {"a1": (1, "f1", "train"), "a2": (0, "f2", "test"), "a3": (None, "f2", "unsup")}
@@ -165,14 +165,14 @@ def test_bad_rows_of_a_csv_are_rejected_with_their_numbers(tmp_path: Path) -> No
     lines = [b"id,text,label", b"0,fine,pos", b"1,too,many,columns", b"2,caf\xff,neg", b"3,nul\0byte,neg", b"4,,pos"]
     more = [b"5,good,pos", b"6,few", b"5,again,pos", b"7,...,pos", b"8,last,neg"]
     source.write_bytes(b"\n".join(lines + more) + b"\n")
-    receipt = ingest(tmp_path / "lake", source, id_column="id", tokenizer="punctuation")
+    receipt = ingest(tmp_path / "lake", source, id_column="id", tokenizer="punctuation", encoding="utf-8")
     assert (receipt.read, receipt.written, receipt.rejected) == (10, 3, 7)
     assert sorted(rejects_of(receipt)) == [
         (1, "malformed_row"), (2, "invalid_utf8"), (3, "nul_byte"), (4, "missing_text"), (6, "malformed_row"),
         (7, "duplicate_id"), (8, "empty_text"),
     ]  # fmt: skip
     assert {row["review_id"]: row["row"] for row in rows_of(tmp_path / "lake")} == {"0": 0, "5": 5, "8": 9}
-    again = ingest(tmp_path / "lake", source, id_column="id")
+    again = ingest(tmp_path / "lake", source, id_column="id", encoding="utf-8")
     assert (again.exit_code, again.known, again.rejected) == (99, 3, 7)
     assert len(list((tmp_path / "lake" / "rejects").iterdir())) == 1
 

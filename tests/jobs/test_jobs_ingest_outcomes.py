@@ -66,8 +66,8 @@ def test_a_disk_that_is_full_at_the_commit(tmp_path: Path, corpus: Path, monkeyp
     def full(*_: object) -> None:
         raise DeltaError("LocalFileSystem: Unable to copy data to file:\nNo space left on device (os error 28)")
 
-    monkeypatch.setattr("pipeline.lake.table._commit", full)
-    with pytest.raises(CannotWriteError, match="to file: No space left"):
+    monkeypatch.setattr("pipeline.lake.table._stage", full)
+    with pytest.raises(CannotWriteError, match=r"tokens: No space left"):
         ingest(tmp_path / "lake", corpus)
 
 

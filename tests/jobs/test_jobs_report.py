@@ -1,5 +1,7 @@
 """`pipeline report` on a lake that holds a bundle."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -7,9 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.report import ReportConfig, run
-from pipeline.errors import CannotWriteError, InputNotFoundError, UsageError
+from pipeline.errors import CannotWriteError, DataError, InputNotFoundError, UsageError
 from pipeline.lake.paths import Lake
-from tests.reports.report_bundles import make_bundle
+from pipeline.reports.data import read_report_data
+from pipeline.reports.files import REPORT_FILES, write_evaluation
+from pipeline.reports.metrics import mcnemar
+from tests.reports.report_bundles import evaluation_table, leaning, make_bundle
 
 
 @pytest.fixture
@@ -36,7 +41,8 @@ def test_examples_come_from_predictions(lake: Lake, tmp_path: Path) -> None:
     predictions = tmp_path / "p.parquet"
     run(ReportConfig(lake=lake.root, output=output, predictions=predictions, text_column="body", label_column="truth"))
     text = output.read_text()
-    assert "so fine" in text and "✗ truly pos" in text and "anything but boring" not in text
+    assert "so fine" in text and "✗ labelled pos" in text
+    assert "anything but boring" in text, "the bundle's labelled examples stay"
     assert not (lake.models / lake.latest_model() / "report.html").exists()
 
 
@@ -49,3 +55,63 @@ def test_what_cannot_be(lake: Lake, tmp_path: Path) -> None:
         run(ReportConfig(lake=lake.root, output=tmp_path))
     with pytest.raises(UsageError, match="--label-column needs --predictions"):
         ReportConfig(lake=lake.root, label_column="truth")
+    with pytest.raises(UsageError, match="two models or more"):
+        ReportConfig(lake=lake.root, models=("LATEST",), compare=True)
+    with pytest.raises(UsageError, match="name one model with --model LATEST"):
+        ReportConfig(lake=lake.root, models=("LATEST",))
+
+
+def test_models_side_by_side_with_a_paired_test(lake: Lake) -> None:
+    other = make_bundle(lake.models, "other")
+    write_evaluation(other, evaluation_table({"test": leaning(350, 0.6), "valid": leaning(9, 0.6, prefix="v")}))
+    receipt = run(ReportConfig(lake=lake.root, models=("LATEST", "other"), compare=True))
+    text = Path(receipt.outputs["report"]).read_text()
+    assert Path(receipt.outputs["report"]) == lake.models / "comparison.html"
+    assert "On the 350 test reviews that all of them scored" in text
+    ours, theirs = (read_report_data(lake.models / name).scored("test") for name in (lake.latest_model(), "other"))
+    assert ours is not None and theirs is not None
+    test = mcnemar(ours.measures.right[:350], theirs.measures.right)
+    assert f'<td class="n">{test.only_first}</td><td class="n">{test.only_second}</td><td class="n">&lt; 0.001</td>' in text
+
+
+def test_models_that_cannot_be_compared(lake: Lake) -> None:
+    other = make_bundle(lake.models, "other")
+    with pytest.raises(UsageError, match="name each model once"):
+        run(ReportConfig(lake=lake.root, models=("other", "other"), compare=True))
+    write_evaluation(other, evaluation_table({"test": leaning(40, 0.6, prefix="elsewhere-")}))
+    with pytest.raises(DataError, match="Train them on the same table"):
+        run(ReportConfig(lake=lake.root, models=("LATEST", "other"), compare=True))
+    (other / "evaluation.parquet").unlink()
+    with pytest.raises(DataError, match="other has no scored reviews"):
+        run(ReportConfig(lake=lake.root, models=("LATEST", "other"), compare=True))
+    description = json.loads((other / "model.json").read_text())
+    (other / "model.json").write_text(json.dumps({**description, "labels": ["1", "2"]}))
+    with pytest.raises(UsageError, match="Only models with the same labels"):
+        run(ReportConfig(lake=lake.root, models=("LATEST", "other"), compare=True))
+
+
+def test_what_a_bundle_lacks_is_made_from_its_lake(corpus: Path, tmp_path: Path, run_main: Callable[..., int]) -> None:
+    """As for a model of an earlier release; and the remedy for a damaged file is to remove it and to report again."""
+    lake = Lake(tmp_path / "lake")
+    assert run_main("--lake", lake.root, "ingest", corpus) == 0
+    assert run_main("--lake", lake.root, "train", "--arch", "rnn", "--epochs", "1", "--embedding-dim", "8") == 0
+    bundle = lake.models / lake.latest_model()
+    before = {name: (bundle / name).read_bytes() for name in REPORT_FILES}
+    page = (bundle / "report.html").read_text()
+    for name in REPORT_FILES:
+        (bundle / name).write_bytes(b"PAR1")
+        with pytest.raises(DataError, match=f"{name} .* Remove it and run 'pipeline report'"):
+            run(ReportConfig(lake=lake.root))
+        (bundle / name).unlink()
+        run(ReportConfig(lake=lake.root))
+        assert (bundle / name).read_bytes() == before[name]
+    assert (bundle / "report.html").read_text() == page
+    assert run_main("--lake", lake.root, "report", "--compare", "LATEST") == 2
+    assert run_main("--lake", lake.root, "report", "LATEST") == 2
+
+
+def test_a_bundle_whose_lake_is_gone_has_a_smaller_page(lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
+    (lake.models / lake.latest_model() / "evaluation.parquet").unlink()
+    page = Path(run(ReportConfig(lake=lake.root)).outputs["report"]).read_text()
+    assert "the page shows what the bundle holds" in caplog.text
+    assert "Test accuracy" in page and "Confusion matrix" not in page

@@ -15,7 +15,7 @@ import pytest
 from jobs import score
 from jobs.score import ScoreConfig
 from pipeline.errors import DataError, InputNotFoundError, LockedError, UsageError
-from pipeline.lake.locks import locked
+from pipeline.lake.locks import locked_output
 from schemas.contract import ContractError
 from schemas.prediction import KEY_INPUT, KEY_MODEL, PREDICTION
 from tests.jobs.conftest import Write
@@ -241,8 +241,10 @@ def test_an_input_that_changes_meanwhile_fails_the_run(lake: Path, write: Write,
 def test_one_run_at_a_time_writes_an_output(lake: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(text=["good"])
     scored(lake, path)
-    (lock,) = (lake / ".locks").glob("score-*.lock")
-    with locked(lock, "another"), pytest.raises(LockedError, match=r"reviews.parquet is locked"):
+    with (
+        locked_output(lake / "predictions" / "reviews.parquet", "another"),
+        pytest.raises(LockedError, match=r"reviews.parquet is locked"),
+    ):
         scored(lake, path, force=True)
     assert scored(lake, path, output=lake / "elsewhere.parquet").num_rows == 1
 

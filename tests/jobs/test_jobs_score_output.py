@@ -52,10 +52,7 @@ def test_what_a_killed_run_left_goes_with_the_next(lake: Path, write: Write) -> 
     for name in (".tmp-0a1b2c3d-reviews.parquet", ".tmp-0a1b2c3d-my-reviews.parquet"):
         (lake / "predictions" / name).write_bytes(b"half")
     scored(lake, write(text=["good"]))
-    assert sorted(path.name for path in (lake / "predictions").iterdir()) == [
-        ".tmp-0a1b2c3d-my-reviews.parquet",
-        "reviews.parquet",
-    ]
+    assert [path.name for path in (lake / "predictions").iterdir()] == ["reviews.parquet"]
 
 
 def test_a_day_without_any_text_gets_no_predictions(lake: Path, write: Write) -> None:
@@ -87,3 +84,19 @@ def test_a_foreign_file_is_overwritten_by_force_only(lake: Path, write: Write, t
     with pytest.raises(UsageError, match="was not written by 'pipeline score'"):
         scored(lake, path, output=mine)
     assert scored(lake, path, output=mine, force=True).column_names == ["text", *ADDED]
+
+
+def test_predictions_that_were_damaged_are_written_again(lake: Path, write: Write, tmp_path: Path) -> None:
+    path = write(text=make_texts(20))
+    for output, option in ((lake / "predictions" / "reviews.parquet", None), (tmp_path / "named.parquet",) * 2):
+        before = scored(lake, path, output=option)
+        whole = output.read_bytes()
+        for damaged in (whole[: len(whole) // 2], whole[:200] + bytes([whole[200] ^ 1]) + whole[201:], b""):
+            output.write_bytes(damaged)
+            assert score.run(ScoreConfig(lake=lake, source=path, output=option)).exit_code == 0
+            assert output.read_bytes() == whole
+        assert score.run(ScoreConfig(lake=lake, source=path, output=option)).exit_code == 99
+        assert len(before) == 20
+    (tmp_path / "mine.parquet").write_bytes(b"of somebody else")
+    with pytest.raises(UsageError, match="was not written by 'pipeline score'"):
+        scored(lake, path, output=tmp_path / "mine.parquet")

@@ -13,7 +13,7 @@ import torch
 
 from pipeline.errors import CannotWriteError, DataError, InputNotFoundError, PipelineError
 from pipeline.lake.paths import Lake
-from pipeline.models.bundle import Bundle, find_bundle, read_bundle, save_bundle
+from pipeline.models.bundle import Bundle, find_bundle, read_bundle, save_bundle, verify_bundle
 from pipeline.models.registry import architectures, build_model
 from pipeline.text.vocabulary import Vocabulary
 from tests.conftest import ROOT
@@ -45,7 +45,9 @@ def test_says_what_was_saved(lake: Lake, vocabulary: Vocabulary) -> None:
     assert (bundle.vocabulary, bundle.table_version) == (vocabulary.fingerprint, 3)
     assert (bundle.metrics, bundle.training, bundle.created) == ({"valid_accuracy": 0.75}, {"seed": 1}, "2026-01-01")
     assert bundle.load_vocabulary().tokens == vocabulary.tokens
-    assert sorted(path.name for path in bundle.folder.iterdir()) == ["model.json", "model.safetensors", "vocabulary.parquet"]
+    assert sorted(path.name for path in bundle.folder.iterdir()) == [
+        "manifest.json", "model.json", "model.safetensors", "vocabulary.parquet",
+    ]  # fmt: skip
 
 
 def test_is_found_by_latest_by_id_and_by_path(lake: Lake, tmp_path: Path, vocabulary: Vocabulary) -> None:
@@ -98,6 +100,12 @@ def edit(**changes: object) -> Damage:
     return damage
 
 
+def as_an_earlier_release_wrote_it(folder: Path) -> None:
+    """Without a manifest."""
+    (folder / "manifest.json").unlink()
+    edit(manifest=None)(folder)
+
+
 def flip_a_bit(name: str) -> Damage:
     def damage(folder: Path) -> None:
         content = bytearray((folder / name).read_bytes())
@@ -126,7 +134,7 @@ def text_as_weights(folder: Path) -> None:
 DAMAGES: dict[str, tuple[Damage, type[PipelineError], str]] = {
     "no description": (lambda f: (f / "model.json").unlink(), InputNotFoundError, "no whole model bundle"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), InputNotFoundError, "model.safetensors is not there"),
-    "no vocabulary": (lambda f: (f / "vocabulary.parquet").unlink(), InputNotFoundError, "no vocabulary"),
+    "no vocabulary": (lambda f: (f / "vocabulary.parquet").unlink(), InputNotFoundError, "the vocabulary .* is not there"),
     "no JSON": (lambda f: (f / "model.json").write_text("{"), DataError, "is no JSON"),
     "binary": (lambda f: (f / "model.json").write_bytes(b"\xff\xfe\x00"), DataError, "is no JSON"),
     "a list": (lambda f: (f / "model.json").write_text("[]"), DataError, "has no version"),
@@ -171,6 +179,7 @@ DAMAGES: dict[str, tuple[Damage, type[PipelineError], str]] = {
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damage_is_refused(name: str, lake: Lake) -> None:
     damage, error, message = DAMAGES[name]
+    as_an_earlier_release_wrote_it(lake.models / "first")
     damage(lake.models / "first")
     with pytest.raises(error, match=message):
         bundle = read_bundle(lake.models / "first")
@@ -178,7 +187,29 @@ def test_damage_is_refused(name: str, lake: Lake) -> None:
         bundle.load_model()
 
 
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors", "vocabulary.parquet", "manifest.json"])
+def test_a_changed_file_is_refused_wherever_its_bit_lies(name: str, lake: Lake) -> None:
+    folder = lake.models / "first"
+    path = folder / name
+    whole = path.read_bytes()
+    verify_bundle(read_bundle(folder))
+    for place in range(0, len(whole), max(1, len(whole) // 20)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises((DataError, InputNotFoundError), match=r"Restore|Upgrade"):
+            verify_bundle(read_bundle(folder))
+    path.unlink()
+    with pytest.raises(InputNotFoundError, match="is not there"):
+        verify_bundle(read_bundle(folder))
+
+
+def test_a_description_that_was_changed_well_is_refused(lake: Lake) -> None:
+    edit(labels=["pos", "neg"])(lake.models / "first")
+    with pytest.raises(DataError, match=r"model.json is not the file that was written"):
+        find_bundle(lake, "first")
+
+
 def test_labels_have_to_fit_the_model(lake: Lake) -> None:
+    as_an_earlier_release_wrote_it(lake.models / "first")
     edit(labels=["neg", "neutral", "pos"])(lake.models / "first")
     with pytest.raises(DataError, match="3 labels, but the model tells 2 classes apart"):
         read_bundle(lake.models / "first")

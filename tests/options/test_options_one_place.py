@@ -161,8 +161,9 @@ def test_the_workers_arguments_give_the_same_config(grown: typer.Typer, tmp_path
         ("[grown]\nepochs = true\n", "pipeline.toml: [grown]: epochs True: expected a whole number"),
         ('[grown]\nforce = "perhaps"\n', "pipeline.toml: [grown]: force 'perhaps': expected true or false."),
         ('[grown]\nlr = "fast"\n', "pipeline.toml: [grown]: lr 'fast': expected a number above 0."),
+        (f"[grown]\nlr = 1{400 * '0'}\n", "pipeline.toml: [grown]: lr inf: expected a number above 0."),
         ("[grown]\nlr = nan\n", "pipeline.toml: [grown]: lr nan: expected a number above 0."),
-        ("[grown]\nhidden-dim = 0\n", "pipeline.toml: [grown]: hidden-dim 0: expected 1 or more."),
+        ("[grown]\nhidden-dim = 0\n", "pipeline.toml: [grown]: hidden-dim 0: expected 1 to 1000000."),
         ('[grown]\nschedule = "cosin"\n', "pipeline.toml: [grown]: schedule: 'cosin' is not known. Did you mean 'cosine'?"),
         ('[grown]\ncheckpoint-every = "often"\n', "checkpoint-every often: expected steps such as 200"),
         ("[grown]\ncolumns = [1]\n", "pipeline.toml: [grown]: columns [1]: expected a list of texts."),
@@ -236,15 +237,19 @@ def test_the_identity_of_a_training_stays() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--hidden-dim", "0"), "--hidden-dim 0: expected 1 or more."),
+        (("--hidden-dim", "0"), "--hidden-dim 0: expected 1 to 1000000."),
+        (("--hidden-dim", "1" + 25 * "0"), "expected 1 to 1000000."),
+        (("--layers", "1" + 25 * "0"), "expected 1 to 1000."),
+        (("--workers", "1" + 25 * "0"), "expected 0 to 1024."),
+        (("--epochs", "1" + 25 * "0"), "expected a whole number of at most 64 bits, 1 or more."),
         (("--lr", "nan"), "--lr nan: expected a number above 0."),
         (("--dropout", "2"), "--dropout 2.0: expected a number from 0 up to, but below, 1."),
         (("--pooling", "maximum"), "--pooling: 'maximum' is not known. Did you mean 'max'?"),
         (("--arch", "bag", "--hidden-dim", "8"), "--hidden-dim: the architecture 'bag' has no such option."),
-        (("--arch", "goru", "--hidden-dim", "1"), "--hidden-dim 1: expected 2 or more."),
+        (("--arch", "goru", "--hidden-dim", "1"), "--hidden-dim 1: expected 2 to 1000000."),
         (("--arch", "grid-lstm", "--dimensions", "3"), "--dimensions 3: expected 1 or 2."),
         (("--arch", "transformer", "--heads", "3"), "--heads 3: has to divide --hidden-dim 128."),
-        (("--set", "hidden_dim=[1]"), "--hidden-dim (1,): expected a whole number, 1 or more."),
+        (("--set", "hidden_dim=[1]"), "--hidden-dim (1,): expected a whole number from 1 to 1000000."),
     ],
 )
 def test_a_bad_value_is_refused_before_the_lake_is_opened(

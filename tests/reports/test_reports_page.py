@@ -12,12 +12,13 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import CannotWriteError, DataError, InputNotFoundError
-from pipeline.reports.files import lengths_table
+from pipeline.reports.files import REPORT_FILES, lengths_table, read_evaluation, write_evaluation
+from pipeline.reports.metrics import wilson
 from pipeline.reports.plots import INK
 from pipeline.reports.write import write_report
-from pipeline.text.vocabulary import Vocabulary
 from schemas.contract import ContractError
-from tests.reports.report_bundles import example_table, write_metrics
+from schemas.report import KEY_LABEL_ROWS
+from tests.reports.report_bundles import evaluation_table, example_table, leaning, make_bundle, write_metrics
 
 
 class Page(HTMLParser):
@@ -59,10 +60,10 @@ def test_page_is_whole_and_needs_nothing_from_outside(bundle: Path) -> None:
     html = path.read_text(encoding="utf-8")
     page = Page(html)
     assert path == bundle / "report.html" and page.open == []
-    assert not [tag for tag, _ in page.tags if tag in ("script", "link", "img", "iframe", "object")]
+    assert not [tag for tag, _ in page.tags if tag in ("script", "img", "iframe", "object")]
     for _, attributes in page.tags:
         for name in ("src", "href", "xlink:href", "srcset"):
-            assert (attributes.get(name) or "#").startswith("#")
+            assert (attributes.get(name) or "#").startswith(("#", "data:,"))
     assert "@import" not in html and not re.search(r"url\((?!#)", html)
     assert html.count("prefers-color-scheme: dark") == 1
 
@@ -70,34 +71,82 @@ def test_page_is_whole_and_needs_nothing_from_outside(bundle: Path) -> None:
 def test_page_says_what_the_bundle_holds(bundle: Path) -> None:
     text = page_of(bundle).text
     for expected in (
-        "20260131T040000Z-bilstm-1a2b3c", "Test accuracy 88.1%", "Validation accuracy 78.8% epoch 4, kept", "3,142,210",
-        "whose weights were kept", "The model reads the first 400 tokens", "id 0 neg id 1 pos", "hidden dim 128",
-        "resume no", "table version 3", "334,691",
+        "20260131T040000Z-bilstm-1a2b3c", "whose weights were kept", "The model reads the first 400 tokens",
+        "id 0 neg id 1 pos", "hidden dim 128", "resume no", "table version 3", "parameters 3,142,210",
+        "training neg 900 60.0% pos 600 40.0%", "to neg dull 0.40 (40)", "$movie", "to pos good 0.40 (40)", "café",
     ):  # fmt: skip
         assert expected in text
+
+
+def test_figures_at_the_top_are_those_of_the_test_split_beside_the_majority_class(bundle: Path) -> None:
+    evaluation = read_evaluation(bundle)
+    assert evaluation is not None
+    test = [row for row in evaluation.to_pylist() if row["split"] == "test"]
+    right = sum((row["probabilities"][1] > 0.5) == row["label"] for row in test)
+    estimate = wilson(right, 400)
+    text = page_of(bundle).text
+    assert f"Of 400 test reviews the model labels {estimate.value:.1%} correctly" in text
+    assert "calling each of them “pos” would be right for 66.5%" in text
+    assert f"Accuracy {estimate.value:.1%} {estimate.low:.1%} to {estimate.high:.1%}" in text
+    assert "majority class always “pos” 66.5%" in text
+
+
+def test_validation_stands_in_for_a_test_split(bundle: Path) -> None:
+    write_evaluation(bundle, evaluation_table({"valid": leaning(300, 0.8)}))
+    text = page_of(bundle).text
+    assert "Of 300 validation reviews" in text and "The epoch was chosen on these reviews" in text
+
+
+def test_a_model_that_guesses_is_called_so(bundle: Path) -> None:
+    write_evaluation(bundle, evaluation_table({"test": leaning(300, 0.5)}))
+    assert "no better than guessing" in page_of(bundle).text
+
+
+def test_a_sample_is_called_a_sample(bundle: Path) -> None:
+    table = evaluation_table({"test": leaning(300, 0.8)})
+    table = table.replace_schema_metadata({KEY_LABEL_ROWS: b'{"test": [4000, 6000]}'})
+    write_evaluation(bundle, table)
+    assert "Of 300 test reviews, a sample of 10,000, the model" in page_of(bundle).text
+
+
+def test_earlier_models_of_the_lake_stand_beside(bundle: Path, tmp_path: Path) -> None:
+    earlier = make_bundle(tmp_path, "earlier", "2026-01-30T00:00:00Z")
+    write_evaluation(earlier, evaluation_table({"test": leaning(400, 0.6)}))
+    later = make_bundle(tmp_path, "later", "2026-02-01T00:00:00Z")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "model.json").write_text("{")
+    text = Page(write_report(bundle, models=tmp_path).read_text(encoding="utf-8")).text
+    assert re.search(r"earlier bilstm \d\d\.\d% .* < 0\.001 majority class", text)
+    assert later.name not in text and "damaged" not in text
+
+
+def test_baselines_of_training_stand_beside(bundle: Path) -> None:
+    description = json.loads((bundle / "model.json").read_text())
+    description["metrics"]["baseline"] = {"arch": "nbsvm", "test_accuracy": 0.8, "test_macro_f1": 0.79}
+    (bundle / "model.json").write_text(json.dumps(description))
+    assert "linear baseline nbsvm 80.0%" in page_of(bundle).text
 
 
 def test_pictures_are_svg_with_the_pages_colours_and_alternative_texts(bundle: Path) -> None:
     html = write_report(bundle).read_text(encoding="utf-8")
     pictures = re.findall(r'<div class="picture" role="img" aria-label="([^"]+)">(<svg.*?</svg>)', html, re.DOTALL)
-    assert len(pictures) == 4
+    assert len(pictures) == 7
     told = "training from 0.690 to 0.090, validation from 0.660 to 0.410, test 0.345."
-    assert pictures[0][0] == f"Chart of loss by epoch: {told}"
+    assert f"Chart of loss by epoch: {told}" in [alt for alt, _ in pictures]
     for _, svg in pictures:
         ElementTree.fromstring(svg)
         assert "var(--" in svg and not re.search("#0[0-9]0[0-9]0[0-9]", svg)
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'(?:href="|url\()#([^")]+)', html)) <= set(ids)
-    assert "$movie" in html and "café" in html
 
 
-def test_a_token_that_looks_like_a_colour_stays_a_token(bundle: Path) -> None:
-    words = ["<pad>", "<unk>", "#090909", INK, "film"]
-    counts = pa.array([0, 0, 9, 8, 7], pa.int64())
-    Vocabulary(pa.array(words), counts, "basic_english", ("neg", "pos")).write(bundle / "vocabulary.parquet")
-    html = write_report(bundle).read_text(encoding="utf-8")
-    assert ">#090909</text>" in html and f">{INK}</text>" in html
+def test_a_label_that_looks_like_a_colour_or_a_formula_stays_a_label(bundle: Path) -> None:
+    for label in (INK, "$pos$"):
+        description = json.loads((bundle / "model.json").read_text())
+        (bundle / "model.json").write_text(json.dumps({**description, "labels": ["neg", label]}))
+        html = write_report(bundle).read_text(encoding="utf-8")
+        assert re.search(rf">{re.escape(label)} 0\.\d+</text>", html)
 
 
 def test_text_of_strangers_stays_text(bundle: Path) -> None:
@@ -106,25 +155,26 @@ def test_text_of_strangers_stays_text(bundle: Path) -> None:
     assert "script" not in {tag for tag, _ in page.tags}
 
 
-def test_examples_show_verdict_probability_and_truth(bundle: Path) -> None:
+def test_examples_show_verdict_probability_truth_and_tokens(bundle: Path) -> None:
     text = page_of(bundle).text
-    assert "2 of these 3 are right" in text
-    assert "neg pos 31.0% ✗ truly pos This is anything but boring." in text
-    assert "✓ right" in text
+    assert "Surest mistakes neg 69.0% ✗ labelled pos This is anything but boring. + dull − but" in text
+    assert "✓ right The plot was not dull, and the cast is brilliant; I call it gripping!" in text
     assert "half of it is cold. …" in text, "a long text is cut between words"
 
 
-def test_more_than_two_classes_give_the_probability_of_the_prediction(bundle: Path) -> None:
-    description = json.loads((bundle / "model.json").read_text())
-    (bundle / "model.json").write_text(json.dumps({**description, "labels": ["bad", "fair", "good"]}))
-    assert "fair fair 44.0%" in page_of(bundle, examples=example_table([("so so", None, "fair", 0.44)])).text
+def test_examples_of_a_file_come_beside_those_of_the_bundle(bundle: Path) -> None:
+    added = "new.parquet", example_table([("so so", None, "pos", 0.44)])
+    text = Page(write_report(bundle, added=added).read_text(encoding="utf-8")).text
+    assert "Examples from new.parquet" in text and "pos 44.0% so so" in text
+    assert "This is anything but boring." in text
 
 
 def test_bundle_without_optional_files_gives_a_smaller_page(bundle: Path) -> None:
-    for name in ("lengths.parquet", "examples.parquet"):
+    for name in REPORT_FILES:
         (bundle / name).unlink()
     page = page_of(bundle)
-    assert "Review lengths" not in page.text and "Scored examples" not in page.text and "Training" in page.text
+    assert "The reviews" not in page.text and "Examples" not in page.text and "Compared" not in page.text
+    assert "Test accuracy 88.1%" in page.text and "Validation accuracy 78.8% epoch 4, kept" in page.text
 
 
 def test_lengths_given_take_the_place_of_the_bundles(bundle: Path) -> None:
@@ -164,7 +214,7 @@ def test_no_bundle(tmp_path: Path) -> None:
         write_report(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["metrics.parquet", "lengths.parquet", "examples.parquet", "model.json"])
+@pytest.mark.parametrize("name", ["metrics.parquet", "model.json", *REPORT_FILES])
 def test_damaged_file_is_named(bundle: Path, name: str) -> None:
     (bundle / name).write_bytes((bundle / name).read_bytes()[:100] + b"\xff")
     with pytest.raises(DataError, match=name):

@@ -22,10 +22,7 @@ def test_the_newest_are_kept_and_read_back(tmp_path: Path) -> None:
     folder = TrainingFolder(tmp_path / "one", keep=2)
     for epoch, step in ((0, 90), (0, 100), (1, 0)):
         folder.write(checkpoint(epoch, step))
-    assert [path.name for path in folder.files()] == [
-        "epoch-00000-step-000000100.safetensors",
-        "epoch-00001-step-000000000.safetensors",
-    ]
+    assert [path.name[:27] for path in folder.files()] == ["epoch-00000-step-000000100-", "epoch-00001-step-000000000-"]
     found = folder.read()
     assert found is not None
     assert found.state == {"epoch": 1, "step": 0}
@@ -52,12 +49,12 @@ def test_a_damaged_one_is_put_aside_for_an_older_one(tmp_path: Path, caplog: pyt
     older = folder.write(checkpoint(0, 5)).read_bytes()
     newest = folder.write(checkpoint(0, 9))
     newest.write_bytes(newest.read_bytes()[:40])
-    (tmp_path / "epoch-00000-step-000000005.safetensors").write_bytes(older)
+    (tmp_path / "epoch-00000-step-000000005.safetensors").write_bytes(older)  # an earlier release's name
     found = folder.read()
     assert found is not None and found.state["step"] == 5
-    assert "step-000000009.safetensors cannot be read" in caplog.text
+    assert "its content has changed" in caplog.text
     folder.write(checkpoint(0, 7))
-    assert [path.name for path in folder.files()] == ["epoch-00000-step-000000007.safetensors"]
+    assert [path.name[:27] for path in folder.files()] == ["epoch-00000-step-000000007-"]
     folder.files()[0].write_bytes(b"")
     assert folder.read() is None
 

@@ -10,9 +10,14 @@ from pipeline.options.option import MODEL, REGULARISATION, Option
 
 POOLINGS = ("last", "max", "mean", "max-mean", "attention")
 
-EmbeddingDim = Annotated[int, Option(panel=MODEL, help="Width of the embedding.", minimum=1)]
-HiddenDim = Annotated[int, Option(panel=MODEL, help="Width of a layer, in each direction.", minimum=1)]
-Layers = Annotated[int, Option(panel=MODEL, help="Recurrent layers.", minimum=1)]
+MOST_FEATURES, MOST_LAYERS = 1_000_000, 1_000
+"""Far more than any machine can hold: more is a slip of the keyboard."""
+
+EmbeddingDim = Annotated[int, Option(panel=MODEL, help="Width of the embedding.", minimum=1, maximum=MOST_FEATURES)]
+HiddenDim = Annotated[
+    int, Option(panel=MODEL, help="Width of a layer, in each direction.", minimum=1, maximum=MOST_FEATURES)
+]
+Layers = Annotated[int, Option(panel=MODEL, help="Recurrent layers.", minimum=1, maximum=MOST_LAYERS)]
 EmbeddingDropout = Annotated[float, Option(panel=REGULARISATION, help="Dropout of the embedded tokens.", minimum=0, below=1)]
 Dropout = Annotated[
     float, Option(panel=REGULARISATION, help="Dropout of the pooled features, and between layers.", minimum=0, below=1)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from pipeline.errors import UsageError
-from pipeline.models.configs.base import Layers, RecurrentConfig
+from pipeline.models.configs.base import MOST_FEATURES, Layers, RecurrentConfig
 from pipeline.options.option import MODEL, REGULARISATION, Option
 
 
@@ -15,7 +15,9 @@ class TransformerConfig(RecurrentConfig):
 
     layers: Layers = 2
     heads: Annotated[int, Option(panel=MODEL, help="Attention heads; they divide the width.", minimum=1)] = 4
-    feedforward_dim: Annotated[int, Option(panel=MODEL, help="Width of the feed-forward layers.", minimum=1)] = 256
+    feedforward_dim: Annotated[
+        int, Option(panel=MODEL, help="Width of the feed-forward layers.", minimum=1, maximum=MOST_FEATURES)
+    ] = 256
     attention_dropout: Annotated[
         float, Option(panel=REGULARISATION, help="Dropout of what each sub-layer gives.", minimum=0, below=1)
     ] = 0.1

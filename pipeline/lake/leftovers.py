@@ -1,0 +1,93 @@
+"""What dead runs left: unfinished files and folders without a living writer.
+
+Every unfinished file is claimed by its writer with a lock of the kernel (see `atomic.claimed`), so the dead are told from
+the living by locks, not by age. Each run removes what the dead have left before it starts.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.lake.atomic import PREFIX, is_claimed
+from pipeline.lake.paths import Lake
+
+CHECKPOINTS = "epoch-*.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A file or folder without an owner. `resumable`: a training that `train --resume` may go on with."""
+
+    path: Path
+    bytes: int
+    resumable: bool = False
+
+
+def find_leftovers(lake: Lake) -> list[Leftover]:
+    """Everything that dead runs left in the lake, sorted by path."""
+    found = [Leftover(path, _size(path)) for path in _unfinished(lake) if not is_claimed(path)]
+    for folder in _entries(lake.checkpoints):
+        if folder.is_dir() and not folder.name.startswith(PREFIX) and not is_claimed(folder):
+            found.append(Leftover(folder, _size(folder), resumable=any(folder.glob(CHECKPOINTS))))
+    return sorted(found, key=lambda leftover: leftover.path)
+
+
+def set_aside(lake: Lake) -> list[Leftover]:
+    """What `pipeline repair` could not use and has put into `.damaged/`."""
+    return sorted((Leftover(path, _size(path)) for path in _entries(lake.damaged)), key=lambda leftover: leftover.path)
+
+
+def sweep_leftovers(lake: Lake) -> list[Leftover]:
+    """Removes what dead runs left, but for trainings that may be resumed; gives what went. Never fails."""
+    gone = []
+    with suppress(OSError):
+        for leftover in find_leftovers(lake):
+            if not leftover.resumable:
+                remove(leftover.path)
+                gone.append(leftover)
+    return gone
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder, if it is there; a symbolic link goes, not what it points to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _unfinished(lake: Lake) -> Iterator[Path]:
+    """Names that mark what is unfinished, in every folder that commands write."""
+    for folder in (lake.vocabulary, lake.rejects, lake.models, lake.predictions, lake.runs, lake.locks, lake.tokens):
+        yield from (path for path in _entries(folder) if path.name.startswith(PREFIX))
+    for folder in _entries(lake.scratch):
+        yield from _entries(folder)
+    for folder in _entries(lake.models):
+        if not folder.name.startswith(PREFIX):
+            yield from (path for path in _entries(folder) if path.name.startswith(PREFIX))
+    for folder in _entries(lake.checkpoints):
+        if not is_claimed(folder):
+            yield from (path for path in _entries(folder) if path.name.startswith(".tmp"))  # safetensors names some itself
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _size(path: Path) -> int:
+    if path.is_symlink() or not path.is_dir():
+        return _bytes(path)
+    return sum(_bytes(inner) for inner in path.rglob("*") if not inner.is_dir())
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0

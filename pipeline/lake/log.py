@@ -1,0 +1,136 @@
+"""Entries of the Delta log as files: the newest one, whether it is whole, and what we noted in it.
+
+deltalake reads and writes the log; this module looks at single entries without it, where a reader has to know whether the
+newest one was cut short.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pipeline.lake.atomic import sync_folder
+from pipeline.lake.damage import REPAIR, damaged
+
+if TYPE_CHECKING:
+    from pipeline.lake.table import Listed
+
+LOG = "_delta_log"
+_ENTRY = re.compile(r"(\d{20})\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A whole entry. `info` is its commitInfo: what deltalake and we noted about the commit."""
+
+    LISTING: ClassVar[str] = "listing_sha256"
+
+    version: int
+    info: dict[str, Any]
+
+    @property
+    def listing_sha256(self) -> str:
+        """Digest of the shards that the version lists; "" in entries of earlier releases."""
+        return str(self.info.get(self.LISTING, ""))
+
+
+def entry_name(version: int) -> str:
+    """The file name of a version's entry."""
+    return f"{version:020d}.json"
+
+
+def listing_sha256(listed: "Iterable[Listed]") -> str:
+    """Hex SHA-256 over names, sizes and rows of shards in the order of their names."""
+    lines = (f"{entry.name}\0{entry.size}\0{entry.rows}\n" for entry in sorted(listed, key=lambda entry: entry.name))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def versions(folder: Path) -> list[int]:
+    """The versions whose entries are there, whole or torn, sorted."""
+    try:
+        return sorted(int(match[1]) for path in (folder / LOG).iterdir() if (match := _ENTRY.fullmatch(path.name)))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def newest(folder: Path) -> Entry | None:
+    """The newest entry that is not torn; None where there is none.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    for version in reversed(versions(folder)):
+        if not is_torn(folder, version):
+            return read_entry(folder, version)
+    return None
+
+
+def is_torn(folder: Path, version: int) -> bool:
+    """Whether an entry was cut short by a power cut, so that its commit never was: it is empty, ends in zeros, or ends in
+    the middle of an action."""
+    try:
+        content = (folder / LOG / entry_name(version)).read_bytes()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise damaged(folder / LOG / entry_name(version), error, "the log entry", REPAIR) from error
+    if not content.strip(b"\0 \n") or content.endswith(b"\0"):
+        return True
+    last = content.rstrip().splitlines()[-1]
+    return not last.endswith(b"}") and not _parses(last[:-1] + b"}")  # the latter is a damaged last byte
+
+
+def read_entry(folder: Path, version: int) -> Entry | None:
+    """A version's entry; None where it is not there (deltalake removes old ones).
+
+    Raises:
+        DataError: it is damaged.
+    """
+    path = folder / LOG / entry_name(version)
+    try:
+        actions = [json.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
+        info: Any = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
+        if not isinstance(info, dict):
+            raise ValueError("its commitInfo is not an object")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise damaged(path, error, "the log entry", REPAIR) from error
+    return Entry(version, info)
+
+
+def torn_versions(folder: Path) -> list[int]:
+    """The newest entries that are torn: those after the last whole one."""
+    found: list[int] = []
+    for version in reversed(versions(folder)):
+        if not is_torn(folder, version):
+            break
+        found.append(version)
+    return found
+
+
+def remove_torn(folder: Path) -> list[int]:
+    """Deletes torn entries, whose commits never were; gives their versions. The caller holds the table's lock."""
+    found = torn_versions(folder)
+    for version in found:
+        (folder / LOG / entry_name(version)).unlink(missing_ok=True)
+    if found:
+        sync_folder(folder / LOG)
+    return found
+
+
+def remove_half_written(folder: Path) -> None:
+    """Deletes entries that deltalake, in earlier releases, did not get to give their names. The caller holds the lock."""
+    for path in (folder / LOG).glob("*.json#*"):
+        path.unlink(missing_ok=True)
+
+
+def _parses(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,65 @@
+"""Standard streams that are closed, full or gone: the exit code still tells what the run did."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+REVIEWS = "text,label\ngood film,pos\nbad film,neg\ncafé “q”,pos\n"
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    path = tmp_path / "reviews.csv"
+    path.write_text(REVIEWS, encoding="utf-8")
+    return path
+
+
+def shell(line: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Runs a line of bash in which `pipeline` is ours."""
+    function = f'pipeline() {{ {shlex.quote(sys.executable)} -m pipeline "$@"; }}; '
+    return subprocess.run(
+        ["bash", "-c", function + line],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize("ending", [">&-", "2>&-", ">/dev/full", "2>/dev/full", "<&- >&- 2>&-"])
+def test_a_committed_run_ends_with_0_whatever_its_streams(reviews: Path, tmp_path: Path, ending: str) -> None:
+    if "/dev/full" in ending and not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    lake = tmp_path / "lake"
+    done = shell(f"pipeline ingest {reviews} --lake {lake} {ending}")
+    assert done.returncode == 0, done.stderr
+    (record,) = (json.loads(path.read_text()) for path in lake.glob("runs/*.json"))
+    assert (record["outcome"], record["exit_code"], record["receipt"]["written"]) == ("done", 0, 3)
+    assert shell(f"pipeline ingest {reviews} --lake {lake} {ending}").returncode == 99
+    if ending == ">/dev/full":
+        assert "receipt could not be printed" in done.stderr and record["run_id"] in done.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_failure(reviews: Path, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    shell(f"pipeline ingest {reviews} --lake {lake}")
+    done = shell(f"set -o pipefail; pipeline vocab --lake {lake} --top 100000 | true")
+    assert (done.returncode, done.stderr) == (0, "")
+    if Path("/dev/full").exists():
+        full = shell(f"pipeline vocab --lake {lake} >/dev/full")
+        assert full.returncode == 73 and "No space left" in full.stderr
+
+
+def test_a_stdout_of_another_encoding_shows_escapes(reviews: Path, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    shell(f"pipeline ingest {reviews} --lake {lake}")
+    done = shell(f"pipeline vocab --lake {lake}", PYTHONIOENCODING="latin-1")
+    assert done.returncode == 0 and "\\u201cq" in done.stdout

@@ -1,0 +1,125 @@
+"""Runs commands with a fault at the k-th file operation under a lake, and looks at what is left with other eyes."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIM = Path(__file__).with_name("shim.c")
+MUTATING = "cwsnlumt"
+Rows = Counter[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What the shim does at the `at`-th operation of `kinds`; 0 counts only. `sticky`: at every later one, too."""
+
+    action: str = "count"
+    kinds: str = MUTATING
+    at: int = 0
+    errno: int = 0
+    sticky: bool = False
+    trace: Path | None = None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a command ended: exit code, or minus the signal that killed it."""
+
+    code: int
+    counted: int
+    stdout: str
+    stderr: str
+
+
+def build_shim(folder: Path) -> Path | None:
+    """Compiles the shim once for each version of its source; None where there is no compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None or not sys.platform.startswith("linux"):
+        return None
+    target = folder / f"shim-{hashlib.sha256(SHIM.read_bytes()).hexdigest()[:12]}.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", target, SHIM], check=True)
+    return target
+
+
+class Commands:
+    """Runs command lines, each in a fork of one process that has imported everything. A context manager."""
+
+    def __init__(self, shim: Path, folder: Path, *, torch: bool = False) -> None:
+        environment = {
+            **os.environ, "LD_PRELOAD": str(shim), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
+        }  # fmt: skip
+        self._folder = folder
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("zygote.py")), *(["--torch"] if torch else [])],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT,
+        )  # fmt: skip
+
+    def __enter__(self) -> "Commands":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
+
+    def run(self, root: Path, *argv: object, fault: Fault | None = None) -> Ending:
+        """Runs `pipeline ARGV…` with a fault under `root`."""
+        fault = fault or Fault()
+        assert self._process.stdin and self._process.stdout
+        out, err = self._folder / "stdout", self._folder / "stderr"
+        order = {
+            "argv": [str(argument) for argument in argv],
+            "stdout": str(out),
+            "stderr": str(err),
+            "fault": {
+                "root": str(root), "kinds": fault.kinds, "at": fault.at, "action": fault.action, "errno": fault.errno,
+                "sticky": int(fault.sticky), "trace": str(fault.trace or ""),
+            },
+        }  # fmt: skip
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline())
+        return Ending(answer["code"], answer["counted"], out.read_text(), err.read_text())
+
+
+def table_rows(lake: Path) -> Rows:
+    """The rows of the token table's newest version, read by DuckDB from a log that is parsed here: no code of the product.
+
+    An entry that is empty or cut short counts as absent, as the product promises.
+    """
+    live: set[str] = set()
+    for entry in sorted((lake / "tokens" / "_delta_log").glob("*.json")):
+        content = entry.read_bytes()
+        if not content.strip(b"\0 \n") or not content.rstrip().endswith(b"}"):
+            continue
+        for line in content.splitlines():
+            action = json.loads(line)
+            if "add" in action:
+                live.add(action["add"]["path"])
+            if "remove" in action:
+                live.discard(action["remove"]["path"])
+    rows: Rows = Counter()
+    for name in sorted(live):
+        found = duckdb.execute(
+            "select review_id, content_sha256, split, label, len(ids) from read_parquet(?)", [str(lake / "tokens" / name)]
+        ).fetchall()
+        rows.update(found)
+    return rows
+
+
+def leftovers(lake: Path) -> list[str]:
+    """Names of unfinished files anywhere in the lake."""
+    found = [path for path in lake.rglob("*") if path.name.startswith(".tmp") or ".json#" in path.name]
+    found += list((lake / ".scratch").glob("*/*"))
+    return sorted(str(path.relative_to(lake)) for path in found)

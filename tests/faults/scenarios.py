@@ -1,0 +1,156 @@
+"""What is put under faults: a lake as it was, a command, and what has to hold after the fault and after the next run."""
+
+import errno
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.doctor.lake import lake_checks
+from pipeline.lake.paths import Lake
+from tests.conftest import write_corpus
+from tests.faults.harness import Commands, Ending, Fault, leftovers, table_rows
+
+TRAIN = (
+    *("--arch", "rnn", "--epochs", 1, "--hidden-dim", 4, "--embedding-dim", 4, "--batch-size", 32, "--workers", 0),
+    *("--checkpoint-every", 1),
+)
+ALLOWED = {0, 65, 66, 69, 73, 75, 99, 128 + signal.SIGTERM, -signal.SIGKILL}
+"""Never 70, our own fault, and never 1, a traceback."""
+FAULTS: dict[str, Fault] = {
+    "kill": Fault(action="kill"),
+    "torn": Fault(action="torn"),
+    "SIGTERM": Fault(action="term"),
+    "ENOSPC": Fault(action="fail", kinds="wcmnlt", errno=errno.ENOSPC, sticky=True),
+    "EIO": Fault(action="fail", kinds="rws", errno=errno.EIO, sticky=True),
+    "EIO once": Fault(action="fail", kinds="rws", errno=errno.EIO),
+    "EACCES": Fault(action="fail", kinds="conlum", errno=errno.EACCES),
+}
+
+
+@dataclass
+class Tally:
+    """What went wrong, in words; `codes` counts how the commands under fault ended."""
+
+    wrong: list[str] = field(default_factory=list)
+    codes: dict[int, int] = field(default_factory=dict)
+
+    def count(self, code: int) -> None:
+        """Counts an ending."""
+        self.codes[code] = self.codes.get(code, 0) + 1
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`make` leaves the lake before the command in a folder."""
+
+    name: str
+    make: Callable[[Commands, Path], None]
+    command: tuple[object, ...]
+
+    def argv(self, lake: Path) -> list[object]:
+        """The command for a lake; `{lake}` in it stands for its folder."""
+        return [str(word).replace("{lake}", str(lake)) for word in self.command] + ["--lake", lake]
+
+
+def make_raw(commands: Commands, lake: Path) -> None:
+    """Raw reviews only."""
+    write_corpus(lake / "raw", 8)
+
+
+def make_ingested(commands: Commands, lake: Path) -> None:
+    """One night is done; then a file has changed and another one came."""
+    make_raw(commands, lake)
+    assert commands.run(lake, "ingest", "--lake", lake, "--workers", 0).code == 0
+    changed = lake / "raw" / "aclImdb" / "train" / "pos" / "0_9.txt"
+    changed.write_text("This one was written again, and is good.")
+    (lake / "raw" / "late.csv").write_text("text,label\n" + "".join(f"late and good {number},pos\n" for number in range(5)))
+
+
+def make_trained(commands: Commands, lake: Path) -> None:
+    """A model is there, and a file to be scored."""
+    make_raw(commands, lake)
+    assert commands.run(lake, "ingest", "--lake", lake, "--workers", 0).code == 0
+    assert commands.run(lake, "train", "--lake", lake, *TRAIN).code == 0
+    pq.write_table(pa.table({"text": [f"film {number} was so good" for number in range(20)]}), lake / "input.parquet")
+
+
+SCENARIOS = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario("first ingest", make_raw, ("ingest", "--workers", 0)),
+        Scenario("second ingest", make_ingested, ("ingest", "--workers", 0)),
+        Scenario("rebuild", make_ingested, ("ingest", "--workers", 0, "--rebuild-vocab", "--max-vocab", 30)),
+        Scenario("train", make_ingested, ("train", *TRAIN)),
+        Scenario("score", make_trained, ("score", "{lake}/input.parquet", "--workers", 1)),
+    )
+}
+
+
+class Trial:
+    """One scenario: the lake before, the right result, and any number of faults."""
+
+    def __init__(self, scenario: Scenario, commands: Commands, folder: Path) -> None:
+        self.scenario, self.commands, self.folder = scenario, commands, folder
+        self.lake = folder / "lake"
+        self.before, self.after = folder / "before", folder / "after"
+        scenario.make(commands, self.lake)
+        shutil.copytree(self.lake, self.before)
+        ending = self.run()
+        assert ending.code == 0, ending.stderr
+        shutil.move(self.lake, self.after)
+        self.rows = (table_rows(self.before), table_rows(self.after))
+        self.tally = Tally()
+
+    def run(self, fault: Fault | None = None) -> Ending:
+        """Runs the command in the lake."""
+        return self.commands.run(self.lake, *self.scenario.argv(self.lake), fault=fault)
+
+    def reset(self) -> None:
+        """Puts the lake back as it was before the command."""
+        shutil.rmtree(self.lake, ignore_errors=True)
+        shutil.copytree(self.before, self.lake)
+
+    def operations(self, kinds: str) -> int:
+        """How many operations of these kinds the command does."""
+        self.reset()
+        return self.run(Fault(kinds=kinds)).counted
+
+    def probe(self, name: str, at: int) -> None:
+        """Puts one fault at one operation, and checks what it left and what the next run makes of it."""
+        self.reset()
+        fault = Fault(**{**{key: getattr(FAULTS[name], key) for key in ("action", "kinds", "errno", "sticky")}, "at": at})
+        ending = self.run(fault)
+        self.tally.count(ending.code)
+        where = f"{self.scenario.name}, {name} at {at}: "
+        last = (ending.stderr.strip().splitlines() or [""])[-1]
+        if ending.code not in ALLOWED:
+            self.tally.wrong.append(f"{where}ended with {ending.code}: {last}")
+        self._check(where + f"ended with {ending.code}, ", done=ending.code in (0, 99))
+        again = self.run()
+        if again.code not in (0, 99):
+            self.tally.wrong.append(f"{where}the next run ended with {again.code}: {again.stderr.strip().splitlines()[-1:]}")
+        self._check(where + "after the next run ", done=True)
+        self._check_health(where)
+
+    def _check(self, where: str, *, done: bool) -> None:
+        rows = table_rows(self.lake)
+        if rows != self.rows[1] and (done or rows != self.rows[0]):
+            lost, doubled = self.rows[1] - rows, rows - self.rows[1]
+            self.tally.wrong.append(f"{where}{sum(lost.values())} rows are missing, {sum(doubled.values())} too many")
+        for path in self.lake.glob("predictions/[!.]*.parquet"):
+            if path.read_bytes() != (self.after / "predictions" / path.name).read_bytes():
+                self.tally.wrong.append(f"{where}{path.name} is half")
+        if done and self.scenario.name == "score" and not (self.lake / "predictions" / "input.parquet").exists():
+            self.tally.wrong.append(f"{where}no predictions")
+
+    def _check_health(self, where: str) -> None:
+        if left := leftovers(self.lake):
+            self.tally.wrong.append(f"{where}left {left}")
+        for check in lake_checks(Lake(self.lake), verify=True):
+            if check.state == "FAIL":
+                self.tally.wrong.append(f"{where}doctor says: {check.name}: {check.detail}")

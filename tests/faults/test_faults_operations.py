@@ -1,0 +1,47 @@
+"""Faults at single file operations: nothing is lost, doubled, half-visible or stuck, and the exit code says what it was.
+
+`make faults` kills at every operation and samples the other faults; the default suite takes a few of each.
+"""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.faults.harness import Commands
+from tests.faults.scenarios import FAULTS, SCENARIOS, Trial
+
+SAMPLES = 100
+"""Points of each fault but the kill, which `make faults` puts at every operation."""
+
+
+def points(trial: Trial, fault: str, most: int | None) -> list[int]:
+    total = trial.operations(FAULTS[fault].kinds)
+    everywhere = range(1, total + 1)
+    if most is None or most >= total:
+        return list(everywhere)
+    chance = random.Random(f"{trial.scenario.name} {fault}")
+    # The end of a run is where it commits: half of the points lie in its last fifth.
+    late = chance.sample(everywhere[-(total // 5 + most) :], most // 2)
+    return sorted({*late, *chance.sample(everywhere, most - len(late))})
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_few_faults_of_each_kind(name: str, commands: Commands, tmp_path: Path) -> None:
+    trial = Trial(SCENARIOS[name], commands, tmp_path)
+    for fault in FAULTS:
+        for at in points(trial, fault, 2 if name != "train" else 1):
+            trial.probe(fault, at)
+    assert trial.tally.wrong == []
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_faults_everywhere(name: str, fault: str, commands: Commands, tmp_path: Path) -> None:
+    trial = Trial(SCENARIOS[name], commands, tmp_path)
+    where = points(trial, fault, None if fault == "kill" else SAMPLES)
+    for at in where:
+        trial.probe(fault, at)
+    print(f"{name}, {fault}: {len(where)} points, exit codes {dict(sorted(trial.tally.codes.items()))}")
+    assert trial.tally.wrong == []

@@ -1,0 +1,120 @@
+"""`pipeline evaluate` on a split of the table and on labelled files of any kind."""
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.evaluate import run
+from pipeline.config.evaluate import EvaluateConfig
+from pipeline.errors import DataError, InputNotFoundError, UsageError
+from pipeline.lake.paths import Lake
+from pipeline.readers.labels import LabelMap
+from pipeline.readers.limits import Limit
+from tests.conftest import ROOT, write_corpus
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake with the small corpus and a model; the corpus lies beside it."""
+    root = tmp_path_factory.mktemp("evaluate")
+    write_corpus(root / "corpus")
+    assert main("--lake", root / "lake", "ingest", root / "corpus") == 0
+    options = ("--epochs", "6", "--lr", "0.02", "--embedding-dim", "16", "--hidden-dim", "16", "--batch-size", "8")
+    assert main("--lake", root / "lake", "train", "--arch", "gru", *options) == 0
+    return root
+
+
+def main(*arguments: object) -> int:
+    """The command line in a process of its own."""
+    return subprocess.run([sys.executable, "-m", "pipeline", *map(str, arguments)], check=False, cwd=ROOT).returncode
+
+
+def evaluated(root: Path, *sources: Path, **options: Any) -> dict[str, Any]:
+    receipt = run(EvaluateConfig(lake=Lake(root / "lake"), sources=tuple(map(str, sources)), workers=1, **options))
+    assert json.loads(receipt.to_json())["metrics"] == receipt.metrics
+    return receipt.metrics
+
+
+def reviews_csv(path: Path, stars: bool = False) -> Path:
+    """Sixty labelled reviews of the small corpus's kind."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "stars" if stars else "label"])
+        for number in range(60):
+            word, label = (("awful", "neg"), ("lovely", "pos"))[number % 2]
+            rating = 3 if number < 6 else 1 + number % 2 * 4
+            writer.writerow([f"Film {number} was {word}, so {word}!", rating if stars else label])
+    return path
+
+
+def test_the_tables_test_split_is_the_default(trained: Path) -> None:
+    found = evaluated(trained)
+    model = json.loads(next((trained / "lake" / "models").glob("*/model.json")).read_text())
+    assert found["split"] == "test" and found["rows"] == 60
+    assert found["accuracy"] == pytest.approx(model["metrics"]["test_accuracy"])
+    assert found["loss"] == pytest.approx(model["metrics"]["test_loss"], abs=1e-5)
+    low, high = found["accuracy_interval"]
+    assert low < found["accuracy"] <= high
+    assert found["majority_class"] == {"label": "neg", "accuracy": 0.5}
+    assert evaluated(trained, split="valid")["rows"] == 6
+
+
+def test_files_give_what_the_table_gives(trained: Path) -> None:
+    table, files = evaluated(trained), evaluated(trained, trained / "corpus", split="test")
+    assert files["other_splits"] == 70 and files["unlabelled"] == 0
+    assert {name: files[name] for name in ("rows", "accuracy", "confusion")} == {
+        name: table[name] for name in ("rows", "accuracy", "confusion")
+    }
+    assert files["auc"] == pytest.approx(table["auc"])
+    whole = evaluated(trained, trained / "corpus")
+    assert whole["rows"] == 120 and whole["unlabelled"] == 10
+
+
+def test_a_csv_of_labels_and_one_of_stars(trained: Path, tmp_path: Path) -> None:
+    labels = evaluated(trained, reviews_csv(tmp_path / "labels.csv"))
+    assert labels["rows"] == 60 and labels["accuracy"] > 0.9 and labels["classes"]["pos"]["rows"] == 30
+    mapped = LabelMap.parse("neg=1..2 pos=4..5")
+    stars = evaluated(trained, reviews_csv(tmp_path / "stars.csv", stars=True), label_column="stars", label_map=mapped)
+    assert stars["rows"] == 54 and stars["rejects"] == {"unmapped": 6}
+
+
+def test_rows_that_cannot_be_evaluated(trained: Path, tmp_path: Path) -> None:
+    path = reviews_csv(tmp_path / "stars.csv", stars=True)
+    with pytest.raises(
+        DataError, match=r"60 of 60 rows cannot be evaluated; --max-bad allows 5%.*label '3'; the lake knows"
+    ):
+        evaluated(trained, path, label_column="stars")
+    with pytest.raises(DataError, match=r"no labelled review is in .*60 rejected.*--label-map"):
+        evaluated(trained, path, label_column="stars", max_bad=Limit.parse("100%"))
+    with pytest.raises(DataError, match="no labelled review in the split 'valid'"):
+        evaluated(trained, trained / "corpus", split="valid")
+    with pytest.raises(DataError, match="label"):
+        evaluated(trained, path)
+    with pytest.raises(InputNotFoundError, match=r"absent\.csv"):
+        evaluated(trained, tmp_path / "absent.csv")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"broken\.parquet"):
+        evaluated(trained, tmp_path / "broken.parquet")
+
+
+def test_options_that_do_not_go_together(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    with pytest.raises(UsageError, match=r"--label-column: it reads sources only\. Name files or folders\."):
+        EvaluateConfig(lake=lake, label_column="stars")
+    with pytest.raises(UsageError, match=r"--table-version: sources are no table\. Leave it out"):
+        EvaluateConfig(lake=lake, sources=("a.csv",), table_version=0)
+
+
+def test_from_the_command_line(trained: Path, tmp_path: Path, run_main: Callable[..., int]) -> None:
+    path = reviews_csv(tmp_path / "stars.csv", stars=True)
+    lake = ("--lake", trained / "lake")
+    mapped = ("--label-column", "stars", "--label-map", "neg=1,2 pos=4,5")
+    assert run_main(*lake, "evaluate", path, *mapped) == 0
+    assert run_main(*lake, "evaluate", "--label-column", "stars") == 2
+    assert run_main(*lake, "evaluate", path) == 65
