@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pipeline.errors import PipelineError, UsageError
 from pipeline.inspection.guess import Guess
 from pipeline.inspection.sample import Sample
 from pipeline.options.option import fields_of
+from pipeline.readers.base import Dialect
 
 HEAD = (
     "How this lake is fed: the defaults of its commands, a table for each. The command line goes before this file.",
@@ -44,10 +45,11 @@ Settings = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """Where a delivery lies: what the user named, and the format if one was named."""
+    """Where a delivery lies, and what the user said of how it is written."""
 
     sources: tuple[str, ...]
     format: str | None = None
+    dialect: Dialect = field(default_factory=Dialect)
 
 
 def settings_for(delivery: Delivery, guess: Guess, samples: Iterable[Sample], lake: Path) -> Settings:
@@ -69,7 +71,7 @@ def settings_for(delivery: Delivery, guess: Guess, samples: Iterable[Sample], la
     ):
         if value is not None:
             ingest[key] = value
-    ingest |= _dialect(samples)
+    ingest |= _dialect(delivery.dialect, samples)
     score = {} if not guess.text or (text := _columns(ScoreConfig, guess.text)) is None else {"text-column": text}
     return {"ingest": ingest, "score": score}
 
@@ -133,13 +135,15 @@ def _columns(config: type, names: tuple[str, ...]) -> str | list[str] | None:
     return list(names) if kind is tuple else None
 
 
-def _dialect(samples: Iterable[Sample]) -> dict[str, str]:
-    """What all tables of text have in common and is not usual for each of them."""
+def _dialect(given: Dialect, samples: Iterable[Sample]) -> dict[str, str]:
+    """What the user said, and what all tables of text have in common and is not usual for each of them."""
     found = [(sample.dialect, USUAL[sample.source.format]) for sample in samples if sample.dialect and sample.rows]
     values: dict[str, str] = {}
     for place, key in enumerate(("delimiter", "quote", "encoding")):
+        value = getattr(given, key)
         those = {getattr(dialect, key) for dialect, _ in found}
-        if len(those) == 1 and any(usual[place] not in those for _, usual in found):
+        if value is None and len(those) == 1 and any(usual[place] not in those for _, usual in found):
             value = those.pop()
+        if value is not None:
             values[key] = {"\t": "tab", "": "none"}.get(value, value)
     return values

@@ -200,6 +200,15 @@ def test_named_columns_are_written(tmp_path: Path, run_main: Main, capsys: Any) 
     assert run_main("ingest", "--lake", lake, "--dry-run") == 0
 
 
+def test_a_dialect_that_is_named_is_written_even_where_it_is_usual(tmp_path: Path, run_main: Main, capsys: Any) -> None:
+    path, _, _ = amazon(tmp_path)
+    lake = tmp_path / "lake"
+    assert run_main("init", path, "--lake", lake, "--encoding", "utf-8", "--quote", '"') == 0
+    settings = tomllib.loads((lake / "pipeline.toml").read_text())["ingest"]
+    assert (settings["encoding"], settings["quote"]) == ("utf-8", '"')
+    assert "delimiter" not in settings
+
+
 def test_a_column_that_is_not_there_is_named_with_the_nearest(tmp_path: Path, run_main: Main, capsys: Any) -> None:
     path, _, _ = amazon(tmp_path)
     assert run_main("init", path, "--lake", tmp_path / "lake", "--label-column", "score") == 65
@@ -240,6 +249,47 @@ def test_a_table_without_names_of_columns_is_refused_and_naming_the_column_reads
     assert "--text-column" in capsys.readouterr().err
     path.write_text("verdict,review\n" + path.read_text())
     assert run_main("init", path, "--lake", tmp_path / "lake") == 0
+
+
+def test_names_that_look_like_a_row_are_taken_where_the_text_column_is_named(
+    tmp_path: Path, run_main: Main, capsys: Any
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("pos,review\n" + "".join(f"{'pos' if n % 2 else 'neg'},A film that took {n} hours\n" for n in range(20)))
+    assert run_main("init", path, "--lake", tmp_path / "lake") == 65
+    assert "--text-column" in capsys.readouterr().err
+    assert run_main("init", path, "--lake", tmp_path / "lake", "--text-column", "review") == 0
+    assert "Reviews: neg 10, pos 10" in capsys.readouterr().out
+
+
+def test_classes_of_ranges_where_a_score_has_many_values(tmp_path: Path, run_main: Main, capsys: Any) -> None:
+    rows = [{"score": number, "review": f"A film of {number} points"} for number in range(100)]
+    path = write_csv(tmp_path / "a.csv", rows)
+    assert run_main("inspect", path) == 0
+    assert "give --label-column score --label-map 'neg=LOW..HIGH pos=LOW..HIGH'" in capsys.readouterr().out
+    assert run_main("inspect", path, "--label-column", "score", "--label-map", "neg=0..39 pos=70..99") == 0
+    assert "Reviews: neg 40, pos 30" in capsys.readouterr().out
+
+
+def test_without_a_file_the_lakes_raw_folder_is_looked_at(tmp_path: Path, run_main: Main, capsys: Any) -> None:
+    lake = tmp_path / "lake"
+    assert run_main("init", "--lake", lake) == 66
+    (lake / "raw").mkdir(parents=True)
+    path, _, _ = yelp(tmp_path)
+    packed = pa.CompressedOutputStream(str(lake / "raw" / "part.jsonl.gz"), "gzip")
+    packed.write(path.read_bytes())
+    packed.close()
+    assert run_main("init", "--lake", lake) == 0
+    assert tomllib.loads((lake / "pipeline.toml").read_text())["ingest"]["source"] == ["raw"]
+    assert run_main("ingest", "--lake", lake, "--dry-run") == 0
+
+
+def test_globs_are_written_as_they_are(tmp_path: Path, run_main: Main, capsys: Any) -> None:
+    amazon(tmp_path)
+    lake = tmp_path / "lake"
+    assert run_main("init", tmp_path / "*.csv", "--lake", lake) == 0
+    assert tomllib.loads((lake / "pipeline.toml").read_text())["ingest"]["source"] == [str(tmp_path / "*.csv")]
+    assert run_main("ingest", "--lake", lake, "--dry-run") == 0
 
 
 def test_a_table_that_is_called_txt_is_refused_and_the_format_reads_it(tmp_path: Path, run_main: Main, capsys: Any) -> None:
