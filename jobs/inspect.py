@@ -214,10 +214,16 @@ def _refuse_headless(config: InspectConfig, inspection: Inspection) -> None:
     for file in inspection.files:
         sample = file.sample
         if sample.dialect is not None and sample.rows and not sample.dialect.has_header and not config.text_column:
-            detail = (
-                "its first line looks like a row, not like the names of columns. Put a line of names before it; if it "
-                "does hold the names, give --text-column"
-            )
+            if sample.repeated:
+                detail = (
+                    f"its first line has {sample.repeated[0]!r} twice. If it holds the names of columns, rename one of them; "
+                    "else put a line of names before it"
+                )
+            else:
+                detail = (
+                    "its first line looks like a row, not like the names of columns. Put a line of names before it; if it "
+                    "does hold the names, give --text-column"
+                )
             sample.fault = FileFault(file.name, "column", detail)
 
 

@@ -38,7 +38,7 @@ class Column:
         distinct: hashes of the different values.
         counts: how often each value is there; None where there are too many or too long ones.
         characters: of all values together.
-        unbroken: values of ASCII letters without a blank, such as addresses and hashes.
+        codes: values for machines: ASCII without a blank, such as addresses and hashes, or JSON's lists and objects.
         files: how many files have it.
     """
 
@@ -49,7 +49,7 @@ class Column:
     distinct: set[int] = field(default_factory=set)
     counts: Counter[str] | None = field(default_factory=Counter)
     characters: int = 0
-    unbroken: int = 0
+    codes: int = 0
     files: int = 1
     example: str = ""
 
@@ -101,7 +101,7 @@ class Column:
         self.kinds.add(_kind_of(array.type, values) if not written else _written_kind(values))
         self.present += len(values)
         self.characters += sum(map(len, values))
-        self.unbroken += sum(value.isascii() and not any(map(str.isspace, value)) for value in values)
+        self.codes += sum(map(_is_code, values))
         self.distinct.update(map(hash, values))
         self._count(values)
         if values and not self.example:
@@ -113,7 +113,7 @@ class Column:
         self.rows += other.rows
         self.present += other.present
         self.characters += other.characters
-        self.unbroken += other.unbroken
+        self.codes += other.codes
         self.distinct |= other.distinct
         self.files += other.files
         self.example = self.example or other.example
@@ -129,6 +129,10 @@ class Column:
     def _bound(self, short: bool) -> None:
         if not short or len(self.counts or ()) > MAX_COUNTED:
             self.counts = None
+
+
+def _is_code(value: str) -> bool:
+    return (value.isascii() and len(value.split()) == 1) or (value[0], value[-1]) in (("[", "]"), ("{", "}"))
 
 
 def _kind_of(kind: pa.DataType, values: list[str]) -> str:

@@ -15,8 +15,8 @@ MAX_NAMED_CLASSES = 100
 MIN_GROUPS = 20
 """With fewer groups, a validation split of whole groups is a matter of luck."""
 MAX_LABEL_LENGTH = 40
-UNBROKEN_SHARE = 0.9
-"""A column with so large a share of values without a blank holds addresses or hashes, no reviews."""
+CODES_SHARE = 0.9
+"""A column with so large a share of values for machines holds addresses, hashes or JSON, no reviews."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def guess(columns: Sequence[Column], files: Sequence[Mapping[str, Column]], give
 
 
 def _guess_text(found: Guess, columns: Iterable[Column]) -> None:
-    texts = [column for column in columns if column.kind == TEXT and column.unbroken < UNBROKEN_SHARE * column.present]
+    texts = [column for column in columns if column.kind == TEXT and column.codes < CODES_SHARE * column.present]
     if texts:
         found.text = (max(texts, key=lambda column: column.mean_length).name,)
     else:

@@ -28,6 +28,7 @@ class Sample:
         whole: there are no more.
         dialect: how a table of text is written.
         columns: by name, in their order; none for sources of whole reviews.
+        repeated: names that several columns have.
         fault: why the source cannot be read.
     """
 
@@ -36,6 +37,7 @@ class Sample:
     whole: bool = False
     dialect: Sniffed | None = None
     columns: dict[str, Column] = field(default_factory=dict)
+    repeated: tuple[str, ...] = ()
     fault: FileFault | None = None
 
     @property
@@ -79,7 +81,8 @@ def _look(sample: Sample, kind: Format, given: Dialect, limit: int) -> None:
     reading = Reading(dialect=sample.fixed_dialect, keep_nested=True)
     schema = kind.schema(source, reading)
     leaves = {name: type for name, type in leaf_types(schema).items() if not pa.types.is_struct(type)}
-    names = tuple(name for name in leaves if schema.names.count(name) < 2)
+    sample.repeated = tuple(name for name in leaves if schema.names.count(name) > 1)
+    names = tuple(name for name in leaves if name not in sample.repeated)
     partitions = {name: value for name, value in source.partitions if name not in leaves}
     sample.columns = {name: Column(name=name) for name in (*names, *partitions)}
     sample.whole = not len(schema)

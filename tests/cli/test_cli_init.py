@@ -251,6 +251,16 @@ def test_a_table_without_names_of_columns_is_refused_and_naming_the_column_reads
     assert run_main("init", path, "--lake", tmp_path / "lake") == 0
 
 
+def test_a_column_that_is_there_twice_is_refused_and_renaming_it_helps(tmp_path: Path, run_main: Main, capsys: Any) -> None:
+    path = tmp_path / "a.csv"
+    rows = "".join(f"A film that took {n} hours,{n % 2},x\n" for n in range(20))
+    path.write_text(f"text,label,text\n{rows}")
+    assert run_main("inspect", path) == 65
+    assert "has 'text' twice" in capsys.readouterr().err
+    path.write_text(f"text,label,other\n{rows}")
+    assert run_main("inspect", path) == 0
+
+
 def test_names_that_look_like_a_row_are_taken_where_the_text_column_is_named(
     tmp_path: Path, run_main: Main, capsys: Any
 ) -> None:

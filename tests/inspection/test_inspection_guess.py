@@ -82,6 +82,10 @@ def test_the_longest_text_is_the_review_and_addresses_are_not() -> None:
     assert found.text == ("text",)
 
 
+def test_lists_of_json_are_no_reviews() -> None:
+    assert guess_of(tags=[f'["a tag of film {n}", "{"another " * 20}"]' for n in range(ROWS)]).text == ("text",)
+
+
 def test_texts_without_blanks_of_other_scripts_are_reviews() -> None:
     columns = columns_of({"评论": ["这部电影非常好看我很喜欢"] * ROWS, "评分": cycle(1, 5)})
     assert guess(list(columns.values()), [columns], Given()).text == ("评论",)
