@@ -216,7 +216,7 @@ def _refuse_headless(config: InspectConfig, inspection: Inspection) -> None:
         if sample.dialect is not None and sample.rows and not sample.dialect.has_header and not config.text_column:
             if sample.repeated:
                 detail = (
-                    f"its first line has {sample.repeated[0]!r} twice. If it holds the names of columns, rename one of them; "
+                    f"its first line has {sample.repeated[0]!r} twice. If it holds the names of columns, rename one; "
                     "else put a line of names before it"
                 )
             else:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sys
 import tarfile
 import tomllib
 from collections.abc import Callable
@@ -157,6 +158,20 @@ def test_inspect_shows_columns_roles_labels_and_rejects_and_writes_nothing(
     assert "Rejected of 120 rows: 25" in lines
     assert any(line.startswith("  1 missing_text") for line in lines)
     assert not lake.exists()
+
+
+def test_a_terminal_shows_the_same_words(
+    tmp_path: Path, run_main: Main, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _, _ = excel(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert run_main("inspect", path) == 0
+    plain = capsys.readouterr().out.split()
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert run_main("inspect", path) == 0
+    assert capsys.readouterr().out.split() == plain
 
 
 def test_json_says_the_same(tmp_path: Path, run_main: Main, capsys: pytest.CaptureFixture[str]) -> None:
