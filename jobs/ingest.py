@@ -140,7 +140,7 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
     if vocabulary is None:
         vocabulary = _build_vocabulary(config, collected)
     elif not vocabulary.labels and collected.labels:
-        vocabulary = vocabulary.with_labels(ordered_labels(collected.labels))
+        vocabulary = vocabulary.with_labels(_labels(collected))
     gone = pa.array([], pa.string())
     missing = 0
     if table and not config.rebuild_vocab:
@@ -159,8 +159,21 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
         "missing": missing,
         "pruned": missing if config.prune else 0,
     }
+    _say_repeated(run, config)
     run.check_counts()
     _commit(config, lake, run, table, vocabulary, collected, gone, shards)
+
+
+def _say_repeated(run: Run, config: IngestConfig) -> None:
+    """Says what was delivered twice, and what files no longer hold."""
+    duplicates, missing = run.metrics["duplicates"], run.metrics["missing"]
+    if duplicates and not config.dedupe:
+        # Reviews do repeat; half of them is a file that was delivered twice.
+        level = logging.WARNING if 2 * duplicates >= run.written else logging.INFO
+        text = "%s of %s new reviews repeat the text and label of others; --dedupe leaves such reviews out"
+        log.log(level, text, f"{duplicates:,}", f"{run.written:,}")
+    if missing and not config.prune:
+        log.info("%s reviews of the lake are no longer in their files; --prune removes them", f"{missing:,}")
 
 
 def _vocabulary(config: IngestConfig, lake: Lake, table: TokenTable | None) -> Vocabulary | None:
@@ -213,13 +226,30 @@ def _first_pass(
     return collector
 
 
-def _build_vocabulary(config: IngestConfig, collected: Collector) -> Vocabulary:
+def _labels(collected: Collector) -> tuple[str, ...]:
+    """The labels of a lake that has none yet.
+
+    Raises:
+        DataError: so many that the column is hardly the label's.
+    """
     labels = ordered_labels(collected.labels)
     if len(labels) > MAX_LABELS:
         raise DataError(
             f"{len(labels):,} different labels, such as {', '.join(labels[:5])}; {MAX_LABELS} is the most. "
             "Is --label-column the right column?"
         )
+    by_case: dict[str, list[str]] = {}
+    for label in labels:
+        by_case.setdefault(label.casefold(), []).append(label)
+    for alike in by_case.values():
+        if len(alike) > 1:
+            names = " and ".join(map(repr, alike))
+            log.warning("the labels %s differ in case alone and are different classes; --label-map makes them one", names)
+    return labels
+
+
+def _build_vocabulary(config: IngestConfig, collected: Collector) -> Vocabulary:
+    labels = _labels(collected)
     assert collected.counts is not None
     vocabulary = build_vocabulary(
         collected.counts,
