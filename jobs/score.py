@@ -149,9 +149,9 @@ def _score_once(
         FileFault: a source turned out to be faulty.
         DataError: too much is bad.
     """
-    from pipeline.lake.reject_summary import summarize
     from pipeline.lake.reject_writer import RejectCounts
     from pipeline.progress import track
+    from pipeline.readers.summary import summarize
     from pipeline.scoring.explain import explanations
     from pipeline.scoring.outputs import output_schema, predicted_columns, with_abstained
     from pipeline.scoring.writers import ParquetWriter, TextWriter

@@ -113,6 +113,13 @@ def finish(receipt: "Receipt", *, to_stderr: bool = False) -> None:
     raise typer.Exit(receipt.exit_code)
 
 
+def finish_json(result: dict[str, Any]) -> None:
+    """Prints a result as one line of JSON that is safe to show."""
+    import json
+
+    typer.echo(printable_json(json.dumps(result, ensure_ascii=False)))
+
+
 def refuse_foreign_packages() -> None:
     """Our packages have plain names; a `jobs` or `schemas` of somebody else's must not be run in our stead.
 
@@ -218,6 +225,8 @@ def load_commands(arguments: Sequence[str] = ()) -> None:
 
 
 COMMANDS: tuple[str, ...] = (
+    "init",
+    "inspect",
     "ingest",
     "train",
     "score",

@@ -26,14 +26,14 @@ from pipeline.readers.base import Dialect, Reading
 from pipeline.readers.limits import Limit
 
 if TYPE_CHECKING:
-    from pipeline.scoring.output_format import OutputFormat
+    from pipeline.config.output_format import OutputFormat
 
 DEFAULT_BATCH_SIZE = 64
 STDIN = STDOUT = "-"
 
 
 def _output_formats() -> Iterable[str]:
-    from pipeline.scoring.output_format import OUTPUT_FORMATS
+    from pipeline.config.output_format import OUTPUT_FORMATS
 
     return OUTPUT_FORMATS
 
@@ -175,6 +175,6 @@ class ScoreConfig:
     @property
     def written_as(self) -> "OutputFormat":
         """The format of the output."""
-        from pipeline.scoring.output_format import output_format
+        from pipeline.config.output_format import output_format
 
         return output_format(self.place, self.output_format)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from pipeline.readers.dialect import Sniffed
+
 INSIDE = "!/"
 """Between an archive's name and a member's."""
 EXCERPT_BYTES = 800
@@ -138,6 +140,7 @@ class Format:
         read: rows of a source, streamed. Raises FileFault.
         schema: names and types of a source's columns, from its beginning; binary for CSV. Raises FileFault.
         all_columns: those of an open schema, found by reading all of the source. Raises FileFault.
+        sniff: how a table of text is written; None for formats that are not written in several ways. Raises FileFault.
         reviews: batches of whole reviews (`pipeline.readers.reviews.Item`), streamed. Raises FileFault.
     """
 
@@ -150,6 +153,7 @@ class Format:
     read: Callable[[Source, Reading], Iterator[Rows]] | None = None
     schema: Callable[[Source, Reading], "pa.Schema"] | None = None
     all_columns: Callable[[Source, Reading], "pa.Schema"] | None = None
+    sniff: Callable[[Source, Reading], "Sniffed"] | None = None
     reviews: Callable[[Source], Iterator[Any]] | None = None
 
 

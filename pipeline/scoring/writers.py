@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.config.output_format import OutputFormat
 from pipeline.errors import DataError
 from pipeline.lake.content import note_data_sha256
 from pipeline.readers.values import plain
-from pipeline.scoring.output_format import OutputFormat
 from pipeline.text.types import is_bytes, is_text
 
 ROW_GROUP_ROWS = 65_536
