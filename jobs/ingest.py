@@ -35,13 +35,14 @@ from pipeline.lake.missing import missing_reviews
 from pipeline.lake.paths import Lake
 from pipeline.lake.publish import change_of, check_covered, check_recovered, publish, rewrite_shards
 from pipeline.lake.recover import complete_records
-from pipeline.lake.reject_summary import summarize
 from pipeline.lake.reject_writer import RejectWriter
 from pipeline.lake.shard_writer import rows_written, write_shard
 from pipeline.lake.table import TokenTable
+from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.options.render import printable_text
 from pipeline.progress import track
 from pipeline.readers.registry import described, format_named
+from pipeline.readers.summary import summarize
 from pipeline.readers.values import OPTION as RULE_OPTION
 from pipeline.readers.values import RULE_VERSION
 from pipeline.readers.walk import Found, Walker, some_of
@@ -92,6 +93,7 @@ def _find(config: IngestConfig, lake: Lake) -> Found:
         name_of=lake.relative,
         format=None if config.format is None else format_named(config.format),
         settle_seconds=config.settle,
+        apart=lake.own,
     )
     found = walker.find(places)
     if found.passed_over:
@@ -140,7 +142,7 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
     if vocabulary is None:
         vocabulary = _build_vocabulary(config, collected)
     elif not vocabulary.labels and collected.labels:
-        vocabulary = vocabulary.with_labels(ordered_labels(collected.labels))
+        vocabulary = vocabulary.with_labels(_labels(collected))
     gone = pa.array([], pa.string())
     missing = 0
     if table and not config.rebuild_vocab:
@@ -159,15 +161,28 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
         "missing": missing,
         "pruned": missing if config.prune else 0,
     }
+    _say_repeated(run, config)
     run.check_counts()
     _commit(config, lake, run, table, vocabulary, collected, gone, shards)
+
+
+def _say_repeated(run: Run, config: IngestConfig) -> None:
+    """Says what was delivered twice, and what files no longer hold."""
+    duplicates, missing = run.metrics["duplicates"], run.metrics["missing"]
+    if duplicates and not config.dedupe:
+        # Reviews do repeat; half of them is a file that was delivered twice.
+        level = logging.WARNING if 2 * duplicates >= run.written else logging.INFO
+        text = "%s of %s new reviews repeat the text and label of others; --dedupe leaves such reviews out"
+        log.log(level, text, f"{duplicates:,}", f"{run.written:,}")
+    if missing and not config.prune:
+        log.info("%s reviews of the lake are no longer in their files; --prune removes them", f"{missing:,}")
 
 
 def _vocabulary(config: IngestConfig, lake: Lake, table: TokenTable | None) -> Vocabulary | None:
     """The vocabulary that the table's ids belong to; None when a new one has to be made."""
     if table is None or not table.shards or config.rebuild_vocab:
         return None
-    vocabulary = Vocabulary.read(lake.vocabulary / f"{table.vocabulary}.parquet", table.vocabulary)
+    vocabulary = read_vocabulary(lake.vocabulary / f"{table.vocabulary}.parquet", table.vocabulary)
     wanted = {"tokenizer": config.tokenizer, "max_vocab": config.max_vocab, "min_count": config.min_count}
     present = {"tokenizer": vocabulary.tokenizer, **vocabulary.options}
     for option, value in wanted.items():
@@ -213,13 +228,30 @@ def _first_pass(
     return collector
 
 
-def _build_vocabulary(config: IngestConfig, collected: Collector) -> Vocabulary:
+def _labels(collected: Collector) -> tuple[str, ...]:
+    """The labels of a lake that has none yet.
+
+    Raises:
+        DataError: so many that the column is hardly the label's.
+    """
     labels = ordered_labels(collected.labels)
     if len(labels) > MAX_LABELS:
         raise DataError(
             f"{len(labels):,} different labels, such as {', '.join(labels[:5])}; {MAX_LABELS} is the most. "
             "Is --label-column the right column?"
         )
+    by_case: dict[str, list[str]] = {}
+    for label in labels:
+        by_case.setdefault(label.casefold(), []).append(label)
+    for alike in by_case.values():
+        if len(alike) > 1:
+            names = " and ".join(map(repr, alike))
+            log.warning("the labels %s differ in case alone and are different classes; --label-map makes them one", names)
+    return labels
+
+
+def _build_vocabulary(config: IngestConfig, collected: Collector) -> Vocabulary:
+    labels = _labels(collected)
     assert collected.counts is not None
     vocabulary = build_vocabulary(
         collected.counts,
@@ -270,15 +302,17 @@ def _check_bad(config: IngestConfig, run: Run, rejects: RejectWriter, collected:
         )
     if config.row_limit.is_passed(rejects.malformed, run.read):
         problem = f"{rejects.malformed:,} of {run.read:,} rows are malformed; --max-bad allows {config.row_limit}"
+        remedy = " Mend the rows, or allow more with --max-bad."
     elif run.rejected and not collected.new and not run.known:
         problem = f"{run.rejected:,} of {run.read:,} rows were rejected, so that none is left"
+        remedy = ""
     else:
         return
     first = rejects.first
     assert first is not None
     raise DataError(
         f"{problem}; nothing was committed. The first: {first.source}, row {first.row}: {first.reason} "
-        f"({REASONS[first.reason]}).{everything} Mend the rows, or allow more with --max-bad."
+        f"({REASONS[first.reason]}).{everything}{remedy}"
     )
 
 

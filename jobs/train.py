@@ -17,17 +17,17 @@ from pipeline.errors import DataError, LockedError
 from pipeline.lake.atomic import claimed, make_folder
 from pipeline.lake.paths import Lake
 from pipeline.options.render import arguments
+from pipeline.order.order import lanes_of_rank
 from pipeline.signals import StopRequest, deferred_stop, settle
-from pipeline.training.order import lanes_of_rank
 from schemas.run import Receipt
 
 if TYPE_CHECKING:
     from pipeline.models.interface import ReviewClassifier
+    from pipeline.order.selection import Part
     from pipeline.training.checkpoint import TrainingFolder
     from pipeline.training.data import TrainingData
     from pipeline.training.loop import LoopOptions, Trainer
     from pipeline.training.metrics import MetricsRow
-    from pipeline.training.selection import Part
     from pipeline.training.world import World
 
 __all__ = ["TrainConfig", "run", "start"]
@@ -79,8 +79,8 @@ def run(config: TrainConfig) -> Receipt:
 
 
 def _run(config: TrainConfig, run: Run) -> None:
+    from jobs.finished import finish_late
     from pipeline.engines import local, torchrun
-    from pipeline.training.finished import finish_late
 
     data = _open(config)
     identity = config.identity(data.identity)
@@ -112,7 +112,7 @@ def _train(
     folder: "TrainingFolder",
     run: Run,
 ) -> None:
-    from pipeline.training.finished import save_model
+    from jobs.finished import save_model
 
     progress = trainer.run()
     trainer.load_best()
@@ -174,8 +174,8 @@ def _trainer(
     folder: "TrainingFolder",
     stop: StopRequest,
 ) -> "tuple[Trainer, dict[str, Part]]":
+    from pipeline.order.selection import shared_selection
     from pipeline.training.loop import Trainer
-    from pipeline.training.selection import shared_selection
 
     num_classes = len(data.vocabulary.labels)
     selection, class_counts = shared_selection(world, data.shards, num_classes, config.valid_fraction)
@@ -301,6 +301,6 @@ def _open(config: TrainConfig) -> "TrainingData":
 
 
 def _finished(config: TrainConfig, identity: dict[str, Any]) -> Any:
-    from pipeline.training.finished import find_finished
+    from jobs.finished import find_finished
 
     return None if config.force else find_finished(config.lake, identity)

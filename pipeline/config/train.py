@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from pipeline.config.interval import Interval
 from pipeline.config.shared import MOST_WORKERS, Device, Precision, Tokens, VocabularyFile
 from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
@@ -22,9 +23,7 @@ from pipeline.options.option import (
     REGULARISATION,
     Option,
 )
-from pipeline.training.interval import Interval
-from pipeline.training.order_options import DEFAULT_LANES, MAX_SEED, WINDOW_ROWS, OrderOptions
-from pipeline.training.schedule import SCHEDULES
+from pipeline.order.options import DEFAULT_LANES, MAX_SEED, WINDOW_ROWS, OrderOptions
 
 CLASS_WEIGHTS = ("none", "balanced")
 
@@ -35,6 +34,9 @@ def _is_interval(text: str) -> bool:
     except UsageError:
         return False
     return True
+
+
+SCHEDULES = ("constant", "cosine", "linear")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,15 @@ from pipeline.readers.text_files import groups_file, reviews_of_texts
 from pipeline.readers.walk import HIDDEN
 from schemas.reject import BadRow
 
+MAX_HEADER_BYTES = 1 << 20
+"""No member's name or extended header may be longer; it is held whole."""
+MAX_LIST_BYTES = 16 << 20
+"""No list of films may be longer: some 200,000 addresses."""
+EXTENDED = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
+
 
 class Archive(tarfile.TarFile):
     """An archive, or several one after the other (`cat a.tar b.tar`). `ended` is set behind a block of zeros."""
@@ -48,6 +57,11 @@ class Header(tarfile.TarInfo):
             raise ReadError(str(error) or "no header") from error
         tarfile.ended = False
         return header
+
+    def _proc_member(self, tarfile: tarfile.TarFile) -> Self:
+        if self.type in EXTENDED and self.size > MAX_HEADER_BYTES:
+            raise ReadError(f"a member's name or header takes {self.size:,} bytes; {MAX_HEADER_BYTES:,} is the most")
+        return super()._proc_member(tarfile)  # type: ignore[misc, no-any-return]  # not in its stubs
 
 
 def archive(source: Source) -> Iterator[Item]:
@@ -105,9 +119,11 @@ def _members(source: Source) -> Iterator[tuple[str, bytes | None]]:
                 elif member.isfile():
                     content = tar.extractfile(member)
                     assert content is not None
-                    # A list of films has a line for each review, so its size is bounded by the archive's own.
                     is_list = is_urls_file(*name.rpartition("/")[::2])
-                    yield name, content.read() if is_list else content.read(MAX_REVIEW_BYTES + 1)
+                    if is_list and member.size > MAX_LIST_BYTES:
+                        detail = f"the list of films {name} has {member.size:,} bytes; {MAX_LIST_BYTES:,} is the most"
+                        raise FileFault(source.name, "too_large", detail)
+                    yield name, content.read(MAX_LIST_BYTES if is_list else MAX_REVIEW_BYTES + 1)
     except FileFault:
         raise
     except (tarfile.TarError, *READ_ERRORS) as error:

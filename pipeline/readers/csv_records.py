@@ -25,7 +25,7 @@ from pipeline.readers.csv_split import (
     split,
 )
 from pipeline.readers.csv_swallowed import MIN_ROWS, Labels, Shapes, are_rows, doubtful, has_spaces
-from pipeline.readers.dialect import SAMPLE_BYTES, Sniffed, announce, sniff
+from pipeline.readers.dialect import SAMPLE_BYTES, SEPARATOR_LINE, Sniffed, announce, sniff
 from pipeline.readers.encoding import utf8_blocks
 from pipeline.readers.opening import opened, readable
 from schemas.bad_row import BadRow
@@ -61,8 +61,8 @@ def read(source: Source, reading: Reading) -> Iterator[Rows]:
             block = next(blocks, None)
             final = block is None
             rest += block or b""
-            pieces = reader.split(rest, final)
-            yield from reader.rows(rest, pieces)
+            pieces, batch = reader.parsed(rest, final)
+            yield from reader.rows(rest, pieces, batch)
             rest = rest[pieces.rest :]
 
 
@@ -74,6 +74,16 @@ def schema(source: Source, reading: Reading) -> pa.Schema:
     """
     with readable(source), _opened_table(source, reading) as (table, _, _):
         return pa.schema([] if table is None else [(name, pa.binary()) for name in table.names])
+
+
+def dialect(source: Source, reading: Reading) -> Sniffed:
+    """How the table is written, as its beginning shows it.
+
+    Raises:
+        FileFault: the file cannot be read.
+    """
+    with readable(source), opened(source.path, source.compression) as stream:
+        return _sniffed(source, reading, _read_fully(stream, SAMPLE_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +103,7 @@ def _opened_table(source: Source, reading: Reading) -> Iterator[tuple[_Table | N
     """The table (None where the file has no header), the data after its header as far as read, and what follows."""
     with opened(source.path, source.compression) as stream:
         sample = _read_fully(stream, SAMPLE_BYTES)
-        dialect = sniff(sample, source.format, reading.dialect, whole=len(sample) < SAMPLE_BYTES)
+        dialect = _sniffed(source, reading, sample)
         blocks = utf8_blocks(_blocks(stream, sample), dialect.encoding)
         try:
             header, rest = _header(source, dialect.marks, blocks)
@@ -102,6 +112,10 @@ def _opened_table(source: Source, reading: Reading) -> Iterator[tuple[_Table | N
             reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
             detail = f"is not {dialect.encoding} ({reason}). Name its encoding with --encoding, or deliver it again"
             raise FileFault(source.name, "damaged", detail) from error
+
+
+def _sniffed(source: Source, reading: Reading, sample: bytes) -> Sniffed:
+    return sniff(sample, source.format, reading.dialect, whole=len(sample) < SAMPLE_BYTES)
 
 
 def _read_fully(stream: pa.NativeFile, size: int) -> bytes:
@@ -120,7 +134,7 @@ def _blocks(stream: pa.NativeFile, sample: bytes) -> Iterator[bytes]:
 
 
 def _header(source: Source, marks: Marks, blocks: Iterator[bytes]) -> tuple[bytes | None, bytes]:
-    """The header's record and what follows it of its block; blank lines before it are passed over."""
+    """The header's record and what follows it of its block; blank lines and Excel's `sep=;` before it are passed over."""
     data, final = b"", False
     while True:
         try:
@@ -132,7 +146,7 @@ def _header(source: Source, marks: Marks, blocks: Iterator[bytes]) -> tuple[byte
                 detail = "the quotation marks of its header do not match; mend it, or read it with --quote none"
                 raise FileFault(source.name, "damaged", detail)
             header, data = data[: piece.stop[0]], data[piece.after[0] :]
-            if header.strip():
+            if header.strip() and not SEPARATOR_LINE.fullmatch(header):
                 return header, data
         elif final:
             return None, b""
@@ -162,9 +176,23 @@ class _Reader:
         self.parsed_columns = list(dict.fromkeys([*self.columns, *([self.labels.column] if self.labels else [])]))
         self.shapes: Shapes | None = None
 
-    def split(self, data: bytes, final: bool) -> Pieces:
+    def parsed(self, data: bytes, final: bool) -> tuple[Pieces, pa.RecordBatch]:
+        """The pieces of a block, and the cells of its good records."""
+        width = len(self.table.names)
+        pieces = self._split(data, final, width)
         try:
-            return split(data, self.table.marks, final)
+            return pieces, self._batch(data, pieces, self._good(pieces), self.parsed_columns)
+        except pa.ArrowInvalid:
+            # A ragged row: only now is it worth to count the fields of all.
+            pieces = self._split(data, final, None)
+            return pieces, self._batch(data, pieces, self._good(pieces), self.parsed_columns)
+
+    def _good(self, pieces: Pieces) -> Flags:
+        return np.equal(pieces.columns, len(self.table.names)) & np.equal(pieces.fault, SOUND)
+
+    def _split(self, data: bytes, final: bool, width: int | None) -> Pieces:
+        try:
+            return split(data, self.table.marks, final, width)
         except TooLongError as error:
             sound = split(data[: error.start], self.table.marks, final=True)
             row = self.row + int(self._numbers(data, sound).sum())
@@ -174,10 +202,9 @@ class _Reader:
             )
             raise FileFault(self.source.name, "too_large", detail) from error
 
-    def rows(self, data: bytes, pieces: Pieces) -> Iterator[Rows]:
+    def rows(self, data: bytes, pieces: Pieces, batch: pa.RecordBatch) -> Iterator[Rows]:
         """The rows of a block and its faults; some faults leave before, where there are many."""
-        good = (pieces.columns == len(self.table.names)) & (pieces.fault == SOUND)
-        batch = self._batch(data, pieces, good, self.parsed_columns)
+        good = self._good(pieces)
         if len(swallowed := self._swallowed(data, pieces, good, batch)):
             pieces.fault[swallowed] = SWALLOWED
             batch = batch.filter(pa.array(pieces.fault[good] == SOUND))

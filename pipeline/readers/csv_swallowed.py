@@ -32,8 +32,10 @@ def doubtful(data: bytes, pieces: Pieces, marks: Marks, width: int) -> npt.NDArr
     """Positions of the records over several lines whose lines, all but the last, have the table's width."""
     if width == 1 or not marks.quote:
         return np.empty(0, np.int64)
-    several = np.flatnonzero((pieces.inner > 0) & (pieces.fault == SOUND)).tolist()
-    return np.array([at for at in several if _has_width(data, pieces, at, marks.delimiter, width)], np.int64)
+    several = np.flatnonzero((pieces.inner > 0) & (pieces.fault == SOUND))
+    places = zip(several.tolist(), pieces.start[several].tolist(), pieces.stop[several].tolist(), strict=True)
+    found = [at for at, start, stop in places if _has_width(data, start, stop, marks.delimiter, width)]
+    return np.array(found, np.int64)
 
 
 def has_spaces(rows: pa.RecordBatch) -> bool:
@@ -91,8 +93,7 @@ class Shapes:
         return bool(self.fits) and all(fits(cells[position]) for position, fits in self.fits.items())
 
 
-def _has_width(data: bytes, pieces: Pieces, at: int, delimiter: bytes, width: int) -> bool:
-    start, stop = int(pieces.start[at]), int(pieces.stop[at])
+def _has_width(data: bytes, start: int, stop: int, delimiter: bytes, width: int) -> bool:
     for end in LINE_END.finditer(data, start, stop):
         # Blank lines say nothing.
         if end.start() > start and data.count(delimiter, start, end.start()) != width - 1:

@@ -30,6 +30,8 @@ ENOUGH = 0.5
 """Another delimiter has to give so large a share of the records the header's width."""
 MAX_NAME = 60
 """Column names are shorter, in characters."""
+SEPARATOR_LINE = re.compile(rb'"?sep=([^\r\n"]?)"?')
+"""What Excel writes before the header to name the delimiter."""
 BLANK_LINES = re.compile(rb"\A(?:[ \t]*[\r\n])+")
 NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
@@ -69,13 +71,19 @@ def sniff(sample: bytes, format_name: str = "csv", given: Dialect = NOTHING_GIVE
     """
     codec = encoding.guessed(sample) if given.encoding is None else encoding.checked(given.encoding)
     text = _beginning(sample, codec)
+    named = SEPARATOR_LINE.match(text)
+    if named and text[named.end() : named.end() + 1] in (b"\r", b"\n"):
+        text = BLANK_LINES.sub(b"", text[named.end() :], count=1)
+    else:
+        named = None
     final = whole and len(sample) <= SHAPE_BYTES
     default = "\t" if format_name == TSV else ","
     quote = ("" if format_name == TSV else '"') if given.quote is None else _one(given.quote, "--quote")
     if given.delimiter is not None:
         delimiter = _one(given.delimiter, "--delimiter")
     else:
-        delimiter = default if format_name == TSV else _delimiter(text, default, quote, final)
+        told = named[1].decode() if named and named[1] and named[1] in DELIMITERS.encode() else ""
+        delimiter = told or (default if format_name == TSV else _delimiter(text, default, quote, final))
     if delimiter == quote or not delimiter:
         raise UsageError(f"--delimiter: {delimiter!r} cannot be. Give one character other than the quotation mark.")
     if given.quote is None and quote and _quotes_singly(text, delimiter, final):

@@ -22,6 +22,9 @@ MARKS = (  # UTF-32's begins with that of UTF-16
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 ASCII_LETTER = re.compile("[A-Za-z]")
+FOREIGN_BYTE = re.compile("[\udc80-\udcff]")
+"""As `surrogateescape` stands for a byte that the encoding does not have."""
+NOT_ASCII = re.compile("[^\x00-\x7f]")
 IDEOGRAPH = re.compile("[\u3040-\u9fff\uac00-\ud7a3]")
 GUESSED_BYTES = 64 << 10
 """As much text with other than ASCII letters is shown to the guesser."""
@@ -56,8 +59,8 @@ def guessed(sample: bytes) -> str:
     if sample.isascii():
         return UTF8
     decoded = codecs.getincrementaldecoder(UTF8)("surrogateescape").decode(sample)
-    foreign = sum("\udc80" <= character <= "\udcff" for character in decoded)
-    if not foreign or foreign <= sum(character > "\x7f" for character in decoded) - foreign:
+    foreign = len(FOREIGN_BYTE.findall(decoded))
+    if not foreign or foreign * 2 <= len(NOT_ASCII.findall(decoded)):
         return UTF8
     lines = b"\n".join(line for line in sample.split(b"\n") if not line.isascii())[:GUESSED_BYTES]
     best = charset_normalizer.from_bytes(lines, cp_isolation=[WESTERN, *OTHERS], enable_fallback=False).best()

@@ -60,6 +60,7 @@ class Predictor:
         self.bundle = bundle
         self.device = resolve_device(device)
         self.precision = resolve_precision(precision)
+        self.batch_size = batch_size
         on_cuda = self.device.type == "cuda"
         self._model = bundle.load_model(self.device)
         self._model.requires_grad_(False)

@@ -16,6 +16,7 @@ distinct chunks of a batch are split once more by a function: there are few of t
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +75,24 @@ _TOKENIZERS = {
     "unicode": _tokenizer("", "", "", b"<br />", _split_words),
 }
 assert tuple(_TOKENIZERS) == tuple(TOKENIZERS), "schemas/tokenizers.py names what there is"
+
+
+def described(name: str) -> dict[str, Any]:
+    """What a tokenizer does, for those who write it in another language. It lowers the text, takes `blank_mark` for a
+    blank, drops the characters of `dropped`, makes each of `single` a token and splits at white space and `blank`; `words`
+    says how chunks between white space are split further."""
+    tokenizer = _TOKENIZERS[name]
+    ascii_of = {
+        kind: "".join(chr(byte) for byte in range(128) if tokenizer.classes[byte] == kind) for kind in (SINGLE, BLANK, DROP)
+    }
+    return {
+        "lowercase": True,
+        "blank_mark": tokenizer.mark.decode(),
+        "dropped": ascii_of[DROP],
+        "single": ascii_of[SINGLE],
+        "blank": ascii_of[BLANK],
+        "words": None if tokenizer.split_chunks is None else "UAX #29",
+    }
 
 
 def check_tokenizer(name: str) -> None:

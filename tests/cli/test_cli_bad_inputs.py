@@ -87,58 +87,53 @@ def ingest_empty_folder(place: Place) -> Arguments:
     return ["ingest", place.work]
 
 
-@case(65, r"is empty: a CSV file begins with a line of column names")
-def ingest_empty_csv(place: Place) -> Arguments:
-    return ["ingest", written(place, "a.csv", b"")]
-
-
-@case(65, r"1 of 1 rows are bad and not one is good.*empty_text.*no token is left")
+@case(65, r"1 of 1 rows were rejected, so that none is left.*empty_text")
 def ingest_empty_text_file(place: Place) -> Arguments:
     return ["ingest", written(place, "a.txt", b"")]
 
 
-@case(65, r"1 of 1 rows are bad.*nul_byte \(NUL byte at offset 2\).*rejects")
+@case(65, r"1 of 1 rows are malformed.*nul_byte.*rejects")
 def ingest_binary_file_named_txt(place: Place) -> Arguments:
     return ["ingest", written(place, "a.txt", b"\x7fE\x00LF\xff")]
 
 
-@case(65, r"1 of 1 rows are bad.*invalid_utf8 \(invalid .* at offset 3\)")
+@case(65, r"1 of 1 rows are malformed.*invalid_utf8")
 def ingest_invalid_utf8(place: Place) -> Arguments:
     return ["ingest", written(place, "a.txt", b"caf\xe9 good")]
 
 
-@case(2, r"a\.docx: files of this kind are not read\. Read are \.txt, \.csv")
+@case(2, r"a\.docx: files of this kind are not read\..*Supported: \.csv")
 def ingest_unknown_kind(place: Place) -> Arguments:
     return ["ingest", written(place, "a.docx", b"x")]
 
 
-@case(65, r"a\.csv: a row after row 1 is longer than 4 MiB\. Most often a quotation mark is never closed")
+@case(65, r"rows are malformed; --max-bad allows 5%.*a\.csv, row 1: unclosed_quote")
 def ingest_csv_whose_quotation_never_ends(place: Place) -> Arguments:
     return ["ingest", written(place, "a.csv", b'text,label\ngood,pos\n"so ' + b"bad,neg\n" * 1_200_000)]
 
 
-@case(65, r"--text-column: 'text' is not known\. Did you mean 'texts'\?.*score")
+@case(65, r"no column 'text'\. Did you mean 'texts'\? Its columns: 'texts', 'score'")
 def ingest_csv_without_the_column(place: Place) -> Arguments:
     return ["ingest", written(place, "a.csv", b"texts,score\ngood,1\n")]
 
 
-@case(65, r"2 of 3 rows are bad and --max-bad-rows allows 0.*malformed_row \(3 columns instead of 2\)")
+@case(65, r"2 of 3 rows are malformed; --max-bad allows 0; nothing was committed.*row 1: malformed_row")
 def ingest_ragged_csv(place: Place) -> Arguments:
     return ["ingest", "--max-bad-rows", 0, written(place, "a.csv", b"text,label\ngood,pos\na,b,c\nbad\n")]
 
 
-@case(65, r"a\.csv\.gz cannot be read as csv \(gzip\).*damaged or cut short.*Nothing was ingested")
+@case(65, r"a\.csv\.gz: cannot be read as csv \(gzip\).*cut short.*Nothing was committed")
 def ingest_truncated_gzip(place: Place) -> Arguments:
     content = gzip.compress(b"text,label\n" + os.urandom(40_000).hex().encode() + b",pos\n")
     return ["ingest", written(place, "a.csv.gz", content[: len(content) // 2])]
 
 
-@case(65, r"the archive .*a\.tar is damaged or cut short")
+@case(65, r"a\.tar: the archive is damaged or cut short")
 def ingest_broken_archive(place: Place) -> Arguments:
     return ["ingest", written(place, "a.tar", b"no tar at all" * 100)]
 
 
-@case(65, r"1 of 3 rows are bad and --max-bad-rows allows 0.*row 2: malformed_row")
+@case(65, r"1 of \d rows are malformed; --max-bad allows 0.*row 2: malformed_row")
 def ingest_broken_json_on_line_three(place: Place) -> Arguments:
     lines = b'{"text": "good"}\n{"text": "bad"}\n{"text": \n'
     return ["ingest", "--max-bad-rows", 0, written(place, "a.jsonl", lines)]
@@ -149,17 +144,17 @@ def ingest_parquet_of_a_wrong_type(place: Place) -> Arguments:
     return ["ingest", reviews(place, text=[1, 2], body=["a", "b"])]
 
 
-@case(65, r"in\.parquet cannot be read as parquet")
+@case(65, r"in\.parquet: cannot be read as parquet.*Nothing was committed")
 def ingest_no_parquet_at_all(place: Place) -> Arguments:
     return ["ingest", written(place, "in.parquet", b"PAR1 is not enough")]
 
 
-@case(65, r"rows are bad and not one is good.*missing_text")
+@case(65, r"2 of 2 rows were rejected, so that none is left.*missing_text")
 def ingest_null_text_only(place: Place) -> Arguments:
     return ["ingest", reviews(place, text=pa.array([None, None], pa.string()))]
 
 
-@case(65, r"unknown_label \(label 'mixed'; known are neg, pos\)")
+@case(65, r"unknown_label \(the lake does not know the label; --rebuild-vocab would learn it\)")
 def ingest_label_unknown_to_the_lake(place: Place) -> Arguments:
     return ["ingest", written(place, "a.csv", b"text,label\nso so,mixed\n")]
 
@@ -241,7 +236,7 @@ def score_no_parquet_at_all(place: Place) -> Arguments:
     return ["score", written(place, "in.parquet", b"text\ngood\n")]
 
 
-@case(65, r"has no column 'text'\. Columns of strings: body\. Name one with --text-column")
+@case(65, r"no column 'text'\. Its columns: 'body'\. Name one with --text-column\. Nothing was written")
 def score_without_the_column(place: Place) -> Arguments:
     return ["score", reviews(place, body=["good"])]
 

@@ -17,7 +17,7 @@ def test_rows_of_a_csv_whose_id_or_label_is_not_utf8_are_rejected(tmp_path: Path
     (tmp_path / "r.csv").write_bytes(
         b"\n".join([b"id,text,label,film,part", *rows, b"d,dull,neg,f,\xff", b"e,fair,pos,f,train"])
     )
-    receipt = ingest(tmp_path / "lake", tmp_path / "r.csv", encoding="utf-8", **COLUMNS)
+    receipt = ingest(tmp_path / "lake", tmp_path / "r.csv", **COLUMNS, encoding="utf-8")
     assert rejects_of(receipt) == [(row, "invalid_utf8") for row in range(5)]
     assert (receipt.read, receipt.written, receipt.metrics["labels"]) == (6, 1, ["pos"])
 

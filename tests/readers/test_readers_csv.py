@@ -417,3 +417,13 @@ def test_splitting_with_numpy_is_splitting_field_by_field(data, final, quote):
     exact = csv_split._exact(data.encode(), 0, marks, final)
     for name in ("start", "stop", "after", "columns", "fault", "inner", "rest"):
         np.testing.assert_array_equal(getattr(fast, name), getattr(exact, name), name)
+
+
+@given(
+    content=st.binary(max_size=200), start=st.sampled_from([b"", b"text,label\n", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf"])
+)
+def test_any_bytes_are_rows_faults_of_rows_or_a_fault_of_the_file(place, content, start):
+    try:
+        rows_and_faults(written(place, start + content), label="label")
+    except FileFault as fault:
+        assert fault.reason in ("damaged", "too_large")

@@ -70,6 +70,13 @@ def test_one_column_of_text_is_read_whole(tmp_path, quoting):
     ]
 
 
+@pytest.mark.parametrize("line", [b"sep=;\r\n", b'"sep=;"\n', b"\xef\xbb\xbfsep=;\n\n"])
+def test_a_line_that_names_the_delimiter_for_excel_is_followed_and_passed_over(tmp_path, line):
+    assert rows_of(tmp_path, line + b"text;label\ngood, so;pos\n") == [(b"good, so", b"pos")]
+    assert rows_of(tmp_path, b"sep=,\ntext,label\n") == []
+    assert rows_of(tmp_path, b"sep=x,label\ngood,pos\n") == [(b"good", b"pos")]
+
+
 def test_the_name_tsv_means_tabs_and_no_quotation_marks():
     found = sniff(b'text,more\tlabel\n"good, so"\tpos\n', "tsv", whole=True)
     assert (found.delimiter, found.quote) == ("\t", "")

@@ -122,9 +122,15 @@ def test_earlier_models_of_the_lake_stand_beside(bundle: Path, tmp_path: Path) -
 
 def test_baselines_of_training_stand_beside(bundle: Path) -> None:
     description = json.loads((bundle / "model.json").read_text())
-    description["metrics"] |= {"baseline": "nbsvm", "baseline_accuracy": 0.8, "baseline_macro_f1": 0.79}
+    description["metrics"]["baseline"] = {"arch": "nbsvm", "test_accuracy": 0.8, "test_macro_f1": 0.79}
     (bundle / "model.json").write_text(json.dumps(description))
     assert "linear baseline nbsvm 80.0%" in page_of(bundle).text
+
+
+def test_the_temperature_is_shown(bundle: Path) -> None:
+    description = json.loads((bundle / "model.json").read_text())
+    (bundle / "model.json").write_text(json.dumps({**description, "blend": {"scale": 0.8}}))
+    assert "temperature 1.25" in page_of(bundle).text
 
 
 def test_pictures_are_svg_with_the_pages_colours_and_alternative_texts(bundle: Path) -> None:

@@ -1,0 +1,407 @@
+"""The Python API: a model that scores texts, tables and streams in this process. `pipeline.load` opens one.
+
+    import pipeline
+
+    model = pipeline.load("data_lake")
+    model.predict(["A lovely film.", "A waste of time."])
+
+Scores are those of `pipeline score`. N texts, C labels.
+"""
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from torchdata.nodes import IterableWrapper
+
+from pipeline.datapipes.parallel_map import ParallelMap
+from pipeline.datapipes.score_encode import Reasons, encode_texts
+from pipeline.errors import DataError, InputNotFoundError, UsageError
+from pipeline.lake.paths import Lake
+from pipeline.models.bundle import DESCRIPTION, LATEST, Bundle, find_bundle, read_bundle
+from pipeline.scoring.explain import explanations
+from pipeline.scoring.outputs import REASONS, predicted_columns, prediction_fields, with_abstained
+from pipeline.scoring.predictor import Predictor
+from pipeline.text.types import is_text
+from schemas.prediction import ABSTAINED, CLASS_PREFIX
+
+__all__ = ["Model", "Prediction", "TokenWeight", "load"]
+
+READ_ROWS = 1024
+"""Rows that a thread tokenizes at once."""
+WINDOW_ROWS = 8192
+"""Rows that are sorted by length together: sorting more gains nothing."""
+
+Source = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model says of one text. The fields are the columns that `pipeline score` writes."""
+
+    prediction: str | None
+    """The most probable label; None where `unscored_reason` says why."""
+    probability: float | None
+    """The probability of `prediction`."""
+    probabilities: dict[str, float] | None
+    """The probability of each label, in the order of the model's labels; None for a text that was not scored."""
+    model_id: str
+    unscored_reason: str | None = None
+    """`no_text`: None, blank or not valid UTF-8. `no_known_token`: the vocabulary knows no word of it. `abstained`: the
+    probability is below `abstain_below`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Flat, as a row of `pipeline score`: a `probability_<label>` for each label."""
+        classes = {CLASS_PREFIX + label: value for label, value in (self.probabilities or {}).items()}
+        return {
+            "prediction": self.prediction,
+            "probability": self.probability,
+            **classes,
+            "model_id": self.model_id,
+            "unscored_reason": self.unscored_reason,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TokenWeight:
+    """A token of a text and what it says for the prediction: below 0 it speaks against it."""
+
+    token: str
+    position: int
+    """Its place among the text's tokens, from 0."""
+    weight: float
+    """Its attention weight where the model pools by attention, else its integrated gradient of the predicted logit."""
+
+
+def load(
+    source: Source | None = None,
+    *,
+    model: str = LATEST,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int = 64,
+    threads: int | None = None,
+) -> "Model":
+    """Opens a model for scoring in this process.
+
+    Args:
+        source: a lake's folder, a bundle's folder, or the id of a model in the default lake; None is the default lake:
+            the environment's `PIPELINE_LAKE`, else `./data_lake`.
+        model: which model of the lake: its id, or `LATEST`, the live one.
+        device: `cpu`, `cuda`, or `auto`: CUDA where there is a GPU.
+        precision: `fp32`, `bf16`, or `auto`: fp32, so that a text's score does not depend on its batch-mates.
+        batch_size: size of a batch, in reviews of 200 tokens.
+        threads: batches computed at once; by default the cores that torch may use.
+
+    Raises:
+        InputNotFoundError: no such model.
+        DataError: the bundle is damaged, or of a newer release.
+        UsageError: an option that is not allowed.
+    """
+    bundle = _bundle(source, model)
+    return Model(bundle, Predictor(bundle, device, batch_size, precision, threads))
+
+
+class Model:
+    """A trained classifier, ready to score. Made by `load`; a context manager; safe to share between threads.
+
+    While it is open, torch's CPU kernels keep to one thread each in this process, because texts are scored in several
+    threads at once; `close` gives torch its threads back. It can be pickled: the copy opens the same bundle again.
+    """
+
+    def __init__(self, bundle: Bundle, predictor: Predictor) -> None:
+        self._bundle = bundle
+        self._predictor = predictor
+        self._vocabulary = bundle.load_vocabulary()
+
+    @property
+    def model_id(self) -> str:
+        """The model's id."""
+        return self._bundle.model_id
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the order of the columns of `predict_proba`."""
+        return self._bundle.labels
+
+    def predict(self, texts: Iterable[str | None], *, abstain_below: float | None = None) -> list[Prediction]:
+        """Scores texts; one `Prediction` for each, in their order.
+
+        Args:
+            abstain_below: predictions with a lower probability are withheld, for a person to decide.
+        """
+        _check_share(abstain_below)
+        found = []
+        for scored in self._scored(_batches_of_texts(texts), "text"):
+            found += self._predictions(scored, abstain_below)
+        return found
+
+    def predict_proba(self, texts: Iterable[str | None]) -> npt.NDArray[np.float32]:
+        """The probability of each label, float32 (N, C); columns as in `labels`, rows sum to 1.
+
+        The rows of texts that cannot be scored, which hold no word of the vocabulary, are NaN.
+        """
+        parts = [scored.probability_NC for scored in self._scored(_batches_of_texts(texts), "text")]
+        return np.concatenate([np.zeros((0, len(self.labels)), np.float32), *parts])
+
+    def predict_table(
+        self,
+        data: Any,
+        text_column: str = "text",
+        *,
+        keep: Sequence[str] | None = None,
+        abstain_below: float | None = None,
+    ) -> Any:
+        """Adds the columns of `pipeline score` to a table: `prediction`, `probability`, `probability_<label>` for each
+        label, `model_id`, `unscored_reason`. Rows keep their order, the other columns their values.
+
+        Args:
+            data: a `pyarrow.Table`, `RecordBatch` or `RecordBatchReader`, or whatever else exports an Arrow stream: a
+                pandas or Polars frame, a DuckDB relation.
+            text_column: the column with the texts.
+            keep: the columns to keep; None for all.
+            abstain_below: predictions with a lower probability are withheld.
+
+        Returns:
+            a `pyarrow.RecordBatchReader` for a `RecordBatchReader`: rows are read and scored as they are asked for, in
+            bounded memory. Else a `pyarrow.Table`.
+
+        Raises:
+            TypeError: `data` exports no Arrow stream.
+            DataError: no such column, or not one of strings.
+            UsageError: a column of `keep` is not there, or the table has a column of the prediction's already.
+        """
+        _check_share(abstain_below)
+        reader = _reader(data)
+        _check_text(reader.schema, text_column)
+        kept = _kept(reader.schema, keep)
+        added = prediction_schema(self.labels)
+        if clash := [name for name in added.names if name in kept.names]:
+            raise UsageError(
+                f"the table already has the columns {', '.join(clash)}. Leave them out with keep=[…], or rename them."
+            )
+        schema = pa.schema([*kept, *added], kept.metadata)
+        batches = self._scored_batches(reader, text_column, kept, schema, abstain_below)
+        if isinstance(data, pa.RecordBatchReader):
+            return pa.RecordBatchReader.from_batches(schema, batches)
+        return pa.Table.from_batches(batches, schema)
+
+    def explain(self, text: str) -> list[TokenWeight]:
+        """The tokens that weigh most for the prediction of a text, the heaviest first; none where it is not scored."""
+        ids, _ = encode_texts(self._vocabulary, pa.array([text], pa.string()))
+        probability_NC = self._predictor.predict(ids)
+        (found,) = explanations(self._predictor, self._vocabulary, ids, probability_NC).to_pylist()
+        return [TokenWeight(**weight) for weight in found or []]
+
+    def close(self) -> None:
+        """Ends the scoring threads and gives torch its own back. The model cannot be used afterwards."""
+        self._predictor.close()
+
+    def __enter__(self) -> "Model":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return (
+            f"<pipeline.Model {self.model_id} ({self._bundle.arch}: {', '.join(self.labels)}) on {self._predictor.device}>"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = self._predictor
+        return _reopened, (str(self._bundle.folder.resolve()), options.device.type, options.precision, options.batch_size)
+
+    def _scored(self, batches: Iterable[Any], text_column: str) -> "Iterator[_Scored]":
+        """Scores record batches in windows; threads tokenize ahead, and the window after is scored meanwhile."""
+
+        def encode(batch: Any) -> tuple[Any, Any, Reasons]:
+            return batch, *encode_texts(self._vocabulary, batch.column(text_column))
+
+        workers = max(1, min(4, (os.cpu_count() or 1) // 2))
+        before: tuple[_Window, Any] | None = None
+        with ParallelMap(IterableWrapper(batches), encode, workers) as encoded:
+            for window in _windows(encoded):
+                pending = self._predictor.submit(window.ids)
+                if before is not None:
+                    yield _Scored(before[0].batches, before[1].result(), before[0].reason_N)
+                before = window, pending
+        if before is not None:
+            yield _Scored(before[0].batches, before[1].result(), before[0].reason_N)
+
+    def _scored_batches(
+        self, reader: Any, text_column: str, kept: Any, schema: Any, abstain_below: float | None
+    ) -> Iterator[Any]:
+        for scored in self._scored(_cut(reader), text_column):
+            reason_N = with_abstained(scored.probability_NC, scored.reason_N, abstain_below)
+            columns = predicted_columns(scored.probability_NC, reason_N, self.labels, self.model_id)
+            rows = pa.Table.from_batches([batch.select(kept.names) for batch in scored.batches], kept)
+            yield from pa.Table.from_arrays([*rows.columns, *columns], schema=schema).to_batches()
+
+    def _predictions(self, scored: "_Scored", abstain_below: float | None) -> list[Prediction]:
+        reason_N = with_abstained(scored.probability_NC, scored.reason_N, abstain_below)
+        best_N = scored.probability_NC.argmax(axis=1)
+        found = []
+        for probability_C, best, place in zip(
+            scored.probability_NC.tolist(), best_N.tolist(), reason_N.tolist(), strict=True
+        ):
+            reason = REASONS[place]
+            known = reason in (None, ABSTAINED)
+            found.append(
+                Prediction(
+                    prediction=self.labels[best] if reason is None else None,
+                    probability=probability_C[best] if reason is None else None,
+                    probabilities=dict(zip(self.labels, probability_C, strict=True)) if known else None,
+                    model_id=self.model_id,
+                    unscored_reason=reason,
+                )
+            )
+        return found
+
+
+def _reopened(folder: str, device: str, precision: str, batch_size: int) -> Model:
+    return load(folder, device=device, precision=precision, batch_size=batch_size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    batches: list[Any]
+    ids: Any
+    reason_N: Reasons
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """Rows with their probabilities, NaN where they were not scored; see `predicted_columns`."""
+
+    batches: list[Any]
+    probability_NC: npt.NDArray[np.float32]
+    reason_N: Reasons
+
+
+def prediction_schema(labels: Sequence[str]) -> Any:
+    """The columns that `predict_table` adds."""
+    return pa.schema(prediction_fields(labels))
+
+
+def _windows(encoded: Iterable[tuple[Any, Any, Reasons]]) -> Iterator[_Window]:
+    """Gathers batches to windows of growing size: the model soon has work, and sorting soon has many reviews."""
+    size, rows = READ_ROWS, 0
+    parts: list[tuple[Any, Any, Reasons]] = []
+    for part in encoded:
+        parts.append(part)
+        rows += len(part[2])
+        if rows >= size:
+            yield _window(parts)
+            parts, rows, size = [], 0, min(2 * size, WINDOW_ROWS)
+    if parts:
+        yield _window(parts)
+
+
+def _window(parts: list[tuple[Any, Any, Reasons]]) -> _Window:
+    batches, ids, reasons = zip(*parts, strict=True)
+    return _Window(list(batches), pa.concat_arrays(ids), np.concatenate(reasons))
+
+
+def _batches_of_texts(texts: Iterable[str | None]) -> Iterator[Any]:
+    if isinstance(texts, str | bytes):
+        raise TypeError(f"expected a list of texts, got one {type(texts).__name__}. Put it into a list: [text].")
+    iterator = iter(texts)
+    while part := list(itertools.islice(iterator, READ_ROWS)):
+        try:
+            column = pa.array(part, pa.string(), from_pandas=True)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            wrong = next((value for value in part if not isinstance(value, str | None)), None)
+            raise TypeError(f"expected texts or None, got {type(wrong).__name__} ({wrong!r:.80}).") from error
+        except UnicodeEncodeError:
+            column = pa.array([_encodable(value) for value in part], pa.string())
+        yield pa.RecordBatch.from_arrays([column], names=["text"])
+
+
+def _encodable(text: str | None) -> str | None:
+    """None for a text with lone surrogates, which has no UTF-8 form."""
+    try:
+        return None if text is None or not text.encode() else text
+    except UnicodeEncodeError:
+        return None
+
+
+def _reader(data: Any) -> Any:
+    if isinstance(data, pa.RecordBatchReader):
+        return data
+    if isinstance(data, pa.RecordBatch):
+        return pa.RecordBatchReader.from_batches(data.schema, [data])
+    if isinstance(data, pa.Table):
+        return data.to_reader(READ_ROWS)
+    if hasattr(data, "__arrow_c_stream__"):
+        return pa.RecordBatchReader.from_stream(data)
+    raise TypeError(
+        "predict_table takes pyarrow tables and readers, and what exports an Arrow stream, such as pandas and Polars "
+        f"frames; got {type(data).__name__}."
+    )
+
+
+def _cut(reader: Iterable[Any]) -> Iterator[Any]:
+    for batch in reader:
+        for begin in range(0, len(batch), READ_ROWS):
+            yield batch.slice(begin, READ_ROWS)
+
+
+def _check_text(schema: Any, name: str) -> None:
+    texts = [field.name for field in schema if is_text(_decoded(field.type))]
+    if schema.names.count(name) != 1:
+        found = f"has {schema.names.count(name)} columns" if name in schema.names else "has no column"
+        raise DataError(
+            f"the table {found} {name!r}. Columns of strings: {', '.join(texts) or 'none'}. Name one: text_column=…."
+        )
+    kind = _decoded(schema.field(name).type)
+    if not is_text(kind) and not pa.types.is_null(kind):
+        raise DataError(f"the column {name!r} is {kind}, not strings. Columns of strings: {', '.join(texts) or 'none'}.")
+
+
+def _decoded(kind: Any) -> Any:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _kept(schema: Any, keep: Sequence[str] | None) -> Any:
+    names = list(schema.names) if keep is None else list(keep)
+    for name in names:
+        if schema.names.count(name) != 1:
+            raise UsageError(f"keep: the table has {schema.names.count(name)} columns {name!r}: {', '.join(schema.names)}.")
+    return pa.schema([schema.field(name) for name in schema.names if name in names], schema.metadata)
+
+
+def _check_share(abstain_below: float | None) -> None:
+    if abstain_below is not None and not 0 <= abstain_below <= 1:
+        raise UsageError(f"abstain_below={abstain_below}: expected a probability from 0 to 1.")
+
+
+def _bundle(source: Source | None, model: str) -> Bundle:
+    if source is None:
+        return find_bundle(Lake.find(), model)
+    path = Path(source).expanduser()
+    if (path / DESCRIPTION).is_file():
+        if model != LATEST:
+            raise UsageError(
+                f"{path} is a bundle, so model={model!r} cannot choose another. Leave it out, or name the lake."
+            )
+        return read_bundle(path)
+    if (path / "models").is_dir():
+        return find_bundle(Lake.find(path), model)
+    if not path.exists() and isinstance(source, str) and "/" not in source:
+        lake = Lake.find()
+        if (lake.models / source / DESCRIPTION).is_file():
+            return find_bundle(lake, source)
+        raise InputNotFoundError(
+            f"{source}: no such folder, and no model of that id in {lake.models}. Give a lake, a bundle's folder, or an id."
+        )
+    raise InputNotFoundError(f"{path} holds neither models/ nor {DESCRIPTION}. Give a lake's folder, or a bundle's.")

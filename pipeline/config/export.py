@@ -1,0 +1,34 @@
+"""The options of `pipeline export`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pipeline.options.check import validate
+from pipeline.options.option import Option
+
+FORMATS = ("onnx",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Which model to export, and where to. `output` None is model.onnx in the bundle.
+
+    Raises:
+        UsageError: a value that is not allowed.
+    """
+
+    lake: Path
+    model: Annotated[
+        str,
+        Option(
+            metavar="[MODEL]",
+            help="LATEST, the id of a model in the lake, or the path of a bundle.",
+            positional=True,
+        ),
+    ] = "LATEST"
+    format: Annotated[str, Option(help="The format.", choices=FORMATS)] = "onnx"
+    output: Annotated[Path | None, Option(metavar="FILE", help="File to write.", default="model.onnx in the bundle")] = None
+
+    def __post_init__(self) -> None:
+        validate(self)

@@ -1,0 +1,133 @@
+"""A bundle as one ONNX file: from token ids to probabilities, with tokenizer, vocabulary and labels as metadata.
+
+The graph is written by hand: torch's exporter unrolls, or fixes the sizes of, recurrent layers that read from both ends.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pyarrow as pa
+from torch import nn
+
+from pipeline.errors import PipelineError, UsageError
+from pipeline.export import layers
+from pipeline.export.graph import Graph
+from pipeline.lake.atomic import atomic_path
+from pipeline.models.bag import Bag
+from pipeline.models.bundle import Bundle
+from pipeline.models.interface import ReviewClassifier
+from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
+from pipeline.scoring.predictor import Predictor
+from pipeline.text.tokenizers import described
+from schemas.vocabulary import PAD_ID, SPECIALS, UNK_ID
+
+FORMAT_VERSION = "1"
+LARGEST_BYTES = 2**31 - 2**20
+"""A file without external data cannot be larger: protobuf counts in 32 bits."""
+TOLERANCE = 1e-4
+CHECKED_ROWS = 64
+SUPPORTED = "rnn, birnn, lstm, bilstm, gru, bigru, bag"
+
+DESCRIPTION = (
+    "ids: token ids, int64 (N, T), 0 after a review's end; lengths: tokens of each review, int64 (N), 1 or more. "
+    "probabilities: float32 (N, C) in the order of the labels in the metadata. Tokenize as the metadata say; a "
+    "token's id is its place in the vocabulary, that of <unk> otherwise."
+)
+
+
+def export_onnx(bundle: Bundle, path: Path) -> float:
+    """Writes the file, once it has given our own probabilities; returns the largest difference from them.
+
+    Raises:
+        UsageError: the architecture cannot be exported, or the model is too large for one file.
+        PipelineError: the exported model scores differently.
+        CannotWriteError: the file cannot be written.
+    """
+    model = bundle.load_model("cpu")
+    made = onnx_model(bundle, model)
+    size = made.ByteSize()
+    if size > LARGEST_BYTES:
+        raise UsageError(f"{bundle.model_id} would take {size:,} bytes; an ONNX file holds {LARGEST_BYTES:,} at most.")
+    content = made.SerializeToString()
+    difference = largest_difference(bundle, content)
+    if not difference <= TOLERANCE:
+        raise PipelineError(
+            f"the exported {bundle.model_id} gives probabilities that differ from ours by up to {difference:.2g}; nothing "
+            "was kept. Please report this."
+        )
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    return difference
+
+
+def onnx_model(bundle: Bundle, model: nn.Module) -> Any:
+    """The model as an `onnx.ModelProto`.
+
+    Raises:
+        UsageError: the architecture cannot be exported.
+    """
+    check_supported(bundle, model)
+    assert isinstance(model, ReviewClassifier)
+    graph = Graph()
+    inputs = layers.tokens(graph, bundle.max_length)
+    if isinstance(model, Bag):
+        found = layers.States(layers.bag(graph, model, inputs), "")
+    else:
+        assert isinstance(model, RecurrentClassifier)
+        embedded = graph.add("Gather", graph.constant(layers.array(model.embedding.weight)), inputs.ids)
+        found = layers.recurrent(graph, model.encoder, embedded, inputs)
+    logits = layers.linear(graph, model.head, layers.pooled(graph, model.pooling, found, inputs))
+    return graph.model(graph.add("Softmax", logits, axis=1), len(bundle.labels), DESCRIPTION, _metadata(bundle))
+
+
+def check_supported(bundle: Bundle, model: nn.Module) -> None:
+    """Raises `UsageError` where the model is of a kind that cannot be exported."""
+    if isinstance(model, Bag) and model.pooling.kind != "last":
+        return
+    if isinstance(model, RecurrentClassifier) and type(model.encoder.forward_layers[0]) in layers.OPERATORS:
+        return
+    raise UsageError(
+        f"{bundle.model_id} is of the architecture {bundle.arch!r}, which cannot be exported. Supported: {SUPPORTED}."
+    )
+
+
+def largest_difference(bundle: Bundle, content: bytes) -> float:
+    """The largest difference between ONNX Runtime's probabilities and ours, over random reviews of all lengths."""
+    random = np.random.default_rng(0)
+    longest = min(bundle.max_length + 2, 500)
+    lengths_N = random.integers(1, longest + 1, CHECKED_ROWS)
+    lengths_N[:4] = (1, 2, longest, min(bundle.max_length, longest))
+    words = len(bundle.load_vocabulary())
+    rows = [random.integers(UNK_ID, words, length) for length in lengths_N]
+    ids_NT = np.full((CHECKED_ROWS, longest), PAD_ID, np.int64)
+    for row, ids in enumerate(rows):
+        ids_NT[row, : len(ids)] = ids
+    with Predictor(bundle, "cpu") as predictor:
+        ours_NC = predictor.predict(pa.array([row.tolist() for row in rows], pa.list_(pa.int32())))
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    (theirs_NC,) = session.run(["probabilities"], {"ids": ids_NT, "lengths": lengths_N.astype(np.int64)})
+    return float(np.abs(theirs_NC - ours_NC).max())
+
+
+def _metadata(bundle: Bundle) -> dict[str, str]:
+    """What is needed to use the model without this package; JSON where it is more than a word."""
+    vocabulary = bundle.load_vocabulary()
+    values: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "model_id": bundle.model_id,
+        "arch": bundle.arch,
+        "labels": list(bundle.labels),
+        "max_length": bundle.max_length,
+        "tokenizer": vocabulary.tokenizer,
+        "tokenizer_options": described(vocabulary.tokenizer),
+        "vocabulary": vocabulary.tokens.to_pylist(),
+        "vocabulary_fingerprint": vocabulary.fingerprint,
+        "special_tokens": dict(zip(SPECIALS, range(len(SPECIALS)), strict=True)),
+    }
+    return {
+        f"review_pipeline.{name}": value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in values.items()
+    }
