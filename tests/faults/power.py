@@ -94,6 +94,11 @@ class Disk:
         self.pending.append(change)
 
     def _sync(self, inode: int, path: str) -> None:
+        folder, name = self._slot(path) if Path(path) != self.place else (self.root, "")
+        if name and name not in folder.entries:
+            # safetensors renames its own temporary file by a system call that no preloaded function sees.
+            old = next(old for old, node in folder.entries.items() if node is self.files[inode])
+            self._change([(folder, name, self.files[inode]), (folder, old, None)])
         node = self._at(Path(path).relative_to(self.place))
         if isinstance(node, Folder):
             for change in [one for one in self.pending if any(folder is node for folder, _, _ in one)]:
