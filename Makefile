@@ -8,7 +8,7 @@ LAKE := data_lake
 RUN = ; status=$$?; [ $$status -eq 0 ] || [ $$status -eq 99 ]
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow faults check format airflow test-airflow bench bench-smoke clean
+.PHONY: help setup demo test test-slow faults fuzz check format airflow test-airflow bench bench-smoke clean
 
 help:  ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,9 @@ test-slow: setup  ## long fault and property runs
 
 faults: setup  ## faults at every file operation, power cuts, flipped bits, seven nights: up to an hour
 	$(BIN)/python -m pytest -m faults --timeout 3600 -s tests/faults
+
+fuzz: setup  ## 2,000 damaged deliveries; prints the exit codes by format
+	$(BIN)/python -m tests.fuzz --count 2000
 
 check: setup  ## lint, format, types and the import contract
 	$(BIN)/ruff check .

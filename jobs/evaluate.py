@@ -45,10 +45,10 @@ def run(config: EvaluateConfig) -> Receipt:
 def _of_table(
     config: EvaluateConfig, run: Run, bundle: "Bundle", predictor: "Predictor"
 ) -> "tuple[Measures, dict[str, Any]]":
+    from jobs.illustrate import scored_part
+    from pipeline.order.selection import PARTS, select_as_trained
     from pipeline.reports.data import measures_of
     from pipeline.training.data import open_data
-    from pipeline.training.illustrate import scored_part
-    from pipeline.training.selection import PARTS, select_as_trained
 
     version = config.table_version
     if version is None and config.tokens is None:

@@ -35,13 +35,14 @@ from pipeline.lake.missing import missing_reviews
 from pipeline.lake.paths import Lake
 from pipeline.lake.publish import change_of, check_covered, check_recovered, publish, rewrite_shards
 from pipeline.lake.recover import complete_records
-from pipeline.lake.reject_summary import summarize
 from pipeline.lake.reject_writer import RejectWriter
 from pipeline.lake.shard_writer import rows_written, write_shard
 from pipeline.lake.table import TokenTable
+from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.options.render import printable_text
 from pipeline.progress import track
 from pipeline.readers.registry import described, format_named
+from pipeline.readers.summary import summarize
 from pipeline.readers.values import OPTION as RULE_OPTION
 from pipeline.readers.values import RULE_VERSION
 from pipeline.readers.walk import Found, Walker, some_of
@@ -92,6 +93,7 @@ def _find(config: IngestConfig, lake: Lake) -> Found:
         name_of=lake.relative,
         format=None if config.format is None else format_named(config.format),
         settle_seconds=config.settle,
+        apart=lake.own,
     )
     found = walker.find(places)
     if found.passed_over:
@@ -180,7 +182,7 @@ def _vocabulary(config: IngestConfig, lake: Lake, table: TokenTable | None) -> V
     """The vocabulary that the table's ids belong to; None when a new one has to be made."""
     if table is None or not table.shards or config.rebuild_vocab:
         return None
-    vocabulary = Vocabulary.read(lake.vocabulary / f"{table.vocabulary}.parquet", table.vocabulary)
+    vocabulary = read_vocabulary(lake.vocabulary / f"{table.vocabulary}.parquet", table.vocabulary)
     wanted = {"tokenizer": config.tokenizer, "max_vocab": config.max_vocab, "min_count": config.min_count}
     present = {"tokenizer": vocabulary.tokenizer, **vocabulary.options}
     for option, value in wanted.items():

@@ -31,6 +31,7 @@ from pipeline.lake.paths import Lake
 from pipeline.lake.publish import ensure_vocabulary
 from pipeline.lake.recover import complete_records
 from pipeline.lake.runs import read_record, read_records, record_paths
+from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.models.bundle import VOCABULARY, find_bundle, model_ids, read_bundle, verify_bundle
 from pipeline.options.render import restored
 from pipeline.text.vocabulary import Vocabulary
@@ -147,7 +148,7 @@ def _find_damage(lake: Lake, found: Findings) -> None:
     needed = table_vocabulary(lake)
     for path in sorted({*lake.vocabulary.glob("[!.]*.parquet"), *([_vocabulary_path(lake, needed)] if needed else [])}):
         try:
-            Vocabulary.read(path, path.stem)
+            read_vocabulary(path, path.stem)
         except DAMAGE as error:
             log.warning("%s", error)
             if path.exists():
@@ -166,7 +167,7 @@ def _vocabulary_path(lake: Lake, fingerprint: str) -> Path:
 def _from_a_bundle(lake: Lake, fingerprint: str) -> Vocabulary | None:
     for name in model_ids(lake):
         with suppress(*DAMAGE):
-            return Vocabulary.read(lake.models / name / VOCABULARY, fingerprint)
+            return read_vocabulary(lake.models / name / VOCABULARY, fingerprint)
     return None
 
 

@@ -73,9 +73,9 @@ def _complete(lake: Lake, bundle: Bundle) -> None:
     if bundle.table_version is None:
         log.info("%s was trained on plain shards: the page shows what its bundle holds", bundle.model_id)
         return
+    from jobs.illustrate import illustrate
+    from pipeline.order.selection import PARTS, select_as_trained
     from pipeline.training.data import open_data
-    from pipeline.training.illustrate import illustrate
-    from pipeline.training.selection import PARTS, select_as_trained
 
     try:
         data = open_data(lake, table_version=bundle.table_version)

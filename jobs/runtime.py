@@ -13,13 +13,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipeline import __version__
 from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW, PipelineError, StoppedError, by_cause
 from pipeline.lake.leftovers import sweep_leftovers
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import new_run_id, write_record
 from pipeline.options.render import printable_text, rendered
 from pipeline.signals import deferred_stop, settle, unsettle
+from pipeline.version import __version__
 from schemas.contract import ContractError
 from schemas.run import Receipt, RunRecord
 

@@ -1,32 +1,46 @@
-"""`pipeline score`: a Parquet file of raw reviews → the same rows with predictions.
+"""`pipeline score`: raw reviews → the same rows with predictions.
 
 Reading and tokenizing run in threads ahead of the forward pass; within a window the reviews are sorted by length, their
 order is restored before they are written. The next window is always on its way to the model while one is written.
 """
 
+import logging
 import os
-from collections.abc import Iterator
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from jobs.runtime import Run, collector_paused, committing, recorded_run
-from pipeline.config.score import ScoreConfig
-from pipeline.errors import UsageError
+from pipeline.config.score import STDIN, STDOUT, ScoreConfig
+from pipeline.errors import DataError, UsageError
 from pipeline.lake.atomic import atomic_path, sweep, writing
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import wrote
-from pipeline.scoring.inputs import ScoreInput, open_input
+from pipeline.readers.base import FileFault, Source
+from pipeline.readers.registry import format_named, format_of
+from pipeline.scoring.inputs import STDIN_NAME, ScoreInput, find_sources, open_input, spooled_stdin
 from pipeline.scoring.options import resolve_precision
 from schemas.run import Receipt
 
 if TYPE_CHECKING:
     from pipeline.datapipes.score_window import Window
+    from pipeline.lake.reject_writer import RejectCounts
     from pipeline.models.bundle import Bundle
-    from pipeline.scoring.predictor import Predictor, Probabilities
+    from pipeline.scoring.answers import Answer
+    from pipeline.scoring.outputs import Probabilities, Reasons
+    from pipeline.scoring.predictor import Predictor
+
+log = logging.getLogger(__name__)
 
 READ_ROWS = 1024
-"""Rows that are read and tokenized at once, and those of the first window."""
+"""Rows of the first window."""
 WINDOW_ROWS = 8192
 WINDOW_BYTES = 64 << 20
 """A window holds so many rows, or bytes of columns and ids, whatever comes first: sorting more than that gains nothing."""
@@ -39,75 +53,152 @@ def run(config: ScoreConfig) -> Receipt:
         PipelineError: see `pipeline.errors`; the output is then as it was.
     """
     lake = Lake(config.lake)
-    with recorded_run("score", lake, config) as this:
-        source = open_input(config.source, config.text_column, config.keep)
-        output = _output(config, lake, source)
-        from pipeline.lake.locks import locked_output
-        from pipeline.models.bundle import find_bundle
+    with recorded_run("score", lake, config) as this, spooled_stdin(config.sources) as stdin:
+        format = None if config.format is None else format_named(config.format)
+        found = find_sources(config.sources, lake.relative, format=format, settle_seconds=config.settle, stdin=stdin)
+        if not found.sources and not found.faults:
+            this.nothing_new = True  # all of it was written a moment ago
+            return this.receipt()
+        places = [STDIN_NAME if place == STDIN else lake.relative(Path(place).expanduser()) for place in config.sources]
+        try:
+            source = open_input(", ".join(places), found, config.text_column, config.keep, config.reading)
+            from pipeline.models.bundle import find_bundle
 
-        bundle = find_bundle(lake, config.model)  # before a lock file is made
-        with locked_output(output, f"scoring to {output}"):
-            _score(config, lake, this, source, output, bundle)
+            bundle = find_bundle(lake, config.model)  # before a lock file is made
+            with _target(config, lake, source) as output:
+                _score(config, lake, this, source, output, bundle)
+        except FileFault as fault:
+            raise DataError(f"{fault}. Nothing was written.") from fault
     return this.receipt()
 
 
-def _score(config: ScoreConfig, lake: Lake, this: Run, source: ScoreInput, output: Path, bundle: "Bundle") -> None:
-    from pipeline.scoring.outputs import is_scored, output_metadata, output_schema
+def answers(config: ScoreConfig) -> "list[Answer]":
+    """Scores the reviews of `--text`; nothing is written, not even a record of the run."""
+    from pipeline.models.bundle import find_bundle
 
-    this.outputs |= {"predictions": output, "model": bundle.model_id}
-    options = {
-        "text_column": config.text_column,
-        "keep": list(source.columns),
-        "precision": resolve_precision(config.precision),
-        "explain": config.explain,
-    }
-    metadata = output_metadata(bundle.model_id, lake.relative(source.path), source.sha256(), options)
-    schema = output_schema(source, bundle.labels, metadata, config.explain)
-    if not config.force and is_scored(output, metadata, config.output is not None, partial(wrote, lake, output)):
-        this.read = this.known = source.rows
+    bundle = find_bundle(Lake(config.lake), config.model)
+    with collector_paused():
+        from pipeline.scoring.answers import answer
+        from pipeline.scoring.predictor import Predictor
+    with Predictor(bundle, config.device, config.batch_size, config.precision) as predictor:
+        return answer(predictor, config.text, config.abstain_below)
+
+
+@contextmanager
+def _target(config: ScoreConfig, lake: Lake, source: ScoreInput) -> Iterator[Path]:
+    """The file to write, locked; what is to go to stdout is copied there when it is whole."""
+    if config.to_stdout:
+        with TemporaryDirectory(prefix="pipeline-score-") as folder:
+            path = Path(folder) / "stdout"
+            yield path
+            # Whoever reads may stop before the end, as head does.
+            with suppress(BrokenPipeError), path.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
+                sys.stdout.buffer.flush()
+        return
+    output = _output(config, lake, source)
+    from pipeline.lake.locks import locked_output
+
+    with locked_output(output, f"scoring to {output}"):
+        yield output
+
+
+def _score(config: ScoreConfig, lake: Lake, this: Run, source: ScoreInput, output: Path, bundle: "Bundle") -> None:
+    from pipeline.scoring.outputs import output_metadata, output_schema
+
+    this.outputs |= {"predictions": STDOUT if config.to_stdout else output, "model": bundle.model_id}
+    _check_files(config, source.faults, source.files)
+    metadata = output_metadata(bundle.model_id, bundle.labels, source.name, source.sha256(), _options(config, source))
+    output_schema(source, bundle.labels, metadata, config.explain)
+    if not config.force and not config.to_stdout and (rows := _rows_there(config, lake, output, metadata)) is not None:
+        this.read = this.known = rows
+        this.quarantined = len(source.faults)
         this.nothing_new = True
         return
     # torch is imported here, after everything that can be wrong with input and output was looked at.
     with collector_paused():
-        from pipeline.progress import track
-        from pipeline.scoring.explain import explanations
-        from pipeline.scoring.outputs import PredictionWriter, predicted_columns
+        from pipeline.scoring.notes import write_note
         from pipeline.scoring.predictor import Predictor
 
     sweep(output)
+    with Predictor(bundle, config.device, config.batch_size, config.precision) as predictor:
+        while True:
+            try:
+                with atomic_path(output, committing(this)) as temporary:
+                    _score_once(config, this, source, predictor, temporary, metadata)
+                    if config.written_as.name != "parquet" and not config.to_stdout:
+                        write_note(lake.predictions, output, temporary, metadata, this.written)
+                break
+            except FileFault as fault:
+                source = source.without(fault)
+                _check_files(config, source.faults, source.files)
+                log.warning("%s; starting over without it", fault)
+
+
+def _score_once(
+    config: ScoreConfig,
+    this: Run,
+    source: ScoreInput,
+    predictor: "Predictor",
+    temporary: Path,
+    metadata: dict[bytes, bytes],
+) -> None:
+    """Writes the scored rows.
+
+    Raises:
+        FileFault: a source turned out to be faulty.
+        DataError: too much is bad.
+    """
+    from pipeline.lake.reject_writer import RejectCounts
+    from pipeline.progress import track
+    from pipeline.readers.summary import summarize
+    from pipeline.scoring.explain import explanations
+    from pipeline.scoring.outputs import output_schema, predicted_columns, with_abstained
+    from pipeline.scoring.writers import ParquetWriter, TextWriter
+
+    bundle = predictor.bundle
+    schema = output_schema(source, bundle.labels, metadata, config.explain)
+    figures, rejects, faults = _Figures(bundle.labels), RejectCounts(), list(source.faults)
+    vocabulary = bundle.load_vocabulary() if config.explain else None
+    kept, as_is = source.schema, source.is_json and config.written_as.name == "jsonl"
+    if source.is_json and config.written_as.name == "csv":
+        kept = pa.schema([(name, pa.string()) for name in kept.names])  # numbers as they were written
+    is_parquet = config.written_as.name == "parquet"
     with (
-        Predictor(bundle, config.device, config.batch_size, config.precision) as predictor,
-        track("scoring", source.rows) as progress,
-        atomic_path(output, committing(this)) as temporary,
+        track("scoring", source.rows()) as progress,
+        ParquetWriter(temporary, schema)
+        if is_parquet
+        else TextWriter(temporary, schema, config.written_as, json_as_is=as_is) as writer,
     ):
-        figures = _Figures(bundle.labels)
-        vocabulary = bundle.load_vocabulary() if config.explain else None
-        with PredictionWriter(temporary, schema) as writer:
-            for window, probability_NC in _scored_windows(config, source, bundle, predictor):
-                columns = predicted_columns(probability_NC, bundle.labels, bundle.model_id)
-                if vocabulary is not None:
-                    columns.append(explanations(predictor, vocabulary, window.ids, probability_NC))
-                writer.write(window.batches, columns)
-                this.read += len(window)
-                figures.add(window, probability_NC)
-                progress.advance(len(window))
-        source.check_unchanged()
-        this.written = writer.rows
-        this.check_counts()
-        this.metrics = figures.summary(predictor)
+        for window, probability_NC in _scored_windows(config, source, predictor, kept, as_is):
+            reason_N = with_abstained(probability_NC, window.reason, config.abstain_below)
+            columns = predicted_columns(probability_NC, reason_N, bundle.labels, bundle.model_id)
+            if vocabulary is not None:
+                columns.append(explanations(predictor, vocabulary, window.ids, probability_NC))
+            writer.write(window.batches, columns)
+            rejects.count(window.bad)
+            faults += window.faults
+            figures.add(window, probability_NC, reason_N)
+            progress.advance(len(window))
+    this.written, this.rejected, this.quarantined = writer.rows, rejects.rows, len(faults)
+    this.read = figures.rows + rejects.rows
+    summarize(rejects, faults, None)
+    _check_bad(config, this, rejects, faults, source.files)
+    this.check_counts()
+    this.metrics = figures.summary(predictor)
 
 
 def _scored_windows(
-    config: ScoreConfig, source: ScoreInput, bundle: "Bundle", predictor: "Predictor"
+    config: ScoreConfig, source: ScoreInput, predictor: "Predictor", kept: pa.Schema, as_is: bool
 ) -> "Iterator[tuple[Window, Probabilities]]":
     """Yields windows in the input's order with their probabilities; the one after is scored meanwhile."""
     from pipeline.datapipes.parallel_map import ParallelMap
     from pipeline.datapipes.score_encode import text_encoder
-    from pipeline.datapipes.score_read import ParquetReader
+    from pipeline.datapipes.score_read import ReadTables
     from pipeline.datapipes.score_window import Windows
 
-    reader = ParquetReader(source.files, source.read_columns, READ_ROWS)
-    encode = text_encoder(bundle.load_vocabulary(), source.text_column, source.columns)
+    reader = ReadTables(source.tables, source.schema.names)
+    encode = text_encoder(predictor.bundle.load_vocabulary(), kept, json_as_is=as_is)
     workers = config.workers or max(1, min(4, (os.cpu_count() or 1) // 2))
     with ParallelMap(reader, encode, workers) as encoded:
         before = None
@@ -124,17 +215,21 @@ class _Figures:
     """Counts for the receipt."""
 
     def __init__(self, labels: tuple[str, ...]) -> None:
+        from pipeline.scoring.outputs import REASONS
+
         self.labels = labels
         self.predicted = dict.fromkeys(labels, 0)
-        self.unscored = self.tokens = 0
+        self.unscored = {reason: 0 for reason in REASONS if reason is not None}
+        self.rows = self.tokens = 0
 
-    def add(self, window: "Window", probability_NC: "Probabilities") -> None:
+    def add(self, window: "Window", probability_NC: "Probabilities", reason_N: "Reasons") -> None:
         import numpy as np
 
-        null = np.isnan(probability_NC[:, 0])
-        self.unscored += int(null.sum())
+        self.rows += len(window)
         self.tokens += len(window.ids.values)
-        counts = np.bincount(probability_NC[~null].argmax(axis=1), minlength=len(self.labels))
+        for reason, count in zip(self.unscored, np.bincount(reason_N, minlength=len(self.unscored) + 1)[1:], strict=True):
+            self.unscored[reason] += int(count)
+        counts = np.bincount(probability_NC[reason_N == 0].argmax(axis=1), minlength=len(self.labels))
         for label, count in zip(self.labels, counts.tolist(), strict=True):
             self.predicted[label] += count
 
@@ -149,22 +244,99 @@ class _Figures:
         }
 
 
+def _options(config: ScoreConfig, source: ScoreInput) -> dict[str, Any]:
+    """What decides the output beside input and model."""
+    options = {
+        "text_column": list(config.text_column),
+        "keep": source.schema.names,
+        "precision": resolve_precision(config.precision),
+        "explain": config.explain,
+    }
+    for name in ("abstain_below", "format", "delimiter", "quote", "encoding"):
+        if (value := getattr(config, name)) is not None:
+            options[name] = value
+    return options
+
+
+def _rows_there(config: ScoreConfig, lake: Lake, output: Path, metadata: dict[bytes, bytes]) -> int | None:
+    """The rows of the output where it is what this run would write, else None."""
+    named = config.output is not None
+    if config.written_as.name == "parquet":
+        from pipeline.scoring.outputs import rows_scored
+
+        return rows_scored(output, metadata, named, partial(wrote, lake, output))
+    from pipeline.scoring.notes import rows_noted
+
+    return rows_noted(lake.predictions, output, metadata, named)
+
+
+def _check_files(config: ScoreConfig, faults: Sequence[FileFault], files: int) -> None:
+    """Raises `DataError` when more files are left out than is allowed."""
+    limit = config.file_limit
+    if faults and (len(faults) >= files or (limit is not None and limit.is_passed(len(faults), files))):
+        if files == 1:
+            raise faults[0]
+        allowed = "none is left" if limit is None else f"--max-bad-files allows {limit}"
+        raise DataError(
+            f"{len(faults):,} of {files:,} files cannot be scored; {allowed}; nothing was written. The first: {faults[0]}."
+        )
+
+
+def _check_bad(config: ScoreConfig, this: Run, rejects: "RejectCounts", faults: list[FileFault], files: int) -> None:
+    """Raises `DataError` when more is bad than is allowed."""
+    from schemas.reject import REASONS
+
+    _check_files(config, faults, files)
+    if config.row_limit.is_passed(rejects.malformed, this.read):
+        problem = f"{rejects.malformed:,} of {this.read:,} rows are malformed; --max-bad allows {config.row_limit}"
+    elif rejects.rows and not this.written:
+        problem = f"{rejects.rows:,} of {this.read:,} rows were rejected, so that none is left"
+    else:
+        return
+    first = rejects.first
+    assert first is not None
+    raise DataError(
+        f"{problem}; nothing was written. The first: {first.source}, row {first.row}: {first.reason} "
+        f"({REASONS[first.reason]}). Mend the rows, or allow more with --max-bad."
+    )
+
+
 def _output(config: ScoreConfig, lake: Lake, source: ScoreInput) -> Path:
     """Where to write.
 
     Raises:
-        UsageError: a folder, the input itself, or a place inside the input's folder.
+        UsageError: one of the inputs, or a place inside an input's folder.
         CannotWriteError: a name that cannot be.
     """
-    name = source.path.resolve().name
-    output = config.output or lake.predictions / f"{name.removesuffix('.pq').removesuffix('.parquet')}.parquet"
+    output = Path(config.output) if config.output else lake.predictions / _default_name(config)
     output = output.expanduser().resolve()
     with writing(output):
-        if output.is_dir():
-            raise UsageError(f"--output {output} is a folder. Name a file in it, such as {output / 'predictions.parquet'}.")
-        inside = source.path.is_dir() and output.is_relative_to(source.path.resolve())
-        if inside or any(output == file.resolve() or (output.exists() and output.samefile(file)) for file in source.files):
+        folders = [path.resolve() for path in map(Path, config.sources) if path.is_dir()]
+        inside = any(output.is_relative_to(folder) for folder in folders)
+        if inside or any(_is_source(output, found) for found in source.sources):
             raise UsageError(
                 f"--output {output} lies in what is to be scored, which 'pipeline score' never changes. Name another file."
             )
     return output
+
+
+def _is_source(output: Path, source: Source) -> bool:
+    if source.files:
+        return output.parent == source.path and output.name in source.files
+    return output == source.path or (output.exists() and source.path.exists() and output.samefile(source.path))
+
+
+def _default_name(config: ScoreConfig) -> str:
+    """The name of the one input, with the suffix of the output's format.
+
+    Raises:
+        UsageError: the input is a pattern.
+    """
+    place = Path(config.sources[0]).expanduser()
+    if not place.exists():
+        raise UsageError(f"{place} is a pattern, and what it matches makes one output. Name it with --output FILE.")
+    name = place.resolve().name
+    if place.is_file() and (kind := format_of(name)) is not None:
+        stem = name.removesuffix(Path(name).suffix) if kind[1] else name
+        name = next((stem[: -len(suffix)] for suffix in kind[0].suffixes if stem.lower().endswith(suffix)), stem)
+    return f"{name}.{config.written_as.name}"

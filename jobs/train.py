@@ -18,8 +18,8 @@ from pipeline.errors import DataError, LockedError
 from pipeline.lake.atomic import claimed, make_folder
 from pipeline.lake.paths import FoldLake, Lake
 from pipeline.options.render import arguments
+from pipeline.order.order import lanes_of_rank
 from pipeline.signals import StopRequest, deferred_stop, settle
-from pipeline.training.order import lanes_of_rank
 from schemas.run import Receipt
 
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ def run(config: TrainConfig) -> Receipt:
 
 
 def _run(config: TrainConfig, run: Run) -> None:
+    from jobs.finished import finish_late, save_model
     from jobs.training import new_model, train_linear, train_network
     from pipeline.engines import local, torchrun
-    from pipeline.training.finished import finish_late, save_model
 
     data = _open(config)
     identity = config.identity(data.identity)
@@ -121,8 +121,8 @@ def _run(config: TrainConfig, run: Run) -> None:
 
 def _training(config: TrainConfig, data: "TrainingData", world: "World", stop: StopRequest) -> "Training":
     from jobs.training import Training
-    from pipeline.training.folds import Fold
-    from pipeline.training.selection import shared_selection
+    from pipeline.order.folds import Fold
+    from pipeline.order.selection import shared_selection
 
     fold = Fold.parse(config.fold) if config.fold else None
     num_classes = len(data.vocabulary.labels)
@@ -206,13 +206,13 @@ def _open(config: TrainConfig) -> "TrainingData":
 
 def finished_model(config: TrainConfig) -> "Bundle | None":
     """The model that a training with this config has left, if it is finished."""
-    from pipeline.training.finished import find_finished
+    from jobs.finished import find_finished
 
     config = _placed(config)
     return find_finished(config.lake, config.identity(_open(config).identity))
 
 
 def _finished(config: TrainConfig, identity: dict[str, Any]) -> Any:
-    from pipeline.training.finished import find_finished
+    from jobs.finished import find_finished
 
     return None if config.force else find_finished(config.lake, identity)

@@ -18,6 +18,9 @@ from pipeline.models.interface import Classifier, ReviewClassifier
 from pipeline.models.layers.embeddings import load_embeddings
 from pipeline.models.nbsvm import Nbsvm
 from pipeline.models.registry import build_model
+from pipeline.order.order import num_steps
+from pipeline.order.selection import Part
+from pipeline.order.split import Ints
 from pipeline.signals import StopRequest
 from pipeline.training.blending import Blended, BlendOptions, Reading, blend
 from pipeline.training.checkpoint import TrainingFolder
@@ -26,11 +29,8 @@ from pipeline.training.evaluation import Evaluation
 from pipeline.training.loop import LoopOptions, Trainer
 from pipeline.training.metrics import MetricsRow, write_metrics
 from pipeline.training.ngram_fit import NgramOptions, default_epochs, fit_ngrams
-from pipeline.training.order import num_steps
 from pipeline.training.precision import resolve_precision
 from pipeline.training.regularisation import Regularisation
-from pipeline.training.selection import Part
-from pipeline.training.split import Ints
 from pipeline.training.tensorboard import event_writer
 from pipeline.training.world import World
 

@@ -5,11 +5,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from pipeline.version import __version__
+
 if TYPE_CHECKING:
     from pipeline.api import Model, Prediction, TokenWeight, load
 
 __all__ = ["Model", "Prediction", "TokenWeight", "__version__", "load"]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

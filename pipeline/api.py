@@ -19,24 +19,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from torchdata.nodes import IterableWrapper
 
 from pipeline.datapipes.parallel_map import ParallelMap
+from pipeline.datapipes.score_encode import Reasons, encode_texts
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import DESCRIPTION, LATEST, Bundle, find_bundle, read_bundle
 from pipeline.scoring.explain import explanations
+from pipeline.scoring.outputs import REASONS, predicted_columns, prediction_fields, with_abstained
 from pipeline.scoring.predictor import Predictor
-from pipeline.text.tokenizers import tokenize
 from pipeline.text.types import is_text
-from pipeline.text.vocabulary import Vocabulary
-from schemas.prediction import CLASS_PREFIX
-from schemas.vocabulary import UNK_ID
+from schemas.prediction import ABSTAINED, CLASS_PREFIX
 
 __all__ = ["Model", "Prediction", "TokenWeight", "load"]
 
-NO_TEXT, NO_KNOWN_TOKEN, ABSTAINED = "no_text", "no_known_token", "abstained"
 READ_ROWS = 1024
 """Rows that a thread tokenizes at once."""
 WINDOW_ROWS = 8192
@@ -198,9 +195,9 @@ class Model:
 
     def explain(self, text: str) -> list[TokenWeight]:
         """The tokens that weigh most for the prediction of a text, the heaviest first; none where it is not scored."""
-        encoded = encode_texts(self._vocabulary, pa.array([text], pa.string()))
-        probability_NC = self._predictor.predict(encoded.ids)
-        (found,) = explanations(self._predictor, self._vocabulary, encoded.ids, probability_NC).to_pylist()
+        ids, _ = encode_texts(self._vocabulary, pa.array([text], pa.string()))
+        probability_NC = self._predictor.predict(ids)
+        (found,) = explanations(self._predictor, self._vocabulary, ids, probability_NC).to_pylist()
         return [TokenWeight(**weight) for weight in found or []]
 
     def close(self) -> None:
@@ -227,8 +224,8 @@ class Model:
     def _scored(self, batches: Iterable[Any], text_column: str) -> "Iterator[_Scored]":
         """Scores record batches in windows; threads tokenize ahead, and the window after is scored meanwhile."""
 
-        def encode(batch: Any) -> tuple[Any, _Encoded]:
-            return batch, encode_texts(self._vocabulary, batch.column(text_column))
+        def encode(batch: Any) -> tuple[Any, Any, Reasons]:
+            return batch, *encode_texts(self._vocabulary, batch.column(text_column))
 
         workers = max(1, min(4, (os.cpu_count() or 1) // 2))
         before: tuple[_Window, Any] | None = None
@@ -236,23 +233,28 @@ class Model:
             for window in _windows(encoded):
                 pending = self._predictor.submit(window.ids)
                 if before is not None:
-                    yield _Scored(before[0].batches, before[1].result(), before[0].reasons)
+                    yield _Scored(before[0].batches, before[1].result(), before[0].reason_N)
                 before = window, pending
         if before is not None:
-            yield _Scored(before[0].batches, before[1].result(), before[0].reasons)
+            yield _Scored(before[0].batches, before[1].result(), before[0].reason_N)
 
     def _scored_batches(
         self, reader: Any, text_column: str, kept: Any, schema: Any, abstain_below: float | None
     ) -> Iterator[Any]:
         for scored in self._scored(_cut(reader), text_column):
-            columns = _columns(scored, self.labels, self.model_id, abstain_below)
+            reason_N = with_abstained(scored.probability_NC, scored.reason_N, abstain_below)
+            columns = predicted_columns(scored.probability_NC, reason_N, self.labels, self.model_id)
             rows = pa.Table.from_batches([batch.select(kept.names) for batch in scored.batches], kept)
             yield from pa.Table.from_arrays([*rows.columns, *columns], schema=schema).to_batches()
 
     def _predictions(self, scored: "_Scored", abstain_below: float | None) -> list[Prediction]:
-        best_N, reasons = _best(scored, abstain_below)
+        reason_N = with_abstained(scored.probability_NC, scored.reason_N, abstain_below)
+        best_N = scored.probability_NC.argmax(axis=1)
         found = []
-        for probability_C, best, reason in zip(scored.probability_NC.tolist(), best_N.tolist(), reasons, strict=True):
+        for probability_C, best, place in zip(
+            scored.probability_NC.tolist(), best_N.tolist(), reason_N.tolist(), strict=True
+        ):
+            reason = REASONS[place]
             known = reason in (None, ABSTAINED)
             found.append(
                 Prediction(
@@ -271,89 +273,33 @@ def _reopened(folder: str, device: str, precision: str, batch_size: int) -> Mode
 
 
 @dataclass(frozen=True, slots=True)
-class _Encoded:
-    """`ids`: list<int32>, null where there is nothing to score; `reasons` says why, None elsewhere."""
-
-    ids: Any
-    reasons: list[str | None]
-
-
-@dataclass(frozen=True, slots=True)
 class _Window:
     batches: list[Any]
     ids: Any
-    reasons: list[str | None]
+    reason_N: Reasons
 
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """Rows with their probabilities; NaN where a reason stands."""
+    """Rows with their probabilities, NaN where they were not scored; see `predicted_columns`."""
 
     batches: list[Any]
     probability_NC: npt.NDArray[np.float32]
-    reasons: list[str | None]
-
-
-def encode_texts(vocabulary: Vocabulary, texts: Any) -> _Encoded:
-    """Token ids of texts with the model's own tokenizer, and why some cannot be scored."""
-    texts = texts.cast(pa.string())
-    ids = vocabulary.encode(tokenize(vocabulary.tokenizer, pc.fill_null(texts, "")))
-    bounds = ids.offsets.to_numpy()
-    known = np.concatenate([[0], np.cumsum(ids.values.to_numpy() > UNK_ID)])
-    has_known = known[bounds[1:]] > known[bounds[:-1]]
-    reasons: list[str | None] = [None] * len(texts)
-    for row in np.flatnonzero(~has_known).tolist():
-        reasons[row] = NO_KNOWN_TOKEN if (texts[row].as_py() or "").strip() else NO_TEXT
-    masked = pa.ListArray.from_arrays(ids.offsets, ids.values, type=ids.type, mask=pa.array(~has_known))
-    return _Encoded(masked, reasons)
+    reason_N: Reasons
 
 
 def prediction_schema(labels: Sequence[str]) -> Any:
     """The columns that `predict_table` adds."""
-    classes = [pa.field(CLASS_PREFIX + label, pa.float32()) for label in labels]
-    return pa.schema(
-        [
-            pa.field("prediction", pa.string()),
-            pa.field("probability", pa.float32()),
-            *classes,
-            pa.field("model_id", pa.string(), nullable=False),
-            pa.field("unscored_reason", pa.string()),
-        ]
-    )
+    return pa.schema(prediction_fields(labels))
 
 
-def _columns(scored: _Scored, labels: Sequence[str], model_id: str, abstain_below: float | None) -> list[Any]:
-    best_N, reasons = _best(scored, abstain_below)
-    without = np.array([reason is not None for reason in reasons], dtype=bool)
-    unscored = np.isnan(scored.probability_NC[:, 0])
-    chosen_N = scored.probability_NC[np.arange(len(best_N)), best_N]
-    return [
-        pa.array(labels, pa.string()).take(pa.array(best_N, mask=without)),
-        pa.array(chosen_N, pa.float32(), mask=without),
-        *(pa.array(scored.probability_NC[:, index], pa.float32(), mask=unscored) for index in range(len(labels))),
-        pa.repeat(pa.scalar(model_id, pa.string()), len(best_N)),
-        pa.array(reasons, pa.string()),
-    ]
-
-
-def _best(scored: _Scored, abstain_below: float | None) -> tuple[npt.NDArray[np.int64], list[str | None]]:
-    """The most probable class of each row, and the reasons, with those that are too doubtful."""
-    unscored = np.isnan(scored.probability_NC[:, 0])
-    best_N = np.where(unscored, 0, scored.probability_NC.argmax(axis=1))
-    if abstain_below is None:
-        return best_N, scored.reasons
-    doubtful = scored.probability_NC.max(axis=1, initial=0.0) < np.float32(abstain_below)
-    pairs = zip(scored.reasons, (doubtful & ~unscored).tolist(), strict=True)
-    return best_N, [ABSTAINED if doubt else reason for reason, doubt in pairs]
-
-
-def _windows(encoded: Iterable[tuple[Any, _Encoded]]) -> Iterator[_Window]:
+def _windows(encoded: Iterable[tuple[Any, Any, Reasons]]) -> Iterator[_Window]:
     """Gathers batches to windows of growing size: the model soon has work, and sorting soon has many reviews."""
     size, rows = READ_ROWS, 0
-    parts: list[tuple[Any, _Encoded]] = []
+    parts: list[tuple[Any, Any, Reasons]] = []
     for part in encoded:
         parts.append(part)
-        rows += len(part[1].reasons)
+        rows += len(part[2])
         if rows >= size:
             yield _window(parts)
             parts, rows, size = [], 0, min(2 * size, WINDOW_ROWS)
@@ -361,10 +307,9 @@ def _windows(encoded: Iterable[tuple[Any, _Encoded]]) -> Iterator[_Window]:
         yield _window(parts)
 
 
-def _window(parts: list[tuple[Any, _Encoded]]) -> _Window:
-    ids = pa.concat_arrays([encoded.ids for _, encoded in parts])
-    reasons = list(itertools.chain.from_iterable(encoded.reasons for _, encoded in parts))
-    return _Window([batch for batch, _ in parts], ids, reasons)
+def _window(parts: list[tuple[Any, Any, Reasons]]) -> _Window:
+    batches, ids, reasons = zip(*parts, strict=True)
+    return _Window(list(batches), pa.concat_arrays(ids), np.concatenate(reasons))
 
 
 def _batches_of_texts(texts: Iterable[str | None]) -> Iterator[Any]:

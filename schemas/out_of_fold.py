@@ -7,8 +7,8 @@ from schemas.contract import Contract
 OUT_OF_FOLD = Contract(
     name="out-of-fold",
     version=1,
-    description="A labelled review and its prediction by the model of the fold that it was held out of; with more than two "
-    "classes also one probability_<label> column for each.",
+    description="A labelled review and its prediction by the model of the fold that it was held out of. A "
+    "probability_<label> column for each class comes last, or a list column, probabilities, as in predictions.",
     schema=pa.schema(
         [
             pa.field("review_id", pa.string(), nullable=False),
@@ -28,7 +28,7 @@ OUT_OF_FOLD = Contract(
         "label": "the label as it was ingested",
         "label_probability": "probability of that label; the lowest ones are labels to look at",
         "prediction": "the most probable label",
-        "probability": "two classes: probability of the second label (of 'pos' for neg, pos); more: of the prediction",
+        "probability": "probability of the prediction",
         "model_id": "the model, in crossval/models/",
     },
 )

@@ -1,15 +1,30 @@
 """What `pipeline score` adds to the columns of its input."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 
-from schemas.contract import Contract
+from schemas.contract import KEY_NAME, KEY_VERSION, Contract
 
 KEY_MODEL = b"review_pipeline.model_id"
+KEY_LABELS = b"review_pipeline.labels"
 KEY_INPUT = b"review_pipeline.input_sha256"
 KEY_SOURCE = b"review_pipeline.source"
 KEY_OPTIONS = b"review_pipeline.score_options"
 CLASS_PREFIX = "probability_"
-"""With more than two classes, one column more for each: this prefix and the label."""
+"""A column for each class: this prefix and the label."""
+MAX_CLASS_COLUMNS = 20
+"""With more classes than this, one list column holds their probabilities."""
+CLASSES = pa.field("probabilities", pa.list_(pa.field("element", pa.float32())))
+"""With many classes: the probability of each, in the order of the labels in the metadata (`KEY_LABELS`, a JSON list)."""
+
+NO_TEXT, NO_KNOWN_TOKEN, ABSTAINED = "no_text", "no_known_token", "abstained"
+UNSCORED = {
+    NO_TEXT: "the text is null, empty, white space, or not valid UTF-8",
+    NO_KNOWN_TOKEN: "the model's vocabulary knows no token of the text",
+    ABSTAINED: "the probability is below --abstain-below; the classes keep theirs",
+}
+"""Why a row has no prediction."""
 
 EXPLAINED_TOKENS = 10
 """Longest explanation, in tokens."""
@@ -27,19 +42,43 @@ weights where the model has them, else integrated gradients of the predicted lab
 
 PREDICTION = Contract(
     name="prediction",
-    version=1,
-    description="A scored review: the input's columns, then these; with more than two classes also one "
-    "probability_<label> column for each; with --explain an explanation column.",
+    version=2,
+    readable=(1,),
+    description="A scored review: the input's columns, then these. A probability_<label> column for each class follows "
+    f"probability; with more than {MAX_CLASS_COLUMNS} classes, one list column, probabilities. With --explain, an "
+    "explanation column comes last.",
     schema=pa.schema(
         [
             pa.field("prediction", pa.string()),
             pa.field("probability", pa.float32()),
             pa.field("model_id", pa.string(), nullable=False),
+            pa.field("unscored_reason", pa.string()),
         ]
     ),
     columns={
-        "prediction": "the most probable label; null when the row holds no text",
-        "probability": "two classes: probability of the second label (of 'pos' for neg, pos); more: of the prediction",
+        "prediction": "the most probable label; null where unscored_reason says why",
+        "probability": "probability of the prediction",
         "model_id": "the model that scored the row",
+        "unscored_reason": "null, or " + "; ".join(f"{reason}: {meaning}" for reason, meaning in UNSCORED.items()),
     },
 )
+
+VERSION_1 = replace(
+    PREDICTION,
+    version=1,
+    readable=(),
+    schema=pa.schema([field for field in PREDICTION.schema if field.name != "unscored_reason"]),
+    columns={name: meaning for name, meaning in PREDICTION.columns.items() if name != "unscored_reason"},
+)
+"""What earlier releases wrote."""
+
+
+def is_version_1(schema: pa.Schema) -> bool:
+    """Whether predictions are of version 1, in which two classes have the probability of the second label.
+
+    Files that another tool wrote again carry no version; those of version 1 lack `unscored_reason`.
+    """
+    metadata = schema.metadata or {}
+    if metadata.get(KEY_NAME) == PREDICTION.name.encode():
+        return bool(metadata.get(KEY_VERSION) == b"1")
+    return "unscored_reason" not in schema.names

@@ -45,9 +45,12 @@ Run = Callable[..., Outcome]
 def pipeline() -> Run:
     """Runs `pipeline ARGUMENTS…` as a person would, in a process of its own."""
 
-    def run(*arguments: object, cwd: Path | None = None, timeout: float = 240, **environment: str) -> Outcome:
+    def run(
+        *arguments: object, cwd: Path | None = None, timeout: float = 240, stdin: str | None = None, **environment: str
+    ) -> Outcome:
         done = subprocess.run(
             [sys.executable, "-m", "pipeline", *map(str, arguments)],
+            input=stdin,
             capture_output=True,
             text=True,
             cwd=cwd or ROOT,

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.lake.vocabularies import write_vocabulary
 from pipeline.text.vocabulary import Vocabulary
 from schemas.token import TOKEN, token_metadata
 
@@ -44,7 +45,7 @@ def write_corpus(
         labels=labels,
     )
     path = folder / "vocabulary" / f"{vocabulary.fingerprint}.parquet"
-    vocabulary.write(path)
+    write_vocabulary(vocabulary, path)
     shards = folder / "shards"
     shards.mkdir(parents=True)
     random = np.random.default_rng(seed)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from pipeline import __version__
 from pipeline.errors import EXIT_DONE, CannotWriteError, PipelineError, StoppedError, by_cause
 from pipeline.printable import PrintableFormatter, printable, printable_json, printable_lines
+from pipeline.version import __version__
 
 if TYPE_CHECKING:
     from pipeline.lake.paths import Lake
@@ -101,16 +101,23 @@ def lake_of(context: typer.Context, lake: str | None) -> "Lake":
     return Lake.find(lake or context.obj)
 
 
-def finish(receipt: "Receipt") -> None:
-    """Prints the receipt as the last line of stdout and ends with its exit code, which says what the run did even
-    where nobody takes the receipt."""
+def finish(receipt: "Receipt", *, to_stderr: bool = False) -> None:
+    """Prints the receipt as the last line of stdout, or of stderr where stdout is for data, and ends with its exit code,
+    which says what the run did even where nobody takes the receipt."""
     try:
-        typer.echo(printable_json(receipt.to_json()))
+        typer.echo(printable_json(receipt.to_json()), err=to_stderr)
         sys.stdout.flush()
     except (OSError, ValueError) as error:
         _forget(sys.stdout)
         _say(f"the run is done, but its receipt could not be printed: {error}. 'pipeline runs {receipt.run_id}' shows it.")
     raise typer.Exit(receipt.exit_code)
+
+
+def finish_json(result: dict[str, Any]) -> None:
+    """Prints a result as one line of JSON that is safe to show."""
+    import json
+
+    typer.echo(printable_json(json.dumps(result, ensure_ascii=False)))
 
 
 def refuse_foreign_packages() -> None:
@@ -218,6 +225,8 @@ def load_commands(arguments: Sequence[str] = ()) -> None:
 
 
 COMMANDS: tuple[str, ...] = (
+    "init",
+    "inspect",
     "ingest",
     "train",
     "crossval",

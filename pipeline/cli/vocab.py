@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.app import LakeOption, app, lake_of
+from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.printable import printable, printable_json
 
 
@@ -25,11 +26,10 @@ def vocab(
     import json
 
     from pipeline.lake.table import TokenTable
-    from pipeline.text.vocabulary import Vocabulary
     from schemas.vocabulary import SPECIALS
 
     place = lake_of(context, lake)
-    vocabulary = Vocabulary.read(place.vocabulary / f"{fingerprint or TokenTable.open(place.tokens).vocabulary}.parquet")
+    vocabulary = read_vocabulary(place.vocabulary / f"{fingerprint or TokenTable.open(place.tokens).vocabulary}.parquet")
     words = slice(len(SPECIALS), len(SPECIALS) + top)
     frequent = list(zip(vocabulary.tokens[words].to_pylist(), vocabulary.counts[words].to_pylist(), strict=True))
     facts = {

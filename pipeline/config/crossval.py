@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pipeline.config.train import TrainConfig, TrainingOptions
 from pipeline.options.option import Option
-from pipeline.training.folds import MAX_FOLDS, Fold
+from pipeline.order.folds import MAX_FOLDS, Fold
 
 
 @dataclass(frozen=True, kw_only=True)

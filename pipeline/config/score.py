@@ -1,51 +1,105 @@
 """The options of `pipeline score`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+from pipeline.config.reading import (
+    DEFAULT_MAX_BAD,
+    Delimiter,
+    Encoding,
+    FormatName,
+    MaxBad,
+    MaxBadFiles,
+    Quote,
+    Settle,
+    Strict,
+    TextColumns,
+    names,
+)
 from pipeline.config.shared import DEVICES, MOST_WORKERS, PRECISIONS, ModelName
 from pipeline.errors import UsageError
 from pipeline.options.check import validate
 from pipeline.options.option import DATA, HARDWARE, OUTPUT, Option
+from pipeline.readers.base import Dialect, Reading
+from pipeline.readers.limits import Limit
+
+if TYPE_CHECKING:
+    from pipeline.config.output_format import OutputFormat
 
 DEFAULT_BATCH_SIZE = 64
+STDIN = STDOUT = "-"
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+def _output_formats() -> Iterable[str]:
+    from pipeline.config.output_format import OUTPUT_FORMATS
+
+    return OUTPUT_FORMATS
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreConfig:
-    """What to score and how. `output` None: the lake's predictions/, under the input's name.
+    """What to score and how. `output` None: the lake's predictions/, under the input's name; stdout for stdin.
 
     Raises:
         UsageError: a value that is not allowed.
     """
 
     lake: Path
-    source: Annotated[
-        Path,
+    sources: Annotated[
+        tuple[str, ...],
         Option(
-            metavar="INPUT.parquet",
-            help="A Parquet file, or a folder of them.",
+            name="input",
+            metavar="INPUT",
+            help="Files, folders and globs; - for stdin, a review a line.",
             positional=True,
+            paths=True,
         ),
-    ]
+    ] = ()
+    text: Annotated[
+        tuple[str, ...],
+        Option(metavar="REVIEW", help="Print the answer for this review; may be repeated. Nothing is written."),
+    ] = ()
     model: ModelName = "LATEST"
-    output: Annotated[Path | None, Option(help="File to write.", default="predictions/INPUT.parquet in the lake")] = None
-    text_column: Annotated[str, Option(panel=DATA, help="Column that holds the review.")] = "text"
+    output: Annotated[
+        str | None,
+        Option(
+            metavar="FILE",
+            help="File to write: .parquet, .csv or .jsonl, the latter two also .gz, .zst, .bz2; - for stdout.",
+            default="predictions/INPUT.parquet in the lake",
+        ),
+    ] = None
+    text_column: TextColumns = ("text",)
     keep: Annotated[
         tuple[str, ...],
         Option(
             panel=DATA,
             metavar="COLUMN,…",
             help="Columns of the input to keep: all, none, or names with commas.",
-            from_text=_names,
+            from_text=names,
             to_text=",".join,
         ),
     ] = ("all",)
+    abstain_below: Annotated[
+        float | None,
+        Option(
+            panel=DATA,
+            metavar="P",
+            help="Leave rows without a prediction whose probability is below P.",
+            minimum=0,
+            maximum=1,
+            example="0.8",
+        ),
+    ] = None
+    format: FormatName = None
+    delimiter: Delimiter = None
+    quote: Quote = None
+    encoding: Encoding = None
+    settle: Settle = 0.0
+    max_bad: MaxBad = DEFAULT_MAX_BAD
+    max_bad_files: MaxBadFiles = None
+    strict: Strict = False
     batch_size: Annotated[
         int,
         Option(panel=HARDWARE, help="Size of a batch, in reviews of 200 tokens; shorter ones share more.", minimum=1),
@@ -62,6 +116,16 @@ class ScoreConfig:
     ] = None
     device: Annotated[str, Option(panel=HARDWARE, help="auto, cpu or cuda.", choices=DEVICES)] = "auto"
     precision: Annotated[str, Option(panel=HARDWARE, help="auto, fp32 or bf16; auto is fp32.", choices=PRECISIONS)] = "auto"
+    output_format: Annotated[
+        str | None,
+        Option(
+            panel=OUTPUT,
+            metavar="FORMAT",
+            help="parquet, csv or jsonl.",
+            default="by suffix; jsonl on stdout",
+            choices=_output_formats,
+        ),
+    ] = None
     explain: Annotated[
         bool, Option(panel=OUTPUT, help="Add the tokens that weigh most for the prediction; many times slower.")
     ] = False
@@ -69,5 +133,48 @@ class ScoreConfig:
 
     def __post_init__(self) -> None:
         validate(self)
+        if not self.text_column:
+            raise UsageError("--text-column: no name. Give one column, or several with commas: summary,text.")
         if not self.keep or ({"all", "none"} & set(self.keep) and len(self.keep) > 1):
             raise UsageError(f"--keep {','.join(self.keep)}: give all, none, or names of columns.")
+        if self.text and (self.sources or self.output):
+            raise UsageError("--text prints its answers on stdout. Leave INPUT and --output out, or leave --text out.")
+        if not all(self.sources):
+            raise UsageError("INPUT: a name is empty. Give files and folders, or - for stdin.")
+        if not self.sources and not self.text:
+            raise UsageError("nothing to score. Give files, folders or globs, - for stdin, or a review with --text.")
+        if len(self.sources) > 1 and self.output is None:
+            raise UsageError("several inputs make one output, which needs a name. Give one with --output FILE.")
+        _ = self.reading, self.written_as
+
+    @property
+    def reading(self) -> Reading:
+        """How tables of text are written."""
+        return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding))
+
+    @property
+    def row_limit(self) -> Limit:
+        """How many malformed rows a run may meet."""
+        return Limit(number=0) if self.strict else self.max_bad
+
+    @property
+    def file_limit(self) -> Limit | None:
+        """How many files may be left out; None: not all of them."""
+        return Limit(number=0) if self.strict else self.max_bad_files
+
+    @property
+    def place(self) -> str | None:
+        """Where to write: a path, `-` for stdout, or None for the lake's own folder."""
+        return STDOUT if self.output is None and self.sources == (STDIN,) else self.output
+
+    @property
+    def to_stdout(self) -> bool:
+        """Whether data goes to stdout, so that nothing else may."""
+        return self.place == STDOUT
+
+    @property
+    def written_as(self) -> "OutputFormat":
+        """The format of the output."""
+        from pipeline.config.output_format import output_format
+
+        return output_format(self.place, self.output_format)

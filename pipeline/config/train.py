@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from pipeline.config.interval import Interval
 from pipeline.config.linear import LinearConfig
 from pipeline.config.shared import MOST_WORKERS, Device, Precision, Tokens, VocabularyFile
 from pipeline.errors import UsageError
@@ -25,12 +26,14 @@ from pipeline.options.option import (
     Option,
     fields_of,
 )
-from pipeline.training.folds import Fold
-from pipeline.training.interval import Interval
-from pipeline.training.order_options import DEFAULT_LANES, MAX_SEED, WINDOW_ROWS, OrderOptions
-from pipeline.training.schedule import SCHEDULES
-from pipeline.training.selections import SELECTIONS, TRUNCATIONS
+from pipeline.order.folds import Fold
+from pipeline.order.options import DEFAULT_LANES, MAX_SEED, WINDOW_ROWS, OrderOptions
 
+SCHEDULES = ("constant", "cosine", "linear")
+SELECTIONS = ("accuracy", "macro-f1", "loss")
+"""Metrics that choose the best epoch; the lower loss decides between equals."""
+TRUNCATIONS = ("head", "head-tail")
+"""Which tokens of a review longer than `--max-length` are read: the first ones, or half from each end."""
 CLASS_WEIGHTS = ("auto", "none", "balanced")
 WIDE_BY_DEFAULT = ("bilstm",)
 NOT_OF_LINEAR = (

@@ -131,7 +131,7 @@ class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
             return
         assert kind.read is not None and kind.schema is not None
         schema = kind.schema(source, self.reading)
-        if not len(schema):
+        if not len(schema) and not kind.open_schema:
             return  # a file without rows, not even a header
         columns = resolve(source, kind, schema, self.columns)
         names = (*leaf_types(schema), *columns.partitions)

@@ -1,24 +1,50 @@
-"""Worker function of scoring: a record batch with text in, the same batch with token ids out."""
+"""Worker function of scoring: rows with their text in, the kept columns and token ids out."""
 
+import json
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from pipeline.datapipes.score_read import Part
+from pipeline.readers import json_text
+from pipeline.readers.base import FileFault
+from pipeline.readers.tables import Table
+from pipeline.readers.unify import aligned
 from pipeline.text.tokenizers import tokenize
 from pipeline.text.vocabulary import Vocabulary
+from schemas.bad_row import BadRow
+from schemas.prediction import NO_KNOWN_TOKEN, NO_TEXT
+from schemas.vocabulary import UNK_ID
 
 log = logging.getLogger(__name__)
+
+REASONS = (None, NO_TEXT, NO_KNOWN_TOKEN)
+"""Why a row is not scored, by the number that stands for it."""
+
+Reasons = npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Rows on their way to the model: `kept` the input's columns, `ids` list<int32>, null where there is no text."""
+    """Rows on their way to the model.
+
+    Args:
+        kept: (N,) the columns that are kept.
+        ids: (N,) list<int32>, null where there is nothing to score.
+        reason: (N,) places in `REASONS`.
+        bad: rows that were left out.
+        faults: files of one review that could not be read.
+    """
 
     kept: pa.RecordBatch
     ids: pa.ListArray
+    reason: Reasons
+    bad: list[BadRow] = field(default_factory=list)
+    faults: list[FileFault] = field(default_factory=list)
 
     @property
     def nbytes(self) -> int:
@@ -26,33 +52,85 @@ class Encoded:
         return int(self.kept.nbytes + self.ids.nbytes)
 
 
-def text_encoder(vocabulary: Vocabulary, text_column: str, kept: Sequence[str]) -> Callable[[pa.RecordBatch], Encoded]:
-    """Makes the worker function; it runs in several threads at once, the Arrow kernels release the GIL."""
-    names = list(kept)
+def text_encoder(vocabulary: Vocabulary, kept: pa.Schema, *, json_as_is: bool = False) -> Callable[[Part], Encoded]:
+    """Makes the worker function; it runs in several threads at once, the Arrow kernels release the GIL.
 
-    def encode(batch: pa.RecordBatch) -> Encoded:
-        return Encoded(batch.select(names), encode_texts(vocabulary, batch.column(text_column)))
+    Args:
+        kept: the columns to keep.
+        json_as_is: keep members of JSON objects as their JSON text; null for absent ones.
+    """
+
+    def encode(part: Part) -> Encoded:
+        batch = part.table.batch(part.item)
+        ids, reason = encode_texts(vocabulary, batch.texts)
+        columns = (_as_is if json_as_is else _kept)(part.table, batch.columns, kept)
+        return Encoded(columns, ids, reason, batch.bad, batch.faults)
 
     return encode
 
 
-def encode_texts(vocabulary: Vocabulary, texts: pa.Array) -> pa.ListArray:
-    """Token ids of each text with the vocabulary's own tokenizer; null for null and for text that is not UTF-8."""
-    texts = texts.cast(pa.string())
+def encode_texts(vocabulary: Vocabulary, texts: pa.Array) -> tuple[pa.ListArray, Reasons]:
+    """Token ids of texts with the vocabulary's own tokenizer, and why some cannot be scored.
+
+    Args:
+        texts: (N,) strings or bytes; what is not UTF-8 counts as no text.
+
+    Returns:
+        list<int32> (N,), null where there is nothing to score; places in `REASONS`, int8 (N,).
+    """
+    texts = _strings(texts)
+    ids = vocabulary.encode(tokenize(vocabulary.tokenizer, texts.fill_null("")))
+    offsets = ids.offsets.to_numpy()
+    starts, lengths = offsets[:-1], np.diff(offsets)
+    filled = lengths > 0
+    known = np.zeros(len(texts), bool)
+    if filled.any():
+        known[filled] = np.maximum.reduceat(ids.values.to_numpy(), starts[filled]) > UNK_ID
+    if known.all():
+        return ids, np.zeros(len(texts), np.int8)
+    reason = np.where(known, 0, REASONS.index(NO_KNOWN_TOKEN)).astype(np.int8)
+    for row in np.flatnonzero(~filled).tolist():
+        if not (texts[row].as_py() or "").strip():
+            reason[row] = REASONS.index(NO_TEXT)
+    return pa.ListArray.from_arrays(ids.offsets, ids.values, type=ids.type, mask=pa.array(~known)), reason
+
+
+def _as_is(table: Table, columns: pa.RecordBatch, kept: pa.Schema) -> pa.RecordBatch:
+    """The kept columns as JSON text."""
+    schema = pa.schema([(name, pa.string()) for name in kept.names])
+    return aligned(columns, schema, {name: json.dumps(value) for name, value in table.constants.items()})
+
+
+def _kept(table: Table, columns: pa.RecordBatch, kept: pa.Schema) -> pa.RecordBatch:
+    """The kept columns in their types.
+
+    Raises:
+        FileFault: a value has no form in the type that the column has in the output.
+    """
     try:
-        texts.validate(full=True)
+        if table.is_json:
+            present = [field for field in kept if field.name in columns.schema.names]
+            typed = [json_text.typed(columns[field.name], field.type) for field in present]
+            columns = pa.RecordBatch.from_arrays(typed, names=[field.name for field in present])
+        return aligned(columns, kept, table.constants)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OverflowError) as error:
+        detail = f"its columns cannot be brought to the types of the others: {error}. Score it apart"
+        raise FileFault(table.source.name, "column", detail) from error
+
+
+def _strings(texts: pa.Array) -> pa.StringArray:
+    if pa.types.is_string(texts.type):
+        texts = texts.cast(pa.binary())
+    try:
+        return texts.cast(pa.string())
     except pa.ArrowInvalid:
-        texts = _without_broken(texts)
-    ids = vocabulary.encode(tokenize(vocabulary.tokenizer, pc.fill_null(texts, "")))
-    if not texts.null_count:
-        return ids
-    return pa.ListArray.from_arrays(ids.offsets, ids.values, type=ids.type, mask=texts.is_null())
+        return _without_broken(texts)
 
 
-def _without_broken(texts: pa.StringArray) -> pa.StringArray:
+def _without_broken(texts: pa.BinaryArray) -> pa.StringArray:
     """Null in place of what is not UTF-8: Parquet files may hold it, nobody checks when they are read."""
     whole = []
-    for raw in texts.view(pa.binary()).to_pylist():
+    for raw in texts.cast(pa.binary()).to_pylist():
         try:
             whole.append(None if raw is None else raw.decode())
         except UnicodeDecodeError:

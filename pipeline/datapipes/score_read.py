@@ -1,60 +1,60 @@
-"""Source node of scoring: reads Parquet files as record batches, in order, in bounded memory."""
+"""Source node of scoring: reads tables as bounded parts, in order."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from torchdata.nodes import BaseNode
 
-from pipeline.scoring.inputs import BUFFER_BYTES, readable
+from pipeline.readers.tables import Item, Table
 
 
-class ParquetReader(BaseNode[pa.RecordBatch]):
-    """Yields the record batches of each file's row groups.
+@dataclass(frozen=True, eq=False, slots=True)
+class Part:
+    """Rows of a table, to be opened and encoded by a worker."""
 
-    `ParquetFile.iter_batches` and not `pyarrow.dataset`, whose read-ahead grows with the input (arrow #39808).
-    State: file, row group and batch within it; a restart skips to the row group and decodes from there.
+    table: Table
+    item: Item
+
+
+class ReadTables(BaseNode[Part]):
+    """Yields the parts of each table.
+
+    State: the table's place and the number of parts taken from it; a restart reads that table again up to there.
 
     Args:
-        batch_rows: rows of a batch, at most.
+        columns: names of the columns that are kept.
 
     Raises from `next`:
-        DataError: a file is damaged.
-        InputNotFoundError: a file is gone.
+        FileFault: a source is damaged, or changed since it was opened.
     """
 
-    FILE_KEY, ROW_GROUP_KEY, BATCH_KEY = "file", "row_group", "batch"
+    TABLE_KEY, PART_KEY = "table", "part"
 
-    def __init__(self, files: tuple[Path, ...], columns: list[str], batch_rows: int) -> None:
+    def __init__(self, tables: Sequence[Table], columns: Sequence[str]) -> None:
         super().__init__()
-        self.files, self.columns, self.batch_rows = files, columns, batch_rows
-        self._place = (0, 0, 0)
-        self._batches: Iterator[pa.RecordBatch] = iter(())
+        self.tables, self.columns = tables, columns
+        self._place = (0, 0)
+        self._parts: Iterator[Part] = iter(())
 
     def reset(self, initial_state: dict[str, Any] | None = None) -> None:
         """Starts at the beginning, or where `initial_state` was taken."""
         super().reset(initial_state)
         state = initial_state or {}
-        self._place = (state.get(self.FILE_KEY, 0), state.get(self.ROW_GROUP_KEY, 0), state.get(self.BATCH_KEY, 0))
-        self._batches = self._read(*self._place)
+        self._place = (state.get(self.TABLE_KEY, 0), state.get(self.PART_KEY, 0))
+        self._parts = self._read(*self._place)
 
-    def next(self) -> pa.RecordBatch:
-        return next(self._batches)
+    def next(self) -> Part:
+        return next(self._parts)
 
     def get_state(self) -> dict[str, Any]:
-        return dict(zip((self.FILE_KEY, self.ROW_GROUP_KEY, self.BATCH_KEY), self._place, strict=True))
+        return dict(zip((self.TABLE_KEY, self.PART_KEY), self._place, strict=True))
 
-    def _read(self, first_file: int, first_group: int, skip: int) -> Iterator[pa.RecordBatch]:
-        for index in range(first_file, len(self.files)):
-            path = self.files[index]
-            with readable(path), pq.ParquetFile(path, buffer_size=BUFFER_BYTES) as file:
-                for group in range(first_group, file.num_row_groups):
-                    batches = file.iter_batches(self.batch_rows, row_groups=[group], columns=self.columns)
-                    for number, batch in enumerate(batches):
-                        if number >= skip:
-                            self._place = (index, group, number + 1)
-                            yield batch
-                    skip = 0
-            first_group = 0
+    def _read(self, first: int, skip: int) -> Iterator[Part]:
+        for index in range(first, len(self.tables)):
+            table = self.tables[index]
+            for number, item in enumerate(table.items(self.columns)):
+                if number >= skip:
+                    self._place = (index, number + 1)
+                    yield Part(table, item)
+            skip = 0

@@ -3,18 +3,24 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from torchdata.nodes import BaseNode
 
-from pipeline.datapipes.score_encode import Encoded
+from pipeline.datapipes.score_encode import Encoded, Reasons
+from pipeline.readers.base import FileFault
+from schemas.bad_row import BadRow
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """Consecutive rows of the input: their kept columns in `batches`, their token ids in `ids`, one list a row."""
+    """Consecutive rows of the input: their kept columns in `batches`, the rest as in `Encoded`."""
 
     batches: tuple[pa.RecordBatch, ...]
     ids: pa.ListArray
+    reason: Reasons
+    bad: tuple[BadRow, ...]
+    faults: tuple[FileFault, ...]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -54,7 +60,13 @@ class Windows(BaseNode[Window]):
         if not parts:
             raise StopIteration
         self._rows = min(2 * self._rows, self.max_rows)
-        return Window(tuple(part.kept for part in parts), pa.concat_arrays([part.ids for part in parts]))
+        return Window(
+            batches=tuple(part.kept for part in parts),
+            ids=pa.concat_arrays([part.ids for part in parts]),
+            reason=np.concatenate([part.reason for part in parts]),
+            bad=tuple(row for part in parts for row in part.bad),
+            faults=tuple(fault for part in parts for fault in part.faults),
+        )
 
     def get_state(self) -> dict[str, Any]:
         return {self.SOURCE_KEY: self.source.state_dict(), self.ROWS_KEY: self._rows}

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from torchdata.nodes import BaseNode
 
 from pipeline.datapipes.train_read import DecodedGroup
-from pipeline.training.order import Ints
-from pipeline.training.plan import Plan, groups_of, window_of
+from pipeline.order.order import Ints
+from pipeline.order.plan import Plan, groups_of, window_of
 
 
 @dataclass(frozen=True, slots=True)

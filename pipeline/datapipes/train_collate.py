@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.datapipes.train_bucket import RaggedBatch
-from pipeline.training.order import Ints
+from pipeline.order.order import Ints
 from schemas.vocabulary import PAD_ID, UNK_ID
 
 LENGTH_STEP = 16

@@ -23,7 +23,7 @@ from pipeline.datapipes.train_bucket import Buckets
 from pipeline.datapipes.train_collate import Batch, collate
 from pipeline.datapipes.train_read import DecodedGroup, RowGroupReader
 from pipeline.datapipes.train_requests import ReadRequests
-from pipeline.training.plan import Plan
+from pipeline.order.plan import Plan
 
 PREFETCH_BATCHES = 8
 

@@ -14,7 +14,7 @@ from pipeline.datapipes.train_requests import ReadRequest
 from pipeline.errors import DataError
 from pipeline.lake.content import READ_ERRORS, open_parquet
 from pipeline.lake.damage import REPAIR, damaged
-from pipeline.training.selection import Part
+from pipeline.order.selection import Part
 from schemas.vocabulary import UNK_ID
 
 COLUMNS = ["ids", "label"]

@@ -5,7 +5,7 @@ from typing import Any
 
 from torchdata.nodes import BaseNode
 
-from pipeline.training.plan import Plan, groups_of, window_of
+from pipeline.order.plan import Plan, groups_of, window_of
 
 
 @dataclass(frozen=True, slots=True)

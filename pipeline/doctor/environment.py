@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from pipeline import __version__
 from pipeline.doctor.check import Check, fail, guarded, ok, warn
+from pipeline.version import __version__
 
 DISTRIBUTION = "review-pipeline"
 PYTHON = (3, 11)

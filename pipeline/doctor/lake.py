@@ -11,6 +11,7 @@ from pipeline.errors import CannotWriteError, DataError
 from pipeline.lake.atomic import PREFIX
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import read_records
+from pipeline.lake.vocabularies import read_vocabulary
 
 LITTLE_BYTES = 2 << 30
 NOTHING_BYTES = 64 << 20
@@ -104,14 +105,13 @@ def _tokens(lake: Lake, verify: bool) -> Iterator[Check]:
 def _vocabularies(lake: Lake, verify: bool) -> Iterator[Check]:
     from pipeline.lake.health import DAMAGE, table_vocabulary
     from pipeline.lake.table import exists
-    from pipeline.text.vocabulary import Vocabulary
 
     needed = table_vocabulary(lake) if exists(lake.tokens) else ""
     paths = {path for path in lake.vocabulary.glob("*.parquet") if not path.name.startswith(PREFIX)}
     sizes = []
     for path in sorted(paths | ({lake.vocabulary / f"{needed}.parquet"} if needed else set())):
         try:
-            vocabulary = Vocabulary.read(path, path.stem)
+            vocabulary = read_vocabulary(path, path.stem)
         except DAMAGE as error:
             yield _failed("vocabulary", error, "Run 'pipeline repair'.")
             continue

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline import __version__
 from pipeline.errors import CannotWriteError, DataError, InputNotFoundError, StorageUnavailableError, UsageError
 from pipeline.lake.atomic import atomic_path, make_folder, writing
 from pipeline.progress import track
+from pipeline.version import __version__
 
 CHUNK_BYTES = 1 << 20
 GONE = (401, 403, 404, 410)

@@ -53,6 +53,11 @@ class Lake:
         return self.root / "incoming"
 
     @property
+    def own(self) -> tuple[Path, ...]:
+        """Folders of what the commands write: a walk through a folder around the lake finds no reviews there."""
+        return (self.tokens, self.vocabulary, self.rejects, self.models, self.predictions, self.runs)
+
+    @property
     def tokens(self) -> Path:
         """The Delta table of token shards."""
         return self.root / "tokens"

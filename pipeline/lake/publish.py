@@ -7,14 +7,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import DataError, InputNotFoundError
+from pipeline.errors import DataError, InputNotFoundError, PipelineError
 from pipeline.lake import table as token_table
 from pipeline.lake.atomic import make_folder, writing
 from pipeline.lake.known import KeyIndex, keys_of, shards_holding
 from pipeline.lake.paths import Lake
-from pipeline.lake.shard_writer import write_shard
+from pipeline.lake.shard_writer import rows_written, write_shard
 from pipeline.lake.shards import open_shard
 from pipeline.lake.table import TokenTable
+from pipeline.lake.vocabularies import read_vocabulary, write_vocabulary
 from pipeline.text.vocabulary import Vocabulary
 from schemas.contract import ContractError
 
@@ -76,9 +77,9 @@ def ensure_vocabulary(lake: Lake, vocabulary: Vocabulary) -> None:
     """Writes the vocabulary's file, unless it is there and whole."""
     path = lake.vocabulary / f"{vocabulary.fingerprint}.parquet"
     try:
-        Vocabulary.read(path, vocabulary.fingerprint)
+        read_vocabulary(path, vocabulary.fingerprint)
     except (DataError, InputNotFoundError, ContractError):
-        vocabulary.write(path)
+        write_vocabulary(vocabulary, path)
 
 
 def rewrite_shards(table: TokenTable, gone: pa.Array, folder: Path, vocabulary: str) -> tuple[list[Path], list[str]]:
@@ -90,8 +91,12 @@ def rewrite_shards(table: TokenTable, gone: pa.Array, folder: Path, vocabulary: 
 
     Returns:
         the new shards' paths, and the names of the shards that they stand for.
+
+    Raises:
+        PipelineError: the finished shards do not hold all the other rows.
     """
     written, removed = [], []
+    held = 0
     others = vocabulary != table.vocabulary
     for shard, keep in shards_holding(table.shards, gone, all_of_them=others):
         with open_shard(shard.path) as file:
@@ -99,6 +104,13 @@ def rewrite_shards(table: TokenTable, gone: pa.Array, folder: Path, vocabulary: 
         if len(rows):
             written.append(write_shard(folder, shard.split, rows, vocabulary))
         removed.append(shard.path.name)
+        held += shard.rows
+    left = sum(map(rows_written, written))
+    if left != held - len(gone):
+        raise PipelineError(
+            f"{held:,} rows were to be written again without {len(gone):,} of them, but the new shards hold {left:,}. "
+            "Please report this."
+        )
     return written, removed
 
 

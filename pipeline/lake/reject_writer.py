@@ -31,15 +31,11 @@ class Tally:
     values: Counter[str] = field(default_factory=Counter)
 
 
-class RejectWriter:
-    """Writes rejects to `scratch` as they come, and counts them by reason. Whole files are counted apart."""
+class RejectCounts:
+    """Counts rejects by reason."""
 
-    def __init__(self, scratch: Path) -> None:
-        self.path = scratch
+    def __init__(self) -> None:
         self.tallies: dict[str, Tally] = {}
-        self._writer: pq.ParquetWriter | None = None
-        self._written = 0
-        self._dropped: list[tuple[int, int]] = []
 
     @property
     def rows(self) -> int:
@@ -56,6 +52,26 @@ class RejectWriter:
         """The first rejected row that is malformed, or else the first at all."""
         malformed = [tally.first for reason, tally in self.tallies.items() if reason not in WELL_FORMED]
         return next(iter(malformed or [tally.first for tally in self.tallies.values()]), None)
+
+    def count(self, bad: Iterable[BadRow]) -> None:
+        """Counts rejects; whole files are passed over."""
+        for row in bad:
+            if row.row >= 0:
+                tally = self.tallies.setdefault(row.reason, Tally(row))
+                tally.rows += 1
+                if row.value and (row.value in tally.values or len(tally.values) < VALUES):
+                    tally.values[row.value] += 1
+
+
+class RejectWriter(RejectCounts):
+    """Writes rejects to `scratch` as they come, and counts them by reason. Whole files are counted apart."""
+
+    def __init__(self, scratch: Path) -> None:
+        super().__init__()
+        self.path = scratch
+        self._writer: pq.ParquetWriter | None = None
+        self._written = 0
+        self._dropped: list[tuple[int, int]] = []
 
     def snapshot(self) -> tuple[int, dict[str, Tally]]:
         """What `restore` takes back to."""
@@ -98,12 +114,7 @@ class RejectWriter:
                 self._writer = pq.ParquetWriter(self.path, schema, compression="zstd")
             self._writer.write_table(pa.table(columns, schema=schema))
         self._written += len(rows)
-        for row in rows:
-            if row.row >= 0:
-                tally = self.tallies.setdefault(row.reason, Tally(row))
-                tally.rows += 1
-                if row.value and (row.value in tally.values or len(tally.values) < VALUES):
-                    tally.values[row.value] += 1
+        self.count(rows)
 
     def publish(self, folder: Path) -> Path | None:
         """Moves the file to `folder` under its digest; None when there were no rejects."""

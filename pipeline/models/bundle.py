@@ -17,6 +17,7 @@ from pipeline.lake.atomic import PREFIX, make_folder, write_bytes, write_text
 from pipeline.lake.manifest import MANIFEST, verify_content, verify_folder, write_manifest
 from pipeline.lake.manifest import REMEDY as RESTORE
 from pipeline.lake.paths import Lake
+from pipeline.lake.vocabularies import read_vocabulary, write_vocabulary
 from pipeline.models.registry import build_model, check_architecture
 
 if TYPE_CHECKING:
@@ -115,10 +116,9 @@ class Bundle:
 
     @cached_property
     def _vocabulary(self) -> "Vocabulary":
-        from pipeline.text.vocabulary import Vocabulary
 
         path = self.folder / VOCABULARY
-        vocabulary = Vocabulary.read(path)
+        vocabulary = read_vocabulary(path)
         if vocabulary.fingerprint != self.vocabulary:
             raise DataError(
                 f"{path} has the fingerprint {vocabulary.fingerprint}, but the model was trained with {self.vocabulary}. "
@@ -173,7 +173,7 @@ def save_bundle(
         "manifest": MANIFEST,
     }
     write_bytes(folder / WEIGHTS, weights)
-    vocabulary.write(folder / VOCABULARY)
+    write_vocabulary(vocabulary, folder / VOCABULARY)
     write_text(folder / DESCRIPTION, json.dumps(description, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
     write_manifest(folder, (DESCRIPTION, WEIGHTS, VOCABULARY))
     return read_bundle(folder)

@@ -19,8 +19,8 @@ from schemas.reject import BadRow
 
 MAX_HEADER_BYTES = 1 << 20
 """No member's name or extended header may be longer; it is held whole."""
-MAX_LIST_BYTES = 64 << 20
-"""No list of films may be longer: some 600,000 addresses."""
+MAX_LIST_BYTES = 16 << 20
+"""No list of films may be longer: some 200,000 addresses."""
 EXTENDED = (
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),

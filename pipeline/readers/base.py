@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from pipeline.readers.dialect import Sniffed
+
 INSIDE = "!/"
 """Between an archive's name and a member's."""
 EXCERPT_BYTES = 800
@@ -97,6 +99,8 @@ class Reading:
             review.
         keep_nested: values that are lists or objects are kept as they are (Parquet, Arrow) or as JSON text (JSON);
             otherwise they are faults.
+        json_text: `columns` of JSON are members of the objects, each value its own JSON text, null where an object lacks
+            it; `text` is checked but not among the columns unless named there.
     """
 
     columns: tuple[str, ...] | None = None
@@ -104,6 +108,7 @@ class Reading:
     label: str | None = None
     dialect: Dialect = Dialect()
     keep_nested: bool = False
+    json_text: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,8 +136,11 @@ class Format:
         summary: a few words for help and docs.
         compressible: may also be `.gz`, `.zst` or `.bz2`.
         open_schema: columns may appear in any row, so that the schema is only what the beginning shows.
+        text_cells: columns have no types of their own; they are bytes, expected to be UTF-8.
         read: rows of a source, streamed. Raises FileFault.
         schema: names and types of a source's columns, from its beginning; binary for CSV. Raises FileFault.
+        all_columns: those of an open schema, found by reading all of the source. Raises FileFault.
+        sniff: how a table of text is written; None for formats that are not written in several ways. Raises FileFault.
         reviews: batches of whole reviews (`pipeline.readers.reviews.Item`), streamed. Raises FileFault.
     """
 
@@ -141,8 +149,11 @@ class Format:
     summary: str
     compressible: bool = True
     open_schema: bool = False
+    text_cells: bool = False
     read: Callable[[Source, Reading], Iterator[Rows]] | None = None
     schema: Callable[[Source, Reading], "pa.Schema"] | None = None
+    all_columns: Callable[[Source, Reading], "pa.Schema"] | None = None
+    sniff: Callable[[Source, Reading], "Sniffed"] | None = None
     reviews: Callable[[Source], Iterator[Any]] | None = None
 
 

@@ -76,6 +76,16 @@ def schema(source: Source, reading: Reading) -> pa.Schema:
         return pa.schema([] if table is None else [(name, pa.binary()) for name in table.names])
 
 
+def dialect(source: Source, reading: Reading) -> Sniffed:
+    """How the table is written, as its beginning shows it.
+
+    Raises:
+        FileFault: the file cannot be read.
+    """
+    with readable(source), opened(source.path, source.compression) as stream:
+        return _sniffed(source, reading, _read_fully(stream, SAMPLE_BYTES))
+
+
 @dataclass(frozen=True, slots=True)
 class _Table:
     """Column names, trimmed, and how their table is written."""
@@ -93,7 +103,7 @@ def _opened_table(source: Source, reading: Reading) -> Iterator[tuple[_Table | N
     """The table (None where the file has no header), the data after its header as far as read, and what follows."""
     with opened(source.path, source.compression) as stream:
         sample = _read_fully(stream, SAMPLE_BYTES)
-        dialect = sniff(sample, source.format, reading.dialect, whole=len(sample) < SAMPLE_BYTES)
+        dialect = _sniffed(source, reading, sample)
         blocks = utf8_blocks(_blocks(stream, sample), dialect.encoding)
         try:
             header, rest = _header(source, dialect.marks, blocks)
@@ -102,6 +112,10 @@ def _opened_table(source: Source, reading: Reading) -> Iterator[tuple[_Table | N
             reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
             detail = f"is not {dialect.encoding} ({reason}). Name its encoding with --encoding, or deliver it again"
             raise FileFault(source.name, "damaged", detail) from error
+
+
+def _sniffed(source: Source, reading: Reading, sample: bytes) -> Sniffed:
+    return sniff(sample, source.format, reading.dialect, whole=len(sample) < SAMPLE_BYTES)
 
 
 def _read_fully(stream: pa.NativeFile, size: int) -> bytes:

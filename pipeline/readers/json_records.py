@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.readers.base import BATCH_BYTES, BATCH_ROWS, EXCERPT_BYTES, FileFault, Reading, Rows, Source
+from pipeline.readers.json_text import Kinds, looked_up, members, schema_of, text_columns
 from pipeline.readers.opening import opened, readable
+from pipeline.readers.roles import ranked
 from schemas.reject import BadRow
 
 BLOCK_BYTES = 1 << 20
@@ -79,9 +81,37 @@ def sampled_schema(source: Source, split: Split) -> pa.Schema:
     return pa.schema([pa.field(name, kind) for name, kind in types.items()])
 
 
+def all_columns(source: Source, reading: Reading, split: Split) -> pa.Schema:
+    """Columns and types of all objects of a file, which is read whole; see `Kinds` for the types.
+
+    Raises:
+        FileFault: the file is damaged, or no object in it has the text columns.
+    """
+    columns: dict[str, Kinds] = {}
+    has_text = not reading.text
+    with readable(source), opened(source.path, source.compression) as stream:
+        for _, content in split(source, stream):
+            try:
+                record = _parsed(content)
+            except _Faulty:
+                continue
+            for name, value in record.items():
+                if name not in columns and _is_utf8(name):
+                    columns[name] = Kinds()
+                if name in columns:
+                    columns[name].add(value)
+            has_text = has_text or any(looked_up(record, name)[0] for name in reading.text)
+    if columns and not has_text:
+        wanted = ", ".join(map(repr, reading.text))
+        names = ", ".join(map(repr, ranked(reading.text[0], columns)))
+        detail = f"no object has text under {wanted}. There are {names}. Name one with --text-column"
+        raise FileFault(source.name, "column", detail)
+    return schema_of(columns)
+
+
 def lines(source: Source, stream: pa.NativeFile) -> Iterator[Record]:
     """Lines that are not blank."""
-    for number, line in enumerate(_lines(source, stream, b"")):
+    for number, line in enumerate(every_line(source, stream)):
         if line.strip(WHITE_SPACE):
             yield number, line
 
@@ -97,7 +127,7 @@ def array_or_lines(source: Source, stream: pa.NativeFile) -> Iterator[Record]:
     if start.lstrip(WHITE_SPACE).startswith(b"["):
         yield from _items(source, stream, start)
         return
-    for number, line in enumerate(_lines(source, stream, start)):
+    for number, line in enumerate(every_line(source, stream, start)):
         if line.strip(WHITE_SPACE):
             yield number, line
 
@@ -114,10 +144,15 @@ class _Batch:
         self.size = 0
 
     def take(self, number: int, content: bytes) -> bool:
-        """Takes one object; whether it is a row."""
+        """Takes one object; whether it is a row that has a text."""
         self.size += len(content)
         try:
-            record = self._row(_parsed(content))
+            record = _parsed(content)
+            if self.reading.json_text:
+                has_text = self._check_texts(record)
+                record = members(_decoded(content))
+            else:
+                record, has_text = self._row(record), True
         except _Faulty as fault:
             self.first_fault = self.first_fault or str(fault)
             excerpt = content[:EXCERPT_BYTES]
@@ -126,7 +161,7 @@ class _Batch:
             return False
         self.records.append(record)
         self.numbers.append(number)
-        return True
+        return has_text
 
     def is_full(self) -> bool:
         return len(self.records) + len(self.bad) >= BATCH_ROWS or self.size >= BATCH_BYTES
@@ -138,11 +173,26 @@ class _Batch:
         names = self.reading.columns
         if names is None:
             names = tuple(dict.fromkeys(name for record in self.records for name in record if _is_utf8(name)))
+        if self.reading.json_text:
+            table = text_columns(self.records, names)
+            return Rows(table=table, row=np.array(self.numbers, np.int64), bad=self.bad)
         columns = [_column([record.get(name) for record in self.records]) for name in names]
         table = pa.RecordBatch.from_arrays(columns, names=list(names))
         if not names:
             table = pa.RecordBatch.from_struct_array(pa.array([{}] * len(self.records), pa.struct([])))
         return Rows(table=table, row=np.array(self.numbers, np.int64), bad=self.bad)
+
+    def _check_texts(self, record: dict[str, Any]) -> bool:
+        """Whether an object has one of the texts.
+
+        Raises:
+            _Faulty: what stands there is not a string.
+        """
+        found = [looked_up(record, name) for name in self.reading.text]
+        for name, (_, value) in zip(self.reading.text, found, strict=True):
+            if not isinstance(value, str | None):
+                raise _Faulty("malformed_row", f"no string under {name!r}; found: {type(value).__name__}")
+        return not found or any(present for present, _ in found)
 
     def _row(self, record: dict[str, Any]) -> dict[str, Any]:
         """The wanted values of an object.
@@ -155,7 +205,7 @@ class _Batch:
         found: dict[str, Any] = {}
         texts = 0
         for name in self.reading.columns:
-            present, value = _looked_up(record, name)
+            present, value = looked_up(record, name)
             if name in self.reading.text:
                 texts += present
                 if not isinstance(value, str | None):
@@ -171,6 +221,19 @@ class _Batch:
         return found
 
 
+def _decoded(content: bytes) -> str:
+    """The text of an object that was parsed.
+
+    Raises:
+        _Faulty: it holds bytes that have no UTF-8 form.
+    """
+    content = content.removeprefix(BOM)
+    try:
+        return content.decode(json.detect_encoding(content))
+    except UnicodeDecodeError as error:
+        raise _Faulty("invalid_utf8", str(error)) from error
+
+
 def _parsed(content: bytes) -> dict[str, Any]:
     try:
         record = json.loads(content.removeprefix(BOM))
@@ -181,18 +244,6 @@ def _parsed(content: bytes) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise _Faulty("malformed_row", f"a JSON {type(record).__name__} instead of an object")
     return record
-
-
-def _looked_up(record: dict[str, Any], name: str) -> tuple[bool, Any]:
-    """Whether there is a value under a name, and the value; `review.body` is a field of the object `review`."""
-    if name in record:
-        return True, record[name]
-    parts = name.split(".")
-    for length in range(len(parts) - 1, 0, -1):
-        inner = record.get(".".join(parts[:length]))
-        if isinstance(inner, dict):
-            return _looked_up(inner, ".".join(parts[length:]))
-    return False, None
 
 
 def _column(values: list[Any], *, structs: bool = False) -> pa.Array:
@@ -225,7 +276,12 @@ def _fields(values: list[Any]) -> tuple[list[pa.Array], list[str]]:
     return [_column([(value or {}).get(name) for value in values], structs=True) for name in names], names
 
 
-def _lines(source: Source, stream: pa.NativeFile, start: bytes) -> Iterator[bytes]:
+def every_line(source: Source, stream: pa.NativeFile, start: bytes = b"") -> Iterator[bytes]:
+    """Every line without its line feed, behind `start`; blank ones too.
+
+    Raises:
+        FileFault: a line is too long to be held.
+    """
     parts: list[bytes] = [start] if start else []
     held = len(start)
     number = 0

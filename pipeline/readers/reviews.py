@@ -108,7 +108,7 @@ def reviews_of_table(item: TableRows, rule: int) -> RawBatch:
     batch = RawBatch(
         source=[item.source] * len(rows),
         row=rows,
-        text=_joined([_text(table, columns, name) for name in columns.text]),
+        text=text_of(table, columns),
         review_id=ids,
         label=values(columns.label),
         split=values(columns.split),
@@ -116,6 +116,11 @@ def reviews_of_table(item: TableRows, rule: int) -> RawBatch:
         bad=list(item.rows.bad),
     )
     return _without_oversized(batch)
+
+
+def text_of(table: pa.RecordBatch, columns: Resolved) -> pa.BinaryArray:
+    """The texts of the rows, not yet checked to be UTF-8; those of several columns joined by line breaks."""
+    return joined([_text(table, columns, name) for name in columns.text])
 
 
 def without(batch: RawBatch, keep: list[bool]) -> RawBatch:
@@ -164,13 +169,16 @@ def _text(table: pa.RecordBatch, columns: Resolved, name: str) -> pa.BinaryArray
     return column.cast(pa.binary())
 
 
-def _joined(texts: list[pa.BinaryArray]) -> pa.BinaryArray:
+def joined(texts: list[pa.BinaryArray]) -> pa.BinaryArray:
     """Texts of several columns with line breaks between them; null where all are null or empty."""
     if len(texts) == 1:
         return texts[0]
     texts = [pc.if_else(pc.equal(pc.binary_length(text), 0), None, text) for text in texts]
-    joined = pc.binary_join_element_wise(*texts, b"\n", null_handling="skip")
-    return pc.if_else(pc.equal(pc.binary_length(joined), 0), None, joined)
+    found = texts[0]
+    for text in texts[1:]:
+        # Not null_handling="skip": it loses the row where all are null (Arrow 26).
+        found = pc.coalesce(pc.binary_join_element_wise(found, text, b"\n"), found, text)
+    return found
 
 
 def _cuts(table: pa.RecordBatch, texts: list[str]) -> Iterator[tuple[int, int]]:

@@ -8,28 +8,28 @@ import pyarrow.compute as pc
 
 def top_level(schema: pa.Schema, columns: Sequence[str]) -> list[str]:
     """The columns of the file that hold the wanted ones."""
-    return list(dict.fromkeys(_home(schema, name)[0] for name in columns))
+    return list(dict.fromkeys(home(schema, name)[0] for name in columns))
 
 
 def select(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
     """The wanted columns under their dotted names; a field of a null struct is null."""
     arrays = []
     for name in columns:
-        home, path = _home(batch.schema, name)
-        array = batch[home]
+        column, path = home(batch.schema, name)
+        array = batch[column]
         for part in path:
             array = pc.struct_field(array, part)
         arrays.append(array)
     return pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
 
-def _home(schema: pa.Schema, name: str) -> tuple[str, list[str]]:
-    """The top-level column that holds a dotted name, and the way from there. A column of that very name comes first."""
+def home(schema: pa.Schema, name: str) -> tuple[str, list[str]]:
+    """The top-level column that holds a dotted name, and the path from there. A column of that very name comes first."""
     if name in schema.names:
         return name, []
     parts = name.split(".")
     for length in range(len(parts) - 1, 0, -1):
-        home = ".".join(parts[:length])
-        if home in schema.names:
-            return home, parts[length:]
+        column = ".".join(parts[:length])
+        if column in schema.names:
+            return column, parts[length:]
     return name, []

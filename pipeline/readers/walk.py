@@ -1,5 +1,6 @@
 """Where deliveries are: from what the user names to a sorted list of sources. The one walker of ingest and score."""
 
+import difflib
 import glob
 import os
 import stat
@@ -47,11 +48,13 @@ class Walker:
         name_of: how the lake calls a path.
         format: what explicitly named files are taken for, whatever their suffix.
         settle_seconds: files that were written more recently are left alone.
+        apart: folders below which nothing is looked for, unless they are given; absolute, without links.
     """
 
     name_of: Callable[[Path], str]
     format: Format | None = None
     settle_seconds: float = 0.0
+    apart: tuple[Path, ...] = ()
 
     def find(self, given: Sequence[str | Path]) -> Found:
         """Every source at the given files, folders and glob patterns.
@@ -177,7 +180,8 @@ class _Walk:
                     if entry.is_file(follow_symlinks=False):
                         names.append(entry.name)
                     elif (path := Path(entry)).is_dir():
-                        folders.append(path)
+                        if path not in self.walker.apart:
+                            folders.append(path)
                     elif path.is_file() or not path.exists():
                         names.append(entry.name)  # a link that leads nowhere is found out when it is opened
                     else:
@@ -205,8 +209,13 @@ def some_of(names: Sequence[str]) -> str:
 
 def _expanded(item: str | Path) -> list[Path]:
     path = Path(item).expanduser()
-    if path.exists():
-        return [path]
+    try:
+        if path.exists():
+            return [path]
+    except PermissionError:
+        raise InputNotFoundError(
+            f"{path} cannot be reached: permission denied. Check the owner and permissions of the folders above it."
+        ) from None
     if glob.has_magic(str(path)):
         matches = sorted(Path(match) for match in glob.iglob(str(path), recursive=True))  # noqa: PTH207  # absolute patterns too
         if matches:
@@ -214,7 +223,10 @@ def _expanded(item: str | Path) -> list[Path]:
         raise InputNotFoundError(f"no file or folder matches {path}. Check the pattern; it is expanded by pipeline itself.")
     if path.is_symlink():
         raise InputNotFoundError(f"{path} is a link to {path.readlink()}, which does not exist. Mend the link.")
-    raise InputNotFoundError(f"no such file or folder: {path}. Name files or folders that exist.")
+    siblings = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, siblings, 1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise InputNotFoundError(f"no such file or folder: {path}.{hint} Name files or folders that exist.")
 
 
 def _advice(name: str) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import __version__
 from pipeline.errors import DataError, UsageError
 from pipeline.lake.atomic import write_text
 from pipeline.reports.data import ReportData, Scored, read_report_data
@@ -16,6 +15,7 @@ from pipeline.reports.history import Rival, own_line
 from pipeline.reports.metrics import Measures, mcnemar
 from pipeline.reports.page import NONE, SPLITS, environment, percent, plain
 from pipeline.reports.score_plots import MOST_CURVES, precision_recall_plot, roc_plot
+from pipeline.version import __version__
 
 
 def write_comparison(folders: Sequence[Path], output: Path) -> Path:

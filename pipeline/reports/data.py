@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import DataError, InputNotFoundError
+from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.reports.files import read_evaluation, read_examples, read_lengths, read_token_weights
 from pipeline.reports.metrics import Measures
 from pipeline.text.vocabulary import Vocabulary
@@ -123,12 +124,12 @@ def read_report_data(
         DataError: a file of it is damaged.
         ContractError: a table has not the columns of its contract.
     """
-    description = _description(folder / "model.json")
+    description = read_description(folder / "model.json")
     if lengths is not None:
         LENGTH.check_columns(lengths.schema, "lengths")
     if examples is not None:
         EXAMPLE.check_columns(examples.schema, "examples")
-    vocabulary = Vocabulary.read(folder / "vocabulary.parquet")
+    vocabulary = read_vocabulary(folder / "vocabulary.parquet")
     labels = [str(label) for label in description.get("labels", vocabulary.labels)]
     return ReportData(
         model_id=model_id or folder.resolve().name,
@@ -142,7 +143,13 @@ def read_report_data(
     )
 
 
-def _description(path: Path) -> dict[str, Any]:
+def read_description(path: Path) -> dict[str, Any]:
+    """A bundle's model.json.
+
+    Raises:
+        InputNotFoundError: it is not there.
+        DataError: it is damaged.
+    """
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):

@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.reports.files import probability_of_prediction
 from pipeline.text.types import is_text
-from schemas.contract import KEY_VERSION
-from schemas.prediction import EXPLANATION, KEY_MODEL, PREDICTION
+from schemas.prediction import EXPLANATION, KEY_MODEL, PREDICTION, VERSION_1, is_version_1
 from schemas.report import EXAMPLE, RIGHT, UNSURE, WRONG
 
 SHOWN_CHARACTERS = 600
@@ -103,7 +102,7 @@ def choose_from_predictions(
         with pq.ParquetFile(path) as file:
             columns = _columns(file.schema_arrow, path, text_column, label_column)
             _check_model(file.schema_arrow, path, model_id)
-            of_second = (file.schema_arrow.metadata or {}).get(KEY_VERSION, b"1") == b"1"
+            of_second = is_version_1(file.schema_arrow)
             for group in range(file.num_row_groups):
                 table = _with_probability(file.read_row_group(group, columns=columns), labels, of_second)
                 for kind, score, place in _candidates(table, labels, label_column):
@@ -127,7 +126,7 @@ def _quota(kind: str) -> int:
 
 
 def _columns(schema: pa.Schema, path: Path, text_column: str, label_column: str | None) -> list[str]:
-    PREDICTION.check_columns(schema, f"--predictions {path}")
+    (VERSION_1 if is_version_1(schema) else PREDICTION).check_columns(schema, f"--predictions {path}")
     for option, column in (("--text-column", text_column), ("--label-column", label_column)):
         if column is not None and column not in schema.names:
             raise UsageError(f"{option} {column}: {path} has no such column. Its columns: {', '.join(schema.names)}.")

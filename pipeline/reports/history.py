@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.lake.atomic import PREFIX
-from pipeline.reports.data import ReportData, Scored, read_report_data
+from pipeline.reports.data import ReportData, Scored, read_description, read_report_data
 from pipeline.reports.metrics import Estimate, Measures, PairedTest, mcnemar, wilson
 
 log = logging.getLogger(__name__)
@@ -63,19 +63,28 @@ def rivals(data: ReportData, models: Path | None) -> list[Rival]:
 def earlier_models(data: ReportData, models: Path) -> list[ReportData]:
     """The newest of the lake's models with the same labels that were made before this one, newest first."""
     created = str(data.description.get("created") or "")
-    found = []
-    for path in sorted(models.glob("*/model.json")):
-        if path.parent.name in (data.model_id, f"{PREFIX}{data.model_id}") or path.parent.name.startswith(PREFIX):
+    candidates = []
+    for path in models.glob("*/model.json"):
+        name = path.parent.name
+        if name.startswith(PREFIX) or name == data.model_id:
             continue
         try:
-            other = read_report_data(path.parent)
+            described = read_description(path)
         except ValueError as error:
-            log.warning("%s is left out of the comparison: %s", path.parent.name, error)
+            log.warning("%s is left out of the comparison: %s", name, error)
             continue
-        if other.labels == data.labels and str(other.description.get("created") or "") < created:
-            found.append(other)
-    found.sort(key=lambda other: (str(other.description.get("created")), other.model_id), reverse=True)
-    return found[:MOST_EARLIER]
+        made = str(described.get("created") or "")
+        if described.get("labels") == data.labels and made < created:
+            candidates.append((made, name))
+    found: list[ReportData] = []
+    for _, name in sorted(candidates, reverse=True):
+        if len(found) == MOST_EARLIER:
+            break
+        try:
+            found.append(read_report_data(models / name))
+        except ValueError as error:
+            log.warning("%s is left out of the comparison: %s", name, error)
+    return found
 
 
 def paired(first: Scored, second: Scored) -> PairedTest | None:

@@ -9,13 +9,13 @@ import jinja2
 import numpy as np
 import pyarrow as pa
 
-from pipeline import __version__
 from pipeline.reports.data import ReportData, Scored
 from pipeline.reports.examples import Shown, shown_examples
 from pipeline.reports.history import Rival, rivals
 from pipeline.reports.metrics import Estimate, accuracy_by_length
 from pipeline.reports.plots import NAMES, curve, lengths_histogram
 from pipeline.reports.score_plots import length_plot, precision_recall_plot, reliability_plot, roc_plot
+from pipeline.version import __version__
 from schemas.report import RIGHT, UNSURE, WRONG
 
 Facts = list[tuple[str, str]]
@@ -215,6 +215,7 @@ def _configurations(data: ReportData) -> list[tuple[str, Facts]]:
     rest = {name: described[name] for name in DATA_FIELDS if name in described}
     seconds = sum(row["seconds"] or 0.0 for row in data.metrics)
     size = {"parameters": whole(described["parameters"])} if described.get("parameters") else {}
+    size |= _temperature(described.get("blend"))
     return [
         ("Model", _facts({"arch": described.get("arch")} | size | dict(described.get("model_config") or {}))),
         ("Training", _facts({"time": _duration(seconds)} | dict(described.get("training") or {}))),
@@ -223,6 +224,12 @@ def _configurations(data: ReportData) -> list[tuple[str, Facts]]:
         ("Vocabulary", _vocabulary_facts(data)),
         ("Metrics", _facts(described.get("metrics") or {})),
     ]
+
+
+def _temperature(blend: Any) -> dict[str, Any]:
+    """What the logits are divided by, of a model whose scale was fitted."""
+    scale = blend.get("scale") if isinstance(blend, dict) else None
+    return {"temperature": 1 / scale} if isinstance(scale, float) and scale > 0 else {}
 
 
 def _facts(values: Mapping[str, Any]) -> Facts:

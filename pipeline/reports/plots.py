@@ -98,7 +98,8 @@ def lengths_histogram(data: ReportData) -> str | None:
         axes.set_ylabel("reviews")
         axes.set_xlim(0, edges[-1])
         _thousands(axes)
-        legend(axes)
+        axes.margins(y=0.25)  # room for the legend
+        axes.legend(frameon=False, ncols=2, loc="upper right", borderaxespad=0, handlelength=1.2)
         return svg_of(figure, "lengths")
 
 

@@ -1,174 +1,227 @@
-"""What is to be scored: one Parquet file, or a folder of them, looked at before anything is read."""
+"""What is to be scored: files, folders, patterns and standard input, looked at before anything is scored."""
 
 import difflib
 import hashlib
-from collections.abc import Iterator, Sequence
+import logging
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import DataError, InputNotFoundError, PipelineError
-from pipeline.text.types import is_text
+from pipeline.config.score import STDIN
+from pipeline.errors import DataError, InputNotFoundError
+from pipeline.lake.atomic import writing
+from pipeline.readers.base import FileFault, Format, Reading, Source
+from pipeline.readers.opening import READ_ERRORS
+from pipeline.readers.registry import described, format_named
+from pipeline.readers.tables import Table, open_table
+from pipeline.readers.unify import TableColumns, unified
+from pipeline.readers.walk import Found, Walker, some_of
+from schemas.contract import KEY_NAME, KEY_VERSION
 from schemas.prediction import PREDICTION
 
-BUFFER_BYTES = 1 << 20
-"""Column chunks are read in pieces of this size, so that one huge row group costs no more memory than many small ones."""
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+STDIN_NAME = "stdin"
+STDIN_FORMAT = "lines"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScoreInput:
-    """Parquet files of one schema, in the order of their paths. `rows` is their sum, `columns` are those to be kept."""
-
-    path: Path
-    files: tuple[Path, ...]
-    schema: pa.Schema
-    rows: int
-    text_column: str
-    columns: tuple[str, ...]
-    stamps: tuple[tuple[int, int], ...]
-    """Size in bytes and modification time in nanoseconds of each file, as they were found."""
-
-    @property
-    def kept_schema(self) -> pa.Schema:
-        """The fields that are kept, with the schema's metadata."""
-        return pa.schema([self.schema.field(name) for name in self.columns], self.schema.metadata)
-
-    @property
-    def read_columns(self) -> list[str]:
-        """Columns to read: the kept ones and the text."""
-        return [name for name in self.schema.names if name in self.columns or name == self.text_column]
-
-    def sha256(self) -> str:
-        """Hex SHA-256 of the file; of a folder: over each file's name and hash. Streams."""
-        total = hashlib.sha256()
-        digest = ""
-        for path in self.files:
-            with readable(path), path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            total.update(f"{path.name} {digest}\n".encode())
-        return digest if self.files == (self.path,) else total.hexdigest()
-
-    def check_unchanged(self) -> None:
-        """Raises `DataError` when a file is not what it was when the run began."""
-        for path, stamp in zip(self.files, self.stamps, strict=True):
-            if not path.exists() or _stamp(path) != stamp:
-                raise DataError(
-                    f"{path} changed while it was being scored; nothing was written. Score it again when it is whole."
-                )
-
-
-def open_input(path: Path, text_column: str, keep: Sequence[str] = ("all",)) -> ScoreInput:
-    """Reads the footers and checks that the files can be scored.
+    """Sources whose columns make one table.
 
     Args:
+        name: how the lake calls all of them together.
+        tables: those that can be scored, in the order in which they were given.
+        faults: those that cannot, and why.
+        files: how many there are, with the faulty ones.
+        keep: see `open_input`.
+        sources: all that were found, for the digest.
+    """
+
+    name: str
+    tables: tuple[Table, ...]
+    faults: tuple[FileFault, ...]
+    files: int
+    keep: tuple[str, ...]
+    sources: tuple[Source, ...] = field(repr=False)
+    schema: pa.Schema = field(init=False)
+    """The columns that are kept."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "schema", _kept(self.tables, self.keep))
+
+    @property
+    def is_json(self) -> bool:
+        """Whether all of it is JSON, so that values can be kept as they were written."""
+        return all(table.is_json for table in self.tables)
+
+    def rows(self) -> int | None:
+        """The rows, where the files say how many there are."""
+        if any(table.format.name != "parquet" for table in self.tables):
+            return None
+        try:
+            return sum(int(pq.read_metadata(table.source.path).num_rows) for table in self.tables)
+        except READ_ERRORS:
+            return None  # whoever reads it says what is wrong with it
+
+    def without(self, fault: FileFault) -> "ScoreInput":
+        """The input without a source that turned out to be faulty, and without whatever else is found to be so.
+
+        Raises:
+            FileFault: nothing would be left.
+        """
+        faults = [fault]
+        names = [table.source.name for table in self.tables]
+        if fault.place not in names:
+            raise fault
+        place = names.index(fault.place)
+        rest = list(self.tables[:place])
+        for table in self.tables[place + 1 :]:
+            try:
+                for _ in table.items(self.schema.names):
+                    pass
+            except FileFault as another:
+                faults.append(another)
+            else:
+                rest.append(table)
+        if not rest:
+            raise fault
+        return replace(self, tables=tuple(rest), faults=(*self.faults, *faults))
+
+    def sha256(self) -> str:
+        """Hex SHA-256 of the file; of several: over each one's name and hash. Streams."""
+        total = hashlib.sha256()
+        digest = ""
+        for source in self.sources:
+            for path in [source.path / name for name in source.files] or [source.path]:
+                try:
+                    with path.open("rb") as file:
+                        digest = hashlib.file_digest(file, "sha256").hexdigest()
+                except OSError as error:
+                    digest = f"unreadable: {error.errno}"
+                total.update(f"{path.name} {digest}\n".encode("utf-8", "surrogateescape"))
+        whole = len(self.sources) == 1 and not self.sources[0].files and not self.sources[0].partitions
+        return digest if whole else total.hexdigest()
+
+
+def find_sources(
+    places: Sequence[str],
+    name_of: Callable[[Path], str],
+    *,
+    format: Format | None = None,
+    settle_seconds: float = 0.0,
+    stdin: Path | None = None,
+) -> Found:
+    """The sources at the given places, in the order in which these were given.
+
+    Args:
+        stdin: where standard input was put, for the place `-`.
+
+    Raises:
+        InputNotFoundError: a path is not there, or there is nothing to read.
+        UsageError: a file of a kind that is not read.
+    """
+    found = Found()
+    walker = Walker(name_of=name_of, format=format, settle_seconds=settle_seconds)
+    sources: dict[Path, Source] = {}
+    for place in places:
+        if place == STDIN:
+            assert stdin is not None
+            kind = format or format_named(STDIN_FORMAT)
+            sources[stdin] = Source(path=stdin, name=STDIN_NAME, format=kind.name)
+            continue
+        new = walker.find([place])
+        found.faults += new.faults
+        found.passed_over += new.passed_over
+        found.unsettled += new.unsettled
+        for source in new.sources:
+            known = sources.get(source.path)
+            if known:
+                source = replace(source, listing="/".join(sorted({*source.files, *known.files})))
+            sources[source.path] = source
+    found.sources = list(sources.values())
+    if found.passed_over:
+        log.info("passed over: %s; files of these kinds are not read", some_of(found.passed_over))
+    if found.unsettled:
+        log.info("left for the next run, written less than %g s ago: %s", settle_seconds, some_of(found.unsettled))
+    if not (found.sources or found.faults or found.unsettled):
+        raise InputNotFoundError(f"nothing to score in {', '.join(places)}. Supported: {described()}.")
+    return found
+
+
+def open_input(name: str, found: Found, text: tuple[str, ...], keep: tuple[str, ...], reading: Reading) -> ScoreInput:
+    """Looks at each source: its columns, and where they hold the text.
+
+    Args:
+        name: how the lake calls all of them together.
         keep: columns to keep, in any order; `("all",)` for all, `("none",)` for none.
 
     Raises:
-        InputNotFoundError: nothing there, or no Parquet file in the folder.
-        DataError: no Parquet file, no such column, a text column that holds no strings, files of different schemas.
+        FileFault: the only source cannot be scored.
+        DataError: none of them can, a column to keep is missing, or the columns of two sources are not of one type.
+        ContractError: predictions of a newer release.
     """
-    files = _files(path)
-    with readable(files[0]):
-        schema = _footer(files[0]).schema_arrow
-    rows = 0
-    for file in files:
-        with readable(file):
-            footer = _footer(file)
-            found = footer.schema_arrow
-            rows += footer.metadata.num_rows
-        if not found.equals(schema):
-            raise DataError(f"{file} has other columns than {files[0]}: {_difference(schema, found)}. Score them apart.")
-        version = (found.metadata or {}).get(b"review_pipeline.schema_version", b"").decode(errors="replace")
-        if (found.metadata or {}).get(b"review_pipeline.schema") == PREDICTION.name.encode():
-            PREDICTION.check_version(version, str(file))
-    _check_text(files[0], schema, text_column)
-    return ScoreInput(path, files, schema, rows, text_column, _kept(files[0], schema, keep), tuple(map(_stamp, files)))
+    tables, faults = [], list(found.faults)
+    for source in found.sources:
+        try:
+            tables.append(open_table(source, text, reading))
+        except FileFault as fault:
+            faults.append(fault)
+    files = sum(len(source.files) or 1 for source in found.sources) + len(found.faults)
+    if not tables:
+        if len(faults) == 1:
+            raise faults[0]
+        raise DataError(f"none of {files:,} files can be scored. The first: {faults[0]}.")
+    for table in tables:
+        _check_version(table)
+    return ScoreInput(
+        name=name, tables=tuple(tables), faults=tuple(faults), files=files, keep=keep, sources=tuple(found.sources)
+    )
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Turns what pyarrow and the system say about a file that cannot be read into `DataError` or `InputNotFoundError`."""
-    try:
-        yield
-    except PipelineError:
-        raise
-    except FileNotFoundError:
-        raise InputNotFoundError(f"no such input: {path}.") from None
-    except PermissionError:
-        raise InputNotFoundError(f"{path} may not be read by this user. Check its owner and permissions.") from None
-    except (pa.ArrowException, OSError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(
-            f"{path} cannot be read as a Parquet file: {reason.rstrip('.')}. It may be empty, cut short, encrypted or of "
-            "another format; score a whole, unencrypted Parquet file."
-        ) from error
-
-
-def _files(path: Path) -> tuple[Path, ...]:
-    if not path.exists():
-        siblings = [other.name for other in path.parent.glob("*")] if path.parent.is_dir() else []
-        close = difflib.get_close_matches(path.name, siblings, 1)
-        raise InputNotFoundError(
-            f"no such input: {path}.{f' Did you mean {close[0]!r}?' if close else ''} Give a Parquet file."
-        )
-    if not path.is_dir():
-        return (path,)
-    found = [file for file in path.rglob("*") if file.suffix in (".parquet", ".pq") and file.is_file()]
-    files = sorted(file for file in found if not any(part[0] in "._" for part in file.relative_to(path).parts))
-    if not files:
-        raise InputNotFoundError(f"no .parquet file in the folder {path}. Put some there, or name a file.")
-    return tuple(files)
-
-
-def _footer(path: Path) -> pq.ParquetFile:
-    if path.stat().st_size == 0:
-        raise DataError(f"{path} is empty (0 bytes): no Parquet file. Was it written to the end?")
-    with pq.ParquetFile(path) as file:
-        return file
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-def _check_text(path: Path, schema: pa.Schema, name: str) -> None:
-    texts = [field.name for field in schema if is_text(field.type)]
-    count = len(schema.get_all_field_indices(name))
-    if count == 1 and (name in texts or pa.types.is_null(schema.field(name).type)):  # a day without any text has no type
+def spooled_stdin(places: Sequence[str]) -> Iterator[Path | None]:
+    """Puts standard input into a temporary file, where `-` is among the places: it is read more than once."""
+    if STDIN not in places:
+        yield None
         return
-    ranked = sorted(texts, key=lambda other: -difflib.SequenceMatcher(None, name, other).ratio())
-    choice = (
-        f"Columns of strings: {', '.join(ranked)}. Name one with --text-column." if texts else "It has no column of strings."
-    )
-    if count == 0:
-        raise DataError(f"{path} has no column {name!r}. {choice}")
-    if count > 1:
-        raise DataError(f"{path} has {count} columns named {name!r}. Rename all but one.")
-    raise DataError(f"{path}: the column {name!r} is {schema.field(name).type}, not strings. {choice}")
+    with TemporaryDirectory(prefix="pipeline-score-") as folder:
+        path = Path(folder) / STDIN_NAME
+        with writing(path), path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+        yield path
 
 
-def _kept(path: Path, schema: pa.Schema, keep: Sequence[str]) -> tuple[str, ...]:
-    if tuple(keep) == ("none",):
-        return ()
-    wanted = list(schema.names) if tuple(keep) == ("all",) else list(keep)
+def _check_version(table: Table) -> None:
+    metadata = table.schema.metadata or {}
+    if metadata.get(KEY_NAME) == PREDICTION.name.encode():
+        PREDICTION.check_version(metadata.get(KEY_VERSION, b"").decode(errors="replace"), table.source.name)
+
+
+def _kept(tables: Sequence[Table], keep: tuple[str, ...]) -> pa.Schema:
+    """The columns to keep, in the order of the input."""
+    names = list(dict.fromkeys(name for table in tables for name in table.schema.names))
+    wanted = [] if keep == ("none",) else names if keep == ("all",) else keep
     for name in wanted:
-        if name not in schema.names:
-            ranked = sorted(schema.names, key=lambda other: -difflib.SequenceMatcher(None, name, other).ratio())
-            raise DataError(f"--keep: {path} has no column {name!r}. Its columns: {', '.join(ranked)}.")
-        if len(schema.get_all_field_indices(name)) > 1:
-            raise DataError(f"{path} has several columns named {name!r}. Rename all but one, or leave it out with --keep.")
-    return tuple(name for name in schema.names if name in wanted)
-
-
-def _difference(first: pa.Schema, other: pa.Schema) -> str:
-    for field in first:
-        if field.name not in other.names:
-            return f"it lacks {field.name!r}"
-        if other.field(field.name).type != field.type:
-            return f"{field.name!r} is {other.field(field.name).type}, not {field.type}"
-    more = [name for name in other.names if name not in first.names]
-    return f"it has {more[0]!r} besides" if more else "the order or nullability differs"
+        if name not in names:
+            ranked = sorted(names, key=lambda other: -difflib.SequenceMatcher(None, name, other).ratio())
+            raise DataError(f"--keep: {tables[0].source.name} has no column {name!r}. Its columns: {', '.join(ranked)}.")
+    columns = []
+    for table in tables:
+        for name in wanted:
+            if table.schema.names.count(name) > 1:
+                raise DataError(
+                    f"{table.source.name} has several columns named {name!r}. Rename all but one, or leave it out with "
+                    "--keep."
+                )
+        schema = pa.schema([field for field in table.schema if field.name in wanted], table.schema.metadata)
+        columns.append(TableColumns(place=table.source.name, schema=schema, loose=table.is_json))
+    return unified(columns)

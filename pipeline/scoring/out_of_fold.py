@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 from pipeline.config.train import TrainConfig
 from pipeline.lake.atomic import atomic_path
 from pipeline.models.bundle import Bundle
+from pipeline.order.folds import Fold
+from pipeline.order.selection import Part, select
 from pipeline.scoring.outputs import predicted_columns, prediction_fields
 from pipeline.scoring.predictor import Predictor
 from pipeline.training.data import open_data
-from pipeline.training.folds import Fold
-from pipeline.training.selection import Part, select
 from schemas.out_of_fold import OUT_OF_FOLD
-from schemas.prediction import CLASS_PREFIX, PREDICTION
+from schemas.prediction import CLASS_PREFIX, CLASSES, PREDICTION
 
 COLUMNS = ["review_id", "group", "label", "ids"]
 
@@ -47,11 +47,11 @@ def read_probabilities(path: Path, labels: Sequence[str]) -> tuple[npt.NDArray[n
     """What `write_fold` wrote: the labels' numbers (N,) and the probabilities (N, C)."""
     table = pq.read_table(path)
     label_N = pc.index_in(table["label"], pa.array(labels, pa.string())).to_numpy().astype(np.int64)
-    if len(labels) == 2:
-        second_N = table["probability"].to_numpy().astype(np.float64)
-        return label_N, np.stack([1.0 - second_N, second_N], axis=1)
-    columns = [table[CLASS_PREFIX + label].to_numpy() for label in labels]
-    return label_N, np.stack(columns, axis=1).astype(np.float64)
+    if CLASSES.name in table.column_names:
+        probability_NC = table[CLASSES.name].combine_chunks().flatten().to_numpy().reshape(-1, len(labels))
+    else:
+        probability_NC = np.stack([table[CLASS_PREFIX + label].to_numpy() for label in labels], axis=1)
+    return label_N, probability_NC.astype(np.float64)
 
 
 def _schema(labels: tuple[str, ...]) -> pa.Schema:
@@ -71,14 +71,14 @@ def _predicted(rows: pa.Table, predictor: Predictor, fold: int, schema: pa.Schem
     bundle = predictor.bundle
     label_N = rows["label"].to_numpy()
     probability_NC = predictor.predict(rows["ids"].combine_chunks())
-    predicted, *others = predicted_columns(probability_NC, bundle.labels, bundle.model_id)
-    columns = [
-        rows["review_id"],
-        rows["group"],
-        pa.repeat(pa.scalar(fold, pa.int32()), len(rows)),
-        pa.array(bundle.labels, pa.string()).take(pa.array(label_N)),
-        pa.array(probability_NC[np.arange(len(rows)), label_N], pa.float32()),
-        predicted,
-        *others,
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
+    added = predicted_columns(probability_NC, np.zeros(len(rows), np.int8), bundle.labels, bundle.model_id)
+    by_name = dict(zip([field.name for field in prediction_fields(bundle.labels)], added, strict=True))
+    columns = {
+        "review_id": rows["review_id"],
+        "group": rows["group"],
+        "fold": pa.repeat(pa.scalar(fold, pa.int32()), len(rows)),
+        "label": pa.array(bundle.labels, pa.string()).take(pa.array(label_N)),
+        "label_probability": pa.array(probability_NC[np.arange(len(rows)), label_N], pa.float32()),
+        **by_name,
+    }
+    return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)

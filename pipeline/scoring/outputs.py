@@ -1,32 +1,53 @@
-"""What scoring writes: the input's columns, then the prediction's, with metadata that tell what made them."""
+"""The columns that scoring adds, and the metadata that say what made them."""
 
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from pipeline.errors import DataError, UsageError
-from pipeline.lake.content import note_data_sha256, verify_data
-from pipeline.scoring.inputs import ScoreInput, readable
+from pipeline.lake.content import verify_data
+from pipeline.readers.opening import READ_ERRORS
+from pipeline.scoring.inputs import ScoreInput
 from schemas.contract import ContractError
-from schemas.prediction import CLASS_PREFIX, EXPLANATION, KEY_INPUT, KEY_MODEL, KEY_OPTIONS, KEY_SOURCE, PREDICTION
+from schemas.prediction import (
+    ABSTAINED,
+    CLASS_PREFIX,
+    CLASSES,
+    EXPLANATION,
+    KEY_INPUT,
+    KEY_LABELS,
+    KEY_MODEL,
+    KEY_OPTIONS,
+    KEY_SOURCE,
+    MAX_CLASS_COLUMNS,
+    NO_KNOWN_TOKEN,
+    NO_TEXT,
+    PREDICTION,
+)
 
 log = logging.getLogger(__name__)
 
-ROW_GROUP_ROWS = 65_536
+REASONS = (None, NO_TEXT, NO_KNOWN_TOKEN, ABSTAINED)
+"""Why a row has no prediction, by the number that stands for it; the first ones are those of the encoder."""
+
+Reasons = npt.NDArray[np.int8]
+Probabilities = npt.NDArray[np.float32]
 
 
 def prediction_fields(labels: Sequence[str], explain: bool = False) -> list[pa.Field]:
     """The columns that scoring adds."""
-    classes = [pa.field(CLASS_PREFIX + label, pa.float32()) for label in labels] if len(labels) > 2 else []
-    return [*PREDICTION.schema, *classes, *([EXPLANATION] if explain else [])]
+    prediction, probability, model_id, reason = PREDICTION.schema
+    classes = [pa.field(CLASS_PREFIX + label, pa.float32()) for label in labels]
+    if len(labels) > MAX_CLASS_COLUMNS:
+        classes = [CLASSES]
+    return [prediction, probability, *classes, model_id, reason, *([EXPLANATION] if explain else [])]
 
 
 def output_schema(
@@ -37,7 +58,7 @@ def output_schema(
     Raises:
         UsageError: the input has a column of the prediction's already.
     """
-    kept = source.kept_schema
+    kept = source.schema
     added = prediction_fields(labels, explain)
     clash = [field.name for field in added if field.name in kept.names]
     if clash:
@@ -45,13 +66,15 @@ def output_schema(
         why = f" (it was scored before, by {scored.decode()})" if scored else ""
         rest = ",".join(name for name in kept.names if name not in {field.name for field in added}) or "none"
         raise UsageError(
-            f"{source.path} already has the columns {', '.join(clash)}{why}, which 'pipeline score' adds. "
+            f"{source.name} already has the columns {', '.join(clash)}{why}, which 'pipeline score' adds. "
             f"Leave them out with --keep {rest}, or rename them."
         )
     return pa.schema([*kept, *added], {**(kept.metadata or {}), **metadata})
 
 
-def output_metadata(model_id: str, source: str, input_sha256: str, options: Mapping[str, Any]) -> dict[bytes, bytes]:
+def output_metadata(
+    model_id: str, labels: Sequence[str], source: str, input_sha256: str, options: Mapping[str, Any]
+) -> dict[bytes, bytes]:
     """The contract's metadata, and from which input, by which model, with which options the file comes.
 
     Args:
@@ -61,15 +84,17 @@ def output_metadata(model_id: str, source: str, input_sha256: str, options: Mapp
         **PREDICTION.metadata,
         KEY_SOURCE: source.encode(),
         KEY_MODEL: model_id.encode(),
+        KEY_LABELS: json.dumps(list(labels)).encode(),
         KEY_INPUT: input_sha256.encode(),
         KEY_OPTIONS: json.dumps(options, sort_keys=True).encode(),
     }
 
 
-def is_scored(
+def rows_scored(
     output: Path, metadata: Mapping[bytes, bytes], named: bool, wrote_before: Callable[[], bool] = lambda: False
-) -> bool:
-    """Whether `output` is there already, whole, made from the same input by the same model with the same options.
+) -> int | None:
+    """The rows of a Parquet file that is there already, whole, made from the same input by the same model with the same
+    options; None where there is no such file.
 
     Args:
         named: the user named the output, rather than the input's name.
@@ -81,20 +106,40 @@ def is_scored(
         ContractError: it was written by a newer release.
     """
     if not output.exists():
-        return False
+        return None
     try:
-        with readable(output):
-            found = pq.read_schema(output).metadata or {}
-    except ValueError as error:
+        footer = pq.read_metadata(output)
+        found = footer.metadata or {}
+    except READ_ERRORS as error:
         if not named or wrote_before():  # the lake's own folder holds nothing but predictions
-            log.warning("%s It is written again.", error)
-            return False
+            log.warning("%s cannot be read: %s. It is written again.", output, error)
+            return None
         found = {}
     if any(key not in found for key in PREDICTION.metadata) or found[b"review_pipeline.schema"] != PREDICTION.name.encode():
         raise UsageError(f"{output} is there and was not written by 'pipeline score'. Choose another --output, or --force.")
     PREDICTION.check_version(found[b"review_pipeline.schema_version"].decode(), str(output))
+    return footer.num_rows if is_same(output, found, metadata, named) and _is_whole(output) else None
+
+
+def _is_whole(output: Path) -> bool:
+    """Whether every byte of a prediction file is as it was written; files of earlier releases cannot say."""
+    try:
+        verify_data(output, "")
+        PREDICTION.check_columns(pq.read_schema(output), str(output))
+    except (DataError, ContractError, *READ_ERRORS) as error:
+        log.warning("%s It is written again.", error)
+        return False
+    return True
+
+
+def is_same(output: Path, found: Mapping[bytes, bytes], metadata: Mapping[bytes, bytes], named: bool) -> bool:
+    """Whether an output with the metadata `found` is what a run with `metadata` would write.
+
+    Raises:
+        UsageError: it holds the predictions of an input of the same name elsewhere.
+    """
     if all(found.get(key) == value for key, value in metadata.items() if key != KEY_SOURCE):
-        return _is_whole(output)
+        return True
     other = found.get(KEY_SOURCE, metadata[KEY_SOURCE])
     if not named and other != metadata[KEY_SOURCE]:
         raise UsageError(
@@ -104,56 +149,42 @@ def is_scored(
     return False
 
 
-def _is_whole(output: Path) -> bool:
-    """Whether every byte of a prediction file is as it was written; files of earlier releases cannot tell."""
-    try:
-        with readable(output):
-            verify_data(output, "")
-            PREDICTION.check_columns(pq.read_schema(output), str(output))
-    except (DataError, ContractError) as error:
-        log.warning("%s It is written again.", error)
-        return False
-    return True
+def with_abstained(probability_NC: Probabilities, reason_N: Reasons, below: float | None) -> Reasons:
+    """The reasons, with those rows that are scored but whose best probability is below a limit."""
+    if below is None:
+        return reason_N
+    doubtful = (reason_N == 0) & (probability_NC.max(axis=1, initial=0.0) < np.float32(below))
+    return np.where(doubtful, np.int8(REASONS.index(ABSTAINED)), reason_N)
 
 
-def predicted_columns(probability_NC: NDArray[np.float32], labels: Sequence[str], model_id: str) -> list[pa.Array]:
-    """The columns of `prediction_fields` but the explanation, for the probabilities (N, C); NaN rows give null."""
-    null = np.isnan(probability_NC[:, 0])
-    best_N = np.where(null, 0, probability_NC.argmax(axis=1))
-    predicted = pa.array(labels, pa.string()).take(pa.array(best_N, mask=null))
-    binary = len(labels) == 2
-    chosen_N = probability_NC[:, 1] if binary else probability_NC[np.arange(len(best_N)), best_N]
-    columns = [
+def predicted_columns(
+    probability_NC: Probabilities, reason_N: Reasons, labels: Sequence[str], model_id: str
+) -> list[pa.Array]:
+    """The columns of `prediction_fields` but the explanation.
+
+    Args:
+        probability_NC: float32 (N, C); NaN where a row was not scored.
+        reason_N: int8 (N,), places in `REASONS`; 0 where there is a prediction.
+    """
+    unscored = np.isnan(probability_NC[:, 0])
+    without = reason_N != 0
+    best_N = np.where(unscored, 0, probability_NC.argmax(axis=1))
+    predicted = pa.array(labels, pa.string()).take(pa.array(best_N, mask=without))
+    chosen_N = probability_NC[np.arange(len(best_N)), best_N]
+    reasons = pa.array(REASONS, pa.string()).take(pa.array(reason_N))
+    return [
         predicted,
-        pa.array(chosen_N, pa.float32(), mask=null),
+        pa.array(chosen_N, pa.float32(), mask=without),
+        *_classes(probability_NC, unscored),
         pa.repeat(pa.scalar(model_id, pa.string()), len(best_N)),
+        reasons,
     ]
-    if not binary:
-        columns += [pa.array(probability_NC[:, index], pa.float32(), mask=null) for index in range(len(labels))]
-    return columns
 
 
-class PredictionWriter:
-    """Writes windows of scored rows to one Parquet file. A context manager; the file is whole when it is left well."""
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._schema = schema
-        self._path = path
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
-        self.rows = 0
-
-    def write(self, batches: Sequence[pa.RecordBatch], added: Sequence[pa.Array]) -> None:
-        """Appends rows: the input's kept columns in `batches`, the prediction's columns in `added`."""
-        columns = [*pa.Table.from_batches(batches).columns, *added]
-        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema), ROW_GROUP_ROWS)
-        self.rows += len(added[0])
-
-    def __enter__(self) -> "PredictionWriter":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if error is None:
-            note_data_sha256(self._writer, self._path)
-        self._writer.close()
+def _classes(probability_NC: Probabilities, unscored: npt.NDArray[np.bool_]) -> list[pa.Array]:
+    rows, classes = probability_NC.shape
+    if classes <= MAX_CLASS_COLUMNS:
+        return [pa.array(probability_NC[:, index], pa.float32(), mask=unscored) for index in range(classes)]
+    offsets = pa.array(np.arange(0, (rows + 1) * classes, classes, dtype=np.int32))
+    values = pa.array(probability_NC.reshape(-1), pa.float32())
+    return [pa.ListArray.from_arrays(offsets, values, type=CLASSES.type, mask=pa.array(unscored))]

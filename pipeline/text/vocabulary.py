@@ -5,21 +5,13 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from pipeline.errors import DataError
-from pipeline.lake.atomic import atomic_path
-from pipeline.lake.content import READ_ERRORS, open_parquet
-from pipeline.lake.damage import damaged
-from schemas.vocabulary import KEY_FINGERPRINT, KEY_LABELS, KEY_OPTIONS, KEY_TOKENIZER, SPECIALS, UNK_ID, VOCABULARY
-
-REMEDY = "If it is the lake's, run 'pipeline repair'; if it is a model's, restore the bundle from a backup, or train again."
+from schemas.vocabulary import SPECIALS, UNK_ID, VOCABULARY
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,61 +66,6 @@ class Vocabulary:
     def label_ids(self, labels: pa.StringArray) -> pa.Int32Array:
         """Index of each label; null for null and for labels that the vocabulary does not know."""
         return pc.index_in(labels, value_set=pa.array(self.labels, pa.string()), skip_nulls=True)
-
-    def write(self, path: Path) -> None:
-        """Writes the vocabulary file atomically; the same vocabulary gives the same bytes."""
-        metadata = {
-            **VOCABULARY.metadata,
-            KEY_FINGERPRINT: self.fingerprint.encode(),
-            KEY_TOKENIZER: self.tokenizer.encode(),
-            KEY_LABELS: json.dumps(list(self.labels)).encode(),
-            KEY_OPTIONS: json.dumps(dict(self.options), sort_keys=True).encode(),
-        }
-        ids = pa.array(np.arange(len(self), dtype=np.int32))
-        table = pa.table([ids, self.tokens, self.counts], schema=VOCABULARY.schema.with_metadata(metadata))
-        with atomic_path(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
-
-    @classmethod
-    def read(cls, path: Path, expected: str | None = None) -> "Vocabulary":
-        """Reads a vocabulary file and checks contract, ids and fingerprint.
-
-        Args:
-            expected: the fingerprint that it has to have; None leaves that to the caller.
-
-        Raises:
-            InputNotFoundError: no such file.
-            DataError: the file is damaged or was changed.
-            ContractError: the file is of another contract or a newer version.
-        """
-        try:
-            with open_parquet(path) as file:
-                table = file.read()
-        except READ_ERRORS as error:
-            raise damaged(path, error, "the vocabulary", REMEDY) from error
-        VOCABULARY.check(table.schema, str(path))
-        table = table.combine_chunks()
-        metadata = table.schema.metadata
-        try:
-            vocabulary = cls(
-                tokens=_whole(table["token"].cast(pa.string())),
-                counts=_whole(table["count"]),
-                tokenizer=metadata[KEY_TOKENIZER].decode(),
-                labels=tuple(json.loads(metadata[KEY_LABELS])),
-                options=json.loads(metadata[KEY_OPTIONS]),
-            )
-            promised = metadata[KEY_FINGERPRINT].decode()
-            found = vocabulary.fingerprint
-        except (KeyError, ValueError, TypeError, RecursionError, pa.ArrowException) as error:
-            raise damaged(path, error, "the vocabulary", REMEDY) from error
-        if found != promised or not np.array_equal(table["id"].to_numpy(), np.arange(len(table))):
-            raise DataError(
-                f"the vocabulary {path} was changed: its content has the fingerprint {found}, its metadata say {promised}. "
-                f"{REMEDY}"
-            )
-        if expected is not None and found != expected:
-            raise DataError(f"{path} holds the vocabulary {found}, not {expected}. {REMEDY}")
-        return vocabulary
 
 
 def build_vocabulary(

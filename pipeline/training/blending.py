@@ -19,13 +19,13 @@ from pipeline.datapipes.train_loader import LoaderOptions, batches
 from pipeline.datapipes.train_read import RowGroupReader
 from pipeline.models.blend import Blend, BlendConfig, cut
 from pipeline.models.interface import Classifier
+from pipeline.order.plan import EvaluationPlan
+from pipeline.order.selection import Part
 from pipeline.progress import track
 from pipeline.training.calibration import cross_entropy, expected_calibration_error, fit_scales, softmax
 from pipeline.training.evaluation import Evaluation
 from pipeline.training.ngram_fit import NgramOptions, fit_ngrams
-from pipeline.training.plan import EvaluationPlan
 from pipeline.training.precision import autocast
-from pipeline.training.selection import Part
 
 log = logging.getLogger(__name__)
 

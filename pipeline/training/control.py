@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import distributed
 
+from pipeline.config.interval import Interval
 from pipeline.signals import StopRequest
-from pipeline.training.interval import Interval
 from pipeline.training.world import World
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.errors import DataError, InputNotFoundError
 from pipeline.lake.paths import Lake
 from pipeline.lake.shards import Shard, common_vocabulary, plain_shards
+from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.text.vocabulary import Vocabulary
 
 
@@ -45,7 +46,7 @@ def open_data(
     if not shards:
         raise DataError(f"{where} holds no token shards. Ingest some reviews with 'pipeline ingest'.")
     fingerprint = common_vocabulary(shards, where)
-    found = Vocabulary.read(_vocabulary_path(lake, fingerprint, tokens, vocabulary))
+    found = read_vocabulary(_vocabulary_path(lake, fingerprint, tokens, vocabulary))
     if found.fingerprint != fingerprint:
         raise DataError(
             f"the vocabulary has the fingerprint {found.fingerprint}, the shards of {where} say {fingerprint}. "

@@ -18,27 +18,27 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
+from pipeline.config.interval import Interval
 from pipeline.datapipes.train_collate import Batch
 from pipeline.datapipes.train_loader import LoaderOptions, batches
 from pipeline.datapipes.train_read import RowGroupReader
 from pipeline.errors import DataError, StoppedError
 from pipeline.models.interface import ReviewClassifier
+from pipeline.order.options import OrderOptions
+from pipeline.order.order import Order
+from pipeline.order.plan import TrainPlan
+from pipeline.order.selection import Part
 from pipeline.progress import track
 from pipeline.signals import StopRequest
 from pipeline.training.averaging import Average
 from pipeline.training.checkpoint import Checkpoint, TrainingFolder
 from pipeline.training.control import Control
 from pipeline.training.evaluation import Evaluation, evaluate
-from pipeline.training.interval import Interval
 from pipeline.training.metrics import MetricsRow, Sums
 from pipeline.training.optimizer import Optimizer, use_sparse
-from pipeline.training.order import Order
-from pipeline.training.order_options import OrderOptions
-from pipeline.training.plan import TrainPlan
 from pipeline.training.precision import autocast
 from pipeline.training.regularisation import Regularisation, RegularisedClassifier, drop_words
 from pipeline.training.schedule import lr_factor
-from pipeline.training.selection import Part
 from pipeline.training.world import World, silent
 
 log = logging.getLogger(__name__)

@@ -23,12 +23,12 @@ from pipeline.datapipes.train_collate import Batch
 from pipeline.datapipes.train_loader import LoaderOptions, batches
 from pipeline.datapipes.train_read import RowGroupReader
 from pipeline.models.layers.ngram_linear import NgramLinear, bounded_bits, num_columns
+from pipeline.order.options import OrderOptions
+from pipeline.order.order import Order, num_steps
+from pipeline.order.plan import EvaluationPlan, TrainPlan
+from pipeline.order.selection import Part
 from pipeline.text.ngrams import Buckets, ngram_buckets
-from pipeline.training.order import Order, num_steps
-from pipeline.training.order_options import OrderOptions
-from pipeline.training.plan import EvaluationPlan, TrainPlan
 from pipeline.training.row_adam import RowAdam
-from pipeline.training.selection import Part
 
 ENOUGH_STEPS = 600
 MOST_EPOCHS = 10

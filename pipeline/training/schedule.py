@@ -2,8 +2,6 @@
 
 import math
 
-SCHEDULES = ("constant", "cosine", "linear")
-
 
 def lr_factor(schedule: str, step: int, total_steps: int, warmup_steps: int) -> float:
     """What the learning rate is multiplied by at a step (from 0).

@@ -157,7 +157,7 @@ def _row(result: Result, options: argparse.Namespace) -> Row:
 
 
 def _check_agreement(folder: Path, results: dict[str, Result]) -> None:
-    ours = pq.read_table(folder / f"{OURS}.parquet", columns=["probability"])["probability"].to_numpy()
+    ours = pq.read_table(folder / f"{OURS}.parquet", columns=["probability_pos"])["probability_pos"].to_numpy()
     assert np.isfinite(ours).all()
     for name in results:
         path = folder / f"{name}.npy"

@@ -101,7 +101,7 @@ def main() -> None:
         kind = write_reviews(source, options.rows)
         for arch, hidden in models:
             bundle = read_bundle(make_bundle(Path(folder) / "lake", source, arch, hidden))
-            ids = encode_texts(bundle.load_vocabulary(), pq.read_table(source)["text"].combine_chunks())
+            ids, _ = encode_texts(bundle.load_vocabulary(), pq.read_table(source)["text"].combine_chunks())
             print(
                 f"\n{kind}, {arch} {hidden}, {options.rounds} rounds, {machine()}\n\n{_table(bundle, ids, options.rounds)}"
             )

@@ -35,13 +35,13 @@ from pipeline.datapipes.train_read import RowGroupReader
 from pipeline.errors import StoppedError
 from pipeline.lake.shards import plain_shards
 from pipeline.models.registry import build_model
+from pipeline.order.options import OrderOptions
+from pipeline.order.order import Order
+from pipeline.order.plan import TrainPlan
+from pipeline.order.selection import Part, select
 from pipeline.signals import StopRequest
 from pipeline.training.loop import LoopOptions, Trainer
-from pipeline.training.order import Order
-from pipeline.training.order_options import OrderOptions
-from pipeline.training.plan import TrainPlan
 from pipeline.training.precision import resolve_device, resolve_precision
-from pipeline.training.selection import Part, select
 from pipeline.training.world import World
 
 BOOK_BATCH, BOOK_LENGTH = 32, 512

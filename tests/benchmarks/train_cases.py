@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from pipeline.lake.paths import Lake
+from pipeline.order.selection import labelled_groups, select
 from pipeline.training.data import open_data
-from pipeline.training.selection import labelled_groups, select
 from tests.benchmarks.harness import Contestant, Result, Row
 
 PEERS = Path(__file__).parent / "peers"

@@ -21,10 +21,10 @@ from pipeline.datapipes.train_loader import LoaderOptions, batches
 from pipeline.engines import local
 from pipeline.models.layers import recurrent
 from pipeline.models.registry import build_model
+from pipeline.order.options import OrderOptions
+from pipeline.order.plan import TrainPlan
 from pipeline.progress import track
 from pipeline.training.loop import LoopOptions, Trainer
-from pipeline.training.order_options import OrderOptions
-from pipeline.training.plan import TrainPlan
 from tests.benchmarks.harness import machine
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))

@@ -26,10 +26,10 @@ from pipeline.engines import local
 from pipeline.errors import StoppedError
 from pipeline.lake.shards import plain_shards
 from pipeline.models.registry import build_model
+from pipeline.order.options import OrderOptions
+from pipeline.order.selection import select
 from pipeline.signals import StopRequest
 from pipeline.training.loop import LoopOptions, Trainer
-from pipeline.training.order_options import OrderOptions
-from pipeline.training.selection import select
 
 
 def main() -> None:

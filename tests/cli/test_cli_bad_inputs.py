@@ -236,7 +236,7 @@ def score_no_parquet_at_all(place: Place) -> Arguments:
     return ["score", written(place, "in.parquet", b"text\ngood\n")]
 
 
-@case(65, r"has no column 'text'\. Columns of strings: body\. Name one with --text-column")
+@case(65, r"no column 'text'\. Its columns: 'body'\. Name one with --text-column\. Nothing was written")
 def score_without_the_column(place: Place) -> Arguments:
     return ["score", reviews(place, body=["good"])]
 

@@ -1,5 +1,7 @@
 """`pipeline score` as a process: receipts, exit codes, signals."""
 
+import csv
+import json
 import os
 import signal
 import subprocess
@@ -40,8 +42,9 @@ def test_the_receipt_is_the_last_line_and_the_second_run_ends_with_99(pipeline: 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["absent.parquet"], 66, "no such input: absent.parquet"),
-        (["in.parquet", "--text-column", "txt"], 65, "has no column 'txt'. Columns of strings: text"),
+        (["absent.parquet"], 66, "no such file or folder: absent.parquet"),
+        (["inn.parquet"], 66, "Did you mean 'in.parquet'?"),
+        (["in.parquet", "--text-column", "txt"], 65, "no column 'txt'. Did you mean 'text'? Its columns: 'text'"),
         (["in.parquet", "--model", "frist"], 66, "Did you mean 'first'?"),
         (["in.parquet", "--device", "gpu"], 2, "--device: 'gpu' is not known"),
         (["in.parquet", "--output", "in.parquet"], 2, "never changes"),
@@ -78,7 +81,77 @@ def test_sigterm_leaves_nothing_half_written(lake: Path, tmp_path: Path) -> None
 
 
 def test_help_shows_defaults_and_an_example(pipeline: Any) -> None:
-    shown = pipeline("score", "--help").stdout
+    shown = " ".join(pipeline("score", "--help").stdout.split())
     assert "Example: pipeline score" in shown
     for default in ("[default: LATEST]", "[default: text]", "[default: all]", "[default: 64]", "[default: auto]"):
         assert default in shown, default
+
+
+def test_stdin_is_a_review_a_line_and_data_alone_goes_to_stdout(pipeline: Any, lake: Path) -> None:
+    done = pipeline("score", "-", "--lake", lake, stdin="good film\n\nzyx\nbad, dull story")
+    assert done.code == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["text"] for row in rows] == ["good film", "", "zyx", "bad, dull story"]
+    assert [row["unscored_reason"] for row in rows] == [None, "no_text", "no_known_token", None]
+    receipt = json.loads(done.stderr.splitlines()[-1])
+    assert (receipt["read"], receipt["written"], receipt["outputs"]["predictions"]) == (4, 4, "-")
+    assert not (lake / "predictions").exists()
+    again = pipeline("score", "-", "--lake", lake, stdin="good film\n\nzyx\nbad, dull story")
+    assert (again.code, again.stdout) == (0, done.stdout)
+
+
+def test_stdin_may_be_a_table(pipeline: Any, lake: Path) -> None:
+    table = 'id,body\n007,"good, really"\n8,bad film\n'
+    command = ("score", "-", "--format", "csv", "--text-column", "body", "--output", "-", "--output-format", "csv")
+    done = pipeline(*command, "--lake", lake, stdin=table)
+    assert done.code == 0, done.stderr
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    assert [(row["id"], row["body"]) for row in rows] == [("007", "good, really"), ("8", "bad film")]
+    assert all(row["prediction"] in ("neg", "pos") for row in rows)
+
+
+def test_who_reads_stdout_may_stop(lake: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.parquet", 20_000)
+    command = (
+        f"{sys.executable} -m pipeline -q score {source} --lake {lake} --output - | head -c 100; echo ${{PIPESTATUS[0]}}"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment)
+    assert done.stdout.splitlines()[-1].endswith("0"), done.stderr
+    assert "Error" not in done.stderr
+
+
+def test_text_is_answered_in_a_line_and_leaves_nothing_behind(pipeline: Any, lake: Path) -> None:
+    before = sorted(lake.rglob("*"))
+    texts = ("good film", "", "zyx", "bad\x1b[31m\nstory")
+    done = pipeline("score", *(part for text in texts for part in ("--text", text)), "--lake", lake)
+    assert done.code == 0, done.stderr
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [line[2] for line in lines] == ["good film", "", "zyx", "bad\\x1b[31m\\nstory"]
+    assert all(line[0] in ("neg", "pos") and 0.5 <= float(line[1]) <= 1 for line in (lines[0], lines[3]))
+    assert [line[3] for line in lines[1:3]] == ["(no_text)", "(no_known_token)"]
+    assert sorted(lake.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["in.parquet", "--output", "out.txt"], "the suffix names no format. Supported: .parquet, .csv, .jsonl"),
+        (["in.parquet", "--output", "out.csv", "--output-format", "jsonl"], "contradict each other"),
+        (["in.parquet", "--output", "out.parquet.gz"], "Parquet compresses its columns itself. Name a .parquet file."),
+        (["in.parquet", "--text", "good"], "--text prints its answers on stdout. Leave INPUT and --output out"),
+        ([], "nothing to score. Give files, folders or globs, - for stdin, or a review with --text."),
+        (["in.parquet", "in.parquet"], "Give one with --output FILE."),
+        (["in.xlsx"], "Save the sheet as CSV."),
+    ],
+)
+def test_places_that_make_no_sense_are_refused(
+    pipeline: Any, lake: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    write(tmp_path / "in.parquet", 3)
+    (tmp_path / "in.xlsx").write_bytes(b"PK")
+    outcome = pipeline("score", *arguments, "--lake", lake, cwd=tmp_path)
+    assert outcome.code == 2
+    assert message in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    assert not (lake / "predictions").exists()

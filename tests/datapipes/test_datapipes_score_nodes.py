@@ -8,11 +8,19 @@ import pytest
 
 from pipeline.datapipes.parallel_map import ParallelMap
 from pipeline.datapipes.score_encode import encode_texts, text_encoder
-from pipeline.datapipes.score_read import ParquetReader
+from pipeline.datapipes.score_read import ReadTables
 from pipeline.datapipes.score_window import Windows
-from pipeline.errors import DataError
+from pipeline.readers.base import FileFault, Reading, Source
+from pipeline.readers.tables import Table, open_table
 from tests.datapipes.conformance import run_test_save_load_state
 from tests.scoring.parts import make_texts, make_vocabulary
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are cut into parts of 20 rows."""
+    for module in ("pipeline.readers.tables", "pipeline.readers.formats.parquet"):
+        monkeypatch.setattr(f"{module}.BATCH_ROWS", 20)
 
 
 @pytest.fixture
@@ -25,16 +33,21 @@ def files(tmp_path: Path) -> tuple[Path, ...]:
     return tmp_path / "a.parquet", tmp_path / "b.parquet"
 
 
+def tables(files: tuple[Path, ...]) -> list[Table]:
+    sources = [Source(path=path, name=path.name, format="parquet") for path in files]
+    return [open_table(source, ("text",), Reading()) for source in sources]
+
+
 def windows(
     files: tuple[Path, ...], workers: int, max_rows: int, max_bytes: int = 1 << 30, first_rows: int | None = None
 ) -> Windows:
-    encode = text_encoder(make_vocabulary(), "text", ["n"])
-    encoded = ParallelMap(ParquetReader(files, ["n", "text"], 20), encode, workers)
+    encode = text_encoder(make_vocabulary(), pa.schema([("n", pa.int64())]))
+    encoded = ParallelMap(ReadTables(tables(files), ["n"]), encode, workers)
     return Windows(encoded, first_rows or max_rows, max_rows, max_bytes)
 
 
 def test_reader_restores_its_state(files: tuple[Path, ...]) -> None:
-    run_test_save_load_state(lambda: ParquetReader(files, ["n", "text"], 20), midpoint=9)
+    run_test_save_load_state(lambda: ReadTables(tables(files), ["n"]), midpoint=5)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -48,14 +61,16 @@ def test_every_row_comes_once_in_order_with_its_own_ids(files: tuple[Path, ...])
     gathered = list(node)
     assert [n for window in gathered for batch in window.batches for n in batch["n"].to_pylist()] == list(range(200))
     ids = pa.concat_arrays([window.ids for window in gathered])
-    assert ids.equals(encode_texts(make_vocabulary(), pa.array(make_texts(200))))
+    expected, reason = encode_texts(make_vocabulary(), pa.array(make_texts(200)))
+    assert ids.equals(expected)
+    assert [place for window in gathered for place in window.reason.tolist()] == reason.tolist()
     assert all(60 <= len(window) < 80 for window in gathered[:-1])
 
 
 def test_windows_grow_from_the_first_to_the_largest(files: tuple[Path, ...]) -> None:
     node = windows(files, 0, 70, first_rows=20)
     node.reset()
-    assert [len(window) for window in node] == [20, 50, 78, 52]  # whole batches of at least 20, 40, 70 rows
+    assert [len(window) for window in node] == [20, 40, 70, 70]  # whole parts, at least 20, 40, 70 rows
 
 
 def test_a_window_is_bounded_by_bytes_too(files: tuple[Path, ...]) -> None:
@@ -70,6 +85,6 @@ def test_damage_arrives_as_one_message(files: tuple[Path, ...]) -> None:
     files[1].write_bytes(content)
     node = windows(files, 2, 10**6)
     node.reset()
-    with pytest.raises(DataError, match=r"b\.parquet cannot be read") as caught:
+    with pytest.raises(FileFault, match=r"b\.parquet: cannot be read") as caught:
         next(node)
     assert "Traceback" not in str(caught.value)

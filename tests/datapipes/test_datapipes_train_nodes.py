@@ -15,10 +15,10 @@ from pipeline.datapipes.train_loader import LoaderOptions, build_graph
 from pipeline.datapipes.train_read import RowGroupReader
 from pipeline.datapipes.train_requests import ReadRequests
 from pipeline.lake.shards import plain_shards
-from pipeline.training.order import Order
-from pipeline.training.order_options import OrderOptions
-from pipeline.training.plan import TrainPlan
-from pipeline.training.selection import Part, select
+from pipeline.order.options import OrderOptions
+from pipeline.order.order import Order
+from pipeline.order.plan import TrainPlan
+from pipeline.order.selection import Part, select
 from tests.datapipes.conformance import run_test_save_load_state
 
 Make = Callable[[Part, TrainPlan], BaseNode[Any]]

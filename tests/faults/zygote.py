@@ -14,7 +14,7 @@ HEAVY = (
     *("jobs.ingest", "jobs.score", "jobs.vacuum", "jobs.repair", "pipeline.lake.table", "pipeline.scoring.outputs"),
     *("pipeline.models.bundle", "pipeline.reports.files", "duckdb"),
 )
-TORCH = ("torch", "jobs.train", "pipeline.training.loop", "pipeline.training.finished", "pipeline.scoring.predictor")
+TORCH = ("torch", "jobs.train", "pipeline.training.loop", "jobs.finished", "pipeline.scoring.predictor")
 
 
 def main() -> None:

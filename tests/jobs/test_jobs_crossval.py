@@ -11,7 +11,7 @@ from killed_training import killed_after
 from token_corpus import Corpus, write_corpus
 
 from pipeline.errors import UsageError
-from pipeline.training.folds import folds_of
+from pipeline.order.folds import folds_of
 from schemas.out_of_fold import OUT_OF_FOLD
 from tests.jobs.test_jobs_train import SMALL, invoke
 

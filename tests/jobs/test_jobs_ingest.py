@@ -20,8 +20,8 @@ from pipeline.config.ingest import IngestConfig
 from pipeline.errors import DataError, LockedError, UsageError
 from pipeline.lake.locks import locked
 from pipeline.lake.table import TokenTable
+from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.readers.limits import Limit
-from pipeline.text.vocabulary import Vocabulary
 from schemas.run import Receipt
 from tests.conftest import ROOT
 
@@ -41,7 +41,7 @@ def rows_of(lake: Path) -> list[Row]:
 
 def texts_of(lake: Path) -> dict[str, str]:
     """Review id → decoded tokens."""
-    vocabulary = Vocabulary.read(lake / "vocabulary" / f"{TokenTable.open(lake / 'tokens').vocabulary}.parquet")
+    vocabulary = read_vocabulary(lake / "vocabulary" / f"{TokenTable.open(lake / 'tokens').vocabulary}.parquet")
     return {row["review_id"]: " ".join(vocabulary.tokens[i].as_py() for i in row["ids"]) for row in rows_of(lake)}
 
 
@@ -73,7 +73,7 @@ def test_aclimdb_layout_tells_split_label_stars_and_group(tmp_path: Path, corpus
 
 def test_text_of_test_makes_no_vocabulary(tmp_path: Path, corpus: Path) -> None:
     receipt = ingest(tmp_path / "lake", corpus)
-    tokens = Vocabulary.read(receipt.outputs["vocabulary"]).tokens.to_pylist()
+    tokens = read_vocabulary(receipt.outputs["vocabulary"]).tokens.to_pylist()
     assert "train" in tokens
     assert "judged" in tokens  # unsup counts
     assert "test" not in tokens
@@ -308,7 +308,7 @@ def test_the_real_reviews_give_the_books_counts(tmp_path: Path, imdb_archive: Pa
         members = [m for m in tar if "/neg/" in m.name or "/pos/" in m.name]
         tar.extractall(folder, members=members, filter="data")
     receipt = ingest(tmp_path / "lake", folder, tokenizer="punctuation", max_vocab=0)
-    vocabulary = Vocabulary.read(receipt.outputs["vocabulary"])
+    vocabulary = read_vocabulary(receipt.outputs["vocabulary"])
     assert (receipt.written, len(vocabulary) - 2) == (25_000, 121_364)
     assert dict(zip(vocabulary.tokens[2:12].to_pylist(), vocabulary.counts[2:12].to_pylist(), strict=True)) == {
         "the": 334691, "and": 162228, "a": 161940, "of": 145326, "to": 135042, "is": 106855, "in": 93028, "it": 77099,

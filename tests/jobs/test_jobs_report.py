@@ -35,7 +35,8 @@ def test_page_lands_in_the_newest_bundle(lake: Lake) -> None:
 
 def test_examples_come_from_predictions(lake: Lake, tmp_path: Path) -> None:
     rows = {"body": ["so fine", "so flat"], "prediction": ["pos", "neg"], "model_id": ["m", "m"], "truth": ["pos", "pos"]}
-    table = pa.table(rows).append_column("probability", pa.array([0.9, 0.2], pa.float32()))
+    table = pa.table(rows).append_column("probability", pa.array([0.9, 0.8], pa.float32()))
+    table = table.append_column("unscored_reason", pa.nulls(2, pa.string()))
     pq.write_table(table, tmp_path / "p.parquet")
     output = tmp_path / "page.html"
     predictions = tmp_path / "p.parquet"

@@ -17,9 +17,9 @@ from jobs.score import ScoreConfig
 from pipeline.errors import DataError, InputNotFoundError, LockedError, UsageError
 from pipeline.lake.locks import locked_output
 from schemas.contract import ContractError
-from schemas.prediction import KEY_INPUT, KEY_MODEL, PREDICTION
+from schemas.prediction import KEY_INPUT, KEY_LABELS, KEY_MODEL, PREDICTION
 from tests.jobs.conftest import Write
-from tests.scoring.parts import ADDED, make_bundle, make_texts, scored
+from tests.scoring.parts import ADDED, make_bundle, make_texts, make_words, run_score, scored
 
 
 def test_rows_columns_types_and_metadata_are_kept(lake: Path, tmp_path: Path) -> None:
@@ -57,31 +57,76 @@ def test_rows_columns_types_and_metadata_are_kept(lake: Path, tmp_path: Path) ->
     PREDICTION.check(after.schema, "the output")
 
 
-def test_two_classes_give_the_probability_of_the_second_label(lake: Path, write: Write) -> None:
-    table = scored(lake, write(text=make_texts(300)))
-    positive = np.asarray(table["probability"]) > 0.5
-    assert 0 < positive.sum() < 300
-    assert table["prediction"].to_pylist() == ["pos" if yes else "neg" for yes in positive]
+def test_each_class_has_its_probability_and_the_predictions_is_the_largest(lake: Path, write: Write) -> None:
+    table = scored(lake, write(text=make_words(300)))
+    each = np.stack([np.asarray(table[f"probability_{label}"]) for label in ("neg", "pos")], axis=1)
+    np.testing.assert_allclose(each.sum(axis=1), 1.0, atol=1e-5)
+    assert 0 < each.argmax(axis=1).sum() < 300
+    assert table["prediction"].to_pylist() == [("neg", "pos")[best] for best in each.argmax(axis=1)]
+    np.testing.assert_array_equal(np.asarray(table["probability"]), each.max(axis=1))
     assert set(table["model_id"].to_pylist()) == {"first"}
+    assert set(table["unscored_reason"].to_pylist()) == {None}
 
 
 def test_more_classes_give_one_probability_each(lake: Path, write: Write) -> None:
     make_bundle(lake / "models" / "three", "lstm", labels=("bad", "fair", "good"))
-    table = scored(lake, write(text=make_texts(100)), model="three")
+    table = scored(lake, write(text=make_words(100)), model="three")
     each = np.stack([np.asarray(table[f"probability_{label}"]) for label in ("bad", "fair", "good")], axis=1)
     np.testing.assert_allclose(each.sum(axis=1), 1.0, atol=1e-5)
     assert table["prediction"].to_pylist() == [("bad", "fair", "good")[best] for best in each.argmax(axis=1)]
     np.testing.assert_array_equal(np.asarray(table["probability"]), each.max(axis=1))
 
 
-def test_null_text_is_kept_without_a_prediction_and_empty_text_gets_one(lake: Path, write: Write) -> None:
-    path = write(n=[1, 2, 3, 4], text=["good", None, "", " \n"])
-    receipt = score.run(ScoreConfig(lake=lake, source=path))
+def test_many_classes_give_one_list(lake: Path, write: Write) -> None:
+    labels = tuple(f"class {n}" for n in range(21))
+    make_bundle(lake / "models" / "many", "lstm", labels=labels)
+    table = scored(lake, write(text=[*make_words(50), None]), model="many")
+    assert table.column_names == ["text", "prediction", "probability", "probabilities", "model_id", "unscored_reason"]
+    assert json.loads(table.schema.metadata[KEY_LABELS]) == sorted(labels)
+    rows = table.to_pylist()
+    assert rows.pop()["probabilities"] is None
+    for row in rows:
+        best = int(np.argmax(row["probabilities"]))
+        assert (row["prediction"], row["probability"]) == (sorted(labels)[best], row["probabilities"][best])
+
+
+def test_a_row_without_text_or_a_known_token_has_no_prediction_but_a_reason(lake: Path, write: Write) -> None:
+    texts = ["good", None, "", " \n", " \u2028 ", "zyx qwv", '""', "zyx good"]
+    receipt = run_score(lake, write(text=texts))
+    rows = pq.read_table(receipt.outputs["predictions"]).to_pylist()
+    reasons = [None, "no_text", "no_text", "no_text", "no_text", "no_known_token", "no_known_token", None]
+    assert [row["unscored_reason"] for row in rows] == reasons
+    for row in rows:
+        values = [row[name] for name in ("prediction", "probability", "probability_neg", "probability_pos")]
+        assert all((value is None) == (row["unscored_reason"] is not None) for value in values)
+        assert row["model_id"] == "first"
+    assert receipt.metrics["unscored"] == {"no_text": 4, "no_known_token": 2, "abstained": 0}
+    assert sum(receipt.metrics["predicted"].values()) == 2
+
+
+def test_doubtful_rows_are_left_to_a_person(lake: Path, write: Write) -> None:
+    path = write(text=[*make_words(200), ""])
+    plain = scored(lake, path).to_pylist()
+    limit = float(np.median([row["probability"] for row in plain[:-1]]))
+    receipt = run_score(lake, path, abstain_below=limit, output=lake / "careful.parquet")
+    careful = pq.read_table(lake / "careful.parquet").to_pylist()
+    abstained = [row["unscored_reason"] == "abstained" for row in careful]
+    assert abstained == [(row["probability"] or 1) < limit for row in plain]
+    assert 0 < sum(abstained) < 200
+    for before, row, without in zip(plain, careful, abstained, strict=True):
+        assert row == (
+            {**before, "prediction": None, "probability": None, "unscored_reason": "abstained"} if without else before
+        )
+    assert receipt.metrics["unscored"] == {"no_text": 1, "no_known_token": 0, "abstained": sum(abstained)}
+
+
+def test_null_text_is_kept_without_a_prediction(lake: Path, write: Write) -> None:
+    path = write(n=[1, 2, 3, 4], text=["good", None, "bad", "good"])
+    receipt = run_score(lake, path)
     rows = pq.read_table(receipt.outputs["predictions"]).to_pylist()
     assert [row["n"] for row in rows] == [1, 2, 3, 4]
     assert rows[1]["prediction"] is None and rows[1]["probability"] is None and rows[1]["model_id"] == "first"
-    assert rows[2]["probability"] == rows[3]["probability"] is not None
-    assert receipt.metrics["unscored"] == 1
+    assert rows[0]["probability"] == rows[3]["probability"] is not None
     assert receipt.written == receipt.read == 4
 
 
@@ -90,6 +135,15 @@ def test_text_that_is_not_utf8_is_kept_without_a_prediction(lake: Path, write: W
     table = scored(lake, write(text=raw.view(pa.string())))
     assert [value is None for value in table["prediction"].to_pylist()] == [False, True, False]
     assert table["text"].combine_chunks().view(pa.binary()).to_pylist() == raw.to_pylist()
+
+
+def test_text_may_be_bytes(lake: Path, write: Write) -> None:
+    texts = make_words(20)
+    plain = scored(lake, write("plain.parquet", text=texts))
+    for kind in (pa.binary(), pa.large_binary()):
+        table = scored(lake, write("bytes.parquet", text=pa.array([text.encode() for text in texts], kind)), force=True)
+        assert table["probability"].equals(plain["probability"])
+        assert table.schema.field("text").type == kind
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
@@ -134,7 +188,7 @@ def test_keep_chooses_columns(lake: Path, write: Write) -> None:
 
 def test_a_scored_file_can_be_scored_again_without_its_old_prediction(lake: Path, write: Write, tmp_path: Path) -> None:
     scored(lake, write(n=[1], text=["good"]), output=tmp_path / "once.parquet")
-    with pytest.raises(UsageError, match=r"prediction, .*model_id \(it was scored before, by first\).*--keep n,text"):
+    with pytest.raises(UsageError, match=r"prediction, .*unscored_reason \(it was scored before, by first\).*--keep n,text"):
         scored(lake, tmp_path / "once.parquet")
     assert scored(lake, tmp_path / "once.parquet", keep=("n", "text")).column_names == ["n", "text", *ADDED]
 
@@ -168,10 +222,9 @@ BAD: dict[str, tuple[Callable[[Write], Path], type[Exception], str]] = {
     "no such column": (
         lambda write: write(txet=["a"], other=["b"], n=[1]),
         DataError,
-        "no column 'text'.*: txet, other",
+        "no column 'text'. Did you mean 'txet'.*'txet', 'other'.*Nothing was written",
     ),
-    "no strings": (lambda write: write(text=[1]), DataError, "is int64, not strings. It has no column of strings"),
-    "binary": (lambda write: write(text=[b"a"], body=["b"]), DataError, "is binary, not strings. Columns of strings: body"),
+    "no strings": (lambda write: write(text=[1]), DataError, "is int64; text is needed. Columns that hold text: none"),
     "truncated": (lambda write: damaged(write(text=make_texts(99))), DataError, "cut short"),
     "corrupted": (lambda write: corrupted(write(text=make_texts(99))), DataError, "cannot be read"),
 }
@@ -195,7 +248,7 @@ def test_files_that_are_no_parquet_are_named(lake: Path, tmp_path: Path) -> None
         with pytest.raises(DataError, match=name):
             scored(lake, tmp_path / name)
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(InputNotFoundError, match=r"no .parquet file"):
+    with pytest.raises(InputNotFoundError, match=r"nothing to score in .*\.parquet"):
         scored(lake, tmp_path / "nothing")
 
 
@@ -210,7 +263,7 @@ def test_an_encrypted_file_is_refused(lake: Path, write: Write) -> None:
 def test_a_folder_of_different_files_is_refused(lake: Path, write: Write, tmp_path: Path) -> None:
     write("pile/a.parquet", text=["a"], n=[1])
     write("pile/b.parquet", text=["a"], n=["1"])
-    with pytest.raises(DataError, match=r"b.parquet.*'n' is string, not int64"):
+    with pytest.raises(DataError, match=r"b.parquet.*'n' is string, but int64 in .*a.parquet"):
         scored(lake, tmp_path / "pile")
 
 
@@ -226,13 +279,14 @@ def test_a_prediction_file_of_a_newer_version_is_refused(lake: Path, write: Writ
 
 def test_an_input_that_changes_meanwhile_fails_the_run(lake: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(text=make_texts(50))
-    windows = score._scored_windows
+    look = score.open_input
 
-    def changing(*arguments: Any) -> Any:
-        yield from windows(*arguments)
+    def looking(*arguments: Any) -> Any:
+        source = look(*arguments)
         path.touch()
+        return source
 
-    monkeypatch.setattr(score, "_scored_windows", changing)
+    monkeypatch.setattr(score, "open_input", looking)
     with pytest.raises(DataError, match="changed while"):
         scored(lake, path)
     assert not list((lake / "predictions").glob("*"))
@@ -256,15 +310,21 @@ def test_a_lake_without_a_model_says_so(tmp_path: Path, write: Write) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"batch_size": 0}, {"workers": 0}, {"device": "tpu"}, {"precision": "fp8"}, {"keep": ("all", "n")}, {"keep": ()}],
+    [
+        *({"batch_size": 0}, {"workers": 0}, {"device": "tpu"}, {"precision": "fp8"}, {"keep": ("all", "n")}, {"keep": ()}),
+        *({"abstain_below": 1.5}, {"text_column": ()}, {"sources": ()}, {"sources": ("",)}, {"sources": ("a.csv", "b.csv")}),
+        *({"text": ("good",)}, {"delimiter": "ab"}, {"output_format": "xml"}, {"format": "xml"}, {"settle": -1.0}),
+        *({"output": "a.txt"}, {"output": "a"}, {"output": "a.gz"}, {"output": "a.parquet.gz"}),
+        {"output": "a.csv", "output_format": "jsonl"},
+    ],
 )
 def test_options_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
-        ScoreConfig(lake=Path(), source=Path(), **options)
+        ScoreConfig(**{"lake": Path(), "sources": ("a.parquet",), **options})
 
 
 def test_the_config_is_in_the_record(lake: Path, write: Write) -> None:
-    receipt = score.run(ScoreConfig(lake=lake, source=write(text=["good"]), keep=("none",)))
+    receipt = run_score(lake, write(text=["good"]), keep=("none",))
     record = json.loads((lake / "runs" / f"{receipt.run_id}.json").read_text())
     assert record["config"]["keep"] == ["none"]
     assert set(record["config"]) == {field.name for field in dataclasses.fields(ScoreConfig)}

@@ -7,19 +7,16 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from jobs import score
-from jobs.score import ScoreConfig
 from pipeline.models.bundle import read_bundle
 from pipeline.scoring.attribution import attribute
 from schemas.prediction import EXPLAINED_TOKENS, EXPLANATION
-from tests.scoring.parts import make_bundle, make_texts
+from tests.scoring.parts import make_bundle, make_texts, scored
 
 
 def explained(tmp_path: Path, arch: str, texts: list[str | None], **options: object) -> pa.Table:
     make_bundle(tmp_path / "lake/models/one", arch)
     pq.write_table(pa.table({"text": pa.array(texts, pa.string())}), tmp_path / "in.parquet")
-    config = {"lake": tmp_path / "lake", "source": tmp_path / "in.parquet", "model": "one", "explain": True, **options}
-    return pq.read_table(score.run(ScoreConfig(**config)).outputs["predictions"])
+    return scored(tmp_path / "lake", tmp_path / "in.parquet", **{"model": "one", "explain": True, **options})
 
 
 @pytest.mark.parametrize("arch", ["bilstm", "attention-rnn"])

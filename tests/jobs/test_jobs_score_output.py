@@ -5,11 +5,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from jobs import score
-from jobs.score import ScoreConfig
 from pipeline.errors import CannotWriteError, UsageError
 from tests.jobs.conftest import Write
-from tests.scoring.parts import ADDED, make_bundle, make_texts, scored
+from tests.scoring.parts import ADDED, make_bundle, make_texts, run_score, scored
 
 
 def test_the_same_again_ends_with_99_and_rewrites_nothing(lake: Path, write: Write) -> None:
@@ -17,15 +15,15 @@ def test_the_same_again_ends_with_99_and_rewrites_nothing(lake: Path, write: Wri
     scored(lake, path)
     output = lake / "predictions" / "reviews.parquet"
     stamp = output.stat()
-    receipt = score.run(ScoreConfig(lake=lake, source=path))
+    receipt = run_score(lake, path)
     assert (receipt.exit_code, receipt.read, receipt.known, receipt.written) == (99, 20, 20, 0)
     assert (output.stat().st_mtime_ns, output.stat().st_ino) == (stamp.st_mtime_ns, stamp.st_ino)
-    assert score.run(ScoreConfig(lake=lake, source=path, force=True)).written == 20
+    assert run_score(lake, path, force=True).written == 20
     write(text=make_texts(21))
-    assert score.run(ScoreConfig(lake=lake, source=path)).written == 21
-    assert score.run(ScoreConfig(lake=lake, source=path, keep=("none",))).written == 21
+    assert run_score(lake, path).written == 21
+    assert run_score(lake, path, keep=("none",)).written == 21
     make_bundle(lake / "models" / "second", seed=1)
-    assert score.run(ScoreConfig(lake=lake, source=path, keep=("none",), model="second")).written == 21
+    assert run_score(lake, path, keep=("none",), model="second").written == 21
 
 
 def test_inputs_of_one_name_do_not_overwrite_each_other(lake: Path, write: Write, tmp_path: Path) -> None:
@@ -93,9 +91,9 @@ def test_predictions_that_were_damaged_are_written_again(lake: Path, write: Writ
         whole = output.read_bytes()
         for damaged in (whole[: len(whole) // 2], whole[:200] + bytes([whole[200] ^ 1]) + whole[201:], b""):
             output.write_bytes(damaged)
-            assert score.run(ScoreConfig(lake=lake, source=path, output=option)).exit_code == 0
+            assert run_score(lake, path, output=option).exit_code == 0
             assert output.read_bytes() == whole
-        assert score.run(ScoreConfig(lake=lake, source=path, output=option)).exit_code == 99
+        assert run_score(lake, path, output=option).exit_code == 99
         assert len(before) == 20
     (tmp_path / "mine.parquet").write_bytes(b"of somebody else")
     with pytest.raises(UsageError, match="was not written by 'pipeline score'"):

@@ -10,10 +10,10 @@ import pytest
 from token_corpus import Corpus, write_corpus
 from typer.testing import CliRunner
 
+from jobs import finished
 from pipeline.cli.app import app, load_commands
 from pipeline.errors import PipelineError, UsageError
 from pipeline.models.bundle import read_bundle
-from pipeline.training import finished
 
 SMALL = (
     "--arch",

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.lake.vocabularies import write_vocabulary
 from pipeline.reports.files import (
     lengths_table,
     write_evaluation,
@@ -79,7 +80,7 @@ def make_bundle(parent: Path, name: str = "20260131T040000Z-bilstm-1a2b3c", crea
     options = {"max_vocab": 30000, "min_count": 1}
     columns = pa.array(tokens, pa.string()), pa.array(counts, pa.int64())
     vocabulary = Vocabulary(*columns, "basic_english", ("neg", "pos"), options)
-    vocabulary.write(folder / "vocabulary.parquet")
+    write_vocabulary(vocabulary, folder / "vocabulary.parquet")
     rows: list[tuple[object, ...]] = []
     losses = ((0.69, 0.66), (0.52, 0.47), (0.34, 0.36), (0.22, 0.33), (0.14, 0.35), (0.09, 0.41))
     for epoch, (train, valid) in enumerate(losses, 1):

@@ -127,6 +127,12 @@ def test_baselines_of_training_stand_beside(bundle: Path) -> None:
     assert "linear baseline nbsvm 80.0%" in page_of(bundle).text
 
 
+def test_the_temperature_is_shown(bundle: Path) -> None:
+    description = json.loads((bundle / "model.json").read_text())
+    (bundle / "model.json").write_text(json.dumps({**description, "blend": {"scale": 0.8}}))
+    assert "temperature 1.25" in page_of(bundle).text
+
+
 def test_pictures_are_svg_with_the_pages_colours_and_alternative_texts(bundle: Path) -> None:
     html = write_report(bundle).read_text(encoding="utf-8")
     pictures = re.findall(r'<div class="picture" role="img" aria-label="([^"]+)">(<svg.*?</svg>)', html, re.DOTALL)

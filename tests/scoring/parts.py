@@ -13,8 +13,9 @@ from pipeline.models.bundle import Bundle, save_bundle
 from pipeline.models.registry import build_model
 from pipeline.text.tokenizers import tokenize
 from pipeline.text.vocabulary import TokenCounts, Vocabulary, build_vocabulary
+from schemas.run import Receipt
 
-ADDED = ["prediction", "probability", "model_id"]
+ADDED = ["prediction", "probability", "probability_neg", "probability_pos", "model_id", "unscored_reason"]
 """The columns that scoring with two classes adds."""
 
 WORDS = [
@@ -48,6 +49,11 @@ def make_texts(count: int, seed: int = 0) -> list[str]:
     return [" ".join(WORDS[i] for i in torch.randint(0, len(WORDS), (n,), generator=generator).tolist()) for n in lengths]
 
 
+def make_words(count: int, seed: int = 0) -> list[str]:
+    """As `make_texts`, without empty ones."""
+    return [text or "story" for text in make_texts(count, seed)]
+
+
 def make_vocabulary(labels: tuple[str, ...] = ("neg", "pos")) -> Vocabulary:
     counts = TokenCounts()
     counts.add(tokenize("basic_english", pa.array([" ".join(WORDS)])).flatten().dictionary_encode())
@@ -77,9 +83,16 @@ def make_lake(root: Path) -> Path:
     return root
 
 
-def scored(lake: Path, source: Path, **options: Any) -> pa.Table:
-    """The rows that `pipeline score` writes."""
-    receipt = score.run(ScoreConfig(lake=lake, source=source, **options))
+def run_score(lake: Path, *sources: Path | str, **options: Any) -> Receipt:
+    """Runs `pipeline score`; paths may be given where the command line takes text."""
+    if isinstance(options.get("output"), Path):
+        options["output"] = str(options["output"])
+    return score.run(ScoreConfig(lake=lake, sources=tuple(map(str, sources)), **options))
+
+
+def scored(lake: Path, *sources: Path | str, **options: Any) -> pa.Table:
+    """The rows that `pipeline score` writes to a Parquet file."""
+    receipt = run_score(lake, *sources, **options)
     assert receipt.exit_code == 0
     assert receipt.read == receipt.written + receipt.rejected + receipt.known == receipt.written
     return pq.read_table(receipt.outputs["predictions"])

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import DataError, InputNotFoundError
+from pipeline.lake.vocabularies import read_vocabulary, write_vocabulary
 from pipeline.text.vocabulary import TokenCounts, Vocabulary, build_vocabulary, ordered_labels
 from schemas.contract import ContractError
 from schemas.vocabulary import KEY_FINGERPRINT, VOCABULARY
@@ -68,39 +69,39 @@ def test_encoding_a_slice_of_lists() -> None:
 
 def test_written_and_read_again_it_is_the_same(tmp_path: Path) -> None:
     vocabulary = vocabulary_of(["b", "a", "b"])
-    vocabulary.write(tmp_path / "one.parquet")
-    vocabulary.write(tmp_path / "two.parquet")
-    again = Vocabulary.read(tmp_path / "one.parquet")
+    write_vocabulary(vocabulary, tmp_path / "one.parquet")
+    write_vocabulary(vocabulary, tmp_path / "two.parquet")
+    again = read_vocabulary(tmp_path / "one.parquet")
     assert again.tokens.equals(vocabulary.tokens)
     assert (again.labels, again.tokenizer, again.fingerprint) == (("neg", "pos"), "punctuation", vocabulary.fingerprint)
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
 
 
 def test_a_changed_file_is_refused(tmp_path: Path) -> None:
-    vocabulary_of(["a", "b"]).write(tmp_path / "v.parquet")
+    write_vocabulary(vocabulary_of(["a", "b"]), tmp_path / "v.parquet")
     table = pq.read_table(tmp_path / "v.parquet")
     changed = table.set_column(1, table.schema.field(1), pa.array(["<pad>", "<unk>", "a", "x"]))
     pq.write_table(changed, tmp_path / "v.parquet")
     with pytest.raises(DataError, match="was changed"):
-        Vocabulary.read(tmp_path / "v.parquet")
+        read_vocabulary(tmp_path / "v.parquet")
 
 
 def test_a_newer_version_is_refused(tmp_path: Path) -> None:
-    vocabulary_of(["a"]).write(tmp_path / "v.parquet")
+    write_vocabulary(vocabulary_of(["a"]), tmp_path / "v.parquet")
     table = pq.read_table(tmp_path / "v.parquet")
     newer = {**table.schema.metadata, b"review_pipeline.schema_version": b"2", KEY_FINGERPRINT: b"0"}
     pq.write_table(table.replace_schema_metadata(newer), tmp_path / "v.parquet")
     with pytest.raises(ContractError, match=r"version 2 .* this release reads 1. Upgrade"):
-        Vocabulary.read(tmp_path / "v.parquet")
+        read_vocabulary(tmp_path / "v.parquet")
     assert VOCABULARY.version == 1
 
 
 def test_a_missing_or_broken_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputNotFoundError, match=r"is not there.*run 'pipeline repair'"):
-        Vocabulary.read(tmp_path / "none.parquet")
+        read_vocabulary(tmp_path / "none.parquet")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(DataError, match="cannot be read"):
-        Vocabulary.read(tmp_path / "broken.parquet")
+        read_vocabulary(tmp_path / "broken.parquet")
 
 
 def test_labels_are_ordered_by_number_when_they_are_numbers() -> None:

@@ -12,16 +12,16 @@ from typing import Any
 
 import torch
 
+from pipeline.config.interval import Interval
 from pipeline.engines import local, torchrun
 from pipeline.errors import StoppedError
 from pipeline.lake.shards import plain_shards
 from pipeline.models.registry import build_model
+from pipeline.order.options import OrderOptions
+from pipeline.order.selection import Selection, shared_selection
 from pipeline.signals import StopRequest
 from pipeline.training.checkpoint import TrainingFolder
-from pipeline.training.interval import Interval
 from pipeline.training.loop import LoopOptions, Trainer
-from pipeline.training.order_options import OrderOptions
-from pipeline.training.selection import Selection, shared_selection
 from pipeline.training.world import World
 from tests.small_models import small
 

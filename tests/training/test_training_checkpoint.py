@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.config.interval import Interval
 from pipeline.errors import UsageError
 from pipeline.training.checkpoint import Checkpoint, TrainingFolder, find_resumable
-from pipeline.training.interval import Interval
 
 IDENTITY = {"arch": "lstm", "batch_size": 64, "table_version": 3, "vocabulary": "abc", "model": {"hidden_dim": 8}}
 

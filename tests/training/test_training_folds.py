@@ -10,8 +10,8 @@ from token_corpus import write_corpus
 
 from pipeline.errors import DataError, UsageError
 from pipeline.lake.shards import plain_shards
-from pipeline.training.folds import Fold, folds_of
-from pipeline.training.selection import PARTS, Selection, select
+from pipeline.order.folds import Fold, folds_of
+from pipeline.order.selection import PARTS, Selection, select
 
 
 def test_the_fold_is_the_hash_of_the_group_or_of_the_id() -> None:

@@ -17,10 +17,10 @@ from pipeline.datapipes.train_read import RowGroupReader, decode
 from pipeline.datapipes.train_requests import ReadRequest
 from pipeline.errors import DataError, InputNotFoundError
 from pipeline.lake.shards import plain_shards
-from pipeline.training.order import Order
-from pipeline.training.order_options import OrderOptions
-from pipeline.training.plan import EvaluationPlan, TrainPlan
-from pipeline.training.selection import Part, RowGroup, select
+from pipeline.order.options import OrderOptions
+from pipeline.order.order import Order
+from pipeline.order.plan import EvaluationPlan, TrainPlan
+from pipeline.order.selection import Part, RowGroup, select
 
 Steps = list[list[bytes]]
 

@@ -9,10 +9,10 @@ from pipeline.lake.shards import plain_shards
 from pipeline.models.configs.nbsvm import NbsvmConfig
 from pipeline.models.layers.ngram_linear import MAX_WEIGHTS, NgramLinear, bounded_bits, num_columns
 from pipeline.models.nbsvm import Nbsvm
+from pipeline.order.selection import Part, select
 from pipeline.scoring.attribution import attribute
 from pipeline.training.blending import Reading, collect
 from pipeline.training.ngram_fit import NgramOptions, default_epochs, fit_ngrams, log_count_ratios
-from pipeline.training.selection import Part, select
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import UsageError
-from pipeline.training.order import Order, lanes_of_rank
-from pipeline.training.order_options import OrderOptions, num_lanes
-from pipeline.training.plan import EvaluationPlan, Plan, TrainPlan
+from pipeline.order.options import OrderOptions, num_lanes
+from pipeline.order.order import Order, lanes_of_rank
+from pipeline.order.plan import EvaluationPlan, Plan, TrainPlan
 
 GROUPS = st.lists(st.integers(0, 37), min_size=1, max_size=25).filter(lambda sizes: sum(sizes) > 0)
 

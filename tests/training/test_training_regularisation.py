@@ -11,8 +11,8 @@ from pipeline.lake.shards import plain_shards
 from pipeline.models.blend import cut
 from pipeline.models.interface import ReviewClassifier
 from pipeline.models.registry import build_model
+from pipeline.order.selection import select
 from pipeline.training.regularisation import RegularisedClassifier, drop_words
-from pipeline.training.selection import select
 
 
 def _model() -> ReviewClassifier:

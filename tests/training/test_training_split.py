@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import DataError
-from pipeline.training.split import choose_validation, unit_hashes
+from pipeline.order.split import choose_validation, unit_hashes
 
 
 def hashes_of(groups: list[int]) -> np.ndarray:

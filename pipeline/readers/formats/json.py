@@ -21,6 +21,12 @@ def schema(source: Source, reading: Reading) -> "pa.Schema":
     return sampled_schema(source, array_or_lines)
 
 
+def all_columns(source: Source, reading: Reading) -> "pa.Schema":
+    from pipeline.readers.json_records import all_columns, array_or_lines
+
+    return all_columns(source, reading, array_or_lines)
+
+
 FORMAT = Format(
     name="json",
     suffixes=(".json",),
@@ -28,4 +34,5 @@ FORMAT = Format(
     open_schema=True,
     read=read,
     schema=schema,
+    all_columns=all_columns,
 )

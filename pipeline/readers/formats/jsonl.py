@@ -21,6 +21,18 @@ def schema(source: Source, reading: Reading) -> "pa.Schema":
     return sampled_schema(source, lines)
 
 
+def all_columns(source: Source, reading: Reading) -> "pa.Schema":
+    from pipeline.readers.json_records import all_columns, lines
+
+    return all_columns(source, reading, lines)
+
+
 FORMAT = Format(
-    name="jsonl", suffixes=(".jsonl", ".ndjson"), summary="a JSON object a line", open_schema=True, read=read, schema=schema
+    name="jsonl",
+    suffixes=(".jsonl", ".ndjson"),
+    summary="a JSON object a line",
+    open_schema=True,
+    read=read,
+    schema=schema,
+    all_columns=all_columns,
 )

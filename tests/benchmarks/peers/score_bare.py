@@ -28,7 +28,7 @@ def main() -> None:
     options = arguments()
     bundle = read_bundle(options.bundle)
     model = bundle.load_model("cpu")
-    ids = encode_texts(bundle.load_vocabulary(), pa.array(texts(options.input, options.rows)))
+    ids, _ = encode_texts(bundle.load_vocabulary(), pa.array(texts(options.input, options.rows)))
     reviews = Ragged.from_lists(ids, bundle.max_length)
     predictor = Predictor(bundle, "cpu")
     ours = options.threads == OURS

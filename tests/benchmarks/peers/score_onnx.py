@@ -52,7 +52,7 @@ def main() -> None:
     cores = len(os.sched_getaffinity(0))
     session = onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
     started = time.perf_counter()
-    ids = encode_texts(bundle.load_vocabulary(), pa.array(texts(options.input, options.rows)))
+    ids, _ = encode_texts(bundle.load_vocabulary(), pa.array(texts(options.input, options.rows)))
     reviews = Ragged.from_lists(ids, bundle.max_length)
     plan = plan_batches(reviews.lengths, BATCH_SIZE * TOKENS_PER_REVIEW)
     positive = np.zeros(len(ids), np.float32)

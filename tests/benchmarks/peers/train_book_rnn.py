@@ -14,7 +14,7 @@ from train_common import parts_of, say
 
 from pipeline.datapipes.train_read import RowGroupReader
 from pipeline.datapipes.train_requests import ReadRequest
-from pipeline.training.selection import Part
+from pipeline.order.selection import Part
 
 LENGTH, EMBEDDING, HIDDEN, BATCH = 512, 100, 32, 32
 

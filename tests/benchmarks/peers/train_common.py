@@ -21,10 +21,10 @@ from pipeline.datapipes.train_read import RowGroupReader
 from pipeline.lake.paths import Lake
 from pipeline.models.interface import ReviewClassifier
 from pipeline.models.registry import build_model
+from pipeline.order.order import Order
+from pipeline.order.plan import TrainPlan
+from pipeline.order.selection import Part, select
 from pipeline.training.data import TrainingData, open_data
-from pipeline.training.order import Order
-from pipeline.training.plan import TrainPlan
-from pipeline.training.selection import Part, select
 
 WARM_STEPS = 5
 """Steps before the clock starts; oneDNN compiles its kernels in them."""

@@ -15,9 +15,9 @@ from pipeline.datapipes import train_collate
 from pipeline.datapipes.train_loader import LoaderOptions
 from pipeline.engines import local, torchrun
 from pipeline.errors import StoppedError
+from pipeline.order.options import OrderOptions
 from pipeline.signals import StopRequest
 from pipeline.training.loop import LoopOptions, Trainer
-from pipeline.training.order_options import OrderOptions
 
 
 class Counting(Trainer):

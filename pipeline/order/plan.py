@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from pipeline.training.order import Ints, Order, Segment, even_bounds, lanes_of_rank, num_steps
+from pipeline.order.order import Ints, Order, Segment, even_bounds, lanes_of_rank, num_steps
 
 
 class Plan(Protocol):

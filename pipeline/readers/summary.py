@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.lake.reject_writer import RejectWriter, Tally
+from pipeline.lake.reject_writer import RejectCounts, Tally
 from pipeline.readers.base import FileFault
 from schemas.reject import REASONS
 
@@ -14,7 +14,7 @@ NAMED = 5
 """As many values and files are named; the rest is counted."""
 
 
-def summarize(rejects: RejectWriter, faults: Sequence[FileFault], published: Path | None) -> None:
+def summarize(rejects: RejectCounts, faults: Sequence[FileFault], published: Path | None) -> None:
     """Logs rejects by reason, count and place of the first, and every file that was left out."""
     for fault in faults[:NAMED]:
         log.warning("left out: %s: %s", fault.place, fault.detail)

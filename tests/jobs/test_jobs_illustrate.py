@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from token_corpus import Corpus, write_corpus
 
+from jobs import illustrate
 from jobs.train import TrainConfig, run
 from pipeline.lake.paths import Lake
+from pipeline.order.selection import Part, RowGroup
 from pipeline.reports.data import read_report_data
 from pipeline.text.vocabulary import Vocabulary
-from pipeline.training import illustrate
-from pipeline.training.selection import Part, RowGroup
 from schemas.report import KEY_LABEL_ROWS
 from schemas.run import Receipt
 from tests.small_models import small

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import UsageError
-from pipeline.training.order_options import OrderOptions
+from pipeline.order.options import OrderOptions
 
 Ints = npt.NDArray[np.int64]
 

@@ -1,11 +1,11 @@
 """Which rows of the shards are for training, validation and test. Ids are not read for it, only what decides."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,16 @@ import pyarrow as pa
 
 from pipeline.errors import DataError
 from pipeline.lake.shards import Shard, open_shard
-from pipeline.training.folds import Fold, folds_of
-from pipeline.training.split import Ints, choose_validation, unit_hashes
-from pipeline.training.world import World
+from pipeline.order.folds import Fold, folds_of
+from pipeline.order.split import Ints, choose_validation, unit_hashes
+
+
+class FromMain(Protocol):
+    """What the selection needs of the processes that train together."""
+
+    def from_main(self, make: Callable[[], tuple[Any, npt.NDArray[Any]]]) -> tuple[Any, npt.NDArray[Any]]:
+        """On every rank, what `make` gives on the main one."""
+
 
 PARTS = ("train", "valid", "test")
 """Parts by their code less one; code 0 is in none (unlabelled)."""
@@ -193,7 +200,7 @@ def _row_groups(shard: Shard, columns: list[str]) -> Iterator[pa.Table]:
 
 
 def shared_selection(
-    world: World, shards: Sequence[Shard], num_labels: int, valid_fraction: float, fold: Fold | None = None
+    world: "FromMain", shards: Sequence[Shard], num_labels: int, valid_fraction: float, fold: Fold | None = None
 ) -> tuple[Selection, Ints]:
     """`select` on the main rank only; the others get one byte a row from it."""
 

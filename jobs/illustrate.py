@@ -17,6 +17,7 @@ from pipeline.datapipes.parallel_map import ParallelMap
 from pipeline.errors import DataError
 from pipeline.lake.shards import Shard, open_shard
 from pipeline.models.bundle import Bundle, read_bundle
+from pipeline.order.selection import Part, RowGroup
 from pipeline.progress import track
 from pipeline.reports.files import (
     EVALUATIONS,
@@ -32,7 +33,6 @@ from pipeline.reports.files import (
 from pipeline.scoring.explain import explanations, token_pulls
 from pipeline.scoring.predictor import Predictor
 from pipeline.text.vocabulary import Vocabulary
-from pipeline.training.selection import Part, RowGroup
 from schemas.report import EVALUATION, EXAMPLE, KEY_LABEL_ROWS, RIGHT, TOKEN_WEIGHT, UNSURE, WRONG
 
 log = logging.getLogger(__name__)

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jobs.illustrate import illustrate
 from pipeline.config.train import TrainConfig
 from pipeline.errors import InputNotFoundError, PipelineError
 from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_folder, write_text, writing
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import Bundle, read_bundle, save_bundle, verify_bundle
 from pipeline.models.interface import Classifier
+from pipeline.order.selection import Part
 from pipeline.training.checkpoint import TrainingFolder
 from pipeline.training.data import TrainingData
-from pipeline.training.illustrate import illustrate
 from pipeline.training.metrics import MetricsRow, write_metrics
-from pipeline.training.selection import Part
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,71 @@
+"""The job behind `pipeline init`: looks at files as `inspect` does and writes the lake's `pipeline.toml`."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs import inspect
+from jobs.inspect import Inspection
+from pipeline.config.init import InitConfig
+from pipeline.errors import CannotWriteError, DataError
+from pipeline.inspection.settings import Delivery, Settings, rendered, settings_for
+from pipeline.lake.atomic import write_text
+from pipeline.lake.paths import Lake
+from pipeline.options.files import LAKE_FILE
+
+__all__ = ["InitConfig", "Initialised", "run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Initialised:
+    """What was found and written, and the commands that come next."""
+
+    inspection: Inspection
+    path: Path
+    settings: Settings
+    next_commands: list[str]
+
+
+def run(config: InitConfig) -> Initialised:
+    """Looks at the files and writes the options that read them.
+
+    Raises:
+        CannotWriteError: there is a `pipeline.toml`, and `force` was not given; or the lake cannot be written.
+        DataError: no file can be read, or no column holds text.
+    """
+    lake = Lake(config.lake)
+    path = lake.root / LAKE_FILE
+    if path.exists() and not config.force:
+        raise CannotWriteError(
+            f"{path} is there already. Edit it, or renew it with --force, which keeps what 'pipeline init' does not write. "
+            "'pipeline inspect' shows the guesses without writing."
+        )
+    inspection = inspect.run(config)
+    inspection.check_readable()
+    _check_guesses(inspection)
+    delivery = Delivery(sources=inspection.sources, format=config.format, dialect=config.dialect)
+    samples = [file.sample for file in inspection.files if file.fault is None]
+    settings = settings_for(delivery, inspection.guess, samples, lake.root)
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    write_text(path, rendered(settings, before))
+    return Initialised(inspection=inspection, path=path, settings=settings, next_commands=_next_commands(lake, inspection))
+
+
+def _check_guesses(inspection: Inspection) -> None:
+    """Raises `DataError` where ingest could not read a row with these guesses."""
+    if not any(file.sample.is_table for file in inspection.files) or inspection.guess.text:
+        return
+    names = ", ".join(repr(column.name) for column in inspection.columns) or "none"
+    if not any(column.rows for column in inspection.columns):
+        raise DataError(
+            f"{inspection.files[0].name} holds no rows to guess from. Give a file with rows; its columns: {names}."
+        )
+    raise DataError(f"no column holds text. Name one with --text-column; columns: {names}.")
+
+
+def _next_commands(lake: Lake, inspection: Inspection) -> list[str]:
+    option = "" if Lake.find() == lake else f" --lake {shlex.quote(str(lake.root))}"
+    commands = [f"pipeline ingest{option}"]
+    if len(inspection.classes) > 1 or (inspection.classes and not inspection.whole):
+        commands += [f"pipeline train{option}", f"pipeline score{option} FILE.parquet"]
+    return commands

@@ -1,0 +1,176 @@
+"""Prints what `inspect` and `init` found: tables on a terminal, the same in plain lines elsewhere."""
+
+import sys
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+from pipeline.printable import printable
+from pipeline.readers.dialect import NAMES
+from pipeline.readers.labels import LabelMap
+from schemas.reject import REASONS
+from schemas.review import SPLITS
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from jobs.inspect import FileReport, Inspection
+    from pipeline.inspection.columns import Column
+
+EXAMPLE = 40
+"""Examples are cut to so many characters."""
+LISTED = 10
+"""So many labels and files are listed; the rest is counted."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: its head, its rows, and which columns are numbers."""
+
+    head: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    numeric: frozenset[int] = frozenset()
+
+
+def show(found: "Inspection") -> None:
+    """Prints files, columns, labels, rejects and notes to stdout."""
+    for part in _parts(found):
+        if isinstance(part, Grid):
+            _grid(part)
+        else:
+            typer.echo(part)
+
+
+def _parts(found: "Inspection") -> Iterator[Grid | str]:
+    good = [file for file in found.files if file.fault is None]
+    if good:
+        yield Grid(("file", "format", "rows", "delimiter", "quote", "encoding", "rejects"), _files(good), frozenset({2, 6}))
+    if found.total > len(found.files):
+        yield f"{len(found.files)} of {found.total:,} files and folders were looked at."
+    for fault in found.all_faults:
+        yield f"Cannot be read: {printable(fault.place)}: {printable(fault.detail)}."
+    if found.passed_over:
+        yield f"Not read, for their kind: {_some(list(map(printable, found.passed_over)))}."
+    if found.columns:
+        yield ""
+        yield Grid(("column", "type", "empty", "distinct", "used as", "example"), _columns(found), frozenset({2, 3}))
+    if found.rows:
+        yield ""
+        yield from _labels(found)
+        yield from _rejects(found)
+    if found.guess.notes:
+        yield ""
+        yield from map(printable, found.guess.notes)
+
+
+def _files(files: Sequence["FileReport"]) -> list[tuple[str, ...]]:
+    return [_file(file) for file in files[: 2 * LISTED]]
+
+
+def _file(file: "FileReport") -> tuple[str, ...]:
+    sample = file.sample
+    kind = sample.source.format + (f" ({sample.source.compression})" if sample.source.compression else "")
+    rows = file.rehearsal.read if file.rehearsal else sample.rows
+    more = "" if file.whole else "+"
+    rejects = f"{file.rehearsal.rejected:,}" if file.rehearsal else "-"
+    dialect = ("-", "-", "-")
+    if sample.dialect is not None:
+        delimiter = NAMES.get(sample.dialect.delimiter, sample.dialect.delimiter)
+        dialect = (delimiter, sample.dialect.quote or "none", sample.dialect.encoding)
+    return (printable(file.name), kind, f"{rows:,}{more}", *map(printable, dialect), rejects)
+
+
+def _columns(found: "Inspection") -> list[tuple[str, ...]]:
+    return [_column(column, found.guess.role_of(column.name) or "") for column in found.columns]
+
+
+def _column(column: "Column", role: str) -> tuple[str, ...]:
+    example = printable(_cut(column.example, EXAMPLE))
+    share = f"{column.empty_share:.0%}"
+    if share == "0%" and column.present < column.rows:
+        share = "<1%"
+    distinct = f"{len(column.distinct):,}" if column.distinct else "-"
+    return (printable(column.name) or "(no name)", column.kind, share, distinct, role, example)
+
+
+def _labels(found: "Inspection") -> Iterator[str]:
+    guess = found.guess
+    column = next((column for column in found.columns if column.name == guess.label), None)
+    if column is not None and column.counts:
+        yield f"Labels in {printable(column.name)}: {_counted(column.counts)}"
+    if guess.label_map is not None:
+        yield f"Classes: {printable(str(LabelMap.parse(guess.label_map)))}"
+    kept = found.counted("labels")
+    labelled = {label: count for label, count in kept.items() if label}
+    if labelled:
+        unlabelled = f"; {kept['']:,} without a label" if kept[""] else ""
+        classes = [f"{printable(label)} {count:,}" for label, count in sorted(labelled.items())]
+        yield f"Reviews: {_some(classes)}{unlabelled}"
+    elif kept:
+        yield f"Reviews: {kept['']:,} without a label"
+    splits = found.counted("splits")
+    if len(splits) > 1:
+        yield f"Splits: {', '.join(f'{name} {splits[name]:,}' for name in SPLITS if splits[name])}"
+
+
+def _rejects(found: "Inspection") -> Iterator[str]:
+    rejects = found.counted("rejects")
+    yield f"Rejected of {found.rows:,} rows: {rejects.total():,}"
+    for reason, count in rejects.most_common():
+        details = (file.rehearsal.details.get(reason) for file in found.files if file.rehearsal)
+        first = next((detail for detail in details if detail), "")
+        yield f"  {count:,} {reason}: {printable(first) or REASONS[reason]}"
+
+
+def _counted(counts: "Counter[str]") -> str:
+    listed = [f"{printable(value)} ({count:,})" for value, count in counts.most_common(LISTED)]
+    return ", ".join(listed) + (f" and {len(counts) - LISTED:,} more" if len(counts) > LISTED else "")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED:,} more" if len(names) > LISTED else "")
+
+
+def _cut(text: str, most: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _grid(grid: Grid) -> None:
+    if sys.stdout.isatty():
+        _on_terminal(grid)
+        return
+    lines = [grid.head, *grid.rows]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = [_padded(cell, widths[place], place in grid.numeric) for place, cell in enumerate(line)]
+        typer.echo("  ".join(cells).rstrip())
+
+
+def _on_terminal(grid: Grid) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for place, name in enumerate(grid.head):
+        table.add_column(name, justify="right" if place in grid.numeric else "left", overflow="fold")
+    for row in grid.rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+def _padded(text: str, width: int, right: bool) -> str:
+    blanks = " " * (width - _width(text))
+    return blanks + text if right else text + blanks
+
+
+def _width(text: str) -> int:
+    """Cells of a terminal that a text takes: two for a wide character, none for a combining one."""
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )

@@ -1,0 +1,38 @@
+"""`pipeline init`."""
+
+import typer
+
+from pipeline.cli.app import finish_json
+from pipeline.cli.derive import config_command
+from pipeline.config.init import InitConfig
+from pipeline.printable import printable
+from pipeline.readers.registry import described
+
+
+@config_command(InitConfig, words=lambda: {"formats": described()})
+def init(config: InitConfig) -> None:
+    """Look at files as inspect does, and write the lake's pipeline.toml, so that ingest and score read such files.
+
+    Reads the first rows of files, folders and globs of {formats}. Columns that are named here are not guessed. The file
+    says what each option does; edit it as you like.
+
+    Example: pipeline init exports/reviews.csv
+    """
+    from jobs.runtime import collector_paused
+
+    with collector_paused():
+        from jobs import init as job
+
+    done = job.run(config)
+    if config.as_json:
+        finish_json(
+            done.inspection.to_json()
+            | {"written": str(done.path), "settings": done.settings, "next_commands": done.next_commands}
+        )
+        return
+    from pipeline.cli.findings import show
+
+    show(done.inspection)
+    typer.echo(f"\nWrote {printable(str(done.path))}. Next:")
+    for command in done.next_commands:
+        typer.echo(f"  {printable(command)}")

@@ -1,0 +1,20 @@
+"""The options of `pipeline init`."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pipeline.config.inspect import InspectConfig
+from pipeline.options.option import OUTPUT, Option
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitConfig(InspectConfig):
+    """What to look at, and whether to write over settings.
+
+    Raises:
+        UsageError: a value that is not allowed.
+    """
+
+    force: Annotated[
+        bool, Option(panel=OUTPUT, help="Renew the settings of a pipeline.toml that exists; keep its others.")
+    ] = False

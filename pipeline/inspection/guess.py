@@ -1,0 +1,175 @@
+"""Which column holds what, as names and values suggest it. What is given goes before every guess."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pipeline.config.ingest import DEFAULT_LABEL_COLUMN
+from pipeline.inspection.columns import BOOLEAN, EMPTY, INTEGER, NUMBER, TEXT, TIME, Column
+from pipeline.inspection.names import NO_LABELS, SENTIMENTS, SPLIT_NAMES, is_group, is_id, label_rank, plain, words
+from pipeline.inspection.scales import stars_map
+from schemas.review import SPLITS
+
+MAX_CLASSES = 20
+MAX_NAMED_CLASSES = 100
+"""A column that is called `label` or the like may have more classes than another."""
+MIN_GROUPS = 20
+"""With fewer groups, a validation split of whole groups is a matter of luck."""
+MAX_LABEL_LENGTH = 40
+CODES_SHARE = 0.9
+"""A column with so large a share of values for machines holds addresses, hashes or JSON, no reviews."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What the user named; it is not guessed."""
+
+    text: tuple[str, ...] = ()
+    label: str | None = None
+    label_map: str | None = None
+    id: str | None = None
+    group: str | None = None
+    split: str | None = None
+
+
+@dataclass(kw_only=True)
+class Guess:
+    """Columns by role, and what to say about those that were not found.
+
+    Args:
+        label_map: as for `--label-map`.
+        label_optional: the label has its usual name, and some files lack it: their reviews are unlabelled.
+        notes: sentences for people.
+    """
+
+    text: tuple[str, ...] = ()
+    label: str | None = None
+    label_map: str | None = None
+    id: str | None = None
+    group: str | None = None
+    split: str | None = None
+    label_optional: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    def role_of(self, name: str) -> str | None:
+        """What a column is taken for."""
+        if name in self.text:
+            return "text"
+        return next((role for role in ("label", "id", "group", "split") if getattr(self, role) == name), None)
+
+
+def guess(columns: Sequence[Column], files: Sequence[Mapping[str, Column]], given: Given) -> Guess:
+    """The role of every column.
+
+    Args:
+        columns: over all files.
+        files: the columns of each file, by name.
+    """
+    found = Guess(text=given.text, label=given.label, id=given.id, group=given.group, split=given.split)
+    common = [column for column in columns if column.files * 2 >= len(files)] or list(columns)
+    if not found.text:
+        _guess_text(found, common)
+    rest = [column for column in common if column.name not in found.text and column.present]
+    if found.split is None:
+        _guess_split(found, rest)
+    if found.group is None:
+        _guess_group(found, [column for column in rest if found.role_of(column.name) is None])
+    if found.id is None:
+        _guess_id(found, [column for column in rest if found.role_of(column.name) is None], files)
+    if found.label is None:
+        _guess_label(found, [column for column in rest if found.role_of(column.name) is None])
+    found.label_optional = found.label == DEFAULT_LABEL_COLUMN and any(found.label not in file for file in files)
+    label = next((column for column in columns if column.name == found.label), None)
+    found.label_map = given.label_map or (stars_map(label.name, label.values) if label is not None else None)
+    return found
+
+
+def _guess_text(found: Guess, columns: Iterable[Column]) -> None:
+    texts = [column for column in columns if column.kind == TEXT and column.codes < CODES_SHARE * column.present]
+    if texts:
+        found.text = (max(texts, key=lambda column: column.mean_length).name,)
+    else:
+        found.notes.append("No column holds text. Name the column with --text-column.")
+
+
+def _guess_split(found: Guess, columns: Iterable[Column]) -> None:
+    for column in columns:
+        if plain(column.name) not in SPLIT_NAMES or not column.values:
+            continue
+        others = [value for value in column.values if value not in SPLITS]
+        if not others:
+            found.split = column.name
+            return
+        if set(column.values) & set(SPLITS):
+            found.notes.append(
+                f"{column.name!r} looks like a split, but holds {_listed(others)}; a split is one of {', '.join(SPLITS)}. "
+                f"Rewrite it to use it with --split-column {column.name}."
+            )
+
+
+def _guess_group(found: Guess, columns: Iterable[Column]) -> None:
+    groups = [column for column in columns if is_group(column.name) and MIN_GROUPS <= len(column.distinct) < column.present]
+    if groups:
+        found.group = groups[0].name
+    else:
+        found.notes.append(
+            "No column for groups: validation splits by review. If several reviews are about the same thing, name its "
+            "column with --group-column."
+        )
+
+
+def _guess_id(found: Guess, columns: Iterable[Column], files: Sequence[Mapping[str, Column]]) -> None:
+    named = [column for column in columns if is_id(column.name)]
+    for column in sorted(named, key=lambda column: "review" not in words(column.name)):
+        if column.is_unique:
+            found.id = column.name
+            return
+        if all(file[column.name].is_unique for file in files if column.name in file):
+            found.notes.append(f"{column.name!r} is no identifier: its values repeat from file to file.")
+    found.notes.append(
+        "No column for ids: a review is known by its file and row. If a column identifies reviews, name it with --id-column."
+    )
+
+
+def _guess_label(found: Guess, columns: Sequence[Column]) -> None:
+    ranked = sorted((rank, place) for place, column in enumerate(columns) if (rank := label_rank(column.name)) is not None)
+    named = [columns[place] for _, place in ranked]
+    for column in named:
+        if _is_label(column, MAX_NAMED_CLASSES, once=True):
+            found.label = column.name
+            return
+    for column in named:
+        if column.kind in (INTEGER, NUMBER):
+            found.notes.append(
+                f"{column.name!r} has {len(column.distinct):,} values, too many for classes. To make classes of ranges, "
+                f"give --label-column {column.name} --label-map 'neg=LOW..HIGH pos=LOW..HIGH'."
+            )
+    others = [column for column in columns if not NO_LABELS & set(words(column.name)) and _is_label(column, MAX_CLASSES)]
+    telling = [column for column in others if _tells_sentiment(column)]
+    if len(telling or others) == 1:
+        found.label = (telling or others)[0].name
+        return
+    candidates = f" It may be one of {_listed([column.name for column in others])}." if others else ""
+    found.notes.append(
+        f"No column for labels: the reviews count as unlabelled.{candidates} Name the column with --label-column."
+    )
+
+
+def _is_label(column: Column, most: int, *, once: bool = False) -> bool:
+    """Whether values can be classes: few, short, and each more than once, unless `once` will do."""
+    if column.kind in (EMPTY, TIME) or column.counts is None or column.mean_length > MAX_LABEL_LENGTH:
+        return False
+    if once:
+        return len(column.counts) <= min(most, max(2, column.present // 2))
+    return 2 <= len(column.counts) <= most and min(column.counts.values()) > 1
+
+
+def _tells_sentiment(column: Column) -> bool:
+    values = column.values
+    return column.kind != BOOLEAN and (
+        all(plain(value) in SENTIMENTS for value in values) or stars_map(column.name, values) is not None
+    )
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    rest = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + rest

@@ -1,0 +1,77 @@
+"""What ingest would do with the beginning of a source: the same reading and checking, and nothing written."""
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from pipeline.datapipes.read_reviews import ReadReviews, SourceEnds
+from pipeline.datapipes.tokenize_reviews import TokenizedBatch, TokenizeReviews
+from pipeline.lake.known import KeyIndex
+from pipeline.readers.base import FileFault, Reading, Source
+from pipeline.readers.labels import LabelMap
+from pipeline.readers.roles import Columns
+from schemas.tokenizers import DEFAULT_TOKENIZER
+
+
+@dataclass(kw_only=True)
+class Rehearsal:
+    """What becomes of the first rows of a source.
+
+    Args:
+        read: rows that were read, rejected ones included.
+        rejects: how many rows would be rejected, by reason.
+        details: what is wrong with the first of each reason.
+        labels: rows that would be kept, by class; "" for those without.
+        splits: the same by split.
+        whole: there are no more.
+        fault: why the whole source would be left out.
+    """
+
+    read: int = 0
+    rejects: Counter[str] = field(default_factory=Counter)
+    details: dict[str, str] = field(default_factory=dict)
+    labels: Counter[str] = field(default_factory=Counter)
+    splits: Counter[str] = field(default_factory=Counter)
+    whole: bool = False
+    fault: FileFault | None = None
+
+    @property
+    def rejected(self) -> int:
+        """Rows that would be rejected."""
+        return self.rejects.total()
+
+
+def rehearse(source: Source, columns: Columns, reading: Reading, label_map: LabelMap | None, rows: int) -> Rehearsal:
+    """Reads and checks the first rows of a source as ingest would."""
+    cut = len(source.files) > rows
+    if cut:
+        source = replace(source, listing="/".join(source.files[:rows]))
+    node = ReadReviews([source], columns, reading)
+    node.reset()
+    tokenize = TokenizeReviews(tokenizer=DEFAULT_TOKENIZER, known=KeyIndex(), label_map=label_map)
+    done = Rehearsal()
+    contents: dict[int, int] = {}
+    for item in node:
+        if isinstance(item, SourceEnds):
+            done.fault, done.whole = item.fault, not cut
+            break
+        batch = tokenize(item)
+        if isinstance(batch, TokenizedBatch):
+            _count(done, batch, contents)
+        if done.read >= rows:
+            break
+    return done
+
+
+def _count(done: Rehearsal, batch: TokenizedBatch, contents: dict[int, int]) -> None:
+    done.read += batch.read
+    for bad in batch.bad:
+        done.rejects[bad.reason] += 1
+        done.details.setdefault(bad.reason, f"{bad.detail}; the first: {bad.source}, row {bad.row}")
+    done.fault = done.fault or next(iter(batch.faults), None)
+    labels, splits = batch.rows["label"].to_pylist(), batch.rows["split"].to_pylist()
+    for key, content, label, split in zip(batch.keys.tolist(), batch.contents.tolist(), labels, splits, strict=True):
+        if contents.setdefault(key, content) != content:
+            done.rejects["duplicate_id"] += 1
+            continue
+        done.labels[label or ""] += 1
+        done.splits[split] += 1

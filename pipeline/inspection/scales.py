@@ -1,0 +1,37 @@
+"""Scales of stars, and the classes that are usually made of them."""
+
+from collections.abc import Iterable
+
+from pipeline.inspection.names import listed, plain
+
+STARS = listed(
+    "stars star rating score overall grade sterne bewertung note etoiles puntuacion calificacion valoracion estrellas nota "
+    "avaliacao estrelas voto valutazione stelle sterren waardering betyg ocena puan оценка рейтинг 评分 星级 評価 별점 평점"
+)
+"""Words of names of columns that hold stars."""
+MOST_VALUES = 21
+"""From 0 to 10 in halves."""
+
+
+def stars_map(name: str, values: Iterable[str]) -> str | None:
+    """`neg=1,2 pos=4,5` where the values are stars from 1 to 5, `neg=1..4 pos=7..10` where they reach 10; what is between is
+    left out, as for IMDb. None where they are no scale of stars.
+
+    A column that is not called stars or the like needs nearly all the values of a scale.
+    """
+    try:
+        numbers = sorted(float(value) for value in values)
+    except ValueError:
+        return None
+    if not numbers or len(numbers) > MOST_VALUES or any(number * 2 % 1 for number in numbers):
+        return None
+    low, high = numbers[0], numbers[-1]
+    halves = any(number % 1 for number in numbers)
+    named = bool(STARS & set(plain(name).split("_")))
+    if high <= 5:
+        if low < (0.5 if halves else 1) or high < 4 or (not named and len(numbers) < 4):
+            return None
+        return f"neg={'0.5' if halves and low < 1 else '1'}..2 pos=4..5" if halves else "neg=1,2 pos=4,5"
+    if low < 0 or high > 10 or high < 8 or len(numbers) < (4 if named else 8):
+        return None
+    return f"neg={'0' if low < 1 else '1'}..4 pos=7..10"

@@ -1,0 +1,149 @@
+"""The lake's `pipeline.toml` as a delivery suggests it: options by command, each with a comment, beside what was there."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.items import Table
+
+from pipeline.config.ingest import IngestConfig
+from pipeline.config.score import ScoreConfig
+from pipeline.errors import PipelineError, UsageError
+from pipeline.inspection.guess import Guess
+from pipeline.inspection.sample import Sample
+from pipeline.options.option import fields_of
+from pipeline.readers.base import Dialect
+
+HEAD = (
+    "How this lake is fed: the defaults of its commands, a table for each. The command line goes before this file.",
+    "'pipeline init' wrote it; edit it as you like. 'pipeline COMMAND --help' lists the keys.",
+)
+COMMENTS = {
+    ("ingest", "source"): "Files and folders that 'pipeline ingest' reads; relative ones begin at the lake.",
+    ("ingest", "text-column"): "The column that holds the review.",
+    ("ingest", "label-column"): "The column that holds the label.",
+    ("ingest", "label-map"): "Classes by label. Reviews with other labels are left out and counted.",
+    ("ingest", "id-column"): "The column that identifies a review, so that it may move from file to file.",
+    ("ingest", "group-column"): "What a review is about: all reviews of one value stay in one split.",
+    ("ingest", "split-column"): "The column that holds train, valid, test or unsup.",
+    ("ingest", "format"): "The format of the files in 'source', whatever their suffix.",
+    ("ingest", "delimiter"): "What separates the values of a line.",
+    ("ingest", "quote"): "What encloses values; none where nothing does.",
+    ("ingest", "encoding"): "The encoding of the files.",
+    ("score", "text-column"): "The column that holds the review in files to score.",
+}
+"""What each option that is written here does, by command and key."""
+USUAL = {"csv": (",", '"', "utf-8"), "tsv": ("\t", "", "utf-8")}
+"""Delimiter, quotation mark and encoding that need not be written down, by format."""
+
+Settings = dict[str, dict[str, Any]]
+"""Values by command and key, as TOML has them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """Where a delivery lies, and what the user said of how it is written."""
+
+    sources: tuple[str, ...]
+    format: str | None = None
+    dialect: Dialect = field(default_factory=Dialect)
+
+
+def settings_for(delivery: Delivery, guess: Guess, samples: Iterable[Sample], lake: Path) -> Settings:
+    """The options that read a delivery as the guess has it.
+
+    Raises:
+        UsageError: a path that TOML cannot hold.
+    """
+    ingest: dict[str, Any] = {"source": [_located(source, lake) for source in delivery.sources]}
+    if guess.text:
+        ingest["text-column"] = _columns(IngestConfig, guess.text)
+    for key, value in (
+        ("label-column", None if guess.label_optional else guess.label),
+        ("label-map", guess.label_map),
+        ("id-column", guess.id),
+        ("group-column", guess.group),
+        ("split-column", guess.split),
+        ("format", delivery.format),
+    ):
+        if value is not None:
+            ingest[key] = value
+    ingest |= _dialect(delivery.dialect, samples)
+    score = {} if not guess.text or (text := _columns(ScoreConfig, guess.text)) is None else {"text-column": text}
+    return {"ingest": ingest, "score": score}
+
+
+def rendered(settings: Settings, before: str = "") -> str:
+    """A `pipeline.toml` with these settings.
+
+    What else the file held `before` stays: other tables, other keys, comments. Of the keys that can stand here, those
+    that `settings` lacks go.
+    """
+    ours = {f"# {comment}" for comment in (*HEAD, *COMMENTS.values())}
+    document = tomlkit.parse("".join(line for line in before.splitlines(keepends=True) if line.strip() not in ours))
+    for command, values in settings.items():
+        table = document.get(command)
+        if table is not None:
+            for key in [key for key in table if (command, key.replace("_", "-")) in COMMENTS]:
+                del table[key]
+        if values:
+            if table is None:
+                table = document[command] = tomlkit.table()
+            _add(table, command, values)
+    text = "".join(f"# {line}\n" for line in HEAD) + f"\n{document.as_string().strip()}\n"
+    _check(text, settings)
+    return text
+
+
+def _add(table: Any, command: str, values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(table, Table):  # an inline one takes no comments
+            table.add(tomlkit.comment(COMMENTS[command, key]))
+        table.add(key, value)
+
+
+def _check(text: str, settings: Settings) -> None:
+    """Raises `PipelineError` unless the text means the settings."""
+    found = tomllib.loads(text)
+    for command, values in settings.items():
+        if {key: found.get(command, {}).get(key) for key in values} != values:
+            raise PipelineError(f"[{command}] of pipeline.toml would not hold {values!r}. Please report this.")
+
+
+def _located(source: str, lake: Path) -> str:
+    """A path as `pipeline.toml` has it: relative within the lake, else absolute."""
+    path = Path.cwd() / Path(source).expanduser()
+    path = path.resolve() if path.exists() else path
+    text = (path.relative_to(lake) if path.is_relative_to(lake) else path).as_posix()
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{text!r}: a name that is not UTF-8 cannot stand in pipeline.toml. Rename it, or name the folder that it is in."
+        ) from None
+    return text
+
+
+def _columns(config: type, names: tuple[str, ...]) -> str | list[str] | None:
+    """Columns of text as the command's option takes them; None where it takes one column only."""
+    kind = next(field.kind for field in fields_of(config) if field.name == "text_column")
+    if len(names) == 1 and (kind is str or "," not in names[0]):
+        return names[0]
+    return list(names) if kind is tuple else None
+
+
+def _dialect(given: Dialect, samples: Iterable[Sample]) -> dict[str, str]:
+    """What the user said, and what all tables of text have in common and is not usual for each of them."""
+    found = [(sample.dialect, USUAL[sample.source.format]) for sample in samples if sample.dialect and sample.rows]
+    values: dict[str, str] = {}
+    for place, key in enumerate(("delimiter", "quote", "encoding")):
+        value = getattr(given, key)
+        those = {getattr(dialect, key) for dialect, _ in found}
+        if value is None and len(those) == 1 and any(usual[place] not in those for _, usual in found):
+            value = those.pop()
+        if value is not None:
+            values[key] = {"\t": "tab", "": "none"}.get(value, value)
+    return values

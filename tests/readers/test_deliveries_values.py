@@ -1,0 +1,149 @@
+"""Values as people deliver them: the same label, id or text, whichever format holds it."""
+
+import decimal
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import DataError
+from tests.jobs.test_jobs_ingest import ingest, rejects_of, rows_of, write_csv
+
+ZERO_AND_ONE = {
+    "r.csv": "text,label\nfine,1.0\ndull,0.0\n",
+    "r.tsv": "text\tlabel\nfine\t 1 \ndull\t-0.0\n",
+    "r.jsonl": '{"text": "fine", "label": 1.0}\n{"text": "dull", "label": "0"}\n',
+    "r.json": '[{"text": "fine", "label": 1}, {"text": "dull", "label": 0.0}]',
+    "r.parquet": pa.array([1.0, 0.0]),
+    "r.feather": pa.array([1, 0], pa.int8()),
+    "r.arrow": pa.array([decimal.Decimal("1.00"), decimal.Decimal("0.00")]),
+    "r.pq": pa.array(["1.00", "0"]).dictionary_encode(),
+}
+
+
+def write(path: Path, content: str | pa.Array) -> Path:
+    """A file of text, or a table of two reviews with these labels."""
+    if isinstance(content, str):
+        path.write_text(content, encoding="utf-8")
+        return path
+    return write_table(path, text=["fine", "dull"], label=content)
+
+
+def write_table(path: Path, **columns: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.table(columns)
+    if path.suffix in (".parquet", ".pq", ".PARQUET"):
+        pq.write_table(table, path)
+    else:
+        with pa.ipc.new_file(path, table.schema) as writer:
+            writer.write_table(table)
+    return path
+
+
+@pytest.mark.parametrize("name", ZERO_AND_ONE)
+def test_integral_labels_are_integers_in_every_format(tmp_path: Path, name: str) -> None:
+    receipt = ingest(tmp_path / "lake", write(tmp_path / name, ZERO_AND_ONE[name]))
+    assert (receipt.written, receipt.metrics["labels"]) == (2, ["0", "1"])
+    assert [row["label"] for row in rows_of(tmp_path / "lake")] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("r.csv", "text,label\nfine,True\ndull,FALSE\n"),
+        ("r.jsonl", '{"text": "fine", "label": true}\n{"text": "dull", "label": "False"}\n'),
+        ("r.parquet", pa.array([True, False])),
+        ("s.parquet", pa.array(["TRUE", "false "])),
+    ],
+)
+def test_booleans_are_words_in_every_format(tmp_path: Path, name: str, content: str | pa.Array) -> None:
+    receipt = ingest(tmp_path / "lake", write(tmp_path / name, content))
+    assert receipt.metrics["labels"] == ["false", "true"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("r.csv", 'text,label\nfine,pos\ndull,""\n'),
+        ("s.csv", "text,label\nfine, pos\ndull,  \n"),
+        ("r.jsonl", '{"text": "fine", "label": "pos "}\n{"text": "dull", "label": ""}\n'),
+        ("r.json", '[{"text": "fine", "label": "pos"}, {"text": "dull", "label": "\\t"}]'),
+        ("r.parquet", pa.array(["pos", ""])),
+        ("r.feather", pa.array(["\u00a0pos", " "])),
+    ],
+)
+def test_an_empty_or_blank_label_is_none(tmp_path: Path, name: str, content: str | pa.Array) -> None:
+    receipt = ingest(tmp_path / "lake", write(tmp_path / name, content))
+    assert receipt.metrics["labels"] == ["pos"]
+    assert [(row["label"], row["split"]) for row in rows_of(tmp_path / "lake")] == [(0, "train"), (None, "unsup")]
+
+
+def test_ids_with_a_point_zero_are_those_without(tmp_path: Path) -> None:
+    """pandas writes integers of a column with a gap so."""
+    first = write_table(tmp_path / "r.parquet", text=["fine", "dull"], id=pa.array([1.0, 2.0]))
+    assert ingest(tmp_path / "lake", first, id_column="id").written == 2
+    same = write_csv(tmp_path / "r.csv", "id,text", "1.0,fine", "2,dull")
+    again = ingest(tmp_path / "lake", same, id_column="id")
+    assert (again.exit_code, again.known) == (99, 2)
+
+
+def test_leading_zeros_of_ids_stay(tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "r.csv", "id,text", "007,fine", "7,dull", "07.0,so so")
+    ingest(tmp_path / "lake", source, id_column="id")
+    assert {row["review_id"] for row in rows_of(tmp_path / "lake")} == {"007", "7", "07.0"}
+
+
+def test_a_column_of_lists_is_no_label(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "r.parquet", text=["fine", "dull"], label=[["x"], ["y", "z"]])
+    with pytest.raises(DataError, match=r"the label column 'label' is list<.*one value a row is needed"):
+        ingest(tmp_path / "lake", path)
+
+
+def test_a_nested_label_in_json_is_a_reject_of_its_row(tmp_path: Path) -> None:
+    records = [{"text": "fine", "label": "pos"}, {"text": "dull", "label": ["neg"]}, {"text": "so", "label": {"a": 1}}]
+    (tmp_path / "r.json").write_text(json.dumps(records))
+    receipt = ingest(tmp_path / "lake", tmp_path / "r.json")
+    assert (receipt.written, rejects_of(receipt)) == (1, [(1, "nested_value"), (2, "nested_value")])
+
+
+def test_text_may_be_bytes(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "r.parquet", text=pa.array([b"fine", b"caf\xe9", b"nul\0"], pa.binary()))
+    receipt = ingest(tmp_path / "lake", path)
+    assert (receipt.written, rejects_of(receipt)) == (1, [(1, "invalid_utf8"), (2, "nul_byte")])
+
+
+def test_several_text_columns_are_joined_and_missing_ones_passed_over(tmp_path: Path) -> None:
+    rows = ["summary,text,label", "Fine,a good film,pos", ",bad film,neg", "Dull,,neg", ",,pos"]
+    receipt = ingest(tmp_path / "lake", write_csv(tmp_path / "r.csv", *rows), text_column=("summary", "text"))
+    assert (receipt.written, rejects_of(receipt)) == (3, [(3, "missing_text")])
+    assert receipt.metrics["tokens"] == 4 + 2 + 1
+
+
+def test_fields_of_structs_and_of_json_objects(tmp_path: Path) -> None:
+    records = [{"review": {"body": "fine film", "mood": {"label": "pos"}}}, {"review": {"body": "dull", "mood": None}}]
+    (tmp_path / "r.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    pq.write_table(pa.Table.from_pylist(records), tmp_path / "r.parquet")
+    for name in ("r.jsonl", "r.parquet"):
+        lake = tmp_path / "lakes" / name
+        ingest(lake, tmp_path / name, text_column=("review.body",), label_column="review.mood.label")
+        assert [(len(row["ids"]), row["label"]) for row in rows_of(lake)] == [(2, 0), (1, None)]
+
+
+def test_json_in_an_array_and_in_lines_gives_the_same_rows(tmp_path: Path) -> None:
+    records = [{"text": f"film {number}\nsecond line", "label": number % 2} for number in range(2000)]
+    (tmp_path / "a.json").write_text(json.dumps(records, indent=2))
+    (tmp_path / "b.json").write_text("".join(json.dumps(record) + "\n" for record in records))
+    found = []
+    for name in ("a", "b"):
+        ingest(tmp_path / name, tmp_path / f"{name}.json")
+        found.append([(row["row"], row["ids"], row["label"]) for row in rows_of(tmp_path / name)])
+    assert found[0] == found[1]
+    assert len(found[0]) == 2000
+
+
+def test_json_lines_without_one_sound_object_are_not_a_file_without_rows(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text('{"text": "broken\n')
+    with pytest.raises(DataError, match="no object holds text under 'text'; the first fault: "):
+        ingest(tmp_path / "lake", tmp_path / "r.jsonl")
