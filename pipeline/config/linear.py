@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from pipeline.models.bundle import MAX_LENGTH
+from pipeline.models.configs.base import MAX_LENGTH
 from pipeline.options.option import LINEAR, Option
 from pipeline.text.ngram_limits import MAX_BITS, MAX_NGRAMS
 

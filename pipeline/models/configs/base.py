@@ -8,6 +8,8 @@ from pipeline.errors import UsageError
 from pipeline.options.check import validate
 from pipeline.options.option import MODEL, REGULARISATION, Option
 
+MAX_LENGTH = 2**31 - 1
+"""Tokens of a review that a model can read at most."""
 POOLINGS = ("last", "max", "mean", "max-mean", "attention")
 
 MOST_FEATURES, MOST_LAYERS = 1_000_000, 1_000
