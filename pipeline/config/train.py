@@ -9,7 +9,7 @@ from pipeline.config.interval import Interval
 from pipeline.config.shared import MOST_WORKERS, Device, Precision, Tokens, VocabularyFile
 from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
-from pipeline.models.bundle import MAX_LENGTH
+from pipeline.models.configs.base import MAX_LENGTH
 from pipeline.models.registry import REMEDY, architectures, check_model_options, model_options
 from pipeline.options import render
 from pipeline.options.check import validate

@@ -18,6 +18,7 @@ from pipeline.lake.manifest import MANIFEST, verify_content, verify_folder, writ
 from pipeline.lake.manifest import REMEDY as RESTORE
 from pipeline.lake.paths import Lake
 from pipeline.lake.vocabularies import read_vocabulary, write_vocabulary
+from pipeline.models.configs.base import MAX_LENGTH
 from pipeline.models.registry import build_model, check_architecture
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "created": str,
     "weights_sha256": str,
 }
-MAX_LENGTH = 2**31 - 1
 _RANGES = {"max_length": (1, MAX_LENGTH), "table_version": (0, 2**63 - 1), "parameters": (0, 2**63 - 1)}
 """Whole numbers of model.json; null is left to `_FIELDS`."""
 
