@@ -15,7 +15,7 @@ log="${LOG:-$lake/pipeline.log}"
 
 step() {
     echo "== $(date -u +%Y-%m-%dT%H:%M:%SZ) pipeline $*" >>"$log"
-    $pipeline --lake "$lake" "$@" >>"$log" 2>&1
+    "$pipeline" --lake "$lake" "$@" >>"$log" 2>&1
     code=$?
     if [ "$code" -ne 0 ] && [ "$code" -ne 99 ]; then
         echo "pipeline $1 ended with $code; see $log" >&2
@@ -31,6 +31,7 @@ fi
 step ingest
 # shellcheck disable=SC2086  # the options are several words
 step train --resume ${TRAIN_OPTIONS:---arch bilstm}
-if [ -n "$(ls -A "$input" 2>/dev/null)" ]; then
+# Names that begin with a dot or an underscore are unfinished or belong to other tools; score passes them over too.
+if [ -n "$(find -L "$input" -type f ! -path "$input*/[._]*" 2>/dev/null | head -n 1)" ]; then
     step score "$input"
 fi
