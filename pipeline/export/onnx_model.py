@@ -17,6 +17,7 @@ from pipeline.export import layers
 from pipeline.export.graph import Graph
 from pipeline.lake.atomic import atomic_path
 from pipeline.models.bag import Bag
+from pipeline.models.blend import Blend
 from pipeline.models.bundle import Bundle
 from pipeline.models.interface import ReviewClassifier
 from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
@@ -70,6 +71,9 @@ def onnx_model(bundle: Bundle, model: nn.Module) -> Any:
         UsageError: the architecture cannot be exported.
     """
     check_supported(bundle, model)
+    scale = 1.0
+    if isinstance(model, Blend):
+        scale, model = model.blend.scale, model.deep
     assert isinstance(model, ReviewClassifier)
     graph = Graph()
     inputs = layers.tokens(graph, bundle.max_length)
@@ -80,11 +84,19 @@ def onnx_model(bundle: Bundle, model: nn.Module) -> Any:
         embedded = graph.add("Gather", graph.constant(layers.array(model.embedding.weight)), inputs.ids)
         found = layers.recurrent(graph, model.encoder, embedded, inputs)
     logits = layers.linear(graph, model.head, layers.pooled(graph, model.pooling, found, inputs))
+    logits = graph.add("Mul", logits, graph.constant(scale)) if scale != 1.0 else logits
     return graph.model(graph.add("Softmax", logits, axis=1), len(bundle.labels), DESCRIPTION, _metadata(bundle))
 
 
 def check_supported(bundle: Bundle, model: nn.Module) -> None:
     """Raises `UsageError` where the model is of a kind that cannot be exported."""
+    if isinstance(model, Blend):
+        if model.ngrams is not None or model.blend.truncation != "head":
+            raise UsageError(
+                f"{bundle.model_id} has n-grams beside its architecture, or reads both ends of a review, which cannot be "
+                "exported. Train with --no-wide --truncation head to export."
+            )
+        model = model.deep
     if isinstance(model, Bag) and model.pooling.kind != "last":
         return
     if isinstance(model, RecurrentClassifier) and type(model.encoder.forward_layers[0]) in layers.OPERATORS:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.models.registry import architectures, build_model
+from pipeline.models.registry import build_model, networks
 from pipeline.scoring.attribution import attribute, integrated_gradients
 
 IDS_BT = torch.tensor([[5, 9, 30, 7, 8, 2], [11, 4, 0, 0, 0, 0], [3, 0, 0, 0, 0, 0]])
@@ -11,7 +11,7 @@ LENGTHS_B = torch.tensor([6, 2, 1])
 TARGET_B = torch.tensor([0, 2, 1])
 
 
-@pytest.mark.parametrize("arch", architectures())
+@pytest.mark.parametrize("arch", networks())
 def test_integrated_gradients_sum_to_what_the_tokens_changed(arch: str) -> None:
     torch.manual_seed(0)
     model = build_model(arch, {"vocab_size": 40, "num_classes": 3, "embedding_dim": 8}).eval()
