@@ -61,7 +61,8 @@ def remove(path: Path) -> None:
 
 def _unfinished(lake: Lake) -> Iterator[Path]:
     """Names that mark what is unfinished, in every folder that commands write."""
-    for folder in (lake.vocabulary, lake.rejects, lake.models, lake.predictions, lake.runs, lake.locks, lake.tokens):
+    folders = [lake.vocabulary, lake.rejects, lake.models, lake.predictions, lake.runs, lake.locks, lake.tokens]
+    for folder in [*folders, lake.predictions / ".notes"]:
         yield from (path for path in _entries(folder) if path.name.startswith(PREFIX))
     for folder in _entries(lake.scratch):
         yield from _entries(folder)

@@ -132,14 +132,14 @@ class Predictor:
         Yields:
             rows of a batch, int64 (B), and their weights, float32 (B, T), 0 at padding.
         """
-        from pipeline.scoring.attribution import attribute, integrated_gradients
-
-        weights_of = integrated_gradients if signed else attribute
+        from pipeline.scoring.attribution import attribute
 
         def weigh(rows: NDArray[np.int64]) -> NDArray[np.float32]:
             ids_BT, lengths_B = (torch.from_numpy(array).to(self.device) for array in reviews.padded(rows))
             target_B = torch.from_numpy(target_N[rows]).to(self.device)
-            weights: NDArray[np.float32] = weights_of(self._model, ids_BT, lengths_B, target_B, steps).cpu().numpy()
+            weights: NDArray[np.float32] = (
+                attribute(self._model, ids_BT, lengths_B, target_B, steps, signed=signed).cpu().numpy()
+            )
             return weights
 
         batches = plan_batches(reviews.lengths, self.attribution_tokens)

@@ -1,6 +1,7 @@
 """Files of scored rows: Parquet, CSV and JSON lines."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -57,7 +58,7 @@ class TextWriter:
         self._names = schema.names
         self._is_csv = format.name == "csv"
         self._json_as_is = json_as_is
-        file = pa.OSFile(str(path), "wb")
+        file = pa.OSFile(os.fsencode(path), "wb")  # names that are not UTF-8 only as bytes
         self._file = pa.CompressedOutputStream(file, format.compression) if format.compression else file
         self.rows = 0
         if self._is_csv:

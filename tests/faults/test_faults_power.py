@@ -59,8 +59,8 @@ def test_the_model_knows_what_is_synced(tmp_path: Path) -> None:
 
 
 def test_a_few_power_cuts(commands: Commands, tmp_path: Path) -> None:
-    tried, wrong = cut_the_power(Trial(SCENARIOS["second ingest"], commands, tmp_path), 12)
-    assert tried >= 10 and wrong == []
+    tried, wrong = cut_the_power(Trial(SCENARIOS["second ingest"], commands, tmp_path), 6)
+    assert tried >= 6 and wrong == []
 
 
 @pytest.mark.faults

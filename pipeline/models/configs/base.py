@@ -14,6 +14,8 @@ POOLINGS = ("last", "max", "mean", "max-mean", "attention")
 
 MOST_FEATURES, MOST_LAYERS = 1_000_000, 1_000
 """Far more than any machine can hold: more is a slip of the keyboard."""
+MAX_LENGTH = 2**31 - 1
+"""Most tokens of a review that a model may read."""
 
 EmbeddingDim = Annotated[int, Option(panel=MODEL, help="Width of the embedding.", minimum=1, maximum=MOST_FEATURES)]
 HiddenDim = Annotated[

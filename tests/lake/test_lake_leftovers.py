@@ -1,0 +1,106 @@
+"""What dead runs left goes, what living ones are at work on stays; and what vacuum removes beside it."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from jobs.vacuum import run as vacuum
+from pipeline.config.vacuum import VacuumConfig
+from pipeline.lake.atomic import claimed, is_claimed, write_text
+from pipeline.lake.leftovers import find_leftovers, sweep_leftovers
+from pipeline.lake.paths import Lake
+from pipeline.models.bundle import model_ids
+from pipeline.training.checkpoint import Checkpoint, TrainingFolder
+from tests.models.conftest import make_vocabulary
+from tests.models.test_models_bundle import save
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(tmp_path)
+
+
+def litter(lake: Lake) -> list[Path]:
+    """Something unfinished in every folder that commands write."""
+    files = [
+        *(folder / ".tmp-1-x" for folder in (lake.vocabulary, lake.rejects, lake.predictions, lake.runs, lake.locks)),
+        lake.predictions / ".notes" / ".tmp-2-x",
+        lake.models / ".tmp-dead" / "model.json",
+        lake.tokens / ".tmp-commit-dead" / "_delta_log" / "0.json",
+        lake.scratch / "ingest" / "dead" / "spill.arrow",
+    ]
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"12345")
+    return files
+
+
+def test_what_the_dead_left_goes_and_the_living_keep_theirs(lake: Lake) -> None:
+    files = litter(lake)
+    living = lake.runs / ".tmp-3-living"
+    living.write_text("half")
+    at_work = lake.scratch / "ingest" / "living"
+    at_work.mkdir()
+    with claimed(living), claimed(at_work):
+        assert is_claimed(living) and not is_claimed(files[0])
+        assert sum(leftover.bytes for leftover in find_leftovers(lake)) == 5 * len(files)
+        assert len(sweep_leftovers(lake)) == len(files)
+        assert living.exists() and at_work.exists() and not any(path.exists() for path in files)
+    assert {leftover.path for leftover in sweep_leftovers(lake)} == {living, at_work}
+
+
+def test_trainings_that_may_be_resumed_stay_until_vacuum_finds_them_old(lake: Lake) -> None:
+    for name, checkpoints in (("resumable", 1), ("empty", 0)):
+        folder = TrainingFolder(lake.checkpoints / name)
+        folder.begin({"seed": name})
+        for step in range(checkpoints):
+            folder.write(Checkpoint({"epoch": 0, "step": step}))
+    sweep_leftovers(lake)
+    assert [path.name for path in lake.checkpoints.iterdir()] == ["resumable"]
+    vacuum(VacuumConfig(lake=lake.root))
+    assert lake.checkpoints.joinpath("resumable").exists()
+    for path in [*lake.checkpoints.rglob("*")]:
+        os.utime(path, (1, 1))
+    assert vacuum(VacuumConfig(lake=lake.root, dry_run=True)).metrics["files"] == ["checkpoints/resumable"]
+    assert vacuum(VacuumConfig(lake=lake.root)).metrics["deleted"] == 1
+    assert not lake.checkpoints.joinpath("resumable").exists()
+
+
+def test_old_models_go_but_the_live_one_and_those_that_predictions_name(lake: Lake) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    vocabulary = make_vocabulary()
+    for number in range(5):
+        bundle = save(lake.models / f"m{number}", vocabulary)
+        path = bundle.folder / "model.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "created": f"2026-01-0{number + 1}", "manifest": None}))
+        (bundle.folder / "manifest.json").unlink()
+    lake.latest.write_text("m0\n")
+    lake.predictions.mkdir()
+    named = pa.table({"text": ["a"]}).replace_schema_metadata({b"review_pipeline.model_id": b"m1"})
+    pq.write_table(named, lake.predictions / "p.parquet")
+    receipt = vacuum(VacuumConfig(lake=lake.root, models=True, keep=1))
+    assert receipt.metrics["files"] == ["models/m2", "models/m3"]
+    assert model_ids(lake) == ["m0", "m1", "m4"]
+
+
+def test_old_records_go_but_those_that_committed_reviews(lake: Lake) -> None:
+    lake.models.mkdir()
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    receipt = dict.fromkeys(("seconds", "read", "written", "rejected", "known"), 0)
+    for run_id, command, finished in (
+        ("1-ingest", "ingest", "2020-01-01T00:00:00Z"),
+        ("2-score", "score", "2020-01-01T00:00:00Z"),
+        ("3-score", "score", now),
+    ):
+        record = {
+            "version": 1, "run_id": run_id, "command": command, "started": finished, "finished": finished, "outcome": "done",
+            "exit_code": 0, "config": {}, "receipt": receipt, "versions": {}, "peak_memory_bytes": 0,
+        }  # fmt: skip
+        write_text(lake.runs / f"{run_id}.json", json.dumps(record))
+    assert vacuum(VacuumConfig(lake=lake.root, runs=True, keep_days=30)).metrics["files"] == ["runs/2-score.json"]
+    assert {path.name for path in lake.runs.iterdir()} >= {"1-ingest.json", "3-score.json"}
