@@ -46,7 +46,7 @@ def _of_table(
     config: EvaluateConfig, run: Run, bundle: "Bundle", predictor: "Predictor"
 ) -> "tuple[Measures, dict[str, Any]]":
     from jobs.illustrate import scored_part
-    from pipeline.order.selection import PARTS, select
+    from pipeline.order.selection import PARTS, select_as_trained
     from pipeline.reports.data import measures_of
     from pipeline.training.data import open_data
 
@@ -59,7 +59,7 @@ def _of_table(
             f"the shards have the vocabulary {data.vocabulary.fingerprint}, the model {bundle.model_id} saw "
             f"{bundle.vocabulary}. Name the version it saw with --table-version, or train a new model."
         )
-    selection, _ = select(data.shards, len(bundle.labels), float(bundle.training.get("valid_fraction", 0.1)))
+    selection = select_as_trained(data.shards, len(bundle.labels), bundle.training)
     parts = {name: selection.part(name) for name in PARTS}
     split = config.split or ("test" if parts["test"].rows else "valid")
     if not parts[split].rows:

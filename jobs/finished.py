@@ -13,7 +13,7 @@ from pipeline.errors import InputNotFoundError, PipelineError
 from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_folder, write_text, writing
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import Bundle, read_bundle, save_bundle, verify_bundle
-from pipeline.models.interface import ReviewClassifier
+from pipeline.models.interface import Classifier
 from pipeline.order.selection import Part
 from pipeline.training.checkpoint import TrainingFolder
 from pipeline.training.data import TrainingData
@@ -43,7 +43,7 @@ def save_model(
     config: TrainConfig,
     data: TrainingData,
     identity: dict[str, Any],
-    model: ReviewClassifier,
+    model: Classifier,
     rows: list[MetricsRow],
     folder: TrainingFolder,
     metrics: dict[str, Any],
@@ -66,7 +66,7 @@ def _write_bundle(
     config: TrainConfig,
     data: TrainingData,
     identity: dict[str, Any],
-    model: ReviewClassifier,
+    model: Classifier,
     rows: list[MetricsRow],
     folder: TrainingFolder,
     metrics: dict[str, Any],
@@ -81,7 +81,7 @@ def _write_bundle(
         arch=config.arch,
         labels=data.vocabulary.labels,
         tokenizer=data.vocabulary.tokenizer,
-        max_length=config.max_length,
+        max_length=config.read_length,
         vocabulary=data.vocabulary,
         table_version=data.table_version,
         metrics=metrics,

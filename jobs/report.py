@@ -74,14 +74,14 @@ def _complete(lake: Lake, bundle: Bundle) -> None:
         log.info("%s was trained on plain shards: the page shows what its bundle holds", bundle.model_id)
         return
     from jobs.illustrate import illustrate
-    from pipeline.order.selection import PARTS, select
+    from pipeline.order.selection import PARTS, select_as_trained
     from pipeline.training.data import open_data
 
     try:
         data = open_data(lake, table_version=bundle.table_version)
         if data.vocabulary.fingerprint != bundle.vocabulary:
             raise InputNotFoundError("the lake's table is not the one that the model was trained on.")
-        selection, _ = select(data.shards, len(bundle.labels), float(bundle.training.get("valid_fraction", 0.1)))
+        selection = select_as_trained(data.shards, len(bundle.labels), bundle.training)
         parts = {name: selection.part(name) for name in PARTS}
         illustrate(bundle.folder, tuple(data.shards), data.vocabulary, parts)
     except (PipelineError, ContractError) as error:

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,19 +16,17 @@ from jobs.runtime import Run, recorded_run
 from pipeline.config.train import TrainConfig
 from pipeline.errors import DataError, LockedError
 from pipeline.lake.atomic import claimed, make_folder
-from pipeline.lake.paths import Lake
+from pipeline.lake.paths import FoldLake, Lake
 from pipeline.options.render import arguments
 from pipeline.order.order import lanes_of_rank
 from pipeline.signals import StopRequest, deferred_stop, settle
 from schemas.run import Receipt
 
 if TYPE_CHECKING:
-    from pipeline.models.interface import ReviewClassifier
-    from pipeline.order.selection import Part
+    from jobs.training import Training
+    from pipeline.models.bundle import Bundle
     from pipeline.training.checkpoint import TrainingFolder
     from pipeline.training.data import TrainingData
-    from pipeline.training.loop import LoopOptions, Trainer
-    from pipeline.training.metrics import MetricsRow
     from pipeline.training.world import World
 
 __all__ = ["TrainConfig", "run", "start"]
@@ -37,9 +36,11 @@ log = logging.getLogger(__name__)
 
 def start(config: TrainConfig, finish: Callable[[Receipt], None]) -> None:
     """Runs in this process, or starts `nproc` workers that do; `finish` is called on the main one with the receipt."""
+    from jobs.training import new_model
     from pipeline.engines import torchrun
     from pipeline.training.precision import check_device
 
+    config = _placed(config)
     workers = 1 if torchrun.launched() else torchrun.num_workers(config.nproc)
     if workers == 1:
         receipt = run(config)
@@ -52,7 +53,8 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None]) -> None:
     data = _open(config)
     if _finished(config, config.identity(data.identity)) is not None:
         finish(run(config))
-    _new_model(config, data)
+    if not config.is_linear:
+        new_model(config, data)
     torchrun.launch(["train", *arguments(config)], workers, config.max_restarts)
 
 
@@ -68,6 +70,7 @@ def run(config: TrainConfig) -> Receipt:
     """
     from pipeline.engines import torchrun
 
+    config = _placed(config)
     if not torchrun.is_main():
         logging.getLogger().setLevel(logging.WARNING)
         worker = Run(run_id="", command="train")
@@ -79,7 +82,8 @@ def run(config: TrainConfig) -> Receipt:
 
 
 def _run(config: TrainConfig, run: Run) -> None:
-    from jobs.finished import finish_late
+    from jobs.finished import finish_late, save_model
+    from jobs.training import new_model, train_linear, train_network
     from pipeline.engines import local, torchrun
 
     data = _open(config)
@@ -93,145 +97,45 @@ def _run(config: TrainConfig, run: Run) -> None:
         run.metrics = dict(bundle.metrics)
         return
     join = torchrun.joined if torchrun.launched() else local.joined
-    model = _new_model(config, data)
+    model = None if config.is_linear else new_model(config, data)
     with join(config.device) as world, deferred_stop() as stop:
         resume = config.resume or torchrun.restarts() > 0
         with _training_folder(config, identity, world, resume) as folder:
-            trainer, parts = _trainer(config, data, model, world, folder, stop)
-            if resume and (checkpoint := folder.read()) is not None:
-                trainer.restore(checkpoint)
-            _train(config, data, identity, trainer, parts, folder, run)
+            training = _training(config, data, world, stop)
+            trained = train_linear(training) if model is None else train_network(training, model, folder, resume)
+            run.read = sum(part.rows for part in training.parts.values())
+            run.outputs = {
+                "model": config.lake.models / folder.training_id,
+                "model_id": folder.training_id,
+                "table_version": data.table_version,
+                "vocabulary": data.vocabulary.fingerprint,
+                "report": config.lake.models / folder.training_id / "report.html",
+            }
+            if trained is not None:
+                run.metrics = trained.metrics
+                save_model(config, data, identity, trained.model, trained.rows, folder, trained.metrics, training.parts)
+                settle()
+                run.committed = True
+            world.barrier()
 
 
-def _train(
-    config: TrainConfig,
-    data: "TrainingData",
-    identity: dict[str, Any],
-    trainer: "Trainer",
-    parts: "dict[str, Part]",
-    folder: "TrainingFolder",
-    run: Run,
-) -> None:
-    from jobs.finished import save_model
-
-    progress = trainer.run()
-    trainer.load_best()
-    run.read = sum(part.rows for part in parts.values())
-    run.metrics = {
-        "epochs": progress.epoch,
-        "best_epoch": progress.best_epoch,
-        "valid_loss": progress.best_loss,
-        "valid_accuracy": progress.best_accuracy,
-        "steps": progress.epoch * trainer.steps,
-        "train_seconds": round(progress.train_seconds, 3),
-        "tokens_per_second": round(progress.tokens / max(progress.train_seconds, 1e-9)),
-        "wait_share": round(progress.wait_seconds / max(progress.train_seconds, 1e-9), 4),
-    }
-    if parts["test"].rows:
-        started = time.perf_counter()
-        test = trainer.evaluate(parts["test"], "test")
-        trainer.add_test_row(test, time.perf_counter() - started)
-        run.metrics |= {"test_loss": test.loss, "test_accuracy": test.accuracy}
-    run.outputs = {
-        "model": config.lake.models / folder.training_id,
-        "model_id": folder.training_id,
-        "table_version": data.table_version,
-        "vocabulary": data.vocabulary.fingerprint,
-        "report": config.lake.models / folder.training_id / "report.html",
-    }
-    if trainer.world.is_main:
-        save_model(config, data, identity, trainer.model, trainer.rows(), folder, run.metrics, parts)
-        settle()
-        run.committed = True
-    trainer.world.barrier()
-
-
-def _new_model(config: TrainConfig, data: "TrainingData") -> "ReviewClassifier":
-    """The model before its first step: a function of the options, the seed and the embeddings, so the same on every rank."""
-    import torch
-
-    from pipeline.models.layers.embeddings import load_embeddings
-    from pipeline.models.registry import build_model
-
-    tokens = data.vocabulary.tokens.to_pylist()
-    options = {**config.model, "vocab_size": len(tokens), "num_classes": len(data.vocabulary.labels)}
-    vectors_VE = None
-    if config.embeddings is not None:
-        vectors_VE = load_embeddings(config.embeddings, tokens)
-        options.setdefault("embedding_dim", vectors_VE.shape[1])
-    torch.manual_seed(config.seed)
-    model = build_model(config.arch, options, tokens)
-    if vectors_VE is not None:
-        model.set_embedding(vectors_VE)
-    return model
-
-
-def _trainer(
-    config: TrainConfig,
-    data: "TrainingData",
-    model: "ReviewClassifier",
-    world: "World",
-    folder: "TrainingFolder",
-    stop: StopRequest,
-) -> "tuple[Trainer, dict[str, Part]]":
+def _training(config: TrainConfig, data: "TrainingData", world: "World", stop: StopRequest) -> "Training":
+    from jobs.training import Training
+    from pipeline.order.folds import Fold
     from pipeline.order.selection import shared_selection
-    from pipeline.training.loop import Trainer
 
+    fold = Fold.parse(config.fold) if config.fold else None
     num_classes = len(data.vocabulary.labels)
-    selection, class_counts = shared_selection(world, data.shards, num_classes, config.valid_fraction)
+    selection, class_counts = shared_selection(world, data.shards, num_classes, config.valid_fraction, fold)
     parts = {name: selection.part(name) for name in ("train", "valid", "test")}
-    trainer = Trainer(
-        model,
-        parts["train"],
-        parts["valid"],
-        world,
-        _loop_options(config, world, class_counts),
-        num_classes=num_classes,
-        folder=folder,
-        interval=config.interval,
-        stop=stop,
-        on_epoch=_epoch_writer(config, folder) if world.is_main else None,
-    )
-    return trainer, parts
+    return Training(config, data, world, parts, class_counts, stop)
 
 
-def _epoch_writer(config: TrainConfig, folder: "TrainingFolder") -> "Callable[[list[MetricsRow]], None]":
-    from pipeline.training.metrics import write_metrics
-    from pipeline.training.tensorboard import event_writer
-
-    events = event_writer(config.lake.runs / "tensorboard" / folder.training_id) if config.tensorboard else None
-
-    def write(rows: "list[MetricsRow]") -> None:
-        write_metrics(folder.path / "metrics.parquet", rows)
-        if events is not None:
-            events(rows)
-
-    return write
-
-
-def _loop_options(config: TrainConfig, world: "World", class_counts: Any) -> "LoopOptions":
-    from pipeline.datapipes.train_loader import LoaderOptions
-    from pipeline.training.loop import LoopOptions
-    from pipeline.training.precision import resolve_precision
-
-    weights = None
-    if config.class_weights == "balanced":
-        weights = tuple(float(class_counts.sum() / (len(class_counts) * max(count, 1))) for count in class_counts)
-    return LoopOptions(
-        epochs=config.epochs,
-        order=config.order,
-        lr=config.lr,
-        schedule=config.schedule,
-        warmup=config.warmup,
-        clip_norm=config.clip_norm,
-        patience=config.patience,
-        average=config.average,
-        max_length=config.max_length,
-        precision=resolve_precision(config.precision, world.device),
-        embedding_update=config.embedding_update,
-        class_weights=weights,
-        loader=LoaderOptions(workers=config.workers, pin_memory=world.device.type == "cuda"),
-    )
+def _placed(config: TrainConfig) -> TrainConfig:
+    """The config with the lake where the model belongs: one with a fold held out never goes live."""
+    if config.fold is None or isinstance(config.lake, FoldLake):
+        return config
+    return replace(config, lake=config.lake.crossval())
 
 
 @contextmanager
@@ -298,6 +202,14 @@ def _open(config: TrainConfig) -> "TrainingData":
             "(aclImdb's folders, or --label-column)."
         )
     return data
+
+
+def finished_model(config: TrainConfig) -> "Bundle | None":
+    """The model that a training with this config has left, if it is finished."""
+    from jobs.finished import find_finished
+
+    config = _placed(config)
+    return find_finished(config.lake, config.identity(_open(config).identity))
 
 
 def _finished(config: TrainConfig, identity: dict[str, Any]) -> Any:

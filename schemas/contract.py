@@ -36,6 +36,8 @@ class Contract:
     columns: Mapping[str, str]
     readable: tuple[int, ...] = ()
     rule: str = RULE
+    remedy: str = "Ingest it again."
+    """What makes a file of a version that cannot be read again."""
 
     def __post_init__(self) -> None:
         assert set(self.columns) == set(self.schema.names), f"{self.name}: the texts and the columns differ"
@@ -71,7 +73,7 @@ class Contract:
         allowed = (*self.readable, self.version)
         if not version.isdecimal() or int(version) not in allowed:
             newer = version.isdecimal() and int(version) > self.version
-            remedy = "Upgrade review-pipeline, or use the lake that this release wrote." if newer else "Ingest it again."
+            remedy = "Upgrade review-pipeline, or use the lake that this release wrote." if newer else self.remedy
             raise ContractError(
                 f"{where} has version {version or '(none)'} of the {self.name} contract; this release reads "
                 f"{', '.join(map(str, allowed))}. {remedy}"

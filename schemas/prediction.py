@@ -44,6 +44,7 @@ PREDICTION = Contract(
     name="prediction",
     version=2,
     readable=(1,),
+    remedy="Score its input again with --force.",
     description="A scored review: the input's columns, then these. A probability_<label> column for each class follows "
     f"probability; with more than {MAX_CLASS_COLUMNS} classes, one list column, probabilities. With --explain, an "
     "explanation column comes last.",

@@ -1,6 +1,7 @@
 """All the contracts, by name."""
 
 from schemas.contract import Contract
+from schemas.out_of_fold import OUT_OF_FOLD
 from schemas.prediction import PREDICTION
 from schemas.reject import REJECT
 from schemas.report import EVALUATION, EXAMPLE, LENGTH, TOKEN_WEIGHT
@@ -11,5 +12,8 @@ from schemas.vocabulary import VOCABULARY
 
 CONTRACTS: dict[str, Contract] = {
     contract.name: contract
-    for contract in (REVIEW, TOKEN, VOCABULARY, PREDICTION, REJECT, LENGTH, EVALUATION, TOKEN_WEIGHT, EXAMPLE, RUN)
+    for contract in (
+        *(REVIEW, TOKEN, VOCABULARY, PREDICTION, OUT_OF_FOLD, REJECT),
+        *(LENGTH, EVALUATION, TOKEN_WEIGHT, EXAMPLE, RUN),
+    )
 }

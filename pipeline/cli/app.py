@@ -229,6 +229,7 @@ COMMANDS: tuple[str, ...] = (
     "inspect",
     "ingest",
     "train",
+    "crossval",
     "score",
     "evaluate",
     "report",

@@ -28,8 +28,7 @@ PresetOption = Annotated[
         "--config",
         metavar="NAME|FILE",
         show_default=False,
-        help="TOML file of options, or a preset: book-rnn, book-bilstm, book-bigru, demo. The command line wins.  "
-        "[default: none]",
+        help="TOML file of options, or a preset: fast, default, best, demo, book-…. The command line wins.  [default: none]",
     ),
 ]
 

@@ -10,7 +10,7 @@ def export(config: ExportConfig) -> None:
     """Write a model as one ONNX file, which ONNX Runtime scores without this package; needs the extra 'onnx'.
 
     The file takes token ids and gives probabilities; tokenizer, vocabulary and labels are its metadata. It is kept only if
-    it gives the same probabilities as 'pipeline score'. For rnn, birnn, lstm, bilstm, gru, bigru and bag.
+    it gives the same probabilities as 'pipeline score'. For rnn, birnn, lstm, bilstm, gru, bigru, bag and nbsvm.
 
     Example: pipeline export LATEST --output model.onnx
     """

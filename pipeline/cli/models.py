@@ -90,7 +90,7 @@ def _architectures() -> list[dict[str, Any]]:
     for name in architectures():
         # The embedding is counted, not made: it would take a second to draw them all.
         model = build_model(name, {"vocab_size": 2, "num_classes": 2})
-        per_word = model.config.embedding_dim
+        per_word = getattr(model.config, "embedding_dim", 0)
         rows.append(
             {
                 "arch": name,

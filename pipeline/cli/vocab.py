@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.app import LakeOption, app, lake_of
-from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.printable import printable, printable_json
 
 
@@ -26,6 +25,7 @@ def vocab(
     import json
 
     from pipeline.lake.table import TokenTable
+    from pipeline.lake.vocabularies import read_vocabulary
     from schemas.vocabulary import SPECIALS
 
     place = lake_of(context, lake)

@@ -6,26 +6,42 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pipeline.config.interval import Interval
+from pipeline.config.linear import LinearConfig
 from pipeline.config.shared import MOST_WORKERS, Device, Precision, Tokens, VocabularyFile
 from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
-from pipeline.models.bundle import MAX_LENGTH
-from pipeline.models.registry import REMEDY, architectures, check_model_options, model_options
+from pipeline.models.configs.base import MAX_LENGTH
+from pipeline.models.registry import REMEDY, architectures, check_model_options, config_class, model_options
 from pipeline.options import render
 from pipeline.options.check import validate
 from pipeline.options.option import (
     CHECKPOINTS,
     DATA,
     HARDWARE,
+    LINEAR,
     MODEL,
     OPTIMISATION,
     OUTPUT,
     REGULARISATION,
     Option,
+    fields_of,
 )
+from pipeline.order.folds import Fold
 from pipeline.order.options import DEFAULT_LANES, MAX_SEED, WINDOW_ROWS, OrderOptions
 
-CLASS_WEIGHTS = ("none", "balanced")
+SCHEDULES = ("constant", "cosine", "linear")
+SELECTIONS = ("accuracy", "macro-f1", "loss")
+"""Metrics that choose the best epoch; the lower loss decides between equals."""
+TRUNCATIONS = ("head", "head-tail")
+"""Which tokens of a review longer than `--max-length` are read: the first ones, or half from each end."""
+CLASS_WEIGHTS = ("auto", "none", "balanced")
+WIDE_BY_DEFAULT = ("bilstm",)
+NOT_OF_LINEAR = (
+    *("epochs", "batch_size", "lr", "schedule", "warmup", "clip_norm", "average", "patience", "select"),
+    *("embedding_update", "max_length", "truncation", "wide", "embeddings", "word_dropout", "locked_dropout"),
+    *("adversarial", "adversarial_warmup", "model"),
+)
+"""Options that say nothing to the linear model of n-grams."""
 
 
 def _is_interval(text: str) -> bool:
@@ -36,13 +52,18 @@ def _is_interval(text: str) -> bool:
     return True
 
 
-SCHEDULES = ("constant", "cosine", "linear")
+def _is_fold(text: str) -> bool:
+    try:
+        Fold.parse(text)
+    except UsageError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """Options of `pipeline train`. `batch_size` is global, in reviews; `max_length` in tokens; `model` holds the options
-    of the architecture that differ from its defaults.
+class TrainingOptions(LinearConfig):
+    """Options of `pipeline train` and `pipeline crossval`. `batch_size` is global, in reviews; `max_length` in tokens;
+    `model` holds the options of the architecture that differ from its defaults.
 
     Raises:
         UsageError: a value, or a combination of values, that is not allowed.
@@ -106,9 +127,43 @@ class TrainConfig:
         int,
         Option(panel=REGULARISATION, help="Stop after this many epochs without a better one; 0 for never.", minimum=0),
     ] = 0
+    select: Annotated[
+        str, Option(help="The metric that the best epoch is chosen by, on validation rows.", choices=SELECTIONS)
+    ] = "accuracy"
     class_weights: Annotated[
-        str, Option(panel=OPTIMISATION, help="none, or balanced: rare classes weigh more.", choices=CLASS_WEIGHTS)
-    ] = "none"
+        str,
+        Option(
+            panel=OPTIMISATION,
+            help="none; balanced: rare classes weigh more; auto: balanced where the rarest class has less than a tenth of "
+            "an equal share.",
+            choices=CLASS_WEIGHTS,
+        ),
+    ] = "auto"
+    word_dropout: Annotated[
+        float, Option(panel=REGULARISATION, help="Share of a review's tokens that a step leaves out.", minimum=0, below=1)
+    ] = 0.0
+    locked_dropout: Annotated[
+        float,
+        Option(
+            panel=REGULARISATION,
+            help="Dropout of the embedded tokens, with the same features at every token of a review.",
+            minimum=0,
+            below=1,
+        ),
+    ] = 0.0
+    adversarial: Annotated[
+        float,
+        Option(
+            panel=REGULARISATION,
+            metavar="EPS",
+            help="L2 norm of an adversarial perturbation of a review's embedded tokens, in mean norms of one; 0 for none. "
+            "A step takes twice as long.",
+            minimum=0,
+        ),
+    ] = 0.0
+    adversarial_warmup: Annotated[
+        float, Option(panel=REGULARISATION, help="Epochs before the first perturbation.", minimum=0)
+    ] = 1.0
     embedding_update: Annotated[
         str,
         Option(
@@ -117,7 +172,32 @@ class TrainConfig:
             choices=("auto", "dense", "sparse"),
         ),
     ] = "auto"
-    max_length: Annotated[int, Option(help="Tokens of a review that are read.", minimum=1, maximum=MAX_LENGTH)] = 400
+    max_length: Annotated[
+        int, Option(help="Tokens of a review that the architecture reads.", minimum=1, maximum=MAX_LENGTH)
+    ] = 400
+    truncation: Annotated[
+        str,
+        Option(
+            panel=DATA,
+            help="Which tokens of a longer review: the first (head), or half from each end (head-tail).",
+            choices=TRUNCATIONS,
+        ),
+    ] = "head"
+    wide: Annotated[
+        bool | None,
+        Option(
+            panel=LINEAR,
+            help="Make the linear model of n-grams a part of the model, beside the architecture.",
+            default="yes for bilstm",
+        ),
+    ] = None
+    baseline: Annotated[
+        bool,
+        Option(panel=LINEAR, help="Fit it for comparison where it is not a part of the model.", identity=False),
+    ] = True
+    calibrate: Annotated[
+        bool, Option(panel=OPTIMISATION, help="Fit the temperature, and the weights of --wide, on validation rows.")
+    ] = True
     valid_fraction: Annotated[
         float,
         Option(
@@ -184,10 +264,6 @@ class TrainConfig:
     keep_checkpoints: Annotated[
         int, Option(panel=CHECKPOINTS, help="Newest checkpoints that are kept.", minimum=1, identity=False)
     ] = 3
-    resume: Annotated[
-        bool,
-        Option(help="Continue the newest unfinished training of the same options, if any.", identity=False),
-    ] = False
     force: Annotated[bool, Option(help="Train even if the same model exists already.", identity=False)] = False
     tensorboard: Annotated[
         bool, Option(panel=OUTPUT, help="Write TensorBoard events to runs/tensorboard/.", identity=False)
@@ -195,9 +271,38 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         validate(self)
+        self._check_linear()
         check_model_options(self.arch, self.model)
         if self.tokens is not None and self.table_version is not None:
             raise UsageError("--tokens and --table-version: plain shards have no versions. Give one of the two.")
+
+    def _check_linear(self) -> None:
+        if not self.is_linear:
+            return
+        defaults = {field.name: field for field in fields_of(type(self))}
+        given = [defaults[name].label for name in NOT_OF_LINEAR if getattr(self, name) != defaults[name].default]
+        if given:
+            raise UsageError(
+                f"{', '.join(given)}: --arch {self.arch} has no such option. Leave it out; '--linear-…' configure the model."
+            )
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the architecture is the linear model of n-grams itself."""
+        return config_class(self.arch).linear
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the linear model of n-grams is a part beside the architecture."""
+        return self.arch in WIDE_BY_DEFAULT if self.wide is None else self.wide
+
+    @property
+    def read_length(self) -> int:
+        """Tokens of a review that the whole model reads."""
+        if self.is_linear:
+            return self.linear_length
+        whole = self.is_wide or self.truncation != "head"
+        return max(self.max_length, self.linear_length) if whole else self.max_length
 
     @property
     def order(self) -> OrderOptions:
@@ -216,8 +321,36 @@ class TrainConfig:
             InputNotFoundError: `embeddings` does not exist.
         """
         options = render.identity(self)
+        if self.is_linear:
+            options = {name: value for name, value in options.items() if name not in NOT_OF_LINEAR}
         if self.embeddings is not None:
             from pipeline.models.layers.embeddings import fingerprint
 
             options["embeddings"] = fingerprint(self.embeddings)
         return {**options, **data}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(TrainingOptions):
+    """Options of `pipeline train`.
+
+    Raises:
+        UsageError: a value, or a combination of values, that is not allowed.
+    """
+
+    fold: Annotated[
+        str | None,
+        Option(
+            panel=DATA,
+            metavar="K/N",
+            help="Test on fold K (from 0) of N of the split 'train', by group, and do not train on it. The model is not "
+            "published: it goes to crossval/.",
+            default="none",
+            accepts=_is_fold,
+            expected="INDEX/COUNT, such as 0/5, the first of five folds",
+        ),
+    ] = None
+    resume: Annotated[
+        bool,
+        Option(help="Continue the newest unfinished training of the same options, if any.", identity=False),
+    ] = False

@@ -42,6 +42,9 @@ class RowGroupReader:
     max_length: int
     vocab_size: int | None = None
     """Ids have to lie below it; None leaves that to the caller."""
+    truncation: str = "head"
+    read_length: int | None = None
+    """Where `head-tail` takes a review to end; None for its real end."""
     bytes_read: int = 0
     _footers: "OrderedDict[Path, pq.FileMetaData]" = field(default_factory=OrderedDict)
     _kept: dict[int, DecodedGroup] = field(default_factory=dict)
@@ -71,7 +74,8 @@ class RowGroupReader:
             self.bytes_read += _bytes_of(footer, row_group.index)
         if any(chunk.values.null_count for chunk in table["ids"].chunks):
             raise DataError(f"the token shard {row_group.path} holds null among its ids. {REPAIR}")
-        decoded = decode(table, self.part.selected[request.group], self.max_length, request)
+        rows = self.part.selected[request.group]
+        decoded = decode(table, rows, self.max_length, request, self.truncation, self.read_length)
         ids = decoded.values
         if self.vocab_size is not None and len(ids) and not 0 <= ids.min() <= ids.max() < self.vocab_size:
             raise DataError(
@@ -93,8 +97,16 @@ class RowGroupReader:
         return footer
 
 
-def decode(table: pa.Table, rows: npt.NDArray[np.int64], max_length: int, request: ReadRequest) -> DecodedGroup:
-    """The rows of a table of `COLUMNS`. A review without tokens becomes one `<unk>`: lengths are 1 and more."""
+def decode(
+    table: pa.Table,
+    rows: npt.NDArray[np.int64],
+    max_length: int,
+    request: ReadRequest,
+    truncation: str = "head",
+    read_length: int | None = None,
+) -> DecodedGroup:
+    """The rows of a table of `COLUMNS`, cut as `models.blend.cut` does. A review without tokens becomes one `<unk>`:
+    lengths are 1 and more."""
     lists = table["ids"].combine_chunks()
     lists = lists.chunk(0) if isinstance(lists, pa.ChunkedArray) else lists
     if pa.types.is_large_list(lists.type):
@@ -102,12 +114,14 @@ def decode(table: pa.Table, rows: npt.NDArray[np.int64], max_length: int, reques
     values = lists.values.to_numpy(zero_copy_only=False)
     bounds = lists.offsets.to_numpy().astype(np.int64)
     starts = bounds[rows]
-    lengths = np.minimum(bounds[rows + 1] - starts, max_length)
+    whole = np.minimum(bounds[rows + 1] - starts, read_length or bounds[-1])
+    lengths = np.minimum(whole, max_length)
     offsets = np.concatenate([[0], np.cumsum(np.maximum(lengths, 1))]).astype(np.int64)
     taken = np.full(offsets[-1], UNK_ID, dtype=np.int32)
     filled = np.cumsum(lengths) - lengths
     within = np.arange(int(lengths.sum())) - np.repeat(filled, lengths)
-    taken[np.repeat(offsets[:-1], lengths) + within] = values[np.repeat(starts, lengths) + within]
+    skipped = np.repeat(whole - lengths, lengths) * (within >= max_length // 2) if truncation == "head-tail" else 0
+    taken[np.repeat(offsets[:-1], lengths) + within] = values[np.repeat(starts, lengths) + within + skipped]
     labels = table["label"].fill_null(-1).to_numpy().astype(np.int64)[rows]
     return DecodedGroup(request.window, request.group, taken, offsets, labels)
 

@@ -8,9 +8,12 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-OPSET = 17
+OPSET = 18
 IR_VERSION = 9
 """Runtimes of 2023 and later read them."""
+
+
+INT64, UINT64 = TensorProto.INT64, TensorProto.UINT64
 
 
 class Graph:
@@ -39,6 +42,10 @@ class Graph:
         names = [f"v{len(self._nodes)}_{number}" for number in range(outputs)]
         self._nodes.append(helper.make_node(kind, list(inputs), names, **attributes))
         return names
+
+    def slice(self, values: str, begin: int, end: int) -> str:
+        """Columns `begin` to `end` (excluded; from the end where it is below 0) of (N, T, …)."""
+        return self.add("Slice", values, self.ints(begin), self.ints(end), self.ints(1))
 
     def model(self, output: str, num_classes: int, description: str, metadata: dict[str, str]) -> Any:
         """The whole, checked: `ids` (N, T) and `lengths` (N,) to `probabilities` (N, C)."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.export.graph import Graph
+from pipeline.export.graph import INT64, Graph
 from pipeline.models.bag import MULTIPLIER, PRIME, Bag
 from pipeline.models.layers.pooling import Pooling
 from pipeline.models.layers.recurrent import Recurrent
@@ -47,12 +47,20 @@ def array(tensor: torch.Tensor) -> "np.ndarray[Any, Any]":
     return found
 
 
-def tokens(graph: Graph, max_length: int) -> Tokens:
-    """The inputs, cut to the tokens that the model reads."""
-    ids = graph.add("Slice", "ids", graph.ints(0), graph.ints(max_length), graph.ints(1))
-    lengths = graph.add("Min", "lengths", graph.constant(max_length, np.int64))
+def tokens(graph: Graph, ids: str, lengths: str, max_length: int, truncation: str = "head") -> Tokens:
+    """The tokens that the model reads: at most `max_length` of `ids` (N, T), cut as `models.blend.cut` does."""
     size = graph.add("Squeeze", graph.add("Shape", ids, start=1, end=2), graph.ints(0))
+    size = graph.add("Min", size, graph.constant(max_length, np.int64))
     places = graph.add("Range", graph.constant(0, np.int64), size, graph.constant(1, np.int64))
+    if truncation == "head":
+        ids = graph.slice(ids, 0, max_length)
+    else:
+        longer = graph.add("Sub", lengths, graph.constant(max_length, np.int64))
+        skipped = graph.add("Unsqueeze", graph.add("Max", longer, graph.constant(0, np.int64)), graph.ints(1))
+        late = graph.add("GreaterOrEqual", places, graph.constant(max_length // 2, np.int64))
+        moved = graph.add("Mul", graph.add("Cast", late, to=INT64), skipped)
+        ids = graph.add("GatherElements", ids, graph.add("Add", places, moved), axis=1)
+    lengths = graph.add("Min", lengths, graph.constant(max_length, np.int64))
     mask = graph.add("Less", places, graph.add("Unsqueeze", lengths, graph.ints(1)))
     return Tokens(ids, lengths, mask, places)
 
@@ -99,8 +107,8 @@ def bag(graph: Graph, model: Bag, inputs: Tokens) -> str:
         for length in range(2, model.ngrams + 1):
             rolled = graph.add(
                 "Concat",
-                graph.add("Slice", hashed, graph.ints(-1), graph.ints(np.iinfo(np.int64).max), graph.ints(1)),
-                graph.add("Slice", hashed, graph.ints(0), graph.ints(-1), graph.ints(1)),
+                graph.slice(hashed, -1, np.iinfo(np.int64).max),
+                graph.slice(hashed, 0, -1),
                 axis=1,
             )
             mixed = graph.add("Add", graph.add("Mul", rolled, graph.constant(MULTIPLIER, np.int64)), inputs.ids)
@@ -126,7 +134,7 @@ def pooled(graph: Graph, pooling: Pooling, found: States, inputs: Tokens) -> str
     parts = []
     if "max" in pooling.kind:
         hidden = graph.add("Where", mask, found.states, graph.constant(SMALLEST))
-        parts.append(graph.add("ReduceMax", hidden, axes=[1], keepdims=0))
+        parts.append(graph.add("ReduceMax", hidden, graph.ints(1), keepdims=0))
     if "mean" in pooling.kind:
         kept = graph.add("Where", mask, found.states, graph.constant(0.0))
         count = graph.add("Unsqueeze", graph.add("Cast", inputs.lengths, to=1), graph.ints(1))

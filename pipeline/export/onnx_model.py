@@ -15,11 +15,14 @@ from torch import nn
 from pipeline.errors import PipelineError, UsageError
 from pipeline.export import layers
 from pipeline.export.graph import Graph
+from pipeline.export.ngrams import linear_logits
 from pipeline.lake.atomic import atomic_path
 from pipeline.models.bag import Bag
+from pipeline.models.blend import Blend
 from pipeline.models.bundle import Bundle
 from pipeline.models.interface import ReviewClassifier
 from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
+from pipeline.models.nbsvm import Nbsvm
 from pipeline.scoring.predictor import Predictor
 from pipeline.text.tokenizers import described
 from schemas.vocabulary import PAD_ID, SPECIALS, UNK_ID
@@ -29,7 +32,7 @@ LARGEST_BYTES = 2**31 - 2**20
 """A file without external data cannot be larger: protobuf counts in 32 bits."""
 TOLERANCE = 1e-4
 CHECKED_ROWS = 64
-SUPPORTED = "rnn, birnn, lstm, bilstm, gru, bigru, bag"
+SUPPORTED = "rnn, birnn, lstm, bilstm, gru, bigru, bag, nbsvm"
 
 DESCRIPTION = (
     "ids: token ids, int64 (N, T), 0 after a review's end; lengths: tokens of each review, int64 (N), 1 or more. "
@@ -69,23 +72,40 @@ def onnx_model(bundle: Bundle, model: nn.Module) -> Any:
     Raises:
         UsageError: the architecture cannot be exported.
     """
-    check_supported(bundle, model)
-    assert isinstance(model, ReviewClassifier)
+    check_supported(bundle, model.deep if isinstance(model, Blend) else model)
     graph = Graph()
-    inputs = layers.tokens(graph, bundle.max_length)
+    inputs = layers.tokens(graph, "ids", "lengths", bundle.max_length)
+    logits = _blended(graph, model, inputs) if isinstance(model, Blend) else _logits(graph, model, inputs)
+    return graph.model(graph.add("Softmax", logits, axis=1), len(bundle.labels), DESCRIPTION, _metadata(bundle))
+
+
+def _blended(graph: Graph, model: Blend, inputs: layers.Tokens) -> str:
+    """The logits of an architecture with its temperature and, maybe, n-grams."""
+    blend = model.blend
+    read = layers.tokens(graph, inputs.ids, inputs.lengths, blend.max_length, blend.truncation)
+    logits = graph.add("Mul", _logits(graph, model.deep, read), graph.constant(blend.scale))
+    if model.ngrams is None:
+        return logits
+    said = graph.add("Mul", linear_logits(graph, model.ngrams, inputs), graph.constant(blend.ngram_scale))
+    return graph.add("Add", logits, said)
+
+
+def _logits(graph: Graph, model: nn.Module, inputs: layers.Tokens) -> str:
+    if isinstance(model, Nbsvm):
+        return linear_logits(graph, model.linear, inputs)
+    assert isinstance(model, ReviewClassifier)
     if isinstance(model, Bag):
         found = layers.States(layers.bag(graph, model, inputs), "")
     else:
         assert isinstance(model, RecurrentClassifier)
         embedded = graph.add("Gather", graph.constant(layers.array(model.embedding.weight)), inputs.ids)
         found = layers.recurrent(graph, model.encoder, embedded, inputs)
-    logits = layers.linear(graph, model.head, layers.pooled(graph, model.pooling, found, inputs))
-    return graph.model(graph.add("Softmax", logits, axis=1), len(bundle.labels), DESCRIPTION, _metadata(bundle))
+    return layers.linear(graph, model.head, layers.pooled(graph, model.pooling, found, inputs))
 
 
 def check_supported(bundle: Bundle, model: nn.Module) -> None:
     """Raises `UsageError` where the model is of a kind that cannot be exported."""
-    if isinstance(model, Bag) and model.pooling.kind != "last":
+    if isinstance(model, Nbsvm) or (isinstance(model, Bag) and model.pooling.kind != "last"):
         return
     if isinstance(model, RecurrentClassifier) and type(model.encoder.forward_layers[0]) in layers.OPERATORS:
         return

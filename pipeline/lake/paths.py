@@ -112,6 +112,10 @@ class Lake:
         """Lock files."""
         return self.root / ".locks"
 
+    def crossval(self) -> "FoldLake":
+        """The same lake as trainings with a fold held out see it."""
+        return FoldLake(self.root)
+
     def relative(self, path: Path) -> str:
         """How the lake names a source: relative and with slashes when inside the lake, else the absolute URI."""
         path = path.resolve()
@@ -137,3 +141,23 @@ class Lake:
         if not model_id:
             raise InputNotFoundError(f"{self.latest} is empty, it names no model. {remedy}")
         return model_id
+
+
+@dataclass(frozen=True, slots=True)
+class FoldLake(Lake):
+    """A lake whose models and unfinished trainings stand apart, in crossval/: those of folds never go live."""
+
+    @property
+    def models(self) -> Path:
+        """Models that were trained with a fold held out."""
+        return self.root / "crossval" / "models"
+
+    @property
+    def latest(self) -> Path:
+        """One line: the id of the newest of them."""
+        return self.root / "crossval" / "models" / "LATEST"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Unfinished trainings with a fold held out."""
+        return self.root / "crossval" / "checkpoints"

@@ -18,12 +18,13 @@ from pipeline.lake.manifest import MANIFEST, verify_content, verify_folder, writ
 from pipeline.lake.manifest import REMEDY as RESTORE
 from pipeline.lake.paths import Lake
 from pipeline.lake.vocabularies import read_vocabulary, write_vocabulary
+from pipeline.models.configs.base import MAX_LENGTH
 from pipeline.models.registry import build_model, check_architecture
 
 if TYPE_CHECKING:
     import torch
 
-    from pipeline.models.interface import ReviewClassifier
+    from pipeline.models.interface import Classifier
     from pipeline.text.vocabulary import Vocabulary
 
 BUNDLE_VERSION = 1
@@ -44,14 +45,14 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "created": str,
     "weights_sha256": str,
 }
-MAX_LENGTH = 2**31 - 1
 _RANGES = {"max_length": (1, MAX_LENGTH), "table_version": (0, 2**63 - 1), "parameters": (0, 2**63 - 1)}
 """Whole numbers of model.json; null is left to `_FIELDS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """What model.json says. A review is cut to its first `max_length` tokens, in training as in scoring."""
+    """What model.json says. A review is cut to its first `max_length` tokens, in training as in scoring. `blend` is empty
+    where the architecture stands alone, as in bundles of older releases, else what `models.blend.BlendConfig` holds."""
 
     folder: Path
     model_id: str
@@ -68,9 +69,10 @@ class Bundle:
     training: dict[str, Any] = field(default_factory=dict)
     created: str = ""
     weights_sha256: str = ""
+    blend: dict[str, Any] = field(default_factory=dict)
 
-    def load_model(self, device: "str | torch.device" = "cpu") -> "ReviewClassifier":
-        """The model with its weights, on `device`, in eval mode.
+    def load_model(self, device: "str | torch.device" = "cpu") -> "Classifier":
+        """The whole model with its weights, on `device`, in eval mode.
 
         Raises:
             InputNotFoundError: the weights are not there.
@@ -84,7 +86,7 @@ class Bundle:
         if hashlib.sha256(content).hexdigest() != self.weights_sha256:
             raise DataError(f"{path} is not the file that {DESCRIPTION} names: its SHA-256 differs. {RESTORE}")
         try:
-            model = build_model(self.arch, self.model_config)
+            model = self._build()
         except (UsageError, RuntimeError, TypeError, ValueError, ArithmeticError, MemoryError) as error:
             raise DataError(f"{self.folder / DESCRIPTION} describes a model that cannot be built: {error}") from error
         try:
@@ -94,6 +96,14 @@ class Bundle:
                 f"{path} does not fit the architecture {self.arch!r} as {DESCRIPTION} configures it: {error}. {RESTORE}"
             ) from error
         return model.to(device).eval()
+
+    def _build(self) -> "Classifier":
+        model = build_model(self.arch, self.model_config)
+        if not self.blend:
+            return model
+        from pipeline.models.blend import Blend, BlendConfig
+
+        return Blend(model, BlendConfig(**self.blend))
 
     def load_vocabulary(self) -> "Vocabulary":
         """The vocabulary that the model was trained with.
@@ -120,7 +130,7 @@ class Bundle:
 def save_bundle(
     folder: Path,
     *,
-    model: "ReviewClassifier",
+    model: "Classifier",
     arch: str,
     labels: tuple[str, ...],
     tokenizer: str,
@@ -137,6 +147,8 @@ def save_bundle(
         CannotWriteError: the folder cannot be written.
     """
     import safetensors.torch
+
+    from pipeline.models.blend import Blend
 
     check_architecture(arch)
     make_folder(folder)
@@ -157,6 +169,7 @@ def save_bundle(
         "training": training,
         "created": created,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "blend": model.blend.to_dict() if isinstance(model, Blend) else {},
         "manifest": MANIFEST,
     }
     write_bytes(folder / WEIGHTS, weights)
@@ -204,7 +217,10 @@ def read_bundle(folder: Path) -> Bundle:
     )
     if num_labels != num_classes:
         raise DataError(f"{path}: {num_labels} labels, but the model tells {num_classes} classes apart. {RESTORE}")
-    values = {name: described[name] for name in _FIELDS} | {"labels": tuple(map(str, described["labels"]))}
+    blend = described.get("blend", {})
+    if not isinstance(blend, dict):
+        raise DataError(f"{path}: blend is of a wrong type. {RESTORE}")
+    values = {name: described[name] for name in _FIELDS} | {"blend": blend, "labels": tuple(map(str, described["labels"]))}
     return Bundle(folder=folder, model_id=folder.resolve().name, **values)
 
 

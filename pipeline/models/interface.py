@@ -1,6 +1,6 @@
-"""What every architecture is: a config dataclass and a `ReviewClassifier`.
+"""What every architecture is: a config dataclass and a `Classifier`, of which most are a `ReviewClassifier`.
 
-A classifier is embedding → `encode` → pooling → linear; an architecture writes `encode` and says how wide its states
+A `ReviewClassifier` is embedding → `encode` → pooling → linear; an architecture writes `encode` and says how wide its states
 are. B rows, T positions, E embedding features, S features of a state, C classes, V tokens of the vocabulary.
 """
 
@@ -11,34 +11,64 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import UsageError
-from pipeline.models.configs.base import ModelConfig, RecurrentConfig
+from pipeline.models.configs.base import ArchitectureConfig, ModelConfig, RecurrentConfig
 from pipeline.models.layers.dropout import Dropout
 from pipeline.models.layers.pooling import Pooling
 from schemas.vocabulary import PAD_ID
 
-__all__ = ["ModelConfig", "RecurrentConfig", "ReviewClassifier"]
+__all__ = ["ArchitectureConfig", "Classifier", "ModelConfig", "RecurrentConfig", "ReviewClassifier"]
 
 
-class ReviewClassifier(nn.Module, ABC):
-    """A model that gives each review's logits. A row's logits never depend on its batch-mates or on the padding.
+class Classifier(nn.Module, ABC):
+    """A model that gives each review's logits. A row's logits never depend on its batch-mates or on the padding."""
 
-    An architecture sets the class attributes, calls `super().__init__` with the width of its states, and writes
-    `encode`. The trainer may set `embedding.sparse = True` before the first step.
-    """
-
-    Config: ClassVar[type[ModelConfig]] = ModelConfig
+    Config: ClassVar[type[ArchitectureConfig]] = ArchitectureConfig
     year: ClassVar[int]
     paper: ClassVar[str]
     """Authors, year, title."""
     summary: ClassVar[str]
     """One line for `pipeline models --archs`."""
 
+    def __init__(self, config: ArchitectureConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @abstractmethod
+    def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """Logits (B, C). `ids_BT`: int32 or int64, `<pad>` (0) after the row's end; `lengths_B`: int64, 1 … T."""
+
+    @abstractmethod
+    def embed(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """The embedded tokens (B, T, E). With `classify`, the seam for perturbing or explaining embeddings."""
+
+    @abstractmethod
+    def classify(self, embedded_BTE: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """Logits (B, C) of embedded tokens."""
+
+    def attention_weights(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor | None:
+        """How much each token counts (B, T), 0 at padding, rows sum to 1; None where the model attends to nothing."""
+        return None
+
+    def num_parameters(self) -> int:
+        """How many numbers are trained."""
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+
+
+class ReviewClassifier(Classifier):
+    """A network over embedded tokens.
+
+    An architecture sets the class attributes, calls `super().__init__` with the width of its states, and writes
+    `encode`. The trainer may set `embedding.sparse = True` before the first step.
+    """
+
+    Config: ClassVar[type[ModelConfig]] = ModelConfig
+    config: ModelConfig
+
     def __init__(
         self, config: ModelConfig, states_dim: int, *, bidirectional: bool = False, features_dim: int | None = None
     ) -> None:
         """`states_dim` is S; `features_dim` is given where `features` returns another width than pooling does."""
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_dim, padding_idx=PAD_ID)
         self.embedding_dropout = Dropout(config.embedding_dropout)
         self.pooling = Pooling(config.pooling, states_dim, bidirectional=bidirectional)
@@ -92,14 +122,10 @@ class ReviewClassifier(nn.Module, ABC):
             self.embedding.weight.copy_(matrix_VE)
             self.embedding.weight[PAD_ID].zero_()
 
-    def num_parameters(self) -> int:
-        """How many numbers are trained."""
-        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
-
     def _initialise(self) -> None:
         # Small embeddings let frequent words move first; N(0, 1), torch's default, drowns the recurrence in noise.
         with torch.no_grad():
-            self.embedding.weight.normal_(std=0.1)
+            self.embedding.weight.normal_(std=self.config.embedding_std)
             self.embedding.weight[PAD_ID].zero_()
         nn.init.xavier_uniform_(self.head.weight)
         nn.init.zeros_(self.head.bias)

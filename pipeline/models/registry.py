@@ -1,6 +1,6 @@
 """Which architectures there are: every file of this folder but the helpers. Importable without torch.
 
-A file `grid_lstm.py` is `--arch grid-lstm`. It holds one `ReviewClassifier`; being there is all the registration it needs.
+A file `grid_lstm.py` is `--arch grid-lstm`. It holds one `Classifier`; being there is all the registration it needs.
 """
 
 import dataclasses
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 from pipeline import models
 from pipeline.errors import PipelineError, UsageError, unknown_choice
 from pipeline.models import configs
-from pipeline.models.configs.base import ModelConfig, RecurrentConfig
+from pipeline.models.configs.base import ArchitectureConfig, ModelConfig, RecurrentConfig
 from pipeline.options.option import ConfigField, fields_of
 
 if TYPE_CHECKING:
-    from pipeline.models.interface import ReviewClassifier
+    from pipeline.models.interface import Classifier
 
-HELPERS = frozenset({"interface", "registry", "bundle"})
+HELPERS = frozenset({"interface", "registry", "bundle", "blend"})
 """Files of the folder that are no architecture; further helpers belong into `layers/`."""
 GIVEN = ("vocab_size", "num_classes")
 """Fields of every config that the data decide."""
@@ -35,6 +35,11 @@ def architectures() -> tuple[str, ...]:
     return tuple(sorted(name.replace("_", "-") for name in found if name not in HELPERS and not name.startswith("_")))
 
 
+def networks() -> tuple[str, ...]:
+    """The architectures that are trained by gradient descent: all but the linear model of n-grams."""
+    return tuple(name for name in architectures() if not config_class(name).linear)
+
+
 def check_architecture(name: str) -> None:
     """Raises `UsageError`, which lists all architectures, the nearest first, unless `name` is one."""
     known = architectures()
@@ -42,28 +47,28 @@ def check_architecture(name: str) -> None:
         raise unknown_choice("--arch", name, known, REMEDY)
 
 
-def load_architecture(name: str) -> "type[ReviewClassifier]":
+def load_architecture(name: str) -> "type[Classifier]":
     """Imports one architecture's file and gives its class.
 
     Raises:
         UsageError: no such architecture.
-        PipelineError: the file does not hold exactly one whole `ReviewClassifier`.
+        PipelineError: the file does not hold exactly one whole `Classifier`.
     """
     check_architecture(name)
-    from pipeline.models.interface import ReviewClassifier
+    from pipeline.models.interface import Classifier
 
     module = importlib.import_module(f"{models.__name__}.{name.replace('-', '_')}")
     classes = [
         member
         for member in vars(module).values()
         if inspect.isclass(member)
-        and issubclass(member, ReviewClassifier)
+        and issubclass(member, Classifier)
         and member.__module__ == module.__name__
         and not inspect.isabstract(member)
     ]
     if len(classes) != 1:
         raise PipelineError(
-            f"{module.__file__} defines {len(classes)} classes that are a whole ReviewClassifier; an architecture's file "
+            f"{module.__file__} defines {len(classes)} classes that are a whole Classifier; an architecture's file "
             "has exactly one. Finish its 'encode', or move helpers into pipeline/models/layers/."
         )
     missing = [attribute for attribute in ("year", "paper", "summary") if not hasattr(classes[0], attribute)]
@@ -74,7 +79,7 @@ def load_architecture(name: str) -> "type[ReviewClassifier]":
     return classes[0]
 
 
-def build_model(arch: str, config: Mapping[str, Any], vocabulary_tokens: Sequence[str] | None = None) -> "ReviewClassifier":
+def build_model(arch: str, config: Mapping[str, Any], vocabulary_tokens: Sequence[str] | None = None) -> "Classifier":
     """A new model. `config` holds the options that differ from the architecture's defaults, and always `vocab_size` and
     `num_classes`; a bundle's `model_config` serves as it stands.
 
@@ -91,7 +96,7 @@ def build_model(arch: str, config: Mapping[str, Any], vocabulary_tokens: Sequenc
     derived = architecture.Config.from_vocabulary(vocabulary_tokens) if vocabulary_tokens is not None else {}
     # The interface's own __init__ takes the width of the states; an architecture's takes its config alone.
     make: Any = architecture
-    model: ReviewClassifier = make(_made(arch, architecture.Config, {**derived, **config}))
+    model: Classifier = make(_made(arch, architecture.Config, {**derived, **config}))
     return model
 
 
@@ -107,7 +112,7 @@ def check_model_options(arch: str, options: Mapping[str, Any]) -> None:
     _made(arch, config_class(arch), {**dict.fromkeys(GIVEN, 2), **options})
 
 
-def config_class(arch: str) -> type[ModelConfig]:
+def config_class(arch: str) -> type[ArchitectureConfig]:
     """The config dataclass of an architecture. torch is imported only where it stands in the architecture's own file.
 
     Raises:
@@ -134,17 +139,17 @@ def model_options() -> Mapping[str, ConfigField]:
     return found
 
 
-def _own_config(name: str) -> type[ModelConfig] | None:
+def _own_config(name: str) -> type[ArchitectureConfig] | None:
     """The config of `configs/<name>.py`; None where there is none."""
     path = f"{configs.__name__}.{name}"
     if importlib.util.find_spec(path) is None:
         return None
     members = vars(importlib.import_module(path)).values()
     own = (member for member in members if inspect.isclass(member) and member.__module__ == path)
-    return next((member for member in own if issubclass(member, ModelConfig)), None)
+    return next((member for member in own if issubclass(member, ArchitectureConfig)), None)
 
 
-def _made(arch: str, config: type[ModelConfig], options: Mapping[str, Any]) -> ModelConfig:
+def _made(arch: str, config: type[ArchitectureConfig], options: Mapping[str, Any]) -> ArchitectureConfig:
     """The config with these options; lists, as JSON and TOML have them, become tuples."""
     names = [field.name for field in dataclasses.fields(config)]
     foreign = [name for name in options if name not in names]
@@ -154,7 +159,9 @@ def _made(arch: str, config: type[ModelConfig], options: Mapping[str, Any]) -> M
             f"{', '.join(map(_label, foreign))}: the architecture {arch!r} has no such option. It has: {known}."
         )
     make: Any = config
-    made: ModelConfig = make(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})
+    made: ArchitectureConfig = make(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    )
     return made
 
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 MAIN, DATA, INPUT, MODEL, OPTIMISATION = "Options", "Data", "Input files", "Model", "Optimisation"
-REGULARISATION, HARDWARE, CHECKPOINTS, OUTPUT = "Regularisation", "Hardware", "Checkpoints", "Output"
-PANELS = (MAIN, DATA, INPUT, MODEL, OPTIMISATION, REGULARISATION, HARDWARE, CHECKPOINTS, OUTPUT)
+REGULARISATION, LINEAR, HARDWARE = "Regularisation", "Linear model of n-grams", "Hardware"
+CHECKPOINTS, OUTPUT = "Checkpoints", "Output"
+PANELS = (MAIN, DATA, INPUT, MODEL, OPTIMISATION, REGULARISATION, LINEAR, HARDWARE, CHECKPOINTS, OUTPUT)
 """The panels of `--help`, in their order. `MAIN` holds what most people need."""
 
 

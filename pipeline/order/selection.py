@@ -1,7 +1,7 @@
 """Which rows of the shards are for training, validation and test. Ids are not read for it, only what decides."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from pipeline.errors import DataError
 from pipeline.lake.shards import Shard, open_shard
+from pipeline.order.folds import Fold, folds_of
 from pipeline.order.split import Ints, choose_validation, unit_hashes
 
 
@@ -82,10 +83,13 @@ def labelled_groups(shards: Sequence[Shard]) -> tuple[RowGroup, ...]:
     )
 
 
-def select(shards: Sequence[Shard], num_labels: int, valid_fraction: float) -> tuple[Selection, Ints]:
+def select(
+    shards: Sequence[Shard], num_labels: int, valid_fraction: float, fold: Fold | None = None
+) -> tuple[Selection, Ints]:
     """Reads the columns that decide and gives every row its part.
 
     The validation part is the split `valid` where the shards have labelled rows of it, else it is cut from `train`.
+    With a fold, the test part is that fold of the split `train`, and the split `test` is left alone.
 
     Returns:
         the selection, and the rows of each label in the training part (num_labels,).
@@ -96,6 +100,8 @@ def select(shards: Sequence[Shard], num_labels: int, valid_fraction: float) -> t
     labels, splits = _labels(shards, num_labels)
     labelled = labels >= 0
     codes = np.where(labelled, splits, 0).astype(np.uint8)
+    if fold is not None:
+        _hold_out(codes, shards, fold)
     if not (codes == 1).any():
         raise DataError(
             "there is no labelled review in the split 'train', so there is nothing to learn from. "
@@ -112,6 +118,46 @@ def select(shards: Sequence[Shard], num_labels: int, valid_fraction: float) -> t
             "Ingest reviews of another label too."
         )
     return Selection(labelled_groups(shards), codes), counts
+
+
+def select_as_trained(shards: Sequence[Shard], num_labels: int, training: Mapping[str, Any]) -> Selection:
+    """The parts as a model's training had them; `training`: what its bundle says of that.
+
+    Raises:
+        DataError: see `select`.
+    """
+    fold = training.get("fold")
+    share = float(training.get("valid_fraction", 0.1))
+    return select(shards, num_labels, share, Fold.parse(fold) if fold else None)[0]
+
+
+def _hold_out(codes: npt.NDArray[np.uint8], shards: Sequence[Shard], fold: Fold) -> None:
+    """Makes a fold of the split `train` the test part, in place.
+
+    Raises:
+        DataError: no labelled row is in the fold.
+    """
+    codes[codes == 3] = 0
+    folds = [
+        folds_of(table["review_id"].to_pylist(), table["group"].to_pylist(), fold.count)
+        for shard in shards
+        if shard.split == "train"
+        for table in _row_groups(shard, ["review_id", "group"])
+    ]
+    if folds:
+        of_train = np.flatnonzero(_in_split(shards, "train"))
+        held = of_train[np.concatenate(folds) == fold.index]
+        codes[held] = np.where(codes[held] == 1, 3, 0)
+    if not (codes == 3).any():
+        raise DataError(
+            f"fold {fold} holds no labelled review of the split 'train': there are too few reviews or groups. Use fewer "
+            "folds."
+        )
+
+
+def _in_split(shards: Sequence[Shard], split: str) -> npt.NDArray[np.bool_]:
+    """Whether each row of the labelled splits is in this one."""
+    return np.concatenate([np.full(shard.rows, shard.split == split) for shard in shards if shard.split in PARTS])
 
 
 def _labels(shards: Sequence[Shard], num_labels: int) -> tuple[Ints, npt.NDArray[np.uint8]]:
@@ -154,12 +200,12 @@ def _row_groups(shard: Shard, columns: list[str]) -> Iterator[pa.Table]:
 
 
 def shared_selection(
-    world: "FromMain", shards: Sequence[Shard], num_labels: int, valid_fraction: float
+    world: "FromMain", shards: Sequence[Shard], num_labels: int, valid_fraction: float, fold: Fold | None = None
 ) -> tuple[Selection, Ints]:
     """`select` on the main rank only; the others get one byte a row from it."""
 
     def make() -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
-        selection, counts = select(shards, num_labels, valid_fraction)
+        selection, counts = select(shards, num_labels, valid_fraction, fold)
         return {"counts": counts.tolist()}, selection.codes
 
     values, codes = world.from_main(make)

@@ -9,26 +9,48 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from pipeline.models.interface import ReviewClassifier
+from pipeline.models.blend import Blend, cut_places
+from pipeline.models.interface import Classifier
 from pipeline.models.layers.masking import token_mask
 
 
-def attribute(model: ReviewClassifier, ids_BT: Tensor, lengths_B: Tensor, target_B: Tensor, steps: int = 16) -> Tensor:
+def attribute(
+    model: Classifier, ids_BT: Tensor, lengths_B: Tensor, target_B: Tensor, steps: int = 16, *, signed: bool = False
+) -> Tensor:
     """How much each token says for the class `target_B` (int64): float32 (B, T), 0 at padding.
 
     Attention models give their weights: 0 and more, a row sums to 1, whatever the class. Other models give integrated
-    gradients, which may be negative: see `integrated_gradients`. The model has to be in eval mode; it is not changed.
+    gradients, which may be negative: see `integrated_gradients`. With `signed` all models give those. The model has to be
+    in eval mode; it is not changed.
     """
+    if isinstance(model, Blend):
+        return _attribute_blend(model, ids_BT, lengths_B, target_B, steps, signed)
     with torch.no_grad():
-        weights_BT = model.attention_weights(ids_BT, lengths_B)
+        weights_BT = None if signed else model.attention_weights(ids_BT, lengths_B)
     if weights_BT is not None:
         return weights_BT.float()
     return integrated_gradients(model, ids_BT, lengths_B, target_B, steps)
 
 
-def integrated_gradients(
-    model: ReviewClassifier, ids_BT: Tensor, lengths_B: Tensor, target_B: Tensor, steps: int = 16
-) -> Tensor:
+def _attribute_blend(model: Blend, ids_BT: Tensor, lengths_B: Tensor, target_B: Tensor, steps: int, signed: bool) -> Tensor:
+    """What the architecture says of the tokens that it reads, and what the n-grams add. Attention weights stay alone: they
+    are shares, not parts of a logit."""
+    read_BT, kept_B = model.cut(ids_BT, lengths_B)
+    with torch.no_grad():
+        attends = not signed and model.deep.attention_weights(read_BT, kept_B) is not None
+    said_BT = attribute(model.deep, read_BT, kept_B, target_B, steps, signed=signed)
+    place_BT = cut_places(lengths_B, read_BT.shape[1], model.blend.truncation)
+    total_BT = torch.zeros(ids_BT.shape, device=ids_BT.device)
+    # A row shorter than the cut has zeros at its padding, which add nothing wherever they land.
+    total_BT.scatter_add_(1, place_BT, said_BT if attends else said_BT * model.blend.scale)
+    if model.ngrams is not None and not attends:
+        ngrams_BTC = model.ngrams.contributions(ids_BT, lengths_B)
+        target_BT1 = target_B[:, None, None].expand(-1, ids_BT.shape[1], 1)
+        total_BT += ngrams_BTC.gather(2, target_BT1).squeeze(2) * model.blend.ngram_scale
+    return total_BT
+
+
+def integrated_gradients(model: Classifier, ids_BT: Tensor, lengths_B: Tensor, target_B: Tensor, steps: int = 16) -> Tensor:
     """(x − x₀) · ∫₀¹ ∂logit_target(x₀ + a (x − x₀))/∂x da, summed over the features of each token: float32 (B, T).
 
     x: the embedded tokens; x₀: as many zeros, the embedding of `<pad>`. The integral is taken by Gauss-Legendre's rule

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.models.interface import ReviewClassifier
+from pipeline.models.interface import Classifier, ReviewClassifier
 from pipeline.models.layers.masking import token_mask
 from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 from pipeline.scoring.cells import CELLS, Cell, is_cell
@@ -97,7 +97,7 @@ class PackedForward:
         self._tables: list[Tensor] = []
 
     @staticmethod
-    def supports(model: ReviewClassifier) -> bool:
+    def supports(model: Classifier) -> bool:
         """Whether the model is what this computes: an encoder of torch's cells and a pooling of its states, each step as
         `RecurrentClassifier` takes it."""
         return (

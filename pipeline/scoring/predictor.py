@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from pipeline.config.score import DEFAULT_BATCH_SIZE
 from pipeline.errors import DataError, UsageError
+from pipeline.models.blend import Blend
+from pipeline.models.interface import ReviewClassifier
 from pipeline.scoring.batches import Ragged, plan_batches
 from pipeline.scoring.options import TOKENS_PER_REVIEW, check_device, resolve_precision
 from pipeline.scoring.packed import PackedForward
@@ -64,8 +66,9 @@ class Predictor:
         on_cuda = self.device.type == "cuda"
         self._model = bundle.load_model(self.device)
         self._model.requires_grad_(False)
-        packable = not on_cuda and self.precision == "fp32" and PackedForward.supports(self._model)
-        self._packed = PackedForward(self._model) if packable else None
+        deep = self._model.deep if isinstance(self._model, Blend) else self._model
+        packable = not on_cuda and self.precision == "fp32" and PackedForward.supports(deep)
+        self._packed = PackedForward(cast(ReviewClassifier, deep)) if packable else None
         self.attribution_tokens = batch_size * TOKENS_PER_REVIEW * (CUDA_FACTOR if on_cuda else 1)
         self.max_tokens = self.attribution_tokens * (self._packed.batch_factor if self._packed else 1)
         self._threads_before = torch.get_num_threads()
@@ -95,13 +98,14 @@ class Predictor:
 
     def plan(self, reviews: Ragged) -> list[NDArray[np.int64]]:
         """Rows of each batch: of `max_tokens`, or of half as many where that gives every thread its share."""
-        share = int(reviews.lengths.sum()) // (2 * self.threads)
+        lengths = self._lengths_read(reviews)
+        share = int(lengths.sum()) // (2 * self.threads)
         least = self.max_tokens // 2 if self._packed else self.max_tokens
-        return plan_batches(reviews.lengths, min(max(share, least), self.max_tokens))
+        return plan_batches(lengths, min(max(share, least), self.max_tokens))
 
     def prepare(self, reviews: Ragged) -> None:
         """Makes what is worth making once, before reviews of so many tokens."""
-        if self._packed is not None and reviews.lengths.sum() > self._model.embedding.num_embeddings:
+        if self._packed is not None and self._lengths_read(reviews).sum() > self.bundle.model_config["vocab_size"]:
             self._packed.make_table()
 
     def predict(self, ids: pa.ListArray) -> Probabilities:
@@ -128,14 +132,14 @@ class Predictor:
         Yields:
             rows of a batch, int64 (B), and their weights, float32 (B, T), 0 at padding.
         """
-        from pipeline.scoring.attribution import attribute, integrated_gradients
-
-        weights_of = integrated_gradients if signed else attribute
+        from pipeline.scoring.attribution import attribute
 
         def weigh(rows: NDArray[np.int64]) -> NDArray[np.float32]:
             ids_BT, lengths_B = (torch.from_numpy(array).to(self.device) for array in reviews.padded(rows))
             target_B = torch.from_numpy(target_N[rows]).to(self.device)
-            weights: NDArray[np.float32] = weights_of(self._model, ids_BT, lengths_B, target_B, steps).cpu().numpy()
+            weights: NDArray[np.float32] = (
+                attribute(self._model, ids_BT, lengths_B, target_B, steps, signed=signed).cpu().numpy()
+            )
             return weights
 
         batches = plan_batches(reviews.lengths, self.attribution_tokens)
@@ -161,9 +165,26 @@ class Predictor:
         # Inference and autocast are states of the thread, so they are entered here and not once outside.
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with torch.inference_mode(), autocast:
-            logits_BC = (self._packed or self._model)(ids, lengths)
+            logits_BC = self._logits(ids, lengths)
             probability_BC: Probabilities = torch.softmax(logits_BC.float(), dim=1).cpu().numpy()
             return probability_BC
+
+    def _logits(self, ids_BT: torch.Tensor, lengths_B: torch.Tensor) -> torch.Tensor:
+        logits_BC: torch.Tensor
+        if self._packed is None:
+            logits_BC = self._model(ids_BT, lengths_B)
+        elif isinstance(self._model, Blend):
+            deep_BC = self._packed(*self._model.cut(ids_BT, lengths_B))
+            logits_BC = self._model.combine(deep_BC, ids_BT, lengths_B)
+        else:
+            logits_BC = self._packed(ids_BT, lengths_B)
+        return logits_BC
+
+    def _lengths_read(self, reviews: Ragged) -> NDArray[np.int64]:
+        """Tokens of each review that the architecture reads: what a batch costs."""
+        if isinstance(self._model, Blend):
+            return np.minimum(reviews.lengths, self._model.blend.max_length)
+        return reviews.lengths
 
     def _checked(self, probability_NC: Probabilities, reviews: Ragged) -> Probabilities:
         if not np.isfinite(probability_NC[reviews.lengths > 0]).all():

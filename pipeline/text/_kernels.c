@@ -1,7 +1,7 @@
-/* The two loops of ingest that run over every byte, outside of Python's global lock: reading many small files, and
-   splitting texts into tokens with a dictionary of the distinct ones. `pipeline/text/tokenizers.py` and
-   `pipeline/datapipes/text_files.py` say what they do, do the same with NumPy and `os` where this was not compiled, and
-   the tests hold both against one reference. No rule of a tokenizer is written here: all come as tables. */
+/* The loops that run over every byte or every token, outside of Python's global lock: reading many small files,
+   splitting texts into tokens with a dictionary of the distinct ones, and hashing the n-grams of reviews.
+   `numpy_kernels.py` and `ngrams.py` do the same with NumPy where this was not compiled, and the tests hold both against
+   one reference. No rule of a tokenizer is written here: all come as tables. */
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
@@ -97,6 +97,9 @@ static uint64_t some_bytes(const uint8_t *bytes, size_t size)
     return eight_bytes(bytes) & ((UINT64_C(1) << 8 * size) - 1);
 #endif
 }
+
+#define NGRAM_SEED 0x9E3779B97F4A7C15u
+#define NGRAM_MULTIPLIER 0xD6E8FEB86659FD93u
 
 static uint64_t mixed(uint64_t hash, uint64_t part)
 {
@@ -287,6 +290,105 @@ static PyObject *split(PyObject *module, PyObject *arguments)
     return result;
 }
 
+/* ---- n-grams ---- */
+
+enum { MAX_NGRAMS = 16 };
+
+/* Appends the distinct buckets of one review and where each first occurs; `seen` has room for twice its n-grams. */
+static int hash_review(const int32_t *ids, size_t tokens, size_t ngrams, unsigned bits, Buffer *buckets, Buffer *ends,
+                       Buffer *seen)
+{
+    size_t slots = 16;
+    while (slots < 2 * ngrams * tokens) slots *= 2;
+    seen->size = 0;
+    if (!reserve(seen, slots * sizeof(int32_t)) || !reserve(buckets, ngrams * tokens * sizeof(int32_t)) ||
+        !reserve(ends, ngrams * tokens * sizeof(int32_t)))
+        return 0;
+    int32_t *table = (int32_t *)seen->data;
+    memset(table, 0xFF, slots * sizeof *table);
+    int32_t *bucket_out = (int32_t *)(buckets->data + buckets->size), *end_out = (int32_t *)(ends->data + ends->size);
+    size_t count = 0;
+    uint64_t before[MAX_NGRAMS + 1] = {0}; /* hashes of the n-grams that end one token earlier */
+    for (size_t at = 0; at < tokens; at++) {
+        size_t longest = at + 1 < ngrams ? at + 1 : ngrams;
+        /* The longest first: each needs the shorter one of the token before. */
+        for (size_t n = longest; n > 0; n--) {
+            before[n] = mixed(n > 1 ? before[n - 1] : NGRAM_SEED, (uint64_t)(uint32_t)ids[at]);
+            int32_t bucket = (int32_t)(before[n] * NGRAM_MULTIPLIER >> (64 - bits));
+            size_t place = (uint32_t)bucket & (slots - 1);
+            while (table[place] >= 0 && table[place] != bucket) place = (place + 1) & (slots - 1);
+            if (table[place] == bucket) continue;
+            table[place] = bucket;
+            bucket_out[count] = bucket;
+            end_out[count++] = (int32_t)at;
+        }
+    }
+    buckets->size += count * sizeof(int32_t);
+    ends->size += count * sizeof(int32_t);
+    return 1;
+}
+
+static int hash_reviews(const int32_t *ids, const int64_t *starts, const int64_t *lengths, size_t rows, size_t ngrams,
+                        unsigned bits, Buffer *buckets, Buffer *ends, Buffer *bounds)
+{
+    Buffer seen = {0};
+    int64_t bound = 0;
+    int whole = append(bounds, &bound, sizeof bound);
+    for (size_t row = 0; row < rows && whole; row++) {
+        whole = hash_review(ids + starts[row], (size_t)lengths[row], ngrams, bits, buckets, ends, &seen);
+        bound = (int64_t)(buckets->size / sizeof(int32_t));
+        whole = whole && append(bounds, &bound, sizeof bound);
+    }
+    free(seen.data);
+    return whole;
+}
+
+static int within(const int64_t *starts, const int64_t *lengths, size_t rows, int64_t tokens)
+{
+    for (size_t row = 0; row < rows; row++)
+        if (starts[row] < 0 || lengths[row] < 0 || lengths[row] > INT32_MAX / MAX_NGRAMS || starts[row] > tokens ||
+            lengths[row] > tokens - starts[row])
+            return 0;
+    return 1;
+}
+
+PyDoc_STRVAR(ngram_buckets_doc,
+    "ngram_buckets(ids, starts, lengths, ngrams, bits) -> (buckets, ends, bounds)\n\n"
+    "Hashes the 1- to n-grams of the reviews ids[starts[i]:starts[i] + lengths[i]] (ids: int32, the others int64) into\n"
+    "2**bits buckets. Gives the distinct buckets of each review in the order of their first occurrence, the place in the\n"
+    "review of the token with which it ends (both int32), and the int64 bounds of each review's buckets.");
+
+static PyObject *ngram_buckets(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    Py_buffer ids, starts, lengths;
+    int ngrams, bits;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*ii", &ids, &starts, &lengths, &ngrams, &bits)) return NULL;
+    PyObject *result = NULL;
+    Buffer buckets = {0}, ends = {0}, bounds = {0};
+    size_t rows = (size_t)starts.len / sizeof(int64_t);
+    if (ngrams < 1 || ngrams > MAX_NGRAMS || bits < 1 || bits > 31 || lengths.len != starts.len ||
+        !within(starts.buf, lengths.buf, rows, ids.len / (Py_ssize_t)sizeof(int32_t))) {
+        PyErr_SetString(PyExc_ValueError, "ngram_buckets: 1 to 16 n-grams, 1 to 31 bits and reviews within ids are needed");
+    } else {
+        int whole;
+        Py_BEGIN_ALLOW_THREADS
+        whole = hash_reviews(ids.buf, starts.buf, lengths.buf, rows, (size_t)ngrams, (unsigned)bits, &buckets, &ends, &bounds);
+        Py_END_ALLOW_THREADS
+        if (whole)
+            result = Py_BuildValue("(NNN)", to_bytes(&buckets), to_bytes(&ends), to_bytes(&bounds));
+        else
+            PyErr_NoMemory();
+    }
+    free(buckets.data);
+    free(ends.data);
+    free(bounds.data);
+    PyBuffer_Release(&ids);
+    PyBuffer_Release(&starts);
+    PyBuffer_Release(&lengths);
+    return result;
+}
+
 /* ---- files ---- */
 
 /* Appends a file's content, at most `limit` bytes; 0 and errno when it cannot be read. */
@@ -369,6 +471,7 @@ static PyObject *read_files(PyObject *module, PyObject *arguments)
 static PyMethodDef methods[] = {
     {"split", split, METH_VARARGS, split_doc},
     {"read_files", read_files, METH_VARARGS, read_files_doc},
+    {"ngram_buckets", ngram_buckets, METH_VARARGS, ngram_buckets_doc},
     {NULL, NULL, 0, NULL},
 };
 

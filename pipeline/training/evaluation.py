@@ -30,6 +30,22 @@ class Evaluation:
     tokens: int
     confusion: npt.NDArray[np.int64]
 
+    @property
+    def macro_f1(self) -> float:
+        """The mean of the classes' F1; a class that is never met and never predicted counts 0."""
+        right, predicted, rows = self.confusion.diagonal(), self.confusion.sum(axis=0), self.confusion.sum(axis=1)
+        return float(np.mean(2 * right / np.maximum(predicted + rows, 1)))
+
+    def score(self, metric: str) -> float:
+        """How good the figures are by a metric of `SELECTIONS`: more is better."""
+        return {"accuracy": self.accuracy, "macro-f1": self.macro_f1, "loss": -self.loss}[metric]
+
+    @property
+    def only_class(self) -> int | None:
+        """The class that every row was given, where that is one and the rows are of several."""
+        predicted = np.flatnonzero(self.confusion.sum(axis=0))
+        return int(predicted[0]) if len(predicted) == 1 and np.count_nonzero(self.confusion.sum(axis=1)) > 1 else None
+
     def per_class(self, labels: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         """Precision, recall, F1 and rows of each class; 0 where a figure has nothing to divide by."""
         found = {}
@@ -52,13 +68,12 @@ def evaluate(
     world: World,
     *,
     num_classes: int,
-    max_length: int,
+    reader: RowGroupReader,
     batch_size: int,
     loader: LoaderOptions,
     precision: str,
     description: str,
     control: Control | None = None,
-    vocab_size: int | None = None,
 ) -> Evaluation:
     """Loss (mean cross-entropy) and confusion matrix over a part; each rank does its share, and all get the whole.
 
@@ -66,10 +81,9 @@ def evaluate(
 
     Raises:
         StoppedError: a signal came, on any rank; on all of them then.
-        DataError: the part holds ids that are not below `vocab_size`, where it is given.
+        DataError: damaged shards.
     """
     plan = EvaluationPlan(part.rows_per_group, batch_size, world.rank, world.size)
-    reader = RowGroupReader(part, max_length, vocab_size)
     loss = torch.zeros((), dtype=torch.float64, device=world.device)
     pairs = torch.zeros(num_classes * num_classes, dtype=torch.int64, device=world.device)
     tokens = 0

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from pipeline.training.evaluation import Evaluation, evaluate
 from pipeline.training.metrics import MetricsRow, Sums
 from pipeline.training.optimizer import Optimizer, use_sparse
 from pipeline.training.precision import autocast
+from pipeline.training.regularisation import Regularisation, RegularisedClassifier, drop_words
 from pipeline.training.schedule import lr_factor
 from pipeline.training.world import World, silent
 
@@ -58,6 +60,10 @@ class LoopOptions:
     patience: int = 0
     average: float = 0.0
     max_length: int = 400
+    truncation: str = "head"
+    read_length: int | None = None
+    select: str = "loss"
+    regularisation: Regularisation = field(default_factory=Regularisation)
     precision: str = "fp32"
     embedding_update: str = "auto"
     class_weights: tuple[float, ...] | None = None
@@ -73,6 +79,7 @@ class Progress:
     best_epoch: int = 0
     best_loss: float = float("inf")
     best_accuracy: float = 0.0
+    best_score: float = float("-inf")
     stale_epochs: int = 0
     seconds: float = 0.0
     epoch_seconds: float = 0.0
@@ -113,9 +120,13 @@ class Trainer:
         self.best: dict[str, Tensor] = {}
         self.progress = Progress()
         self.sums = Sums(world.device)
-        self.reader = RowGroupReader(train, options.max_length, model.config.vocab_size)
+        self.reader = self._reader(train)
         weights = options.class_weights
         self.class_weights = None if weights is None else torch.tensor(weights, device=world.device)
+        kinds = options.regularisation
+        self.regularised = RegularisedClassifier(self.model, kinds.locked_dropout) if kinds.of_embedding else None
+        never = options.epochs * self.steps
+        self.first_perturbed = round(kinds.adversarial_warmup * self.steps) if kinds.adversarial else never
         self.wrapped = self._wrap()
 
     def run(self) -> Progress:
@@ -158,13 +169,12 @@ class Trainer:
             part,
             self.world,
             num_classes=self.num_classes,
-            max_length=self.options.max_length,
+            reader=self._reader(part),
             batch_size=self.options.order.batch_size * 2,
             loader=self.options.loader,
             precision=self.options.precision,
             description=description,
             control=self.control,
-            vocab_size=self.model.config.vocab_size,
         )
 
     def rows(self) -> list[MetricsRow]:
@@ -219,16 +229,14 @@ class Trainer:
         torch.manual_seed(_step_seed(options.order.seed, state.epoch, batch.step, world.rank))
         global_step = state.epoch * self.steps + batch.step
         there = batch.to(world.device)
+        if options.regularisation.word_dropout:
+            there.ids, there.lengths = drop_words(there.ids, there.lengths, options.regularisation.word_dropout)
         self.optimizer.zero_grad()
-        with autocast(world.device, options.precision):
-            logits_BC = self.wrapped(there.ids, there.lengths)
-        logits_BC = logits_BC.float()
-        if batch.rows:
-            loss_sum = functional.cross_entropy(logits_BC, there.labels, weight=self.class_weights, reduction="sum")
+        perturbed = self.regularised is not None and global_step >= self.first_perturbed
+        if perturbed:
+            loss_sum, logits_BC = self._adversarial_step(there)
         else:
-            loss_sum = logits_BC.sum() * 0.0
-        # DDP takes the mean over ranks; times the number of ranks it is the sum, and the whole the global batch's mean.
-        (loss_sum * (world.size / batch.global_rows)).backward()  # type: ignore[no-untyped-call]
+            loss_sum, logits_BC = self._backward(there, self.wrapped)
         if options.clip_norm:
             self.optimizer.clip(options.clip_norm)
         self.optimizer.step(lr_factor(options.schedule, global_step, options.epochs * self.steps, options.warmup))
@@ -236,6 +244,33 @@ class Trainer:
             self.average.update(global_step)
         self.sums.add(loss_sum, logits_BC, there.labels, batch.rows, batch.tokens)
         return loss_sum
+
+    def _backward(self, batch: Batch, classify: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """Adds the gradient of a batch's mean loss; gives the loss, summed over its rows, and the logits (B, C)."""
+        with autocast(self.world.device, self.options.precision):
+            logits_BC = classify(batch.ids, batch.lengths)
+        logits_BC = logits_BC.float()
+        if batch.rows:
+            loss_sum = functional.cross_entropy(logits_BC, batch.labels, weight=self.class_weights, reduction="sum")
+        else:
+            loss_sum = logits_BC.sum() * 0.0
+        # DDP takes the mean over ranks; times the number of ranks it is the sum, and the whole the global batch's mean.
+        (loss_sum * (self.world.size / batch.global_rows)).backward()  # type: ignore[no-untyped-call]
+        return loss_sum, logits_BC
+
+    def _adversarial_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Adds the gradients of the loss and of the loss where it hurts most; both with the same dropout."""
+        regularised = self.regularised
+        assert regularised is not None
+        seed = torch.initial_seed()
+        # Ranks need not agree after the first pass: the sum of both gradients goes over the network.
+        alone = self.wrapped.no_sync() if isinstance(self.wrapped, DistributedDataParallel) else nullcontext()
+        with alone:
+            loss_sum, logits_BC = self._backward(batch, partial(self.wrapped, keep=True))
+        change_BTE = regularised.perturbation(self.options.regularisation.adversarial, batch.lengths)
+        torch.manual_seed(seed)
+        self._backward(batch, partial(self.wrapped, perturbation_BTE=change_BTE))
+        return loss_sum, logits_BC
 
     def _figures(self) -> dict[str, object]:
         if self.world.device.type == "cuda" and self.progress.step % READ_LOSS_EVERY:
@@ -256,7 +291,8 @@ class Trainer:
         try:
             with self.average.applied() if self.average is not None else nullcontext():
                 found = self.evaluate(self.valid, f"validate {state.epoch + 1}")
-                improved = found.loss < state.best_loss
+                score = found.score(self.options.select)
+                improved = score > state.best_score or (score == state.best_score and found.loss < state.best_loss)
                 if improved:
                     self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
         except StoppedError:
@@ -271,6 +307,7 @@ class Trainer:
         self._add_row(state.epoch + 1, "valid", found.loss, found.accuracy, time.perf_counter() - started, found.tokens)
         if improved:
             state.best_epoch, state.best_loss, state.best_accuracy = state.epoch + 1, found.loss, found.accuracy
+            state.best_score = score
         state.stale_epochs = 0 if improved else state.stale_epochs + 1
         state.epoch, state.step, state.epoch_seconds = state.epoch + 1, 0, 0.0
         self.sums = Sums(self.world.device)
@@ -298,11 +335,18 @@ class Trainer:
     def _order(self, epoch: int) -> Order:
         return Order(self.train.rows_per_group, self.options.order, epoch)
 
+    def _reader(self, part: Part) -> RowGroupReader:
+        options = self.options
+        return RowGroupReader(
+            part, options.max_length, self.model.config.vocab_size, options.truncation, options.read_length
+        )
+
     def _wrap(self) -> nn.Module:
+        model = self.regularised or self.model
         if self.world.size == 1:
-            return self.model
+            return model
         ids = [self.world.device.index] if self.world.device.type == "cuda" else None
-        return DistributedDataParallel(self.model, device_ids=ids, gradient_as_bucket_view=True)
+        return DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)
 
 
 def _step_seed(seed: int, epoch: int, step: int, rank: int) -> int:

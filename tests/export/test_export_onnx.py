@@ -18,7 +18,9 @@ from jobs.export import run
 from pipeline.config.export import ExportConfig
 from pipeline.errors import CannotWriteError, PipelineError, UsageError
 from pipeline.export import onnx_model
+from pipeline.models.blend import Blend, BlendConfig
 from pipeline.models.bundle import Bundle, save_bundle
+from pipeline.models.interface import Classifier
 from pipeline.models.registry import architectures, build_model
 from tests.conftest import ROOT
 from tests.scoring.parts import MAX_LENGTH, make_bundle, make_lake, make_texts, make_vocabulary
@@ -26,16 +28,25 @@ from tests.scoring.parts import MAX_LENGTH, make_bundle, make_lake, make_texts, 
 RECURRENT = ("rnn", "birnn", "lstm", "bilstm", "gru", "bigru")
 
 
-def bundle_of(folder: Path, arch: str, labels: tuple[str, ...] = ("neg", "pos"), **options: object) -> Bundle:
+def bundle_of(
+    folder: Path,
+    arch: str,
+    labels: tuple[str, ...] = ("neg", "pos"),
+    blend: BlendConfig | None = None,
+    **options: object,
+) -> Bundle:
     """Weights drawn anew, biases too: those of zero would hide mistakes."""
     import torch
 
     torch.manual_seed(5)
     vocabulary = make_vocabulary(labels)
-    sizes = {"vocab_size": len(vocabulary), "num_classes": len(labels), "embedding_dim": 6}
-    model = build_model(arch, sizes | options)
-    for parameter in model.parameters():
-        parameter.detach().uniform_(-1, 1)
+    sizes = {"vocab_size": len(vocabulary), "num_classes": len(labels)}
+    model: Classifier = build_model(arch, sizes | ({} if arch == "nbsvm" else {"embedding_dim": 6}) | options)
+    if blend is not None:
+        model = Blend(model, blend)
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point():
+            tensor.detach().uniform_(-1, 1)
     return save_bundle(
         folder, model=model, arch=arch, labels=labels, tokenizer=vocabulary.tokenizer, max_length=MAX_LENGTH,
         vocabulary=vocabulary, table_version=None, metrics={}, training={}, created="2026-01-01T00:00:00Z",
@@ -75,6 +86,31 @@ def test_bags(tmp_path: Path, ngrams: int, pooling: str) -> None:
     assert onnx_model.export_onnx(bundle, tmp_path / "model.onnx") < 1e-5
 
 
+@pytest.mark.parametrize("ngrams", [1, 3])
+@pytest.mark.parametrize("labels", [("neg", "pos"), ("bad", "fair", "good")])
+def test_linear_models_of_ngrams(tmp_path: Path, ngrams: int, labels: tuple[str, ...]) -> None:
+    """Few buckets, so that n-grams collide within a review and each bucket still counts once."""
+    for bits in (4, 12):
+        bundle = bundle_of(tmp_path / f"{bits}", "nbsvm", labels, ngrams=ngrams, bits=bits)
+        assert onnx_model.export_onnx(bundle, tmp_path / "model.onnx") < 1e-5
+
+
+@pytest.mark.parametrize("truncation", ["head", "head-tail"])
+@pytest.mark.parametrize("ngrams", [0, 2])
+def test_blends(tmp_path: Path, truncation: str, ngrams: int) -> None:
+    """The architecture reads less of a review than the n-grams do."""
+    blend = BlendConfig(
+        max_length=5,
+        truncation=truncation,
+        scale=0.7,
+        ngram_scale=0.4 if ngrams else 0.0,
+        ngrams=ngrams,
+        bits=8 if ngrams else 0,
+    )
+    bundle = bundle_of(tmp_path / "blend", "bilstm", blend=blend, hidden_dim=5)
+    assert onnx_model.export_onnx(bundle, tmp_path / "model.onnx") < 1e-5
+
+
 @pytest.mark.parametrize("arch", ["bilstm", "gru", "bag"])
 def test_the_file_alone_is_enough(tmp_path: Path, arch: str) -> None:
     """Longer texts than the model reads, punctuation and unknown words among them."""
@@ -90,7 +126,7 @@ def test_the_file_alone_is_enough(tmp_path: Path, arch: str) -> None:
     assert metadata["review_pipeline.model_id"] == arch and metadata["review_pipeline.max_length"] == str(MAX_LENGTH)
 
 
-@pytest.mark.parametrize("arch", sorted(set(architectures()) - {*RECURRENT, "bag"}))
+@pytest.mark.parametrize("arch", sorted(set(architectures()) - {*RECURRENT, "bag", "nbsvm"}))
 def test_other_architectures_are_refused_by_name(tmp_path: Path, arch: str) -> None:
     bundle = bundle_of(tmp_path / "other", arch)
     with pytest.raises(UsageError, match=rf"architecture '{arch}', which cannot be exported\. Supported: rnn, birnn"):

@@ -12,14 +12,14 @@ import pytest
 from killed_training import killed_after
 
 from pipeline.models.bundle import Bundle, read_bundle
-from pipeline.models.registry import architectures
+from pipeline.models.registry import networks
 from tests.jobs.test_jobs_train import invoke
 from tests.models.conftest import order_reviews
 from tests.small_models import small
 
 UNSEEN = 500
 OPTIONS = ("--lr", "0.003", "--warmup", "60", "--average", "0.9", "--epochs", "6", "--workers", "0")
-ARCHITECTURES = architectures()
+ARCHITECTURES = networks()
 
 
 def train(lake: Path, arch: str, *arguments: object) -> dict[str, Any]:

@@ -205,12 +205,15 @@ def test_every_field_of_a_config_is_an_option_but_the_lake() -> None:
 
 
 IDENTITY = (
-    '{"arch": "bilstm", "average": 0.998, "batch_size": 64, "class_weights": "none", "clip_norm": 1.0, '
-    '"embedding_update": "auto", "epochs": 3, "lanes": 16, "lr": 0.001, "max_length": 400, "model": {}, '
-    '"patience": 0, "precision": "auto", "schedule": "constant", "seed": 0, "valid_fraction": 0.1, "warmup": 0, '
-    '"window_rows": 32768}'
+    '{"adversarial": 0.0, "adversarial_warmup": 1.0, "arch": "bilstm", "average": 0.998, "batch_size": 64, '
+    '"calibrate": true, "class_weights": "auto", "clip_norm": 1.0, "embedding_update": "auto", "epochs": 3, '
+    '"fold": null, "lanes": 16, "linear_batch_size": 32, "linear_bits": 22, "linear_epochs": null, '
+    '"linear_length": 4096, "linear_lr": 0.02, "linear_ngrams": 3, "linear_scale": 0.15, "locked_dropout": 0.0, '
+    '"lr": 0.001, "max_length": 400, "model": {}, "patience": 0, "precision": "auto", "schedule": "constant", '
+    '"seed": 0, "select": "accuracy", "truncation": "head", "valid_fraction": 0.1, "warmup": 0, "wide": null, '
+    '"window_rows": 32768, "word_dropout": 0.0}'
 )
-"""What decides a training with the defaults, as trainings before this release noted it."""
+"""What decides a training with the defaults, as bundles and unfinished trainings note it."""
 
 
 def test_the_identity_of_a_training_stays() -> None:
@@ -283,3 +286,13 @@ def test_configs_import_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
     assert not {"torch", "pyarrow", "numpy", "typer", "click"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("preset", ["fast", "default", "best"])
+def test_presets_of_accuracy_are_options_of_train(tmp_path: Path, preset: str) -> None:
+    values = file_values(TrainConfig, "train", lambda: ["train"], tmp_path, preset)
+
+    config = TrainConfig(lake=Lake(tmp_path), **values)
+
+    assert config.is_wide
+    assert (config == TrainConfig(lake=Lake(tmp_path))) == (preset == "default")

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from pipeline.models.registry import architectures, build_model
+from pipeline.models.blend import Blend, BlendConfig
+from pipeline.models.registry import build_model, networks
 from pipeline.scoring.attribution import attribute, integrated_gradients
 
 IDS_BT = torch.tensor([[5, 9, 30, 7, 8, 2], [11, 4, 0, 0, 0, 0], [3, 0, 0, 0, 0, 0]])
@@ -11,7 +12,7 @@ LENGTHS_B = torch.tensor([6, 2, 1])
 TARGET_B = torch.tensor([0, 2, 1])
 
 
-@pytest.mark.parametrize("arch", architectures())
+@pytest.mark.parametrize("arch", networks())
 def test_integrated_gradients_sum_to_what_the_tokens_changed(arch: str) -> None:
     torch.manual_seed(0)
     model = build_model(arch, {"vocab_size": 40, "num_classes": 3, "embedding_dim": 8}).eval()
@@ -54,3 +55,22 @@ def test_works_inside_inference_mode_and_leaves_the_model_as_it_was(arch: str) -
         inside = attribute(model, IDS_BT.clone(), LENGTHS_B.clone(), TARGET_B.clone())
     assert torch.equal(inside, outside)
     assert all(parameter.grad is None for parameter in model.parameters()) and not model.training
+
+
+@pytest.mark.parametrize("pooling", ["max-mean", "attention"])
+def test_signed_attributions_of_a_blend_sum_over_all_its_tokens(pooling: str) -> None:
+    """The architecture reads three tokens of a review, the n-grams all of them; attention weights are not asked for."""
+    torch.manual_seed(0)
+    deep = build_model("lstm", {"vocab_size": 40, "num_classes": 3, "embedding_dim": 8, "pooling": pooling})
+    blend = BlendConfig(max_length=3, truncation="head-tail", scale=0.5, ngram_scale=0.3, ngrams=2, bits=8)
+    model = Blend(deep, blend).eval()
+    assert model.ngrams is not None
+    model.ngrams.set_weights(torch.randn(256, 3), torch.randn(3))
+    found_BT = attribute(model, IDS_BT, LENGTHS_B, TARGET_B, steps=64, signed=True)
+    with torch.no_grad():
+        read_BT, kept_B = model.cut(IDS_BT, LENGTHS_B)
+        embedded_BTE = deep.embed(read_BT, kept_B)
+        logits_BC = model(IDS_BT, LENGTHS_B)
+        nothing_BC = deep.classify(torch.zeros_like(embedded_BTE), read_BT, kept_B) * 0.5 + model.ngrams.bias_logits() * 0.3
+    expected_B = (logits_BC - nothing_BC).gather(1, TARGET_B.unsqueeze(1)).squeeze(1)
+    torch.testing.assert_close(found_BT.sum(dim=1), expected_B, atol=2e-3, rtol=2e-2)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from token_corpus import Corpus, write_corpus
 
-from pipeline.models.registry import architectures
+from pipeline.models.registry import networks
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 10
@@ -81,11 +81,11 @@ def test_resized(corpus: Corpus, alone: Answer, tmp_path: Path, before: int, aft
 @pytest.fixture(scope="module")
 def every_architecture(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Answer]]:
     """The first steps of each architecture, alone and on rank 0 of two: all in one process, and in one pair of them."""
-    options = ("--arch", *architectures(), "--stop-after", str(STEPS))
+    options = ("--arch", *networks(), "--stop-after", str(STEPS))
     return [train_each(corpus.shards, tmp_path_factory.mktemp("every"), ranks, *options)[0] for ranks in (1, 2)]
 
 
-@pytest.mark.parametrize("arch", architectures())
+@pytest.mark.parametrize("arch", networks())
 def test_every_architecture_on_two_ranks(arch: str, every_architecture: list[dict[str, Answer]]) -> None:
     alone, two = ([step["loss"] for step in answers[arch]["steps"][:STEPS]] for answers in every_architecture)
     assert len(set(alone)) == STEPS, "the losses move"

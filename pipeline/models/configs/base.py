@@ -1,17 +1,21 @@
-"""The options that all architectures have, and those that recurrent ones share."""
+"""What every architecture has, the options that networks share, and those of recurrent ones."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pipeline.errors import UsageError
 from pipeline.options.check import validate
 from pipeline.options.option import MODEL, REGULARISATION, Option
 
+MAX_LENGTH = 2**31 - 1
+"""Tokens of a review that a model can read at most."""
 POOLINGS = ("last", "max", "mean", "max-mean", "attention")
 
 MOST_FEATURES, MOST_LAYERS = 1_000_000, 1_000
 """Far more than any machine can hold: more is a slip of the keyboard."""
+MAX_LENGTH = 2**31 - 1
+"""Most tokens of a review that a model may read."""
 
 EmbeddingDim = Annotated[int, Option(panel=MODEL, help="Width of the embedding.", minimum=1, maximum=MOST_FEATURES)]
 HiddenDim = Annotated[
@@ -25,22 +29,18 @@ Dropout = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """Options of all architectures. `dropout` acts on the pooled features, and between layers where there are several;
-    `embedding_dropout` on the embedded tokens. The data decide `vocab_size` and `num_classes`.
+class ArchitectureConfig:
+    """What every architecture has. The data decide `vocab_size` and `num_classes`.
 
     Raises:
         UsageError: a value that is not allowed.
     """
 
+    linear: ClassVar[bool] = False
+    """Whether it is the linear model of n-grams, which `--linear-…` configure, instead of a network."""
+
     vocab_size: int
     num_classes: int
-    embedding_dim: EmbeddingDim = 128
-    embedding_dropout: EmbeddingDropout = 0.0
-    dropout: Dropout = 0.5
-    pooling: Annotated[
-        str, Option(panel=MODEL, help="How states become one: last, max, mean, max-mean, attention.", choices=POOLINGS)
-    ] = "max-mean"
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "num_classes"):
@@ -57,6 +57,26 @@ class ModelConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, from which `registry.build_model` builds an equal model."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(ArchitectureConfig):
+    """Options of networks over embedded tokens. `dropout` acts on the pooled features, and between layers where there are
+    several; `embedding_dropout` on the embedded tokens.
+
+    Raises:
+        UsageError: a value that is not allowed.
+    """
+
+    embedding_dim: EmbeddingDim = 128
+    embedding_dropout: EmbeddingDropout = 0.0
+    dropout: Dropout = 0.5
+    pooling: Annotated[
+        str, Option(panel=MODEL, help="How states become one: last, max, mean, max-mean, attention.", choices=POOLINGS)
+    ] = "max-mean"
+    embedding_std: Annotated[
+        float, Option(panel=MODEL, help="Standard deviation of the embedding before the first step.", above=0)
+    ] = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,118 @@
+"""Cross-validation: a training for each fold, and the predictions of the reviews that it did not see."""
+
+import hashlib
+import json
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs import train
+from jobs.runtime import recorded_run
+from pipeline.config.crossval import CrossvalConfig
+from pipeline.errors import PipelineError
+from schemas.run import Receipt
+
+if TYPE_CHECKING:
+    from pipeline.models.bundle import Bundle
+
+log = logging.getLogger(__name__)
+
+FIGURES = ("accuracy", "macro_f1", "loss", "ece")
+PREDICTIONS, SUMMARY = "predictions.parquet", "crossval.json"
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """A fold that is trained and scored. `new`: something was left to do."""
+
+    figures: dict[str, Any]
+    path: Path
+    new: bool
+
+
+def run(config: CrossvalConfig) -> Receipt:
+    """Trains and tests every fold, or finds that all of it is done (exit code 99).
+
+    Raises:
+        DataError: a fold without labelled reviews, or what a training raises.
+        StoppedError: a signal; the folds that are done stay, and the one at work left a checkpoint.
+    """
+    with recorded_run("crossval", config.lake, config) as run:
+        folds = [_fold(config, index) for index in range(config.folds)]
+        folder = folds[0].path.parent
+        summary = _summary([fold.figures for fold in folds])
+        _publish(folder, [fold.path for fold in folds], summary)
+        run.read = sum(fold.figures["rows"] for fold in folds)
+        run.nothing_new = not any(fold.new for fold in folds)
+        run.outputs = {"predictions": folder / PREDICTIONS, "summary": folder / SUMMARY}
+        run.metrics = summary
+    return run.receipt()
+
+
+def _fold(config: CrossvalConfig, index: int) -> _Fold:
+    """Trains without a fold, unless that is done, and scores it, unless that is done."""
+    training = config.training(index)
+    started = time.perf_counter()
+    before = None if config.force else train.finished_model(training)
+    if before is None:
+        train.start(training, lambda receipt: None)
+    bundle = before or train.finished_model(training)
+    if bundle is None:
+        raise PipelineError(f"the training without fold {training.fold} ended, but left no model. Please report this.")
+    path = _folder(config, bundle) / f"fold-{index}-{bundle.model_id}.parquet"
+    scored = path.is_file()
+    if not scored:
+        from pipeline.scoring.out_of_fold import write_fold
+
+        write_fold(training, bundle, path)
+    figures = {"fold": index, "model_id": bundle.model_id, **_figures(path, bundle.labels)}
+    figures["seconds"] = round(time.perf_counter() - started, 1) if before is None else None
+    figures["train_seconds"] = bundle.metrics.get("train_seconds")
+    if (baseline := bundle.metrics.get("baseline")) is not None:
+        figures["baseline_accuracy"] = baseline.get("test_accuracy")
+    log.info("fold %s: accuracy %.2f %%, macro-F1 %.4f", training.fold, 100 * figures["accuracy"], figures["macro_f1"])
+    return _Fold(figures, path, before is None or not scored)
+
+
+def _folder(config: CrossvalConfig, bundle: "Bundle") -> Path:
+    """One folder for all folds of a training: named by what is trained, without the fold."""
+    identity = {**bundle.training, "fold": None, "folds": config.folds}
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    return config.lake.root / "crossval" / f"{config.arch}-{digest}"
+
+
+def _figures(path: Path, labels: tuple[str, ...]) -> dict[str, Any]:
+    from pipeline.reports.metrics import Measures
+    from pipeline.scoring.out_of_fold import read_probabilities
+
+    labels_N, probability_NC = read_probabilities(path, labels)
+    found = Measures(names=labels, labels_N=labels_N, probability_NC=probability_NC)
+    figures = {"accuracy": found.accuracy.value, "macro_f1": found.macro_f1.value, "loss": found.log_loss, "ece": found.ece}
+    return {"rows": found.rows, **figures}
+
+
+def _summary(folds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and standard deviation over the folds, each fold counting the same."""
+    import statistics
+
+    names = [*FIGURES, *(["baseline_accuracy"] if all(fold.get("baseline_accuracy") for fold in folds) else [])]
+    return {
+        "folds": folds,
+        "mean": {name: statistics.fmean(fold[name] for fold in folds) for name in names},
+        "spread": {name: statistics.stdev(fold[name] for fold in folds) for name in names},
+    }
+
+
+def _publish(folder: Path, paths: list[Path], summary: dict[str, Any]) -> None:
+    """Writes the predictions of all folds side by side, and the figures."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from pipeline.lake.atomic import atomic_path, write_text
+
+    tables = [pq.read_table(path) for path in paths]
+    with atomic_path(folder / PREDICTIONS) as temporary:
+        pq.write_table(pa.concat_tables(tables), temporary, compression="zstd")
+    write_text(folder / SUMMARY, json.dumps(summary, indent=2, sort_keys=True) + "\n")

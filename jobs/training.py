@@ -1,0 +1,308 @@
+"""What `pipeline train` does between opening the data and writing the bundle: a network's epochs, the linear model, the
+scales, and the figures that people are told."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.config.train import TrainConfig
+from pipeline.datapipes.train_loader import LoaderOptions
+from pipeline.errors import StoppedError
+from pipeline.models.configs.nbsvm import NbsvmConfig
+from pipeline.models.interface import Classifier, ReviewClassifier
+from pipeline.models.layers.embeddings import load_embeddings
+from pipeline.models.nbsvm import Nbsvm
+from pipeline.models.registry import build_model
+from pipeline.order.order import num_steps
+from pipeline.order.selection import Part
+from pipeline.order.split import Ints
+from pipeline.signals import StopRequest
+from pipeline.training.blending import Blended, BlendOptions, Reading, blend
+from pipeline.training.checkpoint import TrainingFolder
+from pipeline.training.data import TrainingData
+from pipeline.training.evaluation import Evaluation
+from pipeline.training.loop import LoopOptions, Trainer
+from pipeline.training.metrics import MetricsRow, write_metrics
+from pipeline.training.ngram_fit import NgramOptions, default_epochs, fit_ngrams
+from pipeline.training.precision import resolve_precision
+from pipeline.training.regularisation import Regularisation
+from pipeline.training.tensorboard import event_writer
+from pipeline.training.world import World
+
+log = logging.getLogger(__name__)
+
+FEWEST_SHARE = 0.1
+"""Classes are balanced by default where the rarest one has less than this share of an equal one."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained, on what, where. `class_counts`: rows of each label in the training part."""
+
+    config: TrainConfig
+    data: TrainingData
+    world: World
+    parts: dict[str, Part]
+    class_counts: Ints
+    stop: StopRequest
+
+    @property
+    def class_weights(self) -> tuple[float, ...] | None:
+        """What each class's rows weigh; None for all the same."""
+        counts = self.class_counts
+        rare = counts.min() * len(counts) < FEWEST_SHARE * counts.sum()
+        if self.config.class_weights == "none" or (self.config.class_weights == "auto" and not rare):
+            return None
+        return tuple(float(counts.sum() / (len(counts) * max(count, 1))) for count in counts)
+
+    @property
+    def loader(self) -> LoaderOptions:
+        """How batches are made ready."""
+        return LoaderOptions(workers=self.config.workers, pin_memory=self.world.device.type == "cuda")
+
+    @property
+    def ngrams(self) -> NgramOptions:
+        """How the linear model is fitted."""
+        config = self.config
+        return NgramOptions(
+            ngrams=config.linear_ngrams,
+            bits=config.linear_bits,
+            scale=config.linear_scale,
+            lr=config.linear_lr,
+            batch_size=config.linear_batch_size,
+            epochs=config.linear_epochs,
+            seed=config.seed,
+            class_weights=self.class_weights,
+            # Not pinned: it never leaves the CPU.
+            loader=LoaderOptions(workers=config.workers),
+        )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model ready to be written. `metrics` are JSON values; `rows` those of metrics.parquet."""
+
+    model: Classifier
+    metrics: dict[str, Any]
+    rows: list[MetricsRow]
+
+
+def new_model(config: TrainConfig, data: TrainingData) -> ReviewClassifier:
+    """The model before its first step: a function of the options, the seed and the embeddings, so the same on every rank."""
+    tokens = data.vocabulary.tokens.to_pylist()
+    options = {**config.model, "vocab_size": len(tokens), "num_classes": len(data.vocabulary.labels)}
+    vectors_VE = None
+    if config.embeddings is not None:
+        vectors_VE = load_embeddings(config.embeddings, tokens)
+        options.setdefault("embedding_dim", vectors_VE.shape[1])
+    torch.manual_seed(config.seed)
+    model = build_model(config.arch, options, tokens)
+    assert isinstance(model, ReviewClassifier), config.arch
+    if vectors_VE is not None:
+        model.set_embedding(vectors_VE)
+    return model
+
+
+def train_network(training: Training, model: ReviewClassifier, folder: TrainingFolder, resume: bool) -> Trained | None:
+    """Trains a network and fits what stands around it; None on ranks that are not the main one."""
+    trainer = _trainer(training, model, folder)
+    if resume and (checkpoint := folder.read()) is not None:
+        trainer.restore(checkpoint)
+    progress = trainer.run()
+    trainer.load_best()
+    metrics = {
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "best_epoch_loss": progress.best_loss,
+        "best_epoch_accuracy": progress.best_accuracy,
+        "steps": progress.epoch * trainer.steps,
+        "train_seconds": round(progress.train_seconds, 3),
+        "tokens_per_second": round(progress.tokens / max(progress.train_seconds, 1e-9)),
+        "wait_share": round(progress.wait_seconds / max(progress.train_seconds, 1e-9), 4),
+    }
+    started = time.perf_counter()
+    blended = _on_main(training, lambda: _surround(training, trainer.model))
+    if blended is None:
+        return None
+    _tell(training, blended)
+    metrics |= blended.metrics
+    if blended.test is not None:
+        trainer.add_test_row(blended.test, time.perf_counter() - started)
+    return Trained(blended.model, metrics, trainer.rows())
+
+
+def train_linear(training: Training) -> Trained | None:
+    """Fits the linear model of n-grams, on the main rank; None on others."""
+    config = training.config
+    started = time.perf_counter()
+    blended = _on_main(training, lambda: _surround(training, _fit_nbsvm(training)))
+    if blended is None:
+        return None
+    _tell(training, blended)
+    seconds = round(time.perf_counter() - started, 3)
+    rows_of_train = training.parts["train"].rows
+    epochs = config.linear_epochs or default_epochs(rows_of_train, config.linear_batch_size)
+    rows = [
+        MetricsRow(
+            epoch=epochs,
+            step=epochs * num_steps(rows_of_train, config.linear_batch_size),
+            phase=phase,
+            loss=found.loss,
+            accuracy=found.accuracy,
+            seconds=seconds,
+            tokens=found.tokens,
+        )
+        for phase, found in (("valid", blended.valid), ("test", blended.test))
+        if found is not None
+    ]
+    metrics = {"epochs": epochs, "best_epoch": epochs, "train_seconds": seconds, **blended.metrics}
+    return Trained(blended.model, metrics, rows)
+
+
+def _fit_nbsvm(training: Training) -> Nbsvm:
+    vocab_size, num_classes = len(training.data.vocabulary), len(training.data.vocabulary.labels)
+    linear = fit_ngrams(
+        training.parts["train"],
+        training.ngrams,
+        num_classes=num_classes,
+        max_length=training.config.linear_length,
+        vocab_size=vocab_size,
+        check_stop=training.stop.raise_if_set,
+    )
+    model = Nbsvm(NbsvmConfig(vocab_size=vocab_size, num_classes=num_classes, ngrams=linear.ngrams, bits=linear.bits))
+    model.linear = linear
+    return model
+
+
+def _surround(training: Training, model: Classifier) -> Blended:
+    config, world = training.config, training.world
+    options = BlendOptions(
+        max_length=config.linear_length if config.is_linear else config.max_length,
+        truncation=config.truncation,
+        wide=config.is_wide and not config.is_linear,
+        baseline=config.baseline and not config.is_linear,
+        calibrate=config.calibrate,
+        ngrams=training.ngrams,
+        class_weights=training.class_weights,
+    )
+    reading = Reading(
+        max_length=max(config.max_length, config.linear_length),
+        vocab_size=len(training.data.vocabulary),
+        batch_size=config.batch_size * 2,
+        device=world.device,
+        precision=resolve_precision(config.precision, world.device),
+        loader=training.loader,
+        check_stop=training.stop.raise_if_set,
+    )
+    return blend(model, training.parts, options, reading)
+
+
+def _on_main(training: Training, make: Callable[[], Blended]) -> Blended | None:
+    """Makes it on the main rank, while the others wait and end as it does.
+
+    Raises:
+        StoppedError: a signal came, on all ranks.
+        PipelineError: whatever `make` raised, on all ranks.
+    """
+    made: list[Blended] = []
+
+    def attempt() -> tuple[dict[str, Any], Any]:
+        try:
+            made.append(make())
+        except StoppedError as stop:
+            return {"stopped": stop.signal_number}, np.zeros(0, np.uint8)
+        return {"stopped": 0}, np.zeros(0, np.uint8)
+
+    values, _ = training.world.from_main(attempt)
+    if values["stopped"]:
+        raise StoppedError(values["stopped"])
+    return made[0] if made else None
+
+
+def _tell(training: Training, blended: Blended) -> None:
+    """Warns of a model that is not worth its name: one that knows one class only, or loses to the baseline."""
+    found: Evaluation = blended.test if blended.test is not None else blended.valid
+    if (only := found.only_class) is not None:
+        label = training.data.vocabulary.labels[only]
+        log.warning(
+            "the model gives every review the label %r. Train longer, with --class-weights balanced or another --lr, or "
+            "look at the labels.",
+            label,
+        )
+        blended.metrics["only_class"] = label
+    baseline = blended.metrics.get("baseline")
+    if baseline is None:
+        return
+    part = "test" if blended.test is not None else "valid"
+    metric = training.config.select
+    name = metric.replace("-", "_")
+    own, other = blended.metrics[f"{part}_{name}"], baseline[f"{part}_{name}"]
+    baseline["better"] = other < own if metric == "loss" else other > own
+    if baseline["better"]:
+        log.warning(
+            "nbsvm, fitted in %.0f s, does better on the %s rows: %s %.4f, this model %.4f. Use it (--arch nbsvm), or "
+            "make it a part of this one (--wide).",
+            baseline["seconds"], part, metric, other, own,
+        )  # fmt: skip
+    else:
+        log.info("%s rows: %s %.4f, nbsvm's %.4f", part, metric, own, other)
+
+
+def _trainer(training: Training, model: ReviewClassifier, folder: TrainingFolder) -> Trainer:
+    config, world = training.config, training.world
+    return Trainer(
+        model,
+        training.parts["train"],
+        training.parts["valid"],
+        world,
+        _loop_options(training),
+        num_classes=len(training.data.vocabulary.labels),
+        folder=folder,
+        interval=config.interval,
+        stop=training.stop,
+        on_epoch=_epoch_writer(config, folder) if world.is_main else None,
+    )
+
+
+def _epoch_writer(config: TrainConfig, folder: TrainingFolder) -> Callable[[list[MetricsRow]], None]:
+    events = event_writer(config.lake.runs / "tensorboard" / folder.training_id) if config.tensorboard else None
+
+    def write(rows: list[MetricsRow]) -> None:
+        write_metrics(folder.path / "metrics.parquet", rows)
+        if events is not None:
+            events(rows)
+
+    return write
+
+
+def _loop_options(training: Training) -> LoopOptions:
+    config = training.config
+    return LoopOptions(
+        epochs=config.epochs,
+        order=config.order,
+        lr=config.lr,
+        schedule=config.schedule,
+        warmup=config.warmup,
+        clip_norm=config.clip_norm,
+        patience=config.patience,
+        average=config.average,
+        max_length=config.max_length,
+        truncation=config.truncation,
+        read_length=max(config.max_length, config.linear_length),
+        select=config.select,
+        regularisation=Regularisation(
+            word_dropout=config.word_dropout,
+            locked_dropout=config.locked_dropout,
+            adversarial=config.adversarial,
+            adversarial_warmup=config.adversarial_warmup,
+        ),
+        precision=resolve_precision(config.precision, training.world.device),
+        embedding_update=config.embedding_update,
+        class_weights=training.class_weights,
+        loader=training.loader,
+    )

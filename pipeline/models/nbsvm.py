@@ -1,0 +1,50 @@
+"""Naive Bayes features in a linear model: hashed n-grams, each counted once, weighted by log-count ratios. The baseline.
+
+    logits_c = b_c + Σ_k w_kc,   w_kc = v_kc · s · r_kc,   k over the distinct 1- to `ngrams`-grams of the review
+
+r_kc: log of how much more often reviews of class c have n-gram k than the others do; v is learned. There is no word order
+but that inside an n-gram, no embedding and no state: it is fitted in seconds, and on the labels alone few networks are more
+accurate. `training/ngram_fit.py` fits it; the model's equations and shapes stand in `layers/ngram_linear.py`.
+
+Source: Wang & Manning 2012, "Baselines and bigrams: simple, good sentiment and topic classification", ACL, section 2.3,
+with the logistic loss and the trigrams of Mesnil et al. 2014, "Ensemble of generative and discriminative techniques".
+"""
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from pipeline.models.configs.base import ArchitectureConfig
+from pipeline.models.configs.nbsvm import NbsvmConfig
+from pipeline.models.interface import Classifier
+from pipeline.models.layers.ngram_linear import NgramLinear
+
+
+class Nbsvm(Classifier):
+    """The linear model of n-grams. Equations stand at the file's top. What it embeds a token as, is what its n-grams say."""
+
+    Config: ClassVar[type[ArchitectureConfig]] = NbsvmConfig
+    year = 2012
+    paper = "Wang & Manning 2012, Baselines and bigrams: simple, good sentiment and topic classification"
+    summary = "n-grams weighted by naive Bayes in a linear model, fitted in seconds"
+
+    def __init__(self, config: NbsvmConfig) -> None:
+        super().__init__(config)
+        self.linear = NgramLinear(config.num_classes, config.ngrams, config.bits)
+
+    def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """Logits (B, C); see `Classifier.forward`."""
+        logits_BC: Tensor = self.linear(ids_BT, lengths_B)
+        return logits_BC
+
+    def embed(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """What the n-grams that first end at each token say for each class: (B, T, C)."""
+        return self.linear.contributions(ids_BT, lengths_B)
+
+    def classify(self, embedded_BTE: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """Logits (B, C): the sum of what all tokens say, and the bias."""
+        return embedded_BTE.sum(dim=1) + self.linear.bias_logits().to(embedded_BTE.device)
+
+    def num_parameters(self) -> int:
+        """How many numbers are fitted."""
+        return self.linear.weights.numel() + self.linear.bias.numel()

@@ -1,0 +1,213 @@
+"""After the last epoch: the linear path of n-grams beside the model, the scales that calibrate both, and the figures.
+
+The linear path is fitted on the training part, the scales on the validation part, and the test part is looked at once.
+All of it is a pure function of data, options and the trained weights, so a run that is killed here does it again.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pipeline.datapipes.train_loader import LoaderOptions, batches
+from pipeline.datapipes.train_read import RowGroupReader
+from pipeline.models.blend import Blend, BlendConfig, cut
+from pipeline.models.interface import Classifier
+from pipeline.order.plan import EvaluationPlan
+from pipeline.order.selection import Part
+from pipeline.progress import track
+from pipeline.training.calibration import cross_entropy, expected_calibration_error, fit_scales, softmax
+from pipeline.training.evaluation import Evaluation
+from pipeline.training.ngram_fit import NgramOptions, fit_ngrams
+from pipeline.training.precision import autocast
+
+log = logging.getLogger(__name__)
+
+Classify = Callable[[Tensor, Tensor], Tensor]
+"""From ids (B, T) and lengths (B,) to logits (B, C)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a part is read for evaluation."""
+
+    max_length: int
+    vocab_size: int
+    batch_size: int
+    device: torch.device
+    precision: str
+    loader: LoaderOptions = field(default_factory=LoaderOptions)
+    check_stop: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Logits of N rows by each of J models, their labels, and how many tokens they have. Rows in no useful order."""
+
+    logits_JNC: tuple[npt.NDArray[np.float64], ...]
+    labels_N: npt.NDArray[np.int64]
+    tokens: int
+
+    def blended(self, scales_J: Sequence[float]) -> npt.NDArray[np.float64]:
+        """The logits of the first models together, each times its scale: (N, C)."""
+        return np.asarray(sum(scale * logits_NC for scale, logits_NC in zip(scales_J, self.logits_JNC, strict=False)))
+
+    def evaluation(self, logits_NC: npt.NDArray[np.float64]) -> Evaluation:
+        """The figures of the part by these logits."""
+        num_classes = logits_NC.shape[1]
+        pairs = self.labels_N * num_classes + logits_NC.argmax(axis=1)
+        confusion = np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes).astype(np.int64)
+        rows = max(len(self.labels_N), 1)
+        return Evaluation(
+            loss=float(cross_entropy(logits_NC, self.labels_N).sum()) / rows,
+            accuracy=float(confusion.trace()) / rows,
+            rows=len(self.labels_N),
+            tokens=self.tokens,
+            confusion=confusion,
+        )
+
+
+@torch.inference_mode()
+def collect(models: Sequence[Classify], part: Part, reading: Reading, description: str) -> Outputs:
+    """Runs models over a part, side by side.
+
+    Raises:
+        DataError: damaged shards, or ids that are not below `vocab_size`.
+    """
+    plan = EvaluationPlan(part.rows_per_group, reading.batch_size)
+    reader = RowGroupReader(part, reading.max_length, reading.vocab_size)
+    logits: list[list[npt.NDArray[np.float64]]] = [[] for _ in models]
+    labels: list[npt.NDArray[np.int64]] = []
+    tokens = 0
+    with batches(plan, reader, reading.loader) as stream, track(description, part.rows) as progress:
+        for batch in stream:
+            tokens += batch.tokens
+            there = batch.to(reading.device)
+            for model, found in zip(models, logits, strict=True):
+                with autocast(reading.device, reading.precision):
+                    logits_BC = model(there.ids, there.lengths)
+                found.append(logits_BC.double().cpu().numpy())
+            labels.append(batch.labels.numpy())
+            progress.advance(batch.rows)
+            reading.check_stop()
+    return Outputs(tuple(np.concatenate(parts) for parts in logits), np.concatenate(labels), tokens)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlendOptions:
+    """What is put beside an architecture. `wide`: the linear path becomes part of the model; `baseline`: it is fitted for
+    comparison at least; `calibrate`: the scales are fitted, else a lone part keeps its logits and two weigh the same."""
+
+    max_length: int
+    truncation: str = "head"
+    wide: bool = False
+    baseline: bool = True
+    calibrate: bool = True
+    ngrams: NgramOptions = field(default_factory=NgramOptions)
+    class_weights: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blended:
+    """The whole model and its figures on the validation part, and on the test part where there is one.
+
+    `metrics` are JSON values: `valid_…` and `test_…` of the whole, `deep_valid_accuracy` of the architecture alone in a
+    wide model, `scales`, and the `baseline`'s own figures.
+    """
+
+    model: Blend
+    valid: Evaluation
+    test: Evaluation | None
+    metrics: dict[str, Any]
+
+
+def blend(deep: Classifier, parts: Mapping[str, Part], options: BlendOptions, reading: Reading) -> Blended:
+    """Fits what stands around a trained architecture, and evaluates the whole.
+
+    Args:
+        parts: train, valid and test.
+
+    Raises:
+        DataError: damaged shards.
+        StoppedError: `reading.check_stop` raised it.
+    """
+    deep.eval()
+    started = time.perf_counter()
+    linear = None
+    if options.wide or options.baseline:
+        linear = fit_ngrams(
+            parts["train"],
+            options.ngrams,
+            num_classes=deep.config.num_classes,
+            max_length=reading.max_length,
+            vocab_size=reading.vocab_size,
+            check_stop=reading.check_stop,
+        )
+    seconds = time.perf_counter() - started
+
+    def read_deep(ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        logits_BC: Tensor = deep(*cut(ids_BT, lengths_B, options.max_length, options.truncation))
+        return logits_BC
+
+    models: list[Classify] = [read_deep] if linear is None else [read_deep, linear]
+    outputs = {name: collect(models, parts[name], reading, name) for name in ("valid", "test") if parts[name].rows}
+    scales = _fit(outputs["valid"], options)
+    figures = {name: found.evaluation(found.blended(scales)) for name, found in outputs.items()}
+    metrics = _metrics(outputs, figures, scales)
+    if linear is not None:
+        metrics["baseline"] = _baseline(outputs, seconds)
+    config = BlendConfig(max_length=options.max_length, truncation=options.truncation, scale=scales[0])
+    if linear is None or not options.wide:
+        model = Blend(deep, config)
+    else:
+        config = replace(config, ngram_scale=scales[1], ngrams=linear.ngrams, bits=linear.bits)
+        model = Blend(deep, config, linear)
+    return Blended(model=model.eval(), valid=figures["valid"], test=figures.get("test"), metrics=metrics)
+
+
+def _fit(valid: Outputs, options: BlendOptions) -> list[float]:
+    """The scales of the parts that make up the model."""
+    parts = valid.logits_JNC[: 1 + options.wide]
+    scales = [1.0 / len(parts)] * len(parts)
+    if not options.calibrate:
+        return scales
+    if options.wide and options.class_weights is not None:
+        # How the parts are mixed decides who wins, which is what the weights are for; their common scale is calibration.
+        scales = fit_scales(parts, valid.labels_N, scales, options.class_weights)
+        common = fit_scales([valid.blended(scales)], valid.labels_N, [1.0])[0]
+        return [scale * common for scale in scales]
+    return fit_scales(parts, valid.labels_N, scales)
+
+
+def _metrics(outputs: Mapping[str, Outputs], figures: Mapping[str, Evaluation], scales: list[float]) -> dict[str, Any]:
+    metrics: dict[str, Any] = {"scales": scales}
+    for name, found in outputs.items():
+        probability_NC = softmax(found.blended(scales))
+        metrics |= {
+            f"{name}_loss": figures[name].loss,
+            f"{name}_accuracy": figures[name].accuracy,
+            f"{name}_macro_f1": figures[name].macro_f1,
+            f"{name}_ece": expected_calibration_error(probability_NC, found.labels_N),
+        }
+        if len(scales) > 1:
+            metrics[f"{name}_deep_accuracy"] = found.evaluation(found.logits_JNC[0]).accuracy
+    return metrics
+
+
+def _baseline(outputs: Mapping[str, Outputs], seconds: float) -> dict[str, Any]:
+    """The linear model's own figures on the same rows, and what it cost."""
+    baseline: dict[str, Any] = {"arch": "nbsvm", "seconds": round(seconds, 3)}
+    for name, found in outputs.items():
+        figures = found.evaluation(found.logits_JNC[1])
+        baseline |= {
+            f"{name}_loss": figures.loss,
+            f"{name}_accuracy": figures.accuracy,
+            f"{name}_macro_f1": figures.macro_f1,
+        }
+    return baseline

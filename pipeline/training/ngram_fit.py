@@ -1,0 +1,173 @@
+"""Fits the linear model of n-grams: log-count ratios of naive Bayes, each times a weight learned in one pass.
+
+    r_kc = log((p_kc / Σ_k p_kc) / (q_kc / Σ_k q_kc)),   p_kc = 1 + reviews of class c with bucket k,   q_kc: the others
+    z_c = b_c + Σ_k v_kc · s · r_kc,   softmax cross-entropy over z (two classes: one column, logistic loss)
+
+v starts at 0, and Adam updates the rows of the batch only. s scales the step that a bucket takes: one that tells nothing
+(r = 0) never moves. The shards are read twice, so memory depends on the buckets and never on the number of reviews.
+
+Source: Wang & Manning 2012, "Baselines and bigrams: simple, good sentiment and topic classification", section 2.3, with
+the logistic loss of Mesnil et al. 2014, "Ensemble of generative and discriminative techniques for sentiment analysis".
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.datapipes.train_collate import Batch
+from pipeline.datapipes.train_loader import LoaderOptions, batches
+from pipeline.datapipes.train_read import RowGroupReader
+from pipeline.models.layers.ngram_linear import NgramLinear, bounded_bits, num_columns
+from pipeline.order.options import OrderOptions
+from pipeline.order.order import Order, num_steps
+from pipeline.order.plan import EvaluationPlan, TrainPlan
+from pipeline.order.selection import Part
+from pipeline.text.ngrams import Buckets, ngram_buckets
+from pipeline.training.row_adam import RowAdam
+
+ENOUGH_STEPS = 600
+MOST_EPOCHS = 10
+COUNT_ROWS = 1024
+"""Reviews counted at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NgramOptions:
+    """How the linear model is made and fitted. `scale` is s of the equations; `bits`: 2^bits buckets, at most."""
+
+    ngrams: int = 3
+    bits: int = 22
+    scale: float = 0.15
+    lr: float = 0.02
+    batch_size: int = 32
+    epochs: int | None = None
+    """None for as many as make about `ENOUGH_STEPS` steps."""
+    seed: int = 0
+    class_weights: tuple[float, ...] | None = None
+    loader: LoaderOptions = field(default_factory=LoaderOptions)
+
+
+def fit_ngrams(
+    part: Part,
+    options: NgramOptions,
+    *,
+    num_classes: int,
+    max_length: int,
+    vocab_size: int,
+    check_stop: Callable[[], None] = lambda: None,
+) -> NgramLinear:
+    """The model fitted on a part: a pure function of its rows and the options.
+
+    `check_stop` is called after every batch and may raise, such as `StoppedError`.
+
+    Raises:
+        DataError: damaged shards, or ids that are not below `vocab_size`.
+    """
+    reader = RowGroupReader(part, max_length, vocab_size)
+    # Buckets fold into fewer ones, for a bucket is the upper bits of the hash: they are counted at the finest first.
+    finest = bounded_bits(options.bits, num_classes)
+    counts_KC = _count(part, reader, options, num_classes, finest, check_stop)
+    bits = bounded_bits(options.bits, num_classes, int(np.count_nonzero(counts_KC.any(axis=1))))
+    counts_KC = counts_KC.reshape(1 << bits, -1, num_classes).sum(axis=1)
+    ratio_KC = torch.from_numpy(log_count_ratios(counts_KC)) * options.scale
+    del counts_KC
+    weights_KC, bias_C = _learn(part, reader, options, ratio_KC, bits, check_stop)
+    model = NgramLinear(num_classes, options.ngrams, bits)
+    model.set_weights(weights_KC.mul_(ratio_KC), bias_C)
+    return model
+
+
+def default_epochs(rows: int, batch_size: int) -> int:
+    """Passes that make about `ENOUGH_STEPS` steps, `MOST_EPOCHS` at most: one over 25,000 reviews, where more only fit the
+    labels by heart."""
+    return min(MOST_EPOCHS, max(1, round(ENOUGH_STEPS / max(num_steps(rows, batch_size), 1))))
+
+
+def log_count_ratios(counts_KC: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+    """r: float32 (K, columns), of how many reviews of each class have a bucket. Two classes: that of the second one."""
+    total_K = counts_KC.sum(axis=1)
+    ratio_KC = np.empty((len(counts_KC), num_columns(counts_KC.shape[1])), np.float32)
+    for column in range(ratio_KC.shape[1]):
+        label = 1 if ratio_KC.shape[1] == 1 else column
+        p_K, q_K = 1.0 + counts_KC[:, label], 1.0 + (total_K - counts_KC[:, label])
+        ratio_KC[:, column] = np.log(p_K / p_K.sum()) - np.log(q_K / q_K.sum())
+    # A bucket that no review touches says nothing.
+    ratio_KC[total_K == 0] = 0.0
+    return ratio_KC
+
+
+def _count(
+    part: Part,
+    reader: RowGroupReader,
+    options: NgramOptions,
+    num_classes: int,
+    bits: int,
+    check_stop: Callable[[], None],
+) -> npt.NDArray[np.int32]:
+    """In how many reviews of each class each bucket occurs: int32 (K, C)."""
+    counts_N = np.zeros((1 << bits) * num_classes, np.int32)
+    with batches(EvaluationPlan(part.rows_per_group, COUNT_ROWS), reader, options.loader) as stream:
+        for batch in stream:
+            found = _buckets(batch, options.ngrams, bits)
+            labels_N = np.repeat(batch.labels.numpy(), np.diff(found.bounds))
+            place, count = np.unique(found.values * np.int64(num_classes) + labels_N, return_counts=True)
+            counts_N[place] += count.astype(np.int32)
+            check_stop()
+    return counts_N.reshape(-1, num_classes)
+
+
+def _learn(
+    part: Part,
+    reader: RowGroupReader,
+    options: NgramOptions,
+    ratio_KC: Tensor,
+    bits: int,
+    check_stop: Callable[[], None],
+) -> tuple[Tensor, Tensor]:
+    """The weights v (K, columns) and the bias (columns,) after `epochs` passes in the order of training."""
+    weights_KC = torch.zeros_like(ratio_KC, requires_grad=True)
+    bias_C = torch.zeros(ratio_KC.shape[1], requires_grad=True)
+    optimizers = (RowAdam([weights_KC], options.lr), torch.optim.Adam([bias_C], options.lr))
+    class_weights = None if options.class_weights is None else torch.tensor(options.class_weights)
+    order = OrderOptions(batch_size=options.batch_size, seed=options.seed)
+    for epoch in range(options.epochs or default_epochs(part.rows, options.batch_size)):
+        with batches(TrainPlan(Order(part.rows_per_group, order, epoch)), reader, options.loader) as stream:
+            for batch in stream:
+                _step(weights_KC, bias_C, ratio_KC, class_weights, batch, _buckets(batch, options.ngrams, bits))
+                for optimizer in optimizers:
+                    optimizer.step()
+                check_stop()
+    return weights_KC.detach(), bias_C.detach()
+
+
+def _step(
+    weights_KC: Tensor, bias_C: Tensor, ratio_KC: Tensor, class_weights: Tensor | None, batch: Batch, found: Buckets
+) -> None:
+    """Sets the gradients of a batch's mean loss: that of the weights has a row for each bucket of each review."""
+    bucket_N = torch.from_numpy(found.values.astype(np.int64))
+    review_N = torch.repeat_interleave(torch.from_numpy(np.diff(found.bounds)))
+    ratio_NC = ratio_KC[bucket_N]
+    with torch.no_grad():
+        scores_BC = bias_C.expand(batch.rows, -1).clone()
+        scores_BC.index_add_(0, review_N, weights_KC[bucket_N] * ratio_NC)
+    scores_BC.requires_grad_()
+    logits_BC = torch.cat([-scores_BC / 2, scores_BC / 2], dim=1) if scores_BC.shape[1] == 1 else scores_BC
+    loss_sum = functional.cross_entropy(logits_BC, batch.labels, weight=class_weights, reduction="sum")
+    (loss_sum / batch.rows).backward()  # type: ignore[no-untyped-call]
+    gradient_BC = scores_BC.grad
+    assert gradient_BC is not None
+    bias_C.grad = gradient_BC.sum(dim=0)
+    weights_KC.grad = torch.sparse_coo_tensor(
+        bucket_N[None], ratio_NC * gradient_BC[review_N], weights_KC.shape, check_invariants=False
+    )
+
+
+def _buckets(batch: Batch, ngrams: int, bits: int) -> Buckets:
+    ids_BT = batch.ids.numpy()
+    starts = np.arange(len(ids_BT), dtype=np.int64) * ids_BT.shape[1]
+    return ngram_buckets(ids_BT.ravel(), starts, batch.lengths.numpy(), ngrams=ngrams, bits=bits)

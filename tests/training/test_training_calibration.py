@@ -1,0 +1,58 @@
+"""The scales of a model's parts, and how its probabilities are judged."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.training.calibration import cross_entropy, expected_calibration_error, fit_scales, softmax
+
+
+def _drawn(rows: int, scale: float, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and labels drawn from softmax(scale · logits)."""
+    random = np.random.default_rng(seed)
+    logits_NC = random.normal(size=(rows, classes))
+    probability_NC = softmax(scale * logits_NC)
+    labels_N = (probability_NC.cumsum(axis=1) < random.random((rows, 1))).sum(axis=1)
+    return logits_NC, labels_N.astype(np.int64)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+@pytest.mark.parametrize("scale", [0.3, 1.0, 4.0])
+def test_the_temperature_that_made_the_labels_is_found(scale: float, classes: int) -> None:
+    logits_NC, labels_N = _drawn(20_000, scale, classes)
+
+    (found,) = fit_scales([logits_NC], labels_N, [1.0])
+
+    assert found == pytest.approx(scale, rel=0.06)
+    assert expected_calibration_error(softmax(found * logits_NC), labels_N) < 0.012
+
+
+def test_a_part_that_knows_nothing_gets_no_weight_and_one_that_errs_gets_none_below_zero() -> None:
+    good_NC, labels_N = _drawn(20_000, 3.0, 3)
+    noise_NC, _ = _drawn(20_000, 1.0, 3, seed=1)
+
+    assert fit_scales([good_NC, noise_NC], labels_N, [0.5, 0.5]) == pytest.approx([3.0, 0.0], abs=0.1)
+    assert fit_scales([good_NC, -0.5 * good_NC], labels_N, [0.5, 0.5]) == pytest.approx([3.0, 0.0], abs=0.1)
+    assert fit_scales([-good_NC], labels_N, [1.0]) == [0.0]
+
+
+@given(st.integers(1, 40), st.integers(2, 4), st.integers(0, 50))
+def test_fitted_scales_are_finite_and_no_worse_than_the_start(rows: int, classes: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    logits_NC = random.normal(size=(rows, classes)) * 10
+    labels_N = logits_NC.argmax(axis=1) if seed % 2 else random.integers(0, classes, rows)
+
+    (scale,) = fit_scales([logits_NC], labels_N, [1.0])
+
+    assert 0 <= scale < 1000
+    before, after = (cross_entropy(factor * logits_NC, labels_N).sum() for factor in (1.0, scale))
+    assert after <= before + 1e-9
+
+
+def test_the_calibration_error_is_the_gap_between_certainty_and_accuracy() -> None:
+    probability_NC = np.array([[0.9, 0.1]] * 10)
+    half_right = np.array([0] * 5 + [1] * 5)
+
+    assert expected_calibration_error(probability_NC, half_right) == pytest.approx(0.4)
+    assert expected_calibration_error(probability_NC, np.array([0] * 9 + [1])) == pytest.approx(0.0)
