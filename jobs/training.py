@@ -36,8 +36,9 @@ from pipeline.training.world import World
 
 log = logging.getLogger(__name__)
 
-FEWEST_SHARE = 0.1
-"""Classes are balanced by default where the rarest one has less than this share of an equal one."""
+FEWEST_SHARE = 0.15
+"""Classes are balanced by default where the rarest one has less than this share of an equal one. One row in twenty, of two
+classes, is then rare in every fold; at a tenth it would be in some."""
 
 
 @dataclass(frozen=True)

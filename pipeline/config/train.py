@@ -134,8 +134,8 @@ class TrainingOptions(LinearConfig):
         str,
         Option(
             panel=OPTIMISATION,
-            help="none; balanced: rare classes weigh more; auto: balanced where the rarest class has less than a tenth of "
-            "an equal share.",
+            help="none; balanced: rare classes weigh more; auto: balanced where the rarest class has less than 15 % "
+            "of an equal share.",
             choices=CLASS_WEIGHTS,
         ),
     ] = "auto"
