@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import DataError, UsageError
-from pipeline.lake.content import verify_data
+from pipeline.lake.content import KEY_DATA_SHA256, verify_data
 from pipeline.readers.opening import READ_ERRORS
 from pipeline.scoring.inputs import ScoreInput
-from schemas.contract import ContractError
+from schemas.contract import KEY_NAME, ContractError
 from schemas.prediction import (
     ABSTAINED,
     CLASS_PREFIX,
@@ -31,6 +31,7 @@ from schemas.prediction import (
     NO_TEXT,
     PREDICTION,
 )
+from schemas.registry import CONTRACTS
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +116,9 @@ def rows_scored(
             log.warning("%s cannot be read: %s. It is written again.", output, error)
             return None
         found = {}
+    if KEY_DATA_SHA256 in found and found.get(KEY_NAME, b"").decode(errors="replace") not in CONTRACTS:
+        log.warning("%s was written by 'pipeline score', and its metadata are damaged. It is written again.", output)
+        return None
     if any(key not in found for key in PREDICTION.metadata) or found[b"review_pipeline.schema"] != PREDICTION.name.encode():
         raise UsageError(f"{output} is there and was not written by 'pipeline score'. Choose another --output, or --force.")
     PREDICTION.check_version(found[b"review_pipeline.schema_version"].decode(), str(output))

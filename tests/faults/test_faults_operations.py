@@ -30,8 +30,7 @@ FEW = {
     "first ingest": ("kill", "ENOSPC"),
     "second ingest": tuple(FAULTS),
     "rebuild": ("kill",),
-    "train": ("ENOSPC",),
-    "score": ("kill", "ENOSPC", "EIO"),
+    "score": ("ENOSPC", "EIO"),
 }
 
 

@@ -89,7 +89,9 @@ def test_predictions_that_were_damaged_are_written_again(lake: Path, write: Writ
     for output, option in ((lake / "predictions" / "reviews.parquet", None), (tmp_path / "named.parquet",) * 2):
         before = scored(lake, path, output=option)
         whole = output.read_bytes()
-        for damaged in (whole[: len(whole) // 2], whole[:200] + bytes([whole[200] ^ 1]) + whole[201:], b""):
+        key = whole.index(b"review_pipeline.schema")
+        name = whole[: key + 3] + b"X" + whole[key + 4 :]
+        for damaged in (whole[: len(whole) // 2], whole[:200] + bytes([whole[200] ^ 1]) + whole[201:], b"", name):
             output.write_bytes(damaged)
             assert run_score(lake, path, output=option).exit_code == 0
             assert output.read_bytes() == whole
