@@ -18,7 +18,7 @@ from pipeline.lake.leftovers import sweep_leftovers
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import new_run_id, write_record
 from pipeline.options.render import printable_text, rendered
-from pipeline.signals import deferred_stop, settle, unsettle
+from pipeline.signals import as_stop, deferred_stop, settle, unsettle
 from pipeline.version import __version__
 from schemas.contract import ContractError
 from schemas.run import Receipt, RunRecord
@@ -95,7 +95,8 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
         if run.committed and isinstance(caught, Exception | StoppedError):
             log.warning("%s %s has committed; after that: %s: %s", command, run.run_id, type(caught).__name__, caught)
         else:
-            error = by_cause(caught) if isinstance(caught, Exception) else caught
+            stopped = as_stop(caught)
+            error = by_cause(stopped) if isinstance(stopped, Exception) else stopped
             if command in COUNTED_COMMANDS:
                 run.written = 0  # such a run leaves all or nothing
             if error is caught:

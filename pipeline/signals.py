@@ -12,10 +12,14 @@ STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class _Settled:
-    """Whether the work of this process is committed, and which signal came since; 0 for none."""
+    """Whether the work of this process is committed, and which signal came since; 0 for none.
+
+    `raised` is the signal for which `StoppedError` was raised.
+    """
 
     committed = False
     signal_number = 0
+    raised = 0
 
 
 def raise_on_stop() -> None:
@@ -28,10 +32,20 @@ def raise_on_stop() -> None:
         if _Settled.committed:
             _Settled.signal_number = number
         else:
+            _Settled.raised = number
             raise StoppedError(number)
 
+    _Settled.raised = 0
     for number in STOPPING:
         signal.signal(number, stop)
+
+
+def as_stop(error: BaseException) -> BaseException:
+    """The stop that `error` comes from, where there was one: raised in the middle of an import, say, it arrives as whatever
+    the half-imported module causes next."""
+    if _Settled.raised and isinstance(error, Exception):
+        return StoppedError(_Settled.raised)
+    return error
 
 
 def settle() -> None:
@@ -45,7 +59,7 @@ def unsettle() -> None:
     Raises:
         StoppedError: a signal came after the run before it had committed.
     """
-    _Settled.committed, number, _Settled.signal_number = False, _Settled.signal_number, 0
+    _Settled.committed, number, _Settled.signal_number, _Settled.raised = False, _Settled.signal_number, 0, 0
     if number:
         raise StoppedError(number)
 

@@ -188,7 +188,7 @@ def _unprinted(error: OSError | ValueError) -> int:
 
 def run_command_line() -> int:
     """Runs the command line; gives the exit code."""
-    from pipeline.signals import raise_on_stop
+    from pipeline.signals import as_stop, raise_on_stop
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
@@ -205,10 +205,12 @@ def run_command_line() -> int:
         if isinstance(end.__context__, BrokenPipeError):  # Typer ends with 1 then
             return _unprinted(end.__context__)
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except StoppedError as stop:
-        _say(f"{stop}; everything was left whole. Run the same command again to go on.")
-        return stop.exit_code
-    except Exception as error:
+    except (StoppedError, Exception) as caught:
+        error = as_stop(caught)
+        if isinstance(error, StoppedError):
+            _say(f"{error}; everything was left whole. Run the same command again to go on.")
+            return error.exit_code
+        assert isinstance(error, Exception)
         if debug:
             print(printable_lines(traceback.format_exc()), end="", file=sys.stderr)
         return _explain(error)

@@ -62,7 +62,7 @@ def test_the_model_starts_from_the_file_in_either_format(tmp_path: Path, corpus:
     for file, bundle in zip(files, bundles, strict=True):
         assert bundle.model_config["embedding_dim"] == WIDTH, "the file's width, not the default"
         assert bundle.training["embeddings"] == hashlib.sha256(file.read_bytes()).hexdigest()
-        weight = bundle.load_model().embedding.weight
+        weight = bundle.load_model().deep.embedding.weight
         ids = dict(zip(corpus.vocabulary.tokens.to_pylist(), weight, strict=True))
         for token, vector in vectors(corpus).items():
             torch.testing.assert_close(ids[token], torch.from_numpy(vector), atol=1e-6, rtol=0)

@@ -40,8 +40,12 @@ def test_the_warning_names_a_remedy_that_works_to_the_score(tmp_path: Path, pipe
     assert pipeline("ingest", "--lake", lake, reviews).code == 99  # the next night needs no option
     small = ("--arch", "rnn", "--epochs", 1, "--embedding-dim", 4, "--hidden-dim", 4)
     assert pipeline("train", "--lake", lake, *small).code == 0
-    pq.write_table(pa.table({"text": ["剧情精彩，非常好看！", "Nothing in Chinese 👍🏽", None]}), tmp_path / "new.parquet")
+    pq.write_table(
+        pa.table({"text": ["剧情精彩，非常好看！", "没什么，浪费时间！", "Nothing in Chinese 👍🏽", None]}),
+        tmp_path / "new.parquet",
+    )
     scored = pipeline("score", "--lake", lake, tmp_path / "new.parquet", "--output", tmp_path / "scored.parquet")
     assert scored.code == 0, scored.stderr
     predictions = pq.read_table(tmp_path / "scored.parquet")["prediction"].to_pylist()
-    assert predictions[0] in VERDICTS and predictions[1] in VERDICTS and predictions[2] is None
+    assert predictions[0] in VERDICTS and predictions[1] in VERDICTS
+    assert predictions[2:] == [None, None]  # no token that the model knows, and no text

@@ -1,0 +1,42 @@
+"""What every job does around its work, when a signal falls at an awkward moment."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.runtime import recorded_run
+from pipeline.config.vacuum import VacuumConfig
+from pipeline.errors import StoppedError
+from pipeline.lake.paths import Lake
+from pipeline.signals import raise_on_stop
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Puts the process's signal handlers back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_signal_in_the_middle_of_an_import_is_a_stop_whatever_it_causes(tmp_path: Path) -> None:
+    raise_on_stop()
+    with pytest.raises(StoppedError) as stopped, recorded_run("vacuum", Lake(tmp_path), VacuumConfig(lake=tmp_path)):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except StoppedError:
+            raise AttributeError("partially initialized module has no attribute 'x'") from None
+    assert stopped.value.exit_code == 143
+    (record,) = (tmp_path / "runs").glob("*.json")
+    assert json.loads(record.read_text())["outcome"] == "stopped"
+
+
+def test_an_error_without_a_signal_stays_what_it_is(tmp_path: Path) -> None:
+    raise_on_stop()
+    with pytest.raises(AttributeError), recorded_run("vacuum", Lake(tmp_path), VacuumConfig(lake=tmp_path)):
+        raise AttributeError("ours")
