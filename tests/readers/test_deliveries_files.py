@@ -352,3 +352,36 @@ def test_all_files_unreadable_is_an_error(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"no such format")
     with pytest.raises(DataError, match="2 of 2 files cannot be read; none is left"):
         ingest(tmp_path / "lake", tmp_path)
+
+
+def archive_of(path: Path, **members: bytes) -> Path:
+    """A tar archive of files; `__` in a name stands for its dot."""
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            header = tarfile.TarInfo(name.replace("__", "."))
+            header.size = len(content)
+            tar.addfile(header, io.BytesIO(content))
+    return path
+
+
+def test_an_archive_of_tables_is_left_out_with_the_remedy_that_reads_it(tmp_path: Path) -> None:
+    table = "\n".join([*GOOD, ""]).encode()
+    archive = archive_of(tmp_path / "r.tar", **{f"r{number}__csv": table for number in range(7)})
+    names = r"r0\.csv, r1\.csv, r2\.csv, r3\.csv, r4\.csv and 2 more"
+    with pytest.raises(DataError, match=rf"holds no \.txt file, but {names}\. Unpack it and name the folder"):
+        ingest(tmp_path / "lake", archive)
+    receipt = ingest(tmp_path / "lake", archive, write_csv(tmp_path / "good.csv", *GOOD))
+    assert (receipt.written, receipt.quarantined) == (2, 1)
+    (tmp_path / "unpacked").mkdir()
+    with tarfile.open(archive) as tar:
+        tar.extractall(tmp_path / "unpacked", filter="data")
+    assert ingest(tmp_path / "lake", tmp_path / "unpacked").written == 14
+
+
+def test_tables_beside_the_reviews_of_an_archive_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    archive = archive_of(tmp_path / "r.tar", a__txt=b"fine", README=b"about", b__csv=b"text\ndull\n")
+    assert ingest(tmp_path / "lake", archive).written == 1
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [message.split("r.tar: ")[1] for message in warnings] == [
+        "of an archive only .txt files are read; passed over: b.csv. Unpack it and name the folder to read them"
+    ]
