@@ -2,6 +2,7 @@
 
 import decimal
 import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -145,5 +146,42 @@ def test_json_in_an_array_and_in_lines_gives_the_same_rows(tmp_path: Path) -> No
 
 def test_json_lines_without_one_sound_object_are_not_a_file_without_rows(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text('{"text": "broken\n')
-    with pytest.raises(DataError, match="no object holds text under 'text'; the first fault: "):
+    with pytest.raises(DataError, match="no object can be read; the first fault: Unterminated string"):
         ingest(tmp_path / "lake", tmp_path / "r.jsonl")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_json_in_utf_16_is_left_out_whole_and_read_when_converted(tmp_path: Path, encoding: str) -> None:
+    """As PowerShell's `>` writes it. Its lines are not cut at their line feeds: half a character would be left over."""
+    content = '{"text": "fine"}\n{"text": "dull"}\n{"text": "so \u010a"}\n'
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(content.encode(encoding))
+    with pytest.raises(DataError, match=r"r\.jsonl: is UTF-16 or UTF-32\. Save it as UTF-8, as with iconv"):
+        ingest(tmp_path / "lake", path)
+    path.write_text(path.read_bytes().decode(encoding), encoding="utf-8")
+    assert ingest(tmp_path / "lake", path).written == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "remedy"),
+    [
+        ("r.jsonl", '[{"text": "fine"}]', "--format json reads an array of objects"),
+        ("r.jsonl", '{"text": "fine"},\n{"text": "dull"},\n', "Write one JSON object a line"),
+        ("r.json", "<html>503</html>", "Write one JSON object a line, or one array of objects"),
+        ("r.jsonl", '{"body": "fine"}', "found: body. Name it with --text-column"),
+        ("r.jsonl", '// export\n{"body": "fine"}', "found: body. Name it with --text-column"),
+        ("r.jsonl", "{}", "found: nothing. Name it with --text-column"),
+    ],
+)
+def test_json_without_a_review_has_a_remedy_for_its_own_fault(
+    tmp_path: Path, name: str, content: str, remedy: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=re.escape(remedy)) as raised:
+        ingest(tmp_path / "lake", tmp_path / name)
+    assert ("--text-column" in str(raised.value)) == ("--text-column" in remedy)
+
+
+def test_an_array_in_a_file_of_lines_is_read_as_the_message_says(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text('[\n{"text": "fine"},\n{"text": "dull"}\n]\n')
+    assert ingest(tmp_path / "lake", tmp_path / "r.jsonl", format="json").written == 2
