@@ -14,7 +14,7 @@ REASONS = {
     "missing_text": "the text is null",
     "empty_text": "the review holds no token after tokenizing",
     "invalid_utf8": "the text, or the id, label, split or group, is not valid UTF-8",
-    "nul_byte": "the text holds NUL bytes, so it is binary data and not a review",
+    "nul_byte": "the text, or the id, label, split or group, holds NUL bytes, so it is binary data",
     "malformed_row": "the row or line does not parse",
     "repeated_header": "the line repeats the header, as where tables were joined into one file",
     "unclosed_quote": "a quotation mark is never closed, or closed inside a field, and swallowed the line",

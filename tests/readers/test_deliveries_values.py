@@ -185,3 +185,10 @@ def test_json_without_a_review_has_a_remedy_for_its_own_fault(
 def test_an_array_in_a_file_of_lines_is_read_as_the_message_says(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text('[\n{"text": "fine"},\n{"text": "dull"}\n]\n')
     assert ingest(tmp_path / "lake", tmp_path / "r.jsonl", format="json").written == 2
+
+
+def test_a_nul_byte_in_a_label_makes_no_class(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_bytes(b"text,label\nfine,pos\ndull,pos\0\n")
+    (tmp_path / "r.jsonl").write_text('{"text": "so", "label": "pos\\u0000"}\n')
+    receipt = ingest(tmp_path / "lake", tmp_path / "r.csv", tmp_path / "r.jsonl")
+    assert (receipt.metrics["labels"], rejects_of(receipt)) == (["pos"], [(1, "nul_byte"), (0, "nul_byte")])
