@@ -28,6 +28,7 @@ from pipeline.readers.csv_split import (
 from pipeline.readers.csv_swallowed import MIN_ROWS, Labels, Shapes, are_rows, doubtful, has_spaces
 from pipeline.readers.dialect import SAMPLE_BYTES, SEPARATOR_LINE, Sniffed, announce, sniff
 from pipeline.readers.encoding import utf8_blocks
+from pipeline.readers.magic import check_is_text
 from pipeline.readers.opening import opened, readable
 from schemas.bad_row import BadRow
 
@@ -105,6 +106,7 @@ def _opened_table(source: Source, reading: Reading) -> Iterator[tuple[_Table | N
     """The table (None where the file has no header), the data after its header as far as read, and what follows."""
     with opened(source.path, source.compression) as stream:
         sample = _read_fully(stream, SAMPLE_BYTES)
+        check_is_text(source, sample)
         dialect = _sniffed(source, reading, sample)
         blocks = utf8_blocks(_blocks(stream, sample), dialect.encoding)
         try:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pipeline.readers.base import BATCH_BYTES, BATCH_ROWS, EXCERPT_BYTES, FileFault, Reading, Rows, Source
 from pipeline.readers.encoding import MARKS, UTF8
 from pipeline.readers.json_text import Kinds, looked_up, members, schema_of, text_columns
+from pipeline.readers.magic import check_is_text
 from pipeline.readers.opening import opened, readable
 from pipeline.readers.roles import ranked
 from schemas.reject import BadRow
@@ -308,9 +309,8 @@ def every_line(source: Source, stream: pa.NativeFile, start: bytes = b"") -> Ite
     begun = False
     while True:
         block = bytes(stream.read(BLOCK_BYTES))
-        if not begun and (start + block).startswith(WIDE):
-            detail = "is UTF-16 or UTF-32. Save it as UTF-8, as with iconv -f UTF-16 -t UTF-8"
-            raise FileFault(source.name, "damaged", detail)
+        if not begun:
+            _check_encoding(source, start + block)
         begun = True
         content = b"".join([*parts, block]) if b"\n" in block or not block else None
         if content is None:
@@ -328,6 +328,13 @@ def every_line(source: Source, stream: pa.NativeFile, start: bytes = b"") -> Ite
                 yield rest
             return
         parts, held = ([rest] if rest else []), len(rest)
+
+
+def _check_encoding(source: Source, start: bytes) -> None:
+    check_is_text(source, start)
+    if start.startswith(WIDE):
+        detail = "is UTF-16 or UTF-32. Save it as UTF-8, as with iconv -f UTF-16 -t UTF-8"
+        raise FileFault(source.name, "damaged", detail)
 
 
 def _items(source: Source, stream: pa.NativeFile, start: bytes) -> Iterator[Record]:

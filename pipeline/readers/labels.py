@@ -100,7 +100,9 @@ def _check_apart(values: Mapping[str, str], ranges: list[tuple[float, float, str
         for other_low, other_high, other in [*numbers, *ranges[at + 1 :]]:
             if other != label and low <= other_high and other_low <= high:
                 shared = f"{max(low, other_low):g}"
-                raise ValueError(f"{shared} belongs to {label!r} and to {other!r}. Let no two classes have a number in common.")
+                raise ValueError(
+                    f"{shared} belongs to {label!r} and to {other!r}. Let no two classes have a number in common."
+                )
 
 
 def _bounds(item: str, low: str, high: str) -> tuple[float, float]:

@@ -85,7 +85,7 @@ def test_ranges_of_one_class_may_meet() -> None:
     assert [label_map(value) for value in ("-5", "-0.0", "0.5", "5")] == ["neg", "neg", None, "pos"]
 
 
-@pytest.mark.parametrize("given", ["5", '["neg=1"]', '{neg = [[1]], pos = [5]}'])
+@pytest.mark.parametrize("given", ["5", '["neg=1"]', "{neg = [[1]], pos = [5]}"])
 def test_a_label_map_of_another_type_in_pipeline_toml_is_a_usage_error(
     tmp_path: Path, run_main: Callable[..., int], capsys: pytest.CaptureFixture[str], given: str
 ) -> None:

@@ -5,6 +5,7 @@ import gzip
 import io
 import logging
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import DataError, InputNotFoundError
+from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.readers import csv_records
 from pipeline.readers.limits import Limit
 from pipeline.readers.walk import Walker
@@ -385,3 +386,50 @@ def test_tables_beside_the_reviews_of_an_archive_are_named(tmp_path: Path, caplo
     assert [message.split("r.tar: ")[1] for message in warnings] == [
         "of an archive only .txt files are read; passed over: b.csv. Unpack it and name the folder to read them"
     ]
+
+
+def as_parquet() -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"text": ["fine", "dull"]}), sink)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".tsv", ".json"])
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (gzip.compress(b"text\nfine\n"), "is compressed with gzip, though its name does not say so. Add .gz to its name"),
+        (bz2.compress(b"text\nfine\n"), "is compressed with bzip2, though its name does not say so. Add .bz2"),
+        (b"PK\x03\x04\x14\0\x06\0,\n", "is a ZIP archive or an Excel workbook, not"),
+        (as_parquet(), "is a Parquet file, not"),
+        (b"%PDF-1.7\n", "is a PDF, not"),
+    ],
+)
+def test_a_file_of_another_format_than_its_name_is_called_what_it_is(
+    tmp_path: Path, suffix: str, content: bytes, problem: str
+) -> None:
+    (tmp_path / f"r{suffix}").write_bytes(content)
+    with pytest.raises(DataError, match=re.escape(problem)) as raised:
+        ingest(tmp_path / "lake", tmp_path / f"r{suffix}")
+    assert "--text-column" not in str(raised.value)
+
+
+def test_a_misnamed_file_is_read_as_the_message_says(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(as_parquet())
+    assert ingest(tmp_path / "lake", tmp_path / "a.csv", format="parquet").written == 2
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"text\nfine\n"))
+    assert ingest(tmp_path / "lake", tmp_path / "b.csv.gz").written == 1
+    (tmp_path / "twice.csv.gz").write_bytes(gzip.compress(gzip.compress(b"text\nfine\n")))
+    with pytest.raises(DataError, match=r"is gzip inside of gzip\. Unpack it once"):
+        ingest(tmp_path / "lake", tmp_path / "twice.csv.gz")
+
+
+def test_a_header_may_begin_with_the_name_of_a_format(tmp_path: Path) -> None:
+    assert ingest(tmp_path / "lake", write_csv(tmp_path / "r.csv", "PAR1,text", "7,fine", "8,dull")).written == 2
+
+
+@pytest.mark.parametrize("name", ["r.zip", "r.csv.xz", "r.parquet.gz", "R.7Z"])
+def test_packed_files_that_are_not_read_are_to_be_unpacked(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(UsageError, match=r"files of this kind are not read\. Unpack it\. Supported: "):
+        ingest(tmp_path / "lake", tmp_path / name)

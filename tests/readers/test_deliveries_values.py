@@ -173,9 +173,7 @@ def test_json_in_utf_16_is_left_out_whole_and_read_when_converted(tmp_path: Path
         ("r.jsonl", "{}", "found: nothing. Name it with --text-column"),
     ],
 )
-def test_json_without_a_review_has_a_remedy_for_its_own_fault(
-    tmp_path: Path, name: str, content: str, remedy: str
-) -> None:
+def test_json_without_a_review_has_a_remedy_for_its_own_fault(tmp_path: Path, name: str, content: str, remedy: str) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=re.escape(remedy)) as raised:
         ingest(tmp_path / "lake", tmp_path / name)
