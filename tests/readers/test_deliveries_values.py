@@ -3,6 +3,7 @@
 import decimal
 import json
 import re
+import uuid
 from pathlib import Path
 
 import pyarrow as pa
@@ -190,3 +191,13 @@ def test_a_nul_byte_in_a_label_makes_no_class(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text('{"text": "so", "label": "pos\\u0000"}\n')
     receipt = ingest(tmp_path / "lake", tmp_path / "r.csv", tmp_path / "r.jsonl")
     assert (receipt.metrics["labels"], rejects_of(receipt)) == (["pos"], [(1, "nul_byte"), (0, "nul_byte")])
+
+
+def test_uuids_are_what_other_formats_write_for_them(tmp_path: Path) -> None:
+    """DuckDB and Spark write them to Parquet as 16 bytes of a type of its own."""
+    ids = [uuid.uuid5(uuid.NAMESPACE_URL, str(number)) for number in range(2)]
+    column = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([value.bytes for value in ids], pa.binary(16)))
+    first = write_table(tmp_path / "r.parquet", text=["fine", "dull"], id=column)
+    assert ingest(tmp_path / "lake", first, id_column="id").written == 2
+    same = write_csv(tmp_path / "r.csv", "id,text", f"{ids[0]},fine", f"{ids[1]},dull")
+    assert ingest(tmp_path / "lake", same, id_column="id").known == 2
