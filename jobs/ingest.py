@@ -162,6 +162,9 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
         "pruned": missing if config.prune else 0,
     }
     _say_repeated(run, config)
+    if config.prune and collected.doubtful:
+        text = "not pruned, since some of their rows were rejected: %s. Mend those rows and run it again"
+        log.warning(text, some_of(collected.doubtful))
     run.check_counts()
     _commit(config, lake, run, table, vocabulary, collected, gone, shards)
 
