@@ -75,8 +75,11 @@ def run(config: IngestConfig) -> Receipt:
     with recorded_run("ingest", lake, config, record=not config.dry_run) as run:
         run.config["sources"] = [printable_text(str(Path(source).expanduser().absolute())) for source in config.sources]
         found = _find(config, lake)
-        with _workplace(lake, run, config) as scratch:
-            _ingest(config, lake, run, found, scratch)
+        if found.sources or found.faults:
+            with _workplace(lake, run, config) as scratch:
+                _ingest(config, lake, run, found, scratch)
+        else:
+            run.nothing_new = True  # all files were written a moment ago
     return run.receipt()
 
 

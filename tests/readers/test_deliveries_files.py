@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -433,3 +433,15 @@ def test_packed_files_that_are_not_read_are_to_be_unpacked(tmp_path: Path, name:
     (tmp_path / name).write_bytes(b"PK")
     with pytest.raises(UsageError, match=r"files of this kind are not read\. Unpack it\. Supported: "):
         ingest(tmp_path / "lake", tmp_path / name)
+
+
+def test_files_that_all_were_written_a_moment_ago_are_nothing_new(
+    tmp_path: Path, run_main: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
+    source = write_csv(tmp_path / "r.csv", *GOOD)
+    for _ in range(2):  # in a lake that is not there yet, and in one that is
+        with caplog.at_level(logging.INFO):
+            assert run_main("ingest", source, "--lake", tmp_path / "lake", "--settle", "30m") == 99
+        assert "left for the next run, written less than 1800 s ago: " in caplog.text
+    assert ingest(tmp_path / "lake", source).written == 2
+    assert run_main("ingest", source, "--lake", tmp_path / "lake", "--settle", "30m") == 99
