@@ -28,7 +28,9 @@ REASONS = {
     "too_large": "the review is larger than the limit for one review",
 }
 
-WELL_FORMED = frozenset({"missing_text", "empty_text", "unknown_label", "unmapped", "duplicate_id", "link", "repeated_header"})
+WELL_FORMED = frozenset(
+    {"missing_text", "empty_text", "unknown_label", "unmapped", "duplicate_id", "link", "repeated_header"}
+)
 """Reasons that say nothing about the state of a file: they do not count for `--max-bad`."""
 
 FILE_REASONS = {
