@@ -75,8 +75,11 @@ def run(config: IngestConfig) -> Receipt:
     with recorded_run("ingest", lake, config, record=not config.dry_run) as run:
         run.config["sources"] = [printable_text(str(Path(source).expanduser().absolute())) for source in config.sources]
         found = _find(config, lake)
-        with _workplace(lake, run, config) as scratch:
-            _ingest(config, lake, run, found, scratch)
+        if found.sources or found.faults:
+            with _workplace(lake, run, config) as scratch:
+                _ingest(config, lake, run, found, scratch)
+        else:
+            run.nothing_new = True  # all files were written a moment ago
     return run.receipt()
 
 
@@ -162,6 +165,9 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
         "pruned": missing if config.prune else 0,
     }
     _say_repeated(run, config)
+    if config.prune and collected.doubtful:
+        text = "not pruned, since some of their rows were rejected: %s. Mend those rows and run it again"
+        log.warning(text, some_of(collected.doubtful))
     run.check_counts()
     _commit(config, lake, run, table, vocabulary, collected, gone, shards)
 

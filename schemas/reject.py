@@ -14,8 +14,9 @@ REASONS = {
     "missing_text": "the text is null",
     "empty_text": "the review holds no token after tokenizing",
     "invalid_utf8": "the text, or the id, label, split or group, is not valid UTF-8",
-    "nul_byte": "the text holds NUL bytes, so it is binary data and not a review",
+    "nul_byte": "the text, or the id, label, split or group, holds NUL bytes, so it is binary data",
     "malformed_row": "the row or line does not parse",
+    "repeated_header": "the line repeats the header, as where tables were joined into one file",
     "unclosed_quote": "a quotation mark is never closed, or closed inside a field, and swallowed the line",
     "nested_value": "the label, id, group or split is a list or an object",
     "unknown_label": "the lake does not know the label; --rebuild-vocab would learn it",
@@ -27,7 +28,9 @@ REASONS = {
     "too_large": "the review is larger than the limit for one review",
 }
 
-WELL_FORMED = frozenset({"missing_text", "empty_text", "unknown_label", "unmapped", "duplicate_id", "link"})
+WELL_FORMED = frozenset(
+    {"missing_text", "empty_text", "unknown_label", "unmapped", "duplicate_id", "link", "repeated_header"}
+)
 """Reasons that say nothing about the state of a file: they do not count for `--max-bad`."""
 
 FILE_REASONS = {

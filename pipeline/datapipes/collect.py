@@ -20,7 +20,7 @@ from pipeline.lake.reject_writer import RejectWriter
 from pipeline.readers.base import FileFault
 from pipeline.readers.reviews import Groups
 from pipeline.text.vocabulary import TokenCounts
-from schemas.reject import BadRow
+from schemas.reject import WELL_FORMED, BadRow
 
 COUNTED_SPLITS = ("train", "unsup")
 """Only these splits make the vocabulary; text of valid and test never does."""
@@ -46,7 +46,9 @@ class Collector:
     contents: list[Keys] = field(default_factory=list)
     """Contents of the new rows."""
     sources: list[str] = field(default_factory=list)
-    """Names of the sources that were read to their end."""
+    """Names of the sources that were read to their end; what the lake has of them and was not met is missing."""
+    doubtful: list[str] = field(default_factory=list)
+    """Names of the others that were read to their end: a known review may stand in a row that was rejected, not missing."""
     faults: list[FileFault] = field(default_factory=list)
     dropped: list[tuple[int, int]] = field(default_factory=list)
     """Ranges of spilled batches that belong to faulty sources."""
@@ -56,11 +58,13 @@ class Collector:
     deduplicated: int = 0
     tokens: int = 0
     _before: dict[str, Any] = field(default_factory=dict)
+    _in_doubt: bool = False
 
     def take(self, batch: TokenizedBatch | Groups | SourceBegins | SourceEnds) -> int:
         """Takes one batch; gives the number of rows that it brought."""
         if isinstance(batch, SourceBegins):
             self._before = self._snapshot()
+            self._in_doubt = False
             return 0
         if isinstance(batch, SourceEnds):
             self._end(batch)
@@ -72,6 +76,7 @@ class Collector:
         self.leave_out(batch.faults)
         self.read -= len(batch.faults)  # their source counts them
         self.rejects.write(batch.bad)
+        self._in_doubt |= any(row.reason not in WELL_FORMED or row.reason == "unknown_label" for row in batch.bad)
         self._take_known(batch)
         batch = self._without_repeated(batch)
         if self.dedupe_against is not None:
@@ -96,7 +101,7 @@ class Collector:
     def _end(self, end: SourceEnds) -> None:
         if end.fault is None:
             self.read += end.rows
-            self.sources.append(end.name)
+            (self.doubtful if self._in_doubt else self.sources).append(end.name)
             return
         spilled = self._before.pop("spilled")
         if self.spill.batches > spilled:

@@ -132,6 +132,8 @@ class TokenizeReviews:
         for name in ("review_id", "label", "split", "group"):
             for i, detail in _surrogates(getattr(raw, name) or ()):
                 faults.setdefault(i, ("invalid_utf8", f"the {name.removeprefix('review_')} {detail}", ""))
+            for i in _with_nul(getattr(raw, name) or ()):
+                faults.setdefault(i, ("nul_byte", f"the {name.removeprefix('review_')} holds a NUL byte", ""))
         nothing: list[str | None] = [None] * len(raw.row)
         places = list(zip(raw.label or nothing, raw.split or nothing, strict=True))
         judged = {place: self._judge(*place) for place in set(places)}
@@ -216,6 +218,13 @@ def _surrogates(column: Sequence[str | None]) -> Iterator[tuple[int, str]]:
                 (value or "").encode()
             except UnicodeEncodeError as error:
                 yield i, f"{value!r} holds a lone surrogate or a byte that is not UTF-8 at offset {error.start}"
+
+
+def _with_nul(column: Sequence[str | None]) -> list[int]:
+    """Places of values with a NUL byte."""
+    if "\0" not in "".join(filter(None, column)):
+        return []
+    return [i for i, value in enumerate(column) if value and "\0" in value]
 
 
 def _holds_nul(texts: pa.BinaryArray) -> bool:

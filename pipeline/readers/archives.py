@@ -1,5 +1,6 @@
 """Tar archives of `.txt` files, streamed: nothing is unpacked to the disk, and members are read in their order."""
 
+import logging
 import tarfile
 from collections.abc import Iterator
 from tarfile import EmptyHeaderError, EOFHeaderError, HeaderError, ReadError  # type: ignore[attr-defined]  # two are not in its stubs
@@ -14,8 +15,10 @@ from pipeline.readers.opening import READ_ERRORS, opened
 from pipeline.readers.registry import format_of
 from pipeline.readers.reviews import MAX_REVIEW_BYTES, Item, RawBatch
 from pipeline.readers.text_files import groups_file, reviews_of_texts
-from pipeline.readers.walk import HIDDEN
+from pipeline.readers.walk import HIDDEN, NAMED
 from schemas.reject import BadRow
+
+log = logging.getLogger(__name__)
 
 MAX_HEADER_BYTES = 1 << 20
 """No member's name or extended header may be longer; it is held whole."""
@@ -68,7 +71,7 @@ def archive(source: Source) -> Iterator[Item]:
     """Yields the reviews of an archive in batches of one folder each, and its lists of films wherever they stand.
 
     Raises:
-        FileFault: the archive is damaged or cut short.
+        FileFault: the archive is damaged or cut short, or holds files, but no `.txt`.
     """
     folder: str | None = None
     names: list[str] = []
@@ -104,6 +107,8 @@ def _batch(folder: str, names: list[str], texts: list[bytes], bad: list[BadRow])
 
 def _members(source: Source) -> Iterator[tuple[str, bytes | None]]:
     """Names of the `.txt` members with what they hold: None for links."""
+    others, tables = _Passed(), _Passed()
+    texts = 0
     try:
         with (
             opened(source.path, source.compression) as stream,
@@ -112,8 +117,13 @@ def _members(source: Source) -> Iterator[tuple[str, bytes | None]]:
             for member in tar:
                 tar.members = []  # type: ignore[attr-defined]  # the module keeps every header it has read, which would grow with the archive
                 name = utf8_name(member.name.removeprefix("./"))
-                if not _is_review(name) or name.rpartition("/")[2] in SIDE_FILES or _is_hidden(name):
+                if name.rpartition("/")[2] in SIDE_FILES or _is_hidden(name):
                     continue
+                if not _is_review(name):
+                    if member.isfile():
+                        (tables if format_of(name) else others).add(name)
+                    continue
+                texts += 1
                 if member.islnk() or member.issym():
                     yield name, None
                 elif member.isfile():
@@ -129,6 +139,35 @@ def _members(source: Source) -> Iterator[tuple[str, bytes | None]]:
     except (tarfile.TarError, *READ_ERRORS) as error:
         detail = f"the archive is damaged or cut short: {error}. Deliver it again"
         raise FileFault(source.name, "damaged", detail) from error
+    _say_passed_over(source, texts, tables, others)
+
+
+class _Passed:
+    """Members that are not read: the first few names, and how many there are."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.count = 0
+
+    def add(self, name: str) -> None:
+        self.count += 1
+        if len(self.names) < NAMED:
+            self.names.append(name)
+
+    def __str__(self) -> str:
+        rest = f" and {self.count - NAMED:,} more" if self.count > NAMED else ""
+        return ", ".join(self.names) + rest
+
+
+def _say_passed_over(source: Source, texts: int, tables: _Passed, others: _Passed) -> None:
+    """Says which members are not read, lest the tables of an archive go without a word."""
+    found = tables if tables.count else others
+    if found.count and not texts:
+        detail = f"the archive holds no .txt file, but {found}. Unpack it and name the folder"
+        raise FileFault(source.name, "damaged", detail)
+    if tables.count:
+        text = "%s: of an archive only .txt files are read; passed over: %s. Unpack it and name the folder to read them"
+        log.warning(text, source.name, tables)
 
 
 def _is_review(name: str) -> bool:

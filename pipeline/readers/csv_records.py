@@ -1,5 +1,6 @@
 """Rows of CSV and TSV files, streamed; what does not read as a row becomes a `BadRow`, and leaves with its batch."""
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from pipeline.readers.csv_split import (
 from pipeline.readers.csv_swallowed import MIN_ROWS, Labels, Shapes, are_rows, doubtful, has_spaces
 from pipeline.readers.dialect import SAMPLE_BYTES, SEPARATOR_LINE, Sniffed, announce, sniff
 from pipeline.readers.encoding import utf8_blocks
+from pipeline.readers.magic import check_is_text
 from pipeline.readers.opening import opened, readable
 from schemas.bad_row import BadRow
 
@@ -88,9 +90,10 @@ def dialect(source: Source, reading: Reading) -> Sniffed:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Column names, trimmed, and how their table is written."""
+    """Column names, trimmed, the record that they come from, and how their table is written."""
 
     names: list[str]
+    header: bytes
     dialect: Sniffed
 
     @property
@@ -103,11 +106,12 @@ def _opened_table(source: Source, reading: Reading) -> Iterator[tuple[_Table | N
     """The table (None where the file has no header), the data after its header as far as read, and what follows."""
     with opened(source.path, source.compression) as stream:
         sample = _read_fully(stream, SAMPLE_BYTES)
+        check_is_text(source, sample)
         dialect = _sniffed(source, reading, sample)
         blocks = utf8_blocks(_blocks(stream, sample), dialect.encoding)
         try:
             header, rest = _header(source, dialect.marks, blocks)
-            yield None if header is None else _Table(_names(header, dialect.marks), dialect), rest, blocks
+            yield None if header is None else _Table(_names(header, dialect.marks), header, dialect), rest, blocks
         except UnicodeError as error:
             reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
             detail = f"is not {dialect.encoding} ({reason}). Name its encoding with --encoding, or deliver it again"
@@ -209,12 +213,15 @@ class _Reader:
             pieces.fault[swallowed] = SWALLOWED
             batch = batch.filter(pa.array(pieces.fault[good] == SOUND))
             good &= pieces.fault == SOUND
+        if headers := self._headers(data, pieces, good, batch):
+            batch = batch.filter(pa.array(~np.isin(np.flatnonzero(good), headers)))
+            good[headers] = False
         numbers = self._numbers(data, pieces)
         row = self.row + np.cumsum(numbers) - numbers
         self.row += int(numbers.sum())
         bad: list[BadRow] = []
         for index in np.flatnonzero(~good & (numbers > 0)).tolist():
-            for fault in self._faults(data, pieces, index, int(row[index])):
+            for fault in self._faults(data, pieces, index, int(row[index]), index in headers):
                 bad.append(fault)
                 if len(bad) == MAX_BAD:
                     yield Rows(table=pa.RecordBatch.from_pylist([], self.schema), row=np.empty(0, np.int64), bad=bad)
@@ -244,6 +251,19 @@ class _Reader:
         records = ((at, data[pieces.start[at] : pieces.stop[at]]) for at in doubts.tolist())
         return [at for at, record in records if are_rows(record, marks, width, fits, spaces)]
 
+    def _headers(self, data: bytes, pieces: Pieces, good: Flags, batch: pa.RecordBatch) -> list[int]:
+        """Positions of the good records that repeat the header, as in `cat a.csv b.csv`.
+
+        In a table of one column it cannot be told from a review of that one word.
+        """
+        header = self.table.header
+        if len(self.table.names) == 1:
+            return []
+        sizes = pieces.stop - pieces.start
+        alike = good & ((sizes == len(header)) | (sizes == len(header) + len(BOM_UTF8)))
+        records = ((at, data[pieces.start[at] : pieces.stop[at]]) for at in np.flatnonzero(alike).tolist())
+        return [at for at, record in records if record.removeprefix(BOM_UTF8) == header]
+
     def _numbers(self, data: bytes, pieces: Pieces) -> npt.NDArray[np.int64]:
         """(P,) how many rows each piece counts for."""
         numbers = (~pieces.blank).astype(np.int64)
@@ -266,8 +286,11 @@ class _Reader:
         assert len(batch) == np.count_nonzero(good)
         return batch
 
-    def _faults(self, data: bytes, pieces: Pieces, index: int, row: int) -> Iterator[BadRow]:
+    def _faults(self, data: bytes, pieces: Pieces, index: int, row: int, is_header: bool) -> Iterator[BadRow]:
         record = data[pieces.start[index] : pieces.stop[index]]
+        if is_header:
+            yield self._bad(row, "repeated_header", "the names of the columns again", record)
+            return
         if pieces.fault[index] == SOUND:
             detail = f"{pieces.columns[index]} columns instead of {len(self.table.names)}"
             yield self._bad(row, "malformed_row", detail, record)

@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.readers.base import BATCH_BYTES, BATCH_ROWS, EXCERPT_BYTES, FileFault, Reading, Rows, Source
+from pipeline.readers.encoding import MARKS, UTF8
 from pipeline.readers.json_text import Kinds, looked_up, members, schema_of, text_columns
+from pipeline.readers.magic import check_is_text
 from pipeline.readers.opening import opened, readable
 from pipeline.readers.roles import ranked
 from schemas.reject import BadRow
@@ -21,6 +23,14 @@ SAMPLE_BYTES = 4 << 20
 WHITE_SPACE = b" \t\r\n"
 BOM = b"\xef\xbb\xbf"
 
+FORMS = {
+    "json": "Write one JSON object a line, or one array of objects",
+    "jsonl": "Write one JSON object a line; --format json reads an array of objects",
+}
+"""What a file of each format has to hold."""
+WIDE = (*(mark for mark, name in MARKS if name != UTF8), b"{\0", b"[\0", b"\0{", b"\0[")
+"""How lines in UTF-16 or UTF-32 begin, those of JSON even without a mark."""
+
 Record = tuple[int, bytes]
 """The number of a line or of an array's item, from 0, and its bytes."""
 Split = Callable[[Source, pa.NativeFile], Iterator[Record]]
@@ -32,6 +42,13 @@ class _Faulty(ValueError):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+class _TextlessError(_Faulty):
+    """An object without a string where the text is looked for."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("malformed_row", detail)
 
 
 def read_records(source: Source, reading: Reading, split: Split) -> Iterator[Rows]:
@@ -54,9 +71,12 @@ def read_records(source: Source, reading: Reading, split: Split) -> Iterator[Row
         if not batch.is_empty():
             yield batch.rows()
     if not seen and batch.first_fault is not None:
-        wanted = ", ".join(map(repr, reading.text)) or "objects"
-        detail = f"no object holds text under {wanted}; the first fault: {batch.first_fault}. Name it with --text-column"
-        raise FileFault(source.name, "column", detail)
+        if isinstance(batch.first_fault, _TextlessError):
+            wanted = ", ".join(map(repr, reading.text))
+            detail = f"no object holds text under {wanted}; the first fault: {batch.first_fault}. Name it with --text-column"
+            raise FileFault(source.name, "column", detail)
+        detail = f"no object can be read; the first fault: {batch.first_fault}. {FORMS.get(source.format, '')}"
+        raise FileFault(source.name, "damaged", detail)
 
 
 def sampled_schema(source: Source, split: Split) -> pa.Schema:
@@ -135,7 +155,7 @@ def array_or_lines(source: Source, stream: pa.NativeFile) -> Iterator[Record]:
 class _Batch:
     """Rows and faults that are not yet handed on."""
 
-    def __init__(self, source: Source, reading: Reading, first_fault: str | None = None) -> None:
+    def __init__(self, source: Source, reading: Reading, first_fault: _Faulty | None = None) -> None:
         self.source, self.reading = source, reading
         self.first_fault = first_fault
         self.records: list[dict[str, Any]] = []
@@ -154,7 +174,9 @@ class _Batch:
             else:
                 record, has_text = self._row(record), True
         except _Faulty as fault:
-            self.first_fault = self.first_fault or str(fault)
+            first = self.first_fault
+            if first is None or (isinstance(fault, _TextlessError) and not isinstance(first, _TextlessError)):
+                self.first_fault = fault  # sound objects with another name for the text say more than a broken line
             excerpt = content[:EXCERPT_BYTES]
             bad = BadRow(source=self.source.name, row=number, reason=fault.reason, detail=str(fault), excerpt=excerpt)
             self.bad.append(bad)
@@ -191,7 +213,7 @@ class _Batch:
         found = [looked_up(record, name) for name in self.reading.text]
         for name, (_, value) in zip(self.reading.text, found, strict=True):
             if not isinstance(value, str | None):
-                raise _Faulty("malformed_row", f"no string under {name!r}; found: {type(value).__name__}")
+                raise _TextlessError(f"no string under {name!r}; found: {type(value).__name__}")
         return not found or any(present for present, _ in found)
 
     def _row(self, record: dict[str, Any]) -> dict[str, Any]:
@@ -209,15 +231,14 @@ class _Batch:
             if name in self.reading.text:
                 texts += present
                 if not isinstance(value, str | None):
-                    detail = f"no string under {name!r}; found: {type(value).__name__}"
-                    raise _Faulty("malformed_row", detail)
+                    raise _TextlessError(f"no string under {name!r}; found: {type(value).__name__}")
             elif isinstance(value, list | dict) and not self.reading.keep_nested:
                 kind = "a list" if isinstance(value, list) else "an object"
                 raise _Faulty("nested_value", f"{name!r} holds {kind}; one value is needed")
             found[name] = value
         if self.reading.text and not texts:
             wanted = ", ".join(map(repr, self.reading.text))
-            raise _Faulty("malformed_row", f"no string under {wanted}; found: {', '.join(record)[:200]}")
+            raise _TextlessError(f"no string under {wanted}; found: {', '.join(record)[:200] or 'nothing'}")
         return found
 
 
@@ -280,13 +301,17 @@ def every_line(source: Source, stream: pa.NativeFile, start: bytes = b"") -> Ite
     """Every line without its line feed, behind `start`; blank ones too.
 
     Raises:
-        FileFault: a line is too long to be held.
+        FileFault: the file is not UTF-8, or a line is too long to be held.
     """
     parts: list[bytes] = [start] if start else []
     held = len(start)
     number = 0
+    begun = False
     while True:
         block = bytes(stream.read(BLOCK_BYTES))
+        if not begun:
+            _check_encoding(source, start + block)
+        begun = True
         content = b"".join([*parts, block]) if b"\n" in block or not block else None
         if content is None:
             parts.append(block)
@@ -303,6 +328,13 @@ def every_line(source: Source, stream: pa.NativeFile, start: bytes = b"") -> Ite
                 yield rest
             return
         parts, held = ([rest] if rest else []), len(rest)
+
+
+def _check_encoding(source: Source, start: bytes) -> None:
+    check_is_text(source, start)
+    if start.startswith(WIDE):
+        detail = "is UTF-16 or UTF-32. Save it as UTF-8, as with iconv -f UTF-16 -t UTF-8"
+        raise FileFault(source.name, "damaged", detail)
 
 
 def _items(source: Source, stream: pa.NativeFile, start: bytes) -> Iterator[Record]:

@@ -1,16 +1,21 @@
 """Labels as people have them, mapped to classes: `neg=1,2 pos=4,5`."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 EXAMPLE = "'neg=1,2 pos=4,5' or 'neg=1..2 pos=4..5'"
 
 
 @dataclass(frozen=True, slots=True)
 class LabelMap:
-    """Values and ranges of numbers, ends included, by class. What none of them names is left out."""
+    """Values and ranges of numbers, ends included, by class. What none of them names is left out.
+
+    The rule for values holds here too: `True` and `true`, `5.0` and `5` are the same.
+    """
 
     values: Mapping[str, str]
     ranges: tuple[tuple[float, float, str], ...] = ()
@@ -22,6 +27,8 @@ class LabelMap:
         Raises:
             ValueError: it cannot be read, or a value belongs to two classes.
         """
+        if not isinstance(given, str | Mapping):
+            raise ValueError(f"{given!r} is neither a text nor a table. Give one such as {EXAMPLE}.")
         pairs = given.items() if isinstance(given, Mapping) else _pairs(given)
         values: dict[str, str] = {}
         ranges: list[tuple[float, float, str]] = []
@@ -30,16 +37,17 @@ class LabelMap:
                 low, dots, high = item.partition("..")
                 if dots:
                     ranges.append((*_bounds(item, low, high), label))
-                elif values.setdefault(item, label) != label:
-                    raise ValueError(f"{item!r} belongs to {values[item]!r} and to {label!r}. Name it once.")
+                elif values.setdefault(value := _plain(item), label) != label:
+                    raise ValueError(f"{item!r} belongs to {values[value]!r} and to {label!r}. Name it once.")
         if not values and not ranges:
             raise ValueError(f"empty. Give classes and their values, such as {EXAMPLE}.")
+        _check_apart(values, ranges)
         return cls(values, tuple(ranges))
 
     def __call__(self, value: str) -> str | None:
         """The class of a value; None where the map names none."""
-        if value in self.values:
-            return self.values[value]
+        if (label := self.values.get(_plain(value))) is not None:
+            return label
         if self.ranges:
             try:
                 number = float(value)
@@ -73,7 +81,28 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
 def _items(listed: Any) -> list[str]:
     items = listed if isinstance(listed, list) else str(listed).split(",")
+    if nested := [item for item in items if isinstance(item, list | Mapping)]:
+        raise ValueError(f"{nested[0]!r} is not one value. Give a class a list of values, such as [1, 2].")
     return [text for item in items if (text := str(item).strip())]
+
+
+def _plain(value: str) -> str:
+    """A value as the rule for values writes it."""
+    from pipeline.readers.values import RULE_VERSION, value_of  # pyarrow: not for --help
+
+    return value_of(value, RULE_VERSION) or value
+
+
+def _check_apart(values: Mapping[str, str], ranges: list[tuple[float, float, str]]) -> None:
+    """Raises ValueError where a number belongs to two classes."""
+    numbers = [(float(value), float(value), label) for value, label in values.items() if NUMBER.fullmatch(value)]
+    for at, (low, high, label) in enumerate(ranges):
+        for other_low, other_high, other in [*numbers, *ranges[at + 1 :]]:
+            if other != label and low <= other_high and other_low <= high:
+                shared = f"{max(low, other_low):g}"
+                raise ValueError(
+                    f"{shared} belongs to {label!r} and to {other!r}. Let no two classes have a number in common."
+                )
 
 
 def _bounds(item: str, low: str, high: str) -> tuple[float, float]:

@@ -63,6 +63,8 @@ def _version_2(column: pa.Array) -> Strings:
     kind = column.type
     if pa.types.is_null(kind):
         return [None] * len(column)
+    if isinstance(kind, pa.UuidType):
+        return [None if value is None else str(value) for value in column.to_pylist()]
     if pa.types.is_boolean(kind):
         return list(pc.if_else(column, "true", "false").to_pylist())
     if pa.types.is_floating(kind):

@@ -19,6 +19,7 @@ HIDDEN = (".", "_")
 """Names that begin so are passed over: unfinished and side files of Spark, Delta, Hadoop and editors."""
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 SPREADSHEETS = (".xlsx", ".xls", ".ods")
+PACKED = (".zip", ".xz", ".7z", ".rar", ".lz4", ".parquet.gz", ".parquet.zst", ".parquet.bz2")
 NAMED = 5
 """As many files are named in a message; the rest is counted."""
 
@@ -232,4 +233,6 @@ def _expanded(item: str | Path) -> list[Path]:
 def _advice(name: str) -> str:
     if name.lower().endswith(SPREADSHEETS):
         return "Save the sheet as CSV. "
+    if name.lower().endswith(PACKED):
+        return "Unpack it. "
     return "Name the format with --format, or rename the file. "

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deltalake.exceptions import DeltaError
@@ -9,6 +10,7 @@ from deltalake.exceptions import DeltaError
 from pipeline.datapipes.spill import SpillWriter
 from pipeline.errors import CannotWriteError, DataError
 from pipeline.lake.reject_writer import RejectWriter
+from pipeline.readers.labels import LabelMap
 from tests.jobs.test_jobs_ingest import files_of, ingest, rejects_of, rows_of, write_csv
 
 
@@ -79,3 +81,27 @@ def test_an_old_version_after_the_changed_one_is_a_duplicate(tmp_path: Path) -> 
         receipt = ingest(tmp_path / "lake", new, old, id_column="id")
         assert (receipt.written, receipt.known, rejects_of(receipt)) == (written, known, [(0, "duplicate_id")])
     assert {row["review_id"]: row["label"] for row in rows_of(tmp_path / "lake")} == {"1": 0, "2": 0}
+
+
+@pytest.mark.parametrize("broken", ["2,dull,neg,more", "2,dull,unheard", "2,du\0ll,neg"])
+def test_prune_spares_a_file_with_rejected_rows_until_they_are_mended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    source = tmp_path / "r.csv"
+    options: dict[str, Any] = {"id_column": "id", "prune": True}
+    ingest(tmp_path / "lake", write_csv(source, "id,text,label", "1,fine,pos", "2,dull,neg", "3,so,pos"), **options)
+    write_csv(source, "id,text,label", "1,fine,pos", broken)
+    night = ingest(tmp_path / "lake", source, **options)
+    assert (night.rejected, night.metrics["missing"], night.metrics["pruned"]) == (1, 0, 0)
+    assert {row["review_id"] for row in rows_of(tmp_path / "lake")} == {"1", "2", "3"}
+    assert "not pruned, since some of their rows were rejected: " in caplog.text
+    mended = ingest(tmp_path / "lake", write_csv(source, "id,text,label", "1,fine,pos", "2,dull,neg"), **options)
+    assert (mended.known, mended.metrics["pruned"]) == (2, 1)
+
+
+def test_rows_that_the_label_map_leaves_out_do_not_keep_a_file_from_being_pruned(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"id_column": "id", "prune": True, "label_map": LabelMap.parse("neg=1 pos=5")}
+    source = write_csv(tmp_path / "r.csv", "id,text,label", "1,fine,5", "2,dull,1")
+    ingest(tmp_path / "lake", source, **options)
+    write_csv(source, "id,text,label", "1,fine,5", "4,so,3")
+    assert ingest(tmp_path / "lake", source, **options).metrics["pruned"] == 1

@@ -2,6 +2,8 @@
 
 import gzip
 import logging
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -52,6 +54,45 @@ def test_words_are_mapped_whatever_format_they_come_in(tmp_path: Path) -> None:
     label_map = LabelMap.parse("pos=very good,5 neg=bad,1")
     receipt = ingest(tmp_path / "lake", tmp_path, label_map=label_map)
     assert (receipt.written, receipt.rejected, receipt.metrics["labels"]) == (5, 0, ["neg", "pos"])
+
+
+@pytest.mark.parametrize("given", ["neg=0.0,False pos=1.00,TRUE", {"neg": [0.0, False], "pos": [1, True]}])
+def test_the_rule_for_values_holds_in_the_map_too(tmp_path: Path, given: str | dict[str, object]) -> None:
+    source = write_csv(tmp_path / "r.csv", "text,label", "fine,1", "dull,0.0", "so,true", "bad,False")
+    receipt = ingest(tmp_path / "lake", source, label_map=LabelMap.parse(given))
+    assert (receipt.written, receipt.rejected, receipt.metrics["labels"]) == (4, 0, ["neg", "pos"])
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("neg=1..3 pos=3..5", "3 belongs to 'neg' and to 'pos'"),
+        ("neg=0..0.5 pos=0.5..1", "0.5 belongs to 'neg' and to 'pos'"),
+        ("neg=1..5 pos=3", "3 belongs to 'neg' and to 'pos'"),
+        ("neg=1 pos=1.0", "'1.0' belongs to 'neg' and to 'pos'"),
+        ({"neg": [[1, 2]]}, "[1, 2] is not one value"),
+        (["neg=1"], "['neg=1'] is neither a text nor a table"),
+        (5, "5 is neither a text nor a table"),
+    ],
+)
+def test_a_map_that_can_be_read_in_two_ways_is_refused(given: object, problem: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        LabelMap.parse(given)  # type: ignore[arg-type]  # as it may stand in TOML
+
+
+def test_ranges_of_one_class_may_meet() -> None:
+    label_map = LabelMap.parse("neg=-5..-1,-1..0,0 pos=1..5")
+    assert [label_map(value) for value in ("-5", "-0.0", "0.5", "5")] == ["neg", "neg", None, "pos"]
+
+
+@pytest.mark.parametrize("given", ["5", '["neg=1"]', "{neg = [[1]], pos = [5]}"])
+def test_a_label_map_of_another_type_in_pipeline_toml_is_a_usage_error(
+    tmp_path: Path, run_main: Callable[..., int], capsys: pytest.CaptureFixture[str], given: str
+) -> None:
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "lake" / "pipeline.toml").write_text(f"[ingest]\nlabel-map = {given}\n")
+    assert run_main("ingest", write_csv(tmp_path / "r.csv", *STARS), "--lake", tmp_path / "lake") == 2
+    assert "pipeline.toml" in capsys.readouterr().err
 
 
 def test_the_label_map_of_pipeline_toml_is_a_table(tmp_path: Path, pipeline: Run) -> None:

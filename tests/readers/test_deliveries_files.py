@@ -5,11 +5,12 @@ import gzip
 import io
 import logging
 import os
+import re
 import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import DataError, InputNotFoundError
+from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.readers import csv_records
 from pipeline.readers.limits import Limit
 from pipeline.readers.walk import Walker
@@ -352,3 +353,95 @@ def test_all_files_unreadable_is_an_error(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"no such format")
     with pytest.raises(DataError, match="2 of 2 files cannot be read; none is left"):
         ingest(tmp_path / "lake", tmp_path)
+
+
+def archive_of(path: Path, **members: bytes) -> Path:
+    """A tar archive of files; `__` in a name stands for its dot."""
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            header = tarfile.TarInfo(name.replace("__", "."))
+            header.size = len(content)
+            tar.addfile(header, io.BytesIO(content))
+    return path
+
+
+def test_an_archive_of_tables_is_left_out_with_the_remedy_that_reads_it(tmp_path: Path) -> None:
+    table = "\n".join([*GOOD, ""]).encode()
+    archive = archive_of(tmp_path / "r.tar", **{f"r{number}__csv": table for number in range(7)})
+    names = r"r0\.csv, r1\.csv, r2\.csv, r3\.csv, r4\.csv and 2 more"
+    with pytest.raises(DataError, match=rf"holds no \.txt file, but {names}\. Unpack it and name the folder"):
+        ingest(tmp_path / "lake", archive)
+    receipt = ingest(tmp_path / "lake", archive, write_csv(tmp_path / "good.csv", *GOOD))
+    assert (receipt.written, receipt.quarantined) == (2, 1)
+    (tmp_path / "unpacked").mkdir()
+    with tarfile.open(archive) as tar:
+        tar.extractall(tmp_path / "unpacked", filter="data")
+    assert ingest(tmp_path / "lake", tmp_path / "unpacked").written == 14
+
+
+def test_tables_beside_the_reviews_of_an_archive_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    archive = archive_of(tmp_path / "r.tar", a__txt=b"fine", README=b"about", b__csv=b"text\ndull\n")
+    assert ingest(tmp_path / "lake", archive).written == 1
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [message.split("r.tar: ")[1] for message in warnings] == [
+        "of an archive only .txt files are read; passed over: b.csv. Unpack it and name the folder to read them"
+    ]
+
+
+def as_parquet() -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"text": ["fine", "dull"]}), sink)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".tsv", ".json"])
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (gzip.compress(b"text\nfine\n"), "is compressed with gzip, though its name does not say so. Add .gz to its name"),
+        (bz2.compress(b"text\nfine\n"), "is compressed with bzip2, though its name does not say so. Add .bz2"),
+        (b"PK\x03\x04\x14\0\x06\0,\n", "is a ZIP archive or an Excel workbook, not"),
+        (as_parquet(), "is a Parquet file, not"),
+        (b"%PDF-1.7\n", "is a PDF, not"),
+    ],
+)
+def test_a_file_of_another_format_than_its_name_is_called_what_it_is(
+    tmp_path: Path, suffix: str, content: bytes, problem: str
+) -> None:
+    (tmp_path / f"r{suffix}").write_bytes(content)
+    with pytest.raises(DataError, match=re.escape(problem)) as raised:
+        ingest(tmp_path / "lake", tmp_path / f"r{suffix}")
+    assert "--text-column" not in str(raised.value)
+
+
+def test_a_misnamed_file_is_read_as_the_message_says(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(as_parquet())
+    assert ingest(tmp_path / "lake", tmp_path / "a.csv", format="parquet").written == 2
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"text\nfine\n"))
+    assert ingest(tmp_path / "lake", tmp_path / "b.csv.gz").written == 1
+    (tmp_path / "twice.csv.gz").write_bytes(gzip.compress(gzip.compress(b"text\nfine\n")))
+    with pytest.raises(DataError, match=r"is gzip inside of gzip\. Unpack it once"):
+        ingest(tmp_path / "lake", tmp_path / "twice.csv.gz")
+
+
+def test_a_header_may_begin_with_the_name_of_a_format(tmp_path: Path) -> None:
+    assert ingest(tmp_path / "lake", write_csv(tmp_path / "r.csv", "PAR1,text", "7,fine", "8,dull")).written == 2
+
+
+@pytest.mark.parametrize("name", ["r.zip", "r.csv.xz", "r.parquet.gz", "R.7Z"])
+def test_packed_files_that_are_not_read_are_to_be_unpacked(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(UsageError, match=r"files of this kind are not read\. Unpack it\. Supported: "):
+        ingest(tmp_path / "lake", tmp_path / name)
+
+
+def test_files_that_all_were_written_a_moment_ago_are_nothing_new(
+    tmp_path: Path, run_main: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
+    source = write_csv(tmp_path / "r.csv", *GOOD)
+    for _ in range(2):  # in a lake that is not there yet, and in one that is
+        with caplog.at_level(logging.INFO):
+            assert run_main("ingest", source, "--lake", tmp_path / "lake", "--settle", "30m") == 99
+        assert "left for the next run, written less than 1800 s ago: " in caplog.text
+    assert ingest(tmp_path / "lake", source).written == 2
+    assert run_main("ingest", source, "--lake", tmp_path / "lake", "--settle", "30m") == 99

@@ -2,6 +2,8 @@
 
 import decimal
 import json
+import re
+import uuid
 from pathlib import Path
 
 import pyarrow as pa
@@ -145,5 +147,57 @@ def test_json_in_an_array_and_in_lines_gives_the_same_rows(tmp_path: Path) -> No
 
 def test_json_lines_without_one_sound_object_are_not_a_file_without_rows(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text('{"text": "broken\n')
-    with pytest.raises(DataError, match="no object holds text under 'text'; the first fault: "):
+    with pytest.raises(DataError, match="no object can be read; the first fault: Unterminated string"):
         ingest(tmp_path / "lake", tmp_path / "r.jsonl")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_json_in_utf_16_is_left_out_whole_and_read_when_converted(tmp_path: Path, encoding: str) -> None:
+    """As PowerShell's `>` writes it. Its lines are not cut at their line feeds: half a character would be left over."""
+    content = '{"text": "fine"}\n{"text": "dull"}\n{"text": "so \u010a"}\n'
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(content.encode(encoding))
+    with pytest.raises(DataError, match=r"r\.jsonl: is UTF-16 or UTF-32\. Save it as UTF-8, as with iconv"):
+        ingest(tmp_path / "lake", path)
+    path.write_text(path.read_bytes().decode(encoding), encoding="utf-8")
+    assert ingest(tmp_path / "lake", path).written == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "remedy"),
+    [
+        ("r.jsonl", '[{"text": "fine"}]', "--format json reads an array of objects"),
+        ("r.jsonl", '{"text": "fine"},\n{"text": "dull"},\n', "Write one JSON object a line"),
+        ("r.json", "<html>503</html>", "Write one JSON object a line, or one array of objects"),
+        ("r.jsonl", '{"body": "fine"}', "found: body. Name it with --text-column"),
+        ("r.jsonl", '// export\n{"body": "fine"}', "found: body. Name it with --text-column"),
+        ("r.jsonl", "{}", "found: nothing. Name it with --text-column"),
+    ],
+)
+def test_json_without_a_review_has_a_remedy_for_its_own_fault(tmp_path: Path, name: str, content: str, remedy: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=re.escape(remedy)) as raised:
+        ingest(tmp_path / "lake", tmp_path / name)
+    assert ("--text-column" in str(raised.value)) == ("--text-column" in remedy)
+
+
+def test_an_array_in_a_file_of_lines_is_read_as_the_message_says(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text('[\n{"text": "fine"},\n{"text": "dull"}\n]\n')
+    assert ingest(tmp_path / "lake", tmp_path / "r.jsonl", format="json").written == 2
+
+
+def test_a_nul_byte_in_a_label_makes_no_class(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_bytes(b"text,label\nfine,pos\ndull,pos\0\n")
+    (tmp_path / "r.jsonl").write_text('{"text": "so", "label": "pos\\u0000"}\n')
+    receipt = ingest(tmp_path / "lake", tmp_path / "r.csv", tmp_path / "r.jsonl")
+    assert (receipt.metrics["labels"], rejects_of(receipt)) == (["pos"], [(1, "nul_byte"), (0, "nul_byte")])
+
+
+def test_uuids_are_what_other_formats_write_for_them(tmp_path: Path) -> None:
+    """DuckDB and Spark write them to Parquet as 16 bytes of a type of its own."""
+    ids = [uuid.uuid5(uuid.NAMESPACE_URL, str(number)) for number in range(2)]
+    column = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([value.bytes for value in ids], pa.binary(16)))
+    first = write_table(tmp_path / "r.parquet", text=["fine", "dull"], id=column)
+    assert ingest(tmp_path / "lake", first, id_column="id").written == 2
+    same = write_csv(tmp_path / "r.csv", "id,text", f"{ids[0]},fine", f"{ids[1]},dull")
+    assert ingest(tmp_path / "lake", same, id_column="id").known == 2

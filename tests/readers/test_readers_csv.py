@@ -427,3 +427,18 @@ def test_any_bytes_are_rows_faults_of_rows_or_a_fault_of_the_file(place, content
         rows_and_faults(written(place, start + content), label="label")
     except FileFault as fault:
         assert fault.reason in ("damaged", "too_large")
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_header_in_the_middle_is_no_review(tmp_path: Path, mark: bytes) -> None:
+    """As `cat january.csv february.csv` makes it."""
+    one, two = b'id,"text", label\r\n1,fine,pos\r\n', b"2,text,label\r\n3,text,pos\r\n"
+    header = one.splitlines(keepends=True)[0]
+    rows, bad = read_bytes(tmp_path, one + mark + header + two, columns=("text", "label"))
+    assert rows == {0: (b"fine", b"pos"), 2: (b"text", b"label"), 3: (b"text", b"pos")}
+    assert [(row.row, row.reason) for row in bad] == [(1, "repeated_header")]
+
+
+def test_a_review_of_one_word_may_be_the_name_of_its_only_column(tmp_path: Path) -> None:
+    rows, bad = read_bytes(tmp_path, b"awful\nfine\nawful\n")
+    assert (rows, bad) == ({0: (b"fine",), 1: (b"awful",)}, [])
