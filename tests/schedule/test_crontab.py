@@ -76,12 +76,19 @@ def test_a_night_with_work_and_a_night_without(lake: Path, tmp_path: Path) -> No
 
 
 def test_a_bad_night_says_one_line_and_ends_with_the_code(lake: Path, tmp_path: Path) -> None:
-    (lake / "raw" / "broken.tar.gz").write_bytes(b"\x1f\x8b no archive")
+    (lake / "raw" / "broken.csv").write_text("text,label\n" + "three,cells,here\n" * 5000)
     done = night(lake, tmp_path)
     assert done.returncode == 65
     assert done.stderr == f"pipeline ingest ended with 65; see {tmp_path / 'pipeline.log'}\n"
-    assert "broken.tar.gz is damaged or cut short" in (tmp_path / "pipeline.log").read_text()
+    assert "rows are malformed; --max-bad allows 5%" in (tmp_path / "pipeline.log").read_text()
     assert not (lake / "models").exists()
+
+
+def test_a_file_that_cannot_be_read_does_not_end_the_night(lake: Path, tmp_path: Path) -> None:
+    (lake / "raw" / "broken.tar.gz").write_bytes(b"\x1f\x8b no archive")
+    assert night(lake, tmp_path).returncode == 0
+    assert "broken.tar.gz: the archive is damaged or cut short" in (tmp_path / "pipeline.log").read_text()
+    assert (lake / "models" / "LATEST").exists()
 
 
 def test_a_night_without_a_log_blames_the_log(lake: Path, tmp_path: Path) -> None:
