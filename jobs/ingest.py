@@ -41,6 +41,7 @@ from pipeline.lake.table import TokenTable
 from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.options.render import printable_text
 from pipeline.progress import track
+from pipeline.readers.labels import doubts
 from pipeline.readers.registry import described, format_named
 from pipeline.readers.summary import summarize
 from pipeline.readers.values import OPTION as RULE_OPTION
@@ -246,13 +247,8 @@ def _labels(collected: Collector) -> tuple[str, ...]:
             f"{len(labels):,} different labels, such as {', '.join(labels[:5])}; {MAX_LABELS} is the most. "
             "Is --label-column the right column?"
         )
-    by_case: dict[str, list[str]] = {}
-    for label in labels:
-        by_case.setdefault(label.casefold(), []).append(label)
-    for alike in by_case.values():
-        if len(alike) > 1:
-            names = " and ".join(map(repr, alike))
-            log.warning("the labels %s differ in case alone and are different classes; --label-map makes them one", names)
+    for doubt in doubts(labels):
+        log.warning("%s", doubt)
     return labels
 
 

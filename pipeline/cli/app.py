@@ -208,7 +208,8 @@ def run_command_line() -> int:
     except (StoppedError, Exception) as caught:
         error = as_stop(caught)
         if isinstance(error, StoppedError):
-            _say(f"{error}; everything was left whole. Run the same command again to go on.")
+            again = "with --resume" if "train" in sys.argv[1:] else "again"
+            _say(f"{error}; nothing was left half-written. Run the same command {again} to continue.")
             return error.exit_code
         assert isinstance(error, Exception)
         if debug:

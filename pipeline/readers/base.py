@@ -136,6 +136,7 @@ class Format:
         summary: a few words for help and docs.
         compressible: may also be `.gz`, `.zst` or `.bz2`.
         open_schema: columns may appear in any row, so that the schema is only what the beginning shows.
+        text_column: the only column, where a format has no names for columns; options that name columns do not concern it.
         text_cells: columns have no types of their own; they are bytes, expected to be UTF-8.
         read: rows of a source, streamed. Raises FileFault.
         schema: names and types of a source's columns, from its beginning; binary for CSV. Raises FileFault.
@@ -149,6 +150,7 @@ class Format:
     summary: str
     compressible: bool = True
     open_schema: bool = False
+    text_column: str | None = None
     text_cells: bool = False
     read: Callable[[Source, Reading], Iterator[Rows]] | None = None
     schema: Callable[[Source, Reading], "pa.Schema"] | None = None

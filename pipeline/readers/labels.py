@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,3 +113,26 @@ def _bounds(item: str, low: str, high: str) -> tuple[float, float]:
     if bounds[0] > bounds[1]:
         raise ValueError(f"the range {item!r} is empty; write the smaller number first.")
     return bounds
+
+
+MISSING_WORDS = {"na", "n/a", "nan", "null", "none", "nil", "-", "?"}
+
+
+def doubts(labels: Sequence[str]) -> list[str]:
+    """What is odd about the labels of a lake, in words: each is a class of its own, which is hardly meant."""
+    found = []
+    by_case: dict[str, list[str]] = {}
+    for label in labels:
+        by_case.setdefault(label.casefold(), []).append(label)
+    for alike in by_case.values():
+        if len(alike) > 1:
+            names = " and ".join(map(repr, alike))
+            found.append(f"the labels {names} differ in case alone and are different classes; --label-map makes them one")
+    for label in labels:
+        if label.casefold() in MISSING_WORDS:
+            found.append(
+                f"the label {label!r} looks like a missing value and is a class; a --label-map without it leaves it out"
+            )
+        elif len(label) > 1 and label[0] == label[-1] == '"':
+            found.append(f"the label {label!r} keeps its quotation marks: a blank stands between it and the delimiter")
+    return found

@@ -60,6 +60,8 @@ def resolve(source: Source, format: Format, schema: pa.Schema, columns: Columns)
     Raises:
         FileFault: a column that is needed is missing, there twice, or of a type that cannot be read.
     """
+    if format.text_column is not None:
+        columns = Columns(text=(format.text_column,))
     leaves = leaf_types(schema)
     partitions = {name: value for name, value in source.partitions if name not in leaves}
     names = [*leaves, *partitions]

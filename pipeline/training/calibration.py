@@ -1,10 +1,12 @@
 """How far a model's probabilities can be believed, and the scales that make them so. Plain NumPy, pure functions.
 
-    logits = Σ_j s_j z_j,   s = argmin Σ_n w(y_n) · cross-entropy(logits_n, y_n) + λ Σ_j (s_j − s⁰_j)²
+    logits = Σ_j s_j z_j,   s = argmin Σ_n w(y_n) · cross-entropy(logits_n, q(y_n)) + λ Σ_j (s_j − s⁰_j)²
 
 z_j: the logits of part j of a model, s_j ≥ 0. With one part, 1/s is the temperature (Guo et al. 2017, "On calibration of
-modern neural networks", section 4.2); with several, it is stacking (Wolpert 1992). The problem is convex, and the last term
-keeps s finite where the rows are few or all right. N rows, C classes, J parts.
+modern neural networks", section 4.2); with several, it is stacking (Wolpert 1992). q is Platt's target (1999, "Probabilistic
+outputs for support vector machines", equation 8) for C classes: (N_c + 1) / (N_c + C) for the label c of N_c rows and
+1 / (N_c + C) for each other class, so that a few rows that are all right do not make a model that is sure of everything.
+The problem is convex, and the last term keeps s finite. N rows, C classes, J parts.
 """
 
 from collections.abc import Sequence
@@ -30,10 +32,11 @@ def fit_scales(
     """The scales s of each part, `start_J` being s⁰; Newton's method with step halving."""
     z_JNC = np.stack([np.asarray(logits_NC, np.float64) for logits_NC in logits_JNC])
     weight_N = np.ones(len(labels_N)) if class_weights_C is None else np.asarray(class_weights_C, np.float64)[labels_N]
+    target_NC = platt_targets(labels_N, z_JNC.shape[2])
     active = list(range(len(z_JNC)))
     scales_J = np.asarray(start_J, np.float64)
     while True:
-        found = _newton(z_JNC[active], labels_N, scales_J[active], weight_N)
+        found = _newton(z_JNC[active], target_NC, scales_J[active], weight_N)
         negative = [place for place, scale in zip(active, found, strict=True) if scale < 0]
         if not negative:
             result = np.zeros(len(z_JNC))
@@ -43,6 +46,14 @@ def fit_scales(
         active = [place for place in active if place not in negative]
         if not active:
             return [0.0] * len(z_JNC)
+
+
+def platt_targets(labels_N: Ints, num_classes: int) -> Doubles:
+    """The probabilities (N, C) that the labels are fitted to: the surer, the more rows a class has."""
+    count_N1 = np.bincount(labels_N, minlength=num_classes)[labels_N][:, None].astype(np.float64)
+    target_NC = np.repeat(1 / (count_N1 + num_classes), num_classes, axis=1)
+    target_NC[np.arange(len(labels_N)), labels_N] = ((count_N1 + 1) / (count_N1 + num_classes))[:, 0]
+    return target_NC
 
 
 def expected_calibration_error(probability_NC: npt.NDArray[np.floating], labels_N: Ints) -> float:
@@ -70,10 +81,10 @@ def cross_entropy(logits_NC: npt.NDArray[np.floating], labels_N: Ints) -> Double
     return np.asarray(log_sum_N - logits_NC[np.arange(len(labels_N)), labels_N])
 
 
-def _newton(z_JNC: Doubles, labels_N: Ints, start_J: Doubles, weight_N: Doubles) -> Doubles:
+def _newton(z_JNC: Doubles, target_NC: Doubles, start_J: Doubles, weight_N: Doubles) -> Doubles:
     scales_J = start_J.copy()
-    wanted_JN = z_JNC[:, np.arange(len(labels_N)), labels_N]
-    value = _objective(z_JNC, labels_N, scales_J, start_J, weight_N)
+    wanted_JN = (z_JNC * target_NC).sum(axis=2)
+    value = _objective(z_JNC, target_NC, scales_J, start_J, weight_N)
     for _ in range(MAX_STEPS):
         p_NC = softmax(np.tensordot(scales_J, z_JNC, axes=1))
         mean_JN = (p_NC * z_JNC).sum(axis=2)
@@ -83,7 +94,7 @@ def _newton(z_JNC: Doubles, labels_N: Ints, start_J: Doubles, weight_N: Doubles)
         direction_J = -np.linalg.solve(hessian_JJ, gradient_J)
         step = 1.0
         while step > 1e-6:
-            moved = _objective(z_JNC, labels_N, scales_J + step * direction_J, start_J, weight_N)
+            moved = _objective(z_JNC, target_NC, scales_J + step * direction_J, start_J, weight_N)
             if moved <= value:
                 break
             step /= 2
@@ -96,6 +107,9 @@ def _newton(z_JNC: Doubles, labels_N: Ints, start_J: Doubles, weight_N: Doubles)
     return scales_J
 
 
-def _objective(z_JNC: Doubles, labels_N: Ints, scales_J: Doubles, start_J: Doubles, weight_N: Doubles) -> float:
-    loss_N = cross_entropy(np.tensordot(scales_J, z_JNC, axes=1), labels_N)
+def _objective(z_JNC: Doubles, target_NC: Doubles, scales_J: Doubles, start_J: Doubles, weight_N: Doubles) -> float:
+    logits_NC = np.tensordot(scales_J, z_JNC, axes=1)
+    top_N1 = logits_NC.max(axis=1, keepdims=True)
+    log_p_NC = logits_NC - top_N1 - np.log(np.exp(logits_NC - top_N1).sum(axis=1, keepdims=True))
+    loss_N = -(target_NC * log_p_NC).sum(axis=1)
     return float((loss_N * weight_N).sum() + PRIOR * ((scales_J - start_J) ** 2).sum())

@@ -155,3 +155,10 @@ def test_places_that_make_no_sense_are_refused(
     assert message in outcome.stderr
     assert "Traceback" not in outcome.stderr
     assert not (lake / "predictions").exists()
+
+
+def test_lines_have_no_columns_whatever_the_lakes_settings_say(pipeline: Any, lake: Path) -> None:
+    (lake / "pipeline.toml").write_text('[score]\ntext-column = "Text"\n')
+    done = pipeline("score", "-", "--lake", lake, stdin="good film\nbad, dull story\n")
+    assert done.code == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2

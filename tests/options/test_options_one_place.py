@@ -272,7 +272,7 @@ def test_the_file_of_the_documentation_is_read(tmp_path: Path) -> None:
         command: file_values(config, command, lambda: derive.TABLES, tmp_path) for command, config in derive.TABLES.items()
     }
     assert found["ingest"]["sources"] == (str(tmp_path / "raw"), "/srv/exports/reviews.csv.gz")
-    assert found["train"]["model"] == {"hidden_dim": 64, "reach": 3}
+    assert found["train"]["model"] == {"hidden_dim": 64}
     assert (found["score"], found["vacuum"]) == ({"keep": ("id",)}, {})
 
 

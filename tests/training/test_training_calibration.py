@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.training.calibration import cross_entropy, expected_calibration_error, fit_scales, softmax
+from pipeline.training.calibration import expected_calibration_error, fit_scales, platt_targets, softmax
 
 
 def _drawn(rows: int, scale: float, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -46,8 +46,27 @@ def test_fitted_scales_are_finite_and_no_worse_than_the_start(rows: int, classes
     (scale,) = fit_scales([logits_NC], labels_N, [1.0])
 
     assert 0 <= scale < 1000
-    before, after = (cross_entropy(factor * logits_NC, labels_N).sum() for factor in (1.0, scale))
+    target_NC = platt_targets(labels_N, classes)
+    before, after = (-(target_NC * np.log(softmax(factor * logits_NC) + 1e-300)).sum() for factor in (1.0, scale))
     assert after <= before + 1e-9
+
+
+@pytest.mark.parametrize("rows", [10, 50, 1000])
+def test_few_rows_that_are_all_right_make_no_model_that_is_sure(rows: int) -> None:
+    labels_N = np.arange(rows) % 2
+    logits_NC = np.where(np.arange(2) == labels_N[:, None], 1.0, -1.0)
+
+    (scale,) = fit_scales([logits_NC], labels_N, [1.0])
+
+    assert softmax(scale * logits_NC).max() == pytest.approx((rows / 2 + 1) / (rows / 2 + 2), abs=0.01)
+
+
+def test_the_targets_of_a_class_are_a_distribution_that_many_rows_make_sure() -> None:
+    target_NC = platt_targets(np.array([0, 1, 1, 1, 1]), 3)
+
+    assert target_NC.sum(axis=1) == pytest.approx(np.ones(5))
+    assert target_NC[0].tolist() == [0.5, 0.25, 0.25]
+    assert target_NC[1, 1] == pytest.approx(5 / 7)
 
 
 def test_the_calibration_error_is_the_gap_between_certainty_and_accuracy() -> None:

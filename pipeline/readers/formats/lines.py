@@ -44,4 +44,6 @@ def schema(source: Source, reading: Reading) -> "pa.Schema":
     return pa.schema([(COLUMN, pa.binary())])
 
 
-FORMAT = Format(name="lines", suffixes=(), summary="one review a line", text_cells=True, read=read, schema=schema)
+FORMAT = Format(
+    name="lines", text_column=COLUMN, suffixes=(), summary="one review a line", text_cells=True, read=read, schema=schema
+)
