@@ -1,5 +1,6 @@
 """The job behind `pipeline init`: looks at files as `inspect` does and writes the lake's `pipeline.toml`."""
 
+import logging
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from pipeline.lake.paths import Lake
 from pipeline.options.files import LAKE_FILE
 
 __all__ = ["InitConfig", "Initialised", "run"]
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,8 @@ def run(config: InitConfig) -> Initialised:
             f"{path} is there already. Edit it, or renew it with --force, which keeps what 'pipeline init' does not write. "
             "'pipeline inspect' shows the guesses without writing."
         )
+    if lake.tokens.exists():
+        log.warning("%s holds reviews already, and these will join them. Name a lake of their own with --lake", lake.root)
     inspection = inspect.run(config)
     inspection.check_readable()
     _check_guesses(inspection)

@@ -1,6 +1,6 @@
 """The exception tree and its exit codes.
 
-PipelineError                 70  our own fault, unless a descendant says otherwise
+PipelineError                 70  internal error, unless a descendant says otherwise
 ├── UsageError                 2  an option or a combination of options
 ├── DataError                 65  bad data, or a broken contract
 ├── InputNotFoundError        66  no such input

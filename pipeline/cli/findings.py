@@ -118,7 +118,7 @@ def _labels(found: "Inspection") -> Iterator[str]:
 
 def _rejects(found: "Inspection") -> Iterator[str]:
     rejects = found.counted("rejects")
-    yield f"Rejected of {found.rows:,} rows: {rejects.total():,}"
+    yield f"Rejected {rejects.total():,} of {found.rows:,} rows"
     for reason, count in rejects.most_common():
         details = (file.rehearsal.details.get(reason) for file in found.files if file.rehearsal)
         first = next((detail for detail in details if detail), "")

@@ -16,5 +16,6 @@ class InitConfig(InspectConfig):
     """
 
     force: Annotated[
-        bool, Option(panel=OUTPUT, help="Renew the settings of a pipeline.toml that exists; keep its others.")
+        bool,
+        Option(panel=OUTPUT, help="Overwrite the settings that init manages in an existing pipeline.toml; keep all others."),
     ] = False

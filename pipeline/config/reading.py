@@ -92,10 +92,10 @@ MaxBadFiles = Annotated[
     Option(
         panel=INPUT,
         metavar="SHARE|N",
-        help="Files that may be unreadable and left out.",
+        help="Maximum number or share of unreadable files to skip.",
         default="all but one",
         from_text=Limit.parse,
         from_toml=Limit.parse,
     ),
 ]
-Strict = Annotated[bool, Option(panel=INPUT, help="Allow no malformed row and no unreadable file.")]
+Strict = Annotated[bool, Option(panel=INPUT, help="Fail on any malformed row or unreadable file.")]

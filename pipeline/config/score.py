@@ -138,7 +138,7 @@ class ScoreConfig:
         if not self.keep or ({"all", "none"} & set(self.keep) and len(self.keep) > 1):
             raise UsageError(f"--keep {','.join(self.keep)}: give all, none, or names of columns.")
         if self.text and (self.sources or self.output):
-            raise UsageError("--text prints its answers on stdout. Leave INPUT and --output out, or leave --text out.")
+            raise UsageError("--text cannot be combined with INPUT or --output. Give one or the other.")
         if not all(self.sources):
             raise UsageError("INPUT: a name is empty. Give files and folders, or - for stdin.")
         if not self.sources and not self.text:

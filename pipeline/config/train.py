@@ -112,7 +112,9 @@ class TrainingOptions(LinearConfig):
         Option(panel=OPTIMISATION, help="constant, linear or cosine, down to 0 at the end.", choices=SCHEDULES),
     ] = "constant"
     warmup: Annotated[int, Option(panel=OPTIMISATION, help="Steps over which the learning rate rises.", minimum=0)] = 0
-    clip_norm: Annotated[float, Option(panel=OPTIMISATION, help="Largest norm of the gradient; 0 for any.", minimum=0)] = 1.0
+    clip_norm: Annotated[
+        float, Option(panel=OPTIMISATION, help="Maximum gradient norm; 0 disables clipping.", minimum=0)
+    ] = 1.0
     average: Annotated[
         float,
         Option(
@@ -208,7 +210,7 @@ class TrainingOptions(LinearConfig):
             example="0.1",
         ),
     ] = 0.1
-    seed: Annotated[int, Option(help="Of weights, order and dropout.", minimum=0, maximum=MAX_SEED)] = 0
+    seed: Annotated[int, Option(help="Random seed of weights, order and dropout.", minimum=0, maximum=MAX_SEED)] = 0
     lanes: Annotated[
         int,
         Option(panel=DATA, help="Lanes that a batch is dealt from; there can be no more workers than lanes.", minimum=1),

@@ -189,7 +189,7 @@ def _runs(lake: Lake, verify: bool) -> Iterator[Check]:
         yield ok("runs", "none yet")
     for command, record in sorted(last.items()):
         if record["outcome"] in ("failed", "stopped"):
-            remedy = f"'pipeline runs {record['run_id']}' shows it all. Run it again when the cause is gone."
+            remedy = f"'pipeline runs {record['run_id']}' shows all of it. Fix the cause, then run it again."
             yield warn("runs", f"the last {command} {record['outcome']}: {record['error']}", remedy)
         else:
             yield ok("runs", f"the last {command}: {record['outcome']}, {record['finished']}")

@@ -18,7 +18,7 @@ from pipeline.options.option import fields_of
 from pipeline.readers.base import Dialect
 
 HEAD = (
-    "How this lake is fed: the defaults of its commands, a table for each. The command line goes before this file.",
+    "How this lake is fed: the defaults of its commands, a table for each. Command-line options override this file.",
     "'pipeline init' wrote it; edit it as you like. 'pipeline COMMAND --help' lists the keys.",
 )
 COMMENTS = {

@@ -19,7 +19,10 @@ class AttentionRNNConfig(RecurrentConfig):
     `window`: D of local attention, in tokens to each side."""
 
     pooling: Annotated[
-        str, Option(panel=MODEL, help="How states become the query.", choices=("last", "max", "mean", "max-mean"))
+        str,
+        Option(
+            panel=MODEL, help="Pooling that gives the query (attention-rnn).", choices=("last", "max", "mean", "max-mean")
+        ),
     ] = "last"
     cell: Annotated[
         str,
@@ -27,6 +30,6 @@ class AttentionRNNConfig(RecurrentConfig):
     ] = "bilstm"
     attention: Annotated[str, Option(panel=MODEL, help="global, or local: a window of tokens.", choices=KINDS)] = "global"
     score: Annotated[
-        str, Option(panel=MODEL, help="How a state and the query compare: additive, general, scaled-dot.", choices=SCORES)
+        str, Option(panel=MODEL, help="Scoring function (attention-rnn): additive, general, scaled-dot.", choices=SCORES)
     ] = "additive"
     window: Annotated[int, Option(panel=MODEL, help="Tokens to each side that local attention sees.", minimum=1)] = 10

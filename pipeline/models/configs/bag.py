@@ -12,6 +12,6 @@ class BagConfig(ModelConfig):
     """`ngrams`: the longest n-grams, 1 for words alone; `buckets`: embeddings that all n-grams share."""
 
     embedding_dim: EmbeddingDim = 32
-    pooling: Annotated[str, Option(panel=MODEL, help="How states become one.", choices=POOLINGS)] = "mean"
+    pooling: Annotated[str, Option(panel=MODEL, help="Pooling over tokens.", choices=POOLINGS)] = "mean"
     ngrams: Annotated[int, Option(panel=MODEL, help="The longest n-grams; 1 for words alone.", minimum=1, maximum=100)] = 2
     buckets: Annotated[int, Option(panel=MODEL, help="Embeddings that all n-grams share.", minimum=2, maximum=2**31)] = 2**18

@@ -18,9 +18,7 @@ MAX_LENGTH = 2**31 - 1
 """Most tokens of a review that a model may read."""
 
 EmbeddingDim = Annotated[int, Option(panel=MODEL, help="Width of the embedding.", minimum=1, maximum=MOST_FEATURES)]
-HiddenDim = Annotated[
-    int, Option(panel=MODEL, help="Width of a layer, in each direction.", minimum=1, maximum=MOST_FEATURES)
-]
+HiddenDim = Annotated[int, Option(panel=MODEL, help="Hidden size, per direction.", minimum=1, maximum=MOST_FEATURES)]
 Layers = Annotated[int, Option(panel=MODEL, help="Recurrent layers.", minimum=1, maximum=MOST_LAYERS)]
 EmbeddingDropout = Annotated[float, Option(panel=REGULARISATION, help="Dropout of the embedded tokens.", minimum=0, below=1)]
 Dropout = Annotated[
@@ -72,7 +70,7 @@ class ModelConfig(ArchitectureConfig):
     embedding_dropout: EmbeddingDropout = 0.0
     dropout: Dropout = 0.5
     pooling: Annotated[
-        str, Option(panel=MODEL, help="How states become one: last, max, mean, max-mean, attention.", choices=POOLINGS)
+        str, Option(panel=MODEL, help="Pooling over time steps: last, max, mean, max-mean, attention.", choices=POOLINGS)
     ] = "max-mean"
     embedding_std: Annotated[
         float, Option(panel=MODEL, help="Standard deviation of the embedding before the first step.", above=0)

@@ -11,5 +11,5 @@ from pipeline.options.option import MODEL, Option
 class GORUConfig(RecurrentConfig):
     """`rotations`: factors of the orthogonal matrix; from 2 log₂(hidden_dim) on, it mixes all units freely."""
 
-    hidden_dim: Annotated[int, Option(panel=MODEL, help="Width of a layer.", minimum=2, maximum=MOST_FEATURES)] = 128
+    hidden_dim: Annotated[int, Option(panel=MODEL, help="Hidden size.", minimum=2, maximum=MOST_FEATURES)] = 128
     rotations: Annotated[int, Option(panel=MODEL, help="Factors of the orthogonal matrix.", minimum=1)] = 16
