@@ -155,7 +155,7 @@ def test_inspect_shows_columns_roles_labels_and_rejects_and_writes_nothing(
     assert cells["Text"][1:5] == ["text", "1%", "36", "text"]
     assert "Labels in Score: 1 (24), 2 (24), 3 (24), 4 (24), 5 (24)" in lines
     assert "Reviews: neg 48, pos 47" in lines
-    assert "Rejected of 120 rows: 25" in lines
+    assert "Rejected 25 of 120 rows" in lines
     assert any(line.startswith("  1 missing_text") for line in lines)
     assert not lake.exists()
 
@@ -241,7 +241,7 @@ def test_files_that_cannot_be_read_are_named_and_the_others_are_looked_at(
     shown = capsys.readouterr().out
     assert "sheet.xlsx: files of this kind are not read. Save the sheet as CSV." in shown
     assert "broken.parquet: cannot be read as parquet" in shown
-    assert "Rejected of 120 rows: 24" in shown
+    assert "Rejected 24 of 120 rows" in shown
 
 
 @pytest.mark.parametrize("command", ["inspect", "init"])
