@@ -27,8 +27,8 @@ demo: setup  ## ingest, train, score and report on the embedded lake
 	@$(PIPELINE) --lake $(LAKE) score $(LAKE)/incoming/reviews.parquet $(RUN)
 	@$(PIPELINE) --lake $(LAKE) report --predictions $(LAKE)/predictions/reviews.parquet $(RUN)
 
-test: setup  ## the default tests: no network, no GPU, no service
-	$(BIN)/python -m pytest
+test: setup  ## the default tests, on all cores: no network, no GPU, no service
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test-slow: setup  ## long fault and property runs
 	$(BIN)/python -m pytest -m slow --timeout 1800
