@@ -26,6 +26,15 @@ demo: setup  ## ingest, train, score and report on the embedded lake
 	@$(PIPELINE) --lake $(LAKE) train --arch bilstm --config demo $(RUN)
 	@$(PIPELINE) --lake $(LAKE) score $(LAKE)/incoming/reviews.parquet $(RUN)
 	@$(PIPELINE) --lake $(LAKE) report --predictions $(LAKE)/predictions/reviews.parquet $(RUN)
+	@echo && echo "Five reviews, their label and its probability:"
+	@$(PIPELINE) --quiet --lake $(LAKE) score \
+		--text "A gripping, tender film. I loved the acting." \
+		--text "The plot was not bad at all, and the music is brilliant." \
+		--text "Rather flat, with a silly finale." \
+		--text "Not funny, not clever: I regretted every minute." \
+		--text "The script is elegant, but the pace is awful."
+	@echo && echo "The model's page: $(LAKE)/models/$$(cat $(LAKE)/models/LATEST)/report.html"
+	@echo "Now yours: $(PIPELINE) --lake my_lake init your.csv"
 
 test: setup  ## the default tests, on all cores: no network, no GPU, no service
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile

@@ -37,7 +37,9 @@ def run(config: SampleConfig) -> Receipt:
     Raises:
         CannotWriteError: a target holds something else, or cannot be written.
     """
-    with recorded_run("sample", Lake(config.lake), config) as run:
+    lake = Lake(config.lake)
+    # A corpus elsewhere is none of the lake's business, so nothing is written there.
+    with recorded_run("sample", lake, config, record=_folder(config).is_relative_to(lake.root)) as run:
         wrote = [_write_corpus(run, config)]
         if config.score_input is not None:
             wrote.append(_write_score_input(run, config, config.score_input))
@@ -45,8 +47,12 @@ def run(config: SampleConfig) -> Receipt:
     return run.receipt()
 
 
+def _folder(config: SampleConfig) -> Path:
+    return (config.folder or Lake(config.lake).raw).expanduser().resolve()
+
+
 def _write_corpus(run: Run, config: SampleConfig) -> bool:
-    folder = (config.folder or Lake(config.lake).raw).expanduser().resolve()
+    folder = _folder(config)
     target = folder / ROOT
     run.outputs["corpus"] = target
     reviews = config.corpus.reviews + config.corpus.test_reviews + config.corpus.unsup

@@ -33,6 +33,7 @@ def test_corpus_lands_in_the_folder_and_nothing_else(config: SampleConfig, tmp_p
     assert receipt.outputs == {"corpus": str(tmp_path / "out/aclImdb"), "score_input": str(tmp_path / "new.parquet")}
     assert contents(tmp_path / "out/aclImdb") == dict(CORPUS.files())
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["aclImdb"]
+    assert not (tmp_path / "lake").exists()
 
 
 def test_default_folder_is_the_lakes_raw(tmp_path: Path) -> None:
