@@ -139,7 +139,7 @@ def test_text_is_answered_in_a_line_and_leaves_nothing_behind(pipeline: Any, lak
         (["in.parquet", "--output", "out.txt"], "the suffix names no format. Supported: .parquet, .csv, .jsonl"),
         (["in.parquet", "--output", "out.csv", "--output-format", "jsonl"], "contradict each other"),
         (["in.parquet", "--output", "out.parquet.gz"], "Parquet compresses its columns itself. Name a .parquet file."),
-        (["in.parquet", "--text", "good"], "--text prints its answers on stdout. Leave INPUT and --output out"),
+        (["in.parquet", "--text", "good"], "--text cannot be combined with INPUT or --output"),
         ([], "nothing to score. Give files, folders or globs, - for stdin, or a review with --text."),
         (["in.parquet", "in.parquet"], "Give one with --output FILE."),
         (["in.xlsx"], "Save the sheet as CSV."),

@@ -273,7 +273,7 @@ def test_the_file_of_the_documentation_is_read(tmp_path: Path) -> None:
     }
     assert found["ingest"]["sources"] == (str(tmp_path / "raw"), "/srv/exports/reviews.csv.gz")
     assert found["train"]["model"] == {"hidden_dim": 64}
-    assert (found["score"], found["vacuum"]) == ({"keep": ("id",)}, {})
+    assert (found["score"], found["vacuum"]) == ({"keep": ("id", "text")}, {})
 
 
 def test_configs_import_nothing_heavy() -> None:
