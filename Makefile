@@ -60,7 +60,7 @@ airflow:  ## a real Airflow 3 in an environment of its own, .venv-airflow
 test-airflow: setup airflow  ## the DAG in that Airflow: three tasks green, then skipped when nothing is new
 	$(BIN)/python -m pytest -m airflow --timeout 900
 
-bench: setup  ## every benchmark at full size; prints the README's tables
+bench: setup  ## every benchmark at full size; prints the tables of docs/speed.md
 	@for script in tests/benchmarks/bench_*.py; do $(BIN)/python -m tests.benchmarks.$$(basename $$script .py) || exit 1; done
 
 bench-smoke: setup  ## the whole harness on small input: agreement and ratios, never speed
