@@ -12,13 +12,18 @@ ARROW_BYTES = 1 << 30
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def parsed(data: bytes, marks: Marks, width: int, columns: Sequence[int]) -> pa.RecordBatch:
-    """Records of `width` fields without a fault as a batch of binary columns, named by their positions; empty is null."""
+def parsed(data: bytes, marks: Marks, width: int, columns: Sequence[int], stop: int | None = None) -> pa.RecordBatch:
+    """Records of `width` fields without a fault as a batch of binary columns, named by their positions; empty is null.
+
+    Args:
+        stop: where the records end, if not with the data; nothing is copied for it.
+    """
+    records = pa.py_buffer(data).slice(0, len(data) if stop is None else stop)
     if data.startswith(BYTE_ORDER_MARK):
-        data = b"\n" + data  # Arrow would pass it over
+        records = pa.py_buffer(b"\n" + records.to_pybytes())  # Arrow would pass it over
     names = [str(column) for column in columns]
     table = pa_csv.read_csv(
-        pa.BufferReader(data),
+        pa.BufferReader(records),
         read_options=pa_csv.ReadOptions(
             use_threads=False, block_size=ARROW_BYTES, column_names=[str(column) for column in range(width)]
         ),

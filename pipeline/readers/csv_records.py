@@ -276,13 +276,14 @@ class _Reader:
         if not good.any():
             return pa.RecordBatch.from_pylist([], pa.schema([(str(column), pa.binary()) for column in columns]))
         kept = good | pieces.blank
+        stop = None
         if not kept.all():
             edges = np.flatnonzero(np.diff(kept, prepend=False, append=False))
             runs = zip(pieces.start[edges[::2]].tolist(), pieces.after[edges[1::2] - 1].tolist(), strict=True)
             data = b"".join(data[start:after] for start, after in runs)
         elif pieces.rest < len(data):
-            data = data[: pieces.rest]
-        batch = parsed(data, self.table.marks, len(self.table.names), columns)
+            stop = pieces.rest
+        batch = parsed(data, self.table.marks, len(self.table.names), columns, stop)
         assert len(batch) == np.count_nonzero(good)
         return batch
 
