@@ -35,7 +35,7 @@ def bundle_of(
     blend: BlendConfig | None = None,
     **options: object,
 ) -> Bundle:
-    """Weights drawn anew, biases too: those of zero would hide mistakes."""
+    """Freshly drawn weights, biases too: those of zero would hide mistakes."""
     import torch
 
     torch.manual_seed(5)
