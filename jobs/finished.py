@@ -56,8 +56,7 @@ def save_model(
     """
     temporary = make_folder(config.lake.models) / f"{PREFIX}{folder.training_id}"
     shutil.rmtree(temporary, ignore_errors=True)
-    make_folder(temporary)
-    with claimed(temporary):
+    with claimed(temporary, make_folder):
         _write_bundle(config, data, identity, model, rows, folder, metrics, parts, temporary)
         publish(config.lake, folder, temporary.name)
 

@@ -121,9 +121,9 @@ def _workplace(lake: Lake, run: Run, config: IngestConfig) -> Iterator[Path]:
         return
     with locked(lake.locks / "ingest.lock", f"ingest into {lake.root}"):
         shutil.rmtree(lake.scratch / "ingest", ignore_errors=True)  # of a run that was killed: the lock is ours now
-        scratch = make_folder(lake.scratch / "ingest" / run.run_id)
+        scratch = lake.scratch / "ingest" / run.run_id
         try:
-            with claimed(scratch):
+            with claimed(scratch, make_folder):
                 complete_records(lake)
                 yield scratch
         finally:

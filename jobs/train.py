@@ -158,7 +158,7 @@ def _training_folder(
             if found is None:
                 now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
                 found = TrainingFolder(config.lake.checkpoints / f"{config.arch}-{now}-{secrets.token_hex(3)}")
-                held.enter_context(claimed(make_folder(found.path)))
+                held.enter_context(claimed(found.path, make_folder))
                 found.begin(identity)
                 log.info("training %s starts", found.training_id)
             else:

@@ -14,7 +14,7 @@ from pipeline.config.vacuum import VacuumConfig
 from pipeline.errors import InputNotFoundError, PipelineError
 from pipeline.lake import log as delta_log
 from pipeline.lake import table as token_table
-from pipeline.lake.leftovers import Leftover, find_leftovers, remove, set_aside
+from pipeline.lake.leftovers import Leftover, find_leftovers, remove_abandoned, set_aside
 from pipeline.lake.locks import locked
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import read_record, record_paths
@@ -44,9 +44,8 @@ def run(config: VacuumConfig) -> Receipt:
             gone += _models(config, lake)
         if config.runs:
             gone += _records(config, lake)
-        for leftover in gone:
-            if not config.dry_run:
-                remove(leftover.path)
+        if not config.dry_run:
+            gone = [leftover for leftover in gone if remove_abandoned(leftover)]
         names += [leftover.path.relative_to(lake.root).as_posix() for leftover in gone]
         this.nothing_new = not names
         this.outputs = {"tokens": lake.tokens}

@@ -5,7 +5,7 @@ import fcntl
 import itertools
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
@@ -87,14 +87,12 @@ def atomic_path(target: Path, commit: AbstractContextManager[None] | None = None
     make_folder(target.parent)
     temporary = target.with_name(f"{PREFIX}{secrets.token_hex(4)}-{target.name}")
     try:
-        with writing(target):
-            create(temporary)
-            with claimed(temporary):
-                yield temporary
-                sync_file(temporary)
-                with commit or nullcontext():
-                    temporary.replace(target)
-                    sync_folder(target.parent)
+        with writing(target), claimed(temporary, create):
+            yield temporary
+            sync_file(temporary)
+            with commit or nullcontext():
+                temporary.replace(target)
+                sync_folder(target.parent)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -110,33 +108,65 @@ def create(path: Path) -> None:
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[None]:
+def claimed(path: Path, make: Callable[[Path], object] | None = None) -> Iterator[None]:
     """For the block, tells other processes that an unfinished file or folder has a living writer.
 
     The kernel forgets the claim with the process, however it dies, so `is_claimed` needs no age and no process ids.
+
+    Args:
+        make: makes `path`. Another run may sweep it away before it is claimed; then it is made again.
     """
-    descriptor = os.open(path, os.O_RDONLY | _NOFOLLOW)
-    try:
-        with suppress(OSError):  # a file system without locks: nobody will take it for abandoned, either
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
+    while True:
+        if make is not None:
+            make(path)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | _NOFOLLOW)
+        except FileNotFoundError:
+            if make is None:
+                raise
+            continue
+        try:
+            with suppress(OSError):  # a file system without locks: nobody will take it for abandoned, either
+                fcntl.flock(descriptor, fcntl.LOCK_SH)  # waits only for one who is removing it
+            if make is not None and not _is_still(path, descriptor):
+                continue
+            yield
+            return
+        finally:
+            os.close(descriptor)
 
 
 def is_claimed(path: Path) -> bool:
     """Whether a living process is at work on an unfinished file or folder, or nobody can tell."""
+    with abandoned(path) as free:
+        return not free
+
+
+@contextmanager
+def abandoned(path: Path) -> Iterator[bool]:
+    """Whether no living process is at work on an unfinished file or folder. If so, none begins to during the block."""
     try:
         descriptor = os.open(path, os.O_RDONLY | _NOFOLLOW)
     except OSError:
-        return not path.is_symlink()
+        yield path.is_symlink()
+        return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return False
-    except OSError:
-        return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
+        except OSError:
+            free = False
+        yield free
     finally:
         os.close(descriptor)
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    """Whether a path still names what was opened there."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def sweep(target: Path) -> None:

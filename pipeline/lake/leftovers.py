@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.lake.atomic import PREFIX, is_claimed
+from pipeline.lake.atomic import PREFIX, abandoned, is_claimed
 from pipeline.lake.paths import Lake
 
 CHECKPOINTS = "epoch-*.safetensors"
@@ -23,11 +23,14 @@ class Leftover:
     path: Path
     bytes: int
     resumable: bool = False
+    owner: Path | None = None
+    """What its writer claims, where that is not the path itself."""
 
 
 def find_leftovers(lake: Lake) -> list[Leftover]:
     """Everything that dead runs left in the lake, sorted by path."""
     found = [Leftover(path, _size(path)) for path in _unfinished(lake) if not is_claimed(path)]
+    found += [Leftover(path, _size(path), owner=path.parent) for path in _unfinished_checkpoints(lake)]
     for folder in _entries(lake.checkpoints):
         if folder.is_dir() and not folder.name.startswith(PREFIX) and not is_claimed(folder):
             found.append(Leftover(folder, _size(folder), resumable=any(folder.glob(CHECKPOINTS))))
@@ -44,10 +47,17 @@ def sweep_leftovers(lake: Lake) -> list[Leftover]:
     gone = []
     with suppress(OSError):
         for leftover in find_leftovers(lake):
-            if not leftover.resumable:
-                remove(leftover.path)
+            if not leftover.resumable and remove_abandoned(leftover):
                 gone.append(leftover)
     return gone
+
+
+def remove_abandoned(leftover: Leftover) -> bool:
+    """Removes what a dead run left, unless a living one has taken it up since it was found; whether it went."""
+    with abandoned(leftover.owner or leftover.path) as free:
+        if free:
+            remove(leftover.path)
+        return free
 
 
 def remove(path: Path) -> None:
@@ -69,6 +79,9 @@ def _unfinished(lake: Lake) -> Iterator[Path]:
     for folder in _entries(lake.models):
         if not folder.name.startswith(PREFIX):
             yield from (path for path in _entries(folder) if path.name.startswith(PREFIX))
+
+
+def _unfinished_checkpoints(lake: Lake) -> Iterator[Path]:
     for folder in _entries(lake.checkpoints):
         if not is_claimed(folder):
             yield from (path for path in _entries(folder) if path.name.startswith(".tmp"))  # safetensors names some itself

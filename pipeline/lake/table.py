@@ -13,13 +13,14 @@ An entry that was torn nevertheless (an earlier release wrote the name first) co
 
 import json
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import unquote
 
@@ -183,9 +184,9 @@ def commit(
         before = delta_log.newest(folder)
         if (before.version if before else None) != base:
             raise _changed(folder)
-        stage = Path(mkdtemp(prefix=f"{PREFIX}commit-", dir=folder))
+        stage = folder / f"{PREFIX}commit-{secrets.token_hex(4)}"
         try:
-            with claimed(stage):
+            with claimed(stage, make_folder):
                 present = _copy_log(folder, stage)
                 try:
                     version = _stage(folder, stage, added, removed, run_id, metadata, base)

@@ -4,12 +4,13 @@ import json
 import os
 import time
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
 from jobs.vacuum import run as vacuum
 from pipeline.config.vacuum import VacuumConfig
-from pipeline.lake.atomic import claimed, is_claimed, write_text
+from pipeline.lake.atomic import abandoned, claimed, is_claimed, write_text
 from pipeline.lake.leftovers import find_leftovers, sweep_leftovers
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import model_ids
@@ -50,6 +51,46 @@ def test_what_the_dead_left_goes_and_the_living_keep_theirs(lake: Lake) -> None:
         assert len(sweep_leftovers(lake)) == len(files)
         assert living.exists() and at_work.exists() and not any(path.exists() for path in files)
     assert {leftover.path for leftover in sweep_leftovers(lake)} == {living, at_work}
+
+
+def test_what_another_run_sweeps_away_before_it_is_claimed_is_made_again(lake: Lake) -> None:
+    made = []
+
+    def make(path: Path) -> None:
+        path.mkdir(parents=True)
+        made.append(path)
+        if len(made) == 1:
+            sweep_leftovers(lake)
+
+    with claimed(lake.scratch / "ingest" / "new", make):
+        sweep_leftovers(lake)
+        assert len(made) == 2 and made[0].is_dir()
+
+
+def test_a_writer_waits_for_the_one_who_is_removing_its_file(lake: Lake) -> None:
+    path = lake.runs / ".tmp-1-x"
+    path.parent.mkdir(parents=True)
+    removing, claiming = Event(), Event()
+
+    def sweeper() -> None:
+        with abandoned(path) as free:
+            assert free
+            removing.set()
+            claiming.wait(5)
+            time.sleep(0.05)
+            path.unlink()
+
+    def make(path: Path) -> None:
+        path.touch()
+        if not removing.is_set():
+            thread.start()
+            removing.wait(5)
+            claiming.set()
+
+    thread = Thread(target=sweeper)
+    with claimed(path, make):
+        thread.join()
+        assert path.exists() and is_claimed(path)
 
 
 def test_trainings_that_may_be_resumed_stay_until_vacuum_finds_them_old(lake: Lake) -> None:
