@@ -185,7 +185,7 @@ def _score_once(
     summarize(rejects, faults, None)
     _check_bad(config, this, rejects, faults, source.files)
     this.check_counts()
-    this.metrics = figures.summary(predictor)
+    this.metrics = figures.summary(predictor) | {"rejects": rejects.by_reason}
 
 
 def _scored_windows(

@@ -1,12 +1,12 @@
 """`pipeline crossval`."""
 
-from pipeline.cli.app import finish
 from pipeline.cli.derive import config_command
+from pipeline.cli.finish import Finish
 from pipeline.config.crossval import CrossvalConfig
 
 
 @config_command(CrossvalConfig, presets=True)
-def crossval(config: CrossvalConfig) -> None:
+def crossval(config: CrossvalConfig, finish: Finish) -> None:
     """Train once for each fold of the split 'train' and test on the fold that was held out.
 
     Folds go by group, such as a film, or by review where there is none. Leaves mean and spread in the receipt and every

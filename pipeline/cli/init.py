@@ -2,15 +2,15 @@
 
 import typer
 
-from pipeline.cli.app import finish_json
 from pipeline.cli.derive import config_command
+from pipeline.cli.finish import Finish, print_json
 from pipeline.config.init import InitConfig
 from pipeline.printable import printable
 from pipeline.readers.registry import described
 
 
 @config_command(InitConfig, words=lambda: {"formats": described()})
-def init(config: InitConfig) -> None:
+def init(config: InitConfig, finish: Finish) -> None:
     """Look at files as inspect does, and write the lake's pipeline.toml, so that ingest and score read such files.
 
     Reads the first rows of files, folders and globs of {formats}. Columns that are named here are not guessed. The file
@@ -24,8 +24,8 @@ def init(config: InitConfig) -> None:
         from jobs import init as job
 
     done = job.run(config)
-    if config.as_json:
-        finish_json(
+    if finish.as_json:
+        print_json(
             done.inspection.to_json()
             | {"written": str(done.path), "settings": done.settings, "next_commands": done.next_commands}
         )

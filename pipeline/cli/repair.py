@@ -1,12 +1,12 @@
 """`pipeline repair`."""
 
-from pipeline.cli.app import finish
 from pipeline.cli.derive import config_command
+from pipeline.cli.finish import Finish
 from pipeline.config.repair import RepairConfig
 
 
 @config_command(RepairConfig)
-def repair(config: RepairConfig) -> None:
+def repair(config: RepairConfig, finish: Finish) -> None:
     """Make a damaged lake whole again: the table's log, shards and vocabulary, LATEST, run records.
 
     Reviews of damaged shards are read again from their sources and committed at once. Ends with 99 when nothing is damaged.

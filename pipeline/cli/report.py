@@ -1,12 +1,12 @@
 """`pipeline report`: a model's page."""
 
-from pipeline.cli.app import finish
 from pipeline.cli.derive import config_command
+from pipeline.cli.finish import Finish
 from pipeline.config.report import ReportConfig
 
 
 @config_command(ReportConfig)
-def report(config: ReportConfig) -> None:
+def report(config: ReportConfig, finish: Finish) -> None:
     """Write a model's page: what it is worth, its mistakes, the tokens that decide, examples, configuration.
 
     With --compare, put the models named side by side, on the reviews that all of them have scored.

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import LakeOption, app, finish, lake_of
+from pipeline.cli.app import LakeOption, app, finish_of, lake_of
+from pipeline.cli.finish import JsonOption
 
 
 @app.command()
@@ -24,6 +25,7 @@ def sample(
         Path | None, typer.Option(metavar="FILE", help="Also write a Parquet file of raw reviews to score.  [default: none]")
     ] = None,
     score_reviews: Annotated[int, typer.Option(help="Reviews in that file.")] = 500,
+    as_json: JsonOption = False,
     lake: LakeOption = None,
 ) -> None:
     """Write a synthetic corpus in aclImdb's layout: made-up film reviews whose verdict depends on word order.
@@ -39,4 +41,4 @@ def sample(
     config = job.SampleConfig(
         lake=lake_of(context, lake).root, folder=folder, corpus=corpus, score_input=score_input, score_reviews=score_reviews
     )
-    finish(job.run(config))
+    finish_of(context, lake, as_json)(job.run(config))

@@ -1,12 +1,12 @@
 """`pipeline train`."""
 
-from pipeline.cli.app import finish
 from pipeline.cli.derive import config_command
+from pipeline.cli.finish import Finish
 from pipeline.config.train import TrainConfig
 
 
 @config_command(TrainConfig, presets=True)
-def train(config: TrainConfig) -> None:
+def train(config: TrainConfig, finish: Finish) -> None:
     """Train a classifier on the token shards and leave a model bundle in models/.
 
     Keeps the weights that did best on the validation part; tests them once if there is a split 'test'. Ends with 99
@@ -16,4 +16,4 @@ def train(config: TrainConfig) -> None:
     """
     from jobs import train as job
 
-    job.start(config, finish)
+    job.start(config, finish, finish.command("train"))

@@ -1,12 +1,12 @@
 """`pipeline vacuum`."""
 
-from pipeline.cli.app import finish
 from pipeline.cli.derive import config_command
+from pipeline.cli.finish import Finish
 from pipeline.config.vacuum import VacuumConfig
 
 
 @config_command(VacuumConfig)
-def vacuum(config: VacuumConfig) -> None:
+def vacuum(config: VacuumConfig, finish: Finish) -> None:
     """Delete token shards that no kept version of the table needs, and what dead runs left.
 
     Example: pipeline vacuum --keep-hours 720 --models --keep 10

@@ -22,7 +22,7 @@ class ReportConfig:
     lake: Path
     models: Annotated[
         tuple[str, ...],
-        Option(name="models", metavar="[MODEL]...", help="The models to --compare.", positional=True),
+        Option(name="models", metavar="[MODEL]...", help="The models to --compare.", positional=True, names_model=True),
     ] = ()
     compare: Annotated[bool, Option(help="Compare two models or more; the first is tested against each of the others.")] = (
         False
