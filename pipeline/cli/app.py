@@ -179,7 +179,7 @@ def run_command_line() -> int:
         refuse_foreign_packages()
         load_commands(sys.argv[1:])
         raise_on_stop()
-        app()
+        app(prog_name=app.info.name)
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # Typer ends with 1 then
             return _unprinted(end.__context__)

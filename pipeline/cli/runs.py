@@ -97,7 +97,7 @@ def show(
 def _row(record: dict[str, Any]) -> tuple[str, ...]:
     receipt = record["receipt"]
     outcome = f"failed {record['exit_code']}" if record["outcome"] == "failed" else record["outcome"]
-    counts = (f"{receipt[name]:,}" if receipt[name] else "-" for name in ("read", "written"))
+    counts = (_short(receipt[name]) for name in ("read", "written"))
     return (printable(record["run_id"]), printable(outcome), duration(receipt["seconds"]), *counts)
 
 
@@ -111,11 +111,17 @@ def _remark(record: dict[str, Any]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in its two largest units, in at most eight characters."""
+    """A time in its largest unit, in at most seven characters."""
     if seconds < 60:
         return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}min"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _short(number: int) -> str:
+    """A number in at most nine characters."""
+    if not number:
+        return "-"
+    return f"{number:,}" if number < 10_000_000 else f"{number / 1e6:,.1f}M"
 
 
 def _details(record: dict[str, Any]) -> Iterator[tuple[str, object]]:
