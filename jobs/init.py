@@ -8,7 +8,7 @@ from pathlib import Path
 from jobs import inspect
 from jobs.inspect import Inspection
 from pipeline.config.init import InitConfig
-from pipeline.errors import CannotWriteError, DataError
+from pipeline.errors import DataError, UsageError
 from pipeline.inspection.settings import Delivery, Settings, rendered, settings_for
 from pipeline.lake.atomic import write_text
 from pipeline.lake.paths import Lake
@@ -34,13 +34,14 @@ def run(config: InitConfig) -> Initialised:
     """Looks at the files and writes the options that read them.
 
     Raises:
-        CannotWriteError: there is a `pipeline.toml`, and `force` was not given; or the lake cannot be written.
+        UsageError: there is a `pipeline.toml`, and `force` was not given.
+        CannotWriteError: the lake cannot be written.
         DataError: no file can be read, or no column holds text.
     """
     lake = Lake(config.lake)
     path = lake.root / LAKE_FILE
     if path.exists() and not config.force:
-        raise CannotWriteError(
+        raise UsageError(
             f"{path} is there already. Edit it, or renew it with --force, which keeps what 'pipeline init' does not write. "
             "'pipeline inspect' shows the guesses without writing."
         )

@@ -81,7 +81,7 @@ def answers(config: ScoreConfig) -> "list[Answer]":
         from pipeline.scoring.answers import answer
         from pipeline.scoring.predictor import Predictor
     with Predictor(bundle, config.device, config.batch_size, config.precision) as predictor:
-        return answer(predictor, config.text, config.abstain_below)
+        return answer(predictor, config.text, config.abstain_below, explain=config.explain)
 
 
 @contextmanager

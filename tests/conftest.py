@@ -25,6 +25,14 @@ ROOT = Path(__file__).resolve().parents[1]
 IMDB_ARCHIVE = ROOT.parent / "shared" / "data" / "imdb-train.tar.gz"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_other_lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A command that names no lake finds an empty one, never ./data_lake or the one of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PIPELINE_LAKE", str(tmp_path_factory.mktemp("nowhere") / "lake"))
+        yield
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command did: exit code, the receipt on the last line of stdout, what it said on stderr."""

@@ -16,7 +16,7 @@ from pipeline.cli.app import LakeOption, app, finish_of, lake_of, load_commands
 from pipeline.cli.complete import complete_preset, completion
 from pipeline.cli.finish import Finish, JsonOption
 from pipeline.lake.paths import Lake
-from pipeline.options.files import file_layers
+from pipeline.options.files import file_layers, file_values
 from pipeline.options.option import MAIN, PANELS, ConfigField, fields_of
 from pipeline.options.values import combined, from_command_line
 
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 Config = TypeVar("Config")
 Command = Callable[[Config, Finish], None]
+Inherits = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
 
 TABLES: dict[str, type] = {}
 """The commands whose options `pipeline.toml` may hold, and their configs."""
@@ -59,13 +60,19 @@ class PanelCommand(TyperCommand):
 
 
 def config_command(
-    config: type[Config], *, presets: bool = False, words: Callable[[], dict[str, str]] = dict
+    config: type[Config],
+    *,
+    presets: bool = False,
+    words: Callable[[], dict[str, str]] = dict,
+    inherits: Inherits | None = None,
 ) -> Callable[[Command[Config]], Command[Config]]:
     """Registers a function that takes a config, and how to end, as a command; its docstring is the help.
 
     Args:
         presets: with `--config`.
         words: what stands in the docstring for `{names}`.
+        inherits: field values that the lake's [ingest] table gives where nothing else does, from its own field values and
+            those that were given to this command.
     """
 
     def register(function: Command[Config]) -> Command[Config]:
@@ -74,7 +81,7 @@ def config_command(
 
         def command(**given: Any) -> None:
             finish = finish_of(given["context"], given["lake"], given.pop("as_json"))
-            function(config_of(config, name, given), finish)
+            function(config_of(config, name, given, inherits), finish)
 
         command.__doc__ = (function.__doc__ or "").format(**words())
         parameters = list(_parameters(config, presets))
@@ -86,7 +93,7 @@ def config_command(
     return register
 
 
-def config_of(config: type[Config], command: str, given: dict[str, Any]) -> Config:
+def config_of(config: type[Config], command: str, given: dict[str, Any], inherits: Inherits | None = None) -> Config:
     """The config that the command line, the files and the defaults give together.
 
     Raises:
@@ -96,12 +103,20 @@ def config_of(config: type[Config], command: str, given: dict[str, Any]) -> Conf
     lake = lake_of(given.pop("context"), given.pop("lake"))
     own = from_command_line(config, given)
     layers = file_layers(config, command, configs, lake.root, given.get("config")) | {"the command line": own}
+    if inherits is not None:
+        layers = {"[ingest] of the lake": inherits(_ingest_values(lake), combined(*layers.values()))} | layers
     for source, values in layers.items():
         for name, value in values.items():
             log.debug("%s = %s, from %s", name, value, source)
     place = lake if get_type_hints(config)["lake"] is Lake else lake.root
     make: Callable[..., Config] = config
     return make(lake=place, **combined(*layers.values()))
+
+
+def _ingest_values(lake: Lake) -> dict[str, Any]:
+    from pipeline.config.ingest import IngestConfig
+
+    return file_values(IngestConfig, "ingest", configs, lake.root)
 
 
 def configs() -> Mapping[str, type]:

@@ -3,7 +3,7 @@
 import typer
 
 from pipeline.cli.derive import config_command
-from pipeline.cli.finish import Finish
+from pipeline.cli.finish import Finish, print_json
 from pipeline.config.score import ScoreConfig
 from pipeline.readers.registry import described
 
@@ -23,6 +23,9 @@ def score(config: ScoreConfig, finish: Finish) -> None:
 
     if config.text:
         for answer in job.answers(config):
-            typer.echo(answer.line())
+            if finish.as_json:
+                print_json(answer.to_dict())
+            else:
+                typer.echo(answer.line())
         return
     finish(job.run(config), to_stderr=config.to_stdout)

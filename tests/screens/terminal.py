@@ -4,28 +4,45 @@ import errno
 import fcntl
 import os
 import pty
-import re
 import struct
 import subprocess
 import termios
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pyte
 
 ROOT = Path(__file__).resolve().parents[2]
-_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+LONG = 1000
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a command sent to its terminal, as bytes and as text without colours, and its exit code."""
+    """What a command sent to its terminal, of `columns` columns, and its exit code."""
 
     raw: bytes
     code: int
+    columns: int
+
+    def screen(self, columns: int | None = None) -> pyte.Screen:
+        """The screen when the command has ended, as if the terminal had so many columns and never scrolled."""
+        screen = pyte.Screen(columns or self.columns, LONG)
+        pyte.ByteStream(screen).feed(self.raw)
+        return screen
 
     @property
     def text(self) -> str:
-        return _SEQUENCE.sub("", self.raw.decode()).replace("\r\n", "\n")
+        """What can be read at the end, in lines as the command broke them; bars that went are not there."""
+        rows = self.screen(LONG).buffer
+        last = max((number for number, row in rows.items() if _written(row)), default=-1)
+        return "".join(f"{_written(rows[number])}\n" for number in range(last + 1))
+
+
+def _written(row: Mapping[int, Any]) -> str:
+    """A line of a screen as text."""
+    return "".join(row[place].data for place in range(max(row, default=-1) + 1)).rstrip()
 
 
 def run_in_terminal(
@@ -47,7 +64,7 @@ def run_in_terminal(
     os.close(side)
     try:
         raw = _everything(main)
-        return Shown(raw, process.wait(timeout))
+        return Shown(raw, process.wait(timeout), columns)
     finally:
         os.close(main)
         if process.poll() is None:
