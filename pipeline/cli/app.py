@@ -33,6 +33,10 @@ OWN_PACKAGES = ("schemas", "pipeline", "jobs")
 class PrintableGroup(TyperGroup):
     """The commands; what Typer itself prints about wrong arguments quotes them, so that their text is escaped first."""
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The commands in the order of the work; Typer puts those that have commands of their own last."""
+        return sorted(super().list_commands(ctx), key=COMMANDS.index)
+
     def make_context(self, *args: Any, **options: Any) -> Any:
         """Parses the options before the command."""
         with _printable_usage_errors():

@@ -24,7 +24,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     lake: LakeOption = None,
 ) -> None:
-    """Check the environment and the lake: what is wrong, and how to mend it.
+    """Check the environment and the lake, and say what to do.
 
     Ends with 0 when nothing fails (warnings are fine), else with the code of the first failure: 2 a mistake in
     pipeline.toml, 65 damaged data, 66 a file missing, 70 the environment, 73 the lake cannot be written.

@@ -17,8 +17,9 @@ def _as_ingested(ingest: Mapping[str, Any], given: Mapping[str, Any]) -> dict[st
 
 @config_command(EvaluateConfig, inherits=_as_ingested)
 def evaluate(config: EvaluateConfig, finish: Finish) -> None:
-    """Evaluate a model on labelled reviews: accuracy, macro F1 and ROC area with 95% intervals, calibration, each label.
+    """Evaluate a model on labelled reviews, with 95% intervals.
 
+    Gives accuracy, macro F1, ROC area, calibration error, and the figures of each label.
     The reviews are a split of the lake's table, or whatever files and folders are named; the validation part is the one
     that training held out. Files are read as the lake's [ingest] settings say, unless options here say otherwise. The
     figures stand in the receipt, under "metrics".

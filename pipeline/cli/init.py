@@ -11,10 +11,10 @@ from pipeline.readers.registry import described
 
 @config_command(InitConfig, words=lambda: {"formats": described()})
 def init(config: InitConfig, finish: Finish) -> None:
-    """Look at files as inspect does, and write the lake's pipeline.toml, so that ingest and score read such files.
+    """Look at files and write the lake's pipeline.toml for them.
 
-    Reads the first rows of files, folders and globs of {formats}. Columns that are named here are not guessed. The file
-    says what each option does; edit it as you like.
+    With that file, ingest, score, evaluate and report read such files. Reads the first rows of files, folders and globs
+    of {formats}. Columns that are named here are not guessed. The file says what each option does; edit it as you like.
 
     Example: pipeline init exports/reviews.csv
     """

@@ -8,7 +8,9 @@ from pipeline.readers.registry import described
 
 @config_command(InspectConfig, words=lambda: {"formats": described()})
 def inspect(config: InspectConfig, finish: Finish) -> None:
-    """Look at files: columns, guesses for text, label, id and group, and what ingest would reject. Writes nothing.
+    """Look at files: their columns, and what ingest would reject.
+
+    Guesses which columns hold text, label, id and group, and writes nothing.
 
     Reads the first rows of files, folders and globs of {formats}. Where all files are unreadable, it ends with 65.
 

@@ -18,9 +18,10 @@ def _as_ingested(ingest: Mapping[str, Any], given: Mapping[str, Any]) -> dict[st
 
 @config_command(ReportConfig, inherits=_as_ingested)
 def report(config: ReportConfig, finish: Finish) -> None:
-    """Write a model's page: what it is worth, its mistakes, the tokens that decide, examples, configuration.
+    """Write a model's page, or compare several models.
 
-    With --compare, put the models named side by side, on the reviews that all of them have scored.
+    The page shows what the model is worth, its mistakes, the tokens that decide, examples, configuration. With
+    --compare, put the models named side by side, on the reviews that all of them have scored.
 
     Example: pipeline report --predictions data_lake/predictions/new.parquet --output /tmp/report.html
     """

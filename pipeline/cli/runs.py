@@ -40,7 +40,9 @@ def list_runs(
     as_json: Annotated[bool, typer.Option("--json", help="Whole records, for machines.")] = False,
     lake: LakeOption = None,
 ) -> None:
-    """List what ran on the lake, the newest last, and why a run failed.
+    """List what ran on the lake, and why a run failed.
+
+    The newest stands last.
 
     Example: pipeline runs --last 5 --command train
 

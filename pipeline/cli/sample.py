@@ -28,9 +28,10 @@ def sample(
     as_json: JsonOption = False,
     lake: LakeOption = None,
 ) -> None:
-    """Write a synthetic corpus in aclImdb's layout: made-up film reviews whose verdict depends on word order.
+    """Write a small synthetic corpus in aclImdb's layout.
 
-    What is there already, to the byte, is left alone (exit code 99); a folder that holds something else is refused.
+    Made-up film reviews whose verdict depends on word order.     What is there already, to the byte, is left alone (exit
+    code 99); a folder that holds something else is refused.
 
     Example: pipeline sample /tmp/reviews --reviews 4000 --seed 7 --score-input /tmp/new.parquet
     """

@@ -7,7 +7,9 @@ from pipeline.config.vacuum import VacuumConfig
 
 @config_command(VacuumConfig)
 def vacuum(config: VacuumConfig, finish: Finish) -> None:
-    """Delete token shards that no kept version of the table needs, and what dead runs left.
+    """Delete old token shards, and what dead runs left.
+
+    Shards go that no kept version of the table needs.
 
     Example: pipeline vacuum --keep-hours 720 --models --keep 10
     """
