@@ -13,6 +13,7 @@ from pipeline.inspection.settings import Delivery, Settings, rendered, settings_
 from pipeline.lake.atomic import write_text
 from pipeline.lake.paths import Lake
 from pipeline.options.files import LAKE_FILE
+from pipeline.printable import short_path
 
 __all__ = ["InitConfig", "Initialised", "run"]
 
@@ -71,7 +72,7 @@ def _check_guesses(inspection: Inspection) -> None:
 
 
 def _next_commands(lake: Lake, inspection: Inspection) -> list[str]:
-    option = "" if Lake.find() == lake else f" --lake {shlex.quote(str(lake.root))}"
+    option = "" if Lake.find() == lake else f" --lake {shlex.quote(short_path(lake.root))}"
     commands = [f"pipeline ingest{option}"]
     if len(inspection.classes) > 1 or (inspection.classes and not inspection.whole):
         commands += [f"pipeline train{option}", f"pipeline score{option} FILE.parquet"]

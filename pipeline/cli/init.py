@@ -5,7 +5,7 @@ import typer
 from pipeline.cli.derive import config_command
 from pipeline.cli.finish import Finish, print_json
 from pipeline.config.init import InitConfig
-from pipeline.printable import printable
+from pipeline.printable import printable, short_path
 from pipeline.readers.registry import described
 
 
@@ -33,6 +33,6 @@ def init(config: InitConfig, finish: Finish) -> None:
     from pipeline.cli.findings import show
 
     show(done.inspection)
-    typer.echo(f"\nWrote {printable(str(done.path))}. Next:")
+    typer.echo(f"\nWrote {printable(short_path(done.path))}. Next:")
     for command in done.next_commands:
         typer.echo(f"  {printable(command)}")

@@ -8,12 +8,12 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from pipeline.errors import EXIT_NOTHING_NEW
-from pipeline.printable import printable
+from pipeline.printable import printable, short_path
 
 if TYPE_CHECKING:
     from schemas.run import Receipt
@@ -78,7 +78,7 @@ def _ingest(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
         found.add("pruned", f"{_count(metrics['pruned'], 'review')} no longer in the sources")
     found.add("labels", ", ".join(metrics.get("labels", ())) if metrics.get("labels") else "")
     if "tokens" in outputs:
-        found.add("table", f"{_path(outputs['tokens'])}, version {outputs.get('table_version', 0)}")
+        found.add("table", f"{short_path(outputs['tokens'])}, version {outputs.get('table_version', 0)}")
         found.next = [f"pipeline train{lake}"] if len(metrics.get("labels", ())) > 1 else []
     elif receipt.read:
         found.add("table", "unchanged: a dry run")
@@ -105,8 +105,8 @@ def _train(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
             found.add("", f"{_percent(baseline[f'{part}_accuracy'])} by {baseline['arch']}, a linear model of n-grams")
     if metrics.get("only_class") is not None:
         found.add("doubtful", f"it gives every review the label {metrics['only_class']}")
-    found.add("model", _path(outputs["model"]))
-    found.add("page", _path(outputs["report"]) if "report" in outputs else "")
+    found.add("model", short_path(outputs["model"]))
+    found.add("page", short_path(outputs["report"]) if "report" in outputs else "")
     found.next = [f"pipeline score{lake} FILE"]
     if metrics.get("baseline", {}).get("better"):
         found.next.append(f"pipeline train{lake} --arch {metrics['baseline']['arch']}")
@@ -115,7 +115,7 @@ def _train(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
 
 def _score(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     metrics, outputs = receipt.metrics, receipt.outputs
-    place = _path(outputs["predictions"]) if outputs.get("predictions", "-") != "-" else "standard output"
+    place = short_path(outputs["predictions"]) if outputs.get("predictions", "-") != "-" else "standard output"
     if not outputs:
         return Summary("Nothing to score yet: all files were written a moment ago.")
     if nothing:
@@ -160,7 +160,7 @@ def _report(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     of = f"Compared {_count(len(models), 'model')}" if models else f"Wrote the page of {Path(receipt.outputs['model']).name}"
     found = Summary(f"{of} in {_seconds(receipt)}.")
     found.add("examples", f"{_count(receipt.read, 'review')} of the predictions" if receipt.read else "")
-    found.add("page", _path(receipt.outputs["report"]))
+    found.add("page", short_path(receipt.outputs["report"]))
     return found
 
 
@@ -173,8 +173,8 @@ def _crossval(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
         found.add(words, f"{metrics['mean'][name]:.4f} ± {metrics['spread'][name]:.4f} over the folds")
     if "baseline_accuracy" in metrics["mean"]:
         found.add("compare", f"{metrics['mean']['baseline_accuracy']:.4f} accuracy by nbsvm, a linear model of n-grams")
-    found.add("predictions", _path(outputs["predictions"]))
-    found.add("figures", _path(outputs["summary"]))
+    found.add("predictions", short_path(outputs["predictions"]))
+    found.add("figures", short_path(outputs["summary"]))
     return found
 
 
@@ -192,7 +192,7 @@ def _repair(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     found.add("reviews", f"{_count(receipt.written, 'review')} read again" if receipt.written else "")
     found.add("vocabulary", _some(metrics["vocabularies"], "restored"))
     found.add("records", _some(metrics["records"], "written again"))
-    found.add("set aside", _some([_path(path) for path in metrics["set_aside"]]))
+    found.add("set aside", _some([short_path(path) for path in metrics["set_aside"]]))
     found.next = [f"pipeline doctor{lake} --verify"]
     return found
 
@@ -213,7 +213,7 @@ def _export(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     metrics = receipt.metrics
     found = Summary(f"Exported {receipt.outputs['model_id']} to ONNX in {_seconds(receipt)}.")
     found.add("verified", f"its probabilities differ from ours by {metrics['largest_difference']:.1e} at most")
-    found.add("file", f"{_path(receipt.outputs['onnx'])}, {_bytes(metrics['bytes'])}")
+    found.add("file", f"{short_path(receipt.outputs['onnx'])}, {_bytes(metrics['bytes'])}")
     return found
 
 
@@ -222,7 +222,7 @@ def _fetch(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     found = Summary(
         f"Nothing new: the file is there already, {size}." if nothing else f"Downloaded {size}; the digest is right."
     )
-    found.add("file", _path(receipt.outputs["raw"]))
+    found.add("file", short_path(receipt.outputs["raw"]))
     found.next = [f"pipeline ingest{lake}"]
     return found
 
@@ -234,9 +234,9 @@ def _sample(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     else:
         found = Summary(f"Wrote {_count(receipt.written, 'synthetic review')} in {_seconds(receipt)}.")
     corpus = Path(outputs["corpus"])
-    found.add("corpus", _path(corpus))
-    found.add("to score", _path(outputs["score_input"]) if "score_input" in outputs else "")
-    source = "" if corpus.parent.name == "raw" else f" {_path(corpus.parent)}"
+    found.add("corpus", short_path(corpus))
+    found.add("to score", short_path(outputs["score_input"]) if "score_input" in outputs else "")
+    source = "" if corpus.parent.name == "raw" else f" {short_path(corpus.parent)}"
     found.next = [f"pipeline ingest{lake}{source}"]
     return found
 
@@ -267,7 +267,7 @@ def _left_out(found: Summary, receipt: "Receipt") -> None:
     if receipt.quarantined:
         found.add("left out", f"{_count(receipt.quarantined, 'file')} that cannot be read; the warnings above name them")
     if "rejects" in receipt.outputs:
-        found.add("details", _path(receipt.outputs["rejects"]))
+        found.add("details", short_path(receipt.outputs["rejects"]))
 
 
 def _counts(counts: Mapping[str, int]) -> str:
@@ -303,12 +303,6 @@ def _bytes(number: int) -> str:
             break
         size /= 1024
     return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
-
-
-def _path(path: Any) -> str:
-    """A path as people write it: relative to the working folder where it lies in there."""
-    full, here = Path(str(path)), Path.cwd()
-    return str(full.relative_to(here)) if full.is_relative_to(here) else str(full)
 
 
 def _wrapped(text: str, width: int, indent: str) -> list[str]:
