@@ -35,13 +35,20 @@ def details(facts: Iterable[tuple[str, object]]) -> None:
     listed = [(name, printable(_text(value))) for name, value in facts if value not in (None, "", [], {})]
     margin = max(len(name) for name, _ in listed) + 2
     for name, value in listed:
-        for place, line in enumerate(wrapped(value, width() - margin)):
+        for place, line in enumerate(wrapped(value, wide=width() - margin)):
             typer.echo((name if place == 0 else "").ljust(margin) + line)
 
 
-def wrapped(text: str, wide: int) -> list[str]:
-    """A text in lines of at most `wide` characters; a longer word, such as a path, stays whole."""
-    return textwrap.wrap(text, max(wide, 20), break_long_words=False, break_on_hyphens=False) or [""]
+def wrapped(text: str, indent: str = "", wide: int | None = None) -> list[str]:
+    """A text in lines that begin with `indent` and fit the terminal, or `wide`; longer words, such as paths, stay whole."""
+    return textwrap.wrap(
+        text.lstrip(),
+        max(wide or width(), 20),
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [""]
 
 
 def shortened(text: str, wide: int) -> str:

@@ -191,8 +191,8 @@ def _print_architectures(rows: Sequence[dict[str, Any]]) -> None:
     typer.echo(head)
     for row, line in zip(rows, lines, strict=True):
         room = listing.width() - len(line) - len(indent)
-        first, *rest = listing.wrapped(row["summary"], room)
+        first, *rest = listing.wrapped(row["summary"], wide=room)
         typer.echo(f"{line}{indent}{first}")
-        for text in (*rest, *listing.wrapped(row["paper"], room)):
+        for text in (*rest, *listing.wrapped(row["paper"], wide=room)):
             typer.echo(" " * len(line) + indent + text)
     typer.echo(f"\nParameters with the defaults, {WORDS:,} words and two classes.")

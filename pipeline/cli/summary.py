@@ -4,7 +4,6 @@ Everything here comes from the receipt, which is also what scripts read.
 """
 
 import os
-import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from pipeline.cli import listing
 from pipeline.errors import EXIT_NOTHING_NEW
 from pipeline.printable import printable, short_path
 
@@ -42,9 +42,9 @@ class Summary:
         width = 80 if terminal is None else os.get_terminal_size(terminal).columns
         width = min(max(width, NARROW), WIDE)
         margin = max((len(name) for name, _ in self.facts), default=0)
-        found = [typer.style(line, bold=True) for line in _wrapped(printable(self.headline), width, "")]
+        found = [typer.style(line, bold=True) for line in listing.wrapped(printable(self.headline), wide=width)]
         for name, text in self.facts:
-            first, *rest = _wrapped(printable(text), width - margin - 4, "")
+            first, *rest = listing.wrapped(printable(text), wide=width - margin - 4)
             found.append(f"  {typer.style(name.ljust(margin), dim=True)}  {first}")
             found += [" " * (margin + 4) + line for line in rest]
         for place, command in enumerate(self.next):
@@ -303,7 +303,3 @@ def _bytes(number: int) -> str:
             break
         size /= 1024
     return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
-
-
-def _wrapped(text: str, width: int, indent: str) -> list[str]:
-    return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [""]

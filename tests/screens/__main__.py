@@ -6,6 +6,7 @@ end becomes an SVG: text, so that a change of the words is a change of a line.
 
 import csv
 import io
+import itertools
 import random
 import shutil
 import sys
@@ -101,14 +102,14 @@ def write_shop(path: Path) -> None:
 def draw(shown: Shown, command: str, path: Path) -> None:
     """Writes what a terminal shows as an SVG."""
     console = Console(width=shown.columns, record=True, file=io.StringIO(), force_terminal=True)
-    console.print(Text("$ ", "dim") + Text(command, "bold"), soft_wrap=False)
+    console.print(Text.assemble(("$ ", "dim"), (command, "bold")))
     buffer = shown.screen().buffer
     last = max((number for number, row in buffer.items() if any(cell.data.strip() for cell in row.values())), default=-1)
     for number in range(last + 1):
         line = Text()
-        for place in range(shown.columns):
-            cell = buffer[number][place]
-            line.append(cell.data, Style(color=_colour(cell.fg), bold=cell.bold))
+        cells = [buffer[number][place] for place in range(shown.columns)]
+        for (colour, bold), same in itertools.groupby(cells, lambda cell: (_colour(cell.fg), cell.bold)):
+            line.append("".join(cell.data for cell in same), Style(color=colour, bold=bold) if colour or bold else "")
         line.rstrip()
         console.print(line)
     svg = console.export_svg(title=f"{shown.columns} columns", theme=MONOKAI, code_format=FRAME, unique_id="terminal")
