@@ -40,7 +40,7 @@ from pipeline.lake.shard_writer import rows_written, write_shard
 from pipeline.lake.table import TokenTable
 from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.options.render import printable_text
-from pipeline.progress import track
+from pipeline.progress import UNATTENDED, track
 from pipeline.readers.labels import doubts
 from pipeline.readers.registry import described, format_named
 from pipeline.readers.summary import summarize
@@ -179,9 +179,10 @@ def _say_repeated(run: Run, config: IngestConfig) -> None:
     duplicates, missing = run.metrics["duplicates"], run.metrics["missing"]
     if duplicates and not config.dedupe:
         # Reviews do repeat; half of them is a file that was delivered twice.
-        level = logging.WARNING if 2 * duplicates >= run.written else logging.INFO
+        many = 2 * duplicates >= run.written
         text = "%s of %s new reviews repeat the text and label of others; --dedupe leaves such reviews out"
-        log.log(level, text, f"{duplicates:,}", f"{run.written:,}")
+        beside = {} if many else {UNATTENDED: True}  # the summary says it
+        log.log(logging.WARNING if many else logging.INFO, text, f"{duplicates:,}", f"{run.written:,}", extra=beside)
     if missing and not config.prune:
         log.info("%s reviews of the lake are no longer in their files; --prune removes them", f"{missing:,}")
 

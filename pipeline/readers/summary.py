@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.lake.reject_writer import RejectCounts, Tally
+from pipeline.progress import UNATTENDED
 from pipeline.readers.base import FileFault
 from schemas.reject import REASONS
 
@@ -30,7 +31,7 @@ def summarize(rejects: RejectCounts, faults: Sequence[FileFault], published: Pat
             first = tally.first
             log.warning("%s: %s (%s), first in %s, row %d", _count(tally), reason, REASONS[reason], first.source, first.row)
     if published is not None and (faults or rejects.rows):
-        log.info("all of them: %s", published)
+        log.info("all of them: %s", published, extra={UNATTENDED: True})
 
 
 def _count(tally: Tally) -> str:

@@ -18,13 +18,12 @@ from rich.style import Style
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from tests.screens.page import SCREENS, Screen, page
+from tests.screens.page import SCREENS, WIDTHS, Screen, page
 from tests.screens.terminal import ROOT, Shown, run_in_terminal
 
 FOLDER = ROOT / "docs" / "screens"
 PLACE = Path(tempfile.gettempdir()) / "reviews"
 SHOP = "Reviews.csv"
-WIDTHS = (80, 120)
 NAMES = {"brown": "yellow"}
 """Colours that pyte and rich call differently."""
 FRAME = """\
@@ -62,7 +61,7 @@ def main() -> None:
             shutil.rmtree(PLACE)
     finally:
         shutil.rmtree(PLACE, ignore_errors=True)
-    (ROOT / "docs" / "terminal.md").write_text(page(), encoding="utf-8")
+    (ROOT / "docs" / "terminal.md").write_text(page(FOLDER), encoding="utf-8")
 
 
 def shown(screen: Screen, width: int) -> Shown:

@@ -1,6 +1,9 @@
 """The screens of docs/terminal.md: which command, and what to say of it."""
 
 from dataclasses import dataclass
+from pathlib import Path
+
+WIDTHS = (80, 120)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +65,14 @@ options come from. `pipeline --install-completion` completes commands, options, 
 """
 
 
-def page() -> str:
-    """docs/terminal.md."""
+def page(folder: Path) -> str:
+    """docs/terminal.md, with the pictures that are in `folder`."""
     parts = [HEAD]
     for screen in SCREENS:
         parts.append(f"\n## {screen.title}\n")
-        for width in (80, 120):
+        for width in WIDTHS:
+            if not (folder / f"{screen.name}-{width}.svg").exists():
+                continue
             text = f"`{screen.command}` in {width} columns".replace("`", "")
             parts.append(f"\n![{text}](screens/{screen.name}-{width}.svg)\n")
     return "".join(parts)
