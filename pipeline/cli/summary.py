@@ -71,9 +71,8 @@ def _ingest(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     replaced = f", {metrics['replaced']:,} of them changed" if metrics.get("replaced") else ""
     found.add("read", f"{_count(receipt.read, 'row')}: {receipt.written:,} written{replaced}{known}" if receipt.read else "")
     _left_out(found, receipt)
-    found.add(
-        "repeated", f"{metrics['duplicates']:,} have the text and label of others" if metrics.get("duplicates") else ""
-    )
+    if metrics.get("duplicates"):
+        found.add("repeated", f"{metrics['duplicates']:,} have the text and label of others; --dedupe leaves such out")
     if metrics.get("pruned"):
         found.add("pruned", f"{_count(metrics['pruned'], 'review')} no longer in the sources")
     found.add("labels", ", ".join(metrics.get("labels", ())) if metrics.get("labels") else "")
