@@ -27,7 +27,7 @@ def csv_records(data: bytes, delimiter: int, quote: int, limit: int) -> tuple[In
     block = np.frombuffer(data, np.uint8)
     if not len(block):
         return np.empty((0, 5), np.int64), True
-    at = _marks(block, delimiter, quote)
+    at = _marks(data, delimiter, quote)
     kind = block[at]
     ends_line = (kind == LF) | (kind == CR)
     ends_line[1:] &= ~((kind[1:] == LF) & (kind[:-1] == CR) & (at[1:] == at[:-1] + 1))  # the LF of a CRLF
@@ -47,11 +47,13 @@ def csv_records(data: bytes, delimiter: int, quote: int, limit: int) -> tuple[In
     return records[: long[0] if len(long) else None], fault_at == len(block) and not len(long)
 
 
-def _marks(block: Bytes, delimiter: int, quote: int) -> Integers:
+def _marks(data: bytes, delimiter: int, quote: int) -> Integers:
     """Where delimiters, quotation marks and line ends stand."""
-    special = (block == delimiter) | (block == LF) | (block == CR)
-    if quote >= 0:
-        special |= block == quote
+    block = np.frombuffer(data, np.uint8)
+    special = (block == delimiter) | (block == LF)
+    for mark in (CR, quote):
+        if mark >= 0 and mark in data:
+            special |= block == mark
     return np.flatnonzero(special)
 
 
