@@ -25,7 +25,7 @@ NO_QUOTE = -1
 LINE_END = re.compile(rb"\r\n|\r|\n")
 
 SOUND, MISPLACED, NEVER_CLOSED, NOT_WITHIN_LIMIT, SWALLOWED = range(5)
-"""What is wrong with the quotation marks of a piece; the last is for `pipeline.readers.csv_evidence` to find."""
+"""What is wrong with the quotation marks of a piece; the last is for `pipeline.readers.csv_swallowed` to find."""
 
 Integers = npt.NDArray[np.int64]
 
