@@ -18,7 +18,9 @@ import pytest
 
 from pipeline.lake.content import footer_sha256
 from pipeline.lake.manifest import write_manifest
-from tests.conftest import ROOT, Run, write_corpus
+from tests.support.commands import Run
+from tests.support.paths import ROOT
+from tests.support.reviews import write_corpus
 
 
 @dataclass(frozen=True)

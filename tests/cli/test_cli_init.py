@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import Run, write_corpus
+from tests.support.commands import Run
+from tests.support.reviews import write_corpus
 
 SMALL = ("--arch", "rnn", "--epochs", 1, "--embedding-dim", 4, "--hidden-dim", 4)
 ROWS = 120

@@ -12,8 +12,8 @@ import pytest
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import save_bundle
 from pipeline.models.registry import build_model
-from tests.conftest import Outcome, Run
-from tests.models.conftest import make_vocabulary
+from tests.support.commands import Outcome, Run
+from tests.support.models import make_vocabulary
 
 EVIL = "\x1b]0;mine\x07\x9b31m\nWARNING forged\u202e"
 SHOWN = r"\x1b]0;mine\x07\u009b31m\nWARNING forged\u202e"

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import ROOT
-from tests.scoring.parts import make_lake, make_texts
+from tests.support.paths import ROOT
+from tests.support.scoring import make_lake, make_texts
 
 
 @pytest.fixture

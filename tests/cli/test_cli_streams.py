@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 REVIEWS = "text,label\ngood film,pos\nbad film,neg\ncafé “q”,pos\n"
 

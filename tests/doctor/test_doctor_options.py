@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Run
+from tests.support.commands import Run
 
 
 def said(pipeline: Run, lake: Path) -> tuple[int, list[str]]:

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from pipeline.doctor.lake import lake_checks
 from pipeline.lake.paths import Lake
-from tests.conftest import write_corpus
 from tests.faults.harness import Commands, Ending, Fault, leftovers, table_rows
+from tests.support.reviews import write_corpus
 
 TRAIN = (
     *("--arch", "rnn", "--epochs", 1, "--hidden-dim", 4, "--embedding-dim", 4, "--batch-size", 32, "--workers", 0),

@@ -9,9 +9,9 @@ import pytest
 
 from pipeline.doctor.lake import lake_checks
 from pipeline.lake.paths import Lake
-from tests.conftest import ROOT
 from tests.faults.harness import Commands, leftovers, table_rows
 from tests.faults.scenarios import TRAIN, make_ingested, make_trained
+from tests.support.paths import ROOT
 
 ALLOWED = {0, 75, 99}
 

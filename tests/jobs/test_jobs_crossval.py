@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from killed_training import killed_after
-from token_corpus import Corpus, write_corpus
 
 from pipeline.errors import UsageError
 from pipeline.order.folds import folds_of
 from schemas.out_of_fold import OUT_OF_FOLD
-from tests.jobs.test_jobs_train import SMALL, invoke
+from tests.support.commands import invoke
+from tests.support.killed_training import killed_after
+from tests.support.token_corpus import Corpus, write_corpus
+from tests.support.trained import SMALL
 
 ROWS = 450
 

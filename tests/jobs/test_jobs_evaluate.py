@@ -16,7 +16,8 @@ from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake.paths import Lake
 from pipeline.readers.labels import LabelMap
 from pipeline.readers.limits import Limit
-from tests.conftest import ROOT, write_corpus
+from tests.support.paths import ROOT
+from tests.support.reviews import write_corpus
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from safetensors import safe_open
-from token_corpus import Corpus, write_corpus
+
+from tests.support.token_corpus import Corpus, write_corpus
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--arch", "lstm", "--embedding-dim", "16", "--hidden-dim", "16", "--batch-size", "32", "--checkpoint-every", "5")

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from tests.conftest import Run
+from tests.support.commands import Run
 
 VERDICTS = {"neg": ("剧情无聊，", "演员很差，", "浪费时间，"), "pos": ("剧情精彩，", "演员出色，", "非常好看，")}
 

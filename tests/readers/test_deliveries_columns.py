@@ -13,10 +13,9 @@ import pytest
 from pipeline.errors import DataError
 from pipeline.readers.labels import LabelMap
 from pipeline.readers.limits import Limit
-from tests.conftest import Run
-from tests.jobs.test_jobs_ingest import ingest, rejects_of, rows_of, write_csv
-from tests.jobs.test_jobs_ingest_sources import left_out
-from tests.readers.test_deliveries_values import write_table
+from tests.support.commands import Run
+from tests.support.ingested import ingest, left_out, rejects_of, rows_of
+from tests.support.tables import write_csv, write_table
 
 STARS = ("Score,Text", *(f"{1 + number % 5},film {number}" for number in range(20)))
 REVIEWS = ("text,label", "fine,pos", "dull,neg")

@@ -22,10 +22,10 @@ from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.readers import csv_records
 from pipeline.readers.limits import Limit
 from pipeline.readers.walk import Walker
-from tests.conftest import ROOT, Run
-from tests.jobs.test_jobs_ingest import ingest, rows_of, texts_of, write_csv
-from tests.jobs.test_jobs_ingest_sources import left_out
-from tests.readers.test_deliveries_values import write_table
+from tests.support.commands import Run
+from tests.support.ingested import ingest, left_out, rows_of, texts_of
+from tests.support.paths import ROOT
+from tests.support.tables import write_csv, write_table
 
 GOOD = ("text,label", "fine,pos", "dull,neg")
 
@@ -124,7 +124,7 @@ def test_linked_folders_are_read_once(tmp_path: Path) -> None:
 AS_NOBODY = """
 import os, sys
 from pathlib import Path
-from tests.jobs.test_jobs_ingest import ingest
+from tests.support.ingested import ingest
 lake, folder = map(Path, sys.argv[1:])
 ingest(lake.with_name("root's"), folder)  # everything is imported by then
 os.setegid(65534); os.seteuid(65534)

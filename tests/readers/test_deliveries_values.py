@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import DataError
-from tests.jobs.test_jobs_ingest import ingest, rejects_of, rows_of, write_csv
+from tests.support.ingested import ingest, rejects_of, rows_of
+from tests.support.tables import write_csv, write_table
 
 ZERO_AND_ONE = {
     "r.csv": "text,label\nfine,1.0\ndull,0.0\n",
@@ -31,17 +32,6 @@ def write(path: Path, content: str | pa.Array) -> Path:
         path.write_text(content, encoding="utf-8")
         return path
     return write_table(path, text=["fine", "dull"], label=content)
-
-
-def write_table(path: Path, **columns: object) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.table(columns)
-    if path.suffix in (".parquet", ".pq", ".PARQUET"):
-        pq.write_table(table, path)
-    else:
-        with pa.ipc.new_file(path, table.schema) as writer:
-            writer.write_table(table)
-    return path
 
 
 @pytest.mark.parametrize("name", ZERO_AND_ONE)

@@ -18,7 +18,7 @@ from pipeline.reports.plots import INK
 from pipeline.reports.write import write_report
 from schemas.contract import ContractError
 from schemas.report import KEY_LABEL_ROWS
-from tests.reports.report_bundles import evaluation_table, example_table, leaning, make_bundle, write_metrics
+from tests.support.report_bundles import evaluation_table, example_table, leaning, make_bundle, write_metrics
 
 
 class Page(HTMLParser):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Run
+from tests.support.commands import Run
+from tests.support.paths import ROOT
 
 CRONTAB = ROOT / "jobs" / "schedule" / "crontab"
 SMALL = "--arch rnn --epochs 1 --embedding-dim 4 --hidden-dim 4"

@@ -13,7 +13,7 @@ from pipeline.scoring.batches import Ragged
 from pipeline.scoring.options import TOKENS_PER_REVIEW
 from pipeline.scoring.predictor import Predictor
 from pipeline.text.tokenizers import tokenize
-from tests.scoring.parts import MAX_LENGTH, make_bundle, make_texts, make_vocabulary
+from tests.support.scoring import MAX_LENGTH, make_bundle, make_texts, make_vocabulary
 
 IDS = pa.list_(pa.int32())
 

@@ -14,7 +14,7 @@ from pipeline.text import uax29
 from pipeline.text.tokenizers import tokenize
 from pipeline.text.uax29 import words_of
 from schemas.tokenizers import TOKENIZERS
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 SCRIPTS = {
     "English": (

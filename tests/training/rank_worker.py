@@ -23,7 +23,7 @@ from pipeline.signals import StopRequest
 from pipeline.training.checkpoint import TrainingFolder
 from pipeline.training.loop import LoopOptions, Trainer
 from pipeline.training.world import World
-from tests.small_models import small
+from tests.support.small_models import small
 
 
 def main() -> None:

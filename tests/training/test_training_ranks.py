@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from token_corpus import Corpus, write_corpus
 
 from pipeline.models.registry import networks
+from tests.support.token_corpus import Corpus, write_corpus
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 10
