@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Kernels of tests are small; threads that wait for each other on a busy machine make them a hundred times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 pytest.register_assert_rewrite("tests.support")  # before the first import of it
 
 from tests.support.commands import Run, logging_and_signals_put_back, run_here, run_process  # noqa: E402
 from tests.support.paths import IMDB_ARCHIVE  # noqa: E402
 from tests.support.reviews import write_corpus  # noqa: E402
-
-# Kernels of tests are small; threads that wait for each other on a busy machine make them a hundred times slower.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A busy machine is no failure: examples have no deadline of their own, tests have pytest-timeout's.
 settings.register_profile("shared-machine", deadline=None)
@@ -46,6 +46,14 @@ def imdb_archive() -> Path:
 def corpus(tmp_path: Path) -> Path:
     """See `write_corpus`: 60 train, 60 test, 10 unsup."""
     return write_corpus(tmp_path / "corpus")
+
+
+@pytest.fixture(scope="module")
+def without_pages() -> Iterator[None]:
+    """Trainings write no report.html: to draw it takes most of a small training's time. Its tests are in tests/reports/."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("pipeline.reports.write.write_report", lambda *_, **__: None)
+        yield
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from tests.support.commands import invoke
 from tests.support.killed_training import killed_after
 from tests.support.token_corpus import Corpus, write_corpus
 
+pytestmark = pytest.mark.usefixtures("without_pages")
 WIDTH = 6
 OPTIONS = ("--arch", "lstm", "--hidden-dim", "8", "--epochs", "2", "--batch-size", "32", "--workers", "1")
 UNMOVED = ("--lr", "1e-12", "--average", "0", "--epochs", "1")

@@ -20,6 +20,7 @@ from tests.support.killed_training import killed_after
 from tests.support.token_corpus import Corpus, write_corpus
 from tests.support.trained import SMALL
 
+pytestmark = pytest.mark.usefixtures("without_pages")
 WIDE = (*SMALL, "--wide", "--max-length", "9", "--truncation", "head-tail")
 
 

@@ -13,8 +13,10 @@ from pipeline.models.registry import architectures, check_architecture, load_arc
 from pipeline.text.vocabulary import Vocabulary
 from tests.support.architecture_checks import ArchitectureChecks
 from tests.support.paths import ROOT
+from tests.support.token_corpus import Corpus
 from tests.support.training_checks import TrainingChecks
 
+pytestmark = pytest.mark.usefixtures("without_pages")
 PAGE = ROOT / "docs" / "adding-an-architecture.md"
 
 
@@ -37,14 +39,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             delattr(models, name.rpartition(".")[2])
 
 
-def test_the_pages_file_learns_scores_and_resumes(folder: Path, tmp_path: Path, order_lake: Path) -> None:
+def test_the_pages_file_learns_scores_and_resumes(
+    folder: Path, tmp_path: Path, order_lake: Path, small_corpus: Corpus
+) -> None:
     with pytest.raises(UsageError, match="--arch: 'conv-net' is not known"):
         check_architecture("conv-net")
     (folder / "conv_net.py").write_text(page_example(), encoding="utf-8")
     assert "conv-net" in architectures()
     suite = TrainingChecks()
     suite.test_learns_and_scores("conv-net", order_lake, tmp_path)
-    suite.test_killed_in_the_middle_and_resumed_gives_the_same_bits("conv-net", order_lake)
+    suite.test_killed_in_the_middle_and_resumed_gives_the_same_bits("conv-net", small_corpus, tmp_path)
 
 
 def test_the_pages_file_keeps_what_every_architecture_keeps(folder: Path, vocabulary: Vocabulary) -> None:

@@ -8,6 +8,8 @@ import pytest
 from pipeline.models.registry import networks
 from tests.support.training_checks import TrainingChecks
 
+pytestmark = pytest.mark.usefixtures("without_pages")
+
 
 @pytest.mark.parametrize("arch", networks())
 class TestTraining(TrainingChecks):

@@ -321,10 +321,10 @@ def test_files_that_were_written_a_moment_ago_wait_for_the_next_run(
     assert ingest(tmp_path / "lake", old, new).written == 2
 
 
-def test_settle_on_the_command_line(tmp_path: Path, pipeline: Run) -> None:
+def test_settle_on_the_command_line(tmp_path: Path, command: Run) -> None:
     old, new = write_csv(tmp_path / "old.csv", *GOOD), write_csv(tmp_path / "new.csv", *GOOD)
     os.utime(old, (time.time() - 7200, time.time() - 7200))
-    done = pipeline("ingest", old, new, "--lake", tmp_path / "lake", "--settle", "30m")
+    done = command("ingest", old, new, "--lake", tmp_path / "lake", "--settle", "30m")
     assert (done.code, done.receipt["read"]) == (0, 2)
 
 
