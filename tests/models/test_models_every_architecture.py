@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from pipeline.models.registry import architectures, networks
+from pipeline.models.registry import architectures
 from pipeline.text.vocabulary import Vocabulary
 from tests.support.architecture_checks import LENGTHS, ArchitectureChecks, make_classifier
 from tests.support.models import random_batch
+from tests.support.small_models import networks
 
 
 def test_the_chapter_is_complete() -> None:

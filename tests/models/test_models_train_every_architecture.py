@@ -5,7 +5,7 @@ A new file in pipeline/models/ is tested by being there; on two ranks it is in t
 
 import pytest
 
-from pipeline.models.registry import networks
+from tests.support.small_models import networks
 from tests.support.training_checks import TrainingChecks
 
 pytestmark = pytest.mark.usefixtures("without_pages")

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import CannotWriteError, DataError, InputNotFoundError
-from pipeline.reports.files import REPORT_FILES, lengths_table, read_evaluation, write_evaluation
+from pipeline.reports.files import REPORT_FILES, read_evaluation, write_evaluation
 from pipeline.reports.metrics import wilson
 from pipeline.reports.plots import INK
 from pipeline.reports.write import write_report
 from schemas.contract import ContractError
 from schemas.report import KEY_LABEL_ROWS
-from tests.support.report_bundles import evaluation_table, example_table, leaning, make_bundle, write_metrics
+from tests.support.report_bundles import evaluation_table, example_table, leaning, lengths_table, make_bundle, write_metrics
 
 
 class Page(HTMLParser):

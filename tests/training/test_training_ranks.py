@@ -11,8 +11,8 @@ import pytest
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from pipeline.engines import local
-from pipeline.models.registry import networks
 from tests.support.paths import ROOT
+from tests.support.small_models import networks
 from tests.support.token_corpus import Corpus, write_corpus
 from tests.training.rank_worker import Answer, Job, train_each, write_jobs
 
