@@ -14,6 +14,8 @@ from tests.support.commands import invoke
 from tests.support.token_corpus import Corpus, write_corpus
 from tests.support.trained import SMALL, train
 
+pytestmark = pytest.mark.usefixtures("without_pages")
+
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
