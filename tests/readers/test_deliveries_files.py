@@ -208,6 +208,7 @@ PARTS = (b"text,label\nfine,pos\n", b"dull,neg\nso so,neg\n")
         ("bz2", b"".join(map(bz2.compress, PARTS))),
         ("zst", b"".join(bytes(pa.compress(part, codec="zstd", asbytes=True)) for part in PARTS)),
     ],
+    ids=["gz", "bz2", "zst"],
 )
 def test_compressed_files_one_behind_the_other_are_read_whole(tmp_path: Path, suffix: str, content: bytes) -> None:
     (tmp_path / f"r.csv.{suffix}").write_bytes(content)
@@ -404,6 +405,7 @@ def as_parquet() -> bytes:
         (as_parquet(), "is a Parquet file, not"),
         (b"%PDF-1.7\n", "is a PDF, not"),
     ],
+    ids=["gzip", "bzip2", "zip", "parquet", "pdf"],  # the bytes of gzip hold the time, and workers have to agree on names
 )
 def test_a_file_of_another_format_than_its_name_is_called_what_it_is(
     tmp_path: Path, suffix: str, content: bytes, problem: str
