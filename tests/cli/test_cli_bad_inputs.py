@@ -119,6 +119,12 @@ def ingest_csv_without_the_column(place: Place) -> Arguments:
     return ["ingest", written(place, "a.csv", b"texts,score\ngood,1\n")]
 
 
+@case(2, r"pipeline\.toml: \[ingest\]: max_bad and max-bad are one option\. Remove one of them\.")
+def one_option_in_two_spellings(place: Place) -> Arguments:
+    (place.lake / "pipeline.toml").write_text('[ingest]\nmax_bad = "1%"\nmax-bad = "50%"\n')
+    return ["ingest", written(place, "a.csv", b"text,label\ngood,pos\n")]
+
+
 @case(65, r"2 of 3 rows are malformed; --max-bad allows 0; nothing was committed.*row 1: malformed_row")
 def ingest_ragged_csv(place: Place) -> Arguments:
     return ["ingest", "--max-bad-rows", 0, written(place, "a.csv", b"text,label\ngood,pos\na,b,c\nbad\n")]
