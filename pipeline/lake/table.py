@@ -198,12 +198,6 @@ def commit(
     return version
 
 
-def history(folder: Path) -> list[dict[str, Any]]:
-    """Commits, newest first, as deltalake tells them."""
-    with _spoken(folder) as root:
-        return list(DeltaTable(root).history())
-
-
 def sweep_staging(folder: Path) -> None:
     """Removes what killed commits have left: staging folders, and deltalake's half-written entries of earlier releases.
 

@@ -1,7 +1,7 @@
 """The files that a bundle may hold for its report (contracts in `schemas.report`)."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,17 +33,6 @@ class LengthCounter:
         """The counts as lengths.parquet holds them, sorted by split and length."""
         rows = [{"split": s, "length": n, "count": c} for (s, n), c in sorted(self._counts.items())]
         return pa.Table.from_pylist(rows, schema=LENGTH.schema)
-
-
-def lengths_table(counts: Mapping[str, Iterable[int]]) -> pa.Table:
-    """Lengths as lengths.parquet holds them, from each split's `bincount`: entry n is the number of reviews of n tokens."""
-    rows = [
-        {"split": split, "length": length, "count": int(count)}
-        for split in sorted(counts)
-        for length, count in enumerate(counts[split])
-        if count
-    ]
-    return pa.Table.from_pylist(rows, schema=LENGTH.schema)
 
 
 def write_lengths(folder: Path, table: pa.Table) -> Path:

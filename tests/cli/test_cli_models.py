@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from pipeline.cli.app import app, load_commands
 from pipeline.models.bundle import save_bundle
 from pipeline.models.registry import architectures, build_model
-from tests.models.conftest import make_vocabulary
+from tests.support.models import make_vocabulary
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -13,27 +13,18 @@ import torch
 
 from pipeline.errors import CannotWriteError, DataError, InputNotFoundError, PipelineError
 from pipeline.lake.paths import Lake
-from pipeline.models.bundle import Bundle, find_bundle, read_bundle, save_bundle, verify_bundle
-from pipeline.models.registry import architectures, build_model
+from pipeline.models.bundle import find_bundle, read_bundle, verify_bundle
+from pipeline.models.registry import architectures
 from pipeline.text.vocabulary import Vocabulary
-from tests.conftest import ROOT
-from tests.models.conftest import make_vocabulary
-
-
-def save(folder: Path, vocabulary: Vocabulary, hidden_dim: int = 4, labels: tuple[str, ...] = ("neg", "pos")) -> Bundle:
-    torch.manual_seed(hidden_dim)
-    sizes = {"vocab_size": len(vocabulary), "num_classes": len(labels), "embedding_dim": 4, "hidden_dim": hidden_dim}
-    return save_bundle(
-        folder, model=build_model("rnn", sizes), arch="rnn", labels=labels, tokenizer="basic_english", max_length=12,
-        vocabulary=vocabulary, table_version=3, metrics={"valid_accuracy": 0.75}, training={"seed": 1}, created="2026-01-01",
-    )  # fmt: skip
+from tests.support.models import make_vocabulary, save_rnn
+from tests.support.paths import ROOT
 
 
 @pytest.fixture
 def lake(tmp_path: Path, vocabulary: Vocabulary) -> Lake:
     lake = Lake(tmp_path)
-    save(lake.models / "first", vocabulary)
-    save(lake.models / "second", vocabulary, hidden_dim=5)
+    save_rnn(lake.models / "first", vocabulary)
+    save_rnn(lake.models / "second", vocabulary, hidden_dim=5)
     lake.latest.write_text("second\n")
     return lake
 
@@ -53,7 +44,7 @@ def test_says_what_was_saved(lake: Lake, vocabulary: Vocabulary) -> None:
 def test_is_found_by_latest_by_id_and_by_path(lake: Lake, tmp_path: Path, vocabulary: Vocabulary) -> None:
     assert find_bundle(lake).model_id == "second"
     assert find_bundle(lake, "first").model_id == "first"
-    save(tmp_path / "elsewhere" / "mine", vocabulary)
+    save_rnn(tmp_path / "elsewhere" / "mine", vocabulary)
     assert find_bundle(lake, str(tmp_path / "elsewhere" / "mine")).model_id == "mine"
 
 
@@ -81,7 +72,7 @@ def test_latest_that_holds_no_id(lake: Lake) -> None:
 
 
 def test_same_model_gives_same_bytes(lake: Lake, tmp_path: Path, vocabulary: Vocabulary) -> None:
-    save(tmp_path / "again", vocabulary)
+    save_rnn(tmp_path / "again", vocabulary)
     for name in ("model.json", "model.safetensors", "vocabulary.parquet"):
         assert (tmp_path / "again" / name).read_bytes() == (lake.models / "first" / name).read_bytes()
 
@@ -218,11 +209,11 @@ def test_labels_have_to_fit_the_model(lake: Lake) -> None:
 def test_refuses_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotWriteError):
-        save(tmp_path / "file" / "bundle", make_vocabulary())
+        save_rnn(tmp_path / "file" / "bundle", make_vocabulary())
 
 
 def test_many_classes(tmp_path: Path, vocabulary: Vocabulary) -> None:
-    bundle = save(tmp_path / "stars", vocabulary, labels=("1", "2", "3"))
+    bundle = save_rnn(tmp_path / "stars", vocabulary, labels=("1", "2", "3"))
     assert bundle.load_model()(torch.tensor([[5, 6]]), torch.tensor([2])).shape == (1, 3)
 
 

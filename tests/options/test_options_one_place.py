@@ -22,7 +22,7 @@ from pipeline.lake.paths import Lake
 from pipeline.options.files import file_values
 from pipeline.options.option import OPTIMISATION, Option, fields_of
 from pipeline.options.render import arguments
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 
 def _pairs(text: str) -> dict[str, str]:

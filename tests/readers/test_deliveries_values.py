@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import DataError
-from tests.conftest import Run
-from tests.jobs.test_jobs_ingest import ingest, rejects_of, rows_of, write_csv
+from tests.support.commands import Run
+from tests.support.ingested import ingest, rejects_of, rows_of
+from tests.support.tables import write_csv, write_table
 
 ZERO_AND_ONE = {
     "r.csv": "text,label\nfine,1.0\ndull,0.0\n",
@@ -32,17 +33,6 @@ def write(path: Path, content: str | pa.Array) -> Path:
         path.write_text(content, encoding="utf-8")
         return path
     return write_table(path, text=["fine", "dull"], label=content)
-
-
-def write_table(path: Path, **columns: object) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.table(columns)
-    if path.suffix in (".parquet", ".pq", ".PARQUET"):
-        pq.write_table(table, path)
-    else:
-        with pa.ipc.new_file(path, table.schema) as writer:
-            writer.write_table(table)
-    return path
 
 
 @pytest.mark.parametrize("name", ZERO_AND_ONE)
@@ -212,15 +202,15 @@ LATE = [
 
 @pytest.mark.parametrize("row", ["trés bien – déjà vu,pos", "fine,négatif"])
 def test_letters_of_cp1252_after_the_sample_are_hinted_at_and_the_hint_reads_them(
-    tmp_path: Path, pipeline: Run, row: str
+    tmp_path: Path, command: Run, row: str
 ) -> None:
     path = tmp_path / "r.csv"
     path.write_bytes("\n".join(["text,label", *LATE, row, row]).encode("cp1252"))
-    done = pipeline("ingest", path, "--lake", tmp_path / "lake")
+    done = command("ingest", path, "--lake", tmp_path / "lake")
     assert (done.code, done.receipt["rejected"]) == (0, 2)
     hint = "--encoding cp1252"
     assert re.search(rf"2 rows rejected: invalid_utf8 .*r\.csv, row 24000\. If all of that file is .*{hint}", done.stderr)
-    again = pipeline("ingest", path, "--lake", tmp_path / "other", *hint.split())
+    again = command("ingest", path, "--lake", tmp_path / "other", *hint.split())
     assert (again.code, again.receipt["rejected"], again.receipt["written"]) == (0, 0, 24_002)
 
 
