@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from token_corpus import Corpus, write_corpus
 
 from pipeline.datapipes.train_loader import LoaderOptions, batches
 from pipeline.datapipes.train_read import RowGroupReader
@@ -20,6 +19,7 @@ from pipeline.order.selection import UNLABELLED, Part, Selection, select
 from pipeline.training.blending import Reading, fit_beside
 from pipeline.training.ngram_fit import NgramOptions
 from pipeline.training.soft_targets import soft_targets
+from tests.support.token_corpus import Corpus, write_corpus
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from token_corpus import write_corpus
 
 from pipeline.datapipes.train_loader import LoaderOptions
 from pipeline.lake.shards import plain_shards
 from pipeline.order.selection import Part, select
 from pipeline.training.word_vectors import text_vectors
 from schemas.token import TOKEN
+from tests.support.token_corpus import write_corpus
 
 
 def _vectors(part: Part, dim: int, vocab_size: int = 200, seed: int = 0) -> np.ndarray:
