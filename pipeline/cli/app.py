@@ -246,6 +246,7 @@ COMMANDS: tuple[str, ...] = (
     "fetch",
     "vacuum",
     "repair",
+    "upgrade",
 )
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import UNREACHABLE, DataError, errno_of, unreachable
 from pipeline.lake.atomic import atomic_path
 from pipeline.lake.content import READ_ERRORS
-from schemas.contract import Contract
+from pipeline.lake.damage import damaged
+from schemas.contract import KEY_VERSION, Contract
 
 
 def write_contract_file(path: Path, table: pa.Table, contract: Contract) -> Path:
@@ -24,6 +24,24 @@ def write_contract_file(path: Path, table: pa.Table, contract: Contract) -> Path
     with atomic_path(path) as temporary:
         pq.write_table(columns.replace_schema_metadata(metadata), temporary, compression="zstd")
     return path
+
+
+def contract_version(path: Path, remedy: str) -> str | None:
+    """The version of its contract that a file names; "" where it names none, None where there is no file.
+
+    Args:
+        remedy: what to do when the file is damaged.
+
+    Raises:
+        DataError: it is not a whole Parquet file.
+    """
+    if not path.is_file():
+        return None
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+        return str(metadata.get(KEY_VERSION, b"").decode(errors="replace"))
+    except READ_ERRORS as error:
+        raise damaged(path, error, "the file", remedy) from error
 
 
 def read_contract_file(path: Path, contract: Contract, remedy: str) -> pa.Table:
@@ -44,6 +62,4 @@ def read_contract_file(path: Path, contract: Contract, remedy: str) -> pa.Table:
     except FileNotFoundError:
         raise
     except READ_ERRORS as error:
-        if errno_of(error) in UNREACHABLE:
-            raise unreachable(errno_of(error), f"{path} cannot be read") from error
-        raise DataError(f"{path} is no whole Parquet file ({error}). {remedy}") from error
+        raise damaged(path, error, "the file", remedy) from error

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pipeline.text.vocabulary import Vocabulary
 
 WEIGHTS, DESCRIPTION, VOCABULARY = "model.safetensors", "model.json", "vocabulary.parquet"
+FILES = (DESCRIPTION, WEIGHTS, VOCABULARY)
+"""The files that make the model, and that its manifest names."""
 LATEST = "LATEST"
 _KEPT = (
     "arch",
@@ -170,7 +172,7 @@ def save_bundle(
     write_bytes(folder / WEIGHTS, weights)
     write_vocabulary(vocabulary, folder / VOCABULARY)
     write_text(folder / DESCRIPTION, MODEL.to_json(description))
-    write_manifest(folder, (DESCRIPTION, WEIGHTS, VOCABULARY))
+    write_manifest(folder, FILES)
     return read_bundle(folder)
 
 

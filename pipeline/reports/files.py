@@ -6,13 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from pipeline.errors import DataError
-from pipeline.lake.content import READ_ERRORS
-from pipeline.lake.contract_files import read_contract_file, write_contract_file
-from schemas.contract import KEY_VERSION, Contract
-from schemas.report import EVALUATION, EXAMPLE, LENGTH, TOKEN_WEIGHT
+from pipeline.lake.contract_files import contract_version, read_contract_file, write_contract_file
+from schemas.contract import Contract
+from schemas.report import EVALUATION, EXAMPLE, EXAMPLE_1, LENGTH, TOKEN_WEIGHT
 
 LENGTHS, EVALUATIONS, EXAMPLES = "lengths.parquet", "evaluation.parquet", "examples.parquet"
 TOKEN_WEIGHTS = "token_weights.parquet"
@@ -91,10 +88,8 @@ def read_examples(folder: Path, labels: Iterable[str]) -> pa.Table | None:
         labels: the model's labels in the order of their ids.
     """
     path = folder / EXAMPLES
-    if path.is_file() and _version(path) == b"1":
-        old = Contract(name=EXAMPLE.name, version=1, schema=pa.schema(list(EXAMPLE.schema)[:4]), description="",
-                       columns=dict.fromkeys(EXAMPLE.schema.names[:4], ""))  # fmt: skip
-        table = _read(path, old)
+    if contract_version(path, REMEDY) == "1":
+        table = _read(path, EXAMPLE_1)
         return None if table is None else _upgraded(table, list(labels))
     return _read(path, EXAMPLE)
 
@@ -118,10 +113,3 @@ def _upgraded(table: pa.Table, labels: list[str]) -> pa.Table:
 
 def _read(path: Path, contract: Contract) -> pa.Table | None:
     return read_contract_file(path, contract, REMEDY) if path.is_file() else None
-
-
-def _version(path: Path) -> bytes:
-    try:
-        return bytes((pq.read_schema(path).metadata or {}).get(KEY_VERSION, b""))
-    except READ_ERRORS as error:
-        raise DataError(f"{path} is no whole Parquet file ({error}). {REMEDY}") from error
