@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from jobs.runtime import Run, collector_paused, committing, recorded_run
+from jobs.runtime import Run, committing, recorded_run
 from pipeline.config.score import STDIN, STDOUT, ScoreConfig
 from pipeline.errors import DataError, UsageError
 from pipeline.lake.atomic import atomic_path, sweep, writing
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import wrote
+from pipeline.process import collector_paused
 from pipeline.readers.base import FileFault, Source
 from pipeline.readers.registry import format_named, format_of
 from pipeline.scoring.inputs import STDIN_NAME, ScoreInput, find_sources, open_input, spooled_stdin
-from pipeline.scoring.options import resolve_precision
+from pipeline.scoring.options import scoring_precision
 from schemas.run import Receipt
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ class _Figures:
             "unscored": self.unscored,
             "tokens": self.tokens,
             "predicted": self.predicted,
-            "device": str(predictor.device),
+            "device": predictor.device.type,
             "precision": predictor.precision,
             "threads": predictor.threads,
         }
@@ -249,7 +250,7 @@ def _options(config: ScoreConfig, source: ScoreInput) -> dict[str, Any]:
     options = {
         "text_column": list(config.text_column),
         "keep": source.schema.names,
-        "precision": resolve_precision(config.precision),
+        "precision": scoring_precision(config.precision),
         "explain": config.explain,
     }
     for name in ("abstain_below", "format", "delimiter", "quote", "encoding"):

@@ -13,9 +13,8 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 import pipeline
-from pipeline.engines.memory import keep_freed_memory
+from pipeline.devices import resolve_device
 from pipeline.errors import LockedError, PipelineError, StoppedError
-from pipeline.training.precision import resolve_device
 from pipeline.training.world import World
 
 
@@ -37,7 +36,6 @@ def restarts(environment: Mapping[str, str] = os.environ) -> int:
 @contextmanager
 def joined(device: str) -> Iterator[World]:
     """Joins the world that the launcher's environment variables describe: NCCL between GPUs, gloo between CPUs."""
-    keep_freed_memory()
     where = resolve_device(device)
     on_gpu = where.type == "cuda"
     store, rank, size = next(rendezvous("env://"))
