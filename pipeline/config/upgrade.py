@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from pipeline.config.reading import sources_option
 from pipeline.options.check import validate
 from pipeline.options.option import HARDWARE, Option
 
@@ -19,13 +20,11 @@ class UpgradeConfig:
     lake: Path
     paths: Annotated[
         tuple[str, ...],
-        Option(
+        sources_option(
+            "Bundles and prediction files outside of the lake, to convert these alone.",
+            "the whole lake",
             name="path",
             metavar="[PATH]...",
-            help="Bundles and prediction files outside of the lake, to convert these alone.",
-            default="the whole lake",
-            positional=True,
-            paths=True,
         ),
     ] = ()
     from_sources: Annotated[

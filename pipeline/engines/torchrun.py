@@ -75,9 +75,15 @@ def launch(arguments: Sequence[str], workers: int, max_restarts: int) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     config = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=workers, max_restarts=max_restarts,
-        rdzv_backend="c10d", rdzv_endpoint="localhost:0", local_addr="localhost", run_id=f"pipeline-{os.getpid()}",
-    )  # fmt: skip
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=workers,
+        max_restarts=max_restarts,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        run_id=f"pipeline-{os.getpid()}",
+    )
     try:
         elastic_launch(config, sys.executable)("-P", "-m", "pipeline", *arguments)
     except SignalException as stop:

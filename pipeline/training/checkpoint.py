@@ -183,8 +183,10 @@ def find_resumable(checkpoints: Path, identity: Mapping[str, Any], keep: int = 3
         log.warning(
             "--resume: the unfinished training %s was started with other options: %s. It is left as it is and a new one "
             "starts; delete %s when nobody wants to go on with it.",
-            newest.training_id, describe_differences(before, identity), newest.path,
-        )  # fmt: skip
+            newest.training_id,
+            describe_differences(before, identity),
+            newest.path,
+        )
     return None
 
 
