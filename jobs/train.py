@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 def start(config: TrainConfig, finish: Callable[[Receipt], None]) -> None:
     """Runs in this process, or starts `nproc` workers that do; `finish` is called on the main one with the receipt."""
     from jobs.training import new_model
+    from pipeline.devices import check_device
     from pipeline.engines import torchrun
-    from pipeline.training.precision import check_device
 
     config = _placed(config)
     workers = 1 if torchrun.launched() else torchrun.num_workers(config.nproc)

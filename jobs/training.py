@@ -13,6 +13,7 @@ import torch
 
 from pipeline.config.train import TrainConfig
 from pipeline.datapipes.train_loader import LoaderOptions
+from pipeline.devices import resolve_precision
 from pipeline.errors import StoppedError
 from pipeline.models.configs.base import ModelConfig
 from pipeline.models.configs.nbsvm import NbsvmConfig
@@ -31,7 +32,6 @@ from pipeline.training.evaluation import Evaluation
 from pipeline.training.loop import LoopOptions, Trainer
 from pipeline.training.metrics import MetricsRow, write_metrics
 from pipeline.training.ngram_fit import NgramOptions, default_epochs, fit_ngrams
-from pipeline.training.precision import resolve_precision
 from pipeline.training.regularisation import Regularisation
 from pipeline.training.soft_targets import soft_targets
 from pipeline.training.tensorboard import event_writer

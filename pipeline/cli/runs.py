@@ -8,7 +8,10 @@ from pipeline.cli.app import LakeOption, app, lake_of
 from pipeline.printable import printable, printable_json
 
 HEADS = ("run", "outcome", "exit", "seconds", "read", "written", "rejected", "known", "memory")
-RECORDED = ("crossval", "evaluate", "export", "fetch", "ingest", "repair", "report", "sample", "score", "train", "vacuum")
+RECORDED = (
+    *("crossval", "evaluate", "export", "fetch", "ingest", "repair", "report", "sample", "score", "train", "upgrade"),
+    "vacuum",
+)
 """Commands that leave records."""
 
 

@@ -10,7 +10,6 @@ from pipeline.config.linear import LinearConfig
 from pipeline.config.shared import MOST_WORKERS, Device, Precision, Tokens, VocabularyFile
 from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
-from pipeline.models.configs.base import MAX_LENGTH
 from pipeline.models.registry import REMEDY, architectures, check_model_options, config_class, model_options
 from pipeline.options import render
 from pipeline.options.check import validate
@@ -28,6 +27,7 @@ from pipeline.options.option import (
 )
 from pipeline.order.folds import Fold
 from pipeline.order.options import DEFAULT_LANES, MAX_SEED, WINDOW_ROWS, OrderOptions
+from schemas.limits import MAX_LENGTH
 
 SCHEDULES = ("constant", "cosine", "linear")
 SELECTIONS = ("accuracy", "macro-f1", "loss")

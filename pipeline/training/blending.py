@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pipeline.datapipes.train_loader import LoaderOptions, batches
 from pipeline.datapipes.train_read import RowGroupReader
+from pipeline.devices import autocast
 from pipeline.models.blend import Blend, BlendConfig, cut
 from pipeline.models.interface import Classifier
 from pipeline.models.layers.ngram_linear import NgramLinear
@@ -26,7 +27,6 @@ from pipeline.progress import track
 from pipeline.training.calibration import cross_entropy, expected_calibration_error, fit_scales, softmax
 from pipeline.training.evaluation import Evaluation
 from pipeline.training.ngram_fit import NgramOptions, fit_ngrams
-from pipeline.training.precision import autocast
 
 log = logging.getLogger(__name__)
 

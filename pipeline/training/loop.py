@@ -22,6 +22,7 @@ from pipeline.config.interval import Interval
 from pipeline.datapipes.train_collate import Batch
 from pipeline.datapipes.train_loader import LoaderOptions, batches
 from pipeline.datapipes.train_read import RowGroupReader
+from pipeline.devices import autocast
 from pipeline.errors import DataError, StoppedError
 from pipeline.models.interface import ReviewClassifier
 from pipeline.order.options import OrderOptions
@@ -36,7 +37,6 @@ from pipeline.training.control import Control
 from pipeline.training.evaluation import Evaluation, evaluate
 from pipeline.training.metrics import MetricsRow, Sums
 from pipeline.training.optimizer import Optimizer, use_sparse
-from pipeline.training.precision import autocast
 from pipeline.training.regularisation import Regularisation, RegularisedClassifier, drop_words
 from pipeline.training.schedule import lr_factor
 from pipeline.training.world import World, silent
