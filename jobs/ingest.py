@@ -160,6 +160,7 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
         "replaced": sum(map(len, collected.replaced_ids)),
         "missing": missing,
         "pruned": missing if config.prune else 0,
+        "rejects": rejects.by_reason,
     }
     _say_repeated(run, config)
     if config.prune and collected.doubtful:

@@ -17,6 +17,7 @@ from pipeline.lake.leftovers import sweep_leftovers
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import new_run_id, write_record
 from pipeline.options.render import printable_text, rendered
+from pipeline.progress import UNATTENDED
 from pipeline.signals import as_stop, deferred_stop, settle, unsettle
 from pipeline.version import __version__
 from schemas.contract import ContractError
@@ -82,7 +83,7 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
     """
     unsettle()
     run = Run(run_id=new_run_id(command), command=command, config=rendered(config))
-    log.info("%s %s starts in %s", command, run.run_id, lake.root)
+    log.info("%s %s starts in %s", command, run.run_id, lake.root, extra={UNATTENDED: True})
     if record:
         for leftover in sweep_leftovers(lake):
             log.info("removed what a dead run left: %s (%s bytes)", leftover.path, f"{leftover.bytes:,}")
@@ -109,7 +110,14 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
                     write_record(lake, final)
                 except Exception as unwritable:
                     log.warning("the run record was not written: %s", unwritable)
-            log.info("%s %s: %s in %.1f s", command, run.run_id, final.outcome, time.time() - run.started)
+            log.info(
+                "%s %s: %s in %.1f s",
+                command,
+                run.run_id,
+                final.outcome,
+                time.time() - run.started,
+                extra={UNATTENDED: True},
+            )
 
 
 def commit_record(run: Run) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def answers(config: ScoreConfig) -> "list[Answer]":
         from pipeline.scoring.answers import answer
         from pipeline.scoring.predictor import Predictor
     with Predictor(bundle, config.device, config.batch_size, config.precision) as predictor:
-        return answer(predictor, config.text, config.abstain_below)
+        return answer(predictor, config.text, config.abstain_below, explain=config.explain)
 
 
 @contextmanager
@@ -160,7 +160,7 @@ def _score_once(plan: ScorePlan, this: Run, predictor: "Predictor", temporary: P
     summarize(rejects, faults, None)
     _check_bad(config, this, rejects, faults, source.files)
     this.check_counts()
-    this.metrics = figures.summary(predictor)
+    this.metrics = figures.summary(predictor) | {"rejects": rejects.by_reason}
 
 
 def _scored_windows(plan: ScorePlan, predictor: "Predictor") -> "Iterator[tuple[Window, Probabilities]]":

@@ -5,7 +5,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -34,8 +34,12 @@ __all__ = ["TrainConfig", "run", "start"]
 log = logging.getLogger(__name__)
 
 
-def start(config: TrainConfig, finish: Callable[[Receipt], None]) -> None:
-    """Runs in this process, or starts `nproc` workers that do; `finish` is called on the main one with the receipt."""
+def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Sequence[str] = ("train",)) -> None:
+    """Runs in this process, or starts `nproc` workers that do; `finish` is called on the main one with the receipt.
+
+    Args:
+        command: how the command lines of workers begin; the config follows.
+    """
     from jobs.training import new_model
     from pipeline.devices import check_device
     from pipeline.engines import torchrun
@@ -55,7 +59,7 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None]) -> None:
         finish(run(config))
     if not config.is_linear:
         new_model(config, data)
-    torchrun.launch(["train", *arguments(config)], workers, config.max_restarts)
+    torchrun.launch([*command, *arguments(config)], workers, config.max_restarts)
 
 
 def run(config: TrainConfig) -> Receipt:

@@ -146,7 +146,7 @@ def train_network(training: Training, model: ReviewClassifier, folder: TrainingF
         trainer.restore(checkpoint)
     progress = trainer.run()
     trainer.load_best()
-    metrics = {
+    metrics = _rows(training) | {
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
         "best_epoch_loss": progress.best_loss,
@@ -191,8 +191,13 @@ def train_linear(training: Training) -> Trained | None:
         for phase, found in (("valid", blended.valid), ("test", blended.test))
         if found is not None
     ]
-    metrics = {"epochs": epochs, "best_epoch": epochs, "train_seconds": seconds, **blended.metrics}
+    metrics = _rows(training) | {"epochs": epochs, "best_epoch": epochs, "train_seconds": seconds, **blended.metrics}
     return Trained(blended.model, metrics, rows)
+
+
+def _rows(training: Training) -> dict[str, Any]:
+    """The rows of each part, which the figures beside them speak of."""
+    return {f"{name}_rows": part.rows for name, part in training.parts.items()}
 
 
 def _fit_nbsvm(training: Training) -> Nbsvm:
@@ -324,7 +329,8 @@ def _tell(training: Training, blended: Blended) -> None:
             baseline["seconds"], part, metric, other, own,
         )  # fmt: skip
     else:
-        log.info("%s rows: %s %.4f, nbsvm's %.4f", part, metric, own, other)
+        text = "%s on the %s rows: this model %.4f, the baseline nbsvm %.4f"
+        log.info(text, metric, part, own, other)
 
 
 def _trainer(

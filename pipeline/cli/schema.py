@@ -12,7 +12,9 @@ def schema(
     name: Annotated[str | None, typer.Argument(help="One contract.  [default: all]", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Print the contracts of what is read and written: columns, versions, and which change is allowed.
+    """Print the contracts of what is read and written.
+
+    Columns, versions, and which change is allowed.
 
     Example: pipeline schema token
     """

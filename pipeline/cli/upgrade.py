@@ -1,12 +1,12 @@
 """`pipeline upgrade`."""
 
-from pipeline.cli.app import finish
 from pipeline.cli.derive import config_command
+from pipeline.cli.finish import Finish
 from pipeline.config.upgrade import UpgradeConfig
 
 
 @config_command(UpgradeConfig)
-def upgrade(config: UpgradeConfig) -> None:
+def upgrade(config: UpgradeConfig, finish: Finish) -> None:
     """Convert what earlier releases wrote: token shards, bundles and predictions.
 
     Every release reads what earlier ones wrote; converted files are proven by digests and quicker to open. A file is

@@ -19,7 +19,7 @@ from pipeline.config.reading import (
 )
 from pipeline.errors import UsageError
 from pipeline.options.check import validate
-from pipeline.options.option import OUTPUT, Option
+from pipeline.options.option import Option
 from pipeline.readers.base import Dialect
 from pipeline.readers.labels import LabelMap
 
@@ -50,7 +50,6 @@ class InspectConfig:
     quote: Quote = None
     encoding: Encoding = None
     rows: Annotated[int, Option(help="Rows to look at in each file.", minimum=1)] = DEFAULT_ROWS
-    as_json: Annotated[bool, Option(name="json", panel=OUTPUT, help="One line of JSON.")] = False
 
     def __post_init__(self) -> None:
         validate(self)

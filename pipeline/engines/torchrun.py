@@ -14,7 +14,7 @@ from torch.distributed.rendezvous import rendezvous
 
 import pipeline
 from pipeline.devices import resolve_device
-from pipeline.errors import LockedError, PipelineError, StoppedError
+from pipeline.errors import LockedError, PipelineError, StoppedError, UsageError
 from pipeline.training.world import World
 
 
@@ -53,8 +53,18 @@ def joined(device: str) -> Iterator[World]:
 
 
 def num_workers(nproc: str) -> int:
-    """Processes that `--nproc` asks for: a number, or one for each GPU."""
-    return max(1, torch.cuda.device_count()) if nproc == "gpu" else int(nproc)
+    """Processes that `--nproc` asks for: a number, or one for each GPU.
+
+    Raises:
+        UsageError: there is no GPU.
+    """
+    if nproc != "gpu":
+        return int(nproc)
+    if not torch.cuda.device_count():
+        raise UsageError(
+            "--nproc gpu: torch sees no GPU here. Give a number, or install a CUDA build of torch and its driver."
+        )
+    return torch.cuda.device_count()
 
 
 def launch(arguments: Sequence[str], workers: int, max_restarts: int) -> None:

@@ -118,7 +118,8 @@ class BlendOptions:
 class Blended:
     """The whole model and its figures on the validation part, and on the test part where there is one.
 
-    `metrics` are JSON values: `valid_…` and `test_…` of the whole, `deep_valid_accuracy` of the architecture alone in a
+    `metrics` are JSON values: `valid_…` and `test_…` of the whole (`…_majority_accuracy`: of always answering the most
+    frequent label), `deep_valid_accuracy` of the architecture alone in a
     wide model, `scales`, and the `baseline`'s own figures.
     """
 
@@ -219,6 +220,7 @@ def _metrics(outputs: Mapping[str, Outputs], figures: Mapping[str, Evaluation], 
             f"{name}_loss": figures[name].loss,
             f"{name}_accuracy": figures[name].accuracy,
             f"{name}_macro_f1": figures[name].macro_f1,
+            f"{name}_majority_accuracy": figures[name].majority_accuracy,
             f"{name}_ece": expected_calibration_error(probability_NC, found.labels_N),
         }
         if len(scales) > 1:

@@ -36,6 +36,11 @@ class Evaluation:
         right, predicted, rows = self.confusion.diagonal(), self.confusion.sum(axis=0), self.confusion.sum(axis=1)
         return float(np.mean(2 * right / np.maximum(predicted + rows, 1)))
 
+    @property
+    def majority_accuracy(self) -> float:
+        """The accuracy of always answering the most frequent label."""
+        return float(self.confusion.sum(axis=1).max()) / max(self.rows, 1)
+
     def score(self, metric: str) -> float:
         """How good the figures are by a metric of `SELECTIONS`: more is better."""
         return {"accuracy": self.accuracy, "macro-f1": self.macro_f1, "loss": -self.loss}[metric]
