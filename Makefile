@@ -37,7 +37,7 @@ demo: setup  ## ingest, train, score and report on the embedded lake
 	@echo "Now yours: $(PIPELINE) --lake my_lake init your.csv"
 
 test: setup  ## the default tests, on all cores: no network, no GPU, no service
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-slow: setup  ## long fault and property runs
 	$(BIN)/python -m pytest -m slow --timeout 1800

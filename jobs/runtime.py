@@ -1,7 +1,6 @@
 """What every job does around its work: an id, a clock, the invariant, the record, the receipt."""
 
 import dataclasses
-import gc
 import logging
 import platform
 import resource
@@ -141,19 +140,6 @@ def committing(run: Run) -> Iterator[None]:
         yield
         run.committed = True
         settle()
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Keeps the garbage collector from searching, over and over, what the imports in the block make and keep: a tenth of
-    the time that torch's takes."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _record(run: Run, error: BaseException | None) -> RunRecord:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from pipeline import process
 from pipeline.cli.console import Session, set_level, start_logging
 from pipeline.cli.finish import Finish, forget, say
 from pipeline.errors import EXIT_DONE, CannotWriteError, PipelineError, StoppedError, by_cause
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from pipeline.lake.paths import Lake
 
 DEBUG = "PIPELINE_DEBUG"
-SPIN_COUNT = "1000"
-"""How long threads of torch's kernels spin before they sleep (libgomp; some microseconds). Its default of 300,000 makes a
-training step up to ten times as long where other processes want the cores; never to spin makes it 1.6 (bilstm) to 2 times
-(rnn) as long where they are free. With this it costs a tenth where they are free, and least where they are not."""
 OWN_PACKAGES = ("schemas", "pipeline", "jobs")
 
 
@@ -132,20 +129,14 @@ def refuse_foreign_packages() -> None:
 
 
 def main() -> None:
-    """Runs the command line and ends the process with the design's exit codes.
-
-    The process ends without taking the interpreter down: every file was closed and every lock given back by then, and
-    the modules of torch alone take 0.4 s to be unloaded.
-    """
+    """Runs the command line and ends the process with the design's exit codes."""
     _open_streams()
     code = run_command_line()
     try:
         sys.stdout.flush()
     except (OSError, ValueError) as error:
         code = code or _unprinted(error)
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.flush()
-    os._exit(code)
+    process.end(code)
 
 
 def _open_streams() -> None:
@@ -177,8 +168,7 @@ def run_command_line() -> int:
 
     start_logging()
     debug = os.environ.get(DEBUG) == "1"
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    process.tune(next((word for word in sys.argv[1:] if word in COMMANDS), ""))
     try:
         refuse_foreign_packages()
         load_commands(sys.argv[1:])
@@ -230,6 +220,7 @@ COMMANDS: tuple[str, ...] = (
     "fetch",
     "vacuum",
     "repair",
+    "upgrade",
 )
 
 

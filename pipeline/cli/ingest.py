@@ -16,7 +16,7 @@ def ingest(config: IngestConfig, finish: Finish) -> None:
 
     Example: pipeline ingest reviews.csv.gz --label-column sentiment --id-column order_id
     """
-    from jobs.runtime import collector_paused
+    from pipeline.process import collector_paused
 
     with collector_paused():
         from jobs import ingest as job

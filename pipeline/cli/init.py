@@ -18,7 +18,7 @@ def init(config: InitConfig, finish: Finish) -> None:
 
     Example: pipeline init exports/reviews.csv
     """
-    from jobs.runtime import collector_paused
+    from pipeline.process import collector_paused
 
     with collector_paused():
         from jobs import init as job

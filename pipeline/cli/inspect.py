@@ -16,7 +16,7 @@ def inspect(config: InspectConfig, finish: Finish) -> None:
 
     Example: pipeline inspect exports/reviews.csv
     """
-    from jobs.runtime import collector_paused
+    from pipeline.process import collector_paused
 
     with collector_paused():
         from jobs import inspect as job

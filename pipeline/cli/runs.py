@@ -13,7 +13,10 @@ from pipeline.printable import printable
 
 HEADS = ("run", "outcome", "time", "read", "written")
 FIGURES = ("time", "read", "written")
-RECORDED = ("crossval", "evaluate", "export", "fetch", "ingest", "repair", "report", "sample", "score", "train", "vacuum")
+RECORDED = (
+    *("crossval", "evaluate", "export", "fetch", "ingest", "repair", "report", "sample", "score", "train", "upgrade"),
+    "vacuum",
+)
 """Commands that leave records."""
 
 

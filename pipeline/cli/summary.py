@@ -196,6 +196,18 @@ def _repair(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     return found
 
 
+def _upgrade(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    metrics = receipt.metrics
+    if nothing:
+        return Summary("Nothing to upgrade: all of it is as this release writes it.")
+    found = Summary(f"Converted what earlier releases wrote, in {_seconds(receipt)}.")
+    for name in ("shards", "bundles", "predictions"):
+        found.add(name, _some(metrics[name]))
+    found.add("values", "ingested again by the current rule" if metrics["values"] else "")
+    found.next = [f"pipeline doctor{lake} --verify"]
+    return found
+
+
 def _vacuum(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     metrics = receipt.metrics
     if nothing:
@@ -248,6 +260,7 @@ _WRITERS: Mapping[str, Callable[["Receipt", str, bool], Summary]] = {
     "report": _report,
     "crossval": _crossval,
     "repair": _repair,
+    "upgrade": _upgrade,
     "vacuum": _vacuum,
     "export": _export,
     "fetch": _fetch,

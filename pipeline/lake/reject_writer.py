@@ -24,7 +24,7 @@ VALUES = 100
 
 @dataclass(slots=True)
 class Tally:
-    """Rejects of one reason: how many, the first one, and how often each value is at fault (labels)."""
+    """Rejects of one reason: how many, the first one, and how often each `BadRow.value` is there."""
 
     first: BadRow
     rows: int = 0

@@ -12,7 +12,6 @@ from pipeline.readers.values import holds_text, is_nested
 
 log = logging.getLogger(__name__)
 
-ROLES = ("text", "label", "id", "group", "split")
 LABEL_NAMES = ("label", "sentiment", "stars", "rating", "score", "polarity", "class", "category", "target", "overall")
 """Usual names of a label's column; a file that has one where no label column was named is warned of."""
 

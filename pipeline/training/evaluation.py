@@ -11,12 +11,12 @@ from torch.nn import functional
 
 from pipeline.datapipes.train_loader import LoaderOptions, batches
 from pipeline.datapipes.train_read import RowGroupReader
+from pipeline.devices import autocast
 from pipeline.errors import StoppedError
 from pipeline.order.plan import EvaluationPlan
 from pipeline.order.selection import Part
 from pipeline.progress import track
 from pipeline.training.control import Control
-from pipeline.training.precision import autocast
 from pipeline.training.world import World, silent
 
 

@@ -10,7 +10,7 @@ from pipeline.cli.app import app, load_commands
 from pipeline.errors import InputNotFoundError
 from pipeline.models.bundle import save_bundle
 from pipeline.models.registry import architectures, build_model
-from tests.models.conftest import make_vocabulary
+from tests.support.models import make_vocabulary
 
 
 @pytest.fixture(scope="module", autouse=True)

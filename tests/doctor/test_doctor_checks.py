@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -26,6 +24,7 @@ from pipeline.doctor.lake import lake_checks
 from pipeline.errors import DataError, InputNotFoundError, StoppedError
 from pipeline.lake.paths import Lake
 from pipeline.text.synthetic.corpus import Corpus
+from tests.support.commands import Run
 
 
 @pytest.fixture
@@ -195,12 +194,11 @@ def test_worst_decides_the_exit_code() -> None:
     assert exit_code([warn("b", "", ""), fail("c", "", "", 65), fail("d", "", "", 73)]) == 65
 
 
-def test_command_prints_a_table_or_json(lake: Lake) -> None:
-    command = [sys.executable, "-m", "pipeline", "doctor", "--lake", str(lake.root)]
-    table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def test_command_prints_a_table_or_json(lake: Lake, command: Run) -> None:
+    table = command("doctor", "--lake", lake.root).stdout
     assert "OK    tokens" in table and "→ Run 'pipeline train'." in table
     (lake.vocabulary / "fedcba9876543210.parquet").write_bytes(b"no")
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    done = command("doctor", "--lake", lake.root, "--json")
     told = json.loads(done.stdout)
-    assert done.returncode == told["exit_code"] == 65
+    assert done.code == told["exit_code"] == 65
     assert [check["name"] for check in told["checks"] if check["state"] == "FAIL"] == ["vocabulary"]

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,10 @@ from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake.paths import Lake
 from pipeline.readers.labels import LabelMap
 from pipeline.readers.limits import Limit
-from tests.conftest import ROOT, write_corpus
+from tests.support.commands import run_here
+from tests.support.reviews import write_corpus
+
+pytestmark = pytest.mark.usefixtures("without_pages")
 
 
 @pytest.fixture(scope="module")
@@ -24,15 +25,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake with the small corpus and a model; the corpus lies beside it."""
     root = tmp_path_factory.mktemp("evaluate")
     write_corpus(root / "corpus")
-    assert main("--lake", root / "lake", "ingest", root / "corpus") == 0
+    assert run_here("--lake", root / "lake", "ingest", root / "corpus").code == 0
     options = ("--epochs", "6", "--lr", "0.02", "--embedding-dim", "16", "--hidden-dim", "16", "--batch-size", "8")
-    assert main("--lake", root / "lake", "train", "--arch", "gru", *options) == 0
+    assert run_here("--lake", root / "lake", "train", "--arch", "gru", *options).code == 0
     return root
-
-
-def main(*arguments: object) -> int:
-    """The command line in a process of its own."""
-    return subprocess.run([sys.executable, "-m", "pipeline", *map(str, arguments)], check=False, cwd=ROOT).returncode
 
 
 def evaluated(root: Path, *sources: Path, **options: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pipeline.lake.paths import Lake
 from pipeline.reports.data import read_report_data
 from pipeline.reports.files import REPORT_FILES, write_evaluation
 from pipeline.reports.metrics import mcnemar
-from tests.reports.report_bundles import evaluation_table, leaning, make_bundle
+from tests.support.report_bundles import evaluation_table, leaning, make_bundle
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from pipeline.lake.leftovers import find_leftovers, sweep_leftovers
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import model_ids
 from pipeline.training.checkpoint import Checkpoint, TrainingFolder
-from tests.models.conftest import make_vocabulary
-from tests.models.test_models_bundle import save
+from tests.support.models import make_vocabulary, save_rnn
 
 
 @pytest.fixture
@@ -116,7 +115,7 @@ def test_old_models_go_but_the_live_one_and_those_that_predictions_name(lake: La
 
     vocabulary = make_vocabulary()
     for number in range(5):
-        bundle = save(lake.models / f"m{number}", vocabulary)
+        bundle = save_rnn(lake.models / f"m{number}", vocabulary)
         path = bundle.folder / "model.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "created": f"2026-01-0{number + 1}", "manifest": None}))
         (bundle.folder / "manifest.json").unlink()

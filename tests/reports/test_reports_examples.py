@@ -12,7 +12,7 @@ from pipeline.reports.files import LengthCounter, read_examples, read_lengths, w
 from schemas.contract import KEY_NAME, KEY_VERSION, ContractError
 from schemas.prediction import KEY_MODEL
 from schemas.report import EXAMPLE
-from tests.reports.report_bundles import example_table
+from tests.support.report_bundles import example_table
 
 LABELS = ("neg", "pos")
 
