@@ -16,6 +16,7 @@ from jobs.runtime import recorded_run
 from pipeline.cli import app as application
 from pipeline.cli import derive
 from pipeline.cli.derive import config_command
+from pipeline.cli.finish import Finish
 from pipeline.config.train import TrainConfig
 from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
@@ -59,7 +60,7 @@ def grown(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
     monkeypatch.setattr(derive, "TABLES", {})
     monkeypatch.setattr(derive, "load_commands", lambda: None)
 
-    def grown(config: GrownConfig) -> None:
+    def grown(config: GrownConfig, finish: Finish) -> None:
         """Trains.
 
         Example: pipeline grown

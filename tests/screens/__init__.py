@@ -1,1 +1,1 @@
-"""Commands in a real terminal: for tests, and for the pictures in docs/screens/ (`make screens`)."""
+"""The pictures of docs/terminal.md: commands in a real terminal (`make screens`)."""
