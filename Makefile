@@ -8,7 +8,7 @@ LAKE := data_lake
 RUN = ; status=$$?; [ $$status -eq 0 ] || [ $$status -eq 99 ]
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow faults fuzz check format airflow test-airflow bench bench-smoke clean
+.PHONY: help setup demo test test-slow faults fuzz check format airflow test-airflow bench bench-smoke screens clean
 
 help:  ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -65,6 +65,9 @@ bench: setup  ## every benchmark at full size; prints the tables of docs/speed.m
 
 bench-smoke: setup  ## the whole harness on small input: agreement and ratios, never speed
 	$(BIN)/python -m pytest -m benchmark --timeout 300
+
+screens: setup  ## run the commands in terminals and draw the pictures of docs/terminal.md
+	$(BIN)/python -m tests.screens
 
 format: setup  ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .

@@ -22,6 +22,14 @@ settings.register_profile("shared-machine", deadline=None)
 settings.load_profile("shared-machine")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_other_lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A command that names no lake finds an empty one, never ./data_lake or the one of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PIPELINE_LAKE", str(tmp_path_factory.mktemp("nowhere") / "lake"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def pipeline() -> Run:
     """See `run_process`: for what the process itself does, such as its streams, its signals, its imports."""

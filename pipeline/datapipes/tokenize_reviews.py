@@ -1,6 +1,5 @@
 """The mapping step of ingest: raw batch in, checked and tokenized batch out. Runs in worker threads; holds no state."""
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.datapipes.read_reviews import SourceBegins, SourceEnds
+from pipeline.lake.identity import content_digests
 from pipeline.lake.known import OTHER, SAME, KeyIndex, Keys, contents_of, keys_of
 from pipeline.readers.base import EXCERPT_BYTES, FileFault
 from pipeline.readers.encoding import likely_encoding
@@ -100,7 +100,7 @@ class TokenizeReviews:
     def _tokenize(self, raw: RawBatch) -> TokenizedBatch:
         bad = list(raw.bad)
         kept = self._check(raw, bad)
-        contents_hex = _content_hashes(kept)
+        contents_hex = _digests(kept)
         keys, contents = keys_of(kept.review_id), contents_of(contents_hex)  # type: ignore[arg-type]  # checked: no null
         states = self.known.states(keys, contents)
         fresh = states != SAME
@@ -242,21 +242,12 @@ def _is_utf8(texts: pa.BinaryArray) -> bool:
     return True
 
 
-def _content_hashes(raw: RawBatch) -> list[str]:
-    """Hex SHA-256 of text, label, stars, split and the source's own group.
-
-    Groups that stand in a file of their own (`urls_*.txt`) are left out: an archive may tell them after the reviews.
-    """
+def _digests(raw: RawBatch) -> list[str]:
+    """Content digests of the reviews. Groups that stand in a file of their own (`urls_*.txt`) are not known yet."""
     nothing = [None] * len(raw.row)
-    columns = (raw.label or nothing, raw.stars or nothing, raw.split or nothing, raw.group or nothing)
-    suffixes: dict[tuple[object, ...], bytes] = {}
-    hashes = []
-    for text, facts in zip(raw.text.to_pylist(), zip(*columns, strict=True), strict=True):
-        suffix = suffixes.get(facts)
-        if suffix is None:
-            suffix = suffixes[facts] = b"\0" + repr(list(facts)).encode("utf-8", "surrogatepass")
-        hashes.append(hashlib.sha256(text + suffix).hexdigest())
-    return hashes
+    return content_digests(
+        raw.text.to_pylist(), raw.label or nothing, raw.stars or nothing, raw.split or nothing, raw.group or nothing
+    )
 
 
 def _reject_empty(batch: TokenizedBatch, texts: pa.BinaryArray, bad: list[BadRow]) -> TokenizedBatch:

@@ -43,6 +43,11 @@ class RejectCounts:
         return sum(tally.rows for tally in self.tallies.values())
 
     @property
+    def by_reason(self) -> dict[str, int]:
+        """Rejected rows by reason, the most frequent first."""
+        return {reason: tally.rows for reason, tally in sorted(self.tallies.items(), key=lambda item: -item[1].rows)}
+
+    @property
     def malformed(self) -> int:
         """Rows whose reason speaks of the state of their file."""
         return sum(tally.rows for reason, tally in self.tallies.items() if reason not in WELL_FORMED)

@@ -305,9 +305,15 @@ def _stage(
         adds = [_add(path, entry, now) for path, entry in zip(added, new, strict=True)]
         if table is None:
             create_table_with_add_actions(
-                root, schema, adds, mode="error", name="tokens", description=TOKEN.description,
-                configuration=CONFIGURATION, commit_properties=properties,
-            )  # fmt: skip
+                root,
+                schema,
+                adds,
+                mode="error",
+                name="tokens",
+                description=TOKEN.description,
+                configuration=CONFIGURATION,
+                commit_properties=properties,
+            )
             return 0
         removes = [
             RemoveAction(name, size=sizes.get(name, 0), deletion_timestamp=now, data_change=True) for name in sorted(gone)

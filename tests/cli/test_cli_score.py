@@ -162,3 +162,16 @@ def test_lines_have_no_columns_whatever_the_lakes_settings_say(command: Run, lak
     done = command("score", "-", "--lake", lake, stdin="good film\nbad, dull story\n")
     assert done.code == 0, done.stderr
     assert len(done.stdout.splitlines()) == 2
+
+
+def test_sentences_are_explained_and_given_as_json(pipeline: Run, lake: Path) -> None:
+    texts = make_texts(2)
+    command = ("score", "--text", texts[0], "--text", texts[1], "--text", " ", "--explain", "--lake", lake)
+    lines = [line.split("\t") for line in pipeline(*command).stdout.splitlines()]
+    assert [line[2] for line in lines] == [*texts, " "]
+    assert all(part[0] in "+-" for line in lines[:2] for part in line[3].split()[1::2])
+    assert lines[2][3] == "(no_text)"
+    answers = [json.loads(line) for line in pipeline(*command, "--json").stdout.splitlines()]
+    assert [answer["text"] for answer in answers] == [*texts, " "]
+    assert {part["token"] for part in answers[0]["explanation"]} <= set(texts[0].lower().split()) | {"<unk>"}
+    assert answers[2]["prediction"] is None and answers[2]["unscored_reason"] == "no_text"

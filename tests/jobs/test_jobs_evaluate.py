@@ -114,3 +114,19 @@ def test_from_the_command_line(trained: Path, tmp_path: Path, run_main: Callable
     assert run_main(*lake, "evaluate", path, *mapped) == 0
     assert run_main(*lake, "evaluate", "--label-column", "stars") == 2
     assert run_main(*lake, "evaluate", path) == 65
+
+
+def test_files_are_read_with_the_columns_of_the_lakes_settings(
+    trained: Path, tmp_path: Path, run_main: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = reviews_csv(tmp_path / "stars.csv", stars=True)
+    settings = trained / "lake" / "pipeline.toml"
+    settings.write_text('[ingest]\nlabel-column = "stars"\nlabel-map = "neg=1,2 pos=4,5"\n')
+    try:
+        lake = ("--lake", trained / "lake")
+        assert run_main(*lake, "evaluate", path) == 0
+        assert json.loads(capsys.readouterr().out)["metrics"]["rows"] == 54
+        assert run_main(*lake, "evaluate") == 0, "the settings do not concern the table"
+        assert run_main(*lake, "evaluate", path, "--label-column", "absent") == 65
+    finally:
+        settings.unlink()

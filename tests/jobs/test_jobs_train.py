@@ -118,6 +118,7 @@ def test_options_in_a_file(tmp_path: Path, corpus: Corpus) -> None:
         (("--max-length", "1" + 25 * "0"), 2, "expected 1 to 2147483647"),
         (("--nproc", "²"), 2, "--nproc ²"),
         (("--nproc", "many"), 2, "--nproc many"),
+        (("--nproc", "gpu"), 2, "--nproc gpu: torch sees no GPU"),
         (("--nproc", "20"), 2, "20 workers"),
         (("--config", "book-rn"), 2, "Did you mean 'book-rnn'"),
         (("--config", "none/there.toml"), 66, "none/there.toml"),
