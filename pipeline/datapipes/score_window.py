@@ -38,7 +38,9 @@ class Windows(BaseNode[Window]):
     def __init__(self, source: BaseNode[Encoded], first_rows: int, max_rows: int, max_bytes: int) -> None:
         super().__init__()
         self.source = source
-        self.first_rows, self.max_rows, self.max_bytes = first_rows, max_rows, max_bytes
+        self.first_rows = first_rows
+        self.max_rows = max_rows
+        self.max_bytes = max_bytes
 
     def reset(self, initial_state: dict[str, Any] | None = None) -> None:
         """Starts at the beginning, or after the window behind which `initial_state` was taken."""

@@ -105,7 +105,9 @@ class Buckets(BaseNode[RaggedBatch]):
 
     def _open(self, window: int) -> _Window:
         self._gather(len(self._missing))
-        values, lengths, labels = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        values = [np.zeros(0, np.int32)]
+        lengths = [np.zeros(0, np.int64)]
+        labels = [np.zeros(0, np.int64)]
         for group, start, stop in self.plan.segments(window):
             decoded = self._gathered[group]
             values.append(decoded.values[decoded.offsets[start] : decoded.offsets[stop]])

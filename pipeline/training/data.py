@@ -35,13 +35,17 @@ def open_data(
     if tokens is not None:
         if not tokens.exists():
             raise InputNotFoundError(f"--tokens {tokens}: no such file or folder. Give token shards, or leave it out.")
-        shards, version, where = tuple(plain_shards(tokens)), None, str(tokens)
+        shards = tuple(plain_shards(tokens))
+        version = None
+        where = str(tokens)
         identity: dict[str, Any] = {"tokens": _fingerprint(shards)}
     else:
         from pipeline.lake.table import TokenTable
 
         table = TokenTable.open(lake.tokens, table_version)
-        shards, version, where = table.shards, table.version, str(lake.tokens)
+        shards = table.shards
+        version = table.version
+        where = str(lake.tokens)
         identity = {"table_version": version}
     if not shards:
         raise DataError(f"{where} holds no token shards. Ingest some reviews with 'pipeline ingest'.")

@@ -33,7 +33,9 @@ class Evaluation:
     @property
     def macro_f1(self) -> float:
         """The mean of the classes' F1; a class that is never met and never predicted counts 0."""
-        right, predicted, rows = self.confusion.diagonal(), self.confusion.sum(axis=0), self.confusion.sum(axis=1)
+        right = self.confusion.diagonal()
+        predicted = self.confusion.sum(axis=0)
+        rows = self.confusion.sum(axis=1)
         return float(np.mean(2 * right / np.maximum(predicted + rows, 1)))
 
     @property

@@ -108,11 +108,24 @@ class Trainer:
         on_epoch: Callable[[list[MetricsRow]], None] | None = None,
         on_step: Callable[[int, int, float], None] | None = None,
     ) -> None:
+<<<<<<< HEAD
         """`on_epoch` gets all rows of the metrics so far; `on_step` (epoch, step, global mean loss), which costs a wait.
         `soft_targets_UC`: the class probabilities of the training part's rows without a label, in its order."""
         self.model, self.train, self.valid, self.world, self.options = model.to(world.device), train, valid, world, options
         self.num_classes, self.folder, self.on_epoch, self.on_step = num_classes, folder, on_epoch, on_step
         self.soft_targets_UC = None if soft_targets_UC is None else soft_targets_UC.to(world.device)
+=======
+        """`on_epoch` gets all rows of the metrics so far; `on_step` (epoch, step, global mean loss), which costs a wait."""
+        self.model = model.to(world.device)
+        self.train = train
+        self.valid = valid
+        self.world = world
+        self.options = options
+        self.num_classes = num_classes
+        self.folder = folder
+        self.on_epoch = on_epoch
+        self.on_step = on_step
+>>>>>>> contracts
         self.control = Control(world, stop or StopRequest(), interval or Interval())
         self.steps = self._order(0).steps
         sparse = use_sparse(
@@ -228,7 +241,9 @@ class Trainer:
         state.epoch_seconds = seconds_before + time.perf_counter() - started
 
     def _step(self, batch: Batch) -> Tensor:
-        options, world, state = self.options, self.world, self.progress
+        options = self.options
+        world = self.world
+        state = self.progress
         torch.manual_seed(_step_seed(options.order.seed, state.epoch, batch.step, world.rank))
         global_step = state.epoch * self.steps + batch.step
         there = batch.to(world.device)
@@ -321,10 +336,14 @@ class Trainer:
         self._add_row(state.epoch + 1, "train", loss / rows, right / rows, state.epoch_seconds, int(tokens))
         self._add_row(state.epoch + 1, "valid", found.loss, found.accuracy, time.perf_counter() - started, found.tokens)
         if improved:
-            state.best_epoch, state.best_loss, state.best_accuracy = state.epoch + 1, found.loss, found.accuracy
+            state.best_epoch = state.epoch + 1
+            state.best_loss = found.loss
+            state.best_accuracy = found.accuracy
             state.best_score = score
         state.stale_epochs = 0 if improved else state.stale_epochs + 1
-        state.epoch, state.step, state.epoch_seconds = state.epoch + 1, 0, 0.0
+        state.epoch = state.epoch + 1
+        state.step = 0
+        state.epoch_seconds = 0.0
         self.sums = Sums(self.world.device)
         if self.on_epoch is not None and self.world.is_main:
             self.on_epoch(self.rows())

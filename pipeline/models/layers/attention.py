@@ -14,7 +14,9 @@ class QueryAttention(nn.Module):
     def __init__(self, states_dim: int, query_dim: int, *, kind: str, score: str, window: int) -> None:
         super().__init__()
         assert kind in KINDS and score in SCORES, (kind, score)
-        self.kind, self.score_kind, self.window = kind, score, window
+        self.kind = kind
+        self.score_kind = score
+        self.window = window
         self.query: nn.Module
         if score == "additive":
             self.key = nn.Linear(states_dim, states_dim, bias=False)

@@ -44,7 +44,9 @@ class NgramLinear(nn.Module):
 
     def __init__(self, num_classes: int, ngrams: int, bits: int) -> None:
         super().__init__()
-        self.num_classes, self.ngrams, self.bits = num_classes, ngrams, bits
+        self.num_classes = num_classes
+        self.ngrams = ngrams
+        self.bits = bits
         columns = num_columns(num_classes)
         self.register_buffer("weights", torch.zeros(1 << bits, columns, dtype=torch.float16))
         self.register_buffer("bias", torch.zeros(columns))
