@@ -15,8 +15,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-MAX_RECORD_BYTES = 4 << 20
-"""A quotation mark that is not closed within so many bytes is taken for a stray one."""
+from pipeline.readers.bounds import CSV_ROW_BYTES
 
 LF, CR = 10, 13
 LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -39,10 +38,14 @@ class TooLongError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What separates fields and what quotes them, each one byte; `quote` is empty where nothing is quoted."""
+    """What separates fields and what quotes them, each one byte; `quote` is empty where nothing is quoted.
+
+    A record may have `limit` bytes: a quotation mark that is not closed within them is taken for a stray one.
+    """
 
     delimiter: bytes
     quote: bytes
+    limit: int = CSV_ROW_BYTES
 
     def width(self, line: bytes) -> int:
         """Fields of a line whose quotation marks mean nothing."""
@@ -92,7 +95,7 @@ def split(data: bytes, marks: Marks, final: bool, width: int | None = None) -> P
     if not data:
         return _exact(data, 0, marks, final)
     fast, sound = _fast(data, marks, width)
-    if sound and not final and len(data) - fast.rest <= MAX_RECORD_BYTES:
+    if sound and not final and len(data) - fast.rest <= marks.limit:
         return fast
     return _joined(fast, _exact(data, fast.rest, marks, final))
 
@@ -143,7 +146,7 @@ def _fast(data: bytes, marks: Marks, width: int | None) -> tuple[Pieces, bool]:
     if has_cr:
         after += (block[stop] == CR) & (block[np.minimum(after, len(data) - 1)] == LF) & (after < len(data))
     start = np.concatenate(([0], after[:-1])) if len(after) else after
-    long = np.flatnonzero(stop - start > MAX_RECORD_BYTES)
+    long = np.flatnonzero(stop - start > marks.limit)
     if len(long):
         which, start, stop, after = which[: long[0]], start[: long[0]], stop[: long[0]], after[: long[0]]
     columns = np.full(len(which), width) if width else np.diff(np.cumsum(separates)[which], prepend=0) + 1
@@ -207,13 +210,13 @@ class _Scanner:
 
     def __init__(self, data: bytes, marks: Marks, final: bool) -> None:
         self.data, self.final = data, final
-        self.delimiter, self.quote = marks.delimiter, marks.quote
+        self.delimiter, self.quote, self.limit = marks.delimiter, marks.quote, marks.limit
         self.field_end = re.compile(b"[" + re.escape(marks.delimiter) + b"\r\n]")
 
     def piece(self, start: int) -> tuple[int, int, int, int, int] | None:
         """Start, stop, after, columns and fault of the piece at `start`; None where more data is needed."""
         data, at, columns = self.data, start, 1
-        limit = start + MAX_RECORD_BYTES
+        limit = start + self.limit
         while True:
             if self.quote and data.startswith(self.quote, at):
                 close = self._closing(at + 1)
@@ -257,7 +260,7 @@ class _Scanner:
         if line > start and (close == line or data.startswith(self.delimiter, close - 1)):
             return self._span(start, line, MISPLACED)
         match = LINE_END.search(data, close)
-        limit = start + MAX_RECORD_BYTES
+        limit = start + self.limit
         if len(data) > limit and (match is None or match.start() > limit):
             return self._too_long(start)
         if match is None:
@@ -266,13 +269,13 @@ class _Scanner:
         return None if after is None else (start, match.start(), after, 0, MISPLACED)
 
     def _unclosed(self, start: int) -> tuple[int, int, int, int, int] | None:
-        if len(self.data) > start + MAX_RECORD_BYTES:
+        if len(self.data) > start + self.limit:
             return self._too_long(start)
         return (start, len(self.data), len(self.data), 0, NEVER_CLOSED) if self.final else None
 
     def _too_long(self, start: int) -> tuple[int, int, int, int, int]:
         """The lines within the limit: those of a record that long can only stand in quotation marks."""
-        limit = start + MAX_RECORD_BYTES
+        limit = start + self.limit
         last = max(self.data.rfind(b"\n", start, limit), self.data.rfind(b"\r", start, limit))
         if last < 0:
             raise TooLongError(start)
