@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from jobs.runtime import Run, collector_paused, committing, recorded_run
 from pipeline.config.score import STDIN, STDOUT, ScoreConfig
-from pipeline.errors import DataError, UsageError
-from pipeline.lake.atomic import atomic_path, sweep, writing
+from pipeline.errors import DataError, InputNotFoundError, UsageError
+from pipeline.lake.atomic import atomic_path, claimed, sweep, writing
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import wrote
 from pipeline.readers.base import FileFault, Source
@@ -65,7 +65,7 @@ def run(config: ScoreConfig) -> Receipt:
             from pipeline.models.bundle import find_bundle
 
             bundle = find_bundle(lake, config.model)  # before a lock file is made
-            with _target(config, lake, source) as output:
+            with _held(bundle), _target(config, lake, source) as output:
                 _score(config, lake, this, source, output, bundle)
         except FileFault as fault:
             raise DataError(f"{fault}. Nothing was written.") from fault
@@ -82,6 +82,22 @@ def answers(config: ScoreConfig) -> "list[Answer]":
         from pipeline.scoring.predictor import Predictor
     with Predictor(bundle, config.device, config.batch_size, config.precision) as predictor:
         return answer(predictor, config.text, config.abstain_below)
+
+
+@contextmanager
+def _held(bundle: "Bundle") -> Iterator[None]:
+    """Keeps vacuum off a model that is scoring although another one has become the live one.
+
+    Raises:
+        InputNotFoundError: it was removed in this moment.
+    """
+    try:
+        with claimed(bundle.folder):
+            yield
+    except FileNotFoundError as error:
+        if bundle.folder.exists():
+            raise
+        raise InputNotFoundError(f"{bundle.folder} was removed in this moment. Run the same command again.") from error
 
 
 @contextmanager

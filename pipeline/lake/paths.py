@@ -148,16 +148,21 @@ class FoldLake(Lake):
     """A lake whose models and unfinished trainings stand apart, in crossval/: those of folds never go live."""
 
     @property
+    def folder(self) -> Path:
+        """Their folder; beside models and checkpoints, one for each cross-validation."""
+        return self.root / "crossval"
+
+    @property
     def models(self) -> Path:
         """Models that were trained with a fold held out."""
-        return self.root / "crossval" / "models"
+        return self.folder / "models"
 
     @property
     def latest(self) -> Path:
         """One line: the id of the newest of them."""
-        return self.root / "crossval" / "models" / "LATEST"
+        return self.models / "LATEST"
 
     @property
     def checkpoints(self) -> Path:
         """Unfinished trainings with a fold held out."""
-        return self.root / "crossval" / "checkpoints"
+        return self.folder / "checkpoints"

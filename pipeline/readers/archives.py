@@ -4,7 +4,7 @@ import logging
 import tarfile
 from collections.abc import Iterator
 from tarfile import EmptyHeaderError, EOFHeaderError, HeaderError, ReadError  # type: ignore[attr-defined]  # two are not in its stubs
-from typing import Any, Self
+from typing import IO, Any, Self, cast
 
 import pyarrow as pa
 
@@ -120,7 +120,7 @@ def _members(source: Source, bounds: Bounds) -> Iterator[tuple[str, bytes | None
     try:
         with (
             opened(source.path, source.compression, bounds) as stream,
-            Archive.open(fileobj=stream, mode="r|", **options) as tar,
+            Archive.open(fileobj=cast(IO[bytes], stream), mode="r|", **options) as tar,
         ):
             for member in tar:
                 tar.members = []  # type: ignore[attr-defined]  # the module keeps every header it has read, which would grow with the archive
