@@ -135,8 +135,8 @@ class Lake:
             raise InputNotFoundError(f"no model in {self.models}: LATEST is not there. {remedy}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(
-                f"{self.latest} cannot be read: {error}. Delete it and write the id of a model into it "
-                "('pipeline models' lists them), or name a bundle with --model."
+                f"{self.latest} cannot be read: {error}. Run 'pipeline repair', which points it to the newest whole model, "
+                "or name a bundle with --model."
             ) from error
         if not model_id:
             raise InputNotFoundError(f"{self.latest} is empty, it names no model. {remedy}")
