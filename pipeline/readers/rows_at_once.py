@@ -8,12 +8,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.readers.base import BATCH_ROWS, FileFault, Source
-from pipeline.readers.bounds import MIB, Bounds, beyond, in_units
+from pipeline.readers.bounds import MIB, Bounds, beyond
 from pipeline.readers.parquet_pages import pages
 from pipeline.readers.values import holds_text
 
 AT_ONCE_BYTES = 16 * MIB
 """Rows that are decoded at once take no more, unless a single one does."""
+LONG_BYTES = 64 << 10
+"""Values of lists that are not longer are words, not texts."""
 
 
 def rows_of_parquet(source: Source, file: pq.ParquetFile, columns: Sequence[str] | None, bounds: Bounds) -> int:
@@ -103,9 +105,9 @@ def _bytes_of_a_row(source: Source, chunk: pq.ColumnChunkMetaData, repeated: boo
         elif page.values:
             row = max(row, page.size // page.values)
     row = max(row, longest)
-    shared = row * chunk.num_values
-    if row > bounds.other_row or (repeated and longest > bounds.value // 16 and shared > AT_ONCE_BYTES):
-        limit = bounds.other_row
-        what = f"a row of {place}, of up to {in_units(shared if repeated else row)} bytes,"
-        raise FileFault(source.name, "too_large", beyond(what, "--max-row-bytes", limit, "Shorten the values"))
+    # One list may hold all copies of a long value: how many, only the decoded levels say.
+    most = longest * chunk.num_values if repeated and longest > LONG_BYTES else row
+    if most > bounds.other_row:
+        what = f"a row of {place}, of up to {most:,} bytes,"
+        raise FileFault(source.name, "too_large", beyond(what, "--max-row-bytes", bounds.other_row, "Shorten the values"))
     return row

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import DataError, InputNotFoundError
+from pipeline.lake.manifest import REMEDY as RESTORE
 from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.reports.files import read_evaluation, read_examples, read_lengths, read_token_weights
 from pipeline.reports.metrics import Measures
@@ -155,9 +156,9 @@ def read_description(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         raise InputNotFoundError(f"{path} is not there: {path.parent} is no model bundle. Name one with --model.") from None
     except ValueError as error:
-        raise DataError(f"{path} is no model description ({error}). Restore the bundle, or train again.") from error
+        raise DataError(f"{path} is no model description ({error}). {RESTORE}") from error
     if not isinstance(description, dict):
-        raise DataError(f"{path} is no model description. Restore the bundle, or train again.")
+        raise DataError(f"{path} is no model description. {RESTORE}")
     return description
 
 
@@ -167,7 +168,7 @@ def _metrics(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         raise InputNotFoundError(f"{path} is not there: without metrics there is nothing to report. Train again.") from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} is no whole Parquet file ({error}). Restore the bundle, or train again.") from error
+        raise DataError(f"{path} is no whole Parquet file ({error}). {RESTORE}") from error
     missing = [name for name in METRIC_COLUMNS if name not in table.column_names]
     if missing:
         raise ContractError(f"{path} lacks {', '.join(missing)}. Its columns are {', '.join(table.column_names)}.")

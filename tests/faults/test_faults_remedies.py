@@ -141,6 +141,10 @@ def bad_rows(shell: Shell) -> None:
     (shell.lake.raw / "bad.csv").write_text("\n".join(lines) + "\n")
 
 
+def allow_more(shell: Shell) -> None:
+    assert shell.run(*INGEST, *shell.option(r"allow more with (--max-bad)"), "50%") == 0, shell.said
+
+
 def rejects_flipped(shell: Shell) -> None:
     bad_rows(shell)
     assert shell.run(*INGEST, "--max-bad", "50%") == 0, shell.said
@@ -187,6 +191,15 @@ def no_models(shell: Shell) -> None:
 
 def weights_flipped(shell: Shell) -> None:
     flip(shell.live / "model.safetensors", -9)
+
+
+def weights_gone(shell: Shell) -> None:
+    (shell.live / "model.safetensors").unlink()
+
+
+def another_model_and_latest_names_none(shell: Shell) -> None:
+    assert shell.run(*TRAIN, "--seed", 5) == 0, shell.said
+    shutil.rmtree(shell.live)
 
 
 def description_flipped(shell: Shell) -> None:
@@ -254,23 +267,26 @@ REMEDIES = [
     Remedy(
         "no model of that name", no_models, lambda s: (*score(s), "--model", "x"), 66, quoted("train", *TRAIN[1:]), score
     ),
-    Remedy("a shard is gone", shard_gone, command(*TRAIN, "--seed", 2), 65, quoted("repair"), command(*TRAIN, "--seed", 2)),
-    Remedy("a shard is gone, says doctor", shard_gone, RESTORED, 65, quoted("repair")),
+    Remedy("a shard is gone", shard_gone, command(*TRAIN, "--seed", 2), 66, quoted("repair"), command(*TRAIN, "--seed", 2)),
+    Remedy("a shard is gone, says doctor", shard_gone, RESTORED, 66, quoted("repair")),
     Remedy("the vocabulary is gone", vocabulary_gone, command(*INGEST), 66, quoted("repair"), command(*INGEST)),
-    Remedy("the vocabulary is gone, says doctor", vocabulary_gone, RESTORED, 65, quoted("repair")),
+    Remedy("the vocabulary is gone, says doctor", vocabulary_gone, RESTORED, 66, quoted("repair")),
     Remedy("a record was cut", record_cut, RESTORED, 65, quoted("repair")),
     Remedy("a log entry is torn", torn_entry, RESTORED, 0, quoted("repair")),
     Remedy("sources have moved", sources_moved, command("repair"), 66, repair_from_where_they_are),
     Remedy("a source is lost", a_source_lost, command("repair"), 65, with_option(r"up with (--accept-loss)", "repair")),
     Remedy("LATEST is damaged", latest_is_damaged, score, 65, quoted("repair"), score),
     Remedy("weights have changed", weights_flipped, score, 65, delete_the_bundle_and_train_again, score),
+    Remedy("weights are gone", weights_gone, score, 66, delete_the_bundle_and_train_again, score),
+    Remedy("LATEST names none", another_model_and_latest_names_none, score, 66, quoted("repair"), score),
+    Remedy("LATEST names none, says doctor", another_model_and_latest_names_none, RESTORED, 66, quoted("repair")),
     Remedy("model.json has changed", description_flipped, score, 65, delete_the_bundle_and_train_again, score),
     Remedy("weights have changed, says doctor", weights_flipped, RESTORED, 65, delete_the_bundle_and_train_again),
     Remedy("a bundle's vocabulary is empty", bundle_vocabulary_gone, score, 65, delete_the_bundle_and_train_again, score),
     Remedy("predictions were cut", predictions_cut, RESTORED, 65, lambda shell: shell.run(*score(shell)), score),
     Remedy("CSV predictions were cut", output_cut, score_to("out.csv"), 65, score_with_force, score_to("out.csv")),
     Remedy("rejects have changed", rejects_flipped, RESTORED, 0, rejects_deleted_and_ingested),
-    Remedy("many bad rows", bad_rows, command(*INGEST, "--max-bad", "1"), 65, with_option(r"with (--max-bad)", *INGEST)),
+    Remedy("many bad rows", bad_rows, command(*INGEST, "--max-bad", "1"), 65, allow_more),
     Remedy("a leftover", leftover, RESTORED, 0, quoted("vacuum")),
     Remedy("metrics were cut", metrics_cut, command("report"), 65, delete_the_bundle_and_train_again, command("report")),
     Remedy(
