@@ -9,7 +9,7 @@ PART ?= 1/1
 RUN = ; status=$$?; [ $$status -eq 0 ] || [ $$status -eq 99 ]
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow faults fuzz check format airflow test-airflow bench bench-smoke clean
+.PHONY: help setup demo test test-slow faults fuzz check format airflow test-airflow bench bench-smoke screens clean
 
 help:  ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,7 +38,7 @@ demo: setup  ## ingest, train, score and report on the embedded lake
 	@echo "Now yours: $(PIPELINE) --lake my_lake init your.csv"
 
 test: setup  ## the default tests, on all cores: no network, no GPU, no service
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-slow: setup  ## long fault and property runs
 	$(BIN)/python -m pytest -m slow --timeout 1800
@@ -66,6 +66,9 @@ bench: setup  ## every benchmark at full size; prints the tables of docs/speed.m
 
 bench-smoke: setup  ## the whole harness on small input: agreement and ratios, never speed
 	$(BIN)/python -m pytest -m benchmark --timeout 300
+
+screens: setup  ## run the commands in terminals and draw the pictures of docs/terminal.md
+	$(BIN)/python -m tests.screens
 
 format: setup  ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .

@@ -25,7 +25,6 @@ from pipeline.datapipes.parallel_map import ParallelMap
 from pipeline.datapipes.read_reviews import ReadReviews
 from pipeline.datapipes.spill import SpilledBatches, SpillWriter
 from pipeline.datapipes.tokenize_reviews import TokenizeReviews
-from pipeline.engines.memory import share_freed_memory
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake import table as token_table
 from pipeline.lake.atomic import claimed, make_folder
@@ -69,9 +68,6 @@ def run(config: IngestConfig) -> Receipt:
     Raises:
         PipelineError: see `pipeline.errors`; the table is then as it was.
     """
-    # The C library's allocator gives back what a batch took; Arrow's own keeps more of it, 150 MB at the peak.
-    pa.set_memory_pool(pa.system_memory_pool())
-    share_freed_memory()
     lake = Lake(config.lake)
     with recorded_run("ingest", lake, config, record=not config.dry_run) as run:
         run.config["sources"] = [printable_text(str(Path(source).expanduser().absolute())) for source in config.sources]
@@ -164,6 +160,7 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
         "replaced": sum(map(len, collected.replaced_ids)),
         "missing": missing,
         "pruned": missing if config.prune else 0,
+        "rejects": rejects.by_reason,
     }
     _say_repeated(run, config)
     if config.prune and collected.doubtful:

@@ -8,11 +8,12 @@ from pathlib import Path
 from jobs import inspect
 from jobs.inspect import Inspection
 from pipeline.config.init import InitConfig
-from pipeline.errors import CannotWriteError, DataError
+from pipeline.errors import DataError, UsageError
 from pipeline.inspection.settings import Delivery, Settings, rendered, settings_for
 from pipeline.lake.atomic import write_text
 from pipeline.lake.paths import Lake
 from pipeline.options.files import LAKE_FILE
+from pipeline.printable import short_path
 
 __all__ = ["InitConfig", "Initialised", "run"]
 
@@ -34,13 +35,14 @@ def run(config: InitConfig) -> Initialised:
     """Looks at the files and writes the options that read them.
 
     Raises:
-        CannotWriteError: there is a `pipeline.toml`, and `force` was not given; or the lake cannot be written.
+        UsageError: there is a `pipeline.toml`, and `force` was not given.
+        CannotWriteError: the lake cannot be written.
         DataError: no file can be read, or no column holds text.
     """
     lake = Lake(config.lake)
     path = lake.root / LAKE_FILE
     if path.exists() and not config.force:
-        raise CannotWriteError(
+        raise UsageError(
             f"{path} is there already. Edit it, or renew it with --force, which keeps what 'pipeline init' does not write. "
             "'pipeline inspect' shows the guesses without writing."
         )
@@ -72,7 +74,7 @@ def _check_guesses(inspection: Inspection) -> None:
 
 
 def _next_commands(lake: Lake, inspection: Inspection) -> list[str]:
-    option = "" if Lake.find() == lake else f" --lake {shlex.quote(str(lake.root))}"
+    option = "" if Lake.find() == lake else f" --lake {shlex.quote(short_path(lake.root))}"
     commands = [f"pipeline ingest{option}"]
     if len(inspection.classes) > 1 or (inspection.classes and not inspection.whole):
         commands += [f"pipeline train{option}", f"pipeline score{option} FILE.parquet"]

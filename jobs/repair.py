@@ -9,7 +9,7 @@ import dataclasses
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,7 +176,7 @@ def _from_a_bundle(lake: Lake, fingerprint: str) -> Vocabulary | None:
 def _read_again(config: RepairConfig, lake: Lake, this: Run, found: Findings) -> None:
     """Reads the reviews of damaged shards again; makes the vocabulary again when it is nowhere. One commit, but where
     earlier runs read their sources with different options: then one for each, and damaged shards go with the last."""
-    groups = list(_earlier_ingests(config, lake))
+    groups = list(earlier_ingests(lake, config.sources))
     if not groups:
         raise InputNotFoundError(
             f"no source is there to read {lake.root}'s reviews again. Name where they are: pipeline repair SOURCE…"
@@ -220,8 +220,12 @@ def _rows_since(lake: Lake, version: int) -> int:
     return rows
 
 
-def _earlier_ingests(config: RepairConfig, lake: Lake) -> Iterator[dict[str, Any]]:
-    """The options of earlier runs of ingest, once for each way of reading, with all the sources that were read so."""
+def earlier_ingests(lake: Lake, given_sources: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """The options of earlier runs of ingest, once for each way of reading, with all the sources that were read so.
+
+    Args:
+        given_sources: where the reviews are now, in place of what the records say.
+    """
     vocabulary: dict[str, Any] = {}
     groups: dict[str, tuple[dict[str, Any], list[str]]] = {}
     for record in read_records(lake):
@@ -236,9 +240,9 @@ def _earlier_ingests(config: RepairConfig, lake: Lake) -> Iterator[dict[str, Any
         groups.setdefault(key, (options, []))[1].extend(str(source) for source in sources)
     if not groups:
         groups[""] = ({}, [])
-    if config.sources:
+    if given_sources:
         options, _ = list(groups.values())[-1]
-        groups = {"": (options, list(config.sources))}
+        groups = {"": (options, list(given_sources))}
     for options, sources in groups.values():
         present = [source for source in dict.fromkeys(sources) if Path(source).exists()]
         for source in sources:

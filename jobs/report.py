@@ -8,7 +8,7 @@ from pipeline.config.report import ReportConfig
 from pipeline.errors import CannotWriteError, InputNotFoundError, PipelineError
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import Bundle, find_bundle
-from pipeline.reports.examples import choose_from_predictions
+from pipeline.reports.examples import ScoredColumns, choose_from_predictions
 from pipeline.reports.files import REPORT_FILES
 from pipeline.reports.write import REPORT, write_report
 from schemas.contract import ContractError
@@ -45,7 +45,13 @@ def run(config: ReportConfig) -> Receipt:
             path = config.predictions.expanduser()
             if path.is_dir():
                 raise InputNotFoundError(f"--predictions {path} is a folder. Name one file that 'pipeline score' wrote.")
-            examples = choose_from_predictions(path, bundle.model_id, bundle.labels, config.text_column, config.label_column)
+            columns = ScoredColumns(
+                text=config.text_column,
+                label=config.label_column,
+                usual_label=config.usual_label,
+                label_map=config.label_map,
+            )
+            examples = choose_from_predictions(path, bundle.model_id, bundle.labels, columns)
             added = path.name, examples
             run.read = examples.num_rows
         output = _output(config, bundle.folder / REPORT)

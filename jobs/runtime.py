@@ -1,7 +1,6 @@
 """What every job does around its work: an id, a clock, the invariant, the record, the receipt."""
 
 import dataclasses
-import gc
 import logging
 import platform
 import resource
@@ -18,6 +17,7 @@ from pipeline.lake.leftovers import sweep_leftovers
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import new_run_id, write_record
 from pipeline.options.render import printable_text, rendered
+from pipeline.progress import UNATTENDED
 from pipeline.signals import as_stop, deferred_stop, settle, unsettle
 from pipeline.version import __version__
 from schemas.contract import ContractError
@@ -83,7 +83,7 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
     """
     unsettle()
     run = Run(run_id=new_run_id(command), command=command, config=rendered(config))
-    log.info("%s %s starts in %s", command, run.run_id, lake.root)
+    log.info("%s %s starts in %s", command, run.run_id, lake.root, extra={UNATTENDED: True})
     if record:
         for leftover in sweep_leftovers(lake):
             log.info("removed what a dead run left: %s (%s bytes)", leftover.path, f"{leftover.bytes:,}")
@@ -110,7 +110,14 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
                     write_record(lake, final)
                 except Exception as unwritable:
                     log.warning("the run record was not written: %s", unwritable)
-            log.info("%s %s: %s in %.1f s", command, run.run_id, final.outcome, time.time() - run.started)
+            log.info(
+                "%s %s: %s in %.1f s",
+                command,
+                run.run_id,
+                final.outcome,
+                time.time() - run.started,
+                extra={UNATTENDED: True},
+            )
 
 
 def commit_record(run: Run) -> dict[str, Any]:
@@ -133,19 +140,6 @@ def committing(run: Run) -> Iterator[None]:
         yield
         run.committed = True
         settle()
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Keeps the garbage collector from searching, over and over, what the imports in the block make and keep: a tenth of
-    the time that torch's takes."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _record(run: Run, error: BaseException | None) -> RunRecord:

@@ -35,7 +35,8 @@ def run(config: SampleConfig) -> Receipt:
     """Writes what is not there yet; the receipt's exit code is 99 when all of it is, to the byte.
 
     Raises:
-        CannotWriteError: a target holds something else, or cannot be written.
+        UsageError: a target holds something else.
+        CannotWriteError: it cannot be written.
     """
     lake = Lake(config.lake)
     # A corpus elsewhere is none of the lake's business, so nothing is written there.
@@ -78,7 +79,7 @@ def _write_corpus(run: Run, config: SampleConfig) -> bool:
 
 
 def _check_same(files: Iterator[tuple[str, bytes]], target: Path) -> None:
-    """Raises `CannotWriteError` unless `target` holds exactly these files."""
+    """Raises `UsageError` unless `target` holds exactly these files."""
     expected = set()
     for name, content in files:
         expected.add(name)
@@ -90,8 +91,8 @@ def _check_same(files: Iterator[tuple[str, bytes]], target: Path) -> None:
             raise _other(target, f"{path.relative_to(target)} does not belong to it")
 
 
-def _other(target: Path, detail: str) -> CannotWriteError:
-    return CannotWriteError(
+def _other(target: Path, detail: str) -> UsageError:
+    return UsageError(
         f"{target} holds something else than this sample ({detail}), and is never overwritten. "
         "Choose another FOLDER, remove it, or ask with the options that it was made with."
     )
@@ -106,7 +107,7 @@ def _write_score_input(run: Run, config: SampleConfig, target: Path) -> bool:
     with atomic_path(target) as temporary:
         write_reviews(temporary, config.corpus, config.score_reviews)
         if before is not None and temporary.read_bytes() != before:
-            raise CannotWriteError(
+            raise UsageError(
                 f"{target} holds something else than this sample and is never overwritten. "
                 "Choose another path for --score-input, or remove it."
             )

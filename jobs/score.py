@@ -8,25 +8,24 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from jobs.runtime import Run, collector_paused, committing, recorded_run
+from jobs.runtime import Run, committing, recorded_run
+from jobs.score_plan import ScorePlan, check_files, output_place
 from pipeline.config.score import STDIN, STDOUT, ScoreConfig
-from pipeline.errors import DataError, InputNotFoundError, UsageError
-from pipeline.lake.atomic import atomic_path, claimed, sweep, writing
+from pipeline.errors import DataError, InputNotFoundError
+from pipeline.lake.atomic import atomic_path, claimed, sweep
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import wrote
-from pipeline.readers.base import FileFault, Source
-from pipeline.readers.registry import format_named, format_of
+from pipeline.process import collector_paused
+from pipeline.readers.base import FileFault
+from pipeline.readers.registry import format_named
 from pipeline.scoring.inputs import STDIN_NAME, ScoreInput, find_sources, open_input, spooled_stdin
-from pipeline.scoring.options import resolve_precision
 from schemas.run import Receipt
 
 if TYPE_CHECKING:
@@ -66,7 +65,8 @@ def run(config: ScoreConfig) -> Receipt:
 
             bundle = find_bundle(lake, config.model)  # before a lock file is made
             with _held(bundle), _target(config, lake, source) as output:
-                _score(config, lake, this, source, output, bundle)
+                this.outputs |= {"predictions": STDOUT if config.to_stdout else output, "model": bundle.model_id}
+                _score(ScorePlan.of(config, source, bundle, output), lake, this)
         except FileFault as fault:
             raise DataError(f"{fault}. Nothing was written.") from fault
     return this.receipt()
@@ -81,7 +81,7 @@ def answers(config: ScoreConfig) -> "list[Answer]":
         from pipeline.scoring.answers import answer
         from pipeline.scoring.predictor import Predictor
     with Predictor(bundle, config.device, config.batch_size, config.precision) as predictor:
-        return answer(predictor, config.text, config.abstain_below)
+        return answer(predictor, config.text, config.abstain_below, explain=config.explain)
 
 
 @contextmanager
@@ -112,23 +112,18 @@ def _target(config: ScoreConfig, lake: Lake, source: ScoreInput) -> Iterator[Pat
                 shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
                 sys.stdout.buffer.flush()
         return
-    output = _output(config, lake, source)
+    output = output_place(config, lake, source)
     from pipeline.lake.locks import locked_output
 
     with locked_output(output, f"scoring to {output}"):
         yield output
 
 
-def _score(config: ScoreConfig, lake: Lake, this: Run, source: ScoreInput, output: Path, bundle: "Bundle") -> None:
-    from pipeline.scoring.outputs import output_metadata, output_schema
-
-    this.outputs |= {"predictions": STDOUT if config.to_stdout else output, "model": bundle.model_id}
-    _check_files(config, source.faults, source.files)
-    metadata = output_metadata(bundle.model_id, bundle.labels, source.name, source.sha256(), _options(config, source))
-    output_schema(source, bundle.labels, metadata, config.explain)
-    if not config.force and not config.to_stdout and (rows := _rows_there(config, lake, output, metadata)) is not None:
+def _score(plan: ScorePlan, lake: Lake, this: Run) -> None:
+    config, output = plan.config, plan.output
+    if not config.force and not config.to_stdout and (rows := _rows_there(plan, lake)) is not None:
         this.read = this.known = rows
-        this.quarantined = len(source.faults)
+        this.quarantined = len(plan.source.faults)
         this.nothing_new = True
         return
     # torch is imported here, after everything that can be wrong with input and output was looked at.
@@ -137,28 +132,20 @@ def _score(config: ScoreConfig, lake: Lake, this: Run, source: ScoreInput, outpu
         from pipeline.scoring.predictor import Predictor
 
     sweep(output)
-    with Predictor(bundle, config.device, config.batch_size, config.precision) as predictor:
+    with Predictor(plan.bundle, config.device, config.batch_size, config.precision) as predictor:
         while True:
             try:
                 with atomic_path(output, committing(this)) as temporary:
-                    _score_once(config, this, source, predictor, temporary, metadata)
-                    if config.written_as.name != "parquet" and not config.to_stdout:
-                        write_note(lake.predictions, output, temporary, metadata, this.written)
+                    _score_once(plan, this, predictor, temporary)
+                    if not plan.is_parquet and not config.to_stdout:
+                        write_note(lake.predictions, output, temporary, plan.metadata, this.written)
                 break
             except FileFault as fault:
-                source = source.without(fault)
-                _check_files(config, source.faults, source.files)
+                plan = plan.without(fault)
                 log.warning("%s; starting over without it", fault)
 
 
-def _score_once(
-    config: ScoreConfig,
-    this: Run,
-    source: ScoreInput,
-    predictor: "Predictor",
-    temporary: Path,
-    metadata: dict[bytes, bytes],
-) -> None:
+def _score_once(plan: ScorePlan, this: Run, predictor: "Predictor", temporary: Path) -> None:
     """Writes the scored rows.
 
     Raises:
@@ -169,24 +156,13 @@ def _score_once(
     from pipeline.progress import track
     from pipeline.readers.summary import summarize
     from pipeline.scoring.explain import explanations
-    from pipeline.scoring.outputs import output_schema, predicted_columns, with_abstained
-    from pipeline.scoring.writers import ParquetWriter, TextWriter
+    from pipeline.scoring.outputs import predicted_columns, with_abstained
 
-    bundle = predictor.bundle
-    schema = output_schema(source, bundle.labels, metadata, config.explain)
+    config, source, bundle = plan.config, plan.source, plan.bundle
     figures, rejects, faults = _Figures(bundle.labels), RejectCounts(), list(source.faults)
     vocabulary = bundle.load_vocabulary() if config.explain else None
-    kept, as_is = source.schema, source.is_json and config.written_as.name == "jsonl"
-    if source.is_json and config.written_as.name == "csv":
-        kept = pa.schema([(name, pa.string()) for name in kept.names])  # numbers as they were written
-    is_parquet = config.written_as.name == "parquet"
-    with (
-        track("scoring", source.rows()) as progress,
-        ParquetWriter(temporary, schema)
-        if is_parquet
-        else TextWriter(temporary, schema, config.written_as, json_as_is=as_is) as writer,
-    ):
-        for window, probability_NC in _scored_windows(config, source, predictor, kept, as_is):
+    with track("scoring", source.rows()) as progress, plan.writer(temporary) as writer:
+        for window, probability_NC in _scored_windows(plan, predictor):
             reason_N = with_abstained(probability_NC, window.reason, config.abstain_below)
             columns = predicted_columns(probability_NC, reason_N, bundle.labels, bundle.model_id)
             if vocabulary is not None:
@@ -201,21 +177,19 @@ def _score_once(
     summarize(rejects, faults, None)
     _check_bad(config, this, rejects, faults, source.files)
     this.check_counts()
-    this.metrics = figures.summary(predictor)
+    this.metrics = figures.summary(predictor) | {"rejects": rejects.by_reason}
 
 
-def _scored_windows(
-    config: ScoreConfig, source: ScoreInput, predictor: "Predictor", kept: pa.Schema, as_is: bool
-) -> "Iterator[tuple[Window, Probabilities]]":
+def _scored_windows(plan: ScorePlan, predictor: "Predictor") -> "Iterator[tuple[Window, Probabilities]]":
     """Yields windows in the input's order with their probabilities; the one after is scored meanwhile."""
     from pipeline.datapipes.parallel_map import ParallelMap
     from pipeline.datapipes.score_encode import text_encoder
     from pipeline.datapipes.score_read import ReadTables
     from pipeline.datapipes.score_window import Windows
 
-    reader = ReadTables(source.tables, source.schema.names)
-    encode = text_encoder(predictor.bundle.load_vocabulary(), kept, json_as_is=as_is)
-    workers = config.workers or max(1, min(4, (os.cpu_count() or 1) // 2))
+    reader = ReadTables(plan.source.tables, plan.source.schema.names)
+    encode = text_encoder(plan.bundle.load_vocabulary(), plan.kept, json_as_is=plan.json_as_is)
+    workers = plan.config.workers or max(1, min(4, (os.cpu_count() or 1) // 2))
     with ParallelMap(reader, encode, workers) as encoded:
         before = None
         for window in Windows(encoded, READ_ROWS, WINDOW_ROWS, WINDOW_BYTES):
@@ -254,55 +228,29 @@ class _Figures:
             "unscored": self.unscored,
             "tokens": self.tokens,
             "predicted": self.predicted,
-            "device": str(predictor.device),
+            "device": predictor.device.type,
             "precision": predictor.precision,
             "threads": predictor.threads,
         }
 
 
-def _options(config: ScoreConfig, source: ScoreInput) -> dict[str, Any]:
-    """What decides the output beside input and model."""
-    options = {
-        "text_column": list(config.text_column),
-        "keep": source.schema.names,
-        "precision": resolve_precision(config.precision),
-        "explain": config.explain,
-    }
-    for name in ("abstain_below", "format", "delimiter", "quote", "encoding"):
-        if (value := getattr(config, name)) is not None:
-            options[name] = value
-    return {**options, **config.given_bounds}
-
-
-def _rows_there(config: ScoreConfig, lake: Lake, output: Path, metadata: dict[bytes, bytes]) -> int | None:
+def _rows_there(plan: ScorePlan, lake: Lake) -> int | None:
     """The rows of the output where it is what this run would write, else None."""
-    named = config.output is not None
-    if config.written_as.name == "parquet":
+    named = plan.config.output is not None
+    if plan.is_parquet:
         from pipeline.scoring.outputs import rows_scored
 
-        return rows_scored(output, metadata, named, partial(wrote, lake, output))
+        return rows_scored(plan.output, plan.metadata, named, partial(wrote, lake, plan.output))
     from pipeline.scoring.notes import rows_noted
 
-    return rows_noted(lake.predictions, output, metadata, named)
-
-
-def _check_files(config: ScoreConfig, faults: Sequence[FileFault], files: int) -> None:
-    """Raises `DataError` when more files are left out than is allowed."""
-    limit = config.file_limit
-    if faults and (len(faults) >= files or (limit is not None and limit.is_passed(len(faults), files))):
-        if files == 1:
-            raise faults[0]
-        allowed = "none is left" if limit is None else f"--max-bad-files allows {limit}"
-        raise DataError(
-            f"{len(faults):,} of {files:,} files cannot be scored; {allowed}; nothing was written. The first: {faults[0]}."
-        )
+    return rows_noted(lake.predictions, plan.output, plan.metadata, named)
 
 
 def _check_bad(config: ScoreConfig, this: Run, rejects: "RejectCounts", faults: list[FileFault], files: int) -> None:
     """Raises `DataError` when more is bad than is allowed."""
     from schemas.reject import REASONS
 
-    _check_files(config, faults, files)
+    check_files(config, faults, files)
     if config.row_limit.is_passed(rejects.malformed, this.read):
         problem = f"{rejects.malformed:,} of {this.read:,} rows are malformed; --max-bad allows {config.row_limit}"
     elif rejects.rows and not this.written:
@@ -315,44 +263,3 @@ def _check_bad(config: ScoreConfig, this: Run, rejects: "RejectCounts", faults: 
         f"{problem}; nothing was written. The first: {first.source}, row {first.row}: {first.reason} "
         f"({REASONS[first.reason]}). Mend the rows, or allow more with --max-bad."
     )
-
-
-def _output(config: ScoreConfig, lake: Lake, source: ScoreInput) -> Path:
-    """Where to write.
-
-    Raises:
-        UsageError: one of the inputs, or a place inside an input's folder.
-        CannotWriteError: a name that cannot be.
-    """
-    output = Path(config.output) if config.output else lake.predictions / _default_name(config)
-    output = output.expanduser().resolve()
-    with writing(output):
-        folders = [path.resolve() for path in map(Path, config.sources) if path.is_dir()]
-        inside = any(output.is_relative_to(folder) for folder in folders)
-        if inside or any(_is_source(output, found) for found in source.sources):
-            raise UsageError(
-                f"--output {output} lies in what is to be scored, which 'pipeline score' never changes. Name another file."
-            )
-    return output
-
-
-def _is_source(output: Path, source: Source) -> bool:
-    if source.files:
-        return output.parent == source.path and output.name in source.files
-    return output == source.path or (output.exists() and source.path.exists() and output.samefile(source.path))
-
-
-def _default_name(config: ScoreConfig) -> str:
-    """The name of the one input, with the suffix of the output's format.
-
-    Raises:
-        UsageError: the input is a pattern.
-    """
-    place = Path(config.sources[0]).expanduser()
-    if not place.exists():
-        raise UsageError(f"{place} is a pattern, and what it matches makes one output. Name it with --output FILE.")
-    name = place.resolve().name
-    if place.is_file() and (kind := format_of(name)) is not None:
-        stem = name.removesuffix(Path(name).suffix) if kind[1] else name
-        name = next((stem[: -len(suffix)] for suffix in kind[0].suffixes if stem.lower().endswith(suffix)), stem)
-    return f"{name}.{config.written_as.name}"

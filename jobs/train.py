@@ -5,7 +5,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -34,11 +34,15 @@ __all__ = ["TrainConfig", "run", "start"]
 log = logging.getLogger(__name__)
 
 
-def start(config: TrainConfig, finish: Callable[[Receipt], None]) -> None:
-    """Runs in this process, or starts `nproc` workers that do; `finish` is called on the main one with the receipt."""
+def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Sequence[str] = ("train",)) -> None:
+    """Runs in this process, or starts `nproc` workers that do; `finish` is called on the main one with the receipt.
+
+    Args:
+        command: how the command lines of workers begin; the config follows.
+    """
     from jobs.training import new_model
+    from pipeline.devices import check_device
     from pipeline.engines import torchrun
-    from pipeline.training.precision import check_device
 
     config = _placed(config)
     workers = 1 if torchrun.launched() else torchrun.num_workers(config.nproc)
@@ -55,7 +59,7 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None]) -> None:
         finish(run(config))
     if not config.is_linear:
         new_model(config, data)
-    torchrun.launch(["train", *arguments(config)], workers, config.max_restarts)
+    torchrun.launch([*command, *arguments(config)], workers, config.max_restarts)
 
 
 def run(config: TrainConfig) -> Receipt:
@@ -85,6 +89,7 @@ def _run(config: TrainConfig, run: Run) -> None:
     from jobs.finished import finish_late, save_model
     from jobs.training import new_model, train_linear, train_network
     from pipeline.engines import local, torchrun
+    from pipeline.order.selection import PARTS
 
     data = _open(config)
     identity = config.identity(data.identity)
@@ -113,7 +118,8 @@ def _run(config: TrainConfig, run: Run) -> None:
             }
             if trained is not None:
                 run.metrics = trained.metrics
-                save_model(config, data, identity, trained.model, trained.rows, folder, trained.metrics, training.parts)
+                labelled = {name: part for name, part in training.parts.items() if name in PARTS}
+                save_model(config, data, identity, trained.model, trained.rows, folder, trained.metrics, labelled)
                 settle()
                 run.committed = True
             world.barrier()
@@ -122,13 +128,16 @@ def _run(config: TrainConfig, run: Run) -> None:
 def _training(config: TrainConfig, data: "TrainingData", world: "World", stop: StopRequest) -> "Training":
     from jobs.training import Training
     from pipeline.order.folds import Fold
-    from pipeline.order.selection import shared_selection
+    from pipeline.order.selection import PARTS, UNLABELLED, shared_selection
 
     fold = Fold.parse(config.fold) if config.fold else None
     num_classes = len(data.vocabulary.labels)
-    selection, class_counts = shared_selection(world, data.shards, num_classes, config.valid_fraction, fold)
-    parts = {name: selection.part(name) for name in ("train", "valid", "test")}
-    return Training(config, data, world, parts, class_counts, stop)
+    selection, class_counts = shared_selection(
+        world, data.shards, num_classes, config.valid_fraction, fold, config.unlabelled_ratio
+    )
+    parts = {name: selection.part(name) for name in (*PARTS, UNLABELLED)}
+    learned = selection.part("train", UNLABELLED) if parts[UNLABELLED].rows else parts["train"]
+    return Training(config, data, world, parts, learned, class_counts, stop)
 
 
 def _placed(config: TrainConfig) -> TrainConfig:

@@ -8,30 +8,34 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from pipeline.config.train import TrainConfig
 from pipeline.datapipes.train_loader import LoaderOptions
+from pipeline.devices import resolve_precision
 from pipeline.errors import StoppedError
+from pipeline.models.configs.base import ModelConfig
 from pipeline.models.configs.nbsvm import NbsvmConfig
 from pipeline.models.interface import Classifier, ReviewClassifier
 from pipeline.models.layers.embeddings import load_embeddings
 from pipeline.models.nbsvm import Nbsvm
 from pipeline.models.registry import build_model
 from pipeline.order.order import num_steps
-from pipeline.order.selection import Part
+from pipeline.order.selection import UNLABELLED, Part
 from pipeline.order.split import Ints
 from pipeline.signals import StopRequest
-from pipeline.training.blending import Blended, BlendOptions, Reading, blend
+from pipeline.training.blending import Blended, BlendOptions, FittedNgrams, Reading, blend, fit_beside
 from pipeline.training.checkpoint import TrainingFolder
 from pipeline.training.data import TrainingData
 from pipeline.training.evaluation import Evaluation
 from pipeline.training.loop import LoopOptions, Trainer
 from pipeline.training.metrics import MetricsRow, write_metrics
 from pipeline.training.ngram_fit import NgramOptions, default_epochs, fit_ngrams
-from pipeline.training.precision import resolve_precision
 from pipeline.training.regularisation import Regularisation
+from pipeline.training.soft_targets import soft_targets
 from pipeline.training.tensorboard import event_writer
+from pipeline.training.word_vectors import Floats, text_vectors
 from pipeline.training.world import World
 
 log = logging.getLogger(__name__)
@@ -43,12 +47,14 @@ classes, is then rare in every fold; at a tenth it would be in some."""
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained, on what, where. `class_counts`: rows of each label in the training part."""
+    """What is trained, on what, where. `parts`: train, valid, test and unlabelled; `learned`: what a network learns from,
+    the first and the last of them; `class_counts`: rows of each label in the training part."""
 
     config: TrainConfig
     data: TrainingData
     world: World
     parts: dict[str, Part]
+    learned: Part
     class_counts: Ints
     stop: StopRequest
 
@@ -60,6 +66,25 @@ class Training:
         if self.config.class_weights == "none" or (self.config.class_weights == "auto" and not rare):
             return None
         return tuple(float(counts.sum() / (len(counts) * max(count, 1))) for count in counts)
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return len(self.data.vocabulary.labels)
+
+    @property
+    def reading(self) -> Reading:
+        """How parts are read for evaluation."""
+        config = self.config
+        return Reading(
+            max_length=max(config.max_length, config.linear_length),
+            vocab_size=len(self.data.vocabulary),
+            batch_size=config.batch_size * 2,
+            device=self.world.device,
+            precision=resolve_precision(config.precision, self.world.device),
+            loader=self.loader,
+            check_stop=self.stop.raise_if_set,
+        )
 
     @property
     def loader(self) -> LoaderOptions:
@@ -94,7 +119,8 @@ class Trained:
 
 
 def new_model(config: TrainConfig, data: TrainingData) -> ReviewClassifier:
-    """The model before its first step: a function of the options, the seed and the embeddings, so the same on every rank."""
+    """The model before its first step: a function of the options, the seed and the embeddings, so the same on every rank.
+    Vectors from the reviews themselves come later: they take reading."""
     tokens = data.vocabulary.tokens.to_pylist()
     options = {**config.model, "vocab_size": len(tokens), "num_classes": len(data.vocabulary.labels)}
     vectors_VE = None
@@ -111,12 +137,16 @@ def new_model(config: TrainConfig, data: TrainingData) -> ReviewClassifier:
 
 def train_network(training: Training, model: ReviewClassifier, folder: TrainingFolder, resume: bool) -> Trained | None:
     """Trains a network and fits what stands around it; None on ranks that are not the main one."""
-    trainer = _trainer(training, model, folder)
-    if resume and (checkpoint := folder.read()) is not None:
+    checkpoint = folder.read() if resume else None
+    if checkpoint is None and training.config.embedding_init == "text" and training.config.embeddings is None:
+        _start_from_text(training, model)
+    fitted, soft_targets_UC = _label_unlabelled(training)
+    trainer = _trainer(training, model, folder, soft_targets_UC)
+    if checkpoint is not None:
         trainer.restore(checkpoint)
     progress = trainer.run()
     trainer.load_best()
-    metrics = {
+    metrics = _rows(training) | {
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
         "best_epoch_loss": progress.best_loss,
@@ -127,7 +157,7 @@ def train_network(training: Training, model: ReviewClassifier, folder: TrainingF
         "wait_share": round(progress.wait_seconds / max(progress.train_seconds, 1e-9), 4),
     }
     started = time.perf_counter()
-    blended = _on_main(training, lambda: _surround(training, trainer.model))
+    blended = _on_main(training, lambda: _surround(training, trainer.model, fitted))
     if blended is None:
         return None
     _tell(training, blended)
@@ -161,8 +191,13 @@ def train_linear(training: Training) -> Trained | None:
         for phase, found in (("valid", blended.valid), ("test", blended.test))
         if found is not None
     ]
-    metrics = {"epochs": epochs, "best_epoch": epochs, "train_seconds": seconds, **blended.metrics}
+    metrics = _rows(training) | {"epochs": epochs, "best_epoch": epochs, "train_seconds": seconds, **blended.metrics}
     return Trained(blended.model, metrics, rows)
+
+
+def _rows(training: Training) -> dict[str, Any]:
+    """The rows of each part, which the figures beside them speak of."""
+    return {f"{name}_rows": part.rows for name, part in training.parts.items()}
 
 
 def _fit_nbsvm(training: Training) -> Nbsvm:
@@ -180,8 +215,8 @@ def _fit_nbsvm(training: Training) -> Nbsvm:
     return model
 
 
-def _surround(training: Training, model: Classifier) -> Blended:
-    config, world = training.config, training.world
+def _surround(training: Training, model: Classifier, fitted: FittedNgrams | None = None) -> Blended:
+    config = training.config
     options = BlendOptions(
         max_length=config.linear_length if config.is_linear else config.max_length,
         truncation=config.truncation,
@@ -191,16 +226,59 @@ def _surround(training: Training, model: Classifier) -> Blended:
         ngrams=training.ngrams,
         class_weights=training.class_weights,
     )
-    reading = Reading(
-        max_length=max(config.max_length, config.linear_length),
-        vocab_size=len(training.data.vocabulary),
-        batch_size=config.batch_size * 2,
-        device=world.device,
-        precision=resolve_precision(config.precision, world.device),
-        loader=training.loader,
-        check_stop=training.stop.raise_if_set,
+    return blend(model, training.parts, options, training.reading, fitted)
+
+
+def _start_from_text(training: Training, model: ReviewClassifier) -> None:
+    """Gives the model word vectors of the reviews that it will learn from."""
+    config = model.config
+    assert isinstance(config, ModelConfig)
+    vectors_VE = _array_from_main(
+        training,
+        lambda: text_vectors(
+            training.learned,
+            vocab_size=config.vocab_size,
+            dim=config.embedding_dim,
+            std=config.embedding_std,
+            max_length=training.reading.max_length,
+            seed=training.config.seed,
+            loader=LoaderOptions(workers=training.config.workers),
+            check_stop=training.stop.raise_if_set,
+        ),
     )
-    return blend(model, training.parts, options, reading)
+    model.set_embedding(torch.from_numpy(vectors_VE))
+
+
+def _label_unlabelled(training: Training) -> tuple[FittedNgrams | None, torch.Tensor | None]:
+    """The linear model, on the main rank, and on all of them what it says of the unlabelled part; None without one."""
+    if not training.parts[UNLABELLED].rows:
+        return None, None
+    made: list[FittedNgrams] = []
+
+    def label() -> Floats:
+        made.append(fit_beside(training.parts, training.ngrams, training.num_classes, training.reading))
+        return soft_targets(made[0].model, training.parts, training.reading)
+
+    targets_UC = _array_from_main(training, label)
+    return (made[0] if made else None), torch.from_numpy(targets_UC)
+
+
+def _array_from_main(training: Training, make: Callable[[], Floats]) -> Floats:
+    """Makes an array of two dimensions on the main rank, for all of them. It raises as `_on_main` does."""
+    arrays: list[Floats] = []
+
+    def attempt() -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
+        try:
+            arrays.append(np.ascontiguousarray(make()))
+        except StoppedError as stop:
+            return {"stopped": stop.signal_number}, np.zeros(0, np.uint8)
+        return {"stopped": 0, "shape": arrays[0].shape}, arrays[0].view(np.uint8).ravel()
+
+    values, content = training.world.from_main(attempt)
+    if values["stopped"]:
+        raise StoppedError(values["stopped"])
+    found: Floats = content.view(np.float32).reshape(values["shape"])
+    return found
 
 
 def _on_main(training: Training, make: Callable[[], Blended]) -> Blended | None:
@@ -251,18 +329,22 @@ def _tell(training: Training, blended: Blended) -> None:
             baseline["seconds"], part, metric, other, own,
         )  # fmt: skip
     else:
-        log.info("%s rows: %s %.4f, nbsvm's %.4f", part, metric, own, other)
+        text = "%s on the %s rows: this model %.4f, the baseline nbsvm %.4f"
+        log.info(text, metric, part, own, other)
 
 
-def _trainer(training: Training, model: ReviewClassifier, folder: TrainingFolder) -> Trainer:
+def _trainer(
+    training: Training, model: ReviewClassifier, folder: TrainingFolder, soft_targets_UC: torch.Tensor | None
+) -> Trainer:
     config, world = training.config, training.world
     return Trainer(
         model,
-        training.parts["train"],
+        training.learned,
         training.parts["valid"],
         world,
         _loop_options(training),
-        num_classes=len(training.data.vocabulary.labels),
+        num_classes=training.num_classes,
+        soft_targets_UC=soft_targets_UC,
         folder=folder,
         interval=config.interval,
         stop=training.stop,

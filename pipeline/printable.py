@@ -10,6 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 _BIDIRECTIONAL = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
@@ -40,6 +41,12 @@ def utf8_name(name: str) -> str:
     Nothing else is: a stored name has to identify its file.
     """
     return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def short_path(path: "str | os.PathLike[str]") -> str:
+    """A path as people write it: relative to the working folder where it lies in there. For reading and for typing."""
+    full, here = Path(path), Path.cwd()
+    return str(full.relative_to(here)) if full.is_relative_to(here) else str(full)
 
 
 class PrintableFormatter(logging.Formatter):

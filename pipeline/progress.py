@@ -12,6 +12,8 @@ from pipeline.printable import printable
 log = logging.getLogger(__name__)
 
 LOG_EVERY_SECONDS = 15.0
+UNATTENDED = "unattended"
+"""Attribute of log records for logs alone: a person at a terminal sees a bar and a summary instead."""
 
 
 class Progress(Protocol):
@@ -23,7 +25,10 @@ class Progress(Protocol):
 
 @contextmanager
 def track(description: str, total: int | None = None, unit: str = "reviews") -> Iterator[Progress]:
-    """Shows how far `description` has come, on stderr. `total` is in `unit`; None when nobody knows it yet."""
+    """Shows how far `description` has come, on stderr; a bar goes when the work is done.
+
+    `total` is in `unit`; None when nobody knows it yet.
+    """
     description, unit = printable(description), printable(unit)
     if sys.stderr.isatty():
         with _bar(description, total, unit) as bar:
@@ -79,7 +84,7 @@ def _bar(description: str, total: int | None, unit: str) -> Iterator[Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[figures]}", markup=False),
     )
-    with RichProgress(*columns, console=Console(stderr=True)) as progress:
+    with RichProgress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(description, total=total, unit=unit, figures="")
 
         class Bar:

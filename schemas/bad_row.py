@@ -14,4 +14,4 @@ class BadRow:
     detail: str
     excerpt: bytes = b""
     value: str = ""
-    """The label that is at fault, where it is one; for summaries, not stored."""
+    """The label that is at fault, where it is one, or the encoding that a text may have; for summaries, not stored."""

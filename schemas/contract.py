@@ -1,11 +1,13 @@
-"""What a contract is: a name, a version, an Arrow schema, and the rule that says which change of it is allowed.
+"""What a contract is: a name, a version, the columns, and the rule that says which change of it is allowed.
 
 One rule serves all contracts. Within a version only nullable columns may be added; readers ignore columns that they do
 not know. Removing, renaming or retyping a column makes a new version. A reader accepts its own version and the older
 ones that `readable` lists, and refuses a newer one: it could misread it.
+
+A `Contract` is about tables and holds an Arrow schema. Files of one JSON object have a `Document` (`schemas.document`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -19,6 +21,10 @@ RULE = (
 )
 
 
+NEWER = "Upgrade review-pipeline, or use the lake that this release wrote."
+"""What to do about a file of a newer version."""
+
+
 class ContractError(ValueError):
     """A file or batch does not keep its contract. `exit_code` is what the command line ends with (65: bad data)."""
 
@@ -26,18 +32,73 @@ class ContractError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Contract:
-    """A versioned Arrow schema. `description` is one line for people; `columns` says what each column holds."""
+class Column:
+    """A column, or a field of a JSON object, as `pipeline schema` shows it."""
+
+    name: str
+    type: str
+    nullable: bool
+    description: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Versioned:
+    """What all contracts share. `description` is one line for people.
+
+    `remedy` says how to get a readable file in place of one that is not.
+    """
 
     name: str
     version: int
-    schema: pa.Schema
     description: str
-    columns: Mapping[str, str]
     readable: tuple[int, ...] = ()
+    """Older versions that can be read."""
     rule: str = RULE
     remedy: str = "Ingest it again."
-    """What makes a file of a version that cannot be read again."""
+
+    def check_version(self, version: str, where: str) -> None:
+        """Checks a version as it was read from metadata.
+
+        Raises:
+            ContractError: it is no number, or no version that this release reads.
+        """
+        allowed = (*self.readable, self.version)
+        if not version.isdecimal() or int(version) not in allowed:
+            newer = version.isdecimal() and int(version) > self.version
+            remedy = NEWER if newer else self.remedy
+            raise ContractError(
+                f"{where} has version {version or '(none)'} of the {self.name} contract; this release reads "
+                f"{', '.join(map(str, allowed))}. {remedy}"
+            )
+
+    def listing(self) -> Sequence[Column]:
+        """The columns, in their order."""
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, object]:
+        """A plain form for `pipeline schema --json`."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "description": self.description,
+            "rule": self.rule,
+            "columns": [
+                {"name": c.name, "type": c.type, "nullable": c.nullable, "description": c.description}
+                for c in self.listing()
+            ],
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contract(Versioned):
+    """A versioned Arrow schema. `columns` says what each column holds.
+
+    `unmarked`: files of earlier releases have the columns, but no contract in their metadata. They count as version 1.
+    """
+
+    schema: pa.Schema
+    columns: Mapping[str, str]
+    unmarked: bool = False
 
     def __post_init__(self) -> None:
         assert set(self.columns) == set(self.schema.names), f"{self.name}: the texts and the columns differ"
@@ -55,29 +116,17 @@ class Contract:
         """
         metadata = schema.metadata or {}
         name = metadata.get(KEY_NAME, b"").decode(errors="replace")
-        if name != self.name:
+        if not name and self.unmarked:
+            self.check_version("1", where)
+        elif name != self.name:
             found = f"the metadata says {name!r}" if name else "it carries no contract in its metadata"
             raise ContractError(
                 f"{where} is not a {self.name} file: {found}. Expected files written by 'pipeline' under the "
                 f"contract {self.name!r}. Point the command at such files, or make them with 'pipeline ingest'."
             )
-        self.check_version(metadata.get(KEY_VERSION, b"").decode(errors="replace"), where)
+        else:
+            self.check_version(metadata.get(KEY_VERSION, b"").decode(errors="replace"), where)
         self.check_columns(schema, where)
-
-    def check_version(self, version: str, where: str) -> None:
-        """Checks a version as it was read from metadata.
-
-        Raises:
-            ContractError: it is no number, or no version that this release reads.
-        """
-        allowed = (*self.readable, self.version)
-        if not version.isdecimal() or int(version) not in allowed:
-            newer = version.isdecimal() and int(version) > self.version
-            remedy = "Upgrade review-pipeline, or use the lake that this release wrote." if newer else self.remedy
-            raise ContractError(
-                f"{where} has version {version or '(none)'} of the {self.name} contract; this release reads "
-                f"{', '.join(map(str, allowed))}. {remedy}"
-            )
 
     def check_columns(self, schema: pa.Schema, where: str) -> None:
         """Checks that every column of the contract is there with its type; further columns are allowed.
@@ -98,18 +147,11 @@ class Contract:
                     f"says {field.type}. Write it again with that type."
                 )
 
-    def to_dict(self) -> dict[str, object]:
-        """A plain form for `pipeline schema --json`."""
-        return {
-            "name": self.name,
-            "version": self.version,
-            "description": self.description,
-            "rule": self.rule,
-            "columns": [
-                {"name": f.name, "type": str(f.type), "nullable": f.nullable, "description": self.columns[f.name]}
-                for f in self.schema
-            ],
-        }
+    def listing(self) -> Sequence[Column]:
+        """The columns of the schema."""
+        return [
+            Column(name=f.name, type=str(f.type), nullable=f.nullable, description=self.columns[f.name]) for f in self.schema
+        ]
 
 
 def _same_type(found: pa.DataType, wanted: pa.DataType) -> bool:

@@ -1,6 +1,7 @@
 """All the contracts, by name."""
 
-from schemas.contract import Contract
+from schemas.contract import Versioned
+from schemas.model import MODEL
 from schemas.out_of_fold import OUT_OF_FOLD
 from schemas.prediction import PREDICTION
 from schemas.reject import REJECT
@@ -8,12 +9,13 @@ from schemas.report import EVALUATION, EXAMPLE, LENGTH, TOKEN_WEIGHT
 from schemas.review import REVIEW
 from schemas.run import RUN
 from schemas.token import TOKEN
+from schemas.training import METRICS, TRAINING
 from schemas.vocabulary import VOCABULARY
 
-CONTRACTS: dict[str, Contract] = {
+CONTRACTS: dict[str, Versioned] = {
     contract.name: contract
     for contract in (
         *(REVIEW, TOKEN, VOCABULARY, PREDICTION, OUT_OF_FOLD, REJECT),
-        *(LENGTH, EVALUATION, TOKEN_WEIGHT, EXAMPLE, RUN),
+        *(MODEL, METRICS, LENGTH, EVALUATION, TOKEN_WEIGHT, EXAMPLE, TRAINING, RUN),
     )
 }

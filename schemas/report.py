@@ -1,5 +1,7 @@
 """What a bundle may hold for its report, beside its metrics: review lengths, scored reviews, examples, token weights."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 
 from schemas.contract import Contract
@@ -95,3 +97,12 @@ EXAMPLE = Contract(
         "explanation": "the tokens that weigh most; null in version 1",
     },
 )
+
+EXAMPLE_1 = replace(
+    EXAMPLE,
+    version=1,
+    readable=(),
+    schema=pa.schema(list(EXAMPLE.schema)[:4]),
+    columns={name: EXAMPLE.columns[name] for name in EXAMPLE.schema.names[:4]},
+)
+"""Version 1 of the same."""

@@ -33,6 +33,6 @@ REVIEW = Contract(
         "group": "what must not be torn apart by a split, such as the film; null when unknown",
         "source": "path relative to the lake when inside it, else the URI; an archive's member after '!/'",
         "row": "row in the source, from 0",
-        "content_sha256": "hex SHA-256 of text, label, stars, split and group",
+        "content_sha256": "hex SHA-256 of text, label, stars, split and group; pipeline.lake.identity says of which bytes",
     },
 )

@@ -4,48 +4,55 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import pyarrow as pa
+from schemas.document import Document, Field
 
-from schemas.contract import Contract
+OUTCOMES = ("done", "nothing-new", "failed", "stopped")
+COUNTS = ("read", "written", "rejected", "known")
 
-RUN = Contract(
+RUN = Document(
     name="run",
+    noun="run record",
     version=1,
-    description="runs/<run_id>.json: one JSON object a run, written when it ends, however it ends.",
-    schema=pa.schema(
-        [
-            pa.field("version", pa.int64(), nullable=False),
-            pa.field("run_id", pa.string(), nullable=False),
-            pa.field("command", pa.string(), nullable=False),
-            pa.field("started", pa.string(), nullable=False),
-            pa.field("finished", pa.string(), nullable=False),
-            pa.field("outcome", pa.string(), nullable=False),
-            pa.field("exit_code", pa.int64(), nullable=False),
-            pa.field("config", pa.string(), nullable=False),
-            pa.field("receipt", pa.string(), nullable=False),
-            pa.field("error", pa.string()),
-            pa.field("versions", pa.string(), nullable=False),
-            pa.field("peak_memory_bytes", pa.int64(), nullable=False),
-            pa.field("recovered", pa.bool_()),
-        ]
+    description="runs/<run_id>.json: one JSON object for each run, written when it ends, however it ends.",
+    remedy="Run 'pipeline repair'.",
+    fields=(
+        Field(name="run_id", type="string", description="sorts by time: 20260131T040000.123Z-ingest-1a2b3c"),
+        Field(name="command", type="string", description="ingest, train, score, …"),
+        Field(name="started", type="string", description="UTC, ISO 8601"),
+        Field(name="finished", type="string", description="UTC, ISO 8601"),
+        Field(name="outcome", type="string", description="how it ended", choices=OUTCOMES),
+        Field(name="exit_code", type="integer", description="the process's exit status"),
+        Field(name="config", type="object", description="every option as the run saw it"),
+        Field(
+            name="receipt",
+            type="object",
+            description="what was printed on stdout: rows read, written, rejected, known; outputs; metrics",
+            fields=(
+                Field(name="seconds", type="number", description="how long the run took"),
+                *(Field(name=name, type="number", description=f"rows {name}") for name in COUNTS),
+            ),
+        ),
+        Field(
+            name="error",
+            type="string",
+            description="the message of a run that failed or was stopped",
+            optional=True,
+            nullable=True,
+        ),
+        Field(
+            name="versions",
+            type="object",
+            description="of this package, Python and the libraries that decide what is written",
+        ),
+        Field(name="peak_memory_bytes", type="integer", description="peak resident memory of the process"),
+        Field(
+            name="recovered",
+            type="boolean",
+            description="true when the run died after its commit and a later run wrote this record from the table's log",
+            optional=True,
+        ),
     ),
-    columns={
-        "version": "version of this contract",
-        "run_id": "sorts by time: 20260131T040000.123Z-ingest-1a2b3c",
-        "command": "ingest, train, score, …",
-        "started": "UTC, ISO 8601",
-        "finished": "UTC, ISO 8601",
-        "outcome": "done, nothing-new, failed or stopped",
-        "exit_code": "the process's exit status",
-        "config": "object: every option as the run saw it",
-        "receipt": "object: what was printed on stdout: rows read, written, rejected, known; outputs; metrics",
-        "error": "the message of a run that failed or was stopped",
-        "versions": "object: of this package, Python and the libraries that decide what is written",
-        "peak_memory_bytes": "peak resident memory of the process",
-        "recovered": "true when the run died after its commit and a later run wrote this record from the table's log",
-    },
 )
-RUN_VERSION = RUN.version
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +87,12 @@ class Receipt:
 class RunRecord:
     """`runs/<run_id>.json`: what a run was asked, read, wrote, rejected, took and cost."""
 
-    version: int = RUN_VERSION
     run_id: str
     command: str
     started: str
     finished: str
     outcome: str
-    """`done`, `nothing-new`, `failed` or `stopped`."""
+    """One of `OUTCOMES`."""
     exit_code: int
     config: dict[str, Any]
     receipt: dict[str, Any]
@@ -96,5 +102,5 @@ class RunRecord:
     recovered: bool = False
 
     def to_json(self) -> str:
-        """Indented JSON, sorted keys."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+        """The text of the file."""
+        return RUN.to_json(asdict(self))

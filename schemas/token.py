@@ -33,7 +33,7 @@ TOKEN = Contract(
         "group": "what a validation split must not tear apart, such as the film; null when unknown",
         "source": "where the review came from",
         "row": "row in that source, from 0",
-        "content_sha256": "hex SHA-256 of what was ingested; another content at the same place replaces the row",
+        "content_sha256": "as in the review contract; another content at the same place replaces the row",
     },
 )
 

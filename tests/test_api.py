@@ -20,8 +20,8 @@ import torch
 
 import pipeline
 from pipeline.errors import DataError, InputNotFoundError, UsageError
-from tests.conftest import ROOT
-from tests.scoring.parts import WORDS, make_bundle, make_lake, make_texts, scored
+from tests.support.paths import ROOT
+from tests.support.scoring import WORDS, make_bundle, make_lake, make_texts, scored
 
 DOCS = ROOT / "docs" / "python.md"
 

@@ -3,35 +3,36 @@
 import contextlib
 import importlib
 import io
-import logging
 import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from pipeline import process
+from pipeline.cli.console import Session, set_level, start_logging
+from pipeline.cli.finish import Finish, forget, say
 from pipeline.errors import EXIT_DONE, CannotWriteError, PipelineError, StoppedError, by_cause
-from pipeline.printable import PrintableFormatter, printable, printable_json, printable_lines
+from pipeline.printable import printable, printable_lines
 from pipeline.version import __version__
 
 if TYPE_CHECKING:
     from pipeline.lake.paths import Lake
-    from schemas.run import Receipt
 
 DEBUG = "PIPELINE_DEBUG"
-SPIN_COUNT = "1000"
-"""How long threads of torch's kernels spin before they sleep (libgomp; some microseconds). Its default of 300,000 makes a
-training step up to ten times as long where other processes want the cores; never to spin makes it 1.6 (bilstm) to 2 times
-(rnn) as long where they are free. With this it costs a tenth where they are free, and least where they are not."""
 OWN_PACKAGES = ("schemas", "pipeline", "jobs")
 
 
 class PrintableGroup(TyperGroup):
     """The commands; what Typer itself prints about wrong arguments quotes them, so that their text is escaped first."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The commands in the order of the work; Typer puts those that have commands of their own last."""
+        return sorted(super().list_commands(ctx), key=COMMANDS.index)
 
     def make_context(self, *args: Any, **options: Any) -> Any:
         """Parses the options before the command."""
@@ -57,8 +58,7 @@ def _printable_usage_errors() -> Iterator[None]:
 app = typer.Typer(
     name="pipeline",
     cls=PrintableGroup,
-    no_args_is_help=True,
-    add_completion=False,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
@@ -82,7 +82,8 @@ def _version(wanted: bool) -> None:
 def common(
     context: typer.Context,
     lake: LakeOption = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and errors only on stderr.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and errors only.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every step, and where options come from.")] = False,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """Score reviews unattended: raw files to token shards, to a recurrent classifier, to predictions in Parquet.
@@ -90,34 +91,23 @@ def common(
     Exit codes: 0 done; 99 nothing new; 2 usage; 65 bad data; 66 no such input; 69 storage unreachable; 70 our own
     fault; 73 cannot write; 75 locked, try again; 130/143 stopped by a signal.
     """
-    context.obj = lake
-    logging.getLogger().setLevel(logging.WARNING if quiet else logging.INFO)
+    context.obj = Session(lake, quiet, verbose)
+    set_level(context.obj)
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def lake_of(context: typer.Context, lake: str | None) -> "Lake":
     """The lake that the options name; `--lake` may stand before or after the command."""
     from pipeline.lake.paths import Lake
 
-    return Lake.find(lake or context.obj)
+    return Lake.find(lake or Session.of(context).lake)
 
 
-def finish(receipt: "Receipt", *, to_stderr: bool = False) -> None:
-    """Prints the receipt as the last line of stdout, or of stderr where stdout is for data, and ends with its exit code,
-    which says what the run did even where nobody takes the receipt."""
-    try:
-        typer.echo(printable_json(receipt.to_json()), err=to_stderr)
-        sys.stdout.flush()
-    except (OSError, ValueError) as error:
-        _forget(sys.stdout)
-        _say(f"the run is done, but its receipt could not be printed: {error}. 'pipeline runs {receipt.run_id}' shows it.")
-    raise typer.Exit(receipt.exit_code)
-
-
-def finish_json(result: dict[str, Any]) -> None:
-    """Prints a result as one line of JSON that is safe to show."""
-    import json
-
-    typer.echo(printable_json(json.dumps(result, ensure_ascii=False)))
+def finish_of(context: typer.Context, lake: str | None, as_json: bool) -> Finish:
+    """How a command with these options ends."""
+    session = Session.of(context)
+    return Finish(session, lake or session.lake, as_json)
 
 
 def refuse_foreign_packages() -> None:
@@ -139,20 +129,14 @@ def refuse_foreign_packages() -> None:
 
 
 def main() -> None:
-    """Runs the command line and ends the process with the design's exit codes.
-
-    The process ends without taking the interpreter down: every file was closed and every lock given back by then, and
-    the modules of torch alone take 0.4 s to be unloaded.
-    """
+    """Runs the command line and ends the process with the design's exit codes."""
     _open_streams()
     code = run_command_line()
     try:
         sys.stdout.flush()
     except (OSError, ValueError) as error:
         code = code or _unprinted(error)
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.flush()
-    os._exit(code)
+    process.end(code)
 
 
 def _open_streams() -> None:
@@ -169,20 +153,12 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 shows an escape, and no traceback
 
 
-def _forget(stream: TextIO) -> None:
-    """Keeps what a stream could not write from being written, and from failing, again."""
-    with contextlib.suppress(OSError, ValueError):
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, stream.fileno())
-        os.close(null)
-
-
 def _unprinted(error: OSError | ValueError) -> int:
     """The exit code of a command whose stdout takes no more: 0 when the reader has left, as `head` does."""
-    _forget(sys.stdout)
+    forget(sys.stdout)
     if isinstance(error, BrokenPipeError):
         return EXIT_DONE
-    _say(f"cannot write to stdout: {error}. Make room, or send the output elsewhere.")
+    say(f"cannot write to stdout: {error}. Make room, or send the output elsewhere.")
     return CannotWriteError.exit_code
 
 
@@ -190,17 +166,14 @@ def run_command_line() -> int:
     """Runs the command line; gives the exit code."""
     from pipeline.signals import as_stop, raise_on_stop
 
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    start_logging()
     debug = os.environ.get(DEBUG) == "1"
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    process.tune(next((word for word in sys.argv[1:] if word in COMMANDS), ""))
     try:
         refuse_foreign_packages()
         load_commands(sys.argv[1:])
         raise_on_stop()
-        app()
+        app(prog_name=app.info.name)
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # Typer ends with 1 then
             return _unprinted(end.__context__)
@@ -208,8 +181,9 @@ def run_command_line() -> int:
     except (StoppedError, Exception) as caught:
         error = as_stop(caught)
         if isinstance(error, StoppedError):
-            again = "with --resume" if "train" in sys.argv[1:] else "again"
-            _say(f"{error}; nothing was left half-written. Run the same command {again} to continue.")
+            command = next((word for word in sys.argv[1:] if word in COMMANDS), "")
+            again = "with --resume" if command == "train" else "again"
+            say(f"{error}; nothing was left half-written. Run the same command {again} to continue.")
             return error.exit_code
         assert isinstance(error, Exception)
         if debug:
@@ -246,6 +220,7 @@ COMMANDS: tuple[str, ...] = (
     "fetch",
     "vacuum",
     "repair",
+    "upgrade",
 )
 
 
@@ -254,12 +229,7 @@ def _explain(error: Exception) -> int:
     error = by_cause(error)
     code = getattr(error, "exit_code", None)
     if isinstance(code, int):
-        _say(str(error))
+        say(str(error))
         return code
-    _say(f"{type(error).__name__}: {error}. This is an internal error; {DEBUG}=1 shows the traceback. Please report it.")
+    say(f"{type(error).__name__}: {error}. This is an internal error; {DEBUG}=1 shows the traceback. Please report it.")
     return PipelineError.exit_code
-
-
-def _say(message: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # nobody reads it; the exit code still says it
-        print(f"pipeline: {printable(message)}", file=sys.stderr, flush=True)

@@ -4,6 +4,7 @@ What is not given on the command line comes from `--config`, then from the lake'
 """
 
 import inspect
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -11,13 +12,19 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 from typer.core import TyperCommand
 
-from pipeline.cli.app import LakeOption, app, lake_of, load_commands
+from pipeline.cli.app import LakeOption, app, finish_of, lake_of, load_commands
+from pipeline.cli.complete import complete_preset, completion
+from pipeline.cli.finish import Finish, JsonOption
 from pipeline.lake.paths import Lake
-from pipeline.options.files import file_values
+from pipeline.options.files import file_layers, file_values
 from pipeline.options.option import MAIN, PANELS, ConfigField, fields_of
 from pipeline.options.values import combined, from_command_line
 
+log = logging.getLogger(__name__)
+
 Config = TypeVar("Config")
+Command = Callable[[Config, Finish], None]
+Inherits = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
 
 TABLES: dict[str, type] = {}
 """The commands whose options `pipeline.toml` may hold, and their configs."""
@@ -28,6 +35,7 @@ PresetOption = Annotated[
         "--config",
         metavar="NAME|FILE",
         show_default=False,
+        autocompletion=complete_preset,
         help="TOML file of options, or a preset: fast, default, best, demo, book-…. The command line wins.  [default: none]",
     ),
 ]
@@ -52,21 +60,28 @@ class PanelCommand(TyperCommand):
 
 
 def config_command(
-    config: type[Config], *, presets: bool = False, words: Callable[[], dict[str, str]] = dict
-) -> Callable[[Callable[[Config], None]], Callable[[Config], None]]:
-    """Registers a function that takes a config as a command; its docstring is the help.
+    config: type[Config],
+    *,
+    presets: bool = False,
+    words: Callable[[], dict[str, str]] = dict,
+    inherits: Inherits | None = None,
+) -> Callable[[Command[Config]], Command[Config]]:
+    """Registers a function that takes a config, and how to end, as a command; its docstring is the help.
 
     Args:
         presets: with `--config`.
         words: what stands in the docstring for `{names}`.
+        inherits: field values that the lake's [ingest] table gives where nothing else does, from its own field values and
+            those that were given to this command.
     """
 
-    def register(function: Callable[[Config], None]) -> Callable[[Config], None]:
+    def register(function: Command[Config]) -> Command[Config]:
         name = function.__name__
         TABLES[name] = config
 
         def command(**given: Any) -> None:
-            function(config_of(config, name, given))
+            finish = finish_of(given["context"], given["lake"], given.pop("as_json"))
+            function(config_of(config, name, given, inherits), finish)
 
         command.__doc__ = (function.__doc__ or "").format(**words())
         parameters = list(_parameters(config, presets))
@@ -78,7 +93,7 @@ def config_command(
     return register
 
 
-def config_of(config: type[Config], command: str, given: dict[str, Any]) -> Config:
+def config_of(config: type[Config], command: str, given: dict[str, Any], inherits: Inherits | None = None) -> Config:
     """The config that the command line, the files and the defaults give together.
 
     Raises:
@@ -87,10 +102,21 @@ def config_of(config: type[Config], command: str, given: dict[str, Any]) -> Conf
     """
     lake = lake_of(given.pop("context"), given.pop("lake"))
     own = from_command_line(config, given)
-    files = file_values(config, command, configs, lake.root, given.get("config"))
+    layers = file_layers(config, command, configs, lake.root, given.get("config")) | {"the command line": own}
+    if inherits is not None:
+        layers = {"[ingest] of the lake": inherits(_ingest_values(lake), combined(*layers.values()))} | layers
+    for source, values in layers.items():
+        for name, value in values.items():
+            log.debug("%s = %s, from %s", name, value, source)
     place = lake if get_type_hints(config)["lake"] is Lake else lake.root
     make: Callable[..., Config] = config
-    return make(lake=place, **combined(files, own))
+    return make(lake=place, **combined(*layers.values()))
+
+
+def _ingest_values(lake: Lake) -> dict[str, Any]:
+    from pipeline.config.ingest import IngestConfig
+
+    return file_values(IngestConfig, "ingest", configs, lake.root)
 
 
 def configs() -> Mapping[str, type]:
@@ -116,6 +142,7 @@ def _parameters(config: type, presets: bool) -> Iterator[inspect.Parameter]:
     if presets:
         yield make("config", annotation=PresetOption, default=None)
     yield from optional
+    yield make("as_json", annotation=JsonOption, default=False)
     yield make("lake", annotation=LakeOption, default=None)
 
 
@@ -131,6 +158,7 @@ def _annotation(field: ConfigField) -> Any:
     if not field.required:
         text += f"  [default: {_default(field)}]"
     shown: dict[str, Any] = {"help": text, "metavar": option.metavar, "show_default": False}
+    shown["autocompletion"] = completion(field)
     if option.positional:
         argument = typer.Argument(**shown)
         return Annotated[kind, argument] if field.required else Annotated[kind | None, argument]

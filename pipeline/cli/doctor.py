@@ -1,5 +1,6 @@
 """`pipeline doctor`."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,7 +24,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     lake: LakeOption = None,
 ) -> None:
-    """Check the environment and the lake: what is wrong, and how to mend it.
+    """Check the environment and the lake, and say what to do.
 
     Ends with 0 when nothing fails (warnings are fine), else with the code of the first failure: 2 a mistake in
     pipeline.toml, 65 damaged data, 66 a file missing, 70 the environment, 73 the lake cannot be written.
@@ -46,6 +47,7 @@ def doctor(
     else:
         for check in checks:
             _print(check, max(len(check.name) for check in checks))
+        typer.echo(f"\n{_verdict(checks)}")
     raise typer.Exit(code)
 
 
@@ -54,3 +56,13 @@ def _print(check: "Check", width: int) -> None:
     typer.echo(f"{state}  {check.name:<{width}}  {printable(check.detail)}")
     if check.state != "OK" and check.remedy:
         typer.echo(f"      {'':<{width}}→ {printable(check.remedy)}")
+
+
+def _verdict(checks: "Sequence[Check]") -> str:
+    """All checks in a sentence."""
+    failures, warnings = (sum(check.state == state for check in checks) for state in ("FAIL", "WARN"))
+    if not failures and not warnings:
+        return f"All {len(checks)} checks passed."
+    found = [(failures, "failure"), (warnings, "warning")]
+    counted = " and ".join(f"{count} {name}{'s' if count > 1 else ''}" for count, name in found if count)
+    return f"{counted} in {len(checks)} checks; the arrows say what to do."

@@ -1,15 +1,15 @@
 """`pipeline fetch`: a public data set."""
 
-from pipeline.cli.app import finish
 from pipeline.cli.derive import config_command
+from pipeline.cli.finish import Finish
 from pipeline.config.fetch import FetchConfig
 
 
 @config_command(FetchConfig)
-def fetch(config: FetchConfig) -> None:
-    """Download a public data set into the lake's raw/, its hash checked; ingest reads the archive as it is.
+def fetch(config: FetchConfig, finish: Finish) -> None:
+    """Download a public data set into raw/, its hash checked.
 
-    What is there already with the right hash is left alone (exit code 99).
+    Ingest reads the archive as it is.     What is there already with the right hash is left alone (exit code 99).
 
     Example: pipeline fetch imdb
     """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from pipeline.cli import listing
 from pipeline.printable import printable
 from pipeline.readers.dialect import NAMES
 from pipeline.readers.labels import LabelMap
@@ -41,7 +42,9 @@ def show(found: "Inspection") -> None:
         if isinstance(part, Grid):
             _grid(part)
         else:
-            typer.echo(part)
+            indent = " " * (len(part) - len(part.lstrip()))
+            for line in listing.wrapped(part, indent) if sys.stdout.isatty() else [part]:
+                typer.echo(line)
 
 
 def _parts(found: "Inspection") -> Iterator[Grid | str]:

@@ -1,13 +1,13 @@
 """`pipeline ingest`."""
 
-from pipeline.cli.app import finish
 from pipeline.cli.derive import config_command
+from pipeline.cli.finish import Finish
 from pipeline.config.ingest import IngestConfig
 from pipeline.readers.registry import described
 
 
 @config_command(IngestConfig, words=lambda: {"formats": described()})
-def ingest(config: IngestConfig) -> None:
+def ingest(config: IngestConfig, finish: Finish) -> None:
     """Raw reviews to token shards and a vocabulary.
 
     Reads folders, files and globs of {formats}. Folders SPLIT/LABEL/N_STARS.txt, as aclImdb lays reviews out, name split,
@@ -16,7 +16,7 @@ def ingest(config: IngestConfig) -> None:
 
     Example: pipeline ingest reviews.csv.gz --label-column sentiment --id-column order_id
     """
-    from jobs.runtime import collector_paused
+    from pipeline.process import collector_paused
 
     with collector_paused():
         from jobs import ingest as job

@@ -2,30 +2,30 @@
 
 import typer
 
-from pipeline.cli.app import finish_json
 from pipeline.cli.derive import config_command
+from pipeline.cli.finish import Finish, print_json
 from pipeline.config.init import InitConfig
-from pipeline.printable import printable
+from pipeline.printable import printable, short_path
 from pipeline.readers.registry import described
 
 
 @config_command(InitConfig, words=lambda: {"formats": described()})
-def init(config: InitConfig) -> None:
-    """Look at files as inspect does, and write the lake's pipeline.toml, so that ingest and score read such files.
+def init(config: InitConfig, finish: Finish) -> None:
+    """Look at files and write the lake's pipeline.toml for them.
 
-    Reads the first rows of files, folders and globs of {formats}. Columns that are named here are not guessed. The file
-    says what each option does; edit it as you like.
+    With that file, ingest, score, evaluate and report read such files. Reads the first rows of files, folders and globs
+    of {formats}. Columns that are named here are not guessed. The file says what each option does; edit it as you like.
 
     Example: pipeline init exports/reviews.csv
     """
-    from jobs.runtime import collector_paused
+    from pipeline.process import collector_paused
 
     with collector_paused():
         from jobs import init as job
 
     done = job.run(config)
-    if config.as_json:
-        finish_json(
+    if finish.as_json:
+        print_json(
             done.inspection.to_json()
             | {"written": str(done.path), "settings": done.settings, "next_commands": done.next_commands}
         )
@@ -33,6 +33,6 @@ def init(config: InitConfig) -> None:
     from pipeline.cli.findings import show
 
     show(done.inspection)
-    typer.echo(f"\nWrote {printable(str(done.path))}. Next:")
+    typer.echo(f"\nWrote {printable(short_path(done.path))}. Next:")
     for command in done.next_commands:
         typer.echo(f"  {printable(command)}")

@@ -2,25 +2,34 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.cli import listing
 from pipeline.cli.app import LakeOption, app, lake_of
-from pipeline.printable import printable, printable_json
+from pipeline.cli.complete import complete_model
+from pipeline.cli.finish import print_json
+from pipeline.printable import printable
 
 if TYPE_CHECKING:
     from pipeline.lake.paths import Lake
+    from pipeline.models.bundle import Bundle
 
 log = logging.getLogger(__name__)
 
+HEADS = ("model", "accuracy", "on", "table", "")
 WORDS = 30_000
 """Vocabulary for which `--archs` counts parameters: the default of `pipeline ingest --max-vocab`."""
 
 
-@app.command()
-def models(
+models = typer.Typer(rich_markup_mode=None)
+app.add_typer(models, name="models")
+
+
+@models.callback(invoke_without_command=True)
+def list_models(
     context: typer.Context,
     archs: Annotated[
         bool, typer.Option("--archs", help="The architectures that --arch takes, not the trained models.")
@@ -31,21 +40,53 @@ def models(
     """List the trained models of the lake, or the architectures.
 
     Example: pipeline models --json
+
+    Example: pipeline models show LATEST
     """
+    if context.invoked_subcommand is not None:
+        return
     rows = _architectures() if archs else _models(lake_of(context, lake))
     if as_json:
-        typer.echo(printable_json(json.dumps(rows, ensure_ascii=False)))
+        print_json(rows)
     elif archs:
-        counted = [{**row, "parameters": f"{row['parameters']:,}"} for row in rows]
-        _print(counted, ("arch", "year", "parameters", "summary", "paper"))
-        typer.echo(f"\nParameters with the defaults, {WORDS:,} words and two classes.")
+        _print_architectures(rows)
     elif rows:
-        _print([{**row, "": "LATEST" if row["latest"] else ""} for row in rows], (*_COLUMNS, ""))
+        for line in listing.columns(HEADS, list(map(_row, rows)), ("accuracy", "table")):
+            typer.echo(line)
     else:
         typer.echo("No models yet. Train one with 'pipeline train'.")
 
 
-_COLUMNS = ("model_id", "arch", "accuracy", "measured_on", "table_version", "created")
+@models.command()
+def show(
+    context: typer.Context,
+    model_id: Annotated[
+        str, typer.Argument(metavar="MODEL", help="The model's id, its beginning, or LATEST.", autocompletion=complete_model)
+    ] = "LATEST",
+    as_json: Annotated[bool, typer.Option("--json", help="The whole of the bundle's model.json, for machines.")] = False,
+    lake: LakeOption = None,
+) -> None:
+    """Show one model: figures, labels, what it was trained on and how.
+
+    Example: pipeline models show bilstm-20260131
+    """
+    from pipeline.models.bundle import DESCRIPTION, LATEST, model_ids, read_bundle
+
+    where = lake_of(context, lake)
+    known = sorted(model_ids(where))
+    given = where.latest_model() if model_id == LATEST else model_id
+    bundle = read_bundle(where.models / listing.find_id("model", given, known, "pipeline models"))
+    if as_json:
+        print_json(json.loads((bundle.folder / DESCRIPTION).read_bytes()))
+    else:
+        listing.details(_details(bundle, where))
+
+
+def _row(row: dict[str, Any]) -> tuple[str, ...]:
+    accuracy = "-" if row["accuracy"] is None else f"{row['accuracy']:.4f}"
+    version = "-" if row["table_version"] is None else str(row["table_version"])
+    live = "LATEST" if row["latest"] else ""
+    return (printable(row["model_id"]), accuracy, row["measured_on"] or "-", version, live)
 
 
 def _models(lake: "Lake") -> list[dict[str, Any]]:
@@ -106,23 +147,52 @@ def _architectures() -> list[dict[str, Any]]:
 
 
 _GIVEN = ("vocab_size", "num_classes")
+_SAID = ("arch", "model", "vocabulary", "table_version")
+"""Options of a training that other lines tell."""
 
 
-def _print(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
-    """Columns side by side, numbers to the right."""
-    cells = [[_text(row[column]) for column in columns] for row in rows]
-    widths = [max(len(column), *(len(line[place]) for line in cells)) for place, column in enumerate(columns)]
-    numeric = [all(_is_number(line[place]) for line in cells) for place in range(len(columns))]
-    for line in ([column.replace("_", " ") for column in columns], *cells):
-        parts = zip(line, widths, numeric, strict=True)
-        typer.echo("  ".join(text.rjust(width) if right else text.ljust(width) for text, width, right in parts).rstrip())
+def _details(bundle: "Bundle", lake: "Lake") -> Iterator[tuple[str, object]]:
+    latest = lake.latest.exists() and lake.latest.read_text(encoding="utf-8", errors="replace").strip() == bundle.model_id
+    yield "model", bundle.model_id + (" (LATEST)" if latest else "")
+    yield "architecture", bundle.arch
+    yield "created", bundle.created
+    yield "labels", ", ".join(bundle.labels)
+    for part, words in (("test", "test"), ("valid", "validation")):
+        if f"{part}_accuracy" in bundle.metrics:
+            yield f"{words}", _figures(bundle.metrics, part)
+    baseline = bundle.metrics.get("baseline")
+    if baseline is not None:
+        part = "test" if "test_accuracy" in baseline else "valid"
+        yield "baseline", f"accuracy {baseline[f'{part}_accuracy']:.4f} by {baseline['arch']}"
+    yield "table", None if bundle.table_version is None else f"version {bundle.table_version}"
+    yield "vocabulary", f"{bundle.vocabulary} ({bundle.tokenizer})"
+    yield "options", ", ".join(f"{name} {value}" for name, value in bundle.model_config.items() if name not in _GIVEN)
+    training = {name: value for name, value in bundle.training.items() if value not in (None, "") and name not in _SAID}
+    yield "training", ", ".join(f"{name} {value}" for name, value in training.items())
+    yield "size", f"{sum(path.stat().st_size for path in bundle.folder.iterdir()) / (1 << 20):,.1f} MiB"
+    yield "folder", bundle.folder
+    report = bundle.folder / "report.html"
+    yield "page", report if report.exists() else None
 
 
-def _is_number(text: str) -> bool:
-    return text == "-" or text.replace(",", "").replace(".", "").isdigit()
+def _figures(metrics: Mapping[str, Any], part: str) -> str:
+    """The figures on one part in words."""
+    names = {"accuracy": "accuracy", "macro_f1": "macro F1", "loss": "loss", "ece": "calibration error"}
+    found = [f"{words} {metrics[f'{part}_{name}']:.4f}" for name, words in names.items() if f"{part}_{name}" in metrics]
+    rows = metrics.get(f"{part}_rows")
+    return ", ".join(found) + (f" on {rows:,} reviews" if rows is not None else "")
 
 
-def _text(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if isinstance(value, float) else printable(str(value))
+def _print_architectures(rows: Sequence[dict[str, Any]]) -> None:
+    """Each architecture in a line, as far as it fits, with its paper below."""
+    named = [(row["arch"], str(row["year"]), f"{row['parameters']:,}") for row in rows]
+    head, *lines = listing.columns(("arch", "year", "parameters"), named, ("parameters",))
+    indent = "  "
+    typer.echo(head)
+    for row, line in zip(rows, lines, strict=True):
+        room = listing.width() - len(line) - len(indent)
+        first, *rest = listing.wrapped(row["summary"], wide=room)
+        typer.echo(f"{line}{indent}{first}")
+        for text in (*rest, *listing.wrapped(row["paper"], wide=room)):
+            typer.echo(" " * len(line) + indent + text)
+    typer.echo(f"\nParameters with the defaults, {WORDS:,} words and two classes.")

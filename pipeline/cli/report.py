@@ -1,15 +1,27 @@
 """`pipeline report`: a model's page."""
 
-from pipeline.cli.app import finish
+from collections.abc import Mapping
+from typing import Any
+
 from pipeline.cli.derive import config_command
+from pipeline.cli.finish import Finish
 from pipeline.config.report import ReportConfig
 
 
-@config_command(ReportConfig)
-def report(config: ReportConfig) -> None:
-    """Write a model's page: what it is worth, its mistakes, the tokens that decide, examples, configuration.
+def _as_ingested(ingest: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of scored files are those of the files that 'pipeline ingest' reads, unless they are said to be others."""
+    if not given.get("predictions"):
+        return {}
+    found = {name: ingest[name] for name in ("text_column", "label_map") if name in ingest}
+    return found | ({"usual_label": ingest["label_column"]} if "label_column" in ingest else {})
 
-    With --compare, put the models named side by side, on the reviews that all of them have scored.
+
+@config_command(ReportConfig, inherits=_as_ingested)
+def report(config: ReportConfig, finish: Finish) -> None:
+    """Write a model's page, or compare several models.
+
+    The page shows what the model is worth, its mistakes, the tokens that decide, examples, configuration. With
+    --compare, put the models named side by side, on the reviews that all of them have scored.
 
     Example: pipeline report --predictions data_lake/predictions/new.parquet --output /tmp/report.html
     """

@@ -1,75 +1,159 @@
-"""`pipeline runs`."""
+"""`pipeline runs`: what ran on the lake, and one run in detail."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
+from pipeline.cli import listing
 from pipeline.cli.app import LakeOption, app, lake_of
-from pipeline.printable import printable, printable_json
+from pipeline.cli.complete import complete_run
+from pipeline.cli.finish import print_json
+from pipeline.printable import printable
 
-HEADS = ("run", "outcome", "exit", "seconds", "read", "written", "rejected", "known", "memory")
-RECORDED = ("crossval", "evaluate", "export", "fetch", "ingest", "repair", "report", "sample", "score", "train", "vacuum")
+HEADS = ("run", "outcome", "time", "read", "written")
+FIGURES = ("time", "read", "written")
+RECORDED = (
+    *("crossval", "evaluate", "export", "fetch", "ingest", "repair", "report", "sample", "score", "train", "upgrade"),
+    "vacuum",
+)
 """Commands that leave records."""
 
 
-@app.command()
-def runs(
+def _complete_command(incomplete: str) -> list[str]:
+    return [name for name in RECORDED if name.startswith(incomplete)]
+
+
+runs = typer.Typer(rich_markup_mode=None)
+app.add_typer(runs, name="runs")
+
+
+@runs.callback(invoke_without_command=True)
+def list_runs(
     context: typer.Context,
-    run_id: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="One run, whole, as JSON.  [default: a table]", show_default=False)
-    ] = None,
     last: Annotated[int, typer.Option(help="How many, counted from the newest; 0 for all.")] = 20,
     command: Annotated[
-        str | None, typer.Option(help="Only runs of this command, such as ingest.  [default: all]", show_default=False)
+        str | None,
+        typer.Option(
+            help="Only runs of this command, such as ingest.  [default: all]",
+            show_default=False,
+            autocompletion=_complete_command,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Whole records, for machines.")] = False,
     lake: LakeOption = None,
 ) -> None:
-    """List what ran on the lake, the newest last: outcome, rows, time and memory.
+    """List what ran on the lake, and why a run failed.
+
+    The newest stands last.
 
     Example: pipeline runs --last 5 --command train
-    """
-    import json
 
-    from pipeline.errors import InputNotFoundError, UsageError, unknown_choice
+    Example: pipeline runs show 20260131T0400
+    """
+    from pipeline.errors import UsageError, unknown_choice
     from pipeline.lake.runs import read_records
 
+    if context.invoked_subcommand is not None:
+        return
     if command not in (None, *RECORDED):
         raise unknown_choice("--command", str(command), RECORDED)
     if last < 0:
         raise UsageError(f"--last {last}: give 0 or more.")
     where = lake_of(context, lake)
-    records = list(read_records(where))
-    if run_id is not None:
-        found = [record for record in records if record["run_id"] == run_id]
-        if not found:
-            known = [record["run_id"] for record in records]
-            if not known:
-                raise InputNotFoundError(f"no run {run_id!r}: {where.runs} holds no records. Is it the right lake?")
-            raise InputNotFoundError(str(unknown_choice("run", run_id, known[-20:])))
-        typer.echo(printable_json(json.dumps(found[0], indent=2, ensure_ascii=False)))
-        return
-    records = [record for record in records if command in (None, record["command"])]
+    records = [record for record in read_records(where) if command in (None, record["command"])]
     records = records[-last:] if last else records
     if as_json:
-        typer.echo(printable_json(json.dumps(records, indent=2, ensure_ascii=False)))
+        print_json(records, indent=2)
     elif not records:
         typer.echo(printable(f"No runs yet in {where.runs}."), err=True)
     else:
-        _print([HEADS, *map(_row, records)])
+        head, *lines = listing.columns(HEADS, list(map(_row, records)), FIGURES)
+        typer.echo(head)
+        for record, line in zip(records, lines, strict=True):
+            typer.echo(line)
+            if why := _remark(record):
+                typer.echo("  " + listing.shortened(printable(why), listing.width() - 2))
+
+
+@runs.command()
+def show(
+    context: typer.Context,
+    run_id: Annotated[
+        str, typer.Argument(metavar="RUN", help="The run's id, or its beginning.", autocompletion=complete_run)
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="The whole record, for machines.")] = False,
+    lake: LakeOption = None,
+) -> None:
+    """Show one run: options, rows, outputs, and why it failed.
+
+    Example: pipeline runs show 20260131T0400 --json
+    """
+    from pipeline.lake.runs import read_record, record_paths
+
+    paths = {path.stem: path for path in record_paths(lake_of(context, lake))}
+    record = read_record(paths[listing.find_id("run", run_id, list(paths), "pipeline runs --last 0")])
+    if as_json:
+        print_json(record, indent=2)
+    else:
+        listing.details(_details(record))
 
 
 def _row(record: dict[str, Any]) -> tuple[str, ...]:
     receipt = record["receipt"]
-    counts = (f"{receipt.get(name, 0):,}" for name in ("read", "written", "rejected", "known"))
-    memory = f"{record['peak_memory_bytes'] / (1 << 20):,.0f} MiB"
-    names = (printable(record[name]) for name in ("run_id", "outcome"))
-    return (*names, str(record["exit_code"]), f"{receipt['seconds']:,.1f}", *counts, memory)
+    outcome = f"failed {record['exit_code']}" if record["outcome"] == "failed" else record["outcome"]
+    counts = (_short(receipt[name]) for name in ("read", "written"))
+    return (printable(record["run_id"]), printable(outcome), duration(receipt["seconds"]), *counts)
 
 
-def _print(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        names = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
-        figures = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
-        typer.echo("  ".join([*names, *figures]))
+def _remark(record: dict[str, Any]) -> str:
+    """Why a run failed, or what it left out."""
+    if record["outcome"] in ("failed", "stopped"):
+        return listing.reason(record.get("error"))
+    receipt = record["receipt"]
+    left = ((receipt.get("rejected", 0), "rows rejected"), (receipt.get("quarantined", 0), "files left out"))
+    return ", ".join(f"{count:,} {what}" for count, what in left if count)
+
+
+def duration(seconds: float) -> str:
+    """A time in its largest unit, in at most seven characters."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _short(number: int) -> str:
+    """A number in at most nine characters."""
+    if not number:
+        return "-"
+    return f"{number:,}" if number < 10_000_000 else f"{number / 1e6:,.1f}M"
+
+
+def _details(record: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    receipt = record["receipt"]
+    yield "run", record["run_id"]
+    yield "outcome", f"{record['outcome']} (exit code {record['exit_code']})"
+    yield "error", record.get("error")
+    yield "started", record["started"]
+    yield "took", duration(receipt["seconds"])
+    yield "memory", f"{record['peak_memory_bytes'] / (1 << 20):,.0f} MiB at the peak"
+    for name in ("read", "written", "rejected", "known"):
+        yield name, f"{receipt[name]:,}" if receipt[name] else None
+    yield "left out", f"{receipt['quarantined']:,} files" if receipt.get("quarantined") else None
+    for name, value in receipt.get("outputs", {}).items():
+        yield name.replace("_", " "), value
+    for name, value in receipt.get("metrics", {}).items():
+        if len(str(value)) < listing.USUAL_WIDTH:
+            yield name.replace("_", " "), _text(value)
+    set_options = {name: value for name, value in record["config"].items() if value not in (None, [], {}, "", False)}
+    yield "options", ", ".join(f"{name} {_text(value)}" for name, value in set_options.items())
+    yield "versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+
+
+def _text(value: Any) -> str:
+    """An option or a figure as people write it."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(item)}" for name, item in value.items())
+    return f"{value:.4f}" if isinstance(value, float) and value != int(value) else str(value)

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import LakeOption, app, finish, lake_of
+from pipeline.cli.app import LakeOption, app, finish_of, lake_of
+from pipeline.cli.finish import JsonOption
 
 
 @app.command()
@@ -24,11 +25,13 @@ def sample(
         Path | None, typer.Option(metavar="FILE", help="Also write a Parquet file of raw reviews to score.  [default: none]")
     ] = None,
     score_reviews: Annotated[int, typer.Option(help="Reviews in that file.")] = 500,
+    as_json: JsonOption = False,
     lake: LakeOption = None,
 ) -> None:
-    """Write a synthetic corpus in aclImdb's layout: made-up film reviews whose verdict depends on word order.
+    """Write a small synthetic corpus in aclImdb's layout.
 
-    What is there already, to the byte, is left alone (exit code 99); a folder that holds something else is refused.
+    Made-up film reviews whose verdict depends on word order.     What is there already, to the byte, is left alone (exit
+    code 99); a folder that holds something else is refused.
 
     Example: pipeline sample /tmp/reviews --reviews 4000 --seed 7 --score-input /tmp/new.parquet
     """
@@ -39,4 +42,4 @@ def sample(
     config = job.SampleConfig(
         lake=lake_of(context, lake).root, folder=folder, corpus=corpus, score_input=score_input, score_reviews=score_reviews
     )
-    finish(job.run(config))
+    finish_of(context, lake, as_json)(job.run(config))

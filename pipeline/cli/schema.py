@@ -12,7 +12,9 @@ def schema(
     name: Annotated[str | None, typer.Argument(help="One contract.  [default: all]", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Print the contracts of what is read and written: columns, versions, and which change is allowed.
+    """Print the contracts of what is read and written.
+
+    Columns, versions, and which change is allowed.
 
     Example: pipeline schema token
     """
@@ -30,10 +32,11 @@ def schema(
         return
     for contract in chosen:
         typer.echo(f"{contract.name}, version {contract.version}: {contract.description}")
-        width = max(map(len, contract.schema.names))
-        kinds = max(len(str(field.type)) for field in contract.schema)
-        for field in contract.schema:
-            null = "null ok" if field.nullable else "not null"
-            typer.echo(f"  {field.name:<{width}}  {field.type!s:<{kinds}}  {null:<8}  {contract.columns[field.name]}")
+        columns = contract.listing()
+        width = max(len(column.name) for column in columns)
+        kinds = max(len(column.type) for column in columns)
+        for column in columns:
+            null = "null ok" if column.nullable else "not null"
+            typer.echo(f"  {column.name:<{width}}  {column.type:<{kinds}}  {null:<8}  {column.description}")
         typer.echo()
     typer.echo(f"Rule: {RULE}")

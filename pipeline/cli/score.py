@@ -2,14 +2,14 @@
 
 import typer
 
-from pipeline.cli.app import finish
 from pipeline.cli.derive import config_command
+from pipeline.cli.finish import Finish, print_json
 from pipeline.config.score import ScoreConfig
 from pipeline.readers.registry import described
 
 
 @config_command(ScoreConfig, words=lambda: {"formats": described()})
-def score(config: ScoreConfig) -> None:
+def score(config: ScoreConfig, finish: Finish) -> None:
     """Score reviews with a trained model.
 
     Reads files, folders and globs of {formats}. Keeps the order of the rows and the columns of the input; adds
@@ -23,6 +23,9 @@ def score(config: ScoreConfig) -> None:
 
     if config.text:
         for answer in job.answers(config):
-            typer.echo(answer.line())
+            if finish.as_json:
+                print_json(answer.to_dict())
+            else:
+                typer.echo(answer.line())
         return
     finish(job.run(config), to_stderr=config.to_stdout)

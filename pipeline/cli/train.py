@@ -1,13 +1,13 @@
 """`pipeline train`."""
 
-from pipeline.cli.app import finish
 from pipeline.cli.derive import config_command
+from pipeline.cli.finish import Finish
 from pipeline.config.train import TrainConfig
 
 
 @config_command(TrainConfig, presets=True)
-def train(config: TrainConfig) -> None:
-    """Train a classifier on the token shards and leave a model bundle in models/.
+def train(config: TrainConfig, finish: Finish) -> None:
+    """Train a classifier and leave a model bundle in models/.
 
     Keeps the weights that did best on the validation part; tests them once if there is a split 'test'. Ends with 99
     when the same data was trained with the same options before.
@@ -16,4 +16,4 @@ def train(config: TrainConfig) -> None:
     """
     from jobs import train as job
 
-    job.start(config, finish)
+    job.start(config, finish, finish.command("train"))

@@ -18,7 +18,7 @@ def vocab(
     top: Annotated[int, typer.Option(help="So many of the most frequent tokens.", min=0)] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Show a vocabulary: tokenizer, labels, size, most frequent tokens.
+    """Show a vocabulary: tokenizer, labels, frequent tokens.
 
     Example: pipeline vocab --top 20
     """

@@ -5,7 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 
 from pipeline.config.bounds import BoundsConfig
 from pipeline.config.ingest import DEFAULT_LABEL_COLUMN
-from pipeline.config.reading import DEFAULT_MAX_BAD, Delimiter, Encoding, FormatName, MaxBad, Quote, TextColumns
+from pipeline.config.reading import (
+    DEFAULT_MAX_BAD,
+    Delimiter,
+    Encoding,
+    FormatName,
+    MaxBad,
+    Quote,
+    TextColumns,
+    label_column_option,
+    label_map_option,
+    sources_option,
+    split_column_option,
+)
 from pipeline.config.score import DEFAULT_BATCH_SIZE
 from pipeline.config.shared import DEVICES, MOST_WORKERS, PRECISIONS, ModelName, Tokens, VocabularyFile
 from pipeline.errors import UsageError
@@ -32,15 +44,7 @@ class EvaluateConfig(BoundsConfig):
 
     lake: Lake
     sources: Annotated[
-        tuple[str, ...],
-        Option(
-            name="source",
-            metavar="[SOURCE]...",
-            help="Labelled files and folders, as ingest reads them.",
-            default="the lake's table",
-            positional=True,
-            paths=True,
-        ),
+        tuple[str, ...], sources_option("Labelled files and folders, as ingest reads them.", "the lake's table")
     ] = ()
     model: ModelName = "LATEST"
     split: Annotated[
@@ -52,21 +56,9 @@ class EvaluateConfig(BoundsConfig):
         ),
     ] = None
     text_column: TextColumns = ("text",)
-    label_column: Annotated[
-        str | None, Option(panel=DATA, help="Column that holds the label.", default=DEFAULT_LABEL_COLUMN)
-    ] = None
-    label_map: Annotated[
-        LabelMap | None,
-        Option(
-            panel=DATA,
-            metavar="CLASS=VALUE,…",
-            help="Classes by value: 'neg=1,2 pos=4,5' or 'neg=1..2 pos=4..5'. Other values are left out.",
-            default="labels as they are",
-            from_text=LabelMap.parse,
-            from_toml=LabelMap.parse,
-        ),
-    ] = None
-    split_column: Annotated[str | None, Option(panel=DATA, help="Column that holds train, valid, test or unsup.")] = None
+    label_column: Annotated[str | None, label_column_option(DEFAULT_LABEL_COLUMN)] = None
+    label_map: Annotated[LabelMap | None, label_map_option("labels as they are")] = None
+    split_column: Annotated[str | None, split_column_option()] = None
     tokens: Tokens = None
     vocabulary: VocabularyFile = None
     table_version: Annotated[

@@ -17,6 +17,12 @@ from pipeline.config.reading import (
     Settle,
     Strict,
     TextColumns,
+    group_column_option,
+    id_column_option,
+    label_column_option,
+    label_map_option,
+    sources_option,
+    split_column_option,
 )
 from pipeline.config.shared import MOST_WORKERS
 from pipeline.errors import UsageError
@@ -51,17 +57,7 @@ class IngestConfig(BoundsConfig):
     """
 
     lake: Path
-    sources: Annotated[
-        tuple[str, ...],
-        Option(
-            name="source",
-            metavar="[SOURCE]...",
-            help="Files and folders.",
-            default="the lake's raw/",
-            positional=True,
-            paths=True,
-        ),
-    ] = ()
+    sources: Annotated[tuple[str, ...], sources_option("Files and folders.", "the lake's raw/")] = ()
     tokenizer: Annotated[
         str | None,
         Option(help=f"{_TOKENIZERS}.", default=f"the lake's, else {DEFAULT_TOKENIZER}", choices=tuple(TOKENIZERS)),
@@ -75,25 +71,11 @@ class IngestConfig(BoundsConfig):
         Option(help="Least occurrences of a token in a new vocabulary.", default="the lake's, else 1", minimum=1),
     ] = None
     text_column: TextColumns = ("text",)
-    label_column: Annotated[
-        str | None, Option(panel=DATA, help="Column that holds the label.", default="label, where there is one")
-    ] = None
-    label_map: Annotated[
-        LabelMap | None,
-        Option(
-            panel=DATA,
-            metavar="CLASS=VALUE,…",
-            help="Classes by value: 'neg=1,2 pos=4,5' or 'neg=1..2 pos=4..5'. Other values are left out.",
-            default="labels as they are",
-            from_text=LabelMap.parse,
-            from_toml=LabelMap.parse,
-        ),
-    ] = None
-    id_column: Annotated[
-        str | None, Option(panel=DATA, help="Column that identifies a review.", default="source and row")
-    ] = None
-    group_column: Annotated[str | None, Option(panel=DATA, help="Column whose groups stay in one split.")] = None
-    split_column: Annotated[str | None, Option(panel=DATA, help="Column that holds train, valid, test or unsup.")] = None
+    label_column: Annotated[str | None, label_column_option("label, where there is one")] = None
+    label_map: Annotated[LabelMap | None, label_map_option("labels as they are")] = None
+    id_column: Annotated[str | None, id_column_option("source and row")] = None
+    group_column: Annotated[str | None, group_column_option()] = None
+    split_column: Annotated[str | None, split_column_option()] = None
     split: Annotated[
         str | None,
         Option(

@@ -5,10 +5,22 @@ from pathlib import Path
 from typing import Annotated
 
 from pipeline.config.bounds import BoundsConfig
-from pipeline.config.reading import Delimiter, Encoding, FormatName, Quote, names
+from pipeline.config.reading import (
+    Delimiter,
+    Encoding,
+    FormatName,
+    Quote,
+    group_column_option,
+    id_column_option,
+    label_column_option,
+    label_map_option,
+    sources_option,
+    split_column_option,
+    text_columns_option,
+)
 from pipeline.errors import UsageError
 from pipeline.options.check import validate
-from pipeline.options.option import DATA, OUTPUT, Option
+from pipeline.options.option import Option
 from pipeline.readers.base import Dialect, Reading
 from pipeline.readers.labels import LabelMap
 
@@ -26,52 +38,19 @@ class InspectConfig(BoundsConfig):
 
     lake: Path
     sources: Annotated[
-        tuple[str, ...],
-        Option(
-            name="source",
-            metavar="[FILE]...",
-            help="Files, folders and globs.",
-            default="the lake's raw/",
-            positional=True,
-            paths=True,
-        ),
+        tuple[str, ...], sources_option("Files, folders and globs.", "the lake's raw/", metavar="[FILE]...")
     ] = ()
-    text_column: Annotated[
-        tuple[str, ...],
-        Option(
-            panel=DATA,
-            metavar="COLUMN,…",
-            help="Columns that hold the review, joined by line breaks; a field of an object as review.body.",
-            default=_GUESSED,
-            from_text=names,
-            to_text=",".join,
-        ),
-    ] = ()
-    label_column: Annotated[str | None, Option(panel=DATA, help="Column that holds the label.", default=_GUESSED)] = None
-    label_map: Annotated[
-        LabelMap | None,
-        Option(
-            panel=DATA,
-            metavar="CLASS=VALUE,…",
-            help="Classes by value: 'neg=1,2 pos=4,5' or 'neg=1..2 pos=4..5'. Other values are left out.",
-            default="guessed for stars",
-            from_text=LabelMap.parse,
-            from_toml=LabelMap.parse,
-        ),
-    ] = None
-    id_column: Annotated[str | None, Option(panel=DATA, help="Column that identifies a review.", default=_GUESSED)] = None
-    group_column: Annotated[
-        str | None, Option(panel=DATA, help="Column whose groups stay in one split.", default=_GUESSED)
-    ] = None
-    split_column: Annotated[
-        str | None, Option(panel=DATA, help="Column that holds train, valid, test or unsup.", default=_GUESSED)
-    ] = None
+    text_column: Annotated[tuple[str, ...], text_columns_option(_GUESSED)] = ()
+    label_column: Annotated[str | None, label_column_option(_GUESSED)] = None
+    label_map: Annotated[LabelMap | None, label_map_option("guessed for stars")] = None
+    id_column: Annotated[str | None, id_column_option(_GUESSED)] = None
+    group_column: Annotated[str | None, group_column_option(_GUESSED)] = None
+    split_column: Annotated[str | None, split_column_option(_GUESSED)] = None
     format: FormatName = None
     delimiter: Delimiter = None
     quote: Quote = None
     encoding: Encoding = None
     rows: Annotated[int, Option(help="Rows to look at in each file.", minimum=1)] = DEFAULT_ROWS
-    as_json: Annotated[bool, Option(name="json", panel=OUTPUT, help="One line of JSON.")] = False
 
     def __post_init__(self) -> None:
         validate(self)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from pipeline.models.configs.base import MAX_LENGTH
 from pipeline.options.option import LINEAR, Option
 from pipeline.text.ngram_limits import MAX_BITS, MAX_NGRAMS
+from schemas.limits import MAX_LENGTH
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Annotated
 
 from pipeline.options.option import DATA, INPUT, Option
+from pipeline.readers.labels import LabelMap
 from pipeline.readers.limits import Limit
 
 DEFAULT_MAX_BAD = Limit(share=0.05)
@@ -34,16 +35,56 @@ def seconds(text: str | float) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
-TextColumns = Annotated[
-    tuple[str, ...],
-    Option(
+def sources_option(help: str, default: str, *, name: str = "source", metavar: str = "[SOURCE]...") -> Option:
+    """Files, folders and globs as arguments."""
+    return Option(name=name, metavar=metavar, help=help, default=default, positional=True, paths=True)
+
+
+def text_columns_option(default: str | None = None) -> Option:
+    """`--text-column`."""
+    return Option(
         panel=DATA,
         metavar="COLUMN,…",
         help="Columns that hold the review, joined by line breaks; a field of an object as review.body.",
+        default=default,
         from_text=names,
         to_text=",".join,
-    ),
-]
+    )
+
+
+def label_column_option(default: str) -> Option:
+    """`--label-column`."""
+    return Option(panel=DATA, help="Column that holds the label.", default=default)
+
+
+def label_map_option(default: str) -> Option:
+    """`--label-map`."""
+    return Option(
+        panel=DATA,
+        metavar="CLASS=VALUE,…",
+        help="Classes by value: 'neg=1,2 pos=4,5' or 'neg=1..2 pos=4..5'. Other values are left out.",
+        default=default,
+        from_text=LabelMap.parse,
+        from_toml=LabelMap.parse,
+    )
+
+
+def id_column_option(default: str) -> Option:
+    """`--id-column`."""
+    return Option(panel=DATA, help="Column that identifies a review.", default=default)
+
+
+def group_column_option(default: str | None = None) -> Option:
+    """`--group-column`."""
+    return Option(panel=DATA, help="Column whose groups stay in one split.", default=default)
+
+
+def split_column_option(default: str | None = None) -> Option:
+    """`--split-column`."""
+    return Option(panel=DATA, help="Column that holds train, valid, test or unsup.", default=default)
+
+
+TextColumns = Annotated[tuple[str, ...], text_columns_option()]
 FormatName = Annotated[
     str | None,
     Option(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from pipeline.config.reading import sources_option
 from pipeline.options.check import validate
 from pipeline.options.option import HARDWARE, Option
 
@@ -17,17 +18,7 @@ class RepairConfig:
     """
 
     lake: Path
-    sources: Annotated[
-        tuple[str, ...],
-        Option(
-            name="source",
-            metavar="[SOURCE]...",
-            help="Where the reviews are.",
-            default="what earlier runs read",
-            positional=True,
-            paths=True,
-        ),
-    ] = ()
+    sources: Annotated[tuple[str, ...], sources_option("Where the reviews are.", "what earlier runs read")] = ()
     accept_loss: Annotated[bool, Option(help="Go on without reviews that no source holds any more.")] = False
     workers: Annotated[
         int | None, Option(panel=HARDWARE, help="Worker threads; 0 for none.", default="one a core", minimum=0)

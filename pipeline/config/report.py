@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from pipeline.config.reading import names
 from pipeline.config.shared import ModelName
 from pipeline.errors import UsageError
 from pipeline.options.check import validate
 from pipeline.options.option import Option
+from pipeline.readers.labels import LabelMap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +24,7 @@ class ReportConfig:
     lake: Path
     models: Annotated[
         tuple[str, ...],
-        Option(name="models", metavar="[MODEL]...", help="The models to --compare.", positional=True),
+        Option(name="models", metavar="[MODEL]...", help="The models to --compare.", positional=True, names_model=True),
     ] = ()
     compare: Annotated[bool, Option(help="Compare two models or more; the first is tested against each of the others.")] = (
         False
@@ -36,8 +38,24 @@ class ReportConfig:
         Path | None,
         Option(metavar="FILE", help="A scored file to take the examples from.", default="the bundle's own"),
     ] = None
-    text_column: Annotated[str, Option(help="That file's column with the text.")] = "text"
-    label_column: Annotated[str | None, Option(help="That file's column with the true label.")] = None
+    text_column: Annotated[
+        tuple[str, ...],
+        Option(
+            metavar="COLUMN,…",
+            help="That file's columns with the text.",
+            default="as ingest reads them, else text",
+            from_text=names,
+            to_text=",".join,
+        ),
+    ] = ("text",)
+    label_column: Annotated[
+        str | None,
+        Option(help="That file's column with the true label.", default="that of ingest, where the file has it"),
+    ] = None
+    usual_label: str | None = None
+    """The lake's usual column of labels, used where the file has it and `label_column` names none."""
+    label_map: LabelMap | None = None
+    """The lake's classes by label, for the labels in the file."""
 
     def __post_init__(self) -> None:
         validate(self)

@@ -31,4 +31,7 @@ Device = Annotated[
 Precision = Annotated[
     str, Option(panel=HARDWARE, help="fp32, bf16, or auto: bf16 on GPUs that have it.", choices=PRECISIONS)
 ]
-ModelName = Annotated[str, Option(metavar="MODEL", help="LATEST, the id of a model in the lake, or the path of a bundle.")]
+ModelName = Annotated[
+    str,
+    Option(metavar="MODEL", help="LATEST, the id of a model in the lake, or the path of a bundle.", names_model=True),
+]

@@ -10,7 +10,6 @@ from pipeline.config.linear import LinearConfig
 from pipeline.config.shared import MOST_WORKERS, Device, Precision, Tokens, VocabularyFile
 from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
-from pipeline.models.configs.base import MAX_LENGTH
 from pipeline.models.registry import REMEDY, architectures, check_model_options, config_class, model_options
 from pipeline.options import render
 from pipeline.options.check import validate
@@ -28,6 +27,7 @@ from pipeline.options.option import (
 )
 from pipeline.order.folds import Fold
 from pipeline.order.options import DEFAULT_LANES, MAX_SEED, WINDOW_ROWS, OrderOptions
+from schemas.limits import MAX_LENGTH
 
 SCHEDULES = ("constant", "cosine", "linear")
 SELECTIONS = ("accuracy", "macro-f1", "loss")
@@ -35,11 +35,13 @@ SELECTIONS = ("accuracy", "macro-f1", "loss")
 TRUNCATIONS = ("head", "head-tail")
 """Which tokens of a review longer than `--max-length` are read: the first ones, or half from each end."""
 CLASS_WEIGHTS = ("auto", "none", "balanced")
+EMBEDDING_INITS = ("text", "random")
+UNLABELLED_BY_DEFAULT = 2.0
 WIDE_BY_DEFAULT = ("bilstm",)
 NOT_OF_LINEAR = (
     *("epochs", "batch_size", "lr", "schedule", "warmup", "clip_norm", "average", "patience", "select"),
     *("embedding_update", "max_length", "truncation", "wide", "embeddings", "word_dropout", "locked_dropout"),
-    *("adversarial", "adversarial_warmup", "model"),
+    *("adversarial", "adversarial_warmup", "model", "embedding_init", "unlabelled"),
 )
 """Options that say nothing to the linear model of n-grams."""
 
@@ -104,13 +106,32 @@ class TrainingOptions(LinearConfig):
             identity=False,
         ),
     ] = None
+    embedding_init: Annotated[
+        str,
+        Option(
+            panel=MODEL,
+            help="Word vectors to start from without --embeddings: text, made of the reviews themselves, or random.",
+            choices=EMBEDDING_INITS,
+        ),
+    ] = "text"
+    unlabelled: Annotated[
+        float | None,
+        Option(
+            panel=DATA,
+            metavar="RATIO",
+            help="Reviews without a label to learn from, for each one with a label; the n-gram model labels them.",
+            default="2 with --wide, else 0",
+            minimum=0,
+            maximum=1000,
+        ),
+    ] = None
     epochs: Annotated[int, Option(help="Passes over the training part.", minimum=1)] = 3
     batch_size: Annotated[int, Option(help="Reviews in a step, over all workers.", minimum=1)] = 64
     lr: Annotated[float, Option(help="Learning rate of Adam.", above=0)] = 1e-3
     schedule: Annotated[
         str,
         Option(panel=OPTIMISATION, help="constant, linear or cosine, down to 0 at the end.", choices=SCHEDULES),
-    ] = "constant"
+    ] = "linear"
     warmup: Annotated[int, Option(panel=OPTIMISATION, help="Steps over which the learning rate rises.", minimum=0)] = 0
     clip_norm: Annotated[
         float, Option(panel=OPTIMISATION, help="Maximum gradient norm; 0 disables clipping.", minimum=0)
@@ -297,6 +318,15 @@ class TrainingOptions(LinearConfig):
     def is_wide(self) -> bool:
         """Whether the linear model of n-grams is a part beside the architecture."""
         return self.arch in WIDE_BY_DEFAULT if self.wide is None else self.wide
+
+    @property
+    def unlabelled_ratio(self) -> float:
+        """Reviews without a label to learn from, for each one with a label."""
+        if self.is_linear:
+            return 0.0
+        if self.unlabelled is None:
+            return UNLABELLED_BY_DEFAULT if self.is_wide else 0.0
+        return self.unlabelled
 
     @property
     def read_length(self) -> int:

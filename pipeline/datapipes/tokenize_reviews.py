@@ -1,6 +1,5 @@
 """The mapping step of ingest: raw batch in, checked and tokenized batch out. Runs in worker threads; holds no state."""
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,8 +10,10 @@ import pyarrow.compute as pc
 
 from pipeline.datapipes.read_reviews import SourceBegins, SourceEnds
 from pipeline.errors import OutOfMemoryError, out_of_memory
+from pipeline.lake.identity import content_digests
 from pipeline.lake.known import OTHER, SAME, KeyIndex, Keys, contents_of, keys_of
 from pipeline.readers.base import EXCERPT_BYTES, FileFault
+from pipeline.readers.encoding import likely_encoding
 from pipeline.readers.labels import LabelMap
 from pipeline.readers.reviews import Groups, Item, RawBatch, TableRows, TextFiles, reviews_of_table, without
 from pipeline.readers.text_files import open_files
@@ -22,7 +23,7 @@ from schemas.reject import BadRow
 from schemas.review import REVIEW, SPLITS
 
 Fault = tuple[str, str, str]
-"""Reason and detail of a reject, and the value that is at fault."""
+"""Reason and detail of a reject, and its `BadRow.value`."""
 Place = tuple[str | None, str | None]
 """Label and split of a review."""
 
@@ -107,7 +108,7 @@ class TokenizeReviews:
     def _tokenize(self, raw: RawBatch) -> TokenizedBatch:
         bad = list(raw.bad)
         kept = self._check(raw, bad)
-        contents_hex = _content_hashes(kept)
+        contents_hex = _digests(kept)
         keys, contents = keys_of(kept.review_id), contents_of(contents_hex)  # type: ignore[arg-type]  # checked: no null
         states = self.known.states(keys, contents)
         fresh = states != SAME
@@ -138,8 +139,8 @@ class TokenizeReviews:
         """Rejects what is not text, has no id or an impossible split or label; fills in the splits, maps the labels."""
         faults = _text_faults(raw.text)
         for name in ("review_id", "label", "split", "group"):
-            for i, detail in _surrogates(getattr(raw, name) or ()):
-                faults.setdefault(i, ("invalid_utf8", f"the {name.removeprefix('review_')} {detail}", ""))
+            for i, detail, codec in _surrogates(getattr(raw, name) or ()):
+                faults.setdefault(i, ("invalid_utf8", f"the {name.removeprefix('review_')} {detail}", codec))
             for i in _with_nul(getattr(raw, name) or ()):
                 faults.setdefault(i, ("nul_byte", f"the {name.removeprefix('review_')} holds a NUL byte", ""))
         nothing: list[str | None] = [None] * len(raw.row)
@@ -218,12 +219,12 @@ def _text_faults(texts: pa.BinaryArray) -> dict[int, Fault]:
             try:
                 text.decode()
             except UnicodeDecodeError as error:
-                faults[i] = ("invalid_utf8", f"{error.reason} at offset {error.start}", "")
+                faults[i] = ("invalid_utf8", f"{error.reason} at offset {error.start}", likely_encoding(text))
     return faults
 
 
-def _surrogates(column: Sequence[str | None]) -> Iterator[tuple[int, str]]:
-    """Places of values that have no UTF-8 form, and what is wrong with them."""
+def _surrogates(column: Sequence[str | None]) -> Iterator[tuple[int, str, str]]:
+    """Places of values that have no UTF-8 form, what is wrong with them, and the encoding that they may have."""
     try:
         "".join(filter(None, column)).encode()
     except UnicodeEncodeError:
@@ -231,7 +232,8 @@ def _surrogates(column: Sequence[str | None]) -> Iterator[tuple[int, str]]:
             try:
                 (value or "").encode()
             except UnicodeEncodeError as error:
-                yield i, f"{value!r} holds a lone surrogate or a byte that is not UTF-8 at offset {error.start}"
+                detail = f"{value!r} holds a lone surrogate or a byte that is not UTF-8 at offset {error.start}"
+                yield i, detail, likely_encoding((value or "").encode("utf-8", "surrogateescape"))
 
 
 def _with_nul(column: Sequence[str | None]) -> list[int]:
@@ -254,21 +256,12 @@ def _is_utf8(texts: pa.BinaryArray) -> bool:
     return True
 
 
-def _content_hashes(raw: RawBatch) -> list[str]:
-    """Hex SHA-256 of text, label, stars, split and the source's own group.
-
-    Groups that stand in a file of their own (`urls_*.txt`) are left out: an archive may tell them after the reviews.
-    """
+def _digests(raw: RawBatch) -> list[str]:
+    """Content digests of the reviews. Groups that stand in a file of their own (`urls_*.txt`) are not known yet."""
     nothing = [None] * len(raw.row)
-    columns = (raw.label or nothing, raw.stars or nothing, raw.split or nothing, raw.group or nothing)
-    suffixes: dict[tuple[object, ...], bytes] = {}
-    hashes = []
-    for text, facts in zip(raw.text.to_pylist(), zip(*columns, strict=True), strict=True):
-        suffix = suffixes.get(facts)
-        if suffix is None:
-            suffix = suffixes[facts] = b"\0" + repr(list(facts)).encode("utf-8", "surrogatepass")
-        hashes.append(hashlib.sha256(text + suffix).hexdigest())
-    return hashes
+    return content_digests(
+        raw.text.to_pylist(), raw.label or nothing, raw.stars or nothing, raw.split or nothing, raw.group or nothing
+    )
 
 
 def _reject_empty(batch: TokenizedBatch, texts: pa.BinaryArray, bad: list[BadRow]) -> TokenizedBatch:

@@ -43,9 +43,14 @@ class Batch:
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         return Batch(
-            self.step, self.rows, self.global_rows, self.tokens,
-            change(self.ids), change(self.lengths), change(self.labels),
-        )  # fmt: skip
+            self.step,
+            self.rows,
+            self.global_rows,
+            self.tokens,
+            change(self.ids),
+            change(self.lengths),
+            change(self.labels),
+        )
 
 
 def collate(ragged: RaggedBatch) -> Batch:

@@ -22,7 +22,8 @@ COLUMNS = ["ids", "label"]
 
 @dataclass(frozen=True, slots=True)
 class DecodedGroup:
-    """Row i has the tokens `values[offsets[i]:offsets[i + 1]]` and the label `labels[i]`."""
+    """Row i has the tokens `values[offsets[i]:offsets[i + 1]]` and the label `labels[i]`; the n-th row of the part without a
+    label, counted from 0, has -1 - n."""
 
     window: int
     group: int
@@ -52,6 +53,9 @@ class RowGroupReader:
 
     MAX_FOOTERS = 64
 
+    def __post_init__(self) -> None:
+        self._unlabelled_before = np.cumsum([0, *self.part.unlabelled_per_group])
+
     def __call__(self, request: ReadRequest) -> DecodedGroup:
         with self._lock:
             kept = self._kept.pop(request.group, None)
@@ -76,6 +80,7 @@ class RowGroupReader:
             raise DataError(f"the token shard {row_group.path} holds null among its ids. {REPAIR}")
         rows = self.part.selected[request.group]
         decoded = decode(table, rows, self.max_length, request, self.truncation, self.read_length)
+        _number_unlabelled(decoded.labels, self._unlabelled_before, request.group)
         ids = decoded.values
         if self.vocab_size is not None and len(ids) and not 0 <= ids.min() <= ids.max() < self.vocab_size:
             raise DataError(
@@ -124,6 +129,13 @@ def decode(
     taken[np.repeat(offsets[:-1], lengths) + within] = values[np.repeat(starts, lengths) + within + skipped]
     labels = table["label"].fill_null(-1).to_numpy().astype(np.int64)[rows]
     return DecodedGroup(request.window, request.group, taken, offsets, labels)
+
+
+def _number_unlabelled(labels: npt.NDArray[np.int64], before: npt.NDArray[np.int64], group: int) -> None:
+    """Numbers the rows without a label, in place, where the part counts them."""
+    if len(before) > 1:
+        (without,) = np.nonzero(labels < 0)
+        labels[without] = -1 - before[group] - np.arange(len(without))
 
 
 def _bytes_of(footer: pq.FileMetaData, index: int) -> int:

@@ -13,9 +13,8 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 import pipeline
-from pipeline.engines.memory import keep_freed_memory
-from pipeline.errors import LockedError, PipelineError, StoppedError
-from pipeline.training.precision import resolve_device
+from pipeline.devices import resolve_device
+from pipeline.errors import LockedError, PipelineError, StoppedError, UsageError
 from pipeline.training.world import World
 
 
@@ -37,7 +36,6 @@ def restarts(environment: Mapping[str, str] = os.environ) -> int:
 @contextmanager
 def joined(device: str) -> Iterator[World]:
     """Joins the world that the launcher's environment variables describe: NCCL between GPUs, gloo between CPUs."""
-    keep_freed_memory()
     where = resolve_device(device)
     on_gpu = where.type == "cuda"
     store, rank, size = next(rendezvous("env://"))
@@ -55,8 +53,18 @@ def joined(device: str) -> Iterator[World]:
 
 
 def num_workers(nproc: str) -> int:
-    """Processes that `--nproc` asks for: a number, or one for each GPU."""
-    return max(1, torch.cuda.device_count()) if nproc == "gpu" else int(nproc)
+    """Processes that `--nproc` asks for: a number, or one for each GPU.
+
+    Raises:
+        UsageError: there is no GPU.
+    """
+    if nproc != "gpu":
+        return int(nproc)
+    if not torch.cuda.device_count():
+        raise UsageError(
+            "--nproc gpu: torch sees no GPU here. Give a number, or install a CUDA build of torch and its driver."
+        )
+    return torch.cuda.device_count()
 
 
 def launch(arguments: Sequence[str], workers: int, max_restarts: int) -> None:
@@ -77,9 +85,15 @@ def launch(arguments: Sequence[str], workers: int, max_restarts: int) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     config = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=workers, max_restarts=max_restarts,
-        rdzv_backend="c10d", rdzv_endpoint="localhost:0", local_addr="localhost", run_id=f"pipeline-{os.getpid()}",
-    )  # fmt: skip
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=workers,
+        max_restarts=max_restarts,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        run_id=f"pipeline-{os.getpid()}",
+    )
     try:
         elastic_launch(config, sys.executable)("-P", "-m", "pipeline", *arguments)
     except SignalException as stop:

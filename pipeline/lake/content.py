@@ -47,6 +47,12 @@ def footer_sha256(path: Path) -> str:
         return hashlib.sha256(file.read()).hexdigest()
 
 
+def is_named_by_footer(name: str) -> bool:
+    """Whether a shard's name holds the digest of its footer; in earlier releases it does not."""
+    match = NAMED.fullmatch(name)
+    return match is not None and len(match[1]) == 64
+
+
 def verify_name(path: Path, *, whole_if_old: bool = True) -> None:
     """Checks that a shard's footer is the one that its name promises; the whole file where an earlier release named it.
 

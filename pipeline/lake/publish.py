@@ -114,15 +114,19 @@ def rewrite_shards(table: TokenTable, gone: pa.Array, folder: Path, vocabulary: 
     return written, removed
 
 
+class LostReviewsError(DataError):
+    """The sources no longer hold all reviews of the shards that they should replace."""
+
+
 def check_recovered(folder: Path, replacing: Sequence[str], written: int) -> None:
     """Damaged shards may only go when the sources have brought back as many reviews.
 
     Raises:
-        DataError: some are missing.
+        LostReviewsError: some are missing.
     """
     lost = sum(max(entry.rows, 0) for entry in token_table.list_shards(folder)[1] if entry.name in replacing)
     if written < lost:
-        raise DataError(
+        raise LostReviewsError(
             f"the damaged shards held {lost:,} reviews, the sources bring back {written:,} of them. Nothing was changed. "
             "Name every source that was ever ingested (pipeline repair SOURCE…), or give the rest up with --accept-loss."
         )

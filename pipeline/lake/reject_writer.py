@@ -24,7 +24,7 @@ VALUES = 100
 
 @dataclass(slots=True)
 class Tally:
-    """Rejects of one reason: how many, the first one, and how often each value is at fault (labels)."""
+    """Rejects of one reason: how many, the first one, and how often each `BadRow.value` is there."""
 
     first: BadRow
     rows: int = 0
@@ -41,6 +41,11 @@ class RejectCounts:
     def rows(self) -> int:
         """Rows that were rejected; files are not among them."""
         return sum(tally.rows for tally in self.tallies.values())
+
+    @property
+    def by_reason(self) -> dict[str, int]:
+        """Rejected rows by reason, the most frequent first."""
+        return {reason: tally.rows for reason, tally in sorted(self.tallies.items(), key=lambda item: -item[1].rows)}
 
     @property
     def malformed(self) -> int:

@@ -8,19 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UNREACHABLE, DataError, errno_of, unreachable
+from pipeline.errors import DataError
 from pipeline.lake.atomic import PREFIX, write_text
-from pipeline.lake.damage import REPAIR
+from pipeline.lake.documents import read_document
 from pipeline.lake.paths import Lake
-from schemas.run import RUN_VERSION, RunRecord
-
-_FIELDS: dict[str, type] = {
-    **dict.fromkeys(("run_id", "command", "started", "finished", "outcome"), str),
-    **dict.fromkeys(("config", "receipt", "versions"), dict),
-    **dict.fromkeys(("exit_code", "peak_memory_bytes"), int),
-}
-_FIGURES = ("seconds", "read", "written", "rejected", "known")
-"""Numbers of the receipt."""
+from schemas.run import RUN, RunRecord
 
 
 def new_run_id(command: str) -> str:
@@ -67,23 +59,9 @@ def record_paths(lake: Lake) -> list[Path]:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Reads a run record.
+    """Reads a run record (contract: `schemas.run.RUN`).
 
     Raises:
         DataError: it cannot be read, lacks something or is of a newer version.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        version = int(record["version"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        if errno_of(error) in UNREACHABLE:
-            raise unreachable(errno_of(error), f"{path} cannot be read") from error
-        raise DataError(f"{path} is no run record ({error}). {REPAIR}") from error
-    if version > RUN_VERSION:
-        raise DataError(f"{path} has version {version}; this release reads up to {RUN_VERSION}. Upgrade review-pipeline.")
-    wrong = [name for name, kind in _FIELDS.items() if not isinstance(record.get(name), kind)]
-    if wrong or not all(isinstance(record["receipt"].get(name), int | float) for name in _FIGURES):
-        what = ", ".join(wrong) or f"{', '.join(_FIGURES)} of its receipt"
-        raise DataError(f"{path} is no run record: {what} missing or of a wrong type. {REPAIR}")
-    found: dict[str, Any] = record
-    return found
+    return read_document(path, RUN)

@@ -198,12 +198,6 @@ def commit(
     return version
 
 
-def history(folder: Path) -> list[dict[str, Any]]:
-    """Commits, newest first, as deltalake tells them."""
-    with _spoken(folder) as root:
-        return list(DeltaTable(root).history())
-
-
 def sweep_staging(folder: Path) -> None:
     """Removes what killed commits have left: staging folders, and deltalake's half-written entries of earlier releases.
 
@@ -311,9 +305,15 @@ def _stage(
         adds = [_add(path, entry, now) for path, entry in zip(added, new, strict=True)]
         if table is None:
             create_table_with_add_actions(
-                root, schema, adds, mode="error", name="tokens", description=TOKEN.description,
-                configuration=CONFIGURATION, commit_properties=properties,
-            )  # fmt: skip
+                root,
+                schema,
+                adds,
+                mode="error",
+                name="tokens",
+                description=TOKEN.description,
+                configuration=CONFIGURATION,
+                commit_properties=properties,
+            )
             return 0
         removes = [
             RemoveAction(name, size=sizes.get(name, 0), deletion_timestamp=now, data_change=True) for name in sorted(gone)

@@ -1,12 +1,11 @@
 """A trained model as a folder: model.safetensors, model.json, vocabulary.parquet. Nothing in it is ever executed.
 
-`manifest.json` holds size and SHA-256 of the three; a bundle of an earlier release has none. `model.json` carries the
-version of this layout, what is needed to rebuild and to feed the model, and the SHA-256 of the weights. The vocabulary
+`manifest.json` holds size and SHA-256 of the three; a bundle of an earlier release has none. `model.json` (contract:
+`schemas.model`) holds what is needed to rebuild and to feed the model, and the SHA-256 of the weights. The vocabulary
 travels along, so that a bundle scores without its lake.
 """
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import DataError, InputNotFoundError, UsageError, unknown_choice
 from pipeline.lake.atomic import PREFIX, make_folder, write_bytes, write_text
+from pipeline.lake.documents import parsed
 from pipeline.lake.manifest import MANIFEST, verify_content, verify_folder, write_manifest
 from pipeline.lake.manifest import REMEDY as RESTORE
 from pipeline.lake.paths import Lake
 from pipeline.lake.vocabularies import read_vocabulary, write_vocabulary
-from pipeline.models.configs.base import MAX_LENGTH
 from pipeline.models.registry import build_model, check_architecture
+from schemas.model import MODEL
 
 if TYPE_CHECKING:
     import torch
@@ -27,26 +27,24 @@ if TYPE_CHECKING:
     from pipeline.models.interface import Classifier
     from pipeline.text.vocabulary import Vocabulary
 
-BUNDLE_VERSION = 1
-"""Version of model.json. Fields may be added within a version; a bundle of a newer version is refused."""
 WEIGHTS, DESCRIPTION, VOCABULARY = "model.safetensors", "model.json", "vocabulary.parquet"
+FILES = (DESCRIPTION, WEIGHTS, VOCABULARY)
+"""The files that make the model, and that its manifest names."""
 LATEST = "LATEST"
-
-_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "arch": str,
-    "model_config": dict,
-    "labels": list,
-    "tokenizer": str,
-    "max_length": int,
-    "vocabulary": str,
-    "table_version": (int, type(None)),
-    "metrics": dict,
-    "training": dict,
-    "created": str,
-    "weights_sha256": str,
-}
-_RANGES = {"max_length": (1, MAX_LENGTH), "table_version": (0, 2**63 - 1), "parameters": (0, 2**63 - 1)}
-"""Whole numbers of model.json; null is left to `_FIELDS`."""
+_KEPT = (
+    "arch",
+    "model_config",
+    "labels",
+    "tokenizer",
+    "max_length",
+    "vocabulary",
+    "table_version",
+    "metrics",
+    "training",
+    "created",
+    "weights_sha256",
+)
+"""Fields of model.json that a `Bundle` has under the same names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +154,6 @@ def save_bundle(
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
     weights = safetensors.torch.save(tensors)
     description = {
-        "version": BUNDLE_VERSION,
         "arch": arch,
         "model_config": model.config.to_dict(),
         "parameters": model.num_parameters(),
@@ -174,8 +171,8 @@ def save_bundle(
     }
     write_bytes(folder / WEIGHTS, weights)
     write_vocabulary(vocabulary, folder / VOCABULARY)
-    write_text(folder / DESCRIPTION, json.dumps(description, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
-    write_manifest(folder, (DESCRIPTION, WEIGHTS, VOCABULARY))
+    write_text(folder / DESCRIPTION, MODEL.to_json(description))
+    write_manifest(folder, FILES)
     return read_bundle(folder)
 
 
@@ -190,49 +187,19 @@ def read_bundle(folder: Path) -> Bundle:
     content = _read(path)
     if (folder / MANIFEST).exists():
         verify_content(folder, DESCRIPTION, content)
-    try:
-        described = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is no JSON ({error}). {RESTORE}") from error
-    if not isinstance(described, dict) or type(described.get("version")) is not int:
-        raise DataError(f"{path} has no version, so it is no model description. Name a bundle that 'pipeline train' wrote.")
-    if described["version"] > BUNDLE_VERSION:
-        raise DataError(
-            f"{path} has version {described['version']}; this release reads up to {BUNDLE_VERSION}. "
-            "Upgrade review-pipeline, or train again with this release."
-        )
-    wrong = [name for name, kind in _FIELDS.items() if name not in described or not isinstance(described[name], kind)]
-    if wrong:
-        raise DataError(f"{path}: {', '.join(wrong)} missing or of a wrong type. {RESTORE}")
+    described = parsed(content, path, MODEL)
     if described.get("manifest") and not (folder / MANIFEST).exists():
         raise InputNotFoundError(f"{folder / MANIFEST} is not there, so nothing proves the bundle's content. {RESTORE}")
-    _check_ranges(path, described)
     try:
         check_architecture(described["arch"])
     except UsageError as error:
         raise DataError(f"{path} names an architecture that this release does not have. {error}") from error
-    num_labels, num_classes = (
-        len(described["labels"]),
-        described["model_config"].get("num_classes", len(described["labels"])),
-    )
+    num_labels = len(described["labels"])
+    num_classes = described["model_config"].get("num_classes", num_labels)
     if num_labels != num_classes:
         raise DataError(f"{path}: {num_labels} labels, but the model tells {num_classes} classes apart. {RESTORE}")
-    blend = described.get("blend", {})
-    if not isinstance(blend, dict):
-        raise DataError(f"{path}: blend is of a wrong type. {RESTORE}")
-    values = {name: described[name] for name in _FIELDS} | {"blend": blend, "labels": tuple(map(str, described["labels"]))}
-    return Bundle(folder=folder, model_id=folder.resolve().name, **values)
-
-
-def _check_ranges(path: Path, described: dict[str, Any]) -> None:
-    share = described["training"].get("valid_fraction", 0.1)
-    wrong = [] if type(share) is float and 0 < share < 1 else [f"valid_fraction is {share!r:.40}, expected between 0 and 1"]
-    for name, (least, most) in _RANGES.items():
-        value = described.get(name)
-        if value is not None and (type(value) is not int or not least <= value <= most):
-            wrong.append(f"{name} is {value!r:.40}, expected {least} to {most}")
-    if wrong:
-        raise DataError(f"{path}: {'; '.join(wrong)}. {RESTORE}")
+    values = {name: described[name] for name in _KEPT} | {"labels": tuple(described["labels"])}
+    return Bundle(folder=folder, model_id=folder.resolve().name, blend=described.get("blend", {}), **values)
 
 
 def verify_bundle(bundle: Bundle) -> None:

@@ -35,11 +35,6 @@ def architectures() -> tuple[str, ...]:
     return tuple(sorted(name.replace("_", "-") for name in found if name not in HELPERS and not name.startswith("_")))
 
 
-def networks() -> tuple[str, ...]:
-    """The architectures that are trained by gradient descent: all but the linear model of n-grams."""
-    return tuple(name for name in architectures() if not config_class(name).linear)
-
-
 def check_architecture(name: str) -> None:
     """Raises `UsageError`, which lists all architectures, the nearest first, unless `name` is one."""
     known = architectures()

@@ -19,13 +19,21 @@ def file_values(
         UsageError: a file that is not TOML, an unknown key or table, a value that is not allowed.
         InputNotFoundError: the file of `--config` does not exist.
     """
-    tables = read_lake_file(lake / LAKE_FILE, commands)
-    own = from_toml(config, tables.get(command, {}), f"{lake / LAKE_FILE}: [{command}]", lake)
-    if preset is None:
-        return own
-    from pipeline.presets import read_options
+    return combined(*file_layers(config, command, commands, lake, preset).values())
 
-    return combined(own, from_toml(config, read_options(preset), f"--config {preset}"))
+
+def file_layers(
+    config: type, command: str, commands: Callable[[], Iterable[str]], lake: Path, preset: str | None = None
+) -> dict[str, dict[str, Any]]:
+    """What `file_values` combines, by the file that says it, the strongest last."""
+    path = lake / LAKE_FILE
+    tables = read_lake_file(path, commands)
+    layers = {str(path): from_toml(config, tables.get(command, {}), f"{path}: [{command}]", lake)}
+    if preset is not None:
+        from pipeline.presets import read_options
+
+        layers[f"--config {preset}"] = from_toml(config, read_options(preset), f"--config {preset}")
+    return layers
 
 
 def read_lake_file(path: Path, commands: Callable[[], Iterable[str]]) -> Mapping[str, dict[str, Any]]:

@@ -45,6 +45,8 @@ class Option:
     example: str | None = None
     """A good value, for messages."""
     choices: Iterable[Any] | Callable[[], Iterable[Any]] | None = None
+    names_model: bool = False
+    """Whether the value names a model of the lake, so that a shell can complete it."""
     remedy: str = ""
     """What else to say when a value is not among the choices."""
     accepts: Callable[[Any], bool] | None = None

@@ -41,7 +41,7 @@ def from_toml(config: type, table: Mapping[str, Any], source: str, folder: Path 
     in the working folder.
 
     Raises:
-        UsageError: an unknown key, or a value that is not allowed; it names the source and the key.
+        UsageError: an unknown key, two keys of one option, or a value that is not allowed; it names source and key.
     """
     fields = {field.key.replace("_", "-"): field for field in fields_of(config)}
     owners: dict[str, ConfigField] = {}
@@ -51,11 +51,14 @@ def from_toml(config: type, table: Mapping[str, Any], source: str, folder: Path 
             owners[member.key] = field
             fields.setdefault(member.key, member)
     values: dict[str, Any] = {}
+    keys: dict[str, str] = {}
     for key, raw in table.items():
         name = key.replace("_", "-")
         if name not in fields:
             raise unknown_choice(source, key, fields)
         field, label = fields[name], f"{source}: {key}"
+        if (before := keys.setdefault(field.key, key)) != key:
+            raise _given_twice(source, before, key)
         if field.option.group is not None:
             values[field.name] = values.get(field.name, {}) | _settings(raw, label)
             continue
@@ -107,9 +110,17 @@ def _located(field: ConfigField, value: Any, folder: Path) -> Any:
     return value
 
 
+def _given_twice(source: str, first: str, second: str) -> UsageError:
+    return UsageError(f"{source}: {first} and {second} are one option. Remove one of them.")
+
+
 def _settings(raw: Any, label: str) -> dict[str, Any]:
     if isinstance(raw, dict):
-        return {name.replace("-", "_"): value for name, value in raw.items()}
+        keys: dict[str, str] = {}
+        for key in raw:
+            if (before := keys.setdefault(key.replace("-", "_"), key)) != key:
+                raise _given_twice(label, before, key)
+        return {name: raw[key] for name, key in keys.items()}
     if isinstance(raw, list) and all(isinstance(item, str) for item in raw):
         return parse_settings(raw, label)
     raise UsageError(f"{label} {raw!r}: expected a table of names and values.")

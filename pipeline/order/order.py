@@ -93,11 +93,6 @@ class Order:
         steps = max(1, self.options.window_rows // self.options.batch_size)
         return even_bounds(self.steps, num_steps(self.steps, steps))
 
-    @property
-    def windows(self) -> int:
-        """Windows of the epoch."""
-        return len(self.window_bounds) - 1
-
     def lane_counts(self, lane: int, window: int) -> Ints:
         """Rows that the lane gives to each step of the window."""
         first, last = self.window_bounds[window : window + 2]

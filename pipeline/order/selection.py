@@ -14,6 +14,7 @@ import pyarrow as pa
 from pipeline.errors import DataError
 from pipeline.lake.shards import Shard, open_shard
 from pipeline.order.folds import Fold, folds_of
+from pipeline.order.order import even_bounds
 from pipeline.order.split import Ints, choose_validation, unit_hashes
 
 
@@ -25,7 +26,11 @@ class FromMain(Protocol):
 
 
 PARTS = ("train", "valid", "test")
-"""Parts by their code less one; code 0 is in none (unlabelled)."""
+"""Parts by their code less one; code 0 is in none."""
+UNLABELLED = "unlabelled"
+"""Reviews without a label that a network learns from: code 4."""
+LEARNED_SPLITS = ("train", "unsup")
+"""Splits whose unlabelled reviews may be learned from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,8 @@ class Part:
     groups: tuple[RowGroup, ...]
     selected: tuple[Ints, ...]
     """For each row group the selected rows in it, ascending."""
+    unlabelled_per_group: tuple[int, ...] = ()
+    """How many of them have no label, where any may have none."""
 
     @cached_property
     def rows_per_group(self) -> tuple[int, ...]:
@@ -58,38 +65,51 @@ class Part:
 
 @dataclass(frozen=True)
 class Selection:
-    """The row groups of all labelled splits, and each row's part as a code (see `PARTS`)."""
+    """The row groups that were looked at, and each row's part as a code (see `PARTS`)."""
 
     groups: tuple[RowGroup, ...]
     codes: npt.NDArray[np.uint8]
 
-    def part(self, name: str) -> Part:
-        """The rows of one part."""
-        code = PARTS.index(name) + 1
+    def part(self, *names: str) -> Part:
+        """The rows of one part, or of several together."""
+        codes = [_CODES[name] for name in names]
         bounds = np.cumsum([0, *(group.rows for group in self.groups)])
-        selected = tuple(
-            np.flatnonzero(self.codes[begin:end] == code).astype(np.int64) for begin, end in itertools.pairwise(bounds)
-        )
-        return Part(self.groups, selected)
+        by_group = [self.codes[begin:end] for begin, end in itertools.pairwise(bounds)]
+        selected = tuple(np.flatnonzero(np.isin(rows, codes)).astype(np.int64) for rows in by_group)
+        if UNLABELLED not in names:
+            return Part(self.groups, selected)
+        code = _CODES[UNLABELLED]
+        return Part(self.groups, selected, tuple(int(np.count_nonzero(rows == code)) for rows in by_group))
 
 
-def labelled_groups(shards: Sequence[Shard]) -> tuple[RowGroup, ...]:
-    """The row groups of the splits train, valid and test, in the order of the shards."""
-    return tuple(
-        RowGroup(shard.path, index, rows)
-        for shard in shards
-        if shard.split in PARTS
-        for index, rows in enumerate(shard.row_groups)
-    )
+_CODES = {name: code for code, name in enumerate((*PARTS, UNLABELLED), start=1)}
+
+
+def read_shards(shards: Sequence[Shard], unlabelled: float = 0.0) -> list[Shard]:
+    """The shards that `select` looks at: those of unlabelled reviews only where they are asked for."""
+    return [shard for shard in shards if shard.split in PARTS or unlabelled]
+
+
+def row_groups(shards: Sequence[Shard]) -> tuple[RowGroup, ...]:
+    """The row groups of shards, in order."""
+    return tuple(RowGroup(shard.path, index, rows) for shard in shards for index, rows in enumerate(shard.row_groups))
 
 
 def select(
-    shards: Sequence[Shard], num_labels: int, valid_fraction: float, fold: Fold | None = None
+    shards: Sequence[Shard],
+    num_labels: int,
+    valid_fraction: float,
+    fold: Fold | None = None,
+    unlabelled: float = 0.0,
 ) -> tuple[Selection, Ints]:
     """Reads the columns that decide and gives every row its part.
 
     The validation part is the split `valid` where the shards have labelled rows of it, else it is cut from `train`.
     With a fold, the test part is that fold of the split `train`, and the split `test` is left alone.
+
+    Args:
+        unlabelled: reviews of the splits train and unsup without a label, for each one of the training part with one; where
+            there are more, they are picked evenly.
 
     Returns:
         the selection, and the rows of each label in the training part (num_labels,).
@@ -97,11 +117,15 @@ def select(
     Raises:
         DataError: no labelled row, one class only, a label out of range, or no validation part can be made.
     """
+    shards = read_shards(shards, unlabelled)
     labels, splits = _labels(shards, num_labels)
-    labelled = labels >= 0
+    labelled = (labels >= 0) & (splits > 0)
     codes = np.where(labelled, splits, 0).astype(np.uint8)
+    learnable = (labels < 0) & _in_splits(shards, LEARNED_SPLITS)
     if fold is not None:
-        _hold_out(codes, shards, fold)
+        held = _held_out(shards, fold)
+        learnable[held] = False
+        _hold_out(codes, held, fold)
     if not (codes == 1).any():
         raise DataError(
             "there is no labelled review in the split 'train', so there is nothing to learn from. "
@@ -117,7 +141,11 @@ def select(
             f"the training part holds one class only (rows by label: {counts.tolist()}); a classifier needs two. "
             "Ingest reviews of another label too."
         )
-    return Selection(labelled_groups(shards), codes), counts
+    if unlabelled:
+        candidates = np.flatnonzero(learnable)
+        most = min(len(candidates), round(unlabelled * int(counts.sum())))
+        codes[candidates[even_bounds(len(candidates), most)[:most]]] = _CODES[UNLABELLED]
+    return Selection(row_groups(shards), codes), counts
 
 
 def select_as_trained(shards: Sequence[Shard], num_labels: int, training: Mapping[str, Any]) -> Selection:
@@ -131,23 +159,26 @@ def select_as_trained(shards: Sequence[Shard], num_labels: int, training: Mappin
     return select(shards, num_labels, share, Fold.parse(fold) if fold else None)[0]
 
 
-def _hold_out(codes: npt.NDArray[np.uint8], shards: Sequence[Shard], fold: Fold) -> None:
-    """Makes a fold of the split `train` the test part, in place.
-
-    Raises:
-        DataError: no labelled row is in the fold.
-    """
-    codes[codes == 3] = 0
+def _held_out(shards: Sequence[Shard], fold: Fold) -> Ints:
+    """The rows of a fold of the split `train`."""
     folds = [
         folds_of(table["review_id"].to_pylist(), table["group"].to_pylist(), fold.count)
         for shard in shards
         if shard.split == "train"
         for table in _row_groups(shard, ["review_id", "group"])
     ]
-    if folds:
-        of_train = np.flatnonzero(_in_split(shards, "train"))
-        held = of_train[np.concatenate(folds) == fold.index]
-        codes[held] = np.where(codes[held] == 1, 3, 0)
+    of_train = np.flatnonzero(_in_splits(shards, ("train",)))
+    return of_train[np.concatenate(folds) == fold.index] if folds else of_train
+
+
+def _hold_out(codes: npt.NDArray[np.uint8], held: Ints, fold: Fold) -> None:
+    """Makes the rows of a fold the test part, in place.
+
+    Raises:
+        DataError: no labelled row is in the fold.
+    """
+    codes[codes == 3] = 0
+    codes[held] = np.where(codes[held] == 1, 3, 0)
     if not (codes == 3).any():
         raise DataError(
             f"fold {fold} holds no labelled review of the split 'train': there are too few reviews or groups. Use fewer "
@@ -155,17 +186,16 @@ def _hold_out(codes: npt.NDArray[np.uint8], shards: Sequence[Shard], fold: Fold)
         )
 
 
-def _in_split(shards: Sequence[Shard], split: str) -> npt.NDArray[np.bool_]:
-    """Whether each row of the labelled splits is in this one."""
-    return np.concatenate([np.full(shard.rows, shard.split == split) for shard in shards if shard.split in PARTS])
+def _in_splits(shards: Sequence[Shard], splits: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+    """Whether each row is in one of these splits."""
+    found = [np.full(shard.rows, shard.split in splits) for shard in shards]
+    return np.concatenate(found) if found else np.zeros(0, np.bool_)
 
 
 def _labels(shards: Sequence[Shard], num_labels: int) -> tuple[Ints, npt.NDArray[np.uint8]]:
-    """Labels of all rows of the labelled splits (-1 for null), and the code of the split."""
+    """Labels of all rows (-1 for null), and the code of the split: 0 for one that has no part."""
     labels, splits = [], []
     for shard in shards:
-        if shard.split not in PARTS:
-            continue
         for table in _row_groups(shard, ["label"]):
             column = table["label"].fill_null(-1).to_numpy().astype(np.int64)
             if len(column) and (column.max() >= num_labels or column.min() < -1):
@@ -174,7 +204,7 @@ def _labels(shards: Sequence[Shard], num_labels: int) -> tuple[Ints, npt.NDArray
                     "labels. Shards and vocabulary do not belong together; ingest again with --rebuild-vocab."
                 )
             labels.append(column)
-            splits.append(np.full(len(column), PARTS.index(shard.split) + 1, dtype=np.uint8))
+            splits.append(np.full(len(column), _CODES.get(shard.split, 0), dtype=np.uint8))
     if not labels:
         return np.zeros(0, np.int64), np.zeros(0, np.uint8)
     return np.concatenate(labels), np.concatenate(splits)
@@ -183,8 +213,6 @@ def _labels(shards: Sequence[Shard], num_labels: int) -> tuple[Ints, npt.NDArray
 def _unit_hashes(shards: Sequence[Shard]) -> npt.NDArray[np.uint64]:
     hashes = []
     for shard in shards:
-        if shard.split not in PARTS:
-            continue
         if shard.split != "train":
             hashes.append(np.zeros(shard.rows, dtype=np.uint64))
             continue
@@ -200,13 +228,18 @@ def _row_groups(shard: Shard, columns: list[str]) -> Iterator[pa.Table]:
 
 
 def shared_selection(
-    world: "FromMain", shards: Sequence[Shard], num_labels: int, valid_fraction: float, fold: Fold | None = None
+    world: "FromMain",
+    shards: Sequence[Shard],
+    num_labels: int,
+    valid_fraction: float,
+    fold: Fold | None = None,
+    unlabelled: float = 0.0,
 ) -> tuple[Selection, Ints]:
     """`select` on the main rank only; the others get one byte a row from it."""
 
     def make() -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
-        selection, counts = select(shards, num_labels, valid_fraction, fold)
+        selection, counts = select(shards, num_labels, valid_fraction, fold, unlabelled)
         return {"counts": counts.tolist()}, selection.codes
 
     values, codes = world.from_main(make)
-    return Selection(labelled_groups(shards), codes), np.asarray(values["counts"], dtype=np.int64)
+    return Selection(row_groups(read_shards(shards, unlabelled)), codes), np.asarray(values["counts"], dtype=np.int64)

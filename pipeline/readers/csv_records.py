@@ -185,21 +185,15 @@ class _Reader:
 
     def parsed(self, data: bytes, final: bool) -> tuple[Pieces, pa.RecordBatch]:
         """The pieces of a block, and the cells of its good records."""
-        width = len(self.table.names)
-        pieces = self._split(data, final, width)
-        try:
-            return pieces, self._batch(data, pieces, self._good(pieces), self.parsed_columns)
-        except pa.ArrowInvalid:
-            # A ragged row: only now is it worth to count the fields of all.
-            pieces = self._split(data, final, None)
-            return pieces, self._batch(data, pieces, self._good(pieces), self.parsed_columns)
+        pieces = self._split(data, final)
+        return pieces, self._batch(data, pieces, self._good(pieces), self.parsed_columns)
 
     def _good(self, pieces: Pieces) -> Flags:
         return np.equal(pieces.columns, len(self.table.names)) & np.equal(pieces.fault, SOUND)
 
-    def _split(self, data: bytes, final: bool, width: int | None) -> Pieces:
+    def _split(self, data: bytes, final: bool) -> Pieces:
         try:
-            return split(data, self.table.marks, final, width)
+            return split(data, self.table.marks, final)
         except TooLongError as error:
             sound = split(data[: error.start], self.table.marks, final=True)
             row = self.row + int(self._numbers(data, sound).sum())

@@ -5,7 +5,7 @@ line breaks included, and two of them stand for one; in any other field quotatio
 What Arrow lets pass and this does not is a fault of quoting: text between a closing quotation mark and the next delimiter,
 and a quotation mark that is never closed.
 
-Most blocks have no fault. They are split with NumPy; from the first fault on, `_exact` goes field by field.
+Most blocks have no fault. A kernel splits them; from the first fault on, `_exact` goes field by field.
 """
 
 import re
@@ -16,16 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.readers.bounds import CSV_ROW_BYTES
+from pipeline.text import kernels
 
-LF, CR = 10, 13
+CR = 13
+NO_QUOTE = -1
 LINE_END = re.compile(rb"\r\n|\r|\n")
 
 SOUND, MISPLACED, NEVER_CLOSED, NOT_WITHIN_LIMIT, SWALLOWED = range(5)
-"""What is wrong with the quotation marks of a piece; the last is for `pipeline.readers.csv_evidence` to find."""
+"""What is wrong with the quotation marks of a piece; the last is for `pipeline.readers.csv_swallowed` to find."""
 
-Bytes = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 
 class TooLongError(ValueError):
@@ -83,18 +83,13 @@ class Pieces:
         return np.equal(self.start, self.stop)
 
 
-def split(data: bytes, marks: Marks, final: bool, width: int | None = None) -> Pieces:
+def split(data: bytes, marks: Marks, final: bool) -> Pieces:
     """Splits a block that begins with a record; `final` where nothing follows.
-
-    Args:
-        width: fields that records are believed to have, which are then not all counted; Arrow finds out sooner.
 
     Raises:
         TooLongError: a record without line ends in it is longer than the limit.
     """
-    if not data:
-        return _exact(data, 0, marks, final)
-    fast, sound = _fast(data, marks, width)
+    fast, sound = _fast(data, marks)
     if sound and not final and len(data) - fast.rest <= marks.limit:
         return fast
     return _joined(fast, _exact(data, fast.rest, marks, final))
@@ -110,84 +105,14 @@ def lines_of(data: bytes) -> list[bytes]:
     return [line for line in data.splitlines() if line]
 
 
-def _fast(data: bytes, marks: Marks, width: int | None) -> tuple[Pieces, bool]:
+def _fast(data: bytes, marks: Marks) -> tuple[Pieces, bool]:
     """The records before the first fault, and whether there is none."""
-    block = np.frombuffer(data, np.uint8)
-    delimiter = marks.delimiter[0]
-    quoted = bool(marks.quote) and marks.quote in data
-    has_cr = b"\r" in data
-    special = block == LF
-    if has_cr:
-        special |= block == CR
-    if quoted:
-        special |= block == marks.quote[0]
-    if width is None:
-        special |= block == delimiter
-    at = np.flatnonzero(special)
-    kind = block[at]
-    ends_line = kind == LF
-    if has_cr:
-        follows = np.zeros(len(at), bool)  # the LF of a CRLF
-        follows[1:] = ends_line[1:] & (kind[:-1] == CR) & (at[1:] == at[:-1] + 1)
-        ends_line = (ends_line | (kind == CR)) & ~follows
-    separates = kind == delimiter
-    end = len(data) - 1 if data.endswith(b"\r") else len(data)  # that CR may be half of a CRLF
-    fault_at = len(data)
-    inner = None
-    if quoted:
-        inside, fault_at = _inside(block, at, ends_line, kind == marks.quote[0], marks)
-        inner = ends_line & inside
-        separates &= ~inside
-        ends_line &= ~inside
-    which = np.flatnonzero(ends_line)
-    which = which[: np.searchsorted(at[which], min(fault_at, end))]
-    stop = at[which]
-    after = stop + 1
-    if has_cr:
-        after += (block[stop] == CR) & (block[np.minimum(after, len(data) - 1)] == LF) & (after < len(data))
-    start = np.concatenate(([0], after[:-1])) if len(after) else after
-    long = np.flatnonzero(stop - start > marks.limit)
-    if len(long):
-        which, start, stop, after = which[: long[0]], start[: long[0]], stop[: long[0]], after[: long[0]]
-    columns = np.full(len(which), width) if width else np.diff(np.cumsum(separates)[which], prepend=0) + 1
-    columns[start == stop] = 0
-    none = np.zeros(len(which), np.int64)
-    inner_count = none if inner is None or not inner.any() else np.diff(np.cumsum(inner)[which], prepend=0)
-    pieces = Pieces(start, stop, after, columns, none.copy(), inner_count, int(after[-1]) if len(after) else 0)
-    return pieces, fault_at == len(data) and not len(long)
-
-
-def _inside(block: Bytes, at: Integers, ends_line: Flags, is_quote: Flags, marks: Marks) -> tuple[Flags, int]:
-    """Which of the bytes `at` stand in quotes, and where the first fault is, up to which that is true."""
-    inside = np.logical_xor.accumulate(is_quote)
-    fault_at = _first_fault(block, at[is_quote], marks)
-    if fault_at == len(block):
-        return inside, fault_at
-    # Quotation marks on a line on which no field begins with one are text, unless the line stands in quotes itself.
-    line: Integers = np.cumsum(ends_line) - ends_line
-    opens = is_quote & _follows_field_end(block, at, marks)
-    is_text = is_quote & ~np.isin(line, line[opens])
-    inside_then = np.logical_xor.accumulate(is_quote & ~is_text)
-    wrong = at[is_text & inside_then]
-    fault_then = min(_first_fault(block, at[is_quote & ~is_text], marks), int(wrong[0]) if len(wrong) else len(block))
-    return (inside_then, fault_then) if fault_then > fault_at else (inside, fault_at)
-
-
-def _first_fault(block: Bytes, quotes: Integers, marks: Marks) -> int:
-    """Where the first quotation mark stands that neither opens nor closes a field, nor is one of a pair inside it."""
-    delimiter, quote = marks.delimiter[0], marks.quote[0]
-    opening, closing = quotes[::2], quotes[1::2]
-    opens = _follows_field_end(block, opening, marks) | (block[np.maximum(opening - 1, 0)] == quote)
-    following = block[np.minimum(closing + 1, len(block) - 1)]
-    closes = (following == delimiter) | (following == LF) | (following == CR) | (following == quote)
-    closes |= closing == len(block) - 1
-    faults = [int(places[np.argmin(fine)]) for places, fine in ((opening, opens), (closing, closes)) if not fine.all()]
-    return min(faults, default=len(block))
-
-
-def _follows_field_end(block: Bytes, at: Integers, marks: Marks) -> Flags:
-    before = block[np.maximum(at - 1, 0)]
-    return np.isin(before, [marks.delimiter[0], LF, CR]) | np.equal(at, 0)
+    quote = marks.quote[0] if marks.quote else NO_QUOTE
+    found, sound = kernels.csv_records(data, marks.delimiter[0], quote, marks.limit)
+    records = np.frombuffer(found, np.int64).reshape(-1, 5)
+    start, stop, after, columns, inner = records.T
+    rest = int(after[-1]) if len(after) else 0
+    return Pieces(start, stop, after, columns, np.zeros(len(start), np.int64), inner, rest), sound
 
 
 def _exact(data: bytes, at: int, marks: Marks, final: bool, most: int | None = None) -> Pieces:
@@ -201,8 +126,12 @@ def _exact(data: bytes, at: int, marks: Marks, final: bool, most: int | None = N
         found.append(piece)
         at = piece[2]
     start, stop, after, columns, fault = np.array(found, np.int64).reshape(-1, 5).T
-    inner = np.array([len(LINE_END.findall(data, first, last)) for first, last, *_ in found], np.int64)
+    inner = np.array([_line_ends(data, first, last) for first, last, *_ in found], np.int64)
     return Pieces(start, stop, after, columns, fault, inner, at)
+
+
+def _line_ends(data: bytes, start: int, stop: int) -> int:
+    return data.count(b"\n", start, stop) + data.count(b"\r", start, stop) - data.count(b"\r\n", start, stop)
 
 
 class _Scanner:

@@ -5,8 +5,6 @@ import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator
 
-import charset_normalizer
-
 from pipeline.errors import UsageError
 
 UTF8 = "utf-8"
@@ -63,8 +61,22 @@ def guessed(sample: bytes) -> str:
     if not foreign or foreign * 2 <= len(NOT_ASCII.findall(decoded)):
         return UTF8
     lines = b"\n".join(line for line in sample.split(b"\n") if not line.isascii())[:GUESSED_BYTES]
+    import charset_normalizer  # only now: it is slow to import, and most files are UTF-8
+
     best = charset_normalizer.from_bytes(lines, cp_isolation=[WESTERN, *OTHERS], enable_fallback=False).best()
     return WESTERN if best is None or _mixes_scripts(str(best)) else best.encoding
+
+
+def likely_encoding(text: bytes) -> str:
+    """`WESTERN` for a text that can be that and has no character of UTF-8 beyond ASCII; "" for any other."""
+    decoded = text.decode(UTF8, "surrogateescape")
+    if len(FOREIGN_BYTE.findall(decoded)) < len(NOT_ASCII.findall(decoded)):
+        return ""
+    try:
+        text.decode(WESTERN)
+    except UnicodeDecodeError:
+        return ""
+    return WESTERN
 
 
 def utf8_blocks(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:

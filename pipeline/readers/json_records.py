@@ -13,7 +13,6 @@ from pipeline.readers.encoding import MARKS, UTF8
 from pipeline.readers.json_text import Kinds, looked_up, members, schema_of, text_columns
 from pipeline.readers.magic import check_is_text
 from pipeline.readers.opening import Stream, opened, readable
-from pipeline.readers.roles import ranked
 from schemas.reject import BadRow
 
 BLOCK_BYTES = 1 << 20
@@ -124,7 +123,7 @@ def all_columns(source: Source, reading: Reading, split: Split) -> pa.Schema:
             has_text = has_text or any(looked_up(record, name)[0] for name in reading.text)
     if columns and not has_text:
         wanted = ", ".join(map(repr, reading.text))
-        names = ", ".join(map(repr, ranked(reading.text[0], columns)))
+        names = ", ".join(map(repr, columns))
         detail = f"no object has text under {wanted}. There are {names}. Name one with --text-column"
         raise FileFault(source.name, "column", detail)
     return schema_of(columns)

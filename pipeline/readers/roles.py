@@ -12,7 +12,6 @@ from pipeline.readers.values import holds_text, is_nested
 
 log = logging.getLogger(__name__)
 
-ROLES = ("text", "label", "id", "group", "split")
 LABEL_NAMES = ("label", "sentiment", "stars", "rating", "score", "polarity", "class", "category", "target", "overall")
 """Usual names of a label's column; a file that has one where no label column was named is warned of."""
 
@@ -125,7 +124,7 @@ def _check(
             return
         near = ranked(name, names)
         hint = f" Did you mean {near[0]!r}?" if near and _is_near(name, near[0]) else ""
-        columns = ", ".join(map(repr, near)) or "none"
+        columns = ", ".join(map(repr, names)) or "none"
         raise FileFault(source.name, "column", f"no column {name!r}.{hint} Its columns: {columns}. Name one with {option}")
     if schema.names.count(name) > 1:
         raise FileFault(source.name, "column", f"the column {name!r} is there twice. Rename one of them")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pipeline.lake.reject_writer import RejectCounts, Tally
 from pipeline.readers.base import FileFault
+from pipeline.readers.encoding import WESTERN
+from pipeline.readers.registry import format_of
 from schemas.reject import REASONS
 
 log = logging.getLogger(__name__)
@@ -27,10 +29,19 @@ def summarize(rejects: RejectCounts, faults: Sequence[FileFault], published: Pat
             what = _values("labels that the lake does not know", tally)
             log.warning("%s: %s. To learn them, ingest everything again with --rebuild-vocab", _count(tally), what)
         else:
-            first = tally.first
-            log.warning("%s: %s (%s), first in %s, row %d", _count(tally), reason, REASONS[reason], first.source, first.row)
+            first, what = tally.first, REASONS[reason]
+            hint = _encoding_hint(tally) if reason == "invalid_utf8" else ""
+            log.warning("%s: %s (%s), first in %s, row %d%s", _count(tally), reason, what, first.source, first.row, hint)
     if published is not None and (faults or rejects.rows):
         log.info("all of them: %s", published)
+
+
+def _encoding_hint(tally: Tally) -> str:
+    """The option that reads the rows, where their format has it and all of them can be in that encoding."""
+    known = format_of(tally.first.source)
+    if known is None or known[0].sniff is None or tally.values[WESTERN] < tally.rows:
+        return ""
+    return f". If all of that file is {WESTERN}, as Excel writes it in the West, read it with --encoding {WESTERN}"
 
 
 def _count(tally: Tally) -> str:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pipeline.printable import utf8_name
 from pipeline.readers import json_text
 from pipeline.readers.base import BATCH_ROWS, EXCERPT_BYTES, FileFault, Format, Reading, Rows, Source, Stamp
+from pipeline.readers.encoding import likely_encoding
 from pipeline.readers.layout import layout_of
 from pipeline.readers.opening import fault_of, stamp
 from pipeline.readers.registry import format_named
@@ -193,8 +194,9 @@ def _valid(places: Sequence[str], rows: Sequence[int], batch: TableBatch) -> Tab
                 kept[i] = False
                 excerpt = (batch.texts[i].as_py() or b"")[:EXCERPT_BYTES]
                 detail = f"the column {name!r} is not UTF-8: {broken[i]}"
+                codec = likely_encoding(column[i].as_py())
                 batch.bad.append(
-                    BadRow(source=places[i], row=rows[i], reason="invalid_utf8", detail=detail, excerpt=excerpt)
+                    BadRow(source=places[i], row=rows[i], reason="invalid_utf8", detail=detail, excerpt=excerpt, value=codec)
                 )
             arrays.append(column.view(pa.string()))
     columns = pa.RecordBatch.from_arrays(arrays, names=batch.columns.schema.names) if arrays else batch.columns

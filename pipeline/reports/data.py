@@ -10,19 +10,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.errors import DataError, InputNotFoundError
-from pipeline.lake.manifest import REMEDY as RESTORE
+from pipeline.lake.contract_files import read_contract_file
+from pipeline.lake.documents import parsed
 from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.reports.files import read_evaluation, read_examples, read_lengths, read_token_weights
 from pipeline.reports.metrics import Measures
 from pipeline.text.vocabulary import Vocabulary
-from schemas.contract import ContractError
+from schemas.model import MODEL
 from schemas.report import EXAMPLE, KEY_LABEL_ROWS, LENGTH
-
-PHASES = ("train", "valid", "test")
-METRIC_COLUMNS = ("epoch", "step", "phase", "loss", "accuracy", "seconds", "tokens")
+from schemas.training import METRICS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,25 +150,15 @@ def read_description(path: Path) -> dict[str, Any]:
         DataError: it is damaged.
     """
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise InputNotFoundError(f"{path} is not there: {path.parent} is no model bundle. Name one with --model.") from None
-    except ValueError as error:
-        raise DataError(f"{path} is no model description ({error}). {RESTORE}") from error
-    if not isinstance(description, dict):
-        raise DataError(f"{path} is no model description. {RESTORE}")
-    return description
+    return parsed(content, path, MODEL)
 
 
 def _metrics(path: Path) -> list[dict[str, Any]]:
     try:
-        table = pq.read_table(path)
+        rows: list[dict[str, Any]] = read_contract_file(path, METRICS, METRICS.remedy).to_pylist()
     except FileNotFoundError:
         raise InputNotFoundError(f"{path} is not there: without metrics there is nothing to report. Train again.") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} is no whole Parquet file ({error}). {RESTORE}") from error
-    missing = [name for name in METRIC_COLUMNS if name not in table.column_names]
-    if missing:
-        raise ContractError(f"{path} lacks {', '.join(missing)}. Its columns are {', '.join(table.column_names)}.")
-    rows: list[dict[str, Any]] = table.select(list(METRIC_COLUMNS)).to_pylist()
     return rows

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import DataError, InputNotFoundError, UsageError
+from pipeline.readers.labels import LabelMap
 from pipeline.reports.files import probability_of_prediction
 from pipeline.text.types import is_text
 from schemas.prediction import EXPLANATION, KEY_MODEL, PREDICTION, VERSION_1, is_version_1
@@ -83,9 +85,41 @@ def _weights(explanation: Sequence[Mapping[str, Any]]) -> tuple[Weight, ...]:
     return tuple(Weight(token, weight / largest) for token, weight in ranked)
 
 
-def choose_from_predictions(
-    path: Path, model_id: str, labels: Sequence[str], text_column: str, label_column: str | None
-) -> pa.Table:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredColumns:
+    """Columns of a scored file: those of the text, joined by line breaks, and that of the true label.
+
+    `usual_label` is the label's where the file has it and `label` is None. `label_map` gives the classes of its values.
+    """
+
+    text: tuple[str, ...] = ("text",)
+    label: str | None = None
+    usual_label: str | None = None
+    label_map: LabelMap | None = None
+
+    def label_of(self, schema: pa.Schema) -> str | None:
+        """The column of the label in a file."""
+        return self.usual_label if self.label is None and self.usual_label in schema.names else self.label
+
+    def as_shown(self, table: pa.Table, labels: Sequence[str]) -> pa.Table:
+        """The table with the columns `text` and `label` as a page shows them, and those of the prediction."""
+        columns = {name: table[name] for name in (*PREDICTED, EXPLANATION.name) if name in table.column_names}
+        texts = [table[name].cast(pa.string()) for name in self.text]
+        columns["text"] = pc.binary_join_element_wise(*texts, "\n", null_handling="skip") if len(texts) > 1 else texts[0]
+        label = self.label_of(table.schema)
+        if label is not None:
+            truths = [None if value is None else self._class_of(str(value), labels) for value in table[label].to_pylist()]
+            columns["label"] = pa.array(truths, pa.string())
+        return pa.table(columns)
+
+    def _class_of(self, value: str, labels: Sequence[str]) -> str | None:
+        return value if self.label_map is None or value in labels else self.label_map(value)
+
+
+PREDICTED = ("prediction", "probability")
+
+
+def choose_from_predictions(path: Path, model_id: str, labels: Sequence[str], of: ScoredColumns) -> pa.Table:
     """The reviews of a scored file to show: for each label the most certain ones, then the least certain of all. With a
     label column the surest mistakes come first.
 
@@ -100,13 +134,15 @@ def choose_from_predictions(
     row_number = 0
     try:
         with pq.ParquetFile(path) as file:
-            columns = _columns(file.schema_arrow, path, text_column, label_column)
+            columns = _columns(file.schema_arrow, path, of)
+            label_column = of.label_of(file.schema_arrow) and "label"
             _check_model(file.schema_arrow, path, model_id)
             of_second = is_version_1(file.schema_arrow)
             for group in range(file.num_row_groups):
-                table = _with_probability(file.read_row_group(group, columns=columns), labels, of_second)
+                read = of.as_shown(file.read_row_group(group, columns=columns), labels)
+                table = _with_probability(read, labels, of_second)
                 for kind, score, place in _candidates(table, labels, label_column):
-                    row = _example(table, place, text_column, label_column, kind)
+                    row = _example(table, place, label_column, kind)
                     best.setdefault(kind, []).append((-score, row_number + place, row))
                 best = {kind: sorted(kept, key=lambda item: item[:2])[: _quota(kind)] for kind, kept in best.items()}
                 row_number += table.num_rows
@@ -125,17 +161,20 @@ def _quota(kind: str) -> int:
     return UNDECIDED if kind == UNSURE else PER_LABEL
 
 
-def _columns(schema: pa.Schema, path: Path, text_column: str, label_column: str | None) -> list[str]:
+def _columns(schema: pa.Schema, path: Path, of: ScoredColumns) -> list[str]:
+    """The columns to read."""
     (VERSION_1 if is_version_1(schema) else PREDICTION).check_columns(schema, f"--predictions {path}")
-    for option, column in (("--text-column", text_column), ("--label-column", label_column)):
+    label = of.label_of(schema)
+    for option, column in (*(("--text-column", name) for name in of.text), ("--label-column", label)):
         if column is not None and column not in schema.names:
             raise UsageError(f"{option} {column}: {path} has no such column. Its columns: {', '.join(schema.names)}.")
-    if not is_text(schema.field(text_column).type):
-        texts = ", ".join(field.name for field in schema if is_text(field.type))
-        raise UsageError(
-            f"--text-column {text_column}: it is {schema.field(text_column).type}, not strings. Columns of strings: {texts}."
-        )
-    named = {text_column, label_column, "prediction", "probability", EXPLANATION.name} - {None}
+    for name in of.text:
+        if not is_text(schema.field(name).type):
+            texts = ", ".join(field.name for field in schema if is_text(field.type))
+            raise UsageError(
+                f"--text-column {name}: it is {schema.field(name).type}, not strings. Columns of strings: {texts}."
+            )
+    named = {*of.text, label, *PREDICTED, EXPLANATION.name} - {None}
     return [name for name in schema.names if name in named]
 
 
@@ -161,7 +200,7 @@ def _candidates(table: pa.Table, labels: Sequence[str], label_column: str | None
     predictions = np.array(table["prediction"].to_pylist(), dtype=object)
     certainty = table["probability"].to_numpy().astype(np.float64)
     usable = np.array([p is not None for p in predictions], dtype=bool) & ~np.isnan(certainty)
-    truths = [None if value is None else str(value) for value in table[label_column].to_pylist()] if label_column else []
+    truths = table[label_column].to_pylist() if label_column else []
     wrong = [truth is not None and truth != p for truth, p in zip(truths, predictions, strict=True)] if truths else False
     found = []
     for kind, mask, score in [
@@ -175,12 +214,11 @@ def _candidates(table: pa.Table, labels: Sequence[str], label_column: str | None
     return found
 
 
-def _example(table: pa.Table, row: int, text_column: str, label_column: str | None, kind: str) -> dict[str, Any]:
+def _example(table: pa.Table, row: int, label_column: str | None, kind: str) -> dict[str, Any]:
     values = {name: table[name][row].as_py() for name in table.column_names}
-    label = values[label_column] if label_column else None
     return {
-        "text": values[text_column] or "",
-        "label": None if label is None else str(label),
+        "text": values["text"] or "",
+        "label": values[label_column] if label_column else None,
         "prediction": values["prediction"],
         "probability": values["probability"],
         "kind": kind if kind in (WRONG, UNSURE) else None,

@@ -1,20 +1,19 @@
 """The files that a bundle may hold for its report (contracts in `schemas.report`)."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from pipeline.errors import DataError
-from pipeline.lake.atomic import atomic_path
-from schemas.contract import KEY_VERSION, Contract
-from schemas.report import EVALUATION, EXAMPLE, LENGTH, TOKEN_WEIGHT
+from pipeline.lake.contract_files import contract_version, read_contract_file, write_contract_file
+from schemas.contract import Contract
+from schemas.report import EVALUATION, EXAMPLE, EXAMPLE_1, LENGTH, TOKEN_WEIGHT
 
 LENGTHS, EVALUATIONS, EXAMPLES = "lengths.parquet", "evaluation.parquet", "examples.parquet"
 TOKEN_WEIGHTS = "token_weights.parquet"
+REMEDY = "Remove it and run 'pipeline report', which makes it again."
 REPORT_FILES = (LENGTHS, EVALUATIONS, EXAMPLES, TOKEN_WEIGHTS)
 
 
@@ -35,36 +34,25 @@ class LengthCounter:
         return pa.Table.from_pylist(rows, schema=LENGTH.schema)
 
 
-def lengths_table(counts: Mapping[str, Iterable[int]]) -> pa.Table:
-    """Lengths as lengths.parquet holds them, from each split's `bincount`: entry n is the number of reviews of n tokens."""
-    rows = [
-        {"split": split, "length": length, "count": int(count)}
-        for split in sorted(counts)
-        for length, count in enumerate(counts[split])
-        if count
-    ]
-    return pa.Table.from_pylist(rows, schema=LENGTH.schema)
-
-
 def write_lengths(folder: Path, table: pa.Table) -> Path:
     """Writes lengths.parquet into a bundle's folder. Raises `ContractError` when the columns are others."""
-    return _write(folder / LENGTHS, table, LENGTH)
+    return write_contract_file(folder / LENGTHS, table, LENGTH)
 
 
 def write_evaluation(folder: Path, table: pa.Table) -> Path:
     """Writes evaluation.parquet into a bundle's folder; the table's metadata are kept. Raises `ContractError` when the
     columns are others."""
-    return _write(folder / EVALUATIONS, table, EVALUATION)
+    return write_contract_file(folder / EVALUATIONS, table, EVALUATION)
 
 
 def write_token_weights(folder: Path, table: pa.Table) -> Path:
     """Writes token_weights.parquet into a bundle's folder. Raises `ContractError` when the columns are others."""
-    return _write(folder / TOKEN_WEIGHTS, table, TOKEN_WEIGHT)
+    return write_contract_file(folder / TOKEN_WEIGHTS, table, TOKEN_WEIGHT)
 
 
 def write_examples(folder: Path, table: pa.Table) -> Path:
     """Writes examples.parquet into a bundle's folder. Raises `ContractError` when the columns are others."""
-    return _write(folder / EXAMPLES, table, EXAMPLE)
+    return write_contract_file(folder / EXAMPLES, table, EXAMPLE)
 
 
 def read_lengths(folder: Path) -> pa.Table | None:
@@ -89,10 +77,8 @@ def read_examples(folder: Path, labels: Iterable[str]) -> pa.Table | None:
         labels: the model's labels in the order of their ids.
     """
     path = folder / EXAMPLES
-    if path.is_file() and _version(path) == b"1":
-        old = Contract(name=EXAMPLE.name, version=1, schema=pa.schema(list(EXAMPLE.schema)[:4]), description="",
-                       columns=dict.fromkeys(EXAMPLE.schema.names[:4], ""))  # fmt: skip
-        table = _read(path, old)
+    if contract_version(path, REMEDY) == "1":
+        table = _read(path, EXAMPLE_1)
         return None if table is None else _upgraded(table, list(labels))
     return _read(path, EXAMPLE)
 
@@ -114,34 +100,5 @@ def _upgraded(table: pa.Table, labels: list[str]) -> pa.Table:
     return table
 
 
-def _write(path: Path, table: pa.Table, contract: Contract) -> Path:
-    contract.check_columns(table.schema, path.name)
-    columns = table.select(contract.schema.names).cast(contract.schema)
-    metadata = {**(table.schema.metadata or {}), **contract.metadata}
-    with atomic_path(path) as temporary:
-        pq.write_table(columns.replace_schema_metadata(metadata), temporary, compression="zstd")
-    return path
-
-
 def _read(path: Path, contract: Contract) -> pa.Table | None:
-    if not path.is_file():
-        return None
-    try:
-        with pq.ParquetFile(path) as file:
-            contract.check(file.schema_arrow, str(path))
-            return file.read(columns=contract.schema.names)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise _damaged(path, error) from error
-
-
-def _version(path: Path) -> bytes:
-    try:
-        return bytes((pq.read_schema(path).metadata or {}).get(KEY_VERSION, b""))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f"{path} is no whole Parquet file ({error}). Remove it and run 'pipeline report', which makes it again."
-    )
+    return read_contract_file(path, contract, REMEDY) if path.is_file() else None

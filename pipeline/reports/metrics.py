@@ -7,7 +7,6 @@ N reviews, C classes, Q bins.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -279,9 +278,3 @@ def _fair_coin(heads: int, tails: int) -> float:
     fewer = np.arange(min(heads, tails) + 1)
     logs = [math.lgamma(tosses + 1) - math.lgamma(k + 1) - math.lgamma(tosses - k + 1) for k in fewer.tolist()]
     return min(1.0, 2 * float(np.exp(np.array(logs) - tosses * math.log(2)).sum()))
-
-
-def order_of_labels(labels: Sequence[str | None], names: Sequence[str]) -> Ints:
-    """The index of each label among `names`, (N,); -1 for null and for labels that the model does not have."""
-    places = {name: index for index, name in enumerate(names)}
-    return np.array([-1 if label is None else places.get(label, -1) for label in labels], dtype=np.int64)

@@ -15,7 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from pipeline.reports.data import PHASES, ReportData
+from pipeline.reports.data import ReportData
+from schemas.training import PHASES
 
 INK, MUTED, GRID = "#010101", "#020202", "#030303"
 SERIES = {"train": "#040404", "valid": "#050505", "test": "#060606", "unsup": "#070707"}

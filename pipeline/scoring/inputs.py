@@ -212,8 +212,10 @@ def _kept(tables: Sequence[Table], keep: tuple[str, ...]) -> pa.Schema:
     wanted = [] if keep == ("none",) else names if keep == ("all",) else keep
     for name in wanted:
         if name not in names:
-            ranked = sorted(names, key=lambda other: -difflib.SequenceMatcher(None, name, other).ratio())
-            raise DataError(f"--keep: {tables[0].source.name} has no column {name!r}. Its columns: {', '.join(ranked)}.")
+            near = difflib.get_close_matches(name, names, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            known = ", ".join(map(repr, names)) or "none"
+            raise DataError(f"--keep: {tables[0].source.name} has no column {name!r}.{hint} Its columns: {known}.")
     columns = []
     for table in tables:
         for name in wanted:

@@ -17,11 +17,12 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.config.score import DEFAULT_BATCH_SIZE
-from pipeline.errors import DataError, UsageError
+from pipeline.devices import autocast, resolve_device, resolve_precision
+from pipeline.errors import DataError
 from pipeline.models.blend import Blend
 from pipeline.models.interface import ReviewClassifier
 from pipeline.scoring.batches import Ragged, plan_batches
-from pipeline.scoring.options import TOKENS_PER_REVIEW, check_device, resolve_precision
+from pipeline.scoring.options import TOKENS_PER_REVIEW, scoring_precision
 from pipeline.scoring.packed import PackedForward
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Predictor:
     ) -> None:
         self.bundle = bundle
         self.device = resolve_device(device)
-        self.precision = resolve_precision(precision)
+        self.precision = resolve_precision(scoring_precision(precision), self.device)
         self.batch_size = batch_size
         on_cuda = self.device.type == "cuda"
         self._model = bundle.load_model(self.device)
@@ -163,8 +164,7 @@ class Predictor:
         if self.device.type == "cuda":
             ids, lengths = (tensor.pin_memory().to(self.device, non_blocking=True) for tensor in (ids, lengths))
         # Inference and autocast are states of the thread, so they are entered here and not once outside.
-        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
-        with torch.inference_mode(), autocast:
+        with torch.inference_mode(), autocast(self.device, self.precision):
             logits_BC = self._logits(ids, lengths)
             probability_BC: Probabilities = torch.softmax(logits_BC.float(), dim=1).cpu().numpy()
             return probability_BC
@@ -211,16 +211,3 @@ class Pending:
         finally:
             self._stop.set()
         return self._collect()
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device that `name` means here.
-
-    Raises:
-        UsageError: no such device.
-    """
-    if check_device(name) == "cuda" and not torch.cuda.is_available():
-        raise UsageError(
-            "--device cuda: torch finds no GPU here. Use --device cpu, or auto; 'pipeline doctor' tells what is there."
-        )
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

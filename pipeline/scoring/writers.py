@@ -33,8 +33,12 @@ class ParquetWriter:
     def write(self, batches: Sequence[pa.RecordBatch], added: Sequence[pa.Array]) -> None:
         """Appends rows: the input's kept columns in `batches`, the prediction's columns in `added`."""
         columns = [*pa.Table.from_batches(batches).columns, *added]
-        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema), ROW_GROUP_ROWS)
-        self.rows += len(added[0])
+        self.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+
+    def write_table(self, table: pa.Table) -> None:
+        """Appends rows with all their columns."""
+        self._writer.write_table(table, ROW_GROUP_ROWS)
+        self.rows += len(table)
 
     def __enter__(self) -> "ParquetWriter":
         return self

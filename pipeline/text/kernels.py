@@ -4,12 +4,13 @@ Both give the same; the compiled ones take about half the time and work outside 
 """
 
 try:
-    from pipeline.text._kernels import read_files, split
+    from pipeline.text._kernels import csv_records, read_files, split
 
     COMPILED = True
 except ImportError:
+    from pipeline.text.numpy_csv import csv_records
     from pipeline.text.numpy_kernels import read_files, split
 
     COMPILED = False
 
-__all__ = ["COMPILED", "read_files", "split"]
+__all__ = ["COMPILED", "csv_records", "read_files", "split"]

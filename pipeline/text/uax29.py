@@ -24,13 +24,8 @@ _BOUNDARY = regex.compile(r"(?V1w)\b")
 _INVISIBLE = regex.compile(r"[\p{White_Space}\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}]+")
 _SEPARATOR = "\n"
 """Always a boundary on either side (rules WB3a and WB3b), so that chunks are cut together as if each were alone."""
-_GROUP_BYTES = 1 << 18
+GROUP_BYTES = 1 << 18
 """Chunks that are cut together, in bytes of UTF-8: a word takes some 80 bytes while it is a string of Python."""
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text, as they stand in it: the rules above, without lower-casing."""
-    return [word for word in _BOUNDARY.split(text) if word and not _INVISIBLE.fullmatch(word)]
 
 
 def split_chunks(chunks: pa.StringArray) -> pa.ListArray:
@@ -78,10 +73,10 @@ def _kind(piece: str) -> int:
 
 
 def _groups(chunks: pa.StringArray) -> Iterator[pa.StringArray]:
-    """Slices of about `_GROUP_BYTES`; a longer chunk is a slice of its own."""
+    """Slices of about `GROUP_BYTES`; a longer chunk is a slice of its own."""
     if not len(chunks):
         return
     ends = np.cumsum(pc.binary_length(chunks).to_numpy(), dtype=np.int64)
-    starts = np.flatnonzero(np.diff(ends // _GROUP_BYTES, prepend=-1))
+    starts = np.flatnonzero(np.diff(ends // GROUP_BYTES, prepend=-1))
     for start, stop in zip(starts, [*starts[1:], len(chunks)], strict=True):
         yield chunks.slice(start, stop - start)

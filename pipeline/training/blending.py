@@ -17,15 +17,16 @@ from torch import Tensor
 
 from pipeline.datapipes.train_loader import LoaderOptions, batches
 from pipeline.datapipes.train_read import RowGroupReader
+from pipeline.devices import autocast
 from pipeline.models.blend import Blend, BlendConfig, cut
 from pipeline.models.interface import Classifier
+from pipeline.models.layers.ngram_linear import NgramLinear
 from pipeline.order.plan import EvaluationPlan
 from pipeline.order.selection import Part
 from pipeline.progress import track
 from pipeline.training.calibration import cross_entropy, expected_calibration_error, fit_scales, softmax
 from pipeline.training.evaluation import Evaluation
 from pipeline.training.ngram_fit import NgramOptions, fit_ngrams
-from pipeline.training.precision import autocast
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,8 @@ class BlendOptions:
 class Blended:
     """The whole model and its figures on the validation part, and on the test part where there is one.
 
-    `metrics` are JSON values: `valid_…` and `test_…` of the whole, `deep_valid_accuracy` of the architecture alone in a
+    `metrics` are JSON values: `valid_…` and `test_…` of the whole (`…_majority_accuracy`: of always answering the most
+    frequent label), `deep_valid_accuracy` of the architecture alone in a
     wide model, `scales`, and the `baseline`'s own figures.
     """
 
@@ -127,29 +129,54 @@ class Blended:
     metrics: dict[str, Any]
 
 
-def blend(deep: Classifier, parts: Mapping[str, Part], options: BlendOptions, reading: Reading) -> Blended:
+@dataclass(frozen=True)
+class FittedNgrams:
+    """The linear model of n-grams, and what it cost."""
+
+    model: NgramLinear
+    seconds: float
+
+
+def fit_beside(parts: Mapping[str, Part], options: NgramOptions, num_classes: int, reading: Reading) -> FittedNgrams:
+    """Fits the linear model on the training part, as it stands beside an architecture.
+
+    Raises:
+        DataError: damaged shards.
+        StoppedError: `reading.check_stop` raised it.
+    """
+    started = time.perf_counter()
+    model = fit_ngrams(
+        parts["train"],
+        options,
+        num_classes=num_classes,
+        max_length=reading.max_length,
+        vocab_size=reading.vocab_size,
+        check_stop=reading.check_stop,
+    )
+    return FittedNgrams(model, time.perf_counter() - started)
+
+
+def blend(
+    deep: Classifier,
+    parts: Mapping[str, Part],
+    options: BlendOptions,
+    reading: Reading,
+    fitted: FittedNgrams | None = None,
+) -> Blended:
     """Fits what stands around a trained architecture, and evaluates the whole.
 
     Args:
         parts: train, valid and test.
+        fitted: the linear model, where it was fitted already.
 
     Raises:
         DataError: damaged shards.
         StoppedError: `reading.check_stop` raised it.
     """
     deep.eval()
-    started = time.perf_counter()
-    linear = None
-    if options.wide or options.baseline:
-        linear = fit_ngrams(
-            parts["train"],
-            options.ngrams,
-            num_classes=deep.config.num_classes,
-            max_length=reading.max_length,
-            vocab_size=reading.vocab_size,
-            check_stop=reading.check_stop,
-        )
-    seconds = time.perf_counter() - started
+    if fitted is None and (options.wide or options.baseline):
+        fitted = fit_beside(parts, options.ngrams, deep.config.num_classes, reading)
+    linear = fitted.model if fitted is not None and (options.wide or options.baseline) else None
 
     def read_deep(ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         logits_BC: Tensor = deep(*cut(ids_BT, lengths_B, options.max_length, options.truncation))
@@ -160,8 +187,8 @@ def blend(deep: Classifier, parts: Mapping[str, Part], options: BlendOptions, re
     scales = _fit(outputs["valid"], options)
     figures = {name: found.evaluation(found.blended(scales)) for name, found in outputs.items()}
     metrics = _metrics(outputs, figures, scales)
-    if linear is not None:
-        metrics["baseline"] = _baseline(outputs, seconds)
+    if linear is not None and fitted is not None:
+        metrics["baseline"] = _baseline(outputs, fitted.seconds)
     config = BlendConfig(max_length=options.max_length, truncation=options.truncation, scale=scales[0])
     if linear is None or not options.wide:
         model = Blend(deep, config)
@@ -193,6 +220,7 @@ def _metrics(outputs: Mapping[str, Outputs], figures: Mapping[str, Evaluation], 
             f"{name}_loss": figures[name].loss,
             f"{name}_accuracy": figures[name].accuracy,
             f"{name}_macro_f1": figures[name].macro_f1,
+            f"{name}_majority_accuracy": figures[name].majority_accuracy,
             f"{name}_ece": expected_calibration_error(probability_NC, found.labels_N),
         }
         if len(scales) > 1:

@@ -22,10 +22,13 @@ from torch import Tensor
 from pipeline.errors import UNREACHABLE, DataError, errno_of, unreachable
 from pipeline.lake.atomic import PREFIX, make_folder, sync_file, sync_folder, write_text, writing
 from pipeline.lake.damage import file_sha256
+from pipeline.lake.documents import read_document
+from schemas.training import TRAINING
 
 log = logging.getLogger(__name__)
 
 VERSION = 1
+"""Version of the checkpoints' own format."""
 RECORD = "training.json"
 FILE = re.compile(r"epoch-(\d+)-step-(\d+)(?:-([0-9a-f]{64}))?\.safetensors")
 """A checkpoint's name holds its SHA-256; earlier releases' names hold none."""
@@ -53,9 +56,7 @@ class TrainingFolder:
 
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Notes what is trained, so that `--resume` can tell whether it is the same."""
-        write_text(
-            self.path / RECORD, json.dumps({"version": VERSION, "identity": identity}, indent=2, sort_keys=True) + "\n"
-        )
+        write_text(self.path / RECORD, TRAINING.to_json({"identity": dict(identity)}))
 
     def identity(self) -> dict[str, Any]:
         """What is trained.
@@ -63,12 +64,7 @@ class TrainingFolder:
         Raises:
             DataError: the record is damaged or of a newer version.
         """
-        try:
-            record = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
-            version, identity = int(record["version"]), dict(record["identity"])
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise DataError(f"{self.path / RECORD} is no record of a training ({error}). Delete {self.path}.") from error
-        _check_version(version, self.path)
+        identity: dict[str, Any] = read_document(self.path / RECORD, TRAINING)["identity"]
         return identity
 
     def files(self) -> list[Path]:
@@ -134,7 +130,9 @@ class TrainingFolder:
             if errno_of(error) in UNREACHABLE:  # it may be whole: it is not to be put aside
                 raise unreachable(errno_of(error), f"the checkpoint {path} cannot be read") from error
             raise DataError(f"the checkpoint {path} cannot be read: {error}.") from error
-        _check_version(int(state.pop("version", 0)), path)
+        version = int(state.pop("version", 0))
+        if version != VERSION:
+            raise DataError(f"{path} has version {version} of the checkpoint format; this release reads {VERSION}.")
         return Checkpoint(state, tensors)
 
     def remove(self) -> None:
@@ -185,8 +183,10 @@ def find_resumable(checkpoints: Path, identity: Mapping[str, Any], keep: int = 3
         log.warning(
             "--resume: the unfinished training %s was started with other options: %s. It is left as it is and a new one "
             "starts; delete %s when nobody wants to go on with it.",
-            newest.training_id, describe_differences(before, identity), newest.path,
-        )  # fmt: skip
+            newest.training_id,
+            describe_differences(before, identity),
+            newest.path,
+        )
     return None
 
 
@@ -209,8 +209,3 @@ def describe_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> s
 def _plain(tensor: Tensor) -> Tensor:
     tensor = tensor.detach().cpu().contiguous()
     return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
-
-
-def _check_version(version: int, path: Path) -> None:
-    if version != VERSION:
-        raise DataError(f"{path} has version {version} of the checkpoint format; this release reads {VERSION}.")

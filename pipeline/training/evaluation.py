@@ -11,12 +11,12 @@ from torch.nn import functional
 
 from pipeline.datapipes.train_loader import LoaderOptions, batches
 from pipeline.datapipes.train_read import RowGroupReader
+from pipeline.devices import autocast
 from pipeline.errors import StoppedError
 from pipeline.order.plan import EvaluationPlan
 from pipeline.order.selection import Part
 from pipeline.progress import track
 from pipeline.training.control import Control
-from pipeline.training.precision import autocast
 from pipeline.training.world import World, silent
 
 
@@ -35,6 +35,11 @@ class Evaluation:
         """The mean of the classes' F1; a class that is never met and never predicted counts 0."""
         right, predicted, rows = self.confusion.diagonal(), self.confusion.sum(axis=0), self.confusion.sum(axis=1)
         return float(np.mean(2 * right / np.maximum(predicted + rows, 1)))
+
+    @property
+    def majority_accuracy(self) -> float:
+        """The accuracy of always answering the most frequent label."""
+        return float(self.confusion.sum(axis=1).max()) / max(self.rows, 1)
 
     def score(self, metric: str) -> float:
         """How good the figures are by a metric of `SELECTIONS`: more is better."""

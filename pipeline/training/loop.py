@@ -22,6 +22,7 @@ from pipeline.config.interval import Interval
 from pipeline.datapipes.train_collate import Batch
 from pipeline.datapipes.train_loader import LoaderOptions, batches
 from pipeline.datapipes.train_read import RowGroupReader
+from pipeline.devices import autocast
 from pipeline.errors import DataError, StoppedError
 from pipeline.models.interface import ReviewClassifier
 from pipeline.order.options import OrderOptions
@@ -36,7 +37,6 @@ from pipeline.training.control import Control
 from pipeline.training.evaluation import Evaluation, evaluate
 from pipeline.training.metrics import MetricsRow, Sums
 from pipeline.training.optimizer import Optimizer, use_sparse
-from pipeline.training.precision import autocast
 from pipeline.training.regularisation import Regularisation, RegularisedClassifier, drop_words
 from pipeline.training.schedule import lr_factor
 from pipeline.training.world import World, silent
@@ -101,15 +101,18 @@ class Trainer:
         options: LoopOptions,
         *,
         num_classes: int,
+        soft_targets_UC: Tensor | None = None,
         folder: TrainingFolder | None = None,
         interval: Interval | None = None,
         stop: StopRequest | None = None,
         on_epoch: Callable[[list[MetricsRow]], None] | None = None,
         on_step: Callable[[int, int, float], None] | None = None,
     ) -> None:
-        """`on_epoch` gets all rows of the metrics so far; `on_step` (epoch, step, global mean loss), which costs a wait."""
+        """`on_epoch` gets all rows of the metrics so far; `on_step` (epoch, step, global mean loss), which costs a wait.
+        `soft_targets_UC`: the class probabilities of the training part's rows without a label, in its order."""
         self.model, self.train, self.valid, self.world, self.options = model.to(world.device), train, valid, world, options
         self.num_classes, self.folder, self.on_epoch, self.on_step = num_classes, folder, on_epoch, on_step
+        self.soft_targets_UC = None if soft_targets_UC is None else soft_targets_UC.to(world.device)
         self.control = Control(world, stop or StopRequest(), interval or Interval())
         self.steps = self._order(0).steps
         sparse = use_sparse(
@@ -229,36 +232,48 @@ class Trainer:
         torch.manual_seed(_step_seed(options.order.seed, state.epoch, batch.step, world.rank))
         global_step = state.epoch * self.steps + batch.step
         there = batch.to(world.device)
+        targets = self._targets(there.labels)
         if options.regularisation.word_dropout:
             there.ids, there.lengths = drop_words(there.ids, there.lengths, options.regularisation.word_dropout)
         self.optimizer.zero_grad()
         perturbed = self.regularised is not None and global_step >= self.first_perturbed
         if perturbed:
-            loss_sum, logits_BC = self._adversarial_step(there)
+            loss_sum, logits_BC = self._adversarial_step(there, targets)
         else:
-            loss_sum, logits_BC = self._backward(there, self.wrapped)
+            loss_sum, logits_BC = self._backward(there, targets, self.wrapped)
         if options.clip_norm:
             self.optimizer.clip(options.clip_norm)
         self.optimizer.step(lr_factor(options.schedule, global_step, options.epochs * self.steps, options.warmup))
         if self.average is not None:
             self.average.update(global_step)
-        self.sums.add(loss_sum, logits_BC, there.labels, batch.rows, batch.tokens)
+        classes_B = targets.argmax(dim=1) if targets.dim() == 2 else targets
+        self.sums.add(loss_sum, logits_BC, classes_B, batch.rows, batch.tokens)
         return loss_sum
 
-    def _backward(self, batch: Batch, classify: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    def _targets(self, labels_B: Tensor) -> Tensor:
+        """The labels (B,), or probabilities (B, C) where some rows have no label: see `DecodedGroup`."""
+        soft_UC = self.soft_targets_UC
+        if soft_UC is None:
+            return labels_B
+        hard_BC = functional.one_hot(labels_B.clamp_min(0), self.num_classes).to(soft_UC.dtype)
+        return torch.where((labels_B >= 0)[:, None], hard_BC, soft_UC[(-1 - labels_B).clamp_min(0)])
+
+    def _backward(
+        self, batch: Batch, targets: Tensor, classify: Callable[[Tensor, Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """Adds the gradient of a batch's mean loss; gives the loss, summed over its rows, and the logits (B, C)."""
         with autocast(self.world.device, self.options.precision):
             logits_BC = classify(batch.ids, batch.lengths)
         logits_BC = logits_BC.float()
         if batch.rows:
-            loss_sum = functional.cross_entropy(logits_BC, batch.labels, weight=self.class_weights, reduction="sum")
+            loss_sum = functional.cross_entropy(logits_BC, targets, weight=self.class_weights, reduction="sum")
         else:
             loss_sum = logits_BC.sum() * 0.0
         # DDP takes the mean over ranks; times the number of ranks it is the sum, and the whole the global batch's mean.
         (loss_sum * (self.world.size / batch.global_rows)).backward()  # type: ignore[no-untyped-call]
         return loss_sum, logits_BC
 
-    def _adversarial_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _adversarial_step(self, batch: Batch, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Adds the gradients of the loss and of the loss where it hurts most; both with the same dropout."""
         regularised = self.regularised
         assert regularised is not None
@@ -266,10 +281,10 @@ class Trainer:
         # Ranks need not agree after the first pass: the sum of both gradients goes over the network.
         alone = self.wrapped.no_sync() if isinstance(self.wrapped, DistributedDataParallel) else nullcontext()
         with alone:
-            loss_sum, logits_BC = self._backward(batch, partial(self.wrapped, keep=True))
+            loss_sum, logits_BC = self._backward(batch, targets, partial(self.wrapped, keep=True))
         change_BTE = regularised.perturbation(self.options.regularisation.adversarial, batch.lengths)
         torch.manual_seed(seed)
-        self._backward(batch, partial(self.wrapped, perturbation_BTE=change_BTE))
+        self._backward(batch, targets, partial(self.wrapped, perturbation_BTE=change_BTE))
         return loss_sum, logits_BC
 
     def _figures(self) -> dict[str, object]:

@@ -5,24 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from pipeline.lake.atomic import atomic_path
-
-METRICS_SCHEMA = pa.schema(
-    [
-        ("epoch", pa.int32()),
-        ("step", pa.int64()),
-        ("phase", pa.string()),
-        ("loss", pa.float64()),
-        ("accuracy", pa.float64()),
-        ("seconds", pa.float64()),
-        ("tokens", pa.int64()),
-    ]
-)
-"""Columns of metrics.parquet. `step` counts from the start of training; `tokens` are real ones, without padding."""
+from pipeline.lake.contract_files import write_contract_file
+from schemas.training import METRICS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +53,5 @@ class Sums:
 
 
 def write_metrics(path: Path, rows: Sequence[MetricsRow]) -> None:
-    """Writes metrics.parquet atomically."""
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema=METRICS_SCHEMA), temporary)
+    """Writes metrics.parquet atomically (contract: `schemas.training.METRICS`)."""
+    write_contract_file(path, pa.Table.from_pylist([asdict(row) for row in rows], schema=METRICS.schema), METRICS)

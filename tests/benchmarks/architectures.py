@@ -5,8 +5,8 @@
     python tests/benchmarks/architectures.py --lake FOLDER --table    of what was trained so far, trains nothing
 
 The lake has to hold the ingested archive (`pipeline --lake FOLDER ingest …/aclImdb`). Each training is `pipeline train
---arch NAME --seed N` with the defaults of everything else, a process with one thread in its kernels, as many at once as
-there are cores: what one costs is its CPU seconds, which other processes disturb least. What is done is noted in
+--arch NAME --no-wide --seed N` with the defaults of everything else, a process with one thread in its kernels, as many at
+once as there are cores: what one costs is its CPU seconds, which other processes disturb least. What is done is noted in
 FOLDER/architectures.jsonl; a benchmark that was stopped goes on there.
 """
 
@@ -45,8 +45,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def train(lake: Path, arch: str, seed: int, more: list[str]) -> dict[str, Any]:
     """Trains one model in a process of its own; gives what the table needs of it."""
-    command = [sys.executable, "-m", "pipeline", "-q", "--lake", lake, "train", "--arch", arch, "--seed", seed, "--force"]
-    run = measure(Contestant(name=arch, command=[*command, *more], environment={"OMP_NUM_THREADS": "1"}))
+    command = [sys.executable, "-m", "pipeline", "-q", "--lake", lake, "train", "--arch", arch, "--no-wide"]
+    run = measure(
+        Contestant(name=arch, command=[*command, "--seed", seed, "--force", *more], environment={"OMP_NUM_THREADS": "1"})
+    )
     receipt = json.loads(run.stdout.strip().splitlines()[-1])
     described = json.loads((Path(receipt["outputs"]["model"]) / "model.json").read_text(encoding="utf-8"))
     return {

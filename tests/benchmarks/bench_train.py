@@ -24,7 +24,7 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from pipeline.cli.app import SPIN_COUNT
+from pipeline.process import SPIN_COUNT
 from tests.benchmarks.corpus import write_folder
 from tests.benchmarks.harness import ROOT, Contestant, Result, Row, machine, markdown, run_in_turn, workplace
 from tests.benchmarks.train_cases import book_contestants, book_rows, target_contestants, target_rows

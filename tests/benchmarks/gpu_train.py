@@ -32,6 +32,7 @@ from torch.nn import functional
 from pipeline.datapipes.train_collate import Batch
 from pipeline.datapipes.train_loader import LoaderOptions, batches
 from pipeline.datapipes.train_read import RowGroupReader
+from pipeline.devices import resolve_device, resolve_precision
 from pipeline.errors import StoppedError
 from pipeline.lake.shards import plain_shards
 from pipeline.models.registry import build_model
@@ -41,7 +42,6 @@ from pipeline.order.plan import TrainPlan
 from pipeline.order.selection import Part, select
 from pipeline.signals import StopRequest
 from pipeline.training.loop import LoopOptions, Trainer
-from pipeline.training.precision import resolve_device, resolve_precision
 from pipeline.training.world import World
 
 BOOK_BATCH, BOOK_LENGTH = 32, 512

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from pipeline.lake.paths import Lake
-from pipeline.order.selection import labelled_groups, select
+from pipeline.order.selection import select
 from pipeline.training.data import open_data
 from tests.benchmarks.harness import Contestant, Result, Row
 
@@ -103,7 +103,7 @@ def _validation_files(lake: Path) -> list[str]:
     data = open_data(Lake.find(str(lake)))
     part = select(data.shards, len(data.vocabulary.labels), TARGET_FRACTION)[0].part("valid")
     names = []
-    for group, rows in zip(labelled_groups(data.shards), part.selected, strict=True):
+    for group, rows in zip(part.groups, part.selected, strict=True):
         with pq.ParquetFile(group.path) as file:
             sources = file.read_row_group(group.index, columns=["source"])["source"].take(rows).to_pylist()
         names += ["/".join(source.split("/")[-2:]) for source in sources]

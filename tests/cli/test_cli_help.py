@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.app import COMMANDS
-from tests.conftest import ROOT, Run
+from tests.support.commands import Run
+from tests.support.paths import ROOT
 
 SHOW_MODULES = (
     "import sys\nfrom pipeline.cli.app import run_command_line\nsys.argv = ['pipeline', *sys.argv[1:]]\n"

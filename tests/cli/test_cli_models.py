@@ -7,9 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli.app import app, load_commands
+from pipeline.errors import InputNotFoundError
 from pipeline.models.bundle import save_bundle
 from pipeline.models.registry import architectures, build_model
-from tests.models.conftest import make_vocabulary
+from tests.support.models import make_vocabulary
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,11 +43,30 @@ def test_lists_the_models_oldest_first(lake: Path) -> None:
     done = CliRunner().invoke(app, ["models", "--lake", str(lake)])
     assert done.exit_code == 0, done.output
     assert [line.split() for line in done.stdout.splitlines()] == [
-        ["model", "id", "arch", "accuracy", "measured", "on", "table", "version", "created"],
-        ["c", "rnn", "0.5000", "valid", "-", "2026-01-01"],
-        ["b", "rnn", "0.7000", "test", "4", "2026-01-02", "LATEST"],
-        ["a", "rnn", "-", "-", "5", "2026-01-03"],
+        ["model", "accuracy", "on", "table"],
+        ["c", "0.5000", "valid", "-"],
+        ["b", "0.7000", "test", "4", "LATEST"],
+        ["a", "-", "-", "5"],
     ]
+
+
+def test_one_model_in_detail(lake: Path) -> None:
+    shown = CliRunner().invoke(app, ["models", "show", "--lake", str(lake)]).stdout
+    facts = {line[:14].strip(): line[14:].strip() for line in shown.splitlines()}
+    assert facts["model"] == "b (LATEST)" and facts["labels"] == "neg, pos"
+    assert facts["test"] == "accuracy 0.7000" and facts["table"] == "version 4"
+    (lake / "models" / "b").rename(lake / "models" / "bilstm-1")
+    shown = CliRunner().invoke(app, ["models", "show", "bilstm", "--lake", str(lake)]).stdout
+    assert shown.startswith("model         bilstm-1\n")
+    error = CliRunner().invoke(app, ["models", "show", "bilstn", "--lake", str(lake)]).exception
+    assert isinstance(error, InputNotFoundError) and "The nearest: bilstm-1" in str(error)
+
+
+def test_the_tables_fit_80_columns(lake: Path) -> None:
+    (lake / "models" / "c").rename(lake / "models" / "peephole-lstm-20260131T040000Z-1a2b3c")
+    for arguments in ([], ["--archs"]):
+        done = CliRunner().invoke(app, ["models", "--lake", str(lake), *arguments])
+        assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def test_json_says_the_same(lake: Path) -> None:

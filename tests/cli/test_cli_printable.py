@@ -12,8 +12,8 @@ import pytest
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import save_bundle
 from pipeline.models.registry import build_model
-from tests.conftest import Outcome, Run
-from tests.models.conftest import make_vocabulary
+from tests.support.commands import Outcome, Run
+from tests.support.models import make_vocabulary
 
 EVIL = "\x1b]0;mine\x07\x9b31m\nWARNING forged\u202e"
 SHOWN = r"\x1b]0;mine\x07\u009b31m\nWARNING forged\u202e"
@@ -35,8 +35,8 @@ def test_a_missing_file_is_named_in_one_line(tmp_path: Path, pipeline: Run, unde
     assert SHOWN + undecodable.decode("utf-8", "backslashreplace") in done.stderr.splitlines()[-1]
 
 
-def test_a_debugging_traceback_is_escaped_too(tmp_path: Path, pipeline: Run) -> None:
-    done = pipeline("ingest", "--lake", tmp_path / "lake", tmp_path / EVIL, PIPELINE_DEBUG="1")
+def test_a_debugging_traceback_is_escaped_too(tmp_path: Path, command: Run) -> None:
+    done = command("ingest", "--lake", tmp_path / "lake", tmp_path / EVIL, PIPELINE_DEBUG="1")
     assert "\x1b" not in done.stderr and "Traceback (most recent call last):\n" in done.stderr
 
 
@@ -49,29 +49,29 @@ def test_wrong_arguments_are_quoted_escaped(run_main, capsys: pytest.CaptureFixt
     assert "forged" in done.stderr
 
 
-def test_a_lake_of_evil_names_is_ingested_and_listed(tmp_path: Path, pipeline: Run) -> None:
+def test_a_lake_of_evil_names_is_ingested_and_listed(tmp_path: Path, command: Run) -> None:
     source = tmp_path / f"{EVIL}.csv"
     rows = [{"text": f"the\x1b[2Jfilm {number}", "label": ("neg", f"pos{EVIL}")[number % 2]} for number in range(4)]
     pa.csv.write_csv(pa.Table.from_pylist([*rows, {"text": "", "label": "neg"}]), source)
-    done = pipeline("ingest", "--lake", tmp_path / "lake", source)
+    done = command("ingest", "--lake", tmp_path / "lake", source)
     assert (done.code, done.receipt["written"]) == (0, 4)
     assert_safe(done)
     assert done.receipt["metrics"]["labels"] == ["neg", f"pos{EVIL}"]
 
-    listed = pipeline("vocab", "--lake", tmp_path / "lake")
+    listed = command("vocab", "--lake", tmp_path / "lake")
     assert_safe(listed)
     assert r"the\x1b[2jfilm" in listed.stdout and r"pos\x1b]0;mine" in listed.stdout
-    as_json = pipeline("vocab", "--lake", tmp_path / "lake", "--json")
+    as_json = command("vocab", "--lake", tmp_path / "lake", "--json")
     assert_safe(as_json)
     assert ["the\x1b[2jfilm", 4] in json.loads(as_json.stdout)["top"]
 
     source.write_bytes(source.read_bytes() + b"one,two,three\n")
-    strict = pipeline("ingest", "--lake", tmp_path / "lake", source, "--strict")
+    strict = command("ingest", "--lake", tmp_path / "lake", source, "--strict")
     assert strict.code == 65
     assert_safe(strict)
 
 
-def test_listings_of_runs_and_models_stay_tables(tmp_path: Path, pipeline: Run) -> None:
+def test_listings_of_runs_and_models_stay_tables(tmp_path: Path, command: Run) -> None:
     lake = Lake(tmp_path / "lake")
     vocabulary = make_vocabulary()
     model = build_model("rnn", {"vocab_size": len(vocabulary), "num_classes": 2, "hidden_dim": 2, "embedding_dim": 2})
@@ -79,17 +79,17 @@ def test_listings_of_runs_and_models_stay_tables(tmp_path: Path, pipeline: Run) 
         lake.models / f"m{EVIL}", model=model, arch="rnn", labels=("neg", EVIL), tokenizer="basic_english", max_length=9,
         vocabulary=vocabulary, table_version=1, metrics={}, training={}, created="2026-01-01",
     )  # fmt: skip
-    done = pipeline("models", "--lake", lake.root)
+    done = command("models", "--lake", lake.root)
     assert_safe(done)
     assert done.code == 0 and len(done.stdout.splitlines()) == 2 and f"m{SHOWN}" in done.stdout
-    as_json = pipeline("models", "--lake", lake.root, "--json")
+    as_json = command("models", "--lake", lake.root, "--json")
     assert_safe(as_json)
     assert [(row["model_id"], row["labels"]) for row in json.loads(as_json.stdout)] == [(f"m{EVIL}", ["neg", EVIL])]
 
-    assert pipeline("ingest", "--lake", lake.root, tmp_path / EVIL).code == 66  # its record holds the name
-    table = pipeline("runs", "--lake", lake.root)
+    assert command("ingest", "--lake", lake.root, tmp_path / EVIL).code == 66  # its record holds the name
+    table = command("runs", "--lake", lake.root)
     assert_safe(table)
     assert len(table.stdout.splitlines()) == 2
-    whole = pipeline("runs", "--lake", lake.root, "--json")
+    whole = command("runs", "--lake", lake.root, "--json")
     assert_safe(whole)
     assert EVIL in json.loads(whole.stdout)[0]["error"]

@@ -45,37 +45,60 @@ def listed(lake: Lake, *arguments: str) -> Result:
     return CliRunner().invoke(app, ["--lake", str(lake.root), "runs", *arguments], catch_exceptions=True)
 
 
-def test_table_has_a_line_a_run_the_newest_last(lake: Lake) -> None:
+def test_table_has_a_line_a_run_the_newest_last_and_says_why_one_failed(lake: Lake) -> None:
     lines = listed(lake).stdout.splitlines()
-    heads = ("run", "outcome", "exit", "seconds", "read", "written", "rejected", "known", "memory")
-    assert len(lines) == 4 and tuple(lines[0].split()) == heads
-    assert [line.split()[1:3] for line in lines[1:]] == [["done", "0"], ["failed", "65"], ["done", "0"]]
-    assert "1,234" in lines[1] and "MiB" in lines[1]
+    assert tuple(lines[0].split()) == ("run", "outcome", "time", "read", "written")
+    assert [line.split()[1:3] for line in lines[1:]] == [
+        ["done", "0.0"],
+        ["failed", "65"],
+        ["class", "only"],
+        ["done", "0.0"],
+    ]
+    assert lines[1].endswith("1,234    1,234") and lines[3] == "  one class only"
+
+
+def test_the_table_fits_80_columns(lake: Lake) -> None:
+    path = max(lake.runs.glob("*.json"))
+    record = json.loads(path.read_text())
+    record |= {"run_id": "20260131T010000.123Z-crossval-1a2b3c", "outcome": "nothing-new", "error": None}
+    record["receipt"] |= {"seconds": 86_400.0, "read": 99_999_999, "written": 99_999_999, "rejected": 7}
+    path.write_text(json.dumps(record))
+    path = sorted(lake.runs.glob("*.json"))[1]
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "error": f"DataError: {'a long reason ' * 20}. Do this."}))
+    lines = listed(lake).stdout.splitlines()
+    assert max(map(len, lines)) == 80
+    assert "  7 rows rejected" in lines
 
 
 def test_last_and_command_choose(lake: Lake) -> None:
     assert len(listed(lake, "--last", "1").stdout.splitlines()) == 2
-    assert len(listed(lake, "--last", "0").stdout.splitlines()) == 4
+    assert len(listed(lake, "--last", "0").stdout.splitlines()) == 5
     (only,) = json.loads(listed(lake, "--command", "train", "--json").stdout)
     assert only["error"] == "DataError: one class only" and only["config"] == {"number": 7}
 
 
 def test_one_run_whole(lake: Lake) -> None:
-    run_id = listed(lake).stdout.splitlines()[2].split()[0]
-    told = json.loads(listed(lake, run_id).stdout)
-    assert told == json.loads((lake.runs / f"{run_id}.json").read_text())
+    path = sorted(lake.runs.glob("*.json"))[1]
+    assert json.loads(listed(lake, "show", path.stem, "--json").stdout) == json.loads(path.read_text())
+    told = listed(lake, "show", path.stem[:12]).stdout
+    facts = {line[:8].strip(): line[8:].strip() for line in told.splitlines()}
+    assert facts["error"] == "DataError: one class only"
+    assert facts["outcome"] == "failed (exit code 65)" and facts["read"] == "1,234" and facts["options"] == "number 7"
 
 
-def test_unknown_run_names_the_known_ones(lake: Lake) -> None:
-    error = listed(lake, "20260131T020000Z-train").exception
-    assert isinstance(error, InputNotFoundError) and "Did you mean '20260131T020000Z-train-" in str(error)
+def test_unknown_run_names_the_nearest_and_an_ambiguous_one_all(lake: Lake) -> None:
+    error = listed(lake, "show", "20260131T020000Z-trian").exception
+    assert isinstance(error, InputNotFoundError) and "The nearest: 20260131T020000Z-train-1a2b3c" in str(error)
+    error = listed(lake, "show", "20260131").exception
+    assert isinstance(error, InputNotFoundError) and "3 runs begin with '20260131'" in str(error)
 
 
 def test_empty_lake(tmp_path: Path) -> None:
     empty = Lake(tmp_path / "none")
     assert listed(empty).exit_code == 0 and listed(empty).stdout == "" and "No runs yet" in listed(empty).stderr
     assert json.loads(listed(empty, "--json").stdout) == []
-    assert isinstance(listed(empty, "x").exception, InputNotFoundError)
+    assert isinstance(listed(empty, "show", "x").exception, InputNotFoundError)
     assert not empty.root.exists()
 
 
@@ -92,7 +115,7 @@ def test_a_broken_record_is_named_here_and_by_the_doctor(lake: Lake, content: st
     else:
         path.write_text(content)
     error = listed(lake).exception
-    assert isinstance(error, DataError) and f"{path} is no run record" in str(error)
+    assert isinstance(error, DataError) and str(error).startswith(str(path)) and "pipeline repair" in str(error)
     (found,) = [check for check in lake_checks(lake) if check.name == "runs"]
     assert (found.state, found.exit_code) == ("FAIL", 65)
 
@@ -103,7 +126,8 @@ def test_a_record_without_figures_is_named_and_a_half_written_one_passed_over(la
     record = json.loads(path.read_text())
     assert listed(lake).exit_code == 0
     path.write_text(json.dumps({**record, "receipt": {"seconds": "x"}}))
-    assert "seconds, read, written, rejected, known of its receipt" in str(listed(lake).exception)
+    message = str(listed(lake).exception)
+    assert f'{path} is not a valid run record: receipt.seconds is "x", expected a number; receipt.read is missing' in message
 
 
 def test_unknown_command_names_the_known_ones(lake: Lake) -> None:

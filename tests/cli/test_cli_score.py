@@ -1,4 +1,4 @@
-"""`pipeline score` as a process: receipts, exit codes, signals."""
+"""`pipeline score` on the command line: receipts, exit codes, streams, signals."""
 
 import csv
 import json
@@ -8,14 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import ROOT
-from tests.scoring.parts import make_lake, make_texts
+from tests.support.commands import Run
+from tests.support.paths import ROOT
+from tests.support.scoring import make_lake, make_texts
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def write(path: Path, count: int) -> Path:
     return path
 
 
-def test_the_receipt_is_the_last_line_and_the_second_run_ends_with_99(pipeline: Any, lake: Path, tmp_path: Path) -> None:
+def test_the_receipt_is_the_last_line_and_the_second_run_ends_with_99(pipeline: Run, lake: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.parquet", 30)
     first = pipeline("score", source, "--lake", lake)
     assert first.code == 0, first.stderr
@@ -52,10 +52,10 @@ def test_the_receipt_is_the_last_line_and_the_second_run_ends_with_99(pipeline: 
     ],
 )
 def test_a_mistake_is_one_message_without_a_traceback(
-    pipeline: Any, lake: Path, tmp_path: Path, arguments: list[str], code: int, message: str
+    command: Run, lake: Path, tmp_path: Path, arguments: list[str], code: int, message: str
 ) -> None:
     write(tmp_path / "in.parquet", 3)
-    outcome = pipeline("score", *arguments, "--lake", lake, cwd=tmp_path)
+    outcome = command("score", *arguments, "--lake", lake, cwd=tmp_path)
     assert outcome.code == code
     assert message in outcome.stderr
     assert "Traceback" not in outcome.stderr
@@ -80,14 +80,14 @@ def test_sigterm_leaves_nothing_half_written(lake: Path, tmp_path: Path) -> None
     assert list((lake / "predictions").iterdir()) == []
 
 
-def test_help_shows_defaults_and_an_example(pipeline: Any) -> None:
-    shown = " ".join(pipeline("score", "--help").stdout.split())
+def test_help_shows_defaults_and_an_example(command: Run) -> None:
+    shown = " ".join(command("score", "--help").stdout.split())
     assert "Example: pipeline score" in shown
     for default in ("[default: LATEST]", "[default: text]", "[default: all]", "[default: 64]", "[default: auto]"):
         assert default in shown, default
 
 
-def test_stdin_is_a_review_a_line_and_data_alone_goes_to_stdout(pipeline: Any, lake: Path) -> None:
+def test_stdin_is_a_review_a_line_and_data_alone_goes_to_stdout(pipeline: Run, lake: Path) -> None:
     done = pipeline("score", "-", "--lake", lake, stdin="good film\n\nzyx\nbad, dull story")
     assert done.code == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
@@ -100,10 +100,10 @@ def test_stdin_is_a_review_a_line_and_data_alone_goes_to_stdout(pipeline: Any, l
     assert (again.code, again.stdout) == (0, done.stdout)
 
 
-def test_stdin_may_be_a_table(pipeline: Any, lake: Path) -> None:
+def test_stdin_may_be_a_table(command: Run, lake: Path) -> None:
     table = 'id,body\n007,"good, really"\n8,bad film\n'
-    command = ("score", "-", "--format", "csv", "--text-column", "body", "--output", "-", "--output-format", "csv")
-    done = pipeline(*command, "--lake", lake, stdin=table)
+    options = ("score", "-", "--format", "csv", "--text-column", "body", "--output", "-", "--output-format", "csv")
+    done = command(*options, "--lake", lake, stdin=table)
     assert done.code == 0, done.stderr
     rows = list(csv.DictReader(done.stdout.splitlines()))
     assert [(row["id"], row["body"]) for row in rows] == [("007", "good, really"), ("8", "bad film")]
@@ -121,10 +121,10 @@ def test_who_reads_stdout_may_stop(lake: Path, tmp_path: Path) -> None:
     assert "Error" not in done.stderr
 
 
-def test_text_is_answered_in_a_line_and_leaves_nothing_behind(pipeline: Any, lake: Path) -> None:
+def test_text_is_answered_in_a_line_and_leaves_nothing_behind(command: Run, lake: Path) -> None:
     before = sorted(lake.rglob("*"))
     texts = ("good film", "", "zyx", "bad\x1b[31m\nstory")
-    done = pipeline("score", *(part for text in texts for part in ("--text", text)), "--lake", lake)
+    done = command("score", *(part for text in texts for part in ("--text", text)), "--lake", lake)
     assert done.code == 0, done.stderr
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     assert [line[2] for line in lines] == ["good film", "", "zyx", "bad\\x1b[31m\\nstory"]
@@ -146,19 +146,32 @@ def test_text_is_answered_in_a_line_and_leaves_nothing_behind(pipeline: Any, lak
     ],
 )
 def test_places_that_make_no_sense_are_refused(
-    pipeline: Any, lake: Path, tmp_path: Path, arguments: list[str], message: str
+    command: Run, lake: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     write(tmp_path / "in.parquet", 3)
     (tmp_path / "in.xlsx").write_bytes(b"PK")
-    outcome = pipeline("score", *arguments, "--lake", lake, cwd=tmp_path)
+    outcome = command("score", *arguments, "--lake", lake, cwd=tmp_path)
     assert outcome.code == 2
     assert message in outcome.stderr
     assert "Traceback" not in outcome.stderr
     assert not (lake / "predictions").exists()
 
 
-def test_lines_have_no_columns_whatever_the_lakes_settings_say(pipeline: Any, lake: Path) -> None:
+def test_lines_have_no_columns_whatever_the_lakes_settings_say(command: Run, lake: Path) -> None:
     (lake / "pipeline.toml").write_text('[score]\ntext-column = "Text"\n')
-    done = pipeline("score", "-", "--lake", lake, stdin="good film\nbad, dull story\n")
+    done = command("score", "-", "--lake", lake, stdin="good film\nbad, dull story\n")
     assert done.code == 0, done.stderr
     assert len(done.stdout.splitlines()) == 2
+
+
+def test_sentences_are_explained_and_given_as_json(pipeline: Run, lake: Path) -> None:
+    texts = make_texts(2)
+    command = ("score", "--text", texts[0], "--text", texts[1], "--text", " ", "--explain", "--lake", lake)
+    lines = [line.split("\t") for line in pipeline(*command).stdout.splitlines()]
+    assert [line[2] for line in lines] == [*texts, " "]
+    assert all(part[0] in "+-" for line in lines[:2] for part in line[3].split()[1::2])
+    assert lines[2][3] == "(no_text)"
+    answers = [json.loads(line) for line in pipeline(*command, "--json").stdout.splitlines()]
+    assert [answer["text"] for answer in answers] == [*texts, " "]
+    assert {part["token"] for part in answers[0]["explanation"]} <= set(texts[0].lower().split()) | {"<unk>"}
+    assert answers[2]["prediction"] is None and answers[2]["unscored_reason"] == "no_text"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.commands import run_here
+from tests.support.paths import ROOT
 
 REVIEWS = "text,label\ngood film,pos\nbad film,neg\ncafé “q”,pos\n"
 
@@ -50,7 +51,7 @@ def test_a_committed_run_ends_with_0_whatever_its_streams(reviews: Path, tmp_pat
 
 def test_a_reader_that_leaves_early_is_no_failure(reviews: Path, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
-    shell(f"pipeline ingest {reviews} --lake {lake}")
+    assert run_here("ingest", reviews, "--lake", lake).code == 0
     done = shell(f"set -o pipefail; pipeline vocab --lake {lake} --top 100000 | true")
     assert (done.returncode, done.stderr) == (0, "")
     if Path("/dev/full").exists():
@@ -60,6 +61,6 @@ def test_a_reader_that_leaves_early_is_no_failure(reviews: Path, tmp_path: Path)
 
 def test_a_stdout_of_another_encoding_shows_escapes(reviews: Path, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
-    shell(f"pipeline ingest {reviews} --lake {lake}")
+    assert run_here("ingest", reviews, "--lake", lake).code == 0
     done = shell(f"pipeline vocab --lake {lake}", PYTHONIOENCODING="latin-1")
     assert done.returncode == 0 and "\\u201cq" in done.stdout

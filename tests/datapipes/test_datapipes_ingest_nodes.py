@@ -19,8 +19,8 @@ from pipeline.errors import DataError
 from pipeline.readers.layout import layout_of, stars_of
 from pipeline.readers.roles import Columns
 from pipeline.readers.walk import Walker
-from tests.conftest import write_corpus
-from tests.datapipes.conformance import plain, run_test_save_load_state
+from tests.support.node_states import plain, run_test_save_load_state
+from tests.support.reviews import write_corpus
 
 
 @pytest.fixture(scope="module")

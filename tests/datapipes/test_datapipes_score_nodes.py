@@ -12,8 +12,8 @@ from pipeline.datapipes.score_read import ReadTables
 from pipeline.datapipes.score_window import Windows
 from pipeline.readers.base import FileFault, Reading, Source
 from pipeline.readers.tables import Table, open_table
-from tests.datapipes.conformance import run_test_save_load_state
-from tests.scoring.parts import make_texts, make_vocabulary
+from tests.support.node_states import run_test_save_load_state
+from tests.support.scoring import make_texts, make_vocabulary
 
 
 @pytest.fixture(autouse=True)

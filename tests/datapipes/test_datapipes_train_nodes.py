@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from token_corpus import write_corpus
 from torchdata.nodes import BaseNode, Mapper, Prefetcher
 
 from pipeline.datapipes.parallel_map import ParallelMap
@@ -19,7 +18,8 @@ from pipeline.order.options import OrderOptions
 from pipeline.order.order import Order
 from pipeline.order.plan import TrainPlan
 from pipeline.order.selection import Part, select
-from tests.datapipes.conformance import run_test_save_load_state
+from tests.support.node_states import run_test_save_load_state
+from tests.support.token_corpus import write_corpus
 
 Make = Callable[[Part, TrainPlan], BaseNode[Any]]
 

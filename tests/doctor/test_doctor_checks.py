@@ -3,24 +3,28 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from jobs.ingest import IngestConfig
 from jobs.ingest import run as ingest
+from jobs.runtime import recorded_run
 from jobs.sample import SampleConfig
 from jobs.sample import run as sample
+from pipeline.config.export import ExportConfig
 from pipeline.doctor import environment
 from pipeline.doctor import lake as lake_module
 from pipeline.doctor.check import Check, exit_code, fail, guarded, ok, warn
 from pipeline.doctor.environment import environment_checks
 from pipeline.doctor.lake import lake_checks
-from pipeline.errors import DataError
+from pipeline.errors import DataError, InputNotFoundError, StoppedError
 from pipeline.lake.paths import Lake
 from pipeline.text.synthetic.corpus import Corpus
+from tests.support.commands import Run
 
 
 @pytest.fixture
@@ -118,6 +122,37 @@ def test_failed_run_is_a_warning(lake: Lake) -> None:
     assert check.state == "WARN" and "pipeline runs" in check.remedy
 
 
+@pytest.mark.parametrize(
+    ("error", "days", "state"),
+    [
+        (DataError("damaged"), 29, "WARN"),
+        (DataError("damaged"), 31, "OK"),
+        (InputNotFoundError("no model 'bilstn'"), 0, "WARN"),
+        (InputNotFoundError("no model 'bilstn'"), 2, "OK"),
+        (StoppedError(2), 2, "OK"),
+    ],
+)
+def test_a_failed_run_is_not_a_warning_for_ever(tmp_path: Path, error: BaseException, days: int, state: str) -> None:
+    lake = Lake(tmp_path)
+    with suppress(DataError, InputNotFoundError, StoppedError), recorded_run("score", lake, ExportConfig(lake=tmp_path)):
+        raise error
+    (path,) = lake.runs.glob("*.json")
+    ended = datetime.now(UTC) - timedelta(days=days)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "finished": ended.strftime("%Y-%m-%dT%H:%M:%SZ")}))
+    assert by_name(lake)["runs"].state == state
+
+
+def test_a_later_success_of_the_same_command_clears_the_warning(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    with suppress(DataError), recorded_run("export", lake, ExportConfig(lake=tmp_path)):
+        raise DataError("damaged")
+    assert by_name(lake)["runs"].state == "WARN"
+    time.sleep(0.002)  # ids of runs sort by the millisecond
+    with recorded_run("export", lake, ExportConfig(lake=tmp_path)):
+        pass
+    assert by_name(lake)["runs"].state == "OK"
+
+
 def test_environment_of_these_tests_is_fine() -> None:
     checks = list(environment_checks())
     assert {check.state for check in checks} <= {"OK", "WARN"}
@@ -159,12 +194,11 @@ def test_worst_decides_the_exit_code() -> None:
     assert exit_code([warn("b", "", ""), fail("c", "", "", 65), fail("d", "", "", 73)]) == 65
 
 
-def test_command_prints_a_table_or_json(lake: Lake) -> None:
-    command = [sys.executable, "-m", "pipeline", "doctor", "--lake", str(lake.root)]
-    table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def test_command_prints_a_table_or_json(lake: Lake, command: Run) -> None:
+    table = command("doctor", "--lake", lake.root).stdout
     assert "OK    tokens" in table and "→ Run 'pipeline train'." in table
     (lake.vocabulary / "fedcba9876543210.parquet").write_bytes(b"no")
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    done = command("doctor", "--lake", lake.root, "--json")
     told = json.loads(done.stdout)
-    assert done.returncode == told["exit_code"] == 65
+    assert done.code == told["exit_code"] == 65
     assert [check["name"] for check in told["checks"] if check["state"] == "FAIL"] == ["vocabulary"]

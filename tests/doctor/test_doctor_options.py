@@ -4,21 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Run
+from tests.support.commands import Run
 
 
-def said(pipeline: Run, lake: Path) -> tuple[int, list[str]]:
-    outcome = pipeline("doctor", "--lake", lake)
+def said(command: Run, lake: Path) -> tuple[int, list[str]]:
+    outcome = command("doctor", "--lake", lake)
     return outcome.code, [line for line in outcome.stdout.splitlines() if "pipeline.toml" in line]
 
 
-def test_a_lake_without_the_file_has_no_such_line(pipeline: Run, tmp_path: Path) -> None:
-    assert said(pipeline, tmp_path) == (0, [])
+def test_a_lake_without_the_file_has_no_such_line(command: Run, tmp_path: Path) -> None:
+    assert said(command, tmp_path) == (0, [])
 
 
-def test_options_of_all_commands_are_counted(pipeline: Run, tmp_path: Path) -> None:
+def test_options_of_all_commands_are_counted(command: Run, tmp_path: Path) -> None:
     (tmp_path / "pipeline.toml").write_text("[train]\nepochs = 5\nlr = 0.01\n[score]\nkeep = 'id'\n")
-    code, (line,) = said(pipeline, tmp_path)
+    code, (line,) = said(command, tmp_path)
     assert code == 0
     assert line.split() == ["OK", "pipeline.toml", "3", "options"]
 
@@ -31,9 +31,9 @@ def test_options_of_all_commands_are_counted(pipeline: Run, tmp_path: Path) -> N
         ("epochs\n", ["is not TOML"]),
     ],
 )
-def test_every_mistake_is_one_line(pipeline: Run, tmp_path: Path, content: str, messages: list[str]) -> None:
+def test_every_mistake_is_one_line(command: Run, tmp_path: Path, content: str, messages: list[str]) -> None:
     (tmp_path / "pipeline.toml").write_text(content)
-    code, lines = said(pipeline, tmp_path)
+    code, lines = said(command, tmp_path)
     assert code == 2
     assert len(lines) == len(messages)
     for message in messages:

@@ -22,8 +22,8 @@ from pipeline.models.blend import Blend, BlendConfig
 from pipeline.models.bundle import Bundle, save_bundle
 from pipeline.models.interface import Classifier
 from pipeline.models.registry import architectures, build_model
-from tests.conftest import ROOT
-from tests.scoring.parts import MAX_LENGTH, make_bundle, make_lake, make_texts, make_vocabulary
+from tests.support.paths import ROOT
+from tests.support.scoring import MAX_LENGTH, make_bundle, make_lake, make_texts, make_vocabulary
 
 RECURRENT = ("rnn", "birnn", "lstm", "bilstm", "gru", "bigru")
 

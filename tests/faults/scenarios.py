@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from pipeline.doctor.lake import lake_checks
 from pipeline.lake.paths import Lake
-from tests.conftest import write_corpus
 from tests.faults.harness import Commands, Ending, Fault, leftovers, table_rows
+from tests.support.reviews import write_corpus
 
 TRAIN = (
     *("--arch", "rnn", "--epochs", 1, "--hidden-dim", 4, "--embedding-dim", 4, "--batch-size", 32, "--workers", 0),
@@ -118,6 +118,7 @@ class Trial:
         shutil.move(self.lake, self.after)
         self.rows = (table_rows(self.before), table_rows(self.after))
         self.tally = Tally()
+        self.counted: dict[str, int] = {}
 
     def run(self, fault: Fault | None = None) -> Ending:
         """Runs the command in the lake."""
@@ -130,8 +131,10 @@ class Trial:
 
     def operations(self, kinds: str) -> int:
         """How many operations of these kinds the command does."""
-        self.reset()
-        return self.run(Fault(kinds=kinds)).counted
+        if kinds not in self.counted:
+            self.reset()
+            self.counted[kinds] = self.run(Fault(kinds=kinds)).counted
+        return self.counted[kinds]
 
     def probe(self, name: str, at: int) -> None:
         """Puts one fault at one operation, and checks what it left and what the next run makes of it."""

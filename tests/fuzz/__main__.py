@@ -18,8 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.conftest import ROOT
 from tests.fuzz.check import Result, check, make_input, prepare
+from tests.support.paths import ROOT
 
 LIMIT_SECONDS = 60
 """No input takes as long, on a busy machine either."""

@@ -23,10 +23,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
-from tests.conftest import ROOT
 from tests.fuzz.lines import inner_lines, lines_of_header, lines_of_json, lines_of_table, text_lines
 from tests.fuzz.mutate import mutated
 from tests.fuzz.seeds import Seed, make_seed
+from tests.support.paths import ROOT
 
 DONE, NOTHING_NEW, BAD_DATA, NO_INPUT, OUR_FAULT = 0, 99, 65, 66, 70
 ALLOWED = {DONE, NOTHING_NEW, BAD_DATA, NO_INPUT}
@@ -70,7 +70,7 @@ def make_input(seed: int, number: int) -> tuple[Seed, bytes, Random]:
 
 def prepare(folder: Path) -> None:
     """A lake with reviews in it and one with a model, from which the inputs' own are copied."""
-    from tests.scoring.parts import make_lake
+    from tests.support.scoring import make_lake
 
     known = folder / "known.csv"
     rows = "".join(f"known film {number},{'pos' if number % 2 else 'neg'}\n" for number in range(KNOWN_ROWS))

@@ -13,7 +13,7 @@ from tests.fuzz.lines import inner_lines, lines_of_header, lines_of_json, lines_
 from tests.fuzz.mutate import mutated
 from tests.fuzz.seeds import Seed
 
-INPUTS = 150
+INPUTS = 90
 PARTS = 5
 
 

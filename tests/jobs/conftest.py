@@ -1,6 +1,5 @@
 """A lake to score in, and files to be scored."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.scoring.parts import make_lake
-
-Write = Callable[..., Path]
+from tests.support.scoring import make_lake
+from tests.support.tables import Write
 
 
 @pytest.fixture

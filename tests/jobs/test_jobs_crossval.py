@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from killed_training import killed_after
-from token_corpus import Corpus, write_corpus
 
 from pipeline.errors import UsageError
 from pipeline.order.folds import folds_of
 from schemas.out_of_fold import OUT_OF_FOLD
-from tests.jobs.test_jobs_train import SMALL, invoke
+from tests.support.commands import invoke
+from tests.support.killed_training import killed_after
+from tests.support.token_corpus import Corpus, write_corpus
+from tests.support.trained import SMALL
 
+pytestmark = pytest.mark.usefixtures("without_pages")
 ROWS = 450
 
 
@@ -27,9 +29,21 @@ def crossval(lake: Path, corpus: Corpus, *arguments: object) -> dict[str, Any]:
     return invoke("crossval", "--lake", lake, "--tokens", corpus.shards, "--folds", "3", *arguments)
 
 
-def test_every_review_is_predicted_by_the_model_that_did_not_see_it(tmp_path: Path, corpus: Corpus) -> None:
-    receipt = crossval(tmp_path, corpus, "--arch", "nbsvm")
+LINEAR = ("--arch", "nbsvm", "--linear-bits", "12")
 
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("crossval") / "lake"
+
+
+@pytest.fixture(scope="module")
+def receipt(lake: Path, corpus: Corpus) -> dict[str, Any]:
+    """That of the linear model's first cross-validation in `lake`."""
+    return crossval(lake, corpus, *LINEAR)
+
+
+def test_every_review_is_predicted_by_the_model_that_did_not_see_it(receipt: dict[str, Any]) -> None:
     table = pq.read_table(receipt["outputs"]["predictions"])
     assert receipt["code"] == 0 and receipt["read"] == len(table) == ROWS
     OUT_OF_FOLD.check_version(table.schema.metadata[b"review_pipeline.schema_version"].decode(), "predictions")
@@ -39,9 +53,7 @@ def test_every_review_is_predicted_by_the_model_that_did_not_see_it(tmp_path: Pa
     assert len(set(zip(table["fold"].to_pylist(), table["model_id"].to_pylist(), strict=True))) == 3
 
 
-def test_the_figures_are_those_of_the_predictions(tmp_path: Path, corpus: Corpus) -> None:
-    receipt = crossval(tmp_path, corpus, "--arch", "nbsvm")
-
+def test_the_figures_are_those_of_the_predictions(receipt: dict[str, Any]) -> None:
     table = pq.read_table(receipt["outputs"]["predictions"])
     right = np.array(table["label"].to_pylist()) == np.array(table["prediction"].to_pylist())
     fold = table["fold"].to_numpy()
@@ -55,15 +67,14 @@ def test_the_figures_are_those_of_the_predictions(tmp_path: Path, corpus: Corpus
     assert json.loads(Path(receipt["outputs"]["summary"]).read_text()) == receipt["metrics"]
 
 
-def test_what_is_trained_is_not_trained_again(tmp_path: Path, corpus: Corpus) -> None:
-    first = crossval(tmp_path, corpus, "--arch", "nbsvm")
-    again = crossval(tmp_path, corpus, "--arch", "nbsvm")
-    other = crossval(tmp_path, corpus, "--arch", "nbsvm", "--linear-ngrams", "1")
+def test_what_is_trained_is_not_trained_again(lake: Path, corpus: Corpus, receipt: dict[str, Any]) -> None:
+    again = crossval(lake, corpus, *LINEAR)
+    other = crossval(lake, corpus, *LINEAR, "--linear-ngrams", "1")
 
-    models = [[fold["model_id"] for fold in receipt["metrics"]["folds"]] for receipt in (first, again, other)]
-    assert (first["code"], again["code"], other["code"]) == (0, 99, 0)
+    models = [[fold["model_id"] for fold in made["metrics"]["folds"]] for made in (receipt, again, other)]
+    assert (receipt["code"], again["code"], other["code"]) == (0, 99, 0)
     assert models[0] == models[1] and not set(models[0]) & set(models[2])
-    assert first["outputs"] == again["outputs"] != other["outputs"]
+    assert receipt["outputs"] == again["outputs"] != other["outputs"]
 
 
 def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path: Path, corpus: Corpus) -> None:
@@ -84,10 +95,8 @@ def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path: Path, corpus: Corp
         assert {name: before[name] for name in names} == {name: after[name] for name in names}
 
 
-def test_the_live_model_is_left_alone(tmp_path: Path, corpus: Corpus) -> None:
-    crossval(tmp_path, corpus, "--arch", "nbsvm")
-
-    assert not (tmp_path / "models").exists()
+def test_the_live_model_is_left_alone(lake: Path, receipt: dict[str, Any]) -> None:
+    assert receipt["code"] == 0 and not (lake / "models").exists()
 
 
 def test_folds_that_cannot_be_are_refused(tmp_path: Path, corpus: Corpus) -> None:

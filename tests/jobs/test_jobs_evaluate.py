@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,10 @@ from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake.paths import Lake
 from pipeline.readers.labels import LabelMap
 from pipeline.readers.limits import Limit
-from tests.conftest import ROOT, write_corpus
+from tests.support.commands import run_here
+from tests.support.reviews import write_corpus
+
+pytestmark = pytest.mark.usefixtures("without_pages")
 
 
 @pytest.fixture(scope="module")
@@ -24,15 +25,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake with the small corpus and a model; the corpus lies beside it."""
     root = tmp_path_factory.mktemp("evaluate")
     write_corpus(root / "corpus")
-    assert main("--lake", root / "lake", "ingest", root / "corpus") == 0
+    assert run_here("--lake", root / "lake", "ingest", root / "corpus").code == 0
     options = ("--epochs", "6", "--lr", "0.02", "--embedding-dim", "16", "--hidden-dim", "16", "--batch-size", "8")
-    assert main("--lake", root / "lake", "train", "--arch", "gru", *options) == 0
+    assert run_here("--lake", root / "lake", "train", "--arch", "gru", *options).code == 0
     return root
-
-
-def main(*arguments: object) -> int:
-    """The command line in a process of its own."""
-    return subprocess.run([sys.executable, "-m", "pipeline", *map(str, arguments)], check=False, cwd=ROOT).returncode
 
 
 def evaluated(root: Path, *sources: Path, **options: Any) -> dict[str, Any]:
@@ -118,3 +114,19 @@ def test_from_the_command_line(trained: Path, tmp_path: Path, run_main: Callable
     assert run_main(*lake, "evaluate", path, *mapped) == 0
     assert run_main(*lake, "evaluate", "--label-column", "stars") == 2
     assert run_main(*lake, "evaluate", path) == 65
+
+
+def test_files_are_read_with_the_columns_of_the_lakes_settings(
+    trained: Path, tmp_path: Path, run_main: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = reviews_csv(tmp_path / "stars.csv", stars=True)
+    settings = trained / "lake" / "pipeline.toml"
+    settings.write_text('[ingest]\nlabel-column = "stars"\nlabel-map = "neg=1,2 pos=4,5"\n')
+    try:
+        lake = ("--lake", trained / "lake")
+        assert run_main(*lake, "evaluate", path) == 0
+        assert json.loads(capsys.readouterr().out)["metrics"]["rows"] == 54
+        assert run_main(*lake, "evaluate") == 0, "the settings do not concern the table"
+        assert run_main(*lake, "evaluate", path, "--label-column", "absent") == 65
+    finally:
+        settings.unlink()

@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from token_corpus import Corpus, write_corpus
 
 from jobs import illustrate
 from jobs.train import TrainConfig, run
@@ -19,7 +18,8 @@ from pipeline.reports.data import read_report_data
 from pipeline.text.vocabulary import Vocabulary
 from schemas.report import KEY_LABEL_ROWS
 from schemas.run import Receipt
-from tests.small_models import small
+from tests.support.small_models import small
+from tests.support.token_corpus import Corpus, write_corpus
 
 
 def train(lake: Path, corpus: Corpus, arch: str = "lstm", **model: object) -> Receipt:

@@ -9,54 +9,18 @@ import sys
 import tarfile
 import time
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.ingest import run
-from pipeline.config.ingest import IngestConfig
 from pipeline.errors import DataError, LockedError, UsageError
 from pipeline.lake.locks import locked
 from pipeline.lake.table import TokenTable
 from pipeline.lake.vocabularies import read_vocabulary
-from pipeline.readers.limits import Limit
-from schemas.run import Receipt
-from tests.conftest import ROOT
-
-Row = dict[str, Any]
-
-
-def ingest(lake: Path, *sources: Path, **options: Any) -> Receipt:
-    """Ingests; tables of a few rows may be as bad as they like."""
-    options = {"max_bad": Limit(share=1.0), **options}
-    return run(IngestConfig(lake=lake, sources=tuple(map(str, sources)), **options))
-
-
-def rows_of(lake: Path) -> list[Row]:
-    table = TokenTable.open(lake / "tokens")
-    return [row for shard in table.shards for row in pq.read_table(shard.path).to_pylist()]
-
-
-def texts_of(lake: Path) -> dict[str, str]:
-    """Review id → decoded tokens."""
-    vocabulary = read_vocabulary(lake / "vocabulary" / f"{TokenTable.open(lake / 'tokens').vocabulary}.parquet")
-    return {row["review_id"]: " ".join(vocabulary.tokens[i].as_py() for i in row["ids"]) for row in rows_of(lake)}
-
-
-def rejects_of(receipt: Receipt) -> list[tuple[int, str]]:
-    return [(row["row"], row["reason"]) for row in pq.read_table(receipt.outputs["rejects"]).to_pylist()]
-
-
-def files_of(lake: Path) -> dict[str, bytes]:
-    folders = [lake / "tokens", lake / "vocabulary", lake / "rejects"]
-    return {str(p.relative_to(lake)): p.read_bytes() for f in folders for p in sorted(f.glob("*.parquet"))}
-
-
-def write_csv(path: Path, *lines: str) -> Path:
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
+from tests.support.ingested import files_of, ingest, rejects_of, rows_of, texts_of
+from tests.support.paths import ROOT
+from tests.support.tables import write_csv
 
 
 def test_aclimdb_layout_tells_split_label_stars_and_group(tmp_path: Path, corpus: Path) -> None:

@@ -22,7 +22,8 @@ from pipeline.lake.reject_writer import RejectWriter
 from pipeline.lake.table import TokenTable
 from pipeline.readers.base import Rows
 from pipeline.readers.reviews import RawBatch, TableRows, TextFiles, without
-from tests.jobs.test_jobs_ingest import ingest, write_csv
+from tests.support.ingested import ingest
+from tests.support.tables import write_csv
 
 
 def without_one(value: Any) -> Any:

@@ -11,7 +11,8 @@ from pipeline.datapipes.spill import SpillWriter
 from pipeline.errors import CannotWriteError, DataError
 from pipeline.lake.reject_writer import RejectWriter
 from pipeline.readers.labels import LabelMap
-from tests.jobs.test_jobs_ingest import files_of, ingest, rejects_of, rows_of, write_csv
+from tests.support.ingested import files_of, ingest, rejects_of, rows_of
+from tests.support.tables import write_csv
 
 
 def test_a_vocabulary_made_anew_from_what_is_there_is_nothing_new(tmp_path: Path, corpus: Path) -> None:

@@ -13,8 +13,7 @@ import pytest
 
 from pipeline.errors import DataError
 from pipeline.readers.walk import Walker
-from schemas.run import Receipt
-from tests.jobs.test_jobs_ingest import ingest, rejects_of, rows_of, texts_of
+from tests.support.ingested import ingest, left_out, rejects_of, rows_of, texts_of
 
 
 def archived(path: Path, names: list[str]) -> Path:
@@ -39,12 +38,6 @@ def test_a_damaged_archive_is_no_shorter_one(tmp_path: Path, start: int, end: in
     with pytest.raises(DataError, match="damaged or cut short"):
         ingest(tmp_path / "lake", tmp_path / "a.tar")
     assert not (tmp_path / "lake" / "tokens").exists()
-
-
-def left_out(receipt: Receipt) -> list[tuple[str, str]]:
-    """Names and reasons of the files that were left out whole."""
-    rows = pq.read_table(receipt.outputs["rejects"]).to_pylist()
-    return [(row["source"].rpartition("/")[2], row["reason"]) for row in rows if row["row"] == -1]
 
 
 def test_a_folder_that_cannot_be_read_is_left_out_and_named(

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import DataError
-from tests.jobs.test_jobs_ingest import ingest, rejects_of, rows_of
+from tests.support.ingested import ingest, rejects_of, rows_of
 
 COLUMNS = {"id_column": "id", "group_column": "film", "split_column": "part"}
 

@@ -20,8 +20,8 @@ from pipeline.lake.paths import Lake
 from pipeline.lake.shards import open_shard
 from pipeline.lake.table import TokenTable
 from pipeline.training.data import open_data
-from tests.conftest import write_corpus
-from tests.models.test_models_bundle import save
+from tests.support.models import save_rnn
+from tests.support.reviews import write_corpus
 
 Break = Callable[[Lake], object]
 
@@ -152,7 +152,7 @@ def test_old_versions_stay_readable_after_a_repair(lake: Lake) -> None:
 
 def test_a_lost_vocabulary_is_taken_from_a_bundle_where_there_is_one(lake: Lake) -> None:
     data = open_data(lake)
-    save(lake.models / "first", data.vocabulary)
+    save_rnn(lake.models / "first", data.vocabulary)
     version = data.table_version
     the_vocabulary(lake).unlink()
     assert repair.run(RepairConfig(lake=lake.root, workers=0)).exit_code == 0
@@ -192,7 +192,7 @@ def test_reviews_that_no_source_holds_are_given_up_only_when_told_to(lake: Lake)
 def test_latest_that_names_nothing_is_pointed_to_the_newest_whole_bundle(lake: Lake) -> None:
     data = open_data(lake)
     for name in ("first", "second"):
-        save(lake.models / name, data.vocabulary)
+        save_rnn(lake.models / name, data.vocabulary)
     for content in (b"gone\n", b"\xff\xfe", b""):
         lake.latest.write_bytes(content)
         assert worst(list(lake_checks(lake)))[0].name == "models"

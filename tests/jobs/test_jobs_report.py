@@ -14,7 +14,7 @@ from pipeline.lake.paths import Lake
 from pipeline.reports.data import read_report_data
 from pipeline.reports.files import REPORT_FILES, write_evaluation
 from pipeline.reports.metrics import mcnemar
-from tests.reports.report_bundles import evaluation_table, leaning, make_bundle
+from tests.support.report_bundles import evaluation_table, leaning, make_bundle
 
 
 @pytest.fixture
@@ -40,11 +40,30 @@ def test_examples_come_from_predictions(lake: Lake, tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "p.parquet")
     output = tmp_path / "page.html"
     predictions = tmp_path / "p.parquet"
-    run(ReportConfig(lake=lake.root, output=output, predictions=predictions, text_column="body", label_column="truth"))
+    run(ReportConfig(lake=lake.root, output=output, predictions=predictions, text_column=("body",), label_column="truth"))
     text = output.read_text()
     assert "so fine" in text and "✗ labelled pos" in text
     assert "anything but boring" in text, "the bundle's labelled examples stay"
     assert not (lake.models / lake.latest_model() / "report.html").exists()
+
+
+def test_scored_files_are_read_with_the_columns_of_the_lakes_settings(
+    lake: Lake, tmp_path: Path, run_main: Callable[..., int]
+) -> None:
+    settings = '[ingest]\ntext-column = ["Summary", "Text"]\nlabel-column = "Score"\nlabel-map = "neg=1,2 pos=4,5"\n'
+    (lake.root / "pipeline.toml").write_text(settings)
+    rows = {"Summary": ["Fine", "Flat"], "Text": ["so fine", None], "prediction": ["pos", "neg"], "model_id": ["m", "m"]}
+    table = pa.table(rows).append_column("probability", pa.array([0.9, 0.8], pa.float32()))
+    table = table.append_column("unscored_reason", pa.nulls(2, pa.string()))
+    pq.write_table(table, tmp_path / "new.parquet")
+    output = tmp_path / "page.html"
+    command = ("report", "--lake", lake.root, "--output", output, "--predictions")
+    assert run_main(*command, tmp_path / "new.parquet") == 0, "reviews to score have no stars yet"
+    assert "Fine\nso fine" in output.read_text() and "labelled pos" not in output.read_text().partition("so fine")[0][-200:]
+    pq.write_table(table.append_column("Score", pa.array([5, 4])), tmp_path / "old.parquet")
+    assert run_main(*command, tmp_path / "old.parquet") == 0
+    assert "✗ labelled pos" in output.read_text()
+    assert run_main(*command, tmp_path / "old.parquet", "--text-column", "Txt") == 2
 
 
 def test_what_cannot_be(lake: Lake, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_folder_that_holds_something_else_is_refused_and_kept(config: SampleConf
     else:
         (victim.parent / "notes.md").write_text("mine")
     before = contents(tmp_path / "out")
-    with pytest.raises(CannotWriteError, match="never overwritten"):
+    with pytest.raises(UsageError, match="never overwritten"):
         run(config)
     assert contents(tmp_path / "out") == before
 

@@ -18,8 +18,8 @@ from pipeline.errors import DataError, InputNotFoundError, LockedError, UsageErr
 from pipeline.lake.locks import locked_output
 from schemas.contract import ContractError
 from schemas.prediction import KEY_INPUT, KEY_LABELS, KEY_MODEL, PREDICTION
-from tests.jobs.conftest import Write
-from tests.scoring.parts import ADDED, make_bundle, make_texts, make_words, run_score, scored
+from tests.support.scoring import ADDED, make_bundle, make_texts, make_words, run_score, scored
+from tests.support.tables import Write
 
 
 def test_rows_columns_types_and_metadata_are_kept(lake: Path, tmp_path: Path) -> None:

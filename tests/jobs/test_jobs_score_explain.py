@@ -10,7 +10,7 @@ import torch
 from pipeline.models.bundle import read_bundle
 from pipeline.scoring.attribution import attribute
 from schemas.prediction import EXPLAINED_TOKENS, EXPLANATION
-from tests.scoring.parts import make_bundle, make_texts, scored
+from tests.support.scoring import make_bundle, make_texts, scored
 
 
 def explained(tmp_path: Path, arch: str, texts: list[str | None], **options: object) -> pa.Table:

@@ -13,8 +13,8 @@ import pytest
 from jobs import score
 from pipeline.errors import DataError
 from pipeline.readers.limits import Limit
-from tests.jobs.conftest import Write
-from tests.scoring.parts import ADDED, make_words, run_score, scored
+from tests.support.scoring import ADDED, make_words, run_score, scored
+from tests.support.tables import Write
 
 MANY = make_words(3000)
 

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import DataError, InputNotFoundError, UsageError
-from tests.jobs.conftest import Write
-from tests.scoring.parts import ADDED, make_words, run_score, scored
+from tests.support.scoring import ADDED, make_words, run_score, scored
+from tests.support.tables import Write
 
 TEXTS = make_words(30)
 ROWS = [{"id": f"{n:03}", "text": text} for n, text in enumerate(TEXTS)]

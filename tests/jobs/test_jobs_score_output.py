@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import CannotWriteError, UsageError
-from tests.jobs.conftest import Write
-from tests.scoring.parts import ADDED, make_bundle, make_texts, run_score, scored
+from tests.support.scoring import ADDED, make_bundle, make_texts, run_score, scored
+from tests.support.tables import Write
 
 
 def test_the_same_again_ends_with_99_and_rewrites_nothing(lake: Path, write: Write) -> None:

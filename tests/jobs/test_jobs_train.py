@@ -3,51 +3,23 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from token_corpus import Corpus, write_corpus
-from typer.testing import CliRunner
 
 from jobs import finished
-from pipeline.cli.app import app, load_commands
 from pipeline.errors import PipelineError, UsageError
 from pipeline.models.bundle import read_bundle
+from tests.support.commands import invoke
+from tests.support.token_corpus import Corpus, write_corpus
+from tests.support.trained import SMALL, train
 
-SMALL = (
-    "--arch",
-    "lstm",
-    "--epochs",
-    "2",
-    "--embedding-dim",
-    "8",
-    "--hidden-dim",
-    "8",
-    "--batch-size",
-    "32",
-    "--workers",
-    "1",
-)
+pytestmark = pytest.mark.usefixtures("without_pages")
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return write_corpus(tmp_path_factory.mktemp("train"), 900, test_rows=100)
-
-
-def invoke(*arguments: object) -> dict[str, Any]:
-    """Runs a command in this process; gives the receipt, with the exit code beside it, or raises its error."""
-    load_commands()
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.stdout, result.output
-    return {**json.loads(result.stdout.strip().splitlines()[-1]), "code": result.exit_code}
-
-
-def train(lake: Path, corpus: Corpus, *arguments: object) -> dict[str, Any]:
-    return invoke("train", "--lake", lake, "--tokens", corpus.shards, *SMALL, *arguments)
 
 
 def test_a_model_is_trained_once(tmp_path: Path, corpus: Corpus) -> None:
@@ -146,6 +118,7 @@ def test_options_in_a_file(tmp_path: Path, corpus: Corpus) -> None:
         (("--max-length", "1" + 25 * "0"), 2, "expected 1 to 2147483647"),
         (("--nproc", "²"), 2, "--nproc ²"),
         (("--nproc", "many"), 2, "--nproc many"),
+        (("--nproc", "gpu"), 2, "--nproc gpu: torch sees no GPU"),
         (("--nproc", "20"), 2, "20 workers"),
         (("--config", "book-rn"), 2, "Did you mean 'book-rnn'"),
         (("--config", "none/there.toml"), 66, "none/there.toml"),

@@ -5,14 +5,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from killed_training import killed_after
-from token_corpus import Corpus, write_corpus
 
 from pipeline.errors import LockedError
 from pipeline.lake.paths import Lake
 from pipeline.training.checkpoint import TrainingFolder
 from pipeline.training.data import open_data
-from tests.jobs.test_jobs_train import train
+from tests.support.killed_training import killed_after
+from tests.support.token_corpus import Corpus, write_corpus
+from tests.support.trained import train
+
+pytestmark = pytest.mark.usefixtures("without_pages")
 
 
 @pytest.fixture(scope="module")

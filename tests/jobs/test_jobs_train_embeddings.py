@@ -10,16 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from killed_training import killed_after
-from token_corpus import Corpus, write_corpus
 
 from pipeline.config.train import TrainConfig
 from pipeline.errors import PipelineError
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import Bundle, read_bundle
 from pipeline.options.render import arguments
-from tests.jobs.test_jobs_train import invoke
+from tests.support.commands import invoke
+from tests.support.killed_training import killed_after
+from tests.support.token_corpus import Corpus, write_corpus
 
+pytestmark = pytest.mark.usefixtures("without_pages")
 WIDTH = 6
 OPTIONS = ("--arch", "lstm", "--hidden-dim", "8", "--epochs", "2", "--batch-size", "32", "--workers", "1")
 UNMOVED = ("--lr", "1e-12", "--average", "0", "--epochs", "1")

@@ -9,12 +9,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors import safe_open
-from token_corpus import Corpus, write_corpus
 
-ROOT = Path(__file__).resolve().parents[2]
+from pipeline.errors import LockedError
+from tests.support.commands import invoke
+from tests.support.paths import ROOT
+from tests.support.token_corpus import Corpus, write_corpus
+
 SMALL = ("--arch", "lstm", "--embedding-dim", "16", "--hidden-dim", "16", "--batch-size", "32", "--checkpoint-every", "5")
 
 
@@ -56,6 +60,11 @@ def start(lake: Path, corpus: Corpus, *arguments: str) -> "subprocess.Popen[str]
     )
     STARTED.append(process)
     return process
+
+
+def train(lake: Path, corpus: Corpus, *arguments: str) -> dict[str, Any]:
+    """The same training in this process."""
+    return invoke("train", "--lake", lake, "--tokens", corpus.shards, *SMALL, *arguments)
 
 
 def finish(process: "subprocess.Popen[str]", code: int = 0) -> str:
@@ -104,11 +113,11 @@ def killed_and_resumed(lake: Path, corpus: Corpus, kills: int, options: tuple[st
 
 
 @pytest.mark.parametrize(
-    ("kills", "epochs"), [(4, "24"), pytest.param(20, "120", marks=[pytest.mark.slow, pytest.mark.timeout(1200)])]
+    ("kills", "epochs"), [(2, "16"), pytest.param(20, "120", marks=[pytest.mark.slow, pytest.mark.timeout(1200)])]
 )
 def test_killed_and_resumed_gives_the_same_bits(tmp_path: Path, corpus: Corpus, kills: int, epochs: str) -> None:
     options = ("--epochs", epochs, "--average", "0.9", "--patience", "1000")
-    finish(start(tmp_path / "whole", corpus, *options))
+    train(tmp_path / "whole", corpus, *options)
     assert killed_and_resumed(tmp_path / "killed", corpus, kills, options) == kills
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
     assert len(list((tmp_path / "killed" / "models").glob("lstm-*"))) == 1
@@ -135,17 +144,19 @@ def test_a_signal_leaves_a_checkpoint_and_the_right_exit_code(tmp_path: Path, co
 def test_two_processes_do_not_train_the_same(tmp_path: Path, corpus: Corpus) -> None:
     process = start(tmp_path, corpus, "--epochs", "500")
     assert wait_for(lambda: checkpoints(tmp_path), process)
+    os.killpg(process.pid, signal.SIGSTOP)  # it keeps its lock, and leaves the cores to the others
     for more in ((), ("--resume",), ("--force",)):
-        finish(start(tmp_path, corpus, "--epochs", "500", *more), 75)
+        with pytest.raises(LockedError):
+            train(tmp_path, corpus, "--epochs", "500", *more)
     finish(start(tmp_path, corpus, "--epochs", "500", "--nproc", "2", "--max-restarts", "0"), 75)
     assert len(list(tmp_path.glob("checkpoints/*"))) == 1
-    finish(start(tmp_path, corpus, "--epochs", "1"))
+    assert train(tmp_path, corpus, "--epochs", "1")["code"] == 0
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
 
 def test_a_worker_that_dies_is_replaced_and_training_ends_well(tmp_path: Path, corpus: Corpus) -> None:
-    process = start(tmp_path, corpus, "--epochs", "30", "--nproc", "2", "--max-restarts", "2")
+    process = start(tmp_path, corpus, "--epochs", "12", "--nproc", "2", "--max-restarts", "2")
     assert wait_for(lambda: checkpoints(tmp_path), process)
     worker = workers_of(process.pid)[-1]
     at_kill = max(checkpoints(tmp_path))
@@ -156,7 +167,7 @@ def test_a_worker_that_dies_is_replaced_and_training_ends_well(tmp_path: Path, c
     resumed = [line for line in err.splitlines() if "goes on" in line]
     assert len(resumed) == 1
     receipt = json.loads(out.strip().splitlines()[-1])
-    assert receipt["metrics"]["epochs"] == 30
+    assert receipt["metrics"]["epochs"] == 12
     assert (tmp_path / "models" / "LATEST").read_text().strip() == receipt["outputs"]["model_id"]
 
 

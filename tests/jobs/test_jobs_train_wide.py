@@ -9,16 +9,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from killed_training import killed_after
-from token_corpus import Corpus, write_corpus
 
 from pipeline.errors import UsageError
 from pipeline.models.blend import Blend
 from pipeline.models.bundle import read_bundle
 from pipeline.scoring.attribution import attribute
 from pipeline.scoring.predictor import Predictor
-from tests.jobs.test_jobs_train import SMALL, invoke
+from tests.support.commands import invoke
+from tests.support.killed_training import killed_after
+from tests.support.token_corpus import Corpus, write_corpus
+from tests.support.trained import SMALL
 
+pytestmark = pytest.mark.usefixtures("without_pages")
 WIDE = (*SMALL, "--wide", "--max-length", "9", "--truncation", "head-tail")
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from tests.conftest import Run
+from tests.support.commands import Run
 
 VERDICTS = {"neg": ("剧情无聊，", "演员很差，", "浪费时间，"), "pos": ("剧情精彩，", "演员出色，", "非常好看，")}
 
@@ -24,27 +24,27 @@ def write_reviews(path: Path) -> Path:
     return path
 
 
-def test_the_warning_names_a_remedy_that_works_to_the_score(tmp_path: Path, pipeline: Run) -> None:
+def test_the_warning_names_a_remedy_that_works_to_the_score(tmp_path: Path, command: Run) -> None:
     lake, reviews = tmp_path / "lake", write_reviews(tmp_path / "reviews.csv")
-    first = pipeline("ingest", "--lake", lake, reviews)
+    first = command("ingest", "--lake", lake, reviews)
     assert first.code == 0
     remedy = re.search(r"WARNING 100% of the text became tokens of whole clauses.*Ingest again with (.*)\.\n", first.stderr)
     assert remedy is not None, first.stderr
 
-    second = pipeline("ingest", "--lake", lake, reviews, *shlex.split(remedy[1]))
+    second = command("ingest", "--lake", lake, reviews, *shlex.split(remedy[1]))
     assert (second.code, second.receipt["written"]) == (0, 72)
     assert "whole clauses" not in second.stderr
-    facts = json.loads(pipeline("vocab", "--lake", lake, "--json").stdout)
+    facts = json.loads(command("vocab", "--lake", lake, "--json").stdout)
     assert facts["tokenizer"] == "unicode" and ["，", 144] in facts["top"]
 
-    assert pipeline("ingest", "--lake", lake, reviews).code == 99  # the next night needs no option
+    assert command("ingest", "--lake", lake, reviews).code == 99  # the next night needs no option
     small = ("--arch", "rnn", "--epochs", 1, "--embedding-dim", 4, "--hidden-dim", 4)
-    assert pipeline("train", "--lake", lake, *small).code == 0
+    assert command("train", "--lake", lake, *small).code == 0
     pq.write_table(
         pa.table({"text": ["剧情精彩，非常好看！", "没什么，浪费时间！", "Nothing in Chinese 👍🏽", None]}),
         tmp_path / "new.parquet",
     )
-    scored = pipeline("score", "--lake", lake, tmp_path / "new.parquet", "--output", tmp_path / "scored.parquet")
+    scored = command("score", "--lake", lake, tmp_path / "new.parquet", "--output", tmp_path / "scored.parquet")
     assert scored.code == 0, scored.stderr
     predictions = pq.read_table(tmp_path / "scored.parquet")["prediction"].to_pylist()
     assert predictions[0] in VERDICTS and predictions[1] in VERDICTS

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from pipeline.errors import CannotWriteError, DataError, StorageUnavailableError, by_cause, errno_of
 from pipeline.lake.atomic import atomic_path, create, make_folder, write_text, writing
 from pipeline.lake.locks import locked, locked_output
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 WRAPPED = {
     "python": OSError(errno.ENOSPC, "No space left on device"),

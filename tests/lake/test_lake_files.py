@@ -11,7 +11,7 @@ from pipeline.errors import CannotWriteError, InputNotFoundError, LockedError, U
 from pipeline.lake.atomic import atomic_path, write_text
 from pipeline.lake.locks import locked
 from pipeline.lake.paths import Lake
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from pipeline.lake.leftovers import find_leftovers, sweep_leftovers
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import model_ids
 from pipeline.training.checkpoint import Checkpoint, TrainingFolder
-from tests.models.conftest import make_vocabulary
-from tests.models.test_models_bundle import save
+from tests.support.models import make_vocabulary, save_rnn
 
 
 @pytest.fixture
@@ -120,7 +119,7 @@ def test_old_models_go_but_the_live_one_and_those_that_predictions_name(lake: La
 
     vocabulary = make_vocabulary()
     for number in range(5):
-        bundle = save(lake.models / f"m{number}", vocabulary)
+        bundle = save_rnn(lake.models / f"m{number}", vocabulary)
         path = bundle.folder / "model.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "created": f"2026-01-0{number + 1}", "manifest": None}))
         (bundle.folder / "manifest.json").unlink()
@@ -137,10 +136,10 @@ def test_old_cross_validations_go_with_their_models_and_young_ones_stay(lake: La
     crossval, vocabulary = lake.crossval(), make_vocabulary()
     lake.models.mkdir()
     for number, name in enumerate(("first", "second", "third")):
-        save(crossval.models / name, vocabulary)
+        save_rnn(crossval.models / name, vocabulary)
         write_text(crossval.folder / f"rnn-{number}" / f"fold-0-{name}.parquet", "")
-    save(crossval.models / "orphan", vocabulary)
-    save(crossval.models / "young", vocabulary)  # of a cross-validation at work
+    save_rnn(crossval.models / "orphan", vocabulary)
+    save_rnn(crossval.models / "young", vocabulary)  # of a cross-validation at work
     for place, then in (("rnn-0", 1), ("rnn-1", 2), ("models/first", 1), ("models/second", 1), ("models/orphan", 1)):
         for path in [crossval.folder / place, *(crossval.folder / place).iterdir()]:
             os.utime(path, (then, then))
@@ -154,7 +153,7 @@ def test_old_cross_validations_go_with_their_models_and_young_ones_stay(lake: La
 
 
 def test_a_model_that_scores_is_not_removed(lake: Lake) -> None:
-    save(lake.models / "old", make_vocabulary())
+    save_rnn(lake.models / "old", make_vocabulary())
     with claimed(lake.models / "old"):
         vacuum(VacuumConfig(lake=lake.root, models=True, keep=0))
         assert model_ids(lake) == ["old"]

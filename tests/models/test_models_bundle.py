@@ -13,27 +13,18 @@ import torch
 
 from pipeline.errors import CannotWriteError, DataError, InputNotFoundError, PipelineError
 from pipeline.lake.paths import Lake
-from pipeline.models.bundle import Bundle, find_bundle, read_bundle, save_bundle, verify_bundle
-from pipeline.models.registry import architectures, build_model
+from pipeline.models.bundle import find_bundle, read_bundle, verify_bundle
+from pipeline.models.registry import architectures
 from pipeline.text.vocabulary import Vocabulary
-from tests.conftest import ROOT
-from tests.models.conftest import make_vocabulary
-
-
-def save(folder: Path, vocabulary: Vocabulary, hidden_dim: int = 4, labels: tuple[str, ...] = ("neg", "pos")) -> Bundle:
-    torch.manual_seed(hidden_dim)
-    sizes = {"vocab_size": len(vocabulary), "num_classes": len(labels), "embedding_dim": 4, "hidden_dim": hidden_dim}
-    return save_bundle(
-        folder, model=build_model("rnn", sizes), arch="rnn", labels=labels, tokenizer="basic_english", max_length=12,
-        vocabulary=vocabulary, table_version=3, metrics={"valid_accuracy": 0.75}, training={"seed": 1}, created="2026-01-01",
-    )  # fmt: skip
+from tests.support.models import make_vocabulary, save_rnn
+from tests.support.paths import ROOT
 
 
 @pytest.fixture
 def lake(tmp_path: Path, vocabulary: Vocabulary) -> Lake:
     lake = Lake(tmp_path)
-    save(lake.models / "first", vocabulary)
-    save(lake.models / "second", vocabulary, hidden_dim=5)
+    save_rnn(lake.models / "first", vocabulary)
+    save_rnn(lake.models / "second", vocabulary, hidden_dim=5)
     lake.latest.write_text("second\n")
     return lake
 
@@ -53,7 +44,7 @@ def test_says_what_was_saved(lake: Lake, vocabulary: Vocabulary) -> None:
 def test_is_found_by_latest_by_id_and_by_path(lake: Lake, tmp_path: Path, vocabulary: Vocabulary) -> None:
     assert find_bundle(lake).model_id == "second"
     assert find_bundle(lake, "first").model_id == "first"
-    save(tmp_path / "elsewhere" / "mine", vocabulary)
+    save_rnn(tmp_path / "elsewhere" / "mine", vocabulary)
     assert find_bundle(lake, str(tmp_path / "elsewhere" / "mine")).model_id == "mine"
 
 
@@ -81,7 +72,7 @@ def test_latest_that_holds_no_id(lake: Lake) -> None:
 
 
 def test_same_model_gives_same_bytes(lake: Lake, tmp_path: Path, vocabulary: Vocabulary) -> None:
-    save(tmp_path / "again", vocabulary)
+    save_rnn(tmp_path / "again", vocabulary)
     for name in ("model.json", "model.safetensors", "vocabulary.parquet"):
         assert (tmp_path / "again" / name).read_bytes() == (lake.models / "first" / name).read_bytes()
 
@@ -135,23 +126,43 @@ DAMAGES: dict[str, tuple[Damage, type[PipelineError], str]] = {
     "no description": (lambda f: (f / "model.json").unlink(), InputNotFoundError, "no whole model bundle"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), InputNotFoundError, "model.safetensors is not there"),
     "no vocabulary": (lambda f: (f / "vocabulary.parquet").unlink(), InputNotFoundError, "the vocabulary .* is not there"),
-    "no JSON": (lambda f: (f / "model.json").write_text("{"), DataError, "is no JSON"),
-    "binary": (lambda f: (f / "model.json").write_bytes(b"\xff\xfe\x00"), DataError, "is no JSON"),
+    "no JSON": (lambda f: (f / "model.json").write_text("{"), DataError, "is not a model description: it is not JSON"),
+    "binary": (
+        lambda f: (f / "model.json").write_bytes(b"\xff\xfe\x00"),
+        DataError,
+        "is not a model description: it is not JSON",
+    ),
     "a list": (lambda f: (f / "model.json").write_text("[]"), DataError, "has no version"),
-    "newer": (edit(version=2), DataError, "has version 2; this release reads up to 1. Upgrade"),
+    "newer": (edit(version=2), DataError, "has version 2 of the model contract; this release reads 1. Upgrade"),
     "unknown architecture": (edit(arch="bilstn"), DataError, "architecture that this release does not have.*'bilstm'"),
-    "a field missing": (edit(labels=None), DataError, "labels missing or of a wrong type"),
-    "a field of a wrong type": (edit(max_length="12"), DataError, "max_length missing or of a wrong type"),
-    "no length": (edit(max_length=0), DataError, "max_length is 0, expected 1 to "),
-    "a length below none": (edit(max_length=-3), DataError, "max_length is -3, expected 1 to "),
-    "a length beyond all": (edit(max_length=10**30), DataError, "max_length is 10+, expected 1 to "),
-    "a length that is a truth": (edit(max_length=True), DataError, "max_length is True, expected 1 to "),
-    "a negative version": (edit(table_version=-1), DataError, "table_version is -1, expected 0 to "),
-    "parameters that are text": (edit(parameters="abc"), DataError, "parameters is 'abc', expected 0 to "),
-    "a share that is text": (edit(training={"valid_fraction": "x"}), DataError, "valid_fraction is 'x', expected"),
-    "a share that is null": (edit(training={"valid_fraction": None}), DataError, "valid_fraction is None, expected"),
+    "a field missing": (edit(labels=None), DataError, "labels is missing, expected a list of strings"),
+    "a field of a wrong type": (edit(max_length="12"), DataError, 'max_length is "12", expected a whole number from 1'),
+    "no length": (edit(max_length=0), DataError, "max_length is 0, expected a whole number from 1 to "),
+    "a length below none": (edit(max_length=-3), DataError, "max_length is -3, expected a whole number from 1 to "),
+    "a length beyond all": (edit(max_length=10**30), DataError, "max_length is 10+, expected a whole number from 1 to "),
+    "a length that is a truth": (edit(max_length=True), DataError, "max_length is true, expected a whole number from 1 to "),
+    "a negative version": (
+        edit(table_version=-1),
+        DataError,
+        "table_version is -1, expected a whole number from 0 to .* or null",
+    ),
+    "parameters that are text": (
+        edit(parameters="abc"),
+        DataError,
+        'parameters is "abc", expected a whole number from 0 to ',
+    ),
+    "a share that is text": (
+        edit(training={"valid_fraction": "x"}),
+        DataError,
+        'training.valid_fraction is "x", expected a number between 0 and 1',
+    ),
+    "a share that is null": (edit(training={"valid_fraction": None}), DataError, "valid_fraction is null, expected"),
     "a share of more than all": (edit(training={"valid_fraction": 2.0}), DataError, r"valid_fraction is 2\.0, expected"),
-    "a nest": (lambda f: (f / "model.json").write_text("[" * 200_000), DataError, "is no JSON"),
+    "a nest": (
+        lambda f: (f / "model.json").write_text("[" * 200_000),
+        DataError,
+        "is not a model description: it is not JSON",
+    ),
     "a size beyond all": (
         edit(model_config={"vocab_size": 60, "num_classes": 2, "embedding_dim": 10**18}),
         DataError,
@@ -218,11 +229,11 @@ def test_labels_have_to_fit_the_model(lake: Lake) -> None:
 def test_refuses_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotWriteError):
-        save(tmp_path / "file" / "bundle", make_vocabulary())
+        save_rnn(tmp_path / "file" / "bundle", make_vocabulary())
 
 
 def test_many_classes(tmp_path: Path, vocabulary: Vocabulary) -> None:
-    bundle = save(tmp_path / "stars", vocabulary, labels=("1", "2", "3"))
+    bundle = save_rnn(tmp_path / "stars", vocabulary, labels=("1", "2", "3"))
     assert bundle.load_model()(torch.tensor([[5, 6]]), torch.tensor([2])).shape == (1, 3)
 
 

@@ -16,7 +16,7 @@ from pipeline.models.layers.pooling import POOLINGS, Pooling
 from pipeline.models.layers.recurrent import Recurrent, torch_layer
 from pipeline.models.layers.unitary import GORU, UnitaryRNN
 from pipeline.models.registry import build_model
-from tests.models.conftest import random_batch
+from tests.support.models import random_batch
 
 EXACT = {"atol": 1e-10, "rtol": 1e-10}
 BATCH, STEPS, WIDTH, HIDDEN = 3, 7, 4, 5

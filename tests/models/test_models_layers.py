@@ -12,7 +12,7 @@ from pipeline.models.layers.attention import QueryAttention
 from pipeline.models.layers.page import SHORTEST_LINE, PageRNN, lay_out
 from pipeline.models.layers.transformer import TransformerLayer, sinusoids
 from pipeline.models.registry import build_model
-from tests.models.conftest import random_batch
+from tests.support.models import random_batch
 
 EXACT = {"atol": 1e-10, "rtol": 1e-10}
 STOP = torch.tensor([2, 3])

@@ -11,10 +11,12 @@ from pipeline import models
 from pipeline.errors import PipelineError, UsageError
 from pipeline.models.registry import architectures, check_architecture, load_architecture
 from pipeline.text.vocabulary import Vocabulary
-from tests.conftest import ROOT
-from tests.models import test_models_every_architecture as every
-from tests.models import test_models_train_every_architecture as training
+from tests.support.architecture_checks import ArchitectureChecks
+from tests.support.paths import ROOT
+from tests.support.token_corpus import Corpus
+from tests.support.training_checks import TrainingChecks
 
+pytestmark = pytest.mark.usefixtures("without_pages")
 PAGE = ROOT / "docs" / "adding-an-architecture.md"
 
 
@@ -37,19 +39,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             delattr(models, name.rpartition(".")[2])
 
 
-def test_the_pages_file_learns_scores_and_resumes(folder: Path, tmp_path: Path, order_lake: Path) -> None:
+def test_the_pages_file_learns_scores_and_resumes(
+    folder: Path, tmp_path: Path, order_lake: Path, small_corpus: Corpus
+) -> None:
     with pytest.raises(UsageError, match="--arch: 'conv-net' is not known"):
         check_architecture("conv-net")
     (folder / "conv_net.py").write_text(page_example(), encoding="utf-8")
     assert "conv-net" in architectures()
-    suite = training.TestTraining()
+    suite = TrainingChecks()
     suite.test_learns_and_scores("conv-net", order_lake, tmp_path)
-    suite.test_killed_in_the_middle_and_resumed_gives_the_same_bits("conv-net", order_lake)
+    suite.test_killed_in_the_middle_and_resumed_gives_the_same_bits("conv-net", small_corpus, tmp_path)
 
 
 def test_the_pages_file_keeps_what_every_architecture_keeps(folder: Path, vocabulary: Vocabulary) -> None:
     (folder / "conv_net.py").write_text(page_example(), encoding="utf-8")
-    suite = every.TestArchitecture()
+    suite = ArchitectureChecks()
     suite.test_tells_where_it_comes_from("conv-net")
     suite.test_a_review_does_not_depend_on_its_batch_mates("conv-net", vocabulary)
     suite.test_padding_ids_are_not_read("conv-net", vocabulary)

@@ -22,7 +22,7 @@ from pipeline.lake.paths import Lake
 from pipeline.options.files import file_values
 from pipeline.options.option import OPTIMISATION, Option, fields_of
 from pipeline.options.render import arguments
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -169,6 +169,9 @@ def test_the_workers_arguments_give_the_same_config(grown: typer.Typer, tmp_path
         ("[grown]\ncolumns = [1]\n", "pipeline.toml: [grown]: columns [1]: expected a list of texts."),
         ("[grown]\nlabel-map = 'x'\n", "pipeline.toml: [grown]: label-map 'x': expected name=value"),
         ("[grown]\nset = 3\n", "pipeline.toml: [grown]: set 3: expected a table of names and values."),
+        ("[grown]\nclip-norm = 1\nclip_norm = 2\n", "[grown]: clip-norm and clip_norm are one option. Remove one of them."),
+        ("[grown]\nhidden_dim = 8\nhidden-dim = 8\n", "[grown]: hidden_dim and hidden-dim are one option."),
+        ("[grown]\nset = {hidden-dim = 8, hidden_dim = 9}\n", "set: hidden-dim and hidden_dim are one option."),
         ("[gron]\nepochs = 3\n", "pipeline.toml: 'gron' is not known. Did you mean 'grown'?"),
         ("grown = 3\n", "pipeline.toml: grown = 3: expected a table [grown] of options."),
         ("[grown\n", "pipeline.toml is not TOML"),
@@ -206,12 +209,13 @@ def test_every_field_of_a_config_is_an_option_but_the_lake() -> None:
 
 IDENTITY = (
     '{"adversarial": 0.0, "adversarial_warmup": 1.0, "arch": "bilstm", "average": 0.998, "batch_size": 64, '
-    '"calibrate": true, "class_weights": "auto", "clip_norm": 1.0, "embedding_update": "auto", "epochs": 3, '
+    '"calibrate": true, "class_weights": "auto", "clip_norm": 1.0, "embedding_init": "text", '
+    '"embedding_update": "auto", "epochs": 3, '
     '"fold": null, "lanes": 16, "linear_batch_size": 32, "linear_bits": 22, "linear_epochs": null, '
     '"linear_length": 4096, "linear_lr": 0.02, "linear_ngrams": 3, "linear_scale": 0.15, "locked_dropout": 0.0, '
-    '"lr": 0.001, "max_length": 400, "model": {}, "patience": 0, "precision": "auto", "schedule": "constant", '
-    '"seed": 0, "select": "accuracy", "truncation": "head", "valid_fraction": 0.1, "warmup": 0, "wide": null, '
-    '"window_rows": 32768, "word_dropout": 0.0}'
+    '"lr": 0.001, "max_length": 400, "model": {}, "patience": 0, "precision": "auto", "schedule": "linear", '
+    '"seed": 0, "select": "accuracy", "truncation": "head", "unlabelled": null, "valid_fraction": 0.1, "warmup": 0, '
+    '"wide": null, "window_rows": 32768, "word_dropout": 0.0}'
 )
 """What decides a training with the defaults, as bundles and unfinished trainings note it."""
 

@@ -13,10 +13,9 @@ import pytest
 from pipeline.errors import DataError
 from pipeline.readers.labels import LabelMap
 from pipeline.readers.limits import Limit
-from tests.conftest import Run
-from tests.jobs.test_jobs_ingest import ingest, rejects_of, rows_of, write_csv
-from tests.jobs.test_jobs_ingest_sources import left_out
-from tests.readers.test_deliveries_values import write_table
+from tests.support.commands import Run
+from tests.support.ingested import ingest, left_out, rejects_of, rows_of
+from tests.support.tables import write_csv, write_table
 
 STARS = ("Score,Text", *(f"{1 + number % 5},film {number}" for number in range(20)))
 REVIEWS = ("text,label", "fine,pos", "dull,neg")
@@ -95,28 +94,28 @@ def test_a_label_map_of_another_type_in_pipeline_toml_is_a_usage_error(
     assert "pipeline.toml" in capsys.readouterr().err
 
 
-def test_the_label_map_of_pipeline_toml_is_a_table(tmp_path: Path, pipeline: Run) -> None:
+def test_the_label_map_of_pipeline_toml_is_a_table(tmp_path: Path, command: Run) -> None:
     lake = tmp_path / "lake"
     lake.mkdir()
     (lake / "pipeline.toml").write_text(
         '[ingest]\ntext_column = ["Text"]\nlabel_column = "Score"\n[ingest.label_map]\nneg = ["1..2"]\npos = [4, 5]\n'
     )
-    done = pipeline("ingest", write_csv(tmp_path / "r.csv", *STARS), "--lake", lake)
+    done = command("ingest", write_csv(tmp_path / "r.csv", *STARS), "--lake", lake)
     assert (done.code, done.receipt["written"], done.receipt["metrics"]["labels"]) == (0, 16, ["neg", "pos"])
 
 
-def test_unknown_labels_are_named_with_the_remedy_and_the_remedy_works(tmp_path: Path, pipeline: Run) -> None:
+def test_unknown_labels_are_named_with_the_remedy_and_the_remedy_works(tmp_path: Path, command: Run) -> None:
     lake, source = tmp_path / "lake", write_csv(tmp_path / "r.csv", *REVIEWS)
     ingest(lake, source)
     more = [f"film {number},{'mixed' if number % 3 else 'odd'}" for number in range(30)]
     write_csv(source, *REVIEWS, *more)
-    done = pipeline("ingest", source, "--lake", lake)
+    done = command("ingest", source, "--lake", lake)
     assert (done.code, done.receipt["rejected"], done.receipt["known"]) == (99, 30, 2)
     assert "30 rows rejected" in done.stderr
     assert "'mixed' (20), 'odd' (10)" in done.stderr
     remedy = "--rebuild-vocab"
     assert f"ingest everything again with {remedy}" in done.stderr
-    again = pipeline("ingest", source, "--lake", lake, remedy)
+    again = command("ingest", source, "--lake", lake, remedy)
     assert (again.code, again.receipt["written"]) == (0, 32)
     assert again.receipt["metrics"]["labels"] == ["mixed", "neg", "odd", "pos"]
 
@@ -137,14 +136,14 @@ def test_a_lake_without_labels_takes_them_from_its_first_labelled_ingest(tmp_pat
     ("header", "column"), [("text,Label", "Label"), ("text, sentiment", "sentiment"), ("text,stars", "stars")]
 )
 def test_a_near_miss_of_the_labels_column_is_a_warning_whose_option_works(
-    tmp_path: Path, pipeline: Run, header: str, column: str
+    tmp_path: Path, command: Run, header: str, column: str
 ) -> None:
     source = write_csv(tmp_path / "r.csv", header, "fine,1", "dull,0")
-    done = pipeline("ingest", source, "--lake", tmp_path / "lake")
+    done = command("ingest", source, "--lake", tmp_path / "lake")
     assert (done.code, done.receipt["metrics"]["labels"]) == (0, [])
     remedy = next(line for line in done.stderr.splitlines() if "--label-column" in line).partition("give ")[2]
     assert remedy == f"--label-column {column}"
-    again = pipeline("ingest", source, "--lake", tmp_path / "labelled", *options_of(remedy))
+    again = command("ingest", source, "--lake", tmp_path / "labelled", *options_of(remedy))
     assert again.receipt["metrics"]["labels"] == ["0", "1"]
 
 
@@ -208,11 +207,11 @@ def test_a_file_without_the_column_is_left_out_and_its_columns_named(
     assert "the text column 'text' is int64; text is needed. Columns that hold text: body" in said
 
 
-def test_a_reviews_column_that_nobody_has_ends_the_run_with_the_option_to_write(tmp_path: Path, pipeline: Run) -> None:
+def test_a_reviews_column_that_nobody_has_ends_the_run_with_the_option_to_write(tmp_path: Path, command: Run) -> None:
     source = write_csv(tmp_path / "r.csv", "Review,label", "fine,pos", "dull,neg")
     with pytest.raises(DataError, match=r"no column 'review'. Did you mean 'Review'\?.*Name one with --text-column"):
         ingest(tmp_path / "lake", source, text_column=("review",))
-    done = pipeline("ingest", source, "--lake", tmp_path / "lake", "--text-column", "Review")
+    done = command("ingest", source, "--lake", tmp_path / "lake", "--text-column", "Review")
     assert (done.code, done.receipt["written"]) == (0, 2)
 
 
@@ -268,16 +267,16 @@ def test_more_malformed_rows_than_allowed_commit_nothing(tmp_path: Path, options
         assert ingest(tmp_path / allowed, source, max_bad=Limit.parse(allowed)).written == 38
 
 
-def test_the_default_allows_one_of_twenty(tmp_path: Path, pipeline: Run) -> None:
-    done = pipeline("ingest", write_csv(tmp_path / "r.csv", *BAD_OF_40), "--lake", tmp_path / "lake")
+def test_the_default_allows_one_of_twenty(tmp_path: Path, command: Run) -> None:
+    done = command("ingest", write_csv(tmp_path / "r.csv", *BAD_OF_40), "--lake", tmp_path / "lake")
     assert (done.code, done.receipt["written"], done.receipt["rejected"]) == (0, 38, 2)
     assert "2 rows rejected: malformed_row" in done.stderr
     assert "a,b,c" not in done.stderr
-    done = pipeline("ingest", write_csv(tmp_path / "r.csv", *BAD_OF_40, "g,h,i"), "--lake", tmp_path / "other")
+    done = command("ingest", write_csv(tmp_path / "r.csv", *BAD_OF_40, "g,h,i"), "--lake", tmp_path / "other")
     assert (done.code, (tmp_path / "other/tokens").exists()) == (65, False)
     remedy = "--max-bad"
     assert remedy in done.stderr
-    assert pipeline("ingest", tmp_path / "r.csv", "--lake", tmp_path / "other", remedy, "3").code == 0
+    assert command("ingest", tmp_path / "r.csv", "--lake", tmp_path / "other", remedy, "3").code == 0
 
 
 def test_partitioned_datasets_of_others_are_read(tmp_path: Path) -> None:

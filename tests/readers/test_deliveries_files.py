@@ -22,10 +22,10 @@ from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.readers import csv_records
 from pipeline.readers.limits import Limit
 from pipeline.readers.walk import Walker
-from tests.conftest import ROOT, Run
-from tests.jobs.test_jobs_ingest import ingest, rows_of, texts_of, write_csv
-from tests.jobs.test_jobs_ingest_sources import left_out
-from tests.readers.test_deliveries_values import write_table
+from tests.support.commands import Run
+from tests.support.ingested import ingest, left_out, rows_of, texts_of
+from tests.support.paths import ROOT
+from tests.support.tables import write_csv, write_table
 
 GOOD = ("text,label", "fine,pos", "dull,neg")
 
@@ -124,7 +124,7 @@ def test_linked_folders_are_read_once(tmp_path: Path) -> None:
 AS_NOBODY = """
 import os, sys
 from pathlib import Path
-from tests.jobs.test_jobs_ingest import ingest
+from tests.support.ingested import ingest
 lake, folder = map(Path, sys.argv[1:])
 ingest(lake.with_name("root's"), folder)  # everything is imported by then
 os.setegid(65534); os.seteuid(65534)
@@ -208,6 +208,7 @@ PARTS = (b"text,label\nfine,pos\n", b"dull,neg\nso so,neg\n")
         ("bz2", b"".join(map(bz2.compress, PARTS))),
         ("zst", b"".join(bytes(pa.compress(part, codec="zstd", asbytes=True)) for part in PARTS)),
     ],
+    ids=["gz", "bz2", "zst"],
 )
 def test_compressed_files_one_behind_the_other_are_read_whole(tmp_path: Path, suffix: str, content: bytes) -> None:
     (tmp_path / f"r.csv.{suffix}").write_bytes(content)
@@ -321,10 +322,10 @@ def test_files_that_were_written_a_moment_ago_wait_for_the_next_run(
     assert ingest(tmp_path / "lake", old, new).written == 2
 
 
-def test_settle_on_the_command_line(tmp_path: Path, pipeline: Run) -> None:
+def test_settle_on_the_command_line(tmp_path: Path, command: Run) -> None:
     old, new = write_csv(tmp_path / "old.csv", *GOOD), write_csv(tmp_path / "new.csv", *GOOD)
     os.utime(old, (time.time() - 7200, time.time() - 7200))
-    done = pipeline("ingest", old, new, "--lake", tmp_path / "lake", "--settle", "30m")
+    done = command("ingest", old, new, "--lake", tmp_path / "lake", "--settle", "30m")
     assert (done.code, done.receipt["read"]) == (0, 2)
 
 
@@ -404,6 +405,7 @@ def as_parquet() -> bytes:
         (as_parquet(), "is a Parquet file, not"),
         (b"%PDF-1.7\n", "is a PDF, not"),
     ],
+    ids=["gzip", "bzip2", "zip", "parquet", "pdf"],  # the bytes of gzip hold the time, and workers have to agree on names
 )
 def test_a_file_of_another_format_than_its_name_is_called_what_it_is(
     tmp_path: Path, suffix: str, content: bytes, problem: str

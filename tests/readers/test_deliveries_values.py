@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import DataError
-from tests.jobs.test_jobs_ingest import ingest, rejects_of, rows_of, write_csv
+from tests.support.commands import Run
+from tests.support.ingested import ingest, rejects_of, rows_of
+from tests.support.tables import write_csv, write_table
 
 ZERO_AND_ONE = {
     "r.csv": "text,label\nfine,1.0\ndull,0.0\n",
@@ -31,17 +33,6 @@ def write(path: Path, content: str | pa.Array) -> Path:
         path.write_text(content, encoding="utf-8")
         return path
     return write_table(path, text=["fine", "dull"], label=content)
-
-
-def write_table(path: Path, **columns: object) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.table(columns)
-    if path.suffix in (".parquet", ".pq", ".PARQUET"):
-        pq.write_table(table, path)
-    else:
-        with pa.ipc.new_file(path, table.schema) as writer:
-            writer.write_table(table)
-    return path
 
 
 @pytest.mark.parametrize("name", ZERO_AND_ONE)
@@ -201,3 +192,47 @@ def test_uuids_are_what_other_formats_write_for_them(tmp_path: Path) -> None:
     assert ingest(tmp_path / "lake", first, id_column="id").written == 2
     same = write_csv(tmp_path / "r.csv", "id,text", f"{ids[0]},fine", f"{ids[1]},dull")
     assert ingest(tmp_path / "lake", same, id_column="id").known == 2
+
+
+LATE = [
+    f"a plain film number {number:05d} of many more to come,{'pos' if number % 2 else 'neg'}" for number in range(24_000)
+]
+"""More ASCII than the sample by which an encoding is guessed."""
+
+
+@pytest.mark.parametrize("row", ["trés bien – déjà vu,pos", "fine,négatif"])
+def test_letters_of_cp1252_after_the_sample_are_hinted_at_and_the_hint_reads_them(
+    tmp_path: Path, command: Run, row: str
+) -> None:
+    path = tmp_path / "r.csv"
+    path.write_bytes("\n".join(["text,label", *LATE, row, row]).encode("cp1252"))
+    done = command("ingest", path, "--lake", tmp_path / "lake")
+    assert (done.code, done.receipt["rejected"]) == (0, 2)
+    hint = "--encoding cp1252"
+    assert re.search(rf"2 rows rejected: invalid_utf8 .*r\.csv, row 24000\. If all of that file is .*{hint}", done.stderr)
+    again = command("ingest", path, "--lake", tmp_path / "other", *hint.split())
+    assert (again.code, again.receipt["rejected"], again.receipt["written"]) == (0, 0, 24_002)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [["déjà ".encode() + b"\xe9,pos"], [b"a\x81\xe9,pos"], [b"tr\xe9s,pos", b"d\xc3\xa9j\xe9,neg"]],
+    ids=["mixed", "none", "some"],
+)
+def test_bytes_that_cannot_all_be_cp1252_have_no_hint(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, rows: list[bytes]
+) -> None:
+    path = tmp_path / "r.csv"
+    path.write_bytes(b"\n".join([b"text,label", *(row.encode() for row in LATE), *rows]))
+    assert ingest(tmp_path / "lake", path).rejected == len(rows)
+    assert "invalid_utf8" in caplog.text
+    assert "--encoding" not in caplog.text
+
+
+def test_formats_without_an_encoding_have_no_hint(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_table(
+        tmp_path / "r.parquet", text=pa.array([b"fine"] * 40 + [b"tr\xe9s"]), label=["pos", "neg"] * 20 + ["pos"]
+    )
+    assert ingest(tmp_path / "lake", path).rejected == 1
+    assert "invalid_utf8" in caplog.text
+    assert "--encoding" not in caplog.text

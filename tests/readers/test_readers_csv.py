@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pipeline.readers import csv_records, csv_split
 from pipeline.readers.base import Dialect, FileFault, Reading, Source
 from pipeline.readers.bounds import CSV_ROW_BYTES, Bounds
+from pipeline.text import kernels, numpy_csv
 from schemas.bad_row import BadRow
 
 Row = tuple[str | None, ...]
@@ -409,11 +410,25 @@ def test_every_line_of_a_damaged_file_is_a_row_a_reject_or_blank(place, body, ed
     assert read_in_blocks(place, content, 1 << 20, limit) == (rows, bad), "wherever the file is cut into blocks"
 
 
-@given(data=BODIES, final=st.booleans(), quote=st.sampled_from(["", '"']))
-def test_splitting_with_numpy_is_splitting_field_by_field(data, final, quote):
-    marks = csv_split.Marks(b",", quote.encode())
-    fast = csv_split.split(data.encode(), marks, final)
-    exact = csv_split._exact(data.encode(), 0, marks, final)
+@pytest.mark.parametrize("scan", [kernels.csv_records, numpy_csv.csv_records], ids=["compiled", "numpy"])
+@given(
+    data=BODIES.map(str.encode) | st.binary(max_size=60),
+    final=st.booleans(),
+    quote=st.sampled_from(["", '"']),
+    limit=st.sampled_from([8, 1 << 20]),
+)
+def test_splitting_with_a_kernel_is_splitting_field_by_field(scan, data, final, quote, limit):
+    marks = csv_split.Marks(b",", quote.encode(), limit)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "csv_records", scan)
+        try:
+            exact = csv_split._exact(data, 0, marks, final)
+        except csv_split.TooLongError as error:
+            with pytest.raises(csv_split.TooLongError) as caught:
+                csv_split.split(data, marks, final)
+            assert caught.value.start == error.start
+            return
+        fast = csv_split.split(data, marks, final)
     for name in ("start", "stop", "after", "columns", "fault", "inner", "rest"):
         np.testing.assert_array_equal(getattr(fast, name), getattr(exact, name), name)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reports.report_bundles import make_bundle
+from tests.support.report_bundles import make_bundle
 
 
 @pytest.fixture

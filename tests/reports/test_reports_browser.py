@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.reports.compare import write_comparison
 from pipeline.reports.write import write_report
-from tests.reports.report_bundles import make_bundle
+from tests.support.report_bundles import make_bundle
 
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian: apt-get install chromium)")

@@ -7,12 +7,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import DataError, InputNotFoundError, UsageError
-from pipeline.reports.examples import choose_from_predictions, shown_examples, without_markup
+from pipeline.reports.examples import ScoredColumns, choose_from_predictions, shown_examples, without_markup
 from pipeline.reports.files import LengthCounter, read_examples, read_lengths, write_examples, write_lengths
 from schemas.contract import KEY_NAME, KEY_VERSION, ContractError
 from schemas.prediction import KEY_MODEL
 from schemas.report import EXAMPLE
-from tests.reports.report_bundles import example_table
+from tests.support.report_bundles import example_table
 
 LABELS = ("neg", "pos")
 
@@ -36,7 +36,7 @@ def scored(path: Path, rows: int = 100, row_group_size: int = 7) -> Path:
 @pytest.mark.parametrize("row_group_size", [1, 7, 1000])
 def test_most_certain_of_each_label_then_the_undecided(tmp_path: Path, row_group_size: int) -> None:
     path = scored(tmp_path / "p.parquet", row_group_size=row_group_size)
-    chosen = choose_from_predictions(path, "m", LABELS, "body", None).to_pylist()
+    chosen = choose_from_predictions(path, "m", LABELS, ScoredColumns(text=("body",))).to_pylist()
     assert [row["text"] for row in chosen] == [f"review {n}" for n in (0, 1, 2, 3, 99, 98, 97, 96, 50, 49, 51, 48)]
     assert chosen[0]["probability"] == pytest.approx(0.999), "of the prediction, whatever the version of the contract"
 
@@ -44,7 +44,7 @@ def test_most_certain_of_each_label_then_the_undecided(tmp_path: Path, row_group
 @pytest.mark.parametrize("row_group_size", [1, 7, 1000])
 def test_with_labels_the_surest_mistakes_come_first(tmp_path: Path, row_group_size: int) -> None:
     path = scored(tmp_path / "p.parquet", row_group_size=row_group_size)
-    shown = shown_examples(choose_from_predictions(path, "m", LABELS, "body", "truth"))
+    shown = shown_examples(choose_from_predictions(path, "m", LABELS, ScoredColumns(text=("body",), label="truth")))
     assert [(one.text, one.kind) for one in shown[:4]] == [(f"review {n}", "wrong") for n in (99, 1, 2, 96)]
     assert all(one.right is False for one in shown[:4])
     assert [one.text for one in shown[4:]] == [f"review {n}" for n in (0, 3, 98, 97, 50, 49, 51, 48)]
@@ -78,39 +78,41 @@ def test_tokens_that_weigh_are_shown_once_each_the_heaviest_first() -> None:
 
 
 def test_without_a_label_column_nobody_is_wrong(tmp_path: Path) -> None:
-    shown = shown_examples(choose_from_predictions(scored(tmp_path / "p.parquet"), "m", LABELS, "body", None))
+    shown = shown_examples(
+        choose_from_predictions(scored(tmp_path / "p.parquet"), "m", LABELS, ScoredColumns(text=("body",)))
+    )
     assert {example.right for example in shown} == {None}
 
 
 def test_few_rows_are_shown_once_each(tmp_path: Path) -> None:
-    chosen = choose_from_predictions(scored(tmp_path / "p.parquet", rows=3), "m", LABELS, "body", None)
+    chosen = choose_from_predictions(scored(tmp_path / "p.parquet", rows=3), "m", LABELS, ScoredColumns(text=("body",)))
     assert sorted(chosen["text"].to_pylist()) == ["review 0", "review 1", "review 2"]
 
 
 def test_predictions_that_cannot_be_read(tmp_path: Path) -> None:
     path = scored(tmp_path / "p.parquet")
     with pytest.raises(UsageError, match=r"--text-column text: .* Its columns: id, body"):
-        choose_from_predictions(path, "m", LABELS, "text", None)
+        choose_from_predictions(path, "m", LABELS, ScoredColumns(text=("text",)))
     with pytest.raises(UsageError, match="--label-column stars"):
-        choose_from_predictions(path, "m", LABELS, "body", "stars")
+        choose_from_predictions(path, "m", LABELS, ScoredColumns(text=("body",), label="stars"))
     with pytest.raises(UsageError, match="it is int64, not strings"):
-        choose_from_predictions(path, "m", LABELS, "id", None)
+        choose_from_predictions(path, "m", LABELS, ScoredColumns(text=("id",)))
     with pytest.raises(InputNotFoundError, match="no such file"):
-        choose_from_predictions(tmp_path / "absent.parquet", "m", LABELS, "body", None)
+        choose_from_predictions(tmp_path / "absent.parquet", "m", LABELS, ScoredColumns(text=("body",)))
     pq.write_table(pa.table({"text": ["raw"]}), path)
     with pytest.raises(ContractError, match="prediction"):
-        choose_from_predictions(path, "m", LABELS, "text", None)
+        choose_from_predictions(path, "m", LABELS, ScoredColumns(text=("text",)))
     path.write_bytes(b"PAR1")
     with pytest.raises(DataError, match="no whole Parquet file"):
-        choose_from_predictions(path, "m", LABELS, "text", None)
+        choose_from_predictions(path, "m", LABELS, ScoredColumns(text=("text",)))
 
 
 def test_predictions_of_another_model_are_refused(tmp_path: Path) -> None:
     path = scored(tmp_path / "p.parquet")
     pq.write_table(pq.read_table(path).replace_schema_metadata({KEY_MODEL: b"m"}), path)
-    assert len(choose_from_predictions(path, "m", LABELS, "body", None))
+    assert len(choose_from_predictions(path, "m", LABELS, ScoredColumns(text=("body",))))
     with pytest.raises(UsageError, match="of the model m, the report is of other"):
-        choose_from_predictions(path, "other", LABELS, "body", None)
+        choose_from_predictions(path, "other", LABELS, ScoredColumns(text=("body",)))
 
 
 def test_lengths_are_counted_batch_by_batch_and_come_back(tmp_path: Path) -> None:

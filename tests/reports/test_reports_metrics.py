@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics as reference
 
-from pipeline.reports.metrics import Measures, accuracy_by_length, mcnemar, order_of_labels, wilson
+from pipeline.reports.metrics import Measures, accuracy_by_length, mcnemar, wilson
 
 NAMES = {2: ("neg", "pos"), 3: ("bad", "fair", "good")}
 
@@ -120,7 +120,3 @@ def test_every_review_is_in_one_bin_of_lengths(lengths: list[int]) -> None:
     assert sum(rows for *_, rows in found) == len(lengths)
     assert all(low <= high for low, high, *_ in found)
     assert all(before[1] < after[0] for before, after in itertools.pairwise(found))
-
-
-def test_labels_that_the_model_does_not_have_are_told_apart() -> None:
-    assert order_of_labels(["pos", None, "neg", "good"], NAMES[2]).tolist() == [1, -1, 0, -1]

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import CannotWriteError, DataError, InputNotFoundError
-from pipeline.reports.files import REPORT_FILES, lengths_table, read_evaluation, write_evaluation
+from pipeline.reports.files import REPORT_FILES, read_evaluation, write_evaluation
 from pipeline.reports.metrics import wilson
 from pipeline.reports.plots import INK
 from pipeline.reports.write import write_report
 from schemas.contract import ContractError
 from schemas.report import KEY_LABEL_ROWS
-from tests.reports.report_bundles import evaluation_table, example_table, leaning, make_bundle, write_metrics
+from tests.support.report_bundles import evaluation_table, example_table, leaning, lengths_table, make_bundle, write_metrics
 
 
 class Page(HTMLParser):
@@ -55,11 +55,16 @@ def page_of(folder: Path, **given: pa.Table) -> Page:
     return Page(write_report(folder, **given).read_text(encoding="utf-8"))
 
 
-def test_page_is_whole_and_needs_nothing_from_outside(bundle: Path) -> None:
-    path = write_report(bundle)
-    html = path.read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the bundle as it is, which several tests read."""
+    return write_report(make_bundle(tmp_path_factory.mktemp("page")))
+
+
+def test_page_is_whole_and_needs_nothing_from_outside(written: Path) -> None:
+    html = written.read_text(encoding="utf-8")
     page = Page(html)
-    assert path == bundle / "report.html" and page.open == []
+    assert written.name == "report.html" and (written.parent / "model.json").exists() and page.open == []
     assert not [tag for tag, _ in page.tags if tag in ("script", "img", "iframe", "object")]
     for _, attributes in page.tags:
         for name in ("src", "href", "xlink:href", "srcset"):
@@ -68,8 +73,8 @@ def test_page_is_whole_and_needs_nothing_from_outside(bundle: Path) -> None:
     assert html.count("prefers-color-scheme: dark") == 1
 
 
-def test_page_says_what_the_bundle_holds(bundle: Path) -> None:
-    text = page_of(bundle).text
+def test_page_says_what_the_bundle_holds(written: Path) -> None:
+    text = Page(written.read_text(encoding="utf-8")).text
     for expected in (
         "20260131T040000Z-bilstm-1a2b3c", "whose weights were kept", "The model reads the first 400 tokens",
         "id 0 neg id 1 pos", "hidden dim 128", "resume no", "table version 3", "parameters 3,142,210",
@@ -78,13 +83,13 @@ def test_page_says_what_the_bundle_holds(bundle: Path) -> None:
         assert expected in text
 
 
-def test_figures_at_the_top_are_those_of_the_test_split_beside_the_majority_class(bundle: Path) -> None:
-    evaluation = read_evaluation(bundle)
+def test_figures_at_the_top_are_those_of_the_test_split_beside_the_majority_class(written: Path) -> None:
+    evaluation = read_evaluation(written.parent)
     assert evaluation is not None
     test = [row for row in evaluation.to_pylist() if row["split"] == "test"]
     right = sum((row["probabilities"][1] > 0.5) == row["label"] for row in test)
     estimate = wilson(right, 400)
-    text = page_of(bundle).text
+    text = Page(written.read_text(encoding="utf-8")).text
     assert f"Of 400 test reviews the model labels {estimate.value:.1%} correctly" in text
     assert "calling each of them “pos” would be right for 66.5%" in text
     assert f"Accuracy {estimate.value:.1%} {estimate.low:.1%} to {estimate.high:.1%}" in text
@@ -133,8 +138,8 @@ def test_the_temperature_is_shown(bundle: Path) -> None:
     assert "temperature 1.25" in page_of(bundle).text
 
 
-def test_pictures_are_svg_with_the_pages_colours_and_alternative_texts(bundle: Path) -> None:
-    html = write_report(bundle).read_text(encoding="utf-8")
+def test_pictures_are_svg_with_the_pages_colours_and_alternative_texts(written: Path) -> None:
+    html = written.read_text(encoding="utf-8")
     pictures = re.findall(r'<div class="picture" role="img" aria-label="([^"]+)">(<svg.*?</svg>)', html, re.DOTALL)
     assert len(pictures) == 7
     told = "training from 0.690 to 0.090, validation from 0.660 to 0.410, test 0.345."
@@ -161,8 +166,8 @@ def test_text_of_strangers_stays_text(bundle: Path) -> None:
     assert "script" not in {tag for tag, _ in page.tags}
 
 
-def test_examples_show_verdict_probability_truth_and_tokens(bundle: Path) -> None:
-    text = page_of(bundle).text
+def test_examples_show_verdict_probability_truth_and_tokens(written: Path) -> None:
+    text = Page(written.read_text(encoding="utf-8")).text
     assert "Surest mistakes neg 69.0% ✗ labelled pos This is anything but boring. + dull − but" in text
     assert "✓ right The plot was not dull, and the cast is brilliant; I call it gripping!" in text
     assert "half of it is cold. …" in text, "a long text is cut between words"
@@ -205,9 +210,8 @@ def test_trainings_of_any_kind_have_a_report(bundle: Path, rows: list[tuple[obje
     assert page_of(bundle).open == []
 
 
-def test_same_bundle_same_bytes(bundle: Path) -> None:
-    first = write_report(bundle).read_bytes()
-    assert write_report(bundle).read_bytes() == first
+def test_same_bundle_same_bytes(written: Path, bundle: Path) -> None:
+    assert write_report(bundle).read_bytes() == written.read_bytes()
 
 
 def test_model_id_and_output_can_be_given(bundle: Path, tmp_path: Path) -> None:
@@ -231,8 +235,8 @@ def test_damaged_file_is_named(bundle: Path, name: str) -> None:
 def test_metrics_without_their_columns(bundle: Path) -> None:
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.table({"epoch": [1]}), bundle / "metrics.parquet")
-    with pytest.raises(ContractError, match="lacks step, phase, loss"):
+    pq.write_table(pa.table({"epoch": pa.array([1], pa.int32())}), bundle / "metrics.parquet")
+    with pytest.raises(ContractError, match=r"metrics.parquet lacks the column 'step' \(int64\) of the metrics contract"):
         write_report(bundle)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import ROOT, Run
+from tests.support.commands import Run
+from tests.support.paths import ROOT
 
 AIRFLOW = Path(os.environ.get("AIRFLOW_VENV", ROOT / ".venv-airflow")) / "bin"
 
@@ -21,10 +22,10 @@ pytestmark = [
 ]
 
 
-def test_three_tasks_are_green_then_skipped(tmp_path: Path, pipeline: Run) -> None:
+def test_three_tasks_are_green_then_skipped(tmp_path: Path, command: Run) -> None:
     lake = tmp_path / "lake"
     score = ("--score-input", lake / "incoming/new.parquet", "--score-reviews", 12)
-    assert pipeline("sample", lake / "raw", "--reviews", 60, "--test-reviews", 10, "--unsup", 4, *score).code == 0
+    assert command("sample", lake / "raw", "--reviews", 60, "--test-reviews", 10, "--unsup", 4, *score).code == 0
     executable = tmp_path / "pipeline"
     executable.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m pipeline "$@"\n')
     executable.chmod(0o755)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Run
+from tests.support.commands import Run
+from tests.support.paths import ROOT
 
 CRONTAB = ROOT / "jobs" / "schedule" / "crontab"
 SMALL = "--arch rnn --epochs 1 --embedding-dim 4 --hidden-dim 4"
@@ -31,11 +32,11 @@ def parsed(text: str) -> tuple[dict[str, str], list[str]]:
 
 
 @pytest.fixture
-def lake(tmp_path: Path, pipeline: Run) -> Path:
+def lake(tmp_path: Path, command: Run) -> Path:
     """A lake with raw reviews and a file to score."""
     root = tmp_path / "lake"
     score = ("--score-input", root / "incoming/new.parquet", "--score-reviews", 12)
-    assert pipeline("sample", root / "raw", "--reviews", 60, "--test-reviews", 10, "--unsup", 4, *score).code == 0
+    assert command("sample", root / "raw", "--reviews", 60, "--test-reviews", 10, "--unsup", 4, *score).code == 0
     return root
 
 

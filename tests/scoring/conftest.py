@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.models.bundle import Bundle
-from tests.scoring.parts import make_bundle
+from tests.support.scoring import make_bundle
 
 
 @pytest.fixture

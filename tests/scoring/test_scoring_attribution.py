@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from pipeline.models.blend import Blend, BlendConfig
-from pipeline.models.registry import build_model, networks
+from pipeline.models.registry import build_model
 from pipeline.scoring.attribution import attribute, integrated_gradients
+from tests.support.small_models import networks
 
 IDS_BT = torch.tensor([[5, 9, 30, 7, 8, 2], [11, 4, 0, 0, 0, 0], [3, 0, 0, 0, 0, 0]])
 LENGTHS_B = torch.tensor([6, 2, 1])

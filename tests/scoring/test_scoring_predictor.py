@@ -13,7 +13,7 @@ from pipeline.scoring.batches import Ragged
 from pipeline.scoring.options import TOKENS_PER_REVIEW
 from pipeline.scoring.predictor import Predictor
 from pipeline.text.tokenizers import tokenize
-from tests.scoring.parts import MAX_LENGTH, make_bundle, make_texts, make_vocabulary
+from tests.support.scoring import MAX_LENGTH, make_bundle, make_texts, make_vocabulary
 
 IDS = pa.list_(pa.int32())
 
@@ -72,11 +72,9 @@ def test_no_reviews_give_no_rows(bundle: Bundle) -> None:
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
-    bundle = make_bundle(tmp_path / "broken")
-    with Predictor(bundle, "cpu") as predictor:
-        next(predictor._model.parameters()).fill_(float("nan"))
-        with pytest.raises(DataError, match="no finite numbers"):
-            predictor.predict(pa.array([[2, 3]], IDS))
+    bundle = make_bundle(tmp_path / "broken", scale=float("nan"))
+    with Predictor(bundle, "cpu") as predictor, pytest.raises(DataError, match="no finite numbers"):
+        predictor.predict(pa.array([[2, 3]], IDS))
 
 
 def test_torch_has_its_threads_back_afterwards(bundle: Bundle) -> None:

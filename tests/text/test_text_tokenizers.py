@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.errors import UsageError
 from pipeline.text import kernels, numpy_kernels, tokenizers
 from pipeline.text.tokenizers import TOKENIZERS, tokenize
-from pipeline.text.uax29 import words_of
+from tests.support.uax29_words import words_of
 
 KERNELS = {"compiled": kernels.split, "numpy": numpy_kernels.split}
 """The same twice where nothing was compiled."""

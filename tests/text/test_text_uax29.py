@@ -12,9 +12,9 @@ from uniseg.wordbreak import words as uniseg_words
 
 from pipeline.text import uax29
 from pipeline.text.tokenizers import tokenize
-from pipeline.text.uax29 import words_of
 from schemas.tokenizers import TOKENIZERS
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
+from tests.support.uax29_words import BOUNDARY, INVISIBLE, words_of
 
 SCRIPTS = {
     "English": (
@@ -90,11 +90,9 @@ def test_white_space_first_changes_no_boundary(text: str) -> None:
     part of a word: such texts are left out.
     """
     text = text.lower().replace("<br />", " ")
-    whole = uax29._BOUNDARY.split(text)
+    whole = BOUNDARY.split(text)
     assume(not any(piece.strip() and piece != "".join(piece.split()) for piece in whole))
-    assert tokenize("unicode", pa.array([text])).to_pylist() == [
-        [w for w in whole if w and not uax29._INVISIBLE.fullmatch(w)]
-    ]
+    assert tokenize("unicode", pa.array([text])).to_pylist() == [[w for w in whole if w and not INVISIBLE.fullmatch(w)]]
 
 
 EVERY_CLASS = "aéяשא日ひカー한ไ1٣_‿.,;:'’\"·-!。$😀👍🏽❤☺🇫🇷\u0301\u0e31\u0903\u200d\ufe0f\u20e3\u00ad\u200b\u2060\x01"
@@ -104,19 +102,19 @@ EVERY_CLASS = "aéяשא日ひカー한ไ1٣_‿.,;:'’\"·-!。$😀👍🏽�
 @settings(max_examples=500)
 @given(chunk=st.text(st.sampled_from(EVERY_CLASS), min_size=1, max_size=10))
 def test_another_implementation_of_the_rules_agrees(chunk: str) -> None:
-    assert [w for w in uax29._BOUNDARY.split(chunk) if w] == list(uniseg_words(chunk))
+    assert [w for w in BOUNDARY.split(chunk) if w] == list(uniseg_words(chunk))
 
 
 @given(text=texts)
 def test_only_what_nobody_sees_is_left_out(text: str) -> None:
     for chunk in text.split():
-        assert [w for w in words_of(chunk) if is_visible(w)] == [w for w in uax29._BOUNDARY.split(chunk) if is_visible(w)]
+        assert [w for w in words_of(chunk) if is_visible(w)] == [w for w in BOUNDARY.split(chunk) if is_visible(w)]
 
 
 def test_large_batches_are_cut_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = pa.array([f"日本{number} naïve-{number % 7}, plain{number} 😀" for number in range(200)])
     whole = tokenize("unicode", texts)
-    monkeypatch.setattr(uax29, "_GROUP_BYTES", 16)
+    monkeypatch.setattr(uax29, "GROUP_BYTES", 16)
     assert tokenize("unicode", texts).equals(whole)
     assert whole[3].as_py() == ["日", "本", "3", "naïve", "-", "3", ",", "plain3", "😀"]
 

@@ -1,19 +1,21 @@
-"""One rank of small trainings, one for each architecture, started by a launcher: writes their steps' batches and losses.
+"""Small trainings, one after the other, on one rank: notes each step's batch and loss. For tests that compare worlds.
 
-python -m torch.distributed.run --nproc-per-node 2 rank_worker.py SHARDS OUT [--arch NAME …] [--stop-after STEPS]
+As a script it is one worker of a launcher: rank_worker.py SHARDS JOBS OUT; see `Job` for what the JSON file JOBS holds.
 """
 
-import argparse
 import contextlib
 import json
 import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pipeline.config.interval import Interval
-from pipeline.engines import local, torchrun
+from pipeline.engines import torchrun
 from pipeline.errors import StoppedError
 from pipeline.lake.shards import plain_shards
 from pipeline.models.registry import build_model
@@ -23,43 +25,58 @@ from pipeline.signals import StopRequest
 from pipeline.training.checkpoint import TrainingFolder
 from pipeline.training.loop import LoopOptions, Trainer
 from pipeline.training.world import World
-from tests.small_models import small
+from tests.support.small_models import small
+
+Answer = dict[str, Any]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("shards", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--arch", nargs="*", default=["lstm"])
-    parser.add_argument("--checkpoints", type=Path)
-    parser.add_argument("--stop-after", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--embedding-update", default="dense")
-    given = parser.parse_args()
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One training: from the newest checkpoint in `checkpoints`, if there is one, to step `stop_after` or to its end."""
+
+    name: str
+    arch: str = "lstm"
+    epochs: int = 2
+    stop_after: int = 0
+    checkpoints: str | None = None
+    embedding_update: str = "dense"
+
+
+def main(shards: str, jobs: str, out: str) -> None:
+    """Writes the answers of this rank as OUT/rank-N.json."""
     torch.set_num_threads(1)
-    join = torchrun.joined if torchrun.launched() else local.joined
-    with join("cpu") as world:
-        selection, _ = shared_selection(world, plain_shards(given.shards), 2, 0.1)
-        answers = {arch: train(arch, world, selection, given) for arch in given.arch}
-        given.out.mkdir(parents=True, exist_ok=True)
-        (given.out / f"rank-{world.rank}.json").write_text(json.dumps(answers))
+    with torchrun.joined("cpu") as world:
+        answers = train_each(world, Path(shards), [Job(**job) for job in json.loads(Path(jobs).read_text())])
+        (Path(out) / f"rank-{world.rank}.json").write_text(json.dumps(answers))
 
 
-def train(arch: str, world: World, selection: Selection, given: argparse.Namespace) -> dict[str, Any]:
+def write_jobs(path: Path, jobs: Sequence[Job]) -> Path:
+    """The file that `main` reads."""
+    path.write_text(json.dumps([asdict(job) for job in jobs]))
+    return path
+
+
+def train_each(world: World, shards: Path, jobs: Sequence[Job]) -> dict[str, Answer]:
+    """The answers by the jobs' names."""
+    selection, _ = shared_selection(world, plain_shards(shards), 2, 0.1)
+    return {job.name: train(job, world, selection) for job in jobs}
+
+
+def train(job: Job, world: World, selection: Selection) -> Answer:
     """Trains one architecture, without dropout; gives its steps, validation losses and the bytes that this rank read."""
     torch.manual_seed(0)
-    model = build_model(arch, {"vocab_size": 200, "num_classes": 2, **small(arch)})
+    model = build_model(job.arch, {"vocab_size": 200, "num_classes": 2, **small(job.arch)})
     stop = StopRequest()
-    folder = TrainingFolder(given.checkpoints) if given.checkpoints else None
+    folder = TrainingFolder(Path(job.checkpoints)) if job.checkpoints else None
     seen: list[dict[str, Any]] = []
 
     def on_step(epoch: int, step: int, loss: float) -> None:
         seen.append({"epoch": epoch, "step": step, "loss": loss, "rows": trainer.last_rows})
-        if given.stop_after and len(seen) == given.stop_after:
+        if job.stop_after and len(seen) == job.stop_after:
             stop.signal_number = 15
 
     options = LoopOptions(
-        epochs=given.epochs, order=OrderOptions(batch_size=32), embedding_update=given.embedding_update, clip_norm=1.0
+        epochs=job.epochs, order=OrderOptions(batch_size=32), embedding_update=job.embedding_update, clip_norm=1.0
     )
     trainer = RecordingTrainer(
         model, selection.part("train"), selection.part("valid"), world, options,
@@ -84,6 +101,6 @@ class RecordingTrainer(Trainer):
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
     # As the command line ends: taking down the interpreter beside threads of the loader has aborted a rank now and then.
     os._exit(0)

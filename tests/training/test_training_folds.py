@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from token_corpus import write_corpus
 
 from pipeline.errors import DataError, UsageError
 from pipeline.lake.shards import plain_shards
 from pipeline.order.folds import Fold, folds_of
 from pipeline.order.selection import PARTS, Selection, select
+from tests.support.token_corpus import write_corpus
 
 
 def test_the_fold_is_the_hash_of_the_group_or_of_the_id() -> None:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from token_corpus import write_corpus
 
 from pipeline.datapipes.train_collate import LENGTH_STEP, Batch
 from pipeline.datapipes.train_loader import LoaderOptions, batches
@@ -21,6 +20,7 @@ from pipeline.order.options import OrderOptions
 from pipeline.order.order import Order
 from pipeline.order.plan import EvaluationPlan, TrainPlan
 from pipeline.order.selection import Part, RowGroup, select
+from tests.support.token_corpus import write_corpus
 
 Steps = list[list[bytes]]
 

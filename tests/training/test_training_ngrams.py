@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from token_corpus import Corpus, write_corpus
 
 from pipeline.lake.shards import plain_shards
 from pipeline.models.configs.nbsvm import NbsvmConfig
@@ -13,6 +12,7 @@ from pipeline.order.selection import Part, select
 from pipeline.scoring.attribution import attribute
 from pipeline.training.blending import Reading, collect
 from pipeline.training.ngram_fit import NgramOptions, default_epochs, fit_ngrams, log_count_ratios
+from tests.support.token_corpus import Corpus, write_corpus
 
 
 @pytest.fixture(scope="module")

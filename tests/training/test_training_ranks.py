@@ -2,36 +2,42 @@
 
 import json
 import os
-import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from unittest import mock
 
 import pytest
-from token_corpus import Corpus, write_corpus
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from pipeline.models.registry import networks
+from pipeline.engines import local
+from tests.support.paths import ROOT
+from tests.support.small_models import networks
+from tests.support.token_corpus import Corpus, write_corpus
+from tests.training.rank_worker import Answer, Job, train_each, write_jobs
 
-ROOT = Path(__file__).resolve().parents[2]
 STEPS = 10
 WORKER = Path(__file__).with_name("rank_worker.py")
-Answer = dict[str, Any]
+WHOLE = Job(name="whole")
 
 
-def train(shards: Path, out: Path, ranks: int, *options: str) -> list[Answer]:
-    """The answer of each rank that trained `lstm`."""
-    return [answers["lstm"] for answers in train_each(shards, out, ranks, *options)]
+def on_one_rank(shards: Path, *jobs: Job) -> dict[str, Answer]:
+    """The answers of trainings in this process."""
+    with local.joined("cpu") as world:
+        return train_each(world, shards, jobs)
 
 
-def train_each(shards: Path, out: Path, ranks: int, *options: str) -> list[dict[str, Answer]]:
-    """For each rank the answers by architecture."""
-    launcher = [] if ranks == 1 else ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    done = subprocess.run(
-        [sys.executable, *launcher, str(WORKER), str(shards), str(out), *options],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=200,
+def on_two_ranks(shards: Path, out: Path, *jobs: Job) -> list[dict[str, Answer]]:
+    """The answers of each rank."""
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=2, max_restarts=0, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+        local_addr="localhost", run_id=f"test-{os.getpid()}-{out.name}",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return [json.loads((out / f"rank-{rank}.json").read_text()) for rank in range(ranks)]
+    out.mkdir(parents=True, exist_ok=True)
+    file = write_jobs(out / "jobs.json", jobs)
+    with mock.patch.dict(os.environ, {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}):
+        elastic_launch(config, sys.executable)(str(WORKER), str(shards), str(file), str(out))
+    return [json.loads((out / f"rank-{rank}.json").read_text()) for rank in range(2)]
 
 
 def global_batches(answers: list[Answer]) -> dict[tuple[int, int], list[str]]:
@@ -47,16 +53,29 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return write_corpus(tmp_path_factory.mktemp("ranks"), 1600, row_groups=(40,), shard_groups=10)
 
 
+@dataclass(frozen=True)
+class Both:
+    """The same trainings on one rank and on two, and where a stopped training left its checkpoints."""
+
+    alone: dict[str, Answer]
+    two: list[dict[str, Answer]]
+    checkpoints: Path
+
+
+def stopped(checkpoints: Path) -> Job:
+    return Job(name="stopped", checkpoints=str(checkpoints), stop_after=11)
+
+
 @pytest.fixture(scope="module")
-def alone(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Answer:
-    return train(corpus.shards, tmp_path_factory.mktemp("alone"), 1, "--epochs", "2")[0]
+def both(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Both:
+    """All in one process, and in one pair of processes."""
+    folder = tmp_path_factory.mktemp("both")
+    shared = [WHOLE, *(Job(name=arch, arch=arch, stop_after=STEPS) for arch in networks())]
+    two = on_two_ranks(corpus.shards, folder / "two", *shared, stopped(folder / "checkpoints"))
+    return Both(on_one_rank(corpus.shards, *shared), two, folder / "checkpoints")
 
 
-@pytest.mark.parametrize("update", ["dense", pytest.param("sparse", marks=pytest.mark.slow)])
-def test_two_ranks_are_one(corpus: Corpus, alone: Answer, tmp_path: Path, update: str) -> None:
-    if update == "sparse":
-        alone = train(corpus.shards, tmp_path / "one", 1, "--epochs", "2", "--embedding-update", update)[0]
-    two = train(corpus.shards, tmp_path / "two", 2, "--epochs", "2", "--embedding-update", update)
+def assert_one_training(two: list[Answer], alone: Answer) -> None:
     assert global_batches(two) == global_batches([alone])
     for answer in two:
         assert [step["loss"] for step in answer["steps"]] == pytest.approx(
@@ -66,27 +85,41 @@ def test_two_ranks_are_one(corpus: Corpus, alone: Answer, tmp_path: Path, update
         assert answer["bytes"] <= 0.6 * alone["bytes"]
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 1), pytest.param(1, 2, marks=pytest.mark.slow)])
-def test_resized(corpus: Corpus, alone: Answer, tmp_path: Path, before: int, after: int) -> None:
-    checkpoints = ("--epochs", "2", "--checkpoints", str(tmp_path / "checkpoints"))
-    first = train(corpus.shards, tmp_path / "first", before, *checkpoints, "--stop-after", "11")
-    second = train(corpus.shards, tmp_path / "second", after, *checkpoints)
+def assert_resumed(first: list[Answer], second: list[Answer], alone: Answer) -> None:
     done, rest = global_batches(first), global_batches(second)
+    assert done and rest
     assert not done.keys() & rest.keys(), "no step is taken twice"
     assert {**done, **rest} == global_batches([alone])
     losses = [step["loss"] for step in first[0]["steps"] + second[0]["steps"]]
     assert losses == pytest.approx([step["loss"] for step in alone["steps"]], abs=1e-5)
 
 
-@pytest.fixture(scope="module")
-def every_architecture(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Answer]]:
-    """The first steps of each architecture, alone and on rank 0 of two: all in one process, and in one pair of them."""
-    options = ("--arch", *networks(), "--stop-after", str(STEPS))
-    return [train_each(corpus.shards, tmp_path_factory.mktemp("every"), ranks, *options)[0] for ranks in (1, 2)]
+def test_two_ranks_are_one(both: Both) -> None:
+    assert_one_training([answers["whole"] for answers in both.two], both.alone["whole"])
+
+
+@pytest.mark.slow
+def test_two_ranks_are_one_with_sparse_updates(corpus: Corpus, tmp_path: Path) -> None:
+    job = Job(name="sparse", embedding_update="sparse")
+    two = on_two_ranks(corpus.shards, tmp_path, job)
+    assert_one_training([answers["sparse"] for answers in two], on_one_rank(corpus.shards, job)["sparse"])
+
+
+def test_from_two_ranks_to_one(corpus: Corpus, both: Both) -> None:
+    rest = on_one_rank(corpus.shards, Job(name="rest", checkpoints=str(both.checkpoints)))["rest"]
+    assert_resumed([answers["stopped"] for answers in both.two], [rest], both.alone["whole"])
+
+
+@pytest.mark.slow
+def test_from_one_rank_to_two(corpus: Corpus, both: Both, tmp_path: Path) -> None:
+    checkpoints = tmp_path / "checkpoints"
+    first = on_one_rank(corpus.shards, stopped(checkpoints))["stopped"]
+    rest = on_two_ranks(corpus.shards, tmp_path / "rest", Job(name="rest", checkpoints=str(checkpoints)))
+    assert_resumed([first], [answers["rest"] for answers in rest], both.alone["whole"])
 
 
 @pytest.mark.parametrize("arch", networks())
-def test_every_architecture_on_two_ranks(arch: str, every_architecture: list[dict[str, Answer]]) -> None:
-    alone, two = ([step["loss"] for step in answers[arch]["steps"][:STEPS]] for answers in every_architecture)
+def test_every_architecture_on_two_ranks(arch: str, both: Both) -> None:
+    alone, two = ([step["loss"] for step in answers[arch]["steps"][:STEPS]] for answers in (both.alone, both.two[0]))
     assert len(set(alone)) == STEPS, "the losses move"
     assert two == pytest.approx(alone, abs=1e-5)

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from token_corpus import Corpus, write_corpus
 from torch import Tensor
 
 from pipeline.datapipes.train_read import RowGroupReader
@@ -13,6 +12,7 @@ from pipeline.models.interface import ReviewClassifier
 from pipeline.models.registry import build_model
 from pipeline.order.selection import select
 from pipeline.training.regularisation import RegularisedClassifier, drop_words
+from tests.support.token_corpus import Corpus, write_corpus
 
 
 def _model() -> ReviewClassifier:

@@ -8,14 +8,10 @@ from pipeline.errors import UsageError
 from pipeline.options.check import validate
 from pipeline.options.option import MODEL, REGULARISATION, Option
 
-MAX_LENGTH = 2**31 - 1
-"""Tokens of a review that a model can read at most."""
 POOLINGS = ("last", "max", "mean", "max-mean", "attention")
 
 MOST_FEATURES, MOST_LAYERS = 1_000_000, 1_000
 """Far more than any machine can hold: more is a slip of the keyboard."""
-MAX_LENGTH = 2**31 - 1
-"""Most tokens of a review that a model may read."""
 
 EmbeddingDim = Annotated[int, Option(panel=MODEL, help="Width of the embedding.", minimum=1, maximum=MOST_FEATURES)]
 HiddenDim = Annotated[int, Option(panel=MODEL, help="Hidden size, per direction.", minimum=1, maximum=MOST_FEATURES)]

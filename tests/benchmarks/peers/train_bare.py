@@ -3,7 +3,7 @@
 import torch
 from train_common import DEFAULTS, arguments, first_model, parts_of, ready_batches, run, stepper
 
-from pipeline.engines.memory import keep_freed_memory
+from pipeline.process import keep_freed_memory
 
 
 def main() -> None:

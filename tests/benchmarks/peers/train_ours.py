@@ -16,6 +16,7 @@ from pipeline.datapipes.train_loader import LoaderOptions
 from pipeline.engines import local, torchrun
 from pipeline.errors import StoppedError
 from pipeline.order.options import OrderOptions
+from pipeline.process import keep_freed_memory
 from pipeline.signals import StopRequest
 from pipeline.training.loop import LoopOptions, Trainer
 
@@ -53,8 +54,8 @@ def main() -> None:
     parser.add_argument("--free-memory", action="store_true", help="malloc as it is by default")
     options = parser.parse_args()
     train_collate.LENGTH_STEP = options.length_step
-    if options.free_memory:
-        local.keep_freed_memory = torchrun.keep_freed_memory = lambda: None
+    if not options.free_memory:
+        keep_freed_memory()
     join = torchrun.joined if torchrun.launched() else local.joined
     with join("cpu") as world:
         data, train, valid = parts_of(options.lake)

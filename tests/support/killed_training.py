@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
-from torch import Tensor
 
-from pipeline.training.loop import Trainer
+from pipeline.training.optimizer import Optimizer
 
 
 class Killed(BaseException):
@@ -16,14 +14,14 @@ class Killed(BaseException):
 
 @contextmanager
 def killed_after(steps: int) -> Iterator[None]:
-    """The block's trainings die in the step after so many, and that they do is asserted."""
-    take_step, left = Trainer._step, iter(range(steps))
+    """The block's trainings die in the step after these many, and the block fails where they do not."""
+    update, left = Optimizer.step, iter(range(steps))
 
-    def step(self: Trainer, batch: Any) -> Tensor:
+    def step(self: Optimizer, factor: float) -> None:
         if next(left, None) is None:
             raise Killed
-        return take_step(self, batch)
+        update(self, factor)
 
     with pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(Trainer, "_step", step)
+        patched.setattr(Optimizer, "step", step)
         yield

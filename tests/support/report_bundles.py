@@ -1,6 +1,7 @@
 """A bundle's folder as training leaves it, without a trained model: the report never looks at the weights."""
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,13 @@ import pyarrow.parquet as pq
 
 from pipeline.lake.vocabularies import write_vocabulary
 from pipeline.reports.files import (
-    lengths_table,
     write_evaluation,
     write_examples,
     write_lengths,
     write_token_weights,
 )
 from pipeline.text.vocabulary import Vocabulary
-from schemas.report import EVALUATION, EXAMPLE, KEY_LABEL_ROWS, TOKEN_WEIGHT
+from schemas.report import EVALUATION, EXAMPLE, KEY_LABEL_ROWS, LENGTH, TOKEN_WEIGHT
 
 METRICS = pa.schema(
     [("epoch", pa.int32()), ("step", pa.int64()), ("phase", pa.string()), ("loss", pa.float64()),
@@ -69,6 +69,17 @@ def leaning(rows: int, right: float, seed: int = 0, prefix: str = "r") -> list[t
 
 def _bell(scale: int) -> list[int]:
     return [0] * 20 + [int(scale * 2.718 ** (-(((n - 200) / 130) ** 2))) for n in range(20, 1200)]
+
+
+def lengths_table(counts: Mapping[str, Iterable[int]]) -> pa.Table:
+    """Lengths as lengths.parquet holds them, from each split's `bincount`: entry n is the number of reviews of n tokens."""
+    rows = [
+        {"split": split, "length": length, "count": int(count)}
+        for split in sorted(counts)
+        for length, count in enumerate(counts[split])
+        if count
+    ]
+    return pa.Table.from_pylist(rows, schema=LENGTH.schema)
 
 
 def make_bundle(parent: Path, name: str = "20260131T040000Z-bilstm-1a2b3c", created: str = "2026-01-31T04:17:00Z") -> Path:

@@ -1,10 +1,15 @@
-"""Sizes with which any architecture trains in seconds."""
+"""The architectures, and sizes with which any of them trains in seconds."""
 
 from typing import Any
 
-from pipeline.models.registry import load_architecture
+from pipeline.models.registry import architectures, config_class, load_architecture
 
 SIZES = {"embedding_dim": 16, "hidden_dim": 32, "buckets": 4096}
+
+
+def networks() -> tuple[str, ...]:
+    """The architectures that are trained by gradient descent: all but the linear model of n-grams."""
+    return tuple(name for name in architectures() if not config_class(name).linear)
 
 
 def small(arch: str) -> dict[str, Any]:

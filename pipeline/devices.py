@@ -1,4 +1,4 @@
-"""Devices and number formats: what `--device auto` and `--precision auto` come to."""
+"""Devices and number formats, for training and scoring: what `--device auto` and `--precision` come to."""
 
 import os
 from contextlib import AbstractContextManager, nullcontext
@@ -36,7 +36,8 @@ def check_device(choice: str, workers: int = 1) -> None:
         return
     if not torch.cuda.is_available():
         raise UsageError(
-            "--device cuda: torch sees no GPU here. Use --device cpu, or install a CUDA build of torch and its driver."
+            "--device cuda: torch sees no GPU here. Use --device cpu or auto, or install a CUDA build of torch and its "
+            "driver; 'pipeline doctor' shows what is there."
         )
     if workers > torch.cuda.device_count():
         raise UsageError(
@@ -48,7 +49,7 @@ def resolve_precision(choice: str, device: torch.device) -> str:
     """`fp32` or `bf16`; `auto` is bf16 on a GPU that computes in it.
 
     Raises:
-        UsageError: bf16 on a GPU that cannot.
+        UsageError: no such precision, or bf16 on a GPU that cannot.
     """
     if choice not in PRECISIONS:
         raise unknown_choice("--precision", choice, PRECISIONS)
@@ -59,5 +60,5 @@ def resolve_precision(choice: str, device: torch.device) -> str:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """The context of a forward pass."""
+    """The context of a forward pass; autocast is a state of the thread."""
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 CODE = """
 import resource, sys
 import torch
 if sys.argv[1] == "keep":
-    from pipeline.engines.memory import keep_freed_memory
+    from pipeline.process import keep_freed_memory
     keep_freed_memory()
 
 def faults_of_a_step() -> int:
@@ -40,7 +40,7 @@ def test_pages_are_kept_between_steps() -> None:
 
 THREADS = """
 import sys, threading
-from pipeline.engines.memory import share_freed_memory
+from pipeline.process import share_freed_memory
 if sys.argv[1] == "share":
     share_freed_memory()
 pins, done = [], threading.Barrier(9)
@@ -70,3 +70,30 @@ def test_threads_share_what_they_free() -> None:
         return int(done.stdout) / 1024
 
     assert resident_mb("share") < resident_mb("leave") - 60, "eight threads, 30 MB each, one after the other"
+
+
+TUNED = """
+import os, sys
+from pipeline import process
+process.tune(sys.argv[1])
+import pyarrow
+print(pyarrow.default_memory_pool().backend_name, os.environ.get("GOMP_SPINCOUNT"))
+"""
+
+
+def test_a_command_tunes_its_own_process_and_leaves_what_people_have_set() -> None:
+    def tuned(command: str, **environment: str) -> list[str]:
+        kept = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+        found = subprocess.run(
+            [sys.executable, "-c", TUNED, command],
+            capture_output=True,
+            text=True,
+            env={**kept, "PYTHONPATH": str(ROOT), **environment},
+            check=True,
+        )
+        return found.stdout.split()
+
+    assert tuned("ingest") == ["system", "1000"]
+    assert tuned("score")[0] != "system"
+    assert tuned("ingest", GOMP_SPINCOUNT="7", ARROW_DEFAULT_MEMORY_POOL="system") == ["system", "7"]
+    assert tuned("train", OMP_WAIT_POLICY="passive")[1] == "None"

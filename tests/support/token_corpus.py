@@ -27,6 +27,7 @@ def write_corpus(
     rows: int = 600,
     *,
     test_rows: int = 0,
+    unsup_rows: int = 0,
     row_groups: Sequence[int] = (100,),
     shard_groups: int = 3,
     words: int = 200,
@@ -36,7 +37,8 @@ def write_corpus(
     only_label: int | None = None,
     seed: int = 0,
 ) -> Corpus:
-    """Writes shards whose row groups have the sizes `row_groups`, in turn. Token `2 + label` tells, mostly rightly."""
+    """Writes shards whose row groups have the sizes `row_groups`, in turn. Token `2 + label` tells, mostly rightly. In
+    `unsup` the labels are left out, and the content hash tells them."""
     tokens = ["<pad>", "<unk>", *(f"w{number}" for number in range(words - 2))]
     vocabulary = Vocabulary(
         tokens=pa.array(tokens),
@@ -49,7 +51,7 @@ def write_corpus(
     shards = folder / "shards"
     shards.mkdir(parents=True)
     random = np.random.default_rng(seed)
-    for split, total in (("train", rows), ("test", test_rows)):
+    for split, total in (("train", rows), ("test", test_rows), ("unsup", unsup_rows)):
         sizes = group_sizes(total, row_groups)
         first = 0
         for shard in range(0, len(sizes), shard_groups):
@@ -88,13 +90,13 @@ def _write_shard(
             columns = {
                 "review_id": [f"{split}/{row}" for row in rows],
                 "ids": pa.array(ids, TOKEN.schema.field("ids").type),
-                "label": pa.array(labels.astype(np.int32)),
+                "label": pa.nulls(size, pa.int32()) if split == "unsup" else pa.array(labels.astype(np.int32)),
                 "stars": pa.nulls(size, pa.int32()),
                 "split": [split] * size,
                 "group": [f"film {row // group_size}" for row in rows],
                 "source": ["test"] * size,
                 "row": list(rows),
-                "content_sha256": ["0"] * size,
+                "content_sha256": [str(label) for label in labels],
             }
             writer.write_table(pa.table(columns, schema=schema), row_group_size=size)
             first += size

@@ -60,8 +60,10 @@ def make_vocabulary(labels: tuple[str, ...] = ("neg", "pos")) -> Vocabulary:
     return build_vocabulary(counts, "basic_english", labels, max_vocab=0, min_count=1)
 
 
-def make_bundle(folder: Path, arch: str = "bilstm", labels: tuple[str, ...] = ("neg", "pos"), seed: int = 0) -> Bundle:
-    """A bundle with random weights that are large enough to give probabilities all over (0, 1)."""
+def make_bundle(
+    folder: Path, arch: str = "bilstm", labels: tuple[str, ...] = ("neg", "pos"), seed: int = 0, scale: float = 2.0
+) -> Bundle:
+    """A bundle with random weights; times `scale` they are large enough to give probabilities all over (0, 1)."""
     vocabulary = make_vocabulary(labels)
     torch.manual_seed(seed)
     config = {"vocab_size": len(vocabulary), "num_classes": len(labels), "embedding_dim": 8, "hidden_dim": 8}
@@ -69,7 +71,7 @@ def make_bundle(folder: Path, arch: str = "bilstm", labels: tuple[str, ...] = ("
     for name, parameter in model.named_parameters():
         # Recurrent weights stay: larger ones make an RNN chaotic, and rounding would grow with it.
         if "weight_hh" not in name:
-            parameter.detach().mul_(2.0)
+            parameter.detach().mul_(scale)
     return save_bundle(
         folder, model=model, arch=arch, labels=vocabulary.labels, tokenizer="basic_english", max_length=MAX_LENGTH,
         vocabulary=vocabulary, table_version=None, metrics={}, training={}, created="2026-01-01T00:00:00Z",

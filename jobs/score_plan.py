@@ -1,0 +1,160 @@
+"""What `pipeline score` finds out before it computes anything: input, model, output, and what makes the output."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pipeline.config.score import ScoreConfig
+from pipeline.errors import DataError, UsageError
+from pipeline.lake.atomic import writing
+from pipeline.lake.paths import Lake
+from pipeline.readers.base import FileFault, Source
+from pipeline.readers.registry import format_of
+from pipeline.scoring.inputs import ScoreInput
+from pipeline.scoring.options import scoring_precision
+
+if TYPE_CHECKING:
+    from pipeline.models.bundle import Bundle
+    from pipeline.scoring.writers import ParquetWriter, TextWriter
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorePlan:
+    """What is scored, by which model, into what: found out once, before anything is computed.
+
+    Args:
+        output: the file that is written; a temporary one where the data goes to stdout.
+        metadata: what made the output, see `output_metadata`.
+        schema: the output's columns, see `output_schema`.
+    """
+
+    config: ScoreConfig
+    source: ScoreInput
+    bundle: "Bundle"
+    output: Path
+    metadata: dict[bytes, bytes]
+    schema: pa.Schema
+
+    @classmethod
+    def of(cls, config: ScoreConfig, source: ScoreInput, bundle: "Bundle", output: Path) -> "ScorePlan":
+        """The plan for an input.
+
+        Raises:
+            DataError: more files cannot be read than is allowed.
+            UsageError: the input has a column of the prediction's already.
+        """
+        from pipeline.scoring.outputs import output_metadata, output_schema
+
+        check_files(config, source.faults, source.files)
+        metadata = output_metadata(bundle.model_id, bundle.labels, source.name, source.sha256(), _options(config, source))
+        schema = output_schema(source, bundle.labels, metadata, config.explain)
+        return cls(config=config, source=source, bundle=bundle, output=output, metadata=metadata, schema=schema)
+
+    @property
+    def is_parquet(self) -> bool:
+        """Whether the output is Parquet."""
+        return self.config.written_as.name == "parquet"
+
+    @property
+    def json_as_is(self) -> bool:
+        """Whether values of JSON stay as they were written."""
+        return self.source.is_json and self.config.written_as.name == "jsonl"
+
+    @property
+    def kept(self) -> pa.Schema:
+        """The kept columns of the input, as the reader gives them; for CSV, numbers of JSON as they were written."""
+        if self.source.is_json and self.config.written_as.name == "csv":
+            return pa.schema([(name, pa.string()) for name in self.source.schema.names])
+        return self.source.schema
+
+    def without(self, fault: FileFault) -> "ScorePlan":
+        """The plan without a source that turned out to be faulty.
+
+        Raises:
+            FileFault: nothing would be left.
+            DataError: more files cannot be read than is allowed.
+        """
+        from pipeline.scoring.outputs import output_schema
+
+        source = self.source.without(fault)
+        check_files(self.config, source.faults, source.files)
+        schema = output_schema(source, self.bundle.labels, self.metadata, self.config.explain)
+        return replace(self, source=source, schema=schema)
+
+    def writer(self, temporary: Path) -> "ParquetWriter | TextWriter":
+        """Writes the output's rows into a temporary file."""
+        from pipeline.scoring.writers import ParquetWriter, TextWriter
+
+        if self.is_parquet:
+            return ParquetWriter(temporary, self.schema)
+        return TextWriter(temporary, self.schema, self.config.written_as, json_as_is=self.json_as_is)
+
+
+def check_files(config: ScoreConfig, faults: Sequence[FileFault], files: int) -> None:
+    """Raises `DataError` when more files are left out than is allowed."""
+    limit = config.file_limit
+    if faults and (len(faults) >= files or (limit is not None and limit.is_passed(len(faults), files))):
+        if files == 1:
+            raise faults[0]
+        allowed = "none is left" if limit is None else f"--max-bad-files allows {limit}"
+        raise DataError(
+            f"{len(faults):,} of {files:,} files cannot be scored; {allowed}; nothing was written. The first: {faults[0]}."
+        )
+
+
+def output_place(config: ScoreConfig, lake: Lake, source: ScoreInput) -> Path:
+    """Where to write.
+
+    Raises:
+        UsageError: one of the inputs, or a place inside an input's folder.
+        CannotWriteError: a name that cannot be.
+    """
+    output = Path(config.output) if config.output else lake.predictions / _default_name(config)
+    output = output.expanduser().resolve()
+    with writing(output):
+        folders = [path.resolve() for path in map(Path, config.sources) if path.is_dir()]
+        inside = any(output.is_relative_to(folder) for folder in folders)
+        if inside or any(_is_source(output, found) for found in source.sources):
+            raise UsageError(
+                f"--output {output} lies in what is to be scored, which 'pipeline score' never changes. Name another file."
+            )
+    return output
+
+
+def _is_source(output: Path, source: Source) -> bool:
+    if source.files:
+        return output.parent == source.path and output.name in source.files
+    return output == source.path or (output.exists() and source.path.exists() and output.samefile(source.path))
+
+
+def _default_name(config: ScoreConfig) -> str:
+    """The name of the one input, with the suffix of the output's format.
+
+    Raises:
+        UsageError: the input is a pattern.
+    """
+    place = Path(config.sources[0]).expanduser()
+    if not place.exists():
+        raise UsageError(f"{place} is a pattern, and what it matches makes one output. Name it with --output FILE.")
+    name = place.resolve().name
+    if place.is_file() and (kind := format_of(name)) is not None:
+        stem = name.removesuffix(Path(name).suffix) if kind[1] else name
+        name = next((stem[: -len(suffix)] for suffix in kind[0].suffixes if stem.lower().endswith(suffix)), stem)
+    return f"{name}.{config.written_as.name}"
+
+
+def _options(config: ScoreConfig, source: ScoreInput) -> dict[str, Any]:
+    """What decides the output beside input and model."""
+    options = {
+        "text_column": list(config.text_column),
+        "keep": source.schema.names,
+        "precision": scoring_precision(config.precision),
+        "explain": config.explain,
+    }
+    for name in ("abstain_below", "format", "delimiter", "quote", "encoding"):
+        if (value := getattr(config, name)) is not None:
+            options[name] = value
+    return {**options, **config.given_bounds}

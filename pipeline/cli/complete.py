@@ -1,0 +1,59 @@
+"""What a shell completes: names that only a lake, or a folder of the package, knows. Imports neither torch nor pyarrow."""
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from pipeline.options.option import ConfigField
+
+Complete = Callable[[typer.Context, str], list[str]]
+
+
+def completion(field: ConfigField) -> Any:
+    """The function that completes an option's value; None where its values are anybody's guess."""
+    option = field.option
+    if option.names_model:
+        return complete_model
+    if option.choices is None:
+        return None
+    return lambda incomplete: _beginning(map(str, option.known()), incomplete)
+
+
+def complete_preset(incomplete: str) -> list[str]:
+    """Names of presets."""
+    from pipeline.presets import preset_names
+
+    return _beginning(preset_names(), incomplete)
+
+
+def complete_model(context: typer.Context, incomplete: str) -> list[str]:
+    """LATEST and ids of the lake's models, the newest first."""
+    bundles = _in_lake(context, "models", "*/model.json")
+    newest = sorted(bundles, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return _beginning(["LATEST", *(path.parent.name for path in newest if path.parent.name[0] != ".")], incomplete)
+
+
+def complete_run(context: typer.Context, incomplete: str) -> list[str]:
+    """Ids of runs, the newest first."""
+    names = (path.stem for path in _in_lake(context, "runs", "*.json") if path.name[0] != ".")
+    return _beginning(sorted(names, reverse=True), incomplete)
+
+
+def _in_lake(context: typer.Context, folder: str, pattern: str) -> list[Path]:
+    """Files of the lake that the words before name."""
+    from pipeline.errors import UsageError
+    from pipeline.lake.paths import Lake
+
+    given, place = None, context
+    while place is not None and given is None:
+        given, place = place.params.get("lake"), place.parent  # type: ignore[assignment]
+    with suppress(OSError, UsageError):  # a shell asks for words and takes no errors
+        return list(getattr(Lake.find(given), folder).glob(pattern))
+    return []
+
+
+def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]

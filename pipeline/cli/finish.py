@@ -1,0 +1,88 @@
+"""How a command ends: its receipt, as JSON or in words, and its exit code."""
+
+import contextlib
+import json
+import os
+import shlex
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from pipeline.cli.console import Session
+from pipeline.printable import printable, printable_json
+
+if TYPE_CHECKING:
+    from schemas.run import Receipt
+
+JsonOption = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        rich_help_panel="Output",
+        help="Print the result as one line of JSON, on a terminal too.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Ends a command. Called with a receipt, it prints it and ends with the receipt's exit code.
+
+    The receipt is the last line of stdout, as JSON; on a terminal it is a summary in words, unless `--json` asks for JSON.
+    """
+
+    session: Session
+    lake: str | None = None
+    """`--lake` as it was given, before or after the command."""
+    as_json: bool = False
+
+    def command(self, name: str) -> list[str]:
+        """The beginning of a command line, for workers, that makes them speak as this process does."""
+        return [*self.session.arguments, name, *(["--json"] if self.as_json else [])]
+
+    def __call__(self, receipt: "Receipt", *, to_stderr: bool = False) -> None:
+        """Prints the receipt, on stderr where stdout is for data.
+
+        The exit code says what the run did even where nobody takes the receipt.
+        """
+        try:
+            for line in self._lines(receipt, sys.stderr if to_stderr else sys.stdout):
+                typer.echo(line, err=to_stderr)
+            sys.stdout.flush()
+        except (OSError, ValueError) as error:
+            forget(sys.stdout)
+            say(
+                f"the run is done, but its receipt could not be printed: {error}. "
+                f"'pipeline runs show {receipt.run_id}' shows it."
+            )
+        raise typer.Exit(receipt.exit_code)
+
+    def _lines(self, receipt: "Receipt", stream: TextIO) -> list[str]:
+        if self.as_json or not stream.isatty():
+            return [printable_json(receipt.to_json())]
+        if self.session.quiet:
+            return []
+        from pipeline.cli.summary import summary
+
+        return summary(receipt, f" --lake {shlex.quote(self.lake)}" if self.lake else "").lines(stream.fileno())
+
+
+def print_json(result: Any, indent: int | None = None) -> None:
+    """Prints a result as JSON that is safe to show: one line, unless it is to be indented."""
+    typer.echo(printable_json(json.dumps(result, ensure_ascii=False, indent=indent)))
+
+
+def say(message: str) -> None:
+    """Tells people on stderr why a command ended as it did."""
+    with contextlib.suppress(OSError, ValueError):  # nobody reads it; the exit code still says it
+        print(f"pipeline: {printable(message)}", file=sys.stderr, flush=True)
+
+
+def forget(stream: TextIO) -> None:
+    """Keeps what a stream could not write from being written, and from failing, again."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)

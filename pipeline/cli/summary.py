@@ -1,0 +1,318 @@
+"""A receipt in words, for a person at a terminal: what was read, written and left out, where the result lies, what next.
+
+Everything here comes from the receipt, which is also what scripts read.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from pipeline.cli import listing
+from pipeline.errors import EXIT_NOTHING_NEW
+from pipeline.printable import printable, short_path
+
+if TYPE_CHECKING:
+    from schemas.run import Receipt
+
+NARROW, WIDE = 60, 100
+"""Lines are wrapped to the terminal's width within these bounds, in characters."""
+NAMED = 3
+"""Files that are named; the others are counted."""
+
+
+@dataclass
+class Summary:
+    """A sentence, facts with names in front, and the commands that may come next."""
+
+    headline: str
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    next: list[str] = field(default_factory=list)
+
+    def add(self, name: str, text: str) -> None:
+        """Adds a fact unless there is nothing to say."""
+        if text:
+            self.facts.append((name, text))
+
+    def lines(self, terminal: int | None = None) -> list[str]:
+        """The summary for a terminal, of which `terminal` is the file descriptor."""
+        width = 80 if terminal is None else os.get_terminal_size(terminal).columns
+        width = min(max(width, NARROW), WIDE)
+        margin = max((len(name) for name, _ in self.facts), default=0)
+        found = [typer.style(line, bold=True) for line in listing.wrapped(printable(self.headline), wide=width)]
+        for name, text in self.facts:
+            first, *rest = listing.wrapped(printable(text), wide=width - margin - 4)
+            found.append(f"  {typer.style(name.ljust(margin), dim=True)}  {first}")
+            found += [" " * (margin + 4) + line for line in rest]
+        for place, command in enumerate(self.next):
+            found.append(f"{'Next:' if place == 0 else '     '} {typer.style(printable(command), fg='cyan')}")
+        return ["", *found]
+
+
+def summary(receipt: "Receipt", lake: str = "") -> Summary:
+    """The receipt in words. `lake` is what commands have to hold to name the lake: "" or " --lake FOLDER"."""
+    nothing = receipt.exit_code == EXIT_NOTHING_NEW
+    return _WRITERS[receipt.command](receipt, lake, nothing)
+
+
+def _ingest(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    metrics, outputs = receipt.metrics, receipt.outputs
+    if not outputs.get("tokens") and not receipt.read:
+        headline = "Nothing to read yet: all files were written a moment ago."
+    elif nothing:
+        headline = f"Nothing new: {_count(receipt.known, 'review')} known already."
+    else:
+        headline = f"Ingested {_count(receipt.written, 'review')} in {_seconds(receipt)}."
+    found = Summary(headline)
+    known = f", {receipt.known:,} known already" if receipt.known and not nothing else ""
+    replaced = f", {metrics['replaced']:,} of them changed" if metrics.get("replaced") else ""
+    found.add("read", f"{_count(receipt.read, 'row')}: {receipt.written:,} written{replaced}{known}" if receipt.read else "")
+    _left_out(found, receipt)
+    found.add(
+        "repeated", f"{metrics['duplicates']:,} have the text and label of others" if metrics.get("duplicates") else ""
+    )
+    if metrics.get("pruned"):
+        found.add("pruned", f"{_count(metrics['pruned'], 'review')} no longer in the sources")
+    found.add("labels", ", ".join(metrics.get("labels", ())) if metrics.get("labels") else "")
+    if "tokens" in outputs:
+        found.add("table", f"{short_path(outputs['tokens'])}, version {outputs.get('table_version', 0)}")
+        found.next = [f"pipeline train{lake}"] if len(metrics.get("labels", ())) > 1 else []
+    elif receipt.read:
+        found.add("table", "unchanged: a dry run")
+    return found
+
+
+def _train(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    metrics, outputs = receipt.metrics, receipt.outputs
+    model = str(outputs["model_id"])
+    if nothing:
+        found = Summary(f"Nothing new: {model} was trained on the same reviews with the same options.")
+    else:
+        found = Summary(f"Trained {model} in {_seconds(receipt)}.")
+    if "train_rows" in metrics:
+        rows = [(metrics[f"{part}_rows"], words) for part, words in _USES.items()]
+        found.add("reviews", ", ".join(f"{count:,} {words}" for count, words in rows if count))
+    part = next((part for part in ("test", "valid") if f"{part}_accuracy" in metrics), None)
+    if part is not None:
+        found.add("accuracy", f"{_percent(metrics[f'{part}_accuracy'])} on {_SPLITS[part]}")
+        majority = metrics.get(f"{part}_majority_accuracy")
+        found.add("compare", f"{_percent(majority)} by always answering the most frequent label" if majority else "")
+        baseline = metrics.get("baseline")
+        if baseline is not None:
+            found.add("", f"{_percent(baseline[f'{part}_accuracy'])} by {baseline['arch']}, a linear model of n-grams")
+    if metrics.get("only_class") is not None:
+        found.add("doubtful", f"it gives every review the label {metrics['only_class']}")
+    found.add("model", short_path(outputs["model"]))
+    found.add("page", short_path(outputs["report"]) if "report" in outputs else "")
+    found.next = [f"pipeline score{lake} FILE"]
+    if metrics.get("baseline", {}).get("better"):
+        found.next.append(f"pipeline train{lake} --arch {metrics['baseline']['arch']}")
+    return found
+
+
+def _score(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    metrics, outputs = receipt.metrics, receipt.outputs
+    place = short_path(outputs["predictions"]) if outputs.get("predictions", "-") != "-" else "standard output"
+    if not outputs:
+        return Summary("Nothing to score yet: all files were written a moment ago.")
+    if nothing:
+        found = Summary(f"Nothing new: {place} holds the predictions of the same {_count(receipt.known, 'review')} already.")
+        _left_out(found, receipt)
+        found.next = [f"pipeline score{lake} … --force"]
+        return found
+    found = Summary(f"Scored {_count(receipt.written, 'review')} in {_seconds(receipt)}.")
+    found.add("labels", ", ".join(f"{label} {count:,}" for label, count in metrics.get("predicted", {}).items()))
+    unscored = _counts(metrics.get("unscored", {}))
+    found.add("without", f"{unscored}: no prediction for these" if unscored else "")
+    _left_out(found, receipt)
+    found.add("model", str(outputs["model"]))
+    found.add("result", place)
+    if place.endswith(".parquet"):
+        found.next = [f"pipeline report{lake} --predictions {place}"]
+    return found
+
+
+def _evaluate(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    metrics = receipt.metrics
+    split = f", {_SPLITS[metrics['split']]}" if metrics.get("split") else ""
+    found = Summary(f"Evaluated {receipt.outputs['model_id']} on {_count(metrics['rows'], 'review')}{split}.")
+    for name, words in (("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("auc", "ROC area")):
+        if metrics.get(name) is not None:
+            low, high = metrics[f"{name}_interval"]
+            found.add(words, f"{metrics[name]:.4f}, 95% interval {low:.4f} to {high:.4f}")
+    majority = metrics["majority_class"]
+    found.add("compare", f"{majority['accuracy']:.4f} accuracy by always answering {majority['label']}")
+    found.add("calibration", f"error {metrics['ece']:.4f}")
+    for label, figures in metrics["classes"].items():
+        found.add(label, f"F1 {figures['f1']:.4f} on {_count(figures['rows'], 'review')}")
+    left = [(metrics.get("unlabelled", 0), "without a label"), (metrics.get("other_splits", 0), "of other splits")]
+    found.add("left out", ", ".join(f"{count:,} {words}" for count, words in left if count))
+    _left_out(found, receipt)
+    found.next = [f"pipeline report{lake} --model {receipt.outputs['model_id']}"]
+    return found
+
+
+def _report(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    models = receipt.outputs.get("models")
+    of = f"Compared {_count(len(models), 'model')}" if models else f"Wrote the page of {Path(receipt.outputs['model']).name}"
+    found = Summary(f"{of} in {_seconds(receipt)}.")
+    found.add("examples", f"{_count(receipt.read, 'review')} of the predictions" if receipt.read else "")
+    found.add("page", short_path(receipt.outputs["report"]))
+    return found
+
+
+def _crossval(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    metrics, outputs = receipt.metrics, receipt.outputs
+    folds = len(metrics["folds"])
+    verb = "Nothing new: all folds were done" if nothing else f"Trained {folds} folds in {_seconds(receipt)}"
+    found = Summary(f"{verb}; each of {_count(receipt.read, 'review')} was tested once.")
+    for name, words in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
+        found.add(words, f"{metrics['mean'][name]:.4f} ± {metrics['spread'][name]:.4f} over the folds")
+    if "baseline_accuracy" in metrics["mean"]:
+        found.add("compare", f"{metrics['mean']['baseline_accuracy']:.4f} accuracy by nbsvm, a linear model of n-grams")
+    found.add("predictions", short_path(outputs["predictions"]))
+    found.add("figures", short_path(outputs["summary"]))
+    return found
+
+
+def _repair(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    if nothing:
+        return Summary(
+            "Nothing to repair: the table's log, its shards and vocabulary, LATEST and the run records are whole."
+        )
+    metrics = receipt.metrics
+    found = Summary(f"Repaired the lake in {_seconds(receipt)}.")
+    found.add(
+        "log", f"{_count(metrics['torn_entries'], 'entry', 'entries')} cut short, removed" if metrics["torn_entries"] else ""
+    )
+    found.add("shards", f"{metrics['shards']:,} damaged" if metrics["shards"] else "")
+    found.add("reviews", f"{_count(receipt.written, 'review')} read again" if receipt.written else "")
+    found.add("vocabulary", _some(metrics["vocabularies"], "restored"))
+    found.add("records", _some(metrics["records"], "written again"))
+    found.add("set aside", _some([short_path(path) for path in metrics["set_aside"]]))
+    found.next = [f"pipeline doctor{lake} --verify"]
+    return found
+
+
+def _upgrade(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    metrics = receipt.metrics
+    if nothing:
+        return Summary("Nothing to upgrade: all of it is as this release writes it.")
+    found = Summary(f"Converted what earlier releases wrote, in {_seconds(receipt)}.")
+    for name in ("shards", "bundles", "predictions"):
+        found.add(name, _some(metrics[name]))
+    found.add("values", "ingested again by the current rule" if metrics["values"] else "")
+    found.next = [f"pipeline doctor{lake} --verify"]
+    return found
+
+
+def _vacuum(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    metrics = receipt.metrics
+    if nothing:
+        return Summary("Nothing to delete.")
+    files = metrics["files"]
+    verb = "Deleted" if metrics["deleted"] else "Would delete"
+    found = Summary(f"{verb} {_count(len(files), 'file or folder', 'files and folders')}.")
+    found.add("names", _some(files))
+    found.add("leftovers", f"{_bytes(metrics['leftover_bytes'])} of dead runs" if metrics["leftover_bytes"] else "")
+    return found
+
+
+def _export(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    metrics = receipt.metrics
+    found = Summary(f"Exported {receipt.outputs['model_id']} to ONNX in {_seconds(receipt)}.")
+    found.add("verified", f"its probabilities differ from ours by {metrics['largest_difference']:.1e} at most")
+    found.add("file", f"{short_path(receipt.outputs['onnx'])}, {_bytes(metrics['bytes'])}")
+    return found
+
+
+def _fetch(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    size = _bytes(receipt.metrics["bytes"])
+    found = Summary(
+        f"Nothing new: the file is there already, {size}." if nothing else f"Downloaded {size}; the digest is right."
+    )
+    found.add("file", short_path(receipt.outputs["raw"]))
+    found.next = [f"pipeline ingest{lake}"]
+    return found
+
+
+def _sample(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    outputs = receipt.outputs
+    if nothing:
+        found = Summary(f"Nothing new: the same {_count(receipt.known, 'review')} are there already.")
+    else:
+        found = Summary(f"Wrote {_count(receipt.written, 'synthetic review')} in {_seconds(receipt)}.")
+    corpus = Path(outputs["corpus"])
+    found.add("corpus", short_path(corpus))
+    found.add("to score", short_path(outputs["score_input"]) if "score_input" in outputs else "")
+    source = "" if corpus.parent.name == "raw" else f" {short_path(corpus.parent)}"
+    found.next = [f"pipeline ingest{lake}{source}"]
+    return found
+
+
+_WRITERS: Mapping[str, Callable[["Receipt", str, bool], Summary]] = {
+    "ingest": _ingest,
+    "train": _train,
+    "score": _score,
+    "evaluate": _evaluate,
+    "report": _report,
+    "crossval": _crossval,
+    "repair": _repair,
+    "upgrade": _upgrade,
+    "vacuum": _vacuum,
+    "export": _export,
+    "fetch": _fetch,
+    "sample": _sample,
+}
+
+_USES = {"train": "to train", "valid": "to validate", "test": "to test"}
+_SPLITS = {"test": "the test split", "valid": "the validation split", "train": "the training split"}
+
+
+def _left_out(found: Summary, receipt: "Receipt") -> None:
+    """Rows and files that were left out, and why."""
+    if receipt.rejected:
+        why = _counts(receipt.metrics.get("rejects", {}))
+        found.add("rejected", _count(receipt.rejected, "row") + (f": {why}" if why else ""))
+    if receipt.quarantined:
+        found.add("left out", f"{_count(receipt.quarantined, 'file')} that cannot be read; the warnings above name them")
+    if "rejects" in receipt.outputs:
+        found.add("details", short_path(receipt.outputs["rejects"]))
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items(), key=lambda item: -item[1]) if count)
+
+
+def _some(names: Iterable[str], what: str = "") -> str:
+    listed = list(names)
+    rest = f" and {len(listed) - NAMED:,} more" if len(listed) > NAMED else ""
+    return f"{', '.join(listed[:NAMED])}{rest}{f' {what}' if what else ''}" if listed else ""
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def _seconds(receipt: "Receipt") -> str:
+    seconds = receipt.seconds
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}"
+
+
+def _bytes(number: int) -> str:
+    size = float(number)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024 or unit == "GiB":
+            break
+        size /= 1024
+    return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"

@@ -1,0 +1,65 @@
+"""Small Parquet files under a contract, written and read whole: those that a bundle holds beside its weights."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.lake.atomic import atomic_path
+from pipeline.lake.content import READ_ERRORS
+from pipeline.lake.damage import damaged
+from schemas.contract import KEY_VERSION, Contract
+
+
+def write_contract_file(path: Path, table: pa.Table, contract: Contract) -> Path:
+    """Writes a table atomically, with the contract's columns and metadata; metadata of the table's own are kept.
+
+    Raises:
+        ContractError: the table's columns are others.
+        CannotWriteError: no permission, no space.
+    """
+    contract.check_columns(table.schema, path.name)
+    columns = table.select(contract.schema.names).cast(contract.schema)
+    metadata = {**(table.schema.metadata or {}), **contract.metadata}
+    with atomic_path(path) as temporary:
+        pq.write_table(columns.replace_schema_metadata(metadata), temporary, compression="zstd")
+    return path
+
+
+def contract_version(path: Path, remedy: str) -> str | None:
+    """The version of its contract that a file names; "" where it names none, None where there is no file.
+
+    Args:
+        remedy: what to do when the file is damaged.
+
+    Raises:
+        DataError: it is not a whole Parquet file.
+    """
+    if not path.is_file():
+        return None
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+        return str(metadata.get(KEY_VERSION, b"").decode(errors="replace"))
+    except READ_ERRORS as error:
+        raise damaged(path, error, "the file", remedy) from error
+
+
+def read_contract_file(path: Path, contract: Contract, remedy: str) -> pa.Table:
+    """Reads the contract's columns, and the file's metadata.
+
+    Args:
+        remedy: what to do when the file is damaged.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        DataError: it is not a whole Parquet file.
+        ContractError: it does not keep the contract.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            contract.check(file.schema_arrow, str(path))
+            return file.read(columns=contract.schema.names)
+    except FileNotFoundError:
+        raise
+    except READ_ERRORS as error:
+        raise damaged(path, error, "the file", remedy) from error

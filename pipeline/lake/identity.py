@@ -1,0 +1,90 @@
+r"""When two reviews are the same: what a content digest is taken of, byte for byte.
+
+A review's place (`review_id`) says which review it is; its content digest says whether it is unchanged. Digests are stored
+in every lake, so what stands here never changes.
+
+`content_sha256` is the hexadecimal SHA-256, in lower case, of these bytes:
+
+1. the text, as it was read (UTF-8; nothing is normalised);
+2. a byte 0, which no text holds;
+3. `[LABEL, STARS, SPLIT, GROUP]` in UTF-8: four values between brackets, each followed by a comma and a blank but the last.
+
+A value is written
+
+- as `None` where there is none;
+- as decimal digits, with `-` before them where it is negative, if it is a whole number (stars);
+- else as a quoted string. The quotation mark is `'`, or `"` where the string holds a `'` and no `"`. Inside, a backslash
+  stands before each backslash and before each quotation mark of the kind around it; tab, line feed and carriage return are
+  `\t`, `\n`, `\r`; of all other characters that are not printable (`lake.unprintable`) the code point is given, in lower
+  case hexadecimal: `\xNN` below 256, `\uNNNN` below 65,536, else `\UNNNNNNNN`. All others stand for themselves.
+
+So a review "Good." with the label pos, 9 stars, in the split train, without a group, is digested as
+
+    Good.<byte 0>['pos', 9, 'train', None]
+
+Groups that stand in a file of their own (`urls_*.txt` of aclImdb) count as none: an archive may tell them after the reviews.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+from pipeline.lake.unprintable import unprintable
+
+Value = str | int | None
+_SHORT = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
+
+
+def content_sha256(text: bytes, label: str | None, stars: int | None, split: str | None, group: str | None) -> str:
+    """The digest of one review; see the module's text for what is digested."""
+    return hashlib.sha256(text + _facts((label, stars, split, group))).hexdigest()
+
+
+def content_digests(
+    texts: Iterable[bytes],
+    labels: Sequence[str | None],
+    stars: Sequence[int | None],
+    splits: Sequence[str | None],
+    groups: Sequence[str | None],
+) -> list[str]:
+    """`content_sha256` of each review; equal facts of several reviews are written once."""
+    written: dict[tuple[Value, ...], bytes] = {}
+    digests = []
+    for text, facts in zip(texts, zip(labels, stars, splits, groups, strict=True), strict=True):
+        suffix = written.get(facts)
+        if suffix is None:
+            suffix = written[facts] = _facts(facts)
+        digests.append(hashlib.sha256(text + suffix).hexdigest())
+    return digests
+
+
+def _facts(values: Iterable[Value]) -> bytes:
+    return b"\0[" + ", ".join(map(_literal, values)).encode() + b"]"
+
+
+def _literal(value: Value) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, int):
+        return str(value)
+    if value.isascii() and value.isprintable() and "'" not in value and "\\" not in value:  # nothing to escape
+        return f"'{value}'"
+    mark = '"' if "'" in value and '"' not in value else "'"
+    return mark + _to_escape(mark).sub(_escaped, value) + mark
+
+
+@cache
+def _to_escape(mark: str) -> re.Pattern[str]:
+    ranges = "".join(f"{re.escape(chr(first))}-{re.escape(chr(last))}" for first, last in unprintable())
+    return re.compile(f"[{mark}\\\\{ranges}]")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    character = found[0]
+    code = ord(character)
+    if character in "\\'\"":
+        return "\\" + character
+    if character in _SHORT:
+        return _SHORT[character]
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,0 +1,48 @@
+"""Self-training: the linear model of n-grams labels reviews without a label, and a network learns from them, too.
+
+    q(y | x) = softmax(s · g(x))
+
+g: the linear model, fitted on the training part; s: its scale, fitted on the validation part, so that q is as sure as g is
+right there. A network learns the whole distribution, not the likeliest class.
+
+Source: Hinton et al. 2015, "Distilling the knowledge in a neural network"; Xie et al. 2020, "Self-training with noisy
+student improves ImageNet classification".
+"""
+
+import logging
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.models.layers.ngram_linear import NgramLinear
+from pipeline.order.selection import UNLABELLED, Part
+from pipeline.training.blending import Reading, collect
+from pipeline.training.calibration import fit_scales, softmax
+
+log = logging.getLogger(__name__)
+
+
+def soft_targets(teacher: NgramLinear, parts: Mapping[str, Part], reading: Reading) -> npt.NDArray[np.float32]:
+    """The probabilities (U, C) of the U rows of the unlabelled part, in its order.
+
+    Args:
+        parts: `valid` and `unlabelled`.
+
+    Raises:
+        DataError: damaged shards.
+        StoppedError: `reading.check_stop` raised it.
+    """
+    valid = collect([teacher], parts["valid"], reading, "teacher")
+    scale = fit_scales(valid.logits_JNC, valid.labels_N, [1.0])
+    found = collect([teacher], parts[UNLABELLED], reading, "label")
+    targets_UC = np.empty(found.logits_JNC[0].shape, np.float32)
+    # Rows come sorted by length; those without a label bear their number, see `DecodedGroup`.
+    targets_UC[-1 - found.labels_N] = softmax(found.blended(scale))
+    accuracy = valid.evaluation(valid.blended(scale)).accuracy
+    log.info(
+        "nbsvm labels %s reviews that have no label (its accuracy on validation rows: %.2f %%)",
+        f"{len(targets_UC):,}",
+        100 * accuracy,
+    )
+    return targets_UC

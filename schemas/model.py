@@ -1,0 +1,77 @@
+"""`model.json` of a bundle: what is needed to rebuild a model and to feed it, and what is known of it."""
+
+from schemas.document import Document, Field
+from schemas.limits import MAX_LENGTH
+
+MOST_INTEGER = 2**63 - 1
+
+MODEL = Document(
+    name="model",
+    noun="model description",
+    version=1,
+    description="model.json of a bundle: one JSON object.",
+    remedy="Restore the folder from a backup, or delete it and train again.",
+    fields=(
+        Field(name="arch", type="string", description="the architecture, a name of 'pipeline models --archs'"),
+        Field(name="model_config", type="object", description="what the architecture is built with"),
+        Field(
+            name="parameters",
+            type="integer",
+            description="trained numbers",
+            optional=True,
+            nullable=True,
+            minimum=0,
+            maximum=MOST_INTEGER,
+        ),
+        Field(name="labels", type="strings", description="the labels in the order of their ids"),
+        Field(name="tokenizer", type="string", description="the tokenizer that reviews go through"),
+        Field(
+            name="max_length",
+            type="integer",
+            description="tokens of a review that are read",
+            minimum=1,
+            maximum=MAX_LENGTH,
+        ),
+        Field(name="vocabulary", type="string", description="fingerprint of the vocabulary in vocabulary.parquet"),
+        Field(
+            name="table_version",
+            type="integer",
+            description="version of the token table that was trained on, null for plain shards",
+            nullable=True,
+            minimum=0,
+            maximum=MOST_INTEGER,
+        ),
+        Field(name="metrics", type="object", description="what was measured after training"),
+        Field(
+            name="training",
+            type="object",
+            description="the options and the data that decided the weights",
+            fields=(
+                Field(
+                    name="valid_fraction",
+                    type="number",
+                    description="share of the training split that was held out",
+                    optional=True,
+                    minimum=0,
+                    maximum=1,
+                    exclusive=True,
+                ),
+            ),
+        ),
+        Field(name="created", type="string", description="UTC, ISO 8601"),
+        Field(name="weights_sha256", type="string", description="hex SHA-256 of model.safetensors"),
+        Field(
+            name="blend",
+            type="object",
+            description="what stands beside the architecture: a linear part, scales; empty for none",
+            optional=True,
+        ),
+        Field(
+            name="manifest",
+            type="string",
+            description="name of the file with the sizes and digests of the bundle's files",
+            optional=True,
+            nullable=True,
+        ),
+    ),
+)

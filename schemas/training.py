@@ -1,0 +1,45 @@
+"""What a training leaves beside weights: its figures, and while it is unfinished, what it is."""
+
+import pyarrow as pa
+
+from schemas.contract import Contract
+from schemas.document import Document, Field
+
+PHASES = ("train", "valid", "test")
+
+METRICS = Contract(
+    name="metrics",
+    version=1,
+    unmarked=True,
+    remedy="Restore the folder from a backup, or delete it and train again.",
+    description="metrics.parquet of a bundle: what was measured, a row for each phase of an epoch.",
+    schema=pa.schema(
+        [
+            pa.field("epoch", pa.int32()),
+            pa.field("step", pa.int64()),
+            pa.field("phase", pa.string()),
+            pa.field("loss", pa.float64()),
+            pa.field("accuracy", pa.float64()),
+            pa.field("seconds", pa.float64()),
+            pa.field("tokens", pa.int64()),
+        ]
+    ),
+    columns={
+        "epoch": "epoch, from 1",
+        "step": "steps since the start of training",
+        "phase": f"one of {', '.join(PHASES)}",
+        "loss": "mean cross entropy of a review, in nats",
+        "accuracy": "share of the reviews whose most probable label is right",
+        "seconds": "how long the phase took",
+        "tokens": "tokens that were read, without padding",
+    },
+)
+
+TRAINING = Document(
+    name="training",
+    noun="training record",
+    version=1,
+    description="training.json of an unfinished training: one JSON object, by which --resume finds it.",
+    remedy="Delete the training's folder in checkpoints/, and train again.",
+    fields=(Field(name="identity", type="object", description="the options and the data that decide the weights, by name"),),
+)

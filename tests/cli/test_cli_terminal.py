@@ -1,0 +1,110 @@
+"""What a person at a real terminal reads at the end of each command, and what scripts read instead."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.screens.terminal import Shown, run_in_terminal
+
+Terminal = Callable[..., Shown]
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Terminal:
+    """Runs `pipeline` on a terminal, in a folder with the lake `lake`."""
+    folder = tmp_path_factory.mktemp("terminal")
+
+    def run(*arguments: object, columns: int = 80) -> Shown:
+        command = [sys.executable, "-m", "pipeline", *arguments]
+        return run_in_terminal(command, columns, cwd=folder, PIPELINE_LAKE="lake")
+
+    run.folder = folder  # type: ignore[attr-defined]
+    return run
+
+
+@pytest.fixture(scope="module")
+def screens(terminal: Terminal) -> dict[str, Shown]:
+    """A first day: what each command shows, in the order of the work."""
+    folder: Path = terminal.folder  # type: ignore[attr-defined]
+    found = {"sample": terminal("sample", "--reviews", 120, "--test-reviews", 60, "--unsup", 0)}
+    (folder / "bad.csv").write_text("text,label\n,pos\nA fine film,pos\nA dull film,neg\n")
+    found["ingest"] = terminal("ingest", "lake/raw", "bad.csv")
+    found["again"] = terminal("ingest", "lake/raw", "bad.csv")
+    found["train"] = terminal("train", "--arch", "nbsvm")
+    pq.write_table(pa.table({"text": ["A fine film", "", "A dull film"]}), folder / "new.parquet")
+    found["score"] = terminal("score", "new.parquet")
+    return found
+
+
+def test_every_command_ends_with_what_it_did_and_what_comes_next(screens: dict[str, Shown]) -> None:
+    assert [shown.code for shown in screens.values()] == [0, 0, 99, 0, 0]
+    assert "Wrote 180 synthetic reviews in" in screens["sample"].text
+    assert screens["sample"].text.endswith("Next: pipeline ingest\n")
+    ingested = screens["ingest"].text
+    assert "Ingested 182 reviews in" in ingested and "183 rows: 182 written" in ingested
+    assert "1 row: 1 missing_text" in ingested and "lake/rejects/" in ingested
+    assert ingested.endswith("Next: pipeline train\n")
+    assert "Nothing new: 182 reviews known already." in screens["again"].text
+    trained = screens["train"].text
+    assert "on the test split" in trained and "50.0% by always answering the most frequent label" in trained
+    assert "/report.html" in trained and trained.endswith("Next: pipeline score FILE\n")
+    scored = screens["score"].text
+    assert "Scored 3 reviews in" in scored and "1 no_text: no prediction for these" in scored
+    assert "lake/predictions/new.parquet" in scored
+
+
+def test_nothing_runs_over_80_columns_and_no_json_is_shown(screens: dict[str, Shown]) -> None:
+    for name, shown in screens.items():
+        last = shown.text.rpartition("\n\n")[2].splitlines()
+        assert max(map(len, last)) <= 80, name
+        assert '{"run_id"' not in shown.text, name
+
+
+def test_json_is_for_whoever_asks_and_quiet_shows_nothing(screens: dict[str, Shown], terminal: Terminal) -> None:
+    asked = terminal("ingest", "lake/raw", "--json")
+    assert (asked.code, json.loads(asked.text.splitlines()[-1])["known"]) == (99, 180)
+    assert terminal("--quiet", "ingest", "lake/raw").text == ""
+
+
+def test_the_summary_of_data_on_stdout_stays_out_of_it(screens: dict[str, Shown], terminal: Terminal) -> None:
+    folder: Path = terminal.folder  # type: ignore[attr-defined]
+    command = f"{sys.executable} -m pipeline score new.parquet --output - > rows.jsonl"
+    shown = run_in_terminal(["sh", "-c", command], cwd=folder, PIPELINE_LAKE="lake")
+    assert "Scored 3 reviews" in shown.text
+    assert len([json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]) == 3
+
+
+def test_the_other_commands(screens: dict[str, Shown], terminal: Terminal) -> None:
+    expected = {
+        ("evaluate",): ("accuracy", "95% interval", "accuracy by always answering"),
+        ("report", "--predictions", "lake/predictions/new.parquet"): ("Wrote the page of nbsvm-", "report.html"),
+        ("export", "--output", "model.onnx"): ("to ONNX", "verified", "model.onnx"),
+        ("crossval", "--arch", "nbsvm", "--folds", "2"): ("Trained 2 folds", "±"),
+        ("repair",): ("Nothing to repair",),
+        ("vacuum",): ("Nothing to delete.",),
+        ("doctor",): ("checks",),
+        ("runs",): ("nothing-new",),
+        ("models",): ("LATEST",),
+    }
+    for arguments, words in expected.items():
+        shown = terminal(*arguments)
+        assert shown.code in (0, 99), shown.text
+        assert all(word in shown.text for word in words), (arguments, shown.text)
+
+
+def test_verbose_says_where_options_come_from(screens: dict[str, Shown], terminal: Terminal) -> None:
+    said = terminal("--verbose", "ingest", "lake/raw", "--workers", 1).text
+    assert "DEBUG workers = 1, from the command line" in said and " starts in " in said
+    assert terminal("-v", "-q", "ingest").code == 2
+
+
+def test_without_a_command_the_help_is_shown(terminal: Terminal) -> None:
+    shown = terminal()
+    assert shown.code == 0 and shown.text.startswith("Usage: pipeline [OPTIONS] COMMAND")
+    assert max(map(len, shown.text.splitlines())) <= 80
+    assert "…" not in shown.text and "..." not in shown.text.partition("Commands:")[2]

@@ -1,0 +1,78 @@
+"""What every architecture has to do in the pipeline, as tests that a class in a test module inherits."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import torch
+
+from pipeline.config.interval import Interval
+from pipeline.datapipes.train_loader import LoaderOptions
+from pipeline.engines import local
+from pipeline.lake.shards import plain_shards
+from pipeline.models.bundle import read_bundle
+from pipeline.models.registry import build_model
+from pipeline.order.options import OrderOptions
+from pipeline.order.selection import shared_selection
+from pipeline.training.checkpoint import TrainingFolder
+from pipeline.training.loop import LoopOptions, Trainer
+from tests.support.commands import invoke
+from tests.support.killed_training import killed_after
+from tests.support.reviews import order_reviews
+from tests.support.small_models import small
+from tests.support.token_corpus import Corpus
+
+UNSEEN = 500
+OPTIONS = ("--lr", "0.003", "--warmup", "60", "--average", "0.9", "--epochs", "6", "--workers", "0")
+ALONE = ("--no-wide", "--no-baseline", "--checkpoint-every", "0")
+
+
+class TrainingChecks:
+    """On the reviews of `order_lake`, and on a few shards of random ones."""
+
+    def test_learns_and_scores(self, arch: str, order_lake: Path, tmp_path: Path) -> None:
+        sizes = [f"--set={name}={value}" for name, value in small(arch).items()]
+        receipt = invoke("train", "--lake", order_lake, "--arch", arch, *OPTIONS, *ALONE, *sizes, "--set=dropout=0.1")
+        assert receipt["code"] == 0
+        assert receipt["metrics"]["valid_accuracy"] > 0.95, "on films that training never saw"
+        bundle = read_bundle(Path(receipt["outputs"]["model"]))
+        unseen = order_reviews(UNSEEN, seed=1)
+        pq.write_table(unseen, tmp_path / "unseen.parquet")
+        scores = invoke("score", tmp_path / "unseen.parquet", "--lake", order_lake, "--model", bundle.model_id, "--force")
+        scored = pq.read_table(scores["outputs"]["predictions"])
+        right = sum(map(str.__eq__, scored["prediction"].to_pylist(), unseen["label"].to_pylist()))
+        assert right > 0.95 * UNSEEN
+
+    def test_killed_in_the_middle_and_resumed_gives_the_same_bits(
+        self, arch: str, small_corpus: Corpus, tmp_path: Path
+    ) -> None:
+        whole = make_trainer(arch, small_corpus, TrainingFolder(tmp_path / "whole"))
+        whole.run()
+        folder = TrainingFolder(tmp_path / "killed")
+        with killed_after(whole.steps + 3):
+            make_trainer(arch, small_corpus, folder).run()
+        resumed = make_trainer(arch, small_corpus, folder)
+        checkpoint = folder.read()
+        assert checkpoint is not None
+        resumed.restore(checkpoint)
+        assert (resumed.progress.epoch, resumed.progress.step) == (1, 2)
+        resumed.run()
+        assert [row.loss for row in resumed.rows()] == [row.loss for row in whole.rows()]
+        for name, tensor in whole.model.state_dict().items():
+            assert torch.equal(resumed.model.state_dict()[name], tensor), name
+            assert torch.equal(resumed.best[name], whole.best[name]), name
+
+
+def make_trainer(arch: str, corpus: Corpus, folder: TrainingFolder) -> Trainer:
+    """Two epochs with dropout, whose random numbers a resumed training has to draw again; a checkpoint every two steps."""
+    torch.manual_seed(0)
+    vocab_size, num_classes = len(corpus.vocabulary), len(corpus.vocabulary.labels)
+    model = build_model(arch, {"vocab_size": vocab_size, "num_classes": num_classes, **small(arch), "dropout": 0.1})
+    options = LoopOptions(
+        epochs=2, lr=0.003, warmup=3, average=0.9, order=OrderOptions(batch_size=32), loader=LoaderOptions(workers=0)
+    )
+    with local.joined("cpu") as world:
+        selection, _ = shared_selection(world, plain_shards(corpus.shards), num_classes, 0.1)
+        train, valid = selection.part("train"), selection.part("valid")
+        return Trainer(
+            model, train, valid, world, options, num_classes=num_classes, folder=folder, interval=Interval(steps=2)
+        )

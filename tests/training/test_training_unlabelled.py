@@ -1,0 +1,116 @@
+"""Reviews without a label: which are learned from, what the n-grams say of them, and that they help."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from pipeline.datapipes.train_loader import LoaderOptions, batches
+from pipeline.datapipes.train_read import RowGroupReader
+from pipeline.lake.shards import plain_shards
+from pipeline.order.folds import Fold
+from pipeline.order.options import OrderOptions
+from pipeline.order.order import Order
+from pipeline.order.plan import TrainPlan
+from pipeline.order.selection import UNLABELLED, Part, Selection, select
+from pipeline.training.blending import Reading, fit_beside
+from pipeline.training.ngram_fit import NgramOptions
+from pipeline.training.soft_targets import soft_targets
+from tests.support.token_corpus import Corpus, write_corpus
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return write_corpus(tmp_path_factory.mktemp("unlabelled"), 240, test_rows=40, unsup_rows=400, row_groups=(70, 30))
+
+
+def _selection(corpus: Corpus, unlabelled: float, fold: Fold | None = None) -> Selection:
+    return select(plain_shards(corpus.shards), 2, 0.1, fold, unlabelled)[0]
+
+
+def _ids(part: Part) -> list[str]:
+    return [
+        id_
+        for group, rows in zip(part.groups, part.selected, strict=True)
+        for id_ in pq.ParquetFile(group.path).read_row_group(group.index)["review_id"].take(rows).to_pylist()
+    ]
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0, 100.0])
+def test_so_many_unlabelled_reviews_for_each_labelled_one(corpus: Corpus, ratio: float) -> None:
+    selection = _selection(corpus, ratio)
+
+    rows = selection.part("train").rows
+    part = selection.part(UNLABELLED)
+
+    assert part.rows == min(400, round(ratio * rows))
+    assert len(set(_ids(part))) == part.rows and all(id_.startswith("unsup/") for id_ in _ids(part))
+    assert selection.part("train", UNLABELLED).rows == rows + part.rows
+
+
+def test_labelled_parts_do_not_depend_on_unlabelled_reviews(corpus: Corpus) -> None:
+    without, with_ = _selection(corpus, 0.0), _selection(corpus, 2.0)
+
+    for name in ("train", "valid", "test"):
+        assert _ids(without.part(name)) == _ids(with_.part(name))
+
+
+def test_reviews_of_a_held_out_fold_are_not_learned_from_even_without_their_labels(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path, 200)
+    (shard,) = plain_shards(corpus.shards)
+    table = pq.read_table(shard.path)
+    labels = table["label"].to_pylist()
+    unlabelled = table.set_column(
+        table.column_names.index("label"),
+        table.schema.field("label"),
+        pa.array([None if row % 2 else label for row, label in enumerate(labels)], pa.int32()),
+    )
+    pq.write_table(unlabelled, shard.path, row_group_size=100)
+
+    held = _selection(corpus, 0.0, Fold(0, 5)).part("test")
+    films_held = {int(id_.split("/")[1]) // 4 for id_ in _ids(held)}
+    learned = {int(id_.split("/")[1]) // 4 for id_ in _ids(_selection(corpus, 9.0, Fold(0, 5)).part(UNLABELLED))}
+
+    assert films_held and learned and not films_held & learned
+
+
+def test_each_unlabelled_row_bears_its_number_whatever_the_order(corpus: Corpus) -> None:
+    learned = _selection(corpus, 1.0).part("train", UNLABELLED)
+    alone = _selection(corpus, 1.0).part(UNLABELLED)
+    expected = {}
+    for part in (alone, learned):
+        reader = RowGroupReader(part, 1000)
+        order = Order(part.rows_per_group, OrderOptions(batch_size=16, seed=3), 0)
+        found = {}
+        with batches(TrainPlan(order), reader, LoaderOptions(workers=0)) as stream:
+            for batch in stream:
+                for ids_T, length, label in zip(batch.ids, batch.lengths, batch.labels, strict=True):
+                    if label < 0:
+                        found[int(-1 - label)] = tuple(ids_T[:length].tolist())
+        assert sorted(found) == list(range(alone.rows))
+        expected = expected or found
+        assert found == expected
+
+
+def test_the_n_grams_label_most_reviews_rightly_and_as_surely_as_they_are_right(corpus: Corpus) -> None:
+    selection = _selection(corpus, 9.0)
+    parts = {name: selection.part(name) for name in ("train", "valid", UNLABELLED)}
+    reading = Reading(max_length=1000, vocab_size=200, batch_size=32, device=torch.device("cpu"), precision="fp32")
+    fitted = fit_beside(parts, NgramOptions(bits=12), 2, reading)
+
+    targets_UC = soft_targets(fitted.model, parts, reading)
+
+    truth = np.array(
+        [
+            int(label)
+            for group, rows in zip(parts[UNLABELLED].groups, parts[UNLABELLED].selected, strict=True)
+            for label in pq.ParquetFile(group.path).read_row_group(group.index)["content_sha256"].take(rows).to_pylist()
+        ]
+    )
+    assert targets_UC.shape == (400, 2) and np.allclose(targets_UC.sum(axis=1), 1, atol=1e-5)
+    right = targets_UC.argmax(axis=1) == truth
+    assert right.mean() > 0.9
+    assert abs(right.mean() - targets_UC.max(axis=1).mean()) < 0.1
