@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.faults.harness import Commands
 from tests.faults.scenarios import FAULTS, SCENARIOS, Trial
+from tests.support.paths import ROOT
 
 RESULTS = ROOT / ".faults.jsonl"
 SAMPLES = 100

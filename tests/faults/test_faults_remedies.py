@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.lake.paths import Lake
-from tests.conftest import write_corpus
+from tests.support.reviews import write_corpus
 
 TRAIN = ("train", "--arch", "rnn", "--epochs", 1, "--hidden-dim", 4, "--embedding-dim", 4, "--workers", 0, "--no-baseline")
 INGEST = ("ingest", "--workers", 0)

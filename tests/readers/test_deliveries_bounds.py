@@ -24,9 +24,11 @@ from pipeline.readers.base import FileFault, Reading, Source
 from pipeline.readers.bounds import Bounds, in_units, size_of
 from pipeline.readers.formats import arrow, parquet
 from pipeline.readers.limits import Limit
-from tests.conftest import ROOT, Run
-from tests.jobs.test_jobs_ingest import ingest, write_csv
-from tests.readers.bombs import BOMBS
+from tests.support.bombs import BOMBS
+from tests.support.commands import Run
+from tests.support.ingested import ingest
+from tests.support.paths import ROOT
+from tests.support.tables import write_csv
 
 PEAK_MIB = 1024
 GOOD = ("text,label", "fine,pos", "dull,neg")
