@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIPELINE := $(BIN)/pipeline
 LAKE := data_lake
+PART ?= 1/1
 # 99 says "nothing new to do", which is no failure.
 RUN = ; status=$$?; [ $$status -eq 0 ] || [ $$status -eq 99 ]
 
@@ -42,8 +43,8 @@ test: setup  ## the default tests, on all cores: no network, no GPU, no service
 test-slow: setup  ## long fault and property runs
 	$(BIN)/python -m pytest -m slow --timeout 1800
 
-faults: setup  ## faults at every file operation, power cuts, flipped bits, seven nights: up to an hour
-	$(BIN)/python -m pytest -m faults --timeout 3600 -s tests/faults
+faults: setup  ## faults at every file operation, power cuts, flipped bits, seven nights; PART=2/12 for a slice
+	FAULTS_PART=$(PART) $(BIN)/python -m pytest -m faults --timeout 3600 -s tests/faults
 
 fuzz: setup  ## 2,000 damaged deliveries; prints the exit codes by format
 	$(BIN)/python -m tests.fuzz --count 2000

@@ -80,7 +80,7 @@ def _folder(config: CrossvalConfig, bundle: "Bundle") -> Path:
     """One folder for all folds of a training: named by what is trained, without the fold."""
     identity = {**bundle.training, "fold": None, "folds": config.folds}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    return config.lake.root / "crossval" / f"{config.arch}-{digest}"
+    return config.lake.crossval().folder / f"{config.arch}-{digest}"
 
 
 def _figures(path: Path, labels: tuple[str, ...]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pipeline.config.train import TrainConfig
 from pipeline.errors import InputNotFoundError, PipelineError
 from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_folder, write_text, writing
 from pipeline.lake.paths import Lake
-from pipeline.models.bundle import Bundle, read_bundle, save_bundle, verify_bundle
+from pipeline.models.bundle import Bundle, model_ids, read_bundle, save_bundle, verify_bundle
 from pipeline.models.interface import Classifier
 from pipeline.order.selection import Part
 from pipeline.training.checkpoint import TrainingFolder
@@ -24,19 +24,26 @@ log = logging.getLogger(__name__)
 
 def find_finished(lake: Lake, identity: Mapping[str, Any]) -> Bundle | None:
     """The newest model that was trained on the same data with the same options."""
-    for path in sorted(lake.models.glob("*/model.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
-        if path.parent.name.startswith(PREFIX):
-            continue
+    for name in sorted(model_ids(lake), key=lambda name: _written(lake.models / name), reverse=True):
+        folder = lake.models / name
         try:
-            bundle = read_bundle(path.parent)
+            bundle = read_bundle(folder)
             if bundle.training != dict(identity):
                 continue
             verify_bundle(bundle)
         except (InputNotFoundError, ValueError) as error:
-            log.warning("%s is passed over: %s", path.parent, error)
+            log.warning("%s is passed over: %s", folder, error)
             continue
         return bundle
     return None
+
+
+def _written(folder: Path) -> int:
+    """When a bundle was written, in nanoseconds; 0 where it went away just now."""
+    try:
+        return (folder / "model.json").stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def save_model(

@@ -51,7 +51,9 @@ def run(config: InitConfig) -> Initialised:
     inspection = inspect.run(config)
     inspection.check_readable()
     _check_guesses(inspection)
-    delivery = Delivery(sources=inspection.sources, format=config.format, dialect=config.dialect)
+    delivery = Delivery(
+        sources=inspection.sources, format=config.format, dialect=config.reading.dialect, bounds=config.given_bounds
+    )
     samples = [file.sample for file in inspection.files if file.fault is None]
     settings = settings_for(delivery, inspection.guess, samples, lake.root)
     before = path.read_text(encoding="utf-8") if path.exists() else ""

@@ -18,6 +18,7 @@ from pipeline.inspection.sample import Sample, look_at
 from pipeline.lake.paths import Lake
 from pipeline.printable import utf8_name
 from pipeline.readers.base import FileFault, Reading, Source
+from pipeline.readers.bounds import Bounds
 from pipeline.readers.labels import LabelMap
 from pipeline.readers.registry import described, format_named
 from pipeline.readers.roles import Columns
@@ -168,10 +169,10 @@ def run(config: InspectConfig) -> Inspection:
     chosen = _spread(found.sources)
     rows = min(config.rows, max(MIN_ROWS, MAX_ROWS // max(1, len(chosen))))
     for source in chosen:
-        inspection.files.append(FileReport(sample=look_at(source, config.dialect, rows)))
+        inspection.files.append(FileReport(sample=look_at(source, config.reading, rows)))
     _refuse_headless(config, inspection)
     _guess(config, inspection)
-    _rehearse(inspection, rows)
+    _rehearse(inspection, rows, config.bounds)
     _warn(inspection)
     return inspection
 
@@ -257,7 +258,7 @@ def _guess(config: InspectConfig, inspection: Inspection) -> None:
         inspection.guess.notes.append("The files hold no rows: there is nothing to guess from.")
 
 
-def _rehearse(inspection: Inspection, rows: int) -> None:
+def _rehearse(inspection: Inspection, rows: int, bounds: Bounds) -> None:
     found = inspection.guess
     columns = Columns(
         text=found.text or ("text",),
@@ -270,7 +271,7 @@ def _rehearse(inspection: Inspection, rows: int) -> None:
     label_map = None if found.label_map is None else LabelMap.parse(found.label_map)
     for file in inspection.files:
         if file.sample.fault is None and (found.text or not file.sample.is_table):
-            reading = Reading(dialect=file.sample.fixed_dialect)
+            reading = Reading(dialect=file.sample.fixed_dialect, bounds=bounds)
             file.rehearsal = rehearse(file.sample.source, columns, reading, label_map, rows)
 
 

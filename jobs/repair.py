@@ -54,6 +54,8 @@ HOW = {
 }
 HOW |= {"accept_loss", "max_bad", "max_bad_rows", "max_bad_files"}
 """Options of an earlier ingest that say how it worked, not what it read."""
+DEFAULTS = {entry.name: entry.default for entry in dataclasses.fields(IngestConfig)}
+"""Options that have them need not be told apart: an earlier release may not have known them."""
 
 
 @dataclass
@@ -232,7 +234,7 @@ def earlier_ingests(lake: Lake, given_sources: Sequence[str] = ()) -> Iterator[d
         given = restored(IngestConfig, record["config"])
         if record["outcome"] == "done" and (given.get("rebuild_vocab") or not vocabulary):
             vocabulary = {name: given.get(name) for name in VOCABULARY_OPTIONS}
-        options = {name: value for name, value in given.items() if name not in HOW}
+        options = {name: value for name, value in given.items() if name not in HOW and value != DEFAULTS.get(name)}
         key = json.dumps(options, sort_keys=True, default=str)
         sources = given.get("sources") or [str(lake.raw)]
         groups.setdefault(key, (options, []))[1].extend(str(source) for source in sources)

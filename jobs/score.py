@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from jobs.runtime import Run, committing, recorded_run
 from jobs.score_plan import ScorePlan, check_files, output_place
 from pipeline.config.score import STDIN, STDOUT, ScoreConfig
-from pipeline.errors import DataError
-from pipeline.lake.atomic import atomic_path, sweep
+from pipeline.errors import DataError, InputNotFoundError
+from pipeline.lake.atomic import atomic_path, claimed, sweep
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import wrote
 from pipeline.process import collector_paused
@@ -31,6 +31,7 @@ from schemas.run import Receipt
 if TYPE_CHECKING:
     from pipeline.datapipes.score_window import Window
     from pipeline.lake.reject_writer import RejectCounts
+    from pipeline.models.bundle import Bundle
     from pipeline.scoring.answers import Answer
     from pipeline.scoring.outputs import Probabilities, Reasons
     from pipeline.scoring.predictor import Predictor
@@ -63,7 +64,7 @@ def run(config: ScoreConfig) -> Receipt:
             from pipeline.models.bundle import find_bundle
 
             bundle = find_bundle(lake, config.model)  # before a lock file is made
-            with _target(config, lake, source) as output:
+            with _held(bundle), _target(config, lake, source) as output:
                 this.outputs |= {"predictions": STDOUT if config.to_stdout else output, "model": bundle.model_id}
                 _score(ScorePlan.of(config, source, bundle, output), lake, this)
         except FileFault as fault:
@@ -81,6 +82,22 @@ def answers(config: ScoreConfig) -> "list[Answer]":
         from pipeline.scoring.predictor import Predictor
     with Predictor(bundle, config.device, config.batch_size, config.precision) as predictor:
         return answer(predictor, config.text, config.abstain_below, explain=config.explain)
+
+
+@contextmanager
+def _held(bundle: "Bundle") -> Iterator[None]:
+    """Keeps vacuum off a model that is scoring although another one has become the live one.
+
+    Raises:
+        InputNotFoundError: it was removed in this moment.
+    """
+    try:
+        with claimed(bundle.folder):
+            yield
+    except FileNotFoundError as error:
+        if bundle.folder.exists():
+            raise
+        raise InputNotFoundError(f"{bundle.folder} was removed in this moment. Run the same command again.") from error
 
 
 @contextmanager

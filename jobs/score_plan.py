@@ -157,4 +157,4 @@ def _options(config: ScoreConfig, source: ScoreInput) -> dict[str, Any]:
     for name in ("abstain_below", "format", "delimiter", "quote", "encoding"):
         if (value := getattr(config, name)) is not None:
             options[name] = value
-    return options
+    return {**options, **config.given_bounds}

@@ -164,15 +164,18 @@ def _training_folder(
             if _finished(config, identity) is not None:
                 raise LockedError("another run has finished the same training just now. Try again: nothing is left to do.")
             found = find_resumable(config.lake.checkpoints, identity) if resume else None
+            if found is not None:
+                try:
+                    held.enter_context(claimed(found.path))
+                    log.info("training %s goes on", found.training_id)
+                except FileNotFoundError:  # vacuum has removed it in this moment
+                    found = None
             if found is None:
                 now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
                 found = TrainingFolder(config.lake.checkpoints / f"{config.arch}-{now}-{secrets.token_hex(3)}")
                 held.enter_context(claimed(found.path, make_folder))
                 found.begin(identity)
                 log.info("training %s starts", found.training_id)
-            else:
-                held.enter_context(claimed(found.path))
-                log.info("training %s goes on", found.training_id)
             return {"training_id": found.training_id, "alone": alone}, np.zeros(0, np.uint8)
 
         values, _ = world.from_main(choose)

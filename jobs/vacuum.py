@@ -14,7 +14,7 @@ from pipeline.config.vacuum import VacuumConfig
 from pipeline.errors import InputNotFoundError, PipelineError
 from pipeline.lake import log as delta_log
 from pipeline.lake import table as token_table
-from pipeline.lake.leftovers import Leftover, find_leftovers, remove_abandoned, set_aside
+from pipeline.lake.leftovers import Leftover, find_leftovers, remove_abandoned, set_aside, size_of
 from pipeline.lake.locks import locked
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import read_record, record_paths
@@ -41,7 +41,7 @@ def run(config: VacuumConfig) -> Receipt:
                 names = token_table.vacuum(lake.tokens, keep_hours=config.keep_hours, dry_run=config.dry_run)
         gone = [*_leftovers(config, lake)]
         if config.models:
-            gone += _models(config, lake)
+            gone += [*_models(config, lake), *_crossvals(config, lake)]
         if config.runs:
             gone += _records(config, lake)
         if not config.dry_run:
@@ -78,7 +78,26 @@ def _models(config: VacuumConfig, lake: Lake) -> Iterator[Leftover]:
     for name in newest[config.keep :]:
         if name not in needed:
             folder = lake.models / name
-            yield Leftover(folder, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
+            yield Leftover(folder, size_of(folder))
+
+
+def _crossvals(config: VacuumConfig, lake: Lake) -> Iterator[Leftover]:
+    """All cross-validations but the newest `keep`, and models of folds that no other one names, unless they are young:
+    one at work has models before it names them."""
+    crossval = lake.crossval()
+    parts = (crossval.models, crossval.checkpoints)
+    runs = [path for path in crossval.folder.glob("[!.]*") if path.is_dir() and path not in parts]
+    newest = sorted(runs, key=lambda path: (-_age_hours(path), path.name), reverse=True)
+    old = [path for path in newest[config.keep :] if _age_hours(path) >= config.keep_hours]
+    needed = {_fold_model(path) for run in runs if run not in old for path in run.glob("fold-*.parquet")}
+    models = [crossval.models / name for name in model_ids(crossval) if name not in needed]
+    for folder in [*old, *(folder for folder in models if _age_hours(folder) >= config.keep_hours)]:
+        yield Leftover(folder, size_of(folder))
+
+
+def _fold_model(path: Path) -> str:
+    """The model in the name of a fold's predictions: `fold-0-<model>.parquet`."""
+    return path.stem.split("-", 2)[-1]
 
 
 def _referenced(lake: Lake) -> Iterator[str]:
@@ -98,9 +117,12 @@ def _records(config: VacuumConfig, lake: Lake) -> Iterator[Leftover]:
             ended = datetime.fromisoformat(record["finished"]).timestamp()
             ingested = record["command"] == "ingest" and record["outcome"] == "done"
             if time.time() - ended >= config.keep_days * 86_400 and path.stem != needed and not ingested:
-                yield Leftover(path, path.stat().st_size)
+                yield Leftover(path, size_of(path))
 
 
 def _age_hours(path: Path) -> float:
-    newest = max((inner.stat().st_mtime for inner in [path, *path.rglob("*")] if inner.exists()), default=0.0)
+    newest = 0.0
+    for inner in [path, *path.rglob("*")]:
+        with suppress(OSError):  # it went away just now
+            newest = max(newest, inner.stat().st_mtime)
     return (time.time() - newest) / 3600

@@ -7,6 +7,7 @@ PipelineError                 70  internal error, unless a descendant says other
 ├── StorageUnavailableError   69  storage unreachable
 ├── CannotWriteError          73  no permission, no space
 ├── LockedError               75  another run holds the lock: try again
+├── OutOfMemoryError          75  the machine had too little memory: try again, or with less at once
 └── (StoppedError)       130/143  a signal; BaseException, so that no handler for errors swallows it
 
 Every message says what happened, to what, what is allowed and what to do. `schemas.contract.ContractError` (65) stands
@@ -63,6 +64,12 @@ class CannotWriteError(PipelineError):
 
 class LockedError(PipelineError):
     """Somebody else is at work in the same place."""
+
+    exit_code = 75
+
+
+class OutOfMemoryError(PipelineError):
+    """There was too little memory, which may be different the next time."""
 
     exit_code = 75
 
@@ -124,6 +131,8 @@ def by_cause(error: Exception) -> Exception:
     A library reports a full disk or a lost mount with an error of its own, and a reader may take either for bad data.
     """
     number = errno_of(error)
+    if is_out_of_memory(error) and not isinstance(error, PipelineError):
+        return OutOfMemoryError(out_of_memory())
     if number in UNREACHABLE and not isinstance(error, StorageUnavailableError):
         return unreachable(number, _first_sentence(error))
     if isinstance(getattr(error, "exit_code", None), int):
@@ -136,6 +145,17 @@ def by_cause(error: Exception) -> Exception:
             f"permissions, then run the same command again. ({_first_sentence(error)})"
         )
     return error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, through whatever library: torch has no type for it."""
+    return isinstance(error, MemoryError) or errno_of(error) == errno.ENOMEM or "can't allocate memory" in str(error)
+
+
+def out_of_memory(what: str = "") -> str:
+    """The message for memory that ran out in the middle of `what`."""
+    where = f" {what}" if what else ""
+    return f"out of memory{where}. Lower --batch-size or --workers, or give the machine more memory, then run it again."
 
 
 def unreachable(number: int | None, what: str) -> StorageUnavailableError:

@@ -231,8 +231,5 @@ def _explain(error: Exception) -> int:
     if isinstance(code, int):
         say(str(error))
         return code
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # so says torch
-        say("out of memory. Lower --batch-size or --workers, or give the machine more memory.")
-        return PipelineError.exit_code
     say(f"{type(error).__name__}: {error}. This is an internal error; {DEBUG}=1 shows the traceback. Please report it.")
     return PipelineError.exit_code

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
+from pipeline.config.bounds import BoundsConfig
 from pipeline.config.ingest import DEFAULT_LABEL_COLUMN
 from pipeline.config.reading import (
     DEFAULT_MAX_BAD,
@@ -34,7 +35,7 @@ SOURCE_OPTIONS = ("label_column", "label_map", "split_column", "format", "delimi
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
+class EvaluateConfig(BoundsConfig):
     """Options of `pipeline evaluate`. Without `sources`, reviews of the lake's table or of plain shards are evaluated.
 
     Raises:
@@ -110,4 +111,4 @@ class EvaluateConfig:
     @property
     def reading(self) -> Reading:
         """How tables of text are written."""
-        return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding))
+        return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding), bounds=self.bounds)

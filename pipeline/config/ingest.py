@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from pipeline.config.bounds import BoundsConfig
 from pipeline.config.reading import (
     DEFAULT_MAX_BAD,
     Delimiter,
@@ -48,7 +49,7 @@ def _splits() -> Iterable[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IngestConfig:
+class IngestConfig(BoundsConfig):
     """What to ingest and how. None: the lake's own choice, or the default when the lake has none yet.
 
     Raises:
@@ -130,7 +131,7 @@ class IngestConfig:
     @property
     def reading(self) -> Reading:
         """How tables of text are written."""
-        return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding))
+        return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding), bounds=self.bounds)
 
     @property
     def row_limit(self) -> Limit:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from pipeline.config.bounds import BoundsConfig
 from pipeline.config.reading import (
     Delimiter,
     Encoding,
@@ -20,7 +21,7 @@ from pipeline.config.reading import (
 from pipeline.errors import UsageError
 from pipeline.options.check import validate
 from pipeline.options.option import Option
-from pipeline.readers.base import Dialect
+from pipeline.readers.base import Dialect, Reading
 from pipeline.readers.labels import LabelMap
 
 DEFAULT_ROWS = 10_000
@@ -28,7 +29,7 @@ _GUESSED = "guessed"
 
 
 @dataclass(frozen=True, kw_only=True)
-class InspectConfig:
+class InspectConfig(BoundsConfig):
     """What to look at. Columns that are named are not guessed.
 
     Raises:
@@ -55,9 +56,9 @@ class InspectConfig:
         validate(self)
         if not all(self.sources):
             raise UsageError("FILE: a name is empty. Give files and folders, or none for the lake's raw/.")
-        _ = self.dialect
+        _ = self.reading
 
     @property
-    def dialect(self) -> Dialect:
-        """What is known of how tables of text are written."""
-        return Dialect.checked(self.delimiter, self.quote, self.encoding)
+    def reading(self) -> Reading:
+        """What is known of how tables of text are written, and how large rows may be."""
+        return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding), bounds=self.bounds)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from pipeline.config.bounds import BoundsConfig
 from pipeline.config.reading import (
     DEFAULT_MAX_BAD,
     Delimiter,
@@ -39,7 +40,7 @@ def _output_formats() -> Iterable[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreConfig:
+class ScoreConfig(BoundsConfig):
     """What to score and how. `output` None: the lake's predictions/, under the input's name; stdout for stdin.
 
     Raises:
@@ -150,7 +151,7 @@ class ScoreConfig:
     @property
     def reading(self) -> Reading:
         """How tables of text are written."""
-        return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding))
+        return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding), bounds=self.bounds)
 
     @property
     def row_limit(self) -> Limit:

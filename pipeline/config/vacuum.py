@@ -26,7 +26,10 @@ class VacuumConfig:
             help="Versions, unfinished trainings and damaged files younger than this stay.", minimum=0, maximum=MOST_HOURS
         ),
     ] = 7 * 24
-    models: Annotated[bool, Option(help="Delete old models too; the live one and those that predictions name stay.")] = False
+    models: Annotated[
+        bool,
+        Option(help="Delete old models and cross-validations too; the live model and those that predictions name stay."),
+    ] = False
     keep: Annotated[int, Option(help="With --models: how many of the newest stay.", minimum=0)] = 5
     runs: Annotated[bool, Option(help="Delete old run records too, but for those that committed reviews.")] = False
     keep_days: Annotated[int, Option(help="With --runs: records younger than this stay.", minimum=0)] = 90

@@ -92,7 +92,7 @@ class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
         rows = 0
         yield SourceBegins(source.name)
         told = self._told(source)
-        for item in reviews(source):
+        for item in reviews(source, self.reading):
             if isinstance(item, Groups) and item.fault is not None:
                 log.warning("%s: its reviews are left out until their list of films can be read", item.folder)
                 self._without_groups.add(item.folder)
@@ -119,7 +119,7 @@ class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
         except FileFault as fault:
             yield SourceEnds(source.name, rows, fault)
             return
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             yield SourceEnds(source.name, rows, fault_of(source.name, source.format, source.compression, error))
             return
         yield SourceEnds(source.name, rows)
@@ -127,7 +127,7 @@ class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
     def _items_of(self, source: Source) -> Iterator[Item]:
         kind = format_named(source.format)
         if kind.reviews is not None:
-            yield from kind.reviews(source)
+            yield from kind.reviews(source, self.reading)
             return
         assert kind.read is not None and kind.schema is not None
         schema = kind.schema(source, self.reading)
@@ -139,7 +139,7 @@ class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
             self._warn_of_label(source, names)
         reading = replace(self.reading, columns=columns.columns(), text=columns.text, label=columns.label)
         for rows in kind.read(source, reading):
-            yield from batches_of(source, rows, columns)
+            yield from batches_of(source, rows, columns, self.reading.bounds)
 
     def _told(self, source: Source) -> dict[str, str | None]:
         """Label, split and group that the source's partitions tell."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.datapipes.score_read import Part
+from pipeline.errors import OutOfMemoryError, out_of_memory
 from pipeline.readers import json_text
 from pipeline.readers.base import FileFault
 from pipeline.readers.tables import Table
@@ -61,9 +62,12 @@ def text_encoder(vocabulary: Vocabulary, kept: pa.Schema, *, json_as_is: bool = 
     """
 
     def encode(part: Part) -> Encoded:
-        batch = part.table.batch(part.item)
-        ids, reason = encode_texts(vocabulary, batch.texts)
-        columns = (_as_is if json_as_is else _kept)(part.table, batch.columns, kept)
+        try:
+            batch = part.table.batch(part.item)
+            ids, reason = encode_texts(vocabulary, batch.texts)
+            columns = (_as_is if json_as_is else _kept)(part.table, batch.columns, kept)
+        except MemoryError as error:
+            raise OutOfMemoryError(out_of_memory(f"in the middle of {part.table.source.name}")) from error
         return Encoded(columns, ids, reason, batch.bad, batch.faults)
 
     return encode

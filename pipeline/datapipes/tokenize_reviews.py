@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.datapipes.read_reviews import SourceBegins, SourceEnds
+from pipeline.errors import OutOfMemoryError, out_of_memory
 from pipeline.lake.identity import content_digests
 from pipeline.lake.known import OTHER, SAME, KeyIndex, Keys, contents_of, keys_of
 from pipeline.readers.base import EXCERPT_BYTES, FileFault
@@ -90,12 +91,19 @@ class TokenizeReviews:
     rule: int = RULE_VERSION
 
     def __call__(self, item: Item | SourceBegins | SourceEnds) -> TokenizedBatch | Groups | SourceBegins | SourceEnds:
-        """Tokenizes one batch; groups and marks pass through."""
-        if isinstance(item, TextFiles):
-            return self._tokenize(open_files(item))
-        if isinstance(item, TableRows):
-            return self._tokenize(reviews_of_table(item, self.rule))
-        return self._tokenize(item) if isinstance(item, RawBatch) else item
+        """Tokenizes one batch; groups and marks pass through.
+
+        Raises:
+            OutOfMemoryError: names the source.
+        """
+        if not isinstance(item, TextFiles | TableRows | RawBatch):
+            return item
+        try:
+            if isinstance(item, TextFiles):
+                return self._tokenize(open_files(item))
+            return self._tokenize(reviews_of_table(item, self.rule) if isinstance(item, TableRows) else item)
+        except MemoryError as error:
+            raise OutOfMemoryError(out_of_memory(f"in the middle of {_place(item)}")) from error
 
     def _tokenize(self, raw: RawBatch) -> TokenizedBatch:
         bad = list(raw.bad)
@@ -162,6 +170,12 @@ class TokenizeReviews:
             known = ", ".join(sorted(self.labels)) or "none"
             return (label, split), ("unknown_label", f"label {label!r}; the lake knows {known}", label)
         return (label, split or self.split or ("unsup" if label is None else "train")), None
+
+
+def _place(item: TextFiles | TableRows | RawBatch) -> str:
+    if isinstance(item, TextFiles):
+        return item.name
+    return item.source if isinstance(item, TableRows) else item.source[0]
 
 
 def _rows(raw: RawBatch, contents_hex: list[str]) -> pa.RecordBatch:

@@ -1,8 +1,8 @@
 """Checks of a lake: can it be written, and is what lies in it whole and consistent?"""
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.doctor.check import Check, fail, guarded, ok, warn
 from pipeline.errors import CannotWriteError, DataError, InputNotFoundError, UsageError
-from pipeline.lake.atomic import PREFIX
+from pipeline.lake.atomic import PREFIX, claimed, create, sync_file
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import read_records
 from pipeline.lake.vocabularies import read_vocabulary
@@ -59,8 +59,12 @@ def _writable(lake: Lake, verify: bool) -> Iterator[Check]:
     folders = [lake.root, *(folder for folder in _own_folders(lake) if folder.exists())]
     for folder in folders:
         try:
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=".tmp-doctor-") as probe:
-                os.fsync(probe.fileno())
+            probe = folder / f"{PREFIX}doctor-{secrets.token_hex(4)}"
+            try:
+                with claimed(probe, create):  # a run that begins now would take it for a dead one's
+                    sync_file(probe)
+            finally:
+                probe.unlink(missing_ok=True)
         except OSError as error:
             yield fail("lake", f"{folder} cannot be written: {error.strerror}", remedy, code)
             return

@@ -53,11 +53,11 @@ class Sample:
         return Dialect(delimiter=self.dialect.delimiter, quote=self.dialect.quote, encoding=self.dialect.encoding)
 
 
-def look_at(source: Source, given: Dialect, rows: int) -> Sample:
+def look_at(source: Source, given: Reading, rows: int) -> Sample:
     """Looks at the first rows of a source.
 
     Args:
-        given: what is known of how tables of text are written.
+        given: what is known of how tables of text are written, and how large rows may be.
     """
     sample = Sample(source=source)
     kind = format_named(source.format)
@@ -73,12 +73,12 @@ def look_at(source: Source, given: Dialect, rows: int) -> Sample:
     return sample
 
 
-def _look(sample: Sample, kind: Format, given: Dialect, limit: int) -> None:
+def _look(sample: Sample, kind: Format, given: Reading, limit: int) -> None:
     assert kind.read is not None and kind.schema is not None
     source = sample.source
     if kind.sniff is not None:
-        sample.dialect = kind.sniff(source, Reading(dialect=given))
-    reading = Reading(dialect=sample.fixed_dialect, keep_nested=True)
+        sample.dialect = kind.sniff(source, given)
+    reading = replace(given, dialect=sample.fixed_dialect, keep_nested=True)
     schema = kind.schema(source, reading)
     leaves = {name: type for name, type in leaf_types(schema).items() if not pa.types.is_struct(type)}
     sample.repeated = tuple(name for name in leaves if schema.names.count(name) > 1)

@@ -9,6 +9,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Table
 
+from pipeline.config.bounds import BoundsConfig
 from pipeline.config.ingest import IngestConfig
 from pipeline.config.score import ScoreConfig
 from pipeline.errors import PipelineError, UsageError
@@ -34,6 +35,7 @@ COMMENTS = {
     ("ingest", "quote"): "What encloses values; none where nothing does.",
     ("ingest", "encoding"): "The encoding of the files.",
     ("score", "text-column"): "The column that holds the review in files to score.",
+    **{("ingest", one.key): one.option.help for one in fields_of(BoundsConfig)},
 }
 """What each option that is written here does, by command and key."""
 USUAL = {"csv": (",", '"', "utf-8"), "tsv": ("\t", "", "utf-8")}
@@ -50,6 +52,7 @@ class Delivery:
     sources: tuple[str, ...]
     format: str | None = None
     dialect: Dialect = field(default_factory=Dialect)
+    bounds: Mapping[str, Any] = field(default_factory=dict)
 
 
 def settings_for(delivery: Delivery, guess: Guess, samples: Iterable[Sample], lake: Path) -> Settings:
@@ -71,7 +74,7 @@ def settings_for(delivery: Delivery, guess: Guess, samples: Iterable[Sample], la
     ):
         if value is not None:
             ingest[key] = value
-    ingest |= _dialect(delivery.dialect, samples)
+    ingest |= {**_dialect(delivery.dialect, samples), **delivery.bounds}
     score = {} if not guess.text or (text := _columns(ScoreConfig, guess.text)) is None else {"text-column": text}
     return {"ingest": ingest, "score": score}
 

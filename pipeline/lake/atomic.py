@@ -115,6 +115,9 @@ def claimed(path: Path, make: Callable[[Path], object] | None = None) -> Iterato
 
     Args:
         make: makes `path`. Another run may sweep it away before it is claimed; then it is made again.
+
+    Raises:
+        FileNotFoundError: without `make`, where `path` is not there, or was swept away in this moment.
     """
     while True:
         if make is not None:
@@ -128,7 +131,9 @@ def claimed(path: Path, make: Callable[[Path], object] | None = None) -> Iterato
         try:
             with suppress(OSError):  # a file system without locks: nobody will take it for abandoned, either
                 fcntl.flock(descriptor, fcntl.LOCK_SH)  # waits only for one who is removing it
-            if make is not None and not _is_still(path, descriptor):
+            if not _is_still(path, descriptor):
+                if make is None:
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
                 continue
             yield
             return

@@ -29,17 +29,17 @@ class Leftover:
 
 def find_leftovers(lake: Lake) -> list[Leftover]:
     """Everything that dead runs left in the lake, sorted by path."""
-    found = [Leftover(path, _size(path)) for path in _unfinished(lake) if not is_claimed(path)]
-    found += [Leftover(path, _size(path), owner=path.parent) for path in _unfinished_checkpoints(lake)]
-    for folder in _entries(lake.checkpoints):
+    found = [Leftover(path, size_of(path)) for path in _unfinished(lake) if not is_claimed(path)]
+    found += [Leftover(path, size_of(path), owner=path.parent) for path in _unfinished_checkpoints(lake)]
+    for folder in [*_entries(lake.checkpoints), *_entries(lake.crossval().checkpoints)]:
         if folder.is_dir() and not folder.name.startswith(PREFIX) and not is_claimed(folder):
-            found.append(Leftover(folder, _size(folder), resumable=any(folder.glob(CHECKPOINTS))))
+            found.append(Leftover(folder, size_of(folder), resumable=any(folder.glob(CHECKPOINTS))))
     return sorted(found, key=lambda leftover: leftover.path)
 
 
 def set_aside(lake: Lake) -> list[Leftover]:
     """What `pipeline repair` could not use and has put into `.damaged/`."""
-    return sorted((Leftover(path, _size(path)) for path in _entries(lake.damaged)), key=lambda leftover: leftover.path)
+    return sorted((Leftover(path, size_of(path)) for path in _entries(lake.damaged)), key=lambda leftover: leftover.path)
 
 
 def sweep_leftovers(lake: Lake) -> list[Leftover]:
@@ -72,17 +72,18 @@ def remove(path: Path) -> None:
 def _unfinished(lake: Lake) -> Iterator[Path]:
     """Names that mark what is unfinished, in every folder that commands write."""
     folders = [lake.vocabulary, lake.rejects, lake.models, lake.predictions, lake.runs, lake.locks, lake.tokens]
-    for folder in [*folders, lake.predictions / ".notes"]:
+    crossval = lake.crossval()
+    for folder in [*folders, lake.predictions / ".notes", *_entries(crossval.folder)]:
         yield from (path for path in _entries(folder) if path.name.startswith(PREFIX))
     for folder in _entries(lake.scratch):
         yield from _entries(folder)
-    for folder in _entries(lake.models):
+    for folder in [*_entries(lake.models), *_entries(crossval.models)]:
         if not folder.name.startswith(PREFIX):
             yield from (path for path in _entries(folder) if path.name.startswith(PREFIX))
 
 
 def _unfinished_checkpoints(lake: Lake) -> Iterator[Path]:
-    for folder in _entries(lake.checkpoints):
+    for folder in [*_entries(lake.checkpoints), *_entries(lake.crossval().checkpoints)]:
         if not is_claimed(folder):
             yield from (path for path in _entries(folder) if path.name.startswith(".tmp"))  # safetensors names some itself
 
@@ -94,7 +95,8 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """The bytes of a file or of everything in a folder; what goes away in this moment counts nothing."""
     if path.is_symlink() or not path.is_dir():
         return _bytes(path)
     return sum(_bytes(inner) for inner in path.rglob("*") if not inner.is_dir())

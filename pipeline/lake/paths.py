@@ -135,8 +135,8 @@ class Lake:
             raise InputNotFoundError(f"no model in {self.models}: LATEST is not there. {remedy}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(
-                f"{self.latest} cannot be read: {error}. Delete it and write the id of a model into it "
-                "('pipeline models' lists them), or name a bundle with --model."
+                f"{self.latest} cannot be read: {error}. Run 'pipeline repair', which points it to the newest whole model, "
+                "or name a bundle with --model."
             ) from error
         if not model_id:
             raise InputNotFoundError(f"{self.latest} is empty, it names no model. {remedy}")
@@ -148,16 +148,21 @@ class FoldLake(Lake):
     """A lake whose models and unfinished trainings stand apart, in crossval/: those of folds never go live."""
 
     @property
+    def folder(self) -> Path:
+        """Their folder; beside models and checkpoints, one for each cross-validation."""
+        return self.root / "crossval"
+
+    @property
     def models(self) -> Path:
         """Models that were trained with a fold held out."""
-        return self.root / "crossval" / "models"
+        return self.folder / "models"
 
     @property
     def latest(self) -> Path:
         """One line: the id of the newest of them."""
-        return self.root / "crossval" / "models" / "LATEST"
+        return self.models / "LATEST"
 
     @property
     def checkpoints(self) -> Path:
         """Unfinished trainings with a fold held out."""
-        return self.root / "crossval" / "checkpoints"
+        return self.folder / "checkpoints"

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import DataError
 from pipeline.lake.atomic import PREFIX, write_text
 from pipeline.lake.documents import read_document
 from pipeline.lake.paths import Lake
@@ -45,7 +46,11 @@ def read_records(lake: Lake) -> Iterator[dict[str, Any]]:
         DataError: a record cannot be read, lacks something or is of a newer version.
     """
     for path in record_paths(lake):
-        yield read_record(path)
+        try:
+            yield read_record(path)
+        except DataError:
+            if path.exists():  # or else vacuum has removed it in this moment
+                raise
 
 
 def record_paths(lake: Lake) -> list[Path]:

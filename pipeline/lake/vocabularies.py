@@ -8,13 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import DataError
+from pipeline.lake import manifest
 from pipeline.lake.atomic import atomic_path
 from pipeline.lake.content import READ_ERRORS, open_parquet
 from pipeline.lake.damage import damaged
 from pipeline.text.vocabulary import Vocabulary
 from schemas.vocabulary import KEY_FINGERPRINT, KEY_LABELS, KEY_OPTIONS, KEY_TOKENIZER, VOCABULARY
 
-REMEDY = "If it is the lake's, run 'pipeline repair'; if it is a model's, restore the bundle from a backup, or train again."
+REMEDY = f"If it is the lake's, run 'pipeline repair'. If it is a model's: {manifest.REMEDY}"
 
 
 def write_vocabulary(vocabulary: Vocabulary, path: Path) -> None:

@@ -224,7 +224,13 @@ def find_bundle(lake: Lake, model: str = LATEST) -> Bundle:
         DataError: see `read_bundle`.
     """
     if model == LATEST:
-        return read_bundle(lake.models / lake.latest_model())
+        folder = lake.models / lake.latest_model()
+        if not folder.is_dir():
+            raise InputNotFoundError(
+                f"{lake.latest} names {folder.name}, which is not there. Run 'pipeline repair', which points it to the "
+                "newest whole model, or name a bundle with --model."
+            )
+        return read_bundle(folder)
     if model and model != ".." and "/" not in model and (lake.models / model / DESCRIPTION).is_file():
         return read_bundle(lake.models / model)
     if (Path(model).expanduser() / DESCRIPTION).is_file():
@@ -251,7 +257,7 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise InputNotFoundError(
-            f"{path} is not there, so {path.parent} is no whole model bundle. Name one with --model."
+            f"{path} is not there, so {path.parent} is no whole model bundle. Name another one with --model. {RESTORE}"
         ) from None
     except (OSError, ValueError) as error:  # ValueError: a name with a null byte
         reason = getattr(error, "strerror", None) or error

@@ -4,26 +4,23 @@ import logging
 import tarfile
 from collections.abc import Iterator
 from tarfile import EmptyHeaderError, EOFHeaderError, HeaderError, ReadError  # type: ignore[attr-defined]  # two are not in its stubs
-from typing import Self
+from typing import IO, Any, Self, cast
 
 import pyarrow as pa
 
 from pipeline.printable import utf8_name
-from pipeline.readers.base import BATCH_BYTES, BATCH_ROWS, INSIDE, FileFault, Source
+from pipeline.readers.base import BATCH_ROWS, INSIDE, FileFault, Source
+from pipeline.readers.bounds import DEFAULT_BOUNDS, Bounds, beyond
 from pipeline.readers.layout import SIDE_FILES, is_urls_file
-from pipeline.readers.opening import READ_ERRORS, opened
+from pipeline.readers.opening import READ_ERRORS, ExpansionError, fault_of, opened
 from pipeline.readers.registry import format_of
-from pipeline.readers.reviews import MAX_REVIEW_BYTES, Item, RawBatch
+from pipeline.readers.reviews import Item, RawBatch
 from pipeline.readers.text_files import groups_file, reviews_of_texts
 from pipeline.readers.walk import HIDDEN, NAMED
 from schemas.reject import BadRow
 
 log = logging.getLogger(__name__)
 
-MAX_HEADER_BYTES = 1 << 20
-"""No member's name or extended header may be longer; it is held whole."""
-MAX_LIST_BYTES = 16 << 20
-"""No list of films may be longer: some 200,000 addresses."""
 EXTENDED = (
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
@@ -34,6 +31,14 @@ class Archive(tarfile.TarFile):
     """An archive, or several one after the other (`cat a.tar b.tar`). `ended` is set behind a block of zeros."""
 
     ended = False
+
+    def __init__(self, *arguments: Any, bounds: Bounds = DEFAULT_BOUNDS, **options: Any) -> None:
+        self.bounds = bounds  # before the module reads the first header
+        super().__init__(*arguments, **options)
+
+
+class OversizedError(ValueError):
+    """Something in the archive is larger than its bound."""
 
 
 class Header(tarfile.TarInfo):
@@ -62,12 +67,14 @@ class Header(tarfile.TarInfo):
         return header
 
     def _proc_member(self, tarfile: tarfile.TarFile) -> Self:
-        if self.type in EXTENDED and self.size > MAX_HEADER_BYTES:
-            raise ReadError(f"a member's name or header takes {self.size:,} bytes; {MAX_HEADER_BYTES:,} is the most")
+        assert isinstance(tarfile, Archive)
+        if self.type in EXTENDED and self.size > tarfile.bounds.name:
+            what = "the name or the extended header of a member"
+            raise OversizedError(beyond(what, "--max-name-bytes", tarfile.bounds.name))
         return super()._proc_member(tarfile)  # type: ignore[misc, no-any-return]  # not in its stubs
 
 
-def archive(source: Source) -> Iterator[Item]:
+def archive(source: Source, bounds: Bounds) -> Iterator[Item]:
     """Yields the reviews of an archive in batches of one folder each, and its lists of films wherever they stand.
 
     Raises:
@@ -78,15 +85,15 @@ def archive(source: Source) -> Iterator[Item]:
     texts: list[bytes] = []
     bad: list[BadRow] = []
     size = 0
-    for member, content in _members(source):
+    for member, content in _members(source, bounds):
         inner, _, name = member.rpartition("/")
         outer = f"{source.name}{INSIDE}{inner}"
         if content is not None and is_urls_file(outer, name):
             yield groups_file(outer, name, content)
             continue
-        if outer != folder or len(names) + len(bad) >= BATCH_ROWS or size >= BATCH_BYTES:
+        if outer != folder or len(names) + len(bad) >= BATCH_ROWS or size >= bounds.batch:
             if folder is not None:
-                yield _batch(folder, names, texts, bad)
+                yield _batch(folder, names, texts, bad, bounds)
             folder, names, texts, bad, size = outer, [], [], [], 0
         if content is None:
             detail = "a link to another member or file; links are not followed"
@@ -96,23 +103,24 @@ def archive(source: Source) -> Iterator[Item]:
         texts.append(content)
         size += len(content)
     if folder is not None:
-        yield _batch(folder, names, texts, bad)
+        yield _batch(folder, names, texts, bad, bounds)
 
 
-def _batch(folder: str, names: list[str], texts: list[bytes], bad: list[BadRow]) -> RawBatch:
-    batch = reviews_of_texts(folder, names, pa.array(texts, pa.binary()), folder.partition(INSIDE)[2])
+def _batch(folder: str, names: list[str], texts: list[bytes], bad: list[BadRow], bounds: Bounds) -> RawBatch:
+    batch = reviews_of_texts(folder, names, pa.array(texts, pa.binary()), folder.partition(INSIDE)[2], bounds.value)
     batch.bad += bad
     return batch
 
 
-def _members(source: Source) -> Iterator[tuple[str, bytes | None]]:
+def _members(source: Source, bounds: Bounds) -> Iterator[tuple[str, bytes | None]]:
     """Names of the `.txt` members with what they hold: None for links."""
     others, tables = _Passed(), _Passed()
     texts = 0
+    options: dict[str, Any] = {"bufsize": 1 << 20, "tarinfo": Header, "ignore_zeros": True, "bounds": bounds}
     try:
         with (
-            opened(source.path, source.compression) as stream,
-            Archive.open(fileobj=stream, mode="r|", bufsize=1 << 20, tarinfo=Header, ignore_zeros=True) as tar,
+            opened(source.path, source.compression, bounds) as stream,
+            Archive.open(fileobj=cast(IO[bytes], stream), mode="r|", **options) as tar,
         ):
             for member in tar:
                 tar.members = []  # type: ignore[attr-defined]  # the module keeps every header it has read, which would grow with the archive
@@ -130,12 +138,15 @@ def _members(source: Source) -> Iterator[tuple[str, bytes | None]]:
                     content = tar.extractfile(member)
                     assert content is not None
                     is_list = is_urls_file(*name.rpartition("/")[::2])
-                    if is_list and member.size > MAX_LIST_BYTES:
-                        detail = f"the list of films {name} has {member.size:,} bytes; {MAX_LIST_BYTES:,} is the most"
-                        raise FileFault(source.name, "too_large", detail)
-                    yield name, content.read(MAX_LIST_BYTES if is_list else MAX_REVIEW_BYTES + 1)
+                    if is_list and member.size > bounds.films:
+                        raise OversizedError(beyond(f"the list of films {name}", "--max-list-bytes", bounds.films))
+                    yield name, content.read(bounds.films if is_list else bounds.value + 1)
     except FileFault:
         raise
+    except OversizedError as error:
+        raise FileFault(source.name, "too_large", str(error)) from error
+    except (MemoryError, ExpansionError) as error:
+        raise fault_of(source.name, source.format, source.compression, error) from error
     except (tarfile.TarError, *READ_ERRORS) as error:
         detail = f"the archive is damaged or cut short: {error}. Deliver it again"
         raise FileFault(source.name, "damaged", detail) from error

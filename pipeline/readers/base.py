@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.errors import DataError, UsageError
+from pipeline.readers.bounds import DEFAULT_BOUNDS, Bounds
 from schemas.bad_row import BadRow
 
 if TYPE_CHECKING:
@@ -21,8 +22,7 @@ INSIDE = "!/"
 EXCERPT_BYTES = 800
 """As much of a bad row is kept; the reject's excerpt is cut from it."""
 BATCH_ROWS = 1024
-BATCH_BYTES = 8 << 20
-"""A batch ends after so many rows or bytes of text, whichever comes first; neither depends on the workers."""
+"""A batch ends after so many rows, or the bytes of `Bounds.batch`, whichever comes first; neither depends on the workers."""
 
 
 class Stamp(NamedTuple):
@@ -101,6 +101,7 @@ class Reading:
             otherwise they are faults.
         json_text: `columns` of JSON are members of the objects, each value its own JSON text, null where an object lacks
             it; `text` is checked but not among the columns unless named there.
+        bounds: how large rows and values may be.
     """
 
     columns: tuple[str, ...] | None = None
@@ -109,6 +110,7 @@ class Reading:
     dialect: Dialect = Dialect()
     keep_nested: bool = False
     json_text: bool = False
+    bounds: Bounds = DEFAULT_BOUNDS
 
 
 @dataclass(slots=True, kw_only=True)
@@ -156,7 +158,16 @@ class Format:
     schema: Callable[[Source, Reading], "pa.Schema"] | None = None
     all_columns: Callable[[Source, Reading], "pa.Schema"] | None = None
     sniff: Callable[[Source, Reading], "Sniffed"] | None = None
-    reviews: Callable[[Source], Iterator[Any]] | None = None
+    reviews: Callable[[Source, Reading], Iterator[Any]] | None = None
+
+
+def check_columns(source: Source, number: int, bounds: Bounds) -> None:
+    """Raises `FileFault` where a table has more columns than are allowed: each costs kilobytes while it is read."""
+    if number > bounds.columns:
+        detail = (
+            f"{number:,} columns are more than {bounds.columns:,}, the limit of --max-columns. Raise it, or mend the file"
+        )
+        raise FileFault(source.name, "too_large", detail)
 
 
 class FileFault(DataError):

@@ -3,16 +3,16 @@
 from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.readers.base import EXCERPT_BYTES, FileFault, Reading, Rows, Source
+from pipeline.readers.base import EXCERPT_BYTES, FileFault, Reading, Rows, Source, check_columns
+from pipeline.readers.bounds import beyond, in_units
 from pipeline.readers.csv_cells import parsed
 from pipeline.readers.csv_split import (
-    MAX_RECORD_BYTES,
     MISPLACED,
     NEVER_CLOSED,
     NOT_WITHIN_LIMIT,
@@ -38,11 +38,10 @@ MAX_BAD = 1024
 
 Flags = npt.NDArray[np.bool_]
 
-LIMIT = f"{MAX_RECORD_BYTES >> 20} MiB"
 DETAILS = {
     MISPLACED: "in the quotation marks that row {row} opens; text follows where they close",
     NEVER_CLOSED: "in the quotation marks that row {row} opens; nothing closes them",
-    NOT_WITHIN_LIMIT: f"in the quotation marks that row {{row}} opens; nothing closes them within {LIMIT}",
+    NOT_WITHIN_LIMIT: "in the quotation marks that row {row} opens; nothing closes them within {limit}",
     SWALLOWED: "in the quotation marks that row {row} opens, though it looks like a row of its own",
 }
 
@@ -84,7 +83,7 @@ def dialect(source: Source, reading: Reading) -> Sniffed:
     Raises:
         FileFault: the file cannot be read.
     """
-    with readable(source), opened(source.path, source.compression) as stream:
+    with readable(source), opened(source.path, source.compression, reading.bounds) as stream:
         return _sniffed(source, reading, _read_fully(stream, SAMPLE_BYTES))
 
 
@@ -95,23 +94,22 @@ class _Table:
     names: list[str]
     header: bytes
     dialect: Sniffed
-
-    @property
-    def marks(self) -> Marks:
-        return self.dialect.marks
+    marks: Marks
 
 
 @contextmanager
 def _opened_table(source: Source, reading: Reading) -> Iterator[tuple[_Table | None, bytes, Iterator[bytes]]]:
     """The table (None where the file has no header), the data after its header as far as read, and what follows."""
-    with opened(source.path, source.compression) as stream:
+    with opened(source.path, source.compression, reading.bounds) as stream:
         sample = _read_fully(stream, SAMPLE_BYTES)
         check_is_text(source, sample)
         dialect = _sniffed(source, reading, sample)
+        marks = replace(dialect.marks, limit=reading.bounds.csv_row)
         blocks = utf8_blocks(_blocks(stream, sample), dialect.encoding)
         try:
-            header, rest = _header(source, dialect.marks, blocks)
-            yield None if header is None else _Table(_names(header, dialect.marks), header, dialect), rest, blocks
+            header, rest = _header(source, marks, blocks)
+            check_columns(source, _width(header, marks), reading.bounds)
+            yield None if header is None else _Table(_names(header, marks), header, dialect, marks), rest, blocks
         except UnicodeError as error:
             reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
             detail = f"is not {dialect.encoding} ({reason}). Name its encoding with --encoding, or deliver it again"
@@ -144,7 +142,8 @@ def _header(source: Source, marks: Marks, blocks: Iterator[bytes]) -> tuple[byte
         try:
             piece = next_record(data, marks, final)
         except TooLongError as error:
-            raise FileFault(source.name, "too_large", f"its first line is longer than {LIMIT}; is it a table?") from error
+            detail = beyond("its first line", "--max-row-bytes", marks.limit, "Look whether it is a table")
+            raise FileFault(source.name, "too_large", detail) from error
         if len(piece):
             if piece.fault[0] != SOUND:
                 detail = "the quotation marks of its header do not match; mend it, or read it with --quote none"
@@ -160,8 +159,12 @@ def _header(source: Source, marks: Marks, blocks: Iterator[bytes]) -> tuple[byte
             data += block or b""
 
 
+def _width(header: bytes | None, marks: Marks) -> int:
+    return int(next_record(header, marks, final=True).columns[0]) if header else 0
+
+
 def _names(header: bytes, marks: Marks) -> list[str]:
-    width = next_record(header, marks, final=True).columns[0]
+    width = _width(header, marks)
     cells = parsed(header, marks, width, range(width)).columns
     names = (cell[0].as_py() or b"" for cell in cells)
     return [name.decode("utf-8", "replace").strip().removeprefix("\ufeff").strip() for name in names]
@@ -194,10 +197,8 @@ class _Reader:
         except TooLongError as error:
             sound = split(data[: error.start], self.table.marks, final=True)
             row = self.row + int(self._numbers(data, sound).sum())
-            detail = (
-                f"row {row:,} has a line of more than {LIMIT}, the most that a row may have. Most often a quotation mark "
-                "is never closed; mend the file, or read it with --quote none"
-            )
+            remedy = "Most often a quotation mark is never closed: mend the file, read it with --quote none"
+            detail = beyond(f"row {row:,}", "--max-row-bytes", self.table.marks.limit, remedy)
             raise FileFault(self.source.name, "too_large", detail) from error
 
     def rows(self, data: bytes, pieces: Pieces, batch: pa.RecordBatch) -> Iterator[Rows]:
@@ -290,7 +291,7 @@ class _Reader:
             detail = f"{pieces.columns[index]} columns instead of {len(self.table.names)}"
             yield self._bad(row, "malformed_row", detail, record)
             return
-        detail = DETAILS[int(pieces.fault[index])].format(row=row)
+        detail = DETAILS[int(pieces.fault[index])].format(row=row, limit=in_units(self.table.marks.limit))
         for number, line in enumerate(lines_of(record), row):
             yield self._bad(number, "unclosed_quote", detail, line)
 

@@ -15,10 +15,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.readers.bounds import CSV_ROW_BYTES
 from pipeline.text import kernels
-
-MAX_RECORD_BYTES = 4 << 20
-"""A quotation mark that is not closed within so many bytes is taken for a stray one."""
 
 CR = 13
 NO_QUOTE = -1
@@ -40,10 +38,14 @@ class TooLongError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What separates fields and what quotes them, each one byte; `quote` is empty where nothing is quoted."""
+    """What separates fields and what quotes them, each one byte; `quote` is empty where nothing is quoted.
+
+    A record may have `limit` bytes: a quotation mark that is not closed within them is taken for a stray one.
+    """
 
     delimiter: bytes
     quote: bytes
+    limit: int = CSV_ROW_BYTES
 
     def width(self, line: bytes) -> int:
         """Fields of a line whose quotation marks mean nothing."""
@@ -88,7 +90,7 @@ def split(data: bytes, marks: Marks, final: bool) -> Pieces:
         TooLongError: a record without line ends in it is longer than the limit.
     """
     fast, sound = _fast(data, marks)
-    if sound and not final and len(data) - fast.rest <= MAX_RECORD_BYTES:
+    if sound and not final and len(data) - fast.rest <= marks.limit:
         return fast
     return _joined(fast, _exact(data, fast.rest, marks, final))
 
@@ -106,7 +108,7 @@ def lines_of(data: bytes) -> list[bytes]:
 def _fast(data: bytes, marks: Marks) -> tuple[Pieces, bool]:
     """The records before the first fault, and whether there is none."""
     quote = marks.quote[0] if marks.quote else NO_QUOTE
-    found, sound = kernels.csv_records(data, marks.delimiter[0], quote, MAX_RECORD_BYTES)
+    found, sound = kernels.csv_records(data, marks.delimiter[0], quote, marks.limit)
     records = np.frombuffer(found, np.int64).reshape(-1, 5)
     start, stop, after, columns, inner = records.T
     rest = int(after[-1]) if len(after) else 0
@@ -137,13 +139,13 @@ class _Scanner:
 
     def __init__(self, data: bytes, marks: Marks, final: bool) -> None:
         self.data, self.final = data, final
-        self.delimiter, self.quote = marks.delimiter, marks.quote
+        self.delimiter, self.quote, self.limit = marks.delimiter, marks.quote, marks.limit
         self.field_end = re.compile(b"[" + re.escape(marks.delimiter) + b"\r\n]")
 
     def piece(self, start: int) -> tuple[int, int, int, int, int] | None:
         """Start, stop, after, columns and fault of the piece at `start`; None where more data is needed."""
         data, at, columns = self.data, start, 1
-        limit = start + MAX_RECORD_BYTES
+        limit = start + self.limit
         while True:
             if self.quote and data.startswith(self.quote, at):
                 close = self._closing(at + 1)
@@ -187,7 +189,7 @@ class _Scanner:
         if line > start and (close == line or data.startswith(self.delimiter, close - 1)):
             return self._span(start, line, MISPLACED)
         match = LINE_END.search(data, close)
-        limit = start + MAX_RECORD_BYTES
+        limit = start + self.limit
         if len(data) > limit and (match is None or match.start() > limit):
             return self._too_long(start)
         if match is None:
@@ -196,13 +198,13 @@ class _Scanner:
         return None if after is None else (start, match.start(), after, 0, MISPLACED)
 
     def _unclosed(self, start: int) -> tuple[int, int, int, int, int] | None:
-        if len(self.data) > start + MAX_RECORD_BYTES:
+        if len(self.data) > start + self.limit:
             return self._too_long(start)
         return (start, len(self.data), len(self.data), 0, NEVER_CLOSED) if self.final else None
 
     def _too_long(self, start: int) -> tuple[int, int, int, int, int]:
         """The lines within the limit: those of a record that long can only stand in quotation marks."""
-        limit = start + MAX_RECORD_BYTES
+        limit = start + self.limit
         last = max(self.data.rfind(b"\n", start, limit), self.data.rfind(b"\r", start, limit))
         if last < 0:
             raise TooLongError(start)

@@ -7,16 +7,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.readers.base import BATCH_BYTES, BATCH_ROWS, EXCERPT_BYTES, FileFault, Reading, Rows, Source
+from pipeline.readers.base import BATCH_ROWS, EXCERPT_BYTES, FileFault, Reading, Rows, Source, check_columns
+from pipeline.readers.bounds import beyond
 from pipeline.readers.encoding import MARKS, UTF8
 from pipeline.readers.json_text import Kinds, looked_up, members, schema_of, text_columns
 from pipeline.readers.magic import check_is_text
-from pipeline.readers.opening import opened, readable
+from pipeline.readers.opening import Stream, opened, readable
 from schemas.reject import BadRow
 
 BLOCK_BYTES = 1 << 20
-MAX_LINE_BYTES = 64 << 20
-"""No object may be longer: it is held whole while it is parsed."""
 SAMPLE_ROWS = 1000
 SAMPLE_BYTES = 4 << 20
 WHITE_SPACE = b" \t\r\n"
@@ -32,7 +31,7 @@ WIDE = (*(mark for mark, name in MARKS if name != UTF8), b"{\0", b"[\0", b"\0{",
 
 Record = tuple[int, bytes]
 """The number of a line or of an array's item, from 0, and its bytes."""
-Split = Callable[[Source, pa.NativeFile], Iterator[Record]]
+Split = Callable[[Source, Stream], Iterator[Record]]
 
 
 class _Faulty(ValueError):
@@ -61,7 +60,7 @@ def read_records(source: Source, reading: Reading, split: Split) -> Iterator[Row
     """
     batch = _Batch(source, reading)
     seen = False
-    with readable(source), opened(source.path, source.compression) as stream:
+    with readable(source), opened(source.path, source.compression, reading.bounds) as stream:
         for number, content in split(source, stream):
             seen |= batch.take(number, content)
             if batch.is_full():
@@ -78,11 +77,11 @@ def read_records(source: Source, reading: Reading, split: Split) -> Iterator[Row
         raise FileFault(source.name, "damaged", detail)
 
 
-def sampled_schema(source: Source, split: Split) -> pa.Schema:
+def sampled_schema(source: Source, reading: Reading, split: Split) -> pa.Schema:
     """Columns and types of the first objects; a column whose values are of several types is string."""
     columns: dict[str, list[Any]] = {}
     size = rows = 0
-    with readable(source), opened(source.path, source.compression) as stream:
+    with readable(source), opened(source.path, source.compression, reading.bounds) as stream:
         for _, content in split(source, stream):
             try:
                 record = _parsed(content)
@@ -90,6 +89,7 @@ def sampled_schema(source: Source, split: Split) -> pa.Schema:
                 continue
             for name, value in record.items():
                 columns.setdefault(name, [None] * rows).append(value)
+            check_columns(source, len(columns), reading.bounds)
             rows += 1
             for values in columns.values():
                 values += [None] * (rows - len(values))
@@ -108,7 +108,7 @@ def all_columns(source: Source, reading: Reading, split: Split) -> pa.Schema:
     """
     columns: dict[str, Kinds] = {}
     has_text = not reading.text
-    with readable(source), opened(source.path, source.compression) as stream:
+    with readable(source), opened(source.path, source.compression, reading.bounds) as stream:
         for _, content in split(source, stream):
             try:
                 record = _parsed(content)
@@ -119,6 +119,7 @@ def all_columns(source: Source, reading: Reading, split: Split) -> pa.Schema:
                     columns[name] = Kinds()
                 if name in columns:
                     columns[name].add(value)
+            check_columns(source, len(columns), reading.bounds)
             has_text = has_text or any(looked_up(record, name)[0] for name in reading.text)
     if columns and not has_text:
         wanted = ", ".join(map(repr, reading.text))
@@ -128,14 +129,14 @@ def all_columns(source: Source, reading: Reading, split: Split) -> pa.Schema:
     return schema_of(columns)
 
 
-def lines(source: Source, stream: pa.NativeFile) -> Iterator[Record]:
+def lines(source: Source, stream: Stream) -> Iterator[Record]:
     """Lines that are not blank."""
     for number, line in enumerate(every_line(source, stream)):
         if line.strip(WHITE_SPACE):
             yield number, line
 
 
-def array_or_lines(source: Source, stream: pa.NativeFile) -> Iterator[Record]:
+def array_or_lines(source: Source, stream: Stream) -> Iterator[Record]:
     """The items of one array where the file begins with a bracket, else lines.
 
     A file of lines may begin with a bracket only by mistake: its lines have to be objects.
@@ -185,7 +186,7 @@ class _Batch:
         return has_text
 
     def is_full(self) -> bool:
-        return len(self.records) + len(self.bad) >= BATCH_ROWS or self.size >= BATCH_BYTES
+        return len(self.records) + len(self.bad) >= BATCH_ROWS or self.size >= self.reading.bounds.batch
 
     def is_empty(self) -> bool:
         return not self.records and not self.bad
@@ -296,12 +297,13 @@ def _fields(values: list[Any]) -> tuple[list[pa.Array], list[str]]:
     return [_column([(value or {}).get(name) for value in values], structs=True) for name in names], names
 
 
-def every_line(source: Source, stream: pa.NativeFile, start: bytes = b"") -> Iterator[bytes]:
+def every_line(source: Source, stream: Stream, start: bytes = b"") -> Iterator[bytes]:
     """Every line without its line feed, behind `start`; blank ones too.
 
     Raises:
         FileFault: the file is not UTF-8, or a line is too long to be held.
     """
+    limit = stream.bounds.other_row
     parts: list[bytes] = [start] if start else []
     held = len(start)
     number = 0
@@ -315,10 +317,13 @@ def every_line(source: Source, stream: pa.NativeFile, start: bytes = b"") -> Ite
         if content is None:
             parts.append(block)
             held += len(block)
-            if held > MAX_LINE_BYTES:
-                raise _too_large(source, f"line {number + 1:,}")
+            if held > limit:
+                raise _too_large(source, f"line {number + 1:,}", limit)
             continue
         pieces = content.split(b"\n")
+        for index, piece in enumerate(pieces):
+            if len(piece) > limit:
+                raise _too_large(source, f"line {number + index + 1:,}", limit)
         rest = pieces.pop()
         yield from pieces
         number += len(pieces)
@@ -336,25 +341,26 @@ def _check_encoding(source: Source, start: bytes) -> None:
         raise FileFault(source.name, "damaged", detail)
 
 
-def _items(source: Source, stream: pa.NativeFile, start: bytes) -> Iterator[Record]:
+def _items(source: Source, stream: Stream, start: bytes) -> Iterator[Record]:
     """The items of an array, each as its bytes.
 
     Raises:
         FileFault: what is between the items is not JSON, or the array does not end.
     """
+    limit = stream.bounds.other_row
     window = _Window(stream, start)
     window.skip_blanks()
     window.place += 1  # the opening bracket
     number = 0
     while number or window.peek() != "]":
-        if (item := window.item()) is not None:
+        if (item := window.item()) is not None and len(item) <= limit:
             yield number, item
             number += 1
+        elif item is not None or len(window.text) - window.place > limit:
+            raise _too_large(source, f"item {number:,} of the array", limit)
         elif window.ended:
             detail = f"item {number:,} of the array is not whole JSON; the file is cut short or damaged. Deliver it again"
             raise FileFault(source.name, "damaged", detail)
-        elif len(window.text) - window.place > MAX_LINE_BYTES:
-            raise _too_large(source, f"item {number:,} of the array")
         else:
             window.fill()
             continue
@@ -373,7 +379,7 @@ def _items(source: Source, stream: pa.NativeFile, start: bytes) -> Iterator[Reco
 class _Window:
     """A part of a stream as text, in which items are decoded one after the other."""
 
-    def __init__(self, stream: pa.NativeFile, start: bytes) -> None:
+    def __init__(self, stream: Stream, start: bytes) -> None:
         self.stream = stream
         self.text, self.place = "", 0
         self.pending = start
@@ -440,6 +446,5 @@ def _whole_characters(block: bytes) -> int:
     return len(block)
 
 
-def _too_large(source: Source, what: str) -> FileFault:
-    detail = f"{what} is longer than {MAX_LINE_BYTES >> 20} MiB, the most that one object may have"
-    return FileFault(source.name, "too_large", detail)
+def _too_large(source: Source, what: str, limit: int) -> FileFault:
+    return FileFault(source.name, "too_large", beyond(what, "--max-row-bytes", limit))

@@ -1,4 +1,4 @@
-"""Opening (compressed) files as streams, and telling whether a file changed while it was read."""
+"""Opening (compressed) files as bounded streams, and telling whether a file changed while it was read."""
 
 import errno
 import gzip
@@ -8,16 +8,25 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import pyarrow as pa
 
 from pipeline.errors import PipelineError
 from pipeline.readers.base import FileFault, Source, Stamp
+from pipeline.readers.bounds import DEFAULT_BOUNDS, RATIO_FLOOR_BYTES, Bounds
 
 GZIP_TRAILER_BYTES = 8
 """A member of a gzip file ends with its checksum and its length, both of them zero only where it is empty."""
-READ_ERRORS = (pa.ArrowException, OSError, EOFError, zlib.error)
-"""What Arrow, the standard library and the system raise for a file that cannot be read."""
+
+
+class ExpansionError(ValueError):
+    """A compressed file gives far more bytes than it has."""
+
+
+READ_ERRORS = (pa.ArrowException, OSError, EOFError, zlib.error, MemoryError, ExpansionError)
+"""What Arrow, the standard library, the system and this module raise for a file that cannot be read."""
 DENIED = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ETIMEDOUT)
 
 
@@ -32,16 +41,66 @@ def is_settled(path: Path, seconds: float) -> bool:
     return seconds <= 0 or time.time() - path.stat().st_mtime >= seconds
 
 
-def opened(path: str | Path, compression: str | None) -> pa.NativeFile:
+class Stream:
+    """The bytes of a file, decompressed. A context manager.
+
+    Args:
+        size: bytes of the file itself; None where it is not compressed.
+    """
+
+    def __init__(self, inner: pa.NativeFile, size: int | None, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self._inner = inner
+        self._most = None if size is None else max(RATIO_FLOOR_BYTES, bounds.ratio * size)
+        self._given = 0
+
+    def read(self, size: int | None = None) -> bytes:
+        """At most so many bytes, or all; none at the end.
+
+        Raises:
+            ExpansionError: more bytes came out than the bound of the ratio allows.
+        """
+        block = bytes(self._inner.read(size))
+        self._given += len(block)
+        if self._most is not None and self._given > self._most:
+            raise ExpansionError(
+                f"decompresses to more than {self.bounds.ratio} times its size, the limit of --max-ratio. Deliver it "
+                "decompressed, or raise the limit"
+            )
+        return block
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._inner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def opened(path: str | Path, compression: str | None, bounds: Bounds = DEFAULT_BOUNDS) -> Stream:
     """A file as a stream of its decompressed bytes; gzip files may be padded with zeros, as on tapes and block devices.
 
     Raises:
         OSError: it cannot be opened.
     """
+    size = None if compression is None else Path(path).stat().st_size
     if compression == "gzip" and _is_padded(path):
-        return pa.PythonFile(gzip.open(path), mode="r")
-    # Arrow takes names that are not UTF-8 only as bytes.
-    return pa.input_stream(pa.OSFile(os.fsencode(path)), compression=compression)
+        inner = pa.PythonFile(gzip.open(path), mode="r")  # noqa: SIM115  # the stream closes it
+    else:
+        inner = pa.input_stream(seekable(path), compression=compression)
+    return Stream(inner, size, bounds)
+
+
+def seekable(path: str | Path) -> pa.NativeFile:
+    """A file for libraries that seek in it.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    return pa.OSFile(os.fsencode(path))  # Arrow takes names that are not UTF-8 only as bytes
 
 
 @contextmanager
@@ -58,6 +117,11 @@ def readable(source: Source, path: Path | None = None) -> Iterator[None]:
 def fault_of(place: str, format_name: str, compression: str | None, error: Exception) -> FileFault:
     """The fault of a file for an error of the system or of a library."""
     number = getattr(error, "errno", None)
+    if isinstance(error, ExpansionError):
+        return FileFault(place, "too_large", str(error))
+    if isinstance(error, MemoryError):
+        advice = "give the process more memory, lower --workers, or split the file"
+        return FileFault(place, "too_large", f"takes more memory to read than there is; {advice}")
     if isinstance(error, OSError) and number in DENIED:
         advice = "check its owner and permissions" if isinstance(error, PermissionError) else "check the disk it lies on"
         return FileFault(place, "unreadable", f"cannot be opened: {os.strerror(number or 0)}; {advice}")

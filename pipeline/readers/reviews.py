@@ -9,13 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.readers.base import BATCH_BYTES, BATCH_ROWS, EXCERPT_BYTES, FileFault, Rows, Source
+from pipeline.readers.base import BATCH_ROWS, EXCERPT_BYTES, FileFault, Rows, Source
+from pipeline.readers.bounds import DEFAULT_BOUNDS, Bounds, beyond
 from pipeline.readers.roles import Resolved
 from pipeline.readers.values import Strings, is_nested, plain, values_of
 from schemas.reject import BadRow
-
-MAX_REVIEW_BYTES = 1 << 20
-"""A longer text is no review: it is rejected as too large, which bounds the memory that a batch can take."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,6 +43,7 @@ class TextFiles:
     folder: Path
     name: str
     files: tuple[str, ...]
+    bounds: Bounds = DEFAULT_BOUNDS
     told: dict[str, str | None] = field(default_factory=dict)
 
 
@@ -67,23 +66,24 @@ class TableRows:
     source: str
     rows: Rows
     columns: Resolved
+    bounds: Bounds = DEFAULT_BOUNDS
 
 
 Item = RawBatch | TextFiles | Groups | TableRows
 """What flows out of the readers."""
 
 
-def batches_of(source: Source, rows: Rows, columns: Resolved) -> Iterator[TableRows]:
+def batches_of(source: Source, rows: Rows, columns: Resolved, bounds: Bounds) -> Iterator[TableRows]:
     """Cuts rows into batches of bounded rows and bytes of text; the faults go with the first."""
     bad = rows.bad
-    for start, end in _cuts(rows.table, [name for name in columns.text if name not in columns.partitions]):
+    texts = [name for name in columns.text if name not in columns.partitions]
+    for start, end in _cuts(rows.table, texts, bounds.batch):
         part = Rows(table=rows.table.slice(start, end - start), row=rows.row[start:end], bad=bad)
-        yield TableRows(source=source.name, rows=part, columns=columns)
+        yield TableRows(source=source.name, rows=part, columns=columns, bounds=bounds)
         bad = []
     if bad:
-        yield TableRows(
-            source=source.name, rows=Rows(table=rows.table.slice(0, 0), row=rows.row[:0], bad=bad), columns=columns
-        )
+        none = Rows(table=rows.table.slice(0, 0), row=rows.row[:0], bad=bad)
+        yield TableRows(source=source.name, rows=none, columns=columns, bounds=bounds)
 
 
 def reviews_of_table(item: TableRows, rule: int) -> RawBatch:
@@ -115,7 +115,7 @@ def reviews_of_table(item: TableRows, rule: int) -> RawBatch:
         group=values(columns.group),
         bad=list(item.rows.bad),
     )
-    return _without_oversized(batch)
+    return _without_oversized(batch, item.bounds.value)
 
 
 def text_of(table: pa.RecordBatch, columns: Resolved) -> pa.BinaryArray:
@@ -143,18 +143,18 @@ def without(batch: RawBatch, keep: list[bool]) -> RawBatch:
     )
 
 
-def too_large(source: str, row: int, content: bytes) -> BadRow:
-    """The reject for a text above the limit."""
-    detail = f"more than {MAX_REVIEW_BYTES:,} bytes, the most that one review may have"
+def too_large(source: str, row: int, content: bytes, limit: int) -> BadRow:
+    """The reject for a text of more bytes than a review may have."""
+    detail = beyond("the text", "--max-value-bytes", limit, "Shorten it")
     return BadRow(source=source, row=row, reason="too_large", detail=detail, excerpt=content[:EXCERPT_BYTES])
 
 
-def _without_oversized(batch: RawBatch) -> RawBatch:
-    if not len(batch.text) or (pc.max(pc.binary_length(batch.text)).as_py() or 0) <= MAX_REVIEW_BYTES:
+def _without_oversized(batch: RawBatch, limit: int) -> RawBatch:
+    if not len(batch.text) or (pc.max(pc.binary_length(batch.text)).as_py() or 0) <= limit:
         return batch
-    keep = pc.less_equal(pc.binary_length(batch.text), MAX_REVIEW_BYTES).fill_null(True).to_pylist()
+    keep = pc.less_equal(pc.binary_length(batch.text), limit).fill_null(True).to_pylist()
     for i in (i for i, kept in enumerate(keep) if not kept):
-        batch.bad.append(too_large(batch.source[i], batch.row[i], batch.text[i].as_py()))
+        batch.bad.append(too_large(batch.source[i], batch.row[i], batch.text[i].as_py(), limit))
     return without(batch, keep)
 
 
@@ -181,18 +181,18 @@ def joined(texts: list[pa.BinaryArray]) -> pa.BinaryArray:
     return found
 
 
-def _cuts(table: pa.RecordBatch, texts: list[str]) -> Iterator[tuple[int, int]]:
+def _cuts(table: pa.RecordBatch, texts: list[str], most: int) -> Iterator[tuple[int, int]]:
     sizes = np.zeros(len(table), np.int64)
     for name in texts:
         if name in table.schema.names and not pa.types.is_null(table[name].type):
             sizes += pc.binary_length(plain(table[name]).cast(pa.large_binary())).fill_null(0).to_numpy()
-    if len(table) <= BATCH_ROWS and int(sizes.sum()) < BATCH_BYTES:
+    if len(table) <= BATCH_ROWS and int(sizes.sum()) < most:
         if len(table):
             yield 0, len(table)
         return
     start = size = 0
     for end, one in enumerate(sizes.tolist(), 1):
         size += one
-        if end == len(table) or end - start >= BATCH_ROWS or size >= BATCH_BYTES:
+        if end == len(table) or end - start >= BATCH_ROWS or size >= most:
             yield start, end
             start, size = end, 0

@@ -86,7 +86,7 @@ class Table:
         try:
             yield from self._reviews() if self.format.reviews is not None else self._rows(columns)
             changed = self.found is not None and stamp(self.source.path) != self.found
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             raise fault_of(self.source.name, self.source.format, self.source.compression, error) from error
         if changed:
             detail = "the file changed while it was read. Score it again when it is whole"
@@ -106,7 +106,7 @@ class Table:
 
     def _reviews(self) -> Iterator[Item]:
         assert self.format.reviews is not None
-        for item in self.format.reviews(self.source):
+        for item in self.format.reviews(self.source, self.reading):
             if not isinstance(item, Groups):
                 yield item
 

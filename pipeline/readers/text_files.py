@@ -12,42 +12,75 @@ import pyarrow.compute as pc
 
 from pipeline.printable import utf8_name
 from pipeline.readers.base import BATCH_ROWS, FileFault, Source
+from pipeline.readers.bounds import Bounds, beyond
 from pipeline.readers.layout import URLS, is_urls_file, layout_of, stars_of
 from pipeline.readers.opening import READ_ERRORS, fault_of, opened
 from pipeline.readers.registry import COMPRESSIONS
-from pipeline.readers.reviews import MAX_REVIEW_BYTES, Groups, Item, RawBatch, TextFiles, too_large
+from pipeline.readers.reviews import Groups, Item, RawBatch, TextFiles, too_large
 from pipeline.text.kernels import read_files
 
+USUAL_RATIO = 8
+"""Compressed texts are taken for so many times their size."""
 BOMS = {BOM_UTF8: "utf-8", BOM_UTF16_LE: "utf-16-le", BOM_UTF16_BE: "utf-16-be"}
 
 
-def text_folder(source: Source) -> Iterator[Item]:
-    """Yields the lists of films first, then the reviews' names in batches."""
+def text_folder(source: Source, bounds: Bounds) -> Iterator[Item]:
+    """Yields the lists of films first, then the reviews' names in batches of bounded bytes."""
     reviews = []
     for name in source.files:
         if is_urls_file(source.name, name):
-            yield _list_of_films(source, name)
+            yield _list_of_films(source, name, bounds.films)
         else:
             reviews.append(name)
-    for start in range(0, len(reviews), BATCH_ROWS):
-        yield TextFiles(folder=source.path, name=source.name, files=tuple(reviews[start : start + BATCH_ROWS]))
+    for names in _batches(source, reviews, bounds):
+        yield TextFiles(folder=source.path, name=source.name, files=tuple(names), bounds=bounds)
 
 
-def _list_of_films(source: Source, name: str) -> Groups:
-    quoted = source.name.startswith("file:")
+def _batches(source: Source, names: list[str], bounds: Bounds) -> Iterator[list[str]]:
+    """The names in batches: of so many files, and of so many bytes as far as they will be read."""
+    batch: list[str] = []
+    size = 0
+    for name in names:
+        batch.append(name)
+        size += min(_size(f"{source.path}/{name}"), bounds.value)
+        if len(batch) >= BATCH_ROWS or size >= bounds.batch:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _size(path: str) -> int:
+    """A file's bytes as far as they can be known before it is opened."""
     try:
-        content = (source.path / name).read_bytes()
-    except OSError as error:
-        fault = fault_of(f"{source.name}/{utf8_name(name)}", "a list of films", None, error)
-        return Groups(folder=_folder_of(source.name, name, quoted), lines=None, fault=fault)
-    return groups_file(source.name, name, content, quoted=quoted)
+        size = os.stat(path).st_size  # noqa: PTH116  # a Path for each of a million files takes its time
+    except OSError:
+        return 0  # whoever opens it says what is wrong with it
+    return size if path.endswith(".txt") else size * USUAL_RATIO
+
+
+def _list_of_films(source: Source, name: str, limit: int) -> Groups:
+    quoted = source.name.startswith("file:")
+    place = f"{source.name}/{utf8_name(name)}"
+    try:
+        with (source.path / name).open("rb") as file:
+            content = file.read(limit + 1)
+        if len(content) <= limit:
+            return groups_file(source.name, name, content, quoted=quoted)
+        fault = FileFault(place, "too_large", beyond("the list of films", "--max-list-bytes", limit))
+    except (OSError, MemoryError) as error:
+        fault = fault_of(place, "a list of films", None, error)
+    return Groups(folder=_folder_of(source.name, name, quoted), lines=None, fault=fault)
 
 
 def groups_file(folder: str, name: str, content: bytes, *, quoted: bool = False) -> Groups:
     """A list of films (`urls_neg.txt` in `folder`) as the groups of the folder of that label, `quoted` in a URI."""
-    lines = content.decode("utf-8", "replace").removesuffix("\n").split("\n")
-    groups = pa.array([line.removesuffix("\r") for line in lines], pa.string()).dictionary_encode()
-    return Groups(folder=_folder_of(folder, name, quoted), lines=groups)
+    text = content.decode("utf-8", "replace").removesuffix("\n")
+    # In Arrow, because a list of nothing but line ends has a million lines a MiB.
+    lines = pc.split_pattern(pa.array([text], pa.large_string()), "\n").values
+    if "\r" in text:
+        lines = pc.replace_substring_regex(lines, "\r$", "")
+    return Groups(folder=_folder_of(folder, name, quoted), lines=lines.cast(pa.string()).dictionary_encode())
 
 
 def _folder_of(folder: str, name: str, quoted: bool) -> str:
@@ -66,43 +99,43 @@ def open_files(unit: TextFiles) -> RawBatch:
     try:
         if not all(name.endswith(".txt") for name in names):
             raise OSError
-        texts = _plain(paths)
+        texts = _plain(paths, unit.bounds.value)
     except OSError:
-        contents = [_content(unit.name, name, path) for name, path in zip(names, paths, strict=True)]
+        contents = [_content(unit.name, name, path, unit.bounds) for name, path in zip(names, paths, strict=True)]
         faults = [content for content in contents if isinstance(content, FileFault)]
         names = [name for name, content in zip(names, contents, strict=True) if isinstance(content, bytes)]
         texts = pa.array([content for content in contents if isinstance(content, bytes)], pa.binary())
-    batch = reviews_of_texts(unit.name, names, texts, utf8_name(os.path.realpath(folder)))
+    batch = reviews_of_texts(unit.name, names, texts, utf8_name(os.path.realpath(folder)), unit.bounds.value)
     batch.faults = faults
     for role, value in unit.told.items():
         setattr(batch, role, [value] * len(batch.row))
     return batch
 
 
-def _content(folder: str, name: str, path: str) -> bytes | FileFault:
+def _content(folder: str, name: str, path: str, bounds: Bounds) -> bytes | FileFault:
     """At most one byte more than a review may have of a file, decompressed; or what is wrong with it."""
     compression = COMPRESSIONS.get(os.path.splitext(path)[1].lower())
     try:
-        with opened(path, compression) as stream:
-            return bytes(stream.read(MAX_REVIEW_BYTES + 1))
+        with opened(path, compression, bounds) as stream:
+            return stream.read(bounds.value + 1)
     except READ_ERRORS as error:
         return fault_of(f"{folder}/{utf8_name(name)}", "text", compression, error)
 
 
-def reviews_of_texts(folder: str, names: list[str], texts: pa.BinaryArray, place: str) -> RawBatch:
+def reviews_of_texts(folder: str, names: list[str], texts: pa.BinaryArray, place: str, limit: int) -> RawBatch:
     """A batch of one-review files that lie in one folder, whose `place` tells split, label and stars.
 
-    `folder` is how the lake calls it. `texts` hold no nulls; those above the limit become rejects. A mark of the byte order
-    before a text is no part of it; UTF-16 is read where it has one.
+    `folder` is how the lake calls it. `texts` hold no nulls; those of more than `limit` bytes become rejects. A mark of the
+    byte order before a text is no part of it; UTF-16 is read where it has one.
     """
     bad = []
     names = [utf8_name(name) for name in names]
     if any(pc.any(pc.starts_with(texts, mark)).as_py() for mark in BOMS):
         texts = pa.array([_without_mark(text) for text in texts.to_pylist()], pa.binary())
-    if len(texts) and pc.max(pc.binary_length(texts)).as_py() > MAX_REVIEW_BYTES:
-        fits = pc.less_equal(pc.binary_length(texts), MAX_REVIEW_BYTES)
+    if len(texts) and pc.max(pc.binary_length(texts)).as_py() > limit:
+        fits = pc.less_equal(pc.binary_length(texts), limit)
         kept = fits.to_pylist()
-        bad = [too_large(f"{folder}/{names[i]}", 0, texts[i].as_py()) for i, fit in enumerate(kept) if not fit]
+        bad = [too_large(f"{folder}/{names[i]}", 0, texts[i].as_py(), limit) for i, fit in enumerate(kept) if not fit]
         names, texts = list(compress(names, kept)), texts.filter(fits)
     layout = layout_of(place)
     sources = [f"{folder}/{name}" for name in names]
@@ -129,7 +162,7 @@ def _without_mark(text: bytes) -> bytes:
     return text
 
 
-def _plain(paths: list[str]) -> pa.BinaryArray:
-    data, bounds = read_files(list(map(os.fsencode, paths)), MAX_REVIEW_BYTES + 1)
+def _plain(paths: list[str], limit: int) -> pa.BinaryArray:
+    data, bounds = read_files(list(map(os.fsencode, paths)), limit + 1)
     offsets = np.frombuffer(bounds, np.int64).astype(np.int32)
     return pa.Array.from_buffers(pa.binary(), len(paths), [None, pa.py_buffer(offsets), pa.py_buffer(data)])

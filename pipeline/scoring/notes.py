@@ -5,13 +5,16 @@ A note holds for a content, not for a time: an output that somebody changed, or 
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UsageError
+from pipeline.errors import DataError, UsageError
 from pipeline.lake.atomic import write_text
 from pipeline.scoring.outputs import is_same
+
+log = logging.getLogger(__name__)
 
 FOLDER = ".notes"
 
@@ -37,17 +40,25 @@ def rows_noted(predictions: Path, output: Path, metadata: Mapping[bytes, bytes],
     """The rows of an output that is there already, made as a run with `metadata` would make it; None where it is not.
 
     Raises:
-        UsageError: what is there was not written by 'pipeline score', or was changed since, or holds the predictions of
-            an input of the same name elsewhere.
+        UsageError: what is there was not written by 'pipeline score', or holds the predictions of an input of the same
+            name elsewhere.
+        DataError: it was, and is damaged, or was changed by somebody.
     """
     if not output.exists():
         return None
     note = _read(predictions, output)
     digest = _digest(output)
-    if note is None or digest not in (note["sha256"], note["before"]):
+    if note is None and named:
         raise UsageError(
-            f"{output} is there and was not written by 'pipeline score' into this lake, or was changed since. "
-            "Choose another --output, or --force."
+            f"{output} is there and was not written by 'pipeline score' into this lake. Choose another --output, or --force."
+        )
+    if note is None or digest not in (note["sha256"], note["before"]):
+        if not named:  # the lake's own folder holds nothing but predictions
+            log.warning("%s is not what 'pipeline score' wrote: it is damaged, or was changed. It is written again.", output)
+            return None
+        raise DataError(
+            f"{output} is not what 'pipeline score' wrote: it is damaged, or was changed. Score it again with --force, "
+            "which overwrites it, or choose another --output."
         )
     found = {key.encode(): value.encode() for key, value in note["metadata"].items()}
     if not is_same(output, found, metadata, named) or digest != note["sha256"]:

@@ -19,7 +19,7 @@ from tests.support.scoring import make_texts, make_vocabulary
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables are cut into parts of 20 rows."""
-    for module in ("pipeline.readers.tables", "pipeline.readers.formats.parquet"):
+    for module in ("pipeline.readers.tables", "pipeline.readers.rows_at_once"):
         monkeypatch.setattr(f"{module}.BATCH_ROWS", 20)
 
 

@@ -35,10 +35,16 @@ FAULTS: dict[str, Fault] = {
 
 @dataclass
 class Tally:
-    """What went wrong, in words; `codes` counts how the commands under fault ended."""
+    """What went wrong, in words and by its kind; `codes` counts how the commands under fault ended."""
 
     wrong: list[str] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
     codes: dict[int, int] = field(default_factory=dict)
+
+    def add(self, kind: str, words: str) -> None:
+        """Notes something wrong: lost, doubled, half, stuck, code, leftover or health."""
+        self.kinds.append(kind)
+        self.wrong.append(words)
 
     def count(self, code: int) -> None:
         """Counts an ending."""
@@ -139,12 +145,13 @@ class Trial:
         where = f"{self.scenario.name}, {name} at {at}: "
         last = (ending.stderr.strip().splitlines() or [""])[-1]
         if ending.code not in ALLOWED:
-            self.tally.wrong.append(f"{where}ended with {ending.code}: {last}")
+            self.tally.add("code", f"{where}ended with {ending.code}: {last}")
         if not _quarantined(ending):
             self._check(where + f"ended with {ending.code}, ", done=ending.code in (0, 99))
         again = self.run()
         if again.code not in (0, 99):
-            self.tally.wrong.append(f"{where}the next run ended with {again.code}: {again.stderr.strip().splitlines()[-1:]}")
+            words = f"{where}the next run ended with {again.code}: {again.stderr.strip().splitlines()[-1:]}"
+            self.tally.add("stuck", words)
         self._check(where + "after the next run ", done=True)
         self._check_health(where)
 
@@ -152,16 +159,17 @@ class Trial:
         rows = table_rows(self.lake)
         if rows != self.rows[1] and (done or rows != self.rows[0]):
             lost, doubled = self.rows[1] - rows, rows - self.rows[1]
-            self.tally.wrong.append(f"{where}{sum(lost.values())} rows are missing, {sum(doubled.values())} too many")
+            words = f"{where}{sum(lost.values())} rows are missing, {sum(doubled.values())} too many"
+            self.tally.add("lost" if lost else "doubled", words)
         for path in self.lake.glob("predictions/[!.]*.parquet"):
             if path.read_bytes() != (self.after / "predictions" / path.name).read_bytes():
-                self.tally.wrong.append(f"{where}{path.name} is half")
+                self.tally.add("half", f"{where}{path.name} is half")
         if done and self.scenario.name == "score" and not (self.lake / "predictions" / "input.parquet").exists():
-            self.tally.wrong.append(f"{where}no predictions")
+            self.tally.add("lost", f"{where}no predictions")
 
     def _check_health(self, where: str) -> None:
         if left := leftovers(self.lake):
-            self.tally.wrong.append(f"{where}left {left}")
+            self.tally.add("leftover", f"{where}left {left}")
         for check in lake_checks(Lake(self.lake), verify=True):
             if check.state == "FAIL":
-                self.tally.wrong.append(f"{where}doctor says: {check.name}: {check.detail}")
+                self.tally.add("health", f"{where}doctor says: {check.name}: {check.detail}")

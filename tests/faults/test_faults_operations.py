@@ -1,16 +1,24 @@
 """Faults at single file operations: nothing is lost, doubled, half-visible or stuck, and the exit code says what it was.
 
 `make faults` kills at every operation and samples the other faults; the default suite takes a few of each.
+`make faults PART=2/12` takes each twelfth point, beginning with the second, so that all of them can be done in slices; what
+a slice found is added to `.faults.jsonl`, a line for each scenario and fault.
 """
 
+import json
+import os
 import random
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.faults.harness import Commands
 from tests.faults.scenarios import FAULTS, SCENARIOS, Trial
+from tests.support.paths import ROOT
 
+RESULTS = ROOT / ".faults.jsonl"
 SAMPLES = 100
 """Points of each fault but the kill, which `make faults` puts at every operation."""
 
@@ -43,13 +51,32 @@ def test_a_few_faults_of_each_kind(name: str, commands: Commands, tmp_path: Path
     assert trial.tally.wrong == []
 
 
+def sliced(where: list[int]) -> list[int]:
+    """The points of the slice that `FAULTS_PART` names, such as `2/12`; all of them where it names none."""
+    part, _, parts = os.environ.get("FAULTS_PART", "1/1").partition("/")
+    return where[int(part) - 1 :: int(parts)]
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_faults_everywhere(name: str, fault: str, commands: Commands, tmp_path: Path) -> None:
     trial = Trial(SCENARIOS[name], commands, tmp_path)
     where = points(trial, fault, None if fault == "kill" else SAMPLES)
-    for at in where:
+    started = time.monotonic()
+    for at in sliced(where):
         trial.probe(fault, at)
-    print(f"{name}, {fault}: {len(where)} points, exit codes {dict(sorted(trial.tally.codes.items()))}")
+    found = {
+        "part": os.environ.get("FAULTS_PART", "1/1"),
+        "scenario": name,
+        "fault": fault,
+        "points": len(sliced(where)),
+        "of": len(where),
+        "codes": dict(sorted(trial.tally.codes.items())),
+        "wrong": dict(Counter(trial.tally.kinds)),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    with RESULTS.open("a") as file:
+        file.write(json.dumps(found) + "\n")
+    print(json.dumps(found))
     assert trial.tally.wrong == []

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -69,6 +70,73 @@ def test_two_lakes_that_score_to_one_output(commands: Commands, tmp_path: Path) 
     together(*lines)
     assert pq.read_table(output).num_rows == 20
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "out.parquet", "second"]
+
+
+@pytest.mark.parametrize("copies", [2, pytest.param(4, marks=pytest.mark.faults)])
+def test_scoring_to_one_output(copies: int, commands: Commands, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    make_trained(commands, lake)
+    line = ("score", lake / "input.parquet", "--lake", lake)
+    codes = together(*[line] * copies)
+    assert 0 in codes
+    together(line)
+    assert pq.read_table(lake / "predictions" / "input.parquet").num_rows == 20
+    assert sorted(path.name for path in (lake / "predictions").iterdir()) == ["input.parquet"]
+
+
+def test_a_new_live_model_in_the_middle_of_scoring(commands: Commands, tmp_path: Path) -> None:
+    """The run ends with the model that it began with, although another one goes live and vacuum wants the old one away."""
+    lake = tmp_path / "lake"
+    make_trained(commands, lake)
+    first = Lake(lake).latest_model()
+    assert commands.run(lake, "train", "--lake", lake, *TRAIN, "--seed", 3).code == 0
+    second = Lake(lake).latest_model()
+    Lake(lake).latest.write_text(f"{first}\n")
+    script = SLOW_SCORE.format(lake=str(lake), gate=str(tmp_path / "gate"))
+    scoring = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not (tmp_path / "gate").exists():  # the bundle is found, nothing of it is loaded yet
+        assert scoring.poll() is None, scoring.communicate()
+        time.sleep(0.02)
+    Lake(lake).latest.write_text(f"{second}\n")
+    assert commands.run(lake, "vacuum", "--lake", lake, "--models", "--keep", 0, "--keep-hours", 0).code in (0, 99)
+    assert (lake / "models" / first).is_dir()
+    (tmp_path / "gate").unlink()
+    output = scoring.communicate(timeout=120)
+    assert scoring.returncode == 0, output
+    predictions = lake / "predictions" / "input.parquet"
+    assert set(pq.read_table(predictions)["model_id"].to_pylist()) == {first}
+    together(("score", lake / "input.parquet", "--lake", lake))
+    assert set(pq.read_table(predictions)["model_id"].to_pylist()) == {second}
+    assert pq.read_table(predictions).num_rows == 20 and leftovers(lake) == []
+
+
+SLOW_SCORE = """
+import pathlib, sys, time
+from jobs import score
+from pipeline.config.score import ScoreConfig
+whole = score._score
+def waiting(*arguments):
+    gate = pathlib.Path({gate!r})
+    gate.touch()
+    while gate.exists():
+        time.sleep(0.02)
+    return whole(*arguments)
+score._score = waiting
+receipt = score.run(ScoreConfig(lake=pathlib.Path({lake!r}), sources=({lake!r} + "/input.parquet",), workers=1))
+sys.exit(receipt.exit_code)
+"""
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("copies", [1, 2])
+def test_training_beside_vacuum_beside_training(copies: int, commands: Commands, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    make_trained(commands, lake)
+    rows = sum(table_rows(lake).values())
+    vacuum = ("vacuum", "--lake", lake, "--models", "--keep", 1, "--runs", "--keep-days", 0, "--keep-hours", 0)
+    trains = [("train", "--lake", lake, *TRAIN, "--seed", seed) for seed in range(7, 7 + copies)]
+    together(*trains, *[vacuum] * copies)
+    check(lake, rows)
 
 
 @pytest.mark.faults

@@ -13,7 +13,7 @@ from pipeline.inspection.guess import Guess
 from pipeline.inspection.sample import look_at
 from pipeline.inspection.settings import COMMENTS, Delivery, rendered, settings_for
 from pipeline.options.values import from_toml
-from pipeline.readers.base import Dialect, Source
+from pipeline.readers.base import Reading, Source
 
 BEFORE = """\
 # Mine.
@@ -59,7 +59,7 @@ def test_any_text_comes_back(values: dict[str, str]) -> None:
 
 
 def test_every_key_is_an_option_of_its_command() -> None:
-    values = {key: "1" for command, key in COMMENTS if command == "ingest"} | {"source": ["a"], "label-map": "a=1"}
+    values = {key: "1024" for command, key in COMMENTS if command == "ingest"} | {"source": ["a"], "label-map": "a=1"}
     values |= {"format": "csv", "delimiter": ";"}
     assert len(from_toml(IngestConfig, values, "test")) == len(values)
 
@@ -80,7 +80,7 @@ def test_a_dialect_is_written_where_all_tables_share_it_and_it_is_unusual(tmp_pa
     def sample(name: str, content: str, encoding: str = "utf-8") -> object:
         (tmp_path / name).write_text(content, encoding=encoding)
         source = Source(path=tmp_path / name, name=name, format="tsv" if name.endswith("tsv") else "csv")
-        return look_at(source, Dialect(), 100)
+        return look_at(source, Reading(), 100)
 
     semicolons = sample("a.csv", "Nr;Text\n" + "".join(f"{n};Schöner Käse, gern\n" for n in range(9)), "cp1252")
     commas = sample("b.csv", "Nr,Text\n" + "".join(f"{n},Good cheese\n" for n in range(9)))

@@ -248,7 +248,7 @@ def test_the_same_again_ends_with_99_whatever_the_format(lake: Path, write: Writ
     if suffix == ".parquet":
         return
     output.write_bytes(b"mine")
-    with pytest.raises(UsageError, match=r"was not written by 'pipeline score'.*--force"):
+    with pytest.raises(DataError, match=r"is not what 'pipeline score' wrote.*--force"):
         run_score(lake, path, output=output)
     assert output.read_bytes() == b"mine"
     assert run_score(lake, path, output=output, force=True).written == 10

@@ -100,3 +100,15 @@ def test_predictions_that_were_damaged_are_written_again(lake: Path, write: Writ
     (tmp_path / "mine.parquet").write_bytes(b"of somebody else")
     with pytest.raises(UsageError, match="was not written by 'pipeline score'"):
         scored(lake, path, output=tmp_path / "mine.parquet")
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_text_predictions_that_were_damaged_in_the_lake_are_written_again(lake: Path, write: Write, form: str) -> None:
+    path, output = write(text=make_texts(20)), lake / "predictions" / f"reviews.{form}"
+    assert run_score(lake, path, output_format=form).written == 20
+    whole = output.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b""):
+        output.write_bytes(damaged)
+        assert run_score(lake, path, output_format=form).exit_code == 0
+        assert output.read_bytes() == whole
+    assert run_score(lake, path, output_format=form).exit_code == 99

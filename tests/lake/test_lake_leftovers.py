@@ -10,6 +10,7 @@ import pytest
 
 from jobs.vacuum import run as vacuum
 from pipeline.config.vacuum import VacuumConfig
+from pipeline.doctor import lake as doctor_lake
 from pipeline.lake.atomic import abandoned, claimed, is_claimed, write_text
 from pipeline.lake.leftovers import find_leftovers, sweep_leftovers
 from pipeline.lake.paths import Lake
@@ -29,6 +30,9 @@ def litter(lake: Lake) -> list[Path]:
         *(folder / ".tmp-1-x" for folder in (lake.vocabulary, lake.rejects, lake.predictions, lake.runs, lake.locks)),
         lake.predictions / ".notes" / ".tmp-2-x",
         lake.models / ".tmp-dead" / "model.json",
+        lake.crossval().models / ".tmp-dead" / "model.json",
+        lake.crossval().checkpoints / "dead" / "training.json",
+        lake.crossval().folder / "rnn-1" / ".tmp-3-predictions.parquet",
         lake.tokens / ".tmp-commit-dead" / "_delta_log" / "0.json",
         lake.scratch / "ingest" / "dead" / "spill.arrow",
     ]
@@ -126,6 +130,68 @@ def test_old_models_go_but_the_live_one_and_those_that_predictions_name(lake: La
     receipt = vacuum(VacuumConfig(lake=lake.root, models=True, keep=1))
     assert receipt.metrics["files"] == ["models/m2", "models/m3"]
     assert model_ids(lake) == ["m0", "m1", "m4"]
+
+
+def test_old_cross_validations_go_with_their_models_and_young_ones_stay(lake: Lake) -> None:
+    crossval, vocabulary = lake.crossval(), make_vocabulary()
+    lake.models.mkdir()
+    for number, name in enumerate(("first", "second", "third")):
+        save_rnn(crossval.models / name, vocabulary)
+        write_text(crossval.folder / f"rnn-{number}" / f"fold-0-{name}.parquet", "")
+    save_rnn(crossval.models / "orphan", vocabulary)
+    save_rnn(crossval.models / "young", vocabulary)  # of a cross-validation at work
+    for place, then in (("rnn-0", 1), ("rnn-1", 2), ("models/first", 1), ("models/second", 1), ("models/orphan", 1)):
+        for path in [crossval.folder / place, *(crossval.folder / place).iterdir()]:
+            os.utime(path, (then, then))
+    receipt = vacuum(VacuumConfig(lake=lake.root, models=True, keep=2))
+    assert receipt.metrics["files"] == [f"crossval/{name}" for name in ("models/first", "models/orphan", "rnn-0")]
+    assert model_ids(crossval) == ["second", "third", "young"]
+    assert vacuum(VacuumConfig(lake=lake.root, models=True, keep=0)).metrics["files"] == [
+        "crossval/models/second",
+        "crossval/rnn-1",
+    ]
+
+
+def test_a_model_that_scores_is_not_removed(lake: Lake) -> None:
+    save_rnn(lake.models / "old", make_vocabulary())
+    with claimed(lake.models / "old"):
+        vacuum(VacuumConfig(lake=lake.root, models=True, keep=0))
+        assert model_ids(lake) == ["old"]
+    vacuum(VacuumConfig(lake=lake.root, models=True, keep=0))
+    assert model_ids(lake) == []
+
+
+def test_what_is_removed_while_it_is_claimed_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    path.mkdir()
+    waiting = Event()
+
+    def remover() -> None:
+        with abandoned(path) as free:
+            assert free
+            waiting.set()
+            time.sleep(0.2)  # the other one waits for the lock by now
+            path.rmdir()
+
+    thread = Thread(target=remover)
+    thread.start()
+    waiting.wait()
+    with pytest.raises(FileNotFoundError), claimed(path):
+        pytest.fail("claimed what is gone")
+    thread.join()
+
+
+def test_doctor_beside_a_run_that_sweeps_finds_the_lake_writable(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync = doctor_lake.sync_file
+
+    def swept(path: Path) -> None:
+        sweep_leftovers(lake)
+        sync(path)
+
+    monkeypatch.setattr(doctor_lake, "sync_file", swept)
+    lake.models.mkdir()
+    assert [check.state for check in doctor_lake.lake_checks(lake) if check.name == "lake"] == ["OK"]
+    assert not list(lake.root.rglob(".tmp-*"))
 
 
 def test_old_records_go_but_those_that_committed_reviews(lake: Lake) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.readers import csv_records, csv_split
 from pipeline.readers.base import Dialect, FileFault, Reading, Source
+from pipeline.readers.bounds import CSV_ROW_BYTES, Bounds
 from pipeline.text import kernels, numpy_csv
 from schemas.bad_row import BadRow
 
@@ -288,10 +289,9 @@ def test_ten_thousand_reviews_of_several_lines_pass_untouched(tmp_path, long_rev
 
 
 def test_a_mark_that_stays_open_past_the_limit_is_a_stray_one_and_the_rows_after_the_limit_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_split, "MAX_RECORD_BYTES", 1000)
     monkeypatch.setattr(csv_records, "BLOCK_BYTES", 300)
     lines = ["text,label", '"I loved it,pos', *(f"review {number},neg" for number in range(1000))]
-    rows, bad = read_bytes(tmp_path, "\n".join(lines).encode())
+    rows, bad = read_bytes(tmp_path, "\n".join(lines).encode(), bounds=Bounds(row=1000))
     assert len(rows) + len(bad) == 1001
     assert 40 < len(bad) < 80
     assert rows[1000] == (b"review 999", b"neg")
@@ -307,13 +307,13 @@ def test_a_mark_that_is_never_closed_takes_bounded_memory_however_long_the_file(
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert good + bad == 40_001
-    assert bad * len(line) < csv_split.MAX_RECORD_BYTES + len(line)
+    assert bad * len(line) < CSV_ROW_BYTES + len(line)
     assert peak < 28 << 20
 
 
 def test_a_line_longer_than_the_limit_is_a_fault_of_the_file_that_names_row_and_remedy(tmp_path):
-    content = b"text,label\ngood,pos\nbad,neg\n" + b"x" * (csv_split.MAX_RECORD_BYTES + 1) + b",pos\n"
-    with pytest.raises(FileFault, match=r"row 2 has a line of more than 4 MiB.*--quote none") as caught:
+    content = b"text,label\ngood,pos\nbad,neg\n" + b"x" * (CSV_ROW_BYTES + 1) + b",pos\n"
+    with pytest.raises(FileFault, match=r"row 2 is larger than 4MiB, the limit of --max-row-bytes.*--quote none") as caught:
         read_bytes(tmp_path, content)
     assert caught.value.reason == "too_large"
 
@@ -350,11 +350,10 @@ def place(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("laws")
 
 
-def read_in_blocks(folder: Path, content: bytes, block: int, limit: int = csv_split.MAX_RECORD_BYTES, **reading: object):
+def read_in_blocks(folder: Path, content: bytes, block: int, limit: int = CSV_ROW_BYTES, **reading: object):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(csv_records, "BLOCK_BYTES", block)
-        patch.setattr(csv_split, "MAX_RECORD_BYTES", limit)
-        return read_bytes(folder, content, **reading)
+        return read_bytes(folder, content, bounds=Bounds(row=limit), **reading)
 
 
 @given(
@@ -419,9 +418,8 @@ def test_every_line_of_a_damaged_file_is_a_row_a_reject_or_blank(place, body, ed
     limit=st.sampled_from([8, 1 << 20]),
 )
 def test_splitting_with_a_kernel_is_splitting_field_by_field(scan, data, final, quote, limit):
-    marks = csv_split.Marks(b",", quote.encode())
+    marks = csv_split.Marks(b",", quote.encode(), limit)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_split, "MAX_RECORD_BYTES", limit)
         patch.setattr(kernels, "csv_records", scan)
         try:
             exact = csv_split._exact(data, 0, marks, final)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pipeline.readers.base import BATCH_ROWS, Format, Reading, Rows, Source
+from pipeline.readers.base import Format, Reading, Rows, Source, check_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,14 +15,16 @@ def read(source: Source, reading: Reading) -> Iterator[Rows]:
     import numpy as np
 
     from pipeline.readers.opening import readable
+    from pipeline.readers.rows_at_once import rows_of_arrow
     from pipeline.readers.structs import select
 
     row = 0
     with readable(source):
         for batch in _batches(source):
             batch.validate(full=True)
-            for start in range(0, len(batch), BATCH_ROWS):
-                part = batch.slice(start, BATCH_ROWS)
+            at_once = rows_of_arrow(source, batch, reading.bounds)
+            for start in range(0, len(batch), at_once):
+                part = batch.slice(start, at_once)
                 table = part if reading.columns is None else select(part, reading.columns)
                 yield Rows(table=table, row=np.arange(row, row + len(part)))
                 row += len(part)
@@ -31,18 +33,20 @@ def read(source: Source, reading: Reading) -> Iterator[Rows]:
 def schema(source: Source, reading: Reading) -> "pa.Schema":
     import pyarrow as pa
 
-    from pipeline.readers.opening import opened, readable
+    from pipeline.readers.opening import readable, seekable
 
-    with readable(source), opened(source.path, None) as stream:
-        return (pa.ipc.open_file(stream) if _is_file(source) else pa.ipc.open_stream(stream)).schema
+    with readable(source), seekable(source.path) as stream:
+        found = (pa.ipc.open_file(stream) if _is_file(source) else pa.ipc.open_stream(stream)).schema
+        check_columns(source, len(found), reading.bounds)
+        return found
 
 
 def _batches(source: Source) -> Iterator["pa.RecordBatch"]:
     import pyarrow as pa
 
-    from pipeline.readers.opening import opened
+    from pipeline.readers.opening import seekable
 
-    with opened(source.path, None) as stream:
+    with seekable(source.path) as stream:
         if _is_file(source):
             file = pa.ipc.open_file(stream)
             for index in range(file.num_record_batches):

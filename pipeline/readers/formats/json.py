@@ -18,7 +18,7 @@ def read(source: Source, reading: Reading) -> Iterator[Rows]:
 def schema(source: Source, reading: Reading) -> "pa.Schema":
     from pipeline.readers.json_records import array_or_lines, sampled_schema
 
-    return sampled_schema(source, array_or_lines)
+    return sampled_schema(source, reading, array_or_lines)
 
 
 def all_columns(source: Source, reading: Reading) -> "pa.Schema":

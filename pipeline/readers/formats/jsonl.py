@@ -18,7 +18,7 @@ def read(source: Source, reading: Reading) -> Iterator[Rows]:
 def schema(source: Source, reading: Reading) -> "pa.Schema":
     from pipeline.readers.json_records import lines, sampled_schema
 
-    return sampled_schema(source, lines)
+    return sampled_schema(source, reading, lines)
 
 
 def all_columns(source: Source, reading: Reading) -> "pa.Schema":

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pipeline.readers.base import BATCH_BYTES, BATCH_ROWS, Format, Reading, Rows, Source
+from pipeline.readers.base import BATCH_ROWS, Format, Reading, Rows, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,11 +27,11 @@ def read(source: Source, reading: Reading) -> Iterator[Rows]:
 
     lines: list[bytes] = []
     first = size = 0
-    with readable(source), opened(source.path, source.compression) as stream:
+    with readable(source), opened(source.path, source.compression, reading.bounds) as stream:
         for number, line in enumerate(every_line(source, stream)):
             lines.append(line.removesuffix(b"\r") if number else line.removesuffix(b"\r").removeprefix(BOM))
             size += len(line)
-            if len(lines) == BATCH_ROWS or size >= BATCH_BYTES:
+            if len(lines) == BATCH_ROWS or size >= reading.bounds.batch:
                 yield rows(lines, first)
                 lines, first, size = [], number + 1, 0
         if lines:

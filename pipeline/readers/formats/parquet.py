@@ -1,9 +1,10 @@
 """`.parquet`, `.pq`: streamed by row group; page checksums are verified where the file has them."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pipeline.readers.base import BATCH_ROWS, FileFault, Format, Reading, Rows, Source
+from pipeline.readers.base import FileFault, Format, Reading, Rows, Source, check_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -17,13 +18,14 @@ def read(source: Source, reading: Reading) -> Iterator[Rows]:
     import numpy as np
 
     from pipeline.readers.opening import readable
+    from pipeline.readers.rows_at_once import rows_of_parquet
     from pipeline.readers.structs import select, top_level
 
     with readable(source), _opened(source) as file:
         schema = file.schema_arrow
         columns = None if reading.columns is None else top_level(schema, reading.columns)
         row = 0
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
+        for batch in file.iter_batches(batch_size=rows_of_parquet(source, file, columns, reading.bounds), columns=columns):
             table = batch if reading.columns is None else select(batch, reading.columns)
             yield Rows(table=table, row=np.arange(row, row + len(batch)))
             row += len(batch)
@@ -33,17 +35,23 @@ def schema(source: Source, reading: Reading) -> "pa.Schema":
     from pipeline.readers.opening import readable
 
     with readable(source), _opened(source) as file:
+        check_columns(source, file.metadata.num_columns, reading.bounds)
         return file.schema_arrow
 
 
-def _opened(source: Source) -> "pq.ParquetFile":
+@contextmanager
+def _opened(source: Source) -> Iterator["pq.ParquetFile"]:
     import pyarrow.parquet as pq
 
-    from pipeline.readers.opening import opened
+    from pipeline.readers.opening import seekable
 
     if source.path.stat().st_size == 0:
         raise FileFault(source.name, "damaged", "empty (0 bytes), so not a Parquet file. Was it written to the end?")
-    return pq.ParquetFile(opened(source.path, None), buffer_size=BUFFER_BYTES, page_checksum_verification=True)
+    with (
+        seekable(source.path) as stream,
+        pq.ParquetFile(stream, buffer_size=BUFFER_BYTES, page_checksum_verification=True) as file,
+    ):
+        yield file
 
 
 FORMAT = Format(

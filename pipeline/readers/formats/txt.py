@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.readers.base import Format, Source
+from pipeline.readers.base import Format, Reading, Source
 
 
-def reviews(source: Source) -> Iterator[Any]:
+def reviews(source: Source, reading: Reading) -> Iterator[Any]:
     from pipeline.readers.text_files import text_folder
 
-    return text_folder(source)
+    return text_folder(source, reading.bounds)
 
 
 FORMAT = Format(name="txt", suffixes=(".txt",), summary="one review a file", reviews=reviews)

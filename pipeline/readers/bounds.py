@@ -1,0 +1,87 @@
+"""How much memory one thing in a delivery may ask for, so that no file, however small, takes all there is.
+
+Every bound is an option of the commands that read (`pipeline.config.bounds`), and whatever passes one is refused with a
+message that names the option.
+"""
+
+import re
+from dataclasses import dataclass
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+_UNITS = {"": 1, "b": 1, "kib": KIB, "mib": MIB, "gib": GIB, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+
+CSV_ROW_BYTES = 4 * MIB
+"""A quotation mark that is not closed within so many bytes is taken for a stray one."""
+ROW_BYTES = 8 * MIB
+"""A JSON object becomes up to 30 times as many bytes when it is parsed: `[[],[],…]`."""
+RATIO_FLOOR_BYTES = 64 * MIB
+"""Smaller files may be compressed to any ratio: they cost nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Bounds in bytes. A row of 0 means the format's own: `CSV_ROW_BYTES` or `ROW_BYTES`.
+
+    Args:
+        row: a line of a text file, a record of CSV, a JSON object, a row of Parquet or Arrow.
+        value: the text of one review.
+        batch: texts that are read before they are handed to a worker; one text more may be.
+        name: the name of an archive's member, with whatever else its extended header holds.
+        films: a list of films.
+        page: a page of a Parquet file, decompressed. Row groups are read page by page, so that their own size costs nothing.
+        ratio: decompressed bytes for each compressed one, of files that decompress to more than `RATIO_FLOOR_BYTES`.
+        columns: columns of a table; of JSON, names that its objects have between them.
+    """
+
+    row: int = 0
+    value: int = MIB
+    batch: int = 8 * MIB
+    name: int = MIB
+    films: int = 16 * MIB
+    page: int = 64 * MIB
+    ratio: int = 1000
+    columns: int = 10_000
+
+    @property
+    def csv_row(self) -> int:
+        """The bound for a record of CSV."""
+        return self.row or CSV_ROW_BYTES
+
+    @property
+    def other_row(self) -> int:
+        """The bound for a row of any other format."""
+        return self.row or ROW_BYTES
+
+
+DEFAULT_BOUNDS = Bounds()
+
+
+def size_of(text: str | int) -> int:
+    """Bytes from `16MiB`, `64 KiB`, `1GB` or a number.
+
+    Raises:
+        ValueError: something else.
+    """
+    match = re.fullmatch(r"(\d+) ?([a-z]*)", str(text).strip().lower())
+    if match is None or match[2] not in _UNITS:
+        raise ValueError("expected a size such as 16MiB, 64KiB or a number of bytes.")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def in_units(size: int) -> str:
+    """A size as `size_of` reads it, in the largest unit that keeps it whole: 16777216 is `16MiB`."""
+    for unit, number in (("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
+        if size and size % number == 0:
+            return f"{size // number}{unit}"
+    return str(size)
+
+
+def beyond(what: str, option: str, allowed: int, remedy: str = "") -> str:
+    """The words for something that is larger than its bound: what, which option, what to do.
+
+    Args:
+        what: such as `line 7` or `a member's name`.
+        remedy: what else to do.
+    """
+    remedy = remedy or "Mend the file"
+    return f"{what} is larger than {in_units(allowed)}, the limit of {option}. {remedy}, or raise the limit"
