@@ -108,14 +108,8 @@ class Trainer:
         on_epoch: Callable[[list[MetricsRow]], None] | None = None,
         on_step: Callable[[int, int, float], None] | None = None,
     ) -> None:
-<<<<<<< HEAD
         """`on_epoch` gets all rows of the metrics so far; `on_step` (epoch, step, global mean loss), which costs a wait.
         `soft_targets_UC`: the class probabilities of the training part's rows without a label, in its order."""
-        self.model, self.train, self.valid, self.world, self.options = model.to(world.device), train, valid, world, options
-        self.num_classes, self.folder, self.on_epoch, self.on_step = num_classes, folder, on_epoch, on_step
-        self.soft_targets_UC = None if soft_targets_UC is None else soft_targets_UC.to(world.device)
-=======
-        """`on_epoch` gets all rows of the metrics so far; `on_step` (epoch, step, global mean loss), which costs a wait."""
         self.model = model.to(world.device)
         self.train = train
         self.valid = valid
@@ -125,7 +119,7 @@ class Trainer:
         self.folder = folder
         self.on_epoch = on_epoch
         self.on_step = on_step
->>>>>>> contracts
+        self.soft_targets_UC = None if soft_targets_UC is None else soft_targets_UC.to(world.device)
         self.control = Control(world, stop or StopRequest(), interval or Interval())
         self.steps = self._order(0).steps
         sparse = use_sparse(
