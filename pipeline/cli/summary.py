@@ -55,7 +55,7 @@ class Summary:
 def summary(receipt: "Receipt", lake: str = "") -> Summary:
     """The receipt in words. `lake` is what commands have to hold to name the lake: "" or " --lake FOLDER"."""
     nothing = receipt.exit_code == EXIT_NOTHING_NEW
-    return _WRITERS[receipt.command](receipt, lake, nothing)
+    return WRITERS[receipt.command](receipt, lake, nothing)
 
 
 def _ingest(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
@@ -252,7 +252,7 @@ def _sample(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     return found
 
 
-_WRITERS: Mapping[str, Callable[["Receipt", str, bool], Summary]] = {
+WRITERS: Mapping[str, Callable[["Receipt", str, bool], Summary]] = {
     "ingest": _ingest,
     "train": _train,
     "score": _score,

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 import jobs
 from jobs import runtime
 from pipeline.cli import runs as command
+from pipeline.cli import summary
 from pipeline.cli.app import app
 from pipeline.doctor.lake import lake_checks
 from pipeline.errors import DataError, InputNotFoundError, UsageError
@@ -139,3 +140,7 @@ def test_unknown_command_names_the_known_ones(lake: Lake) -> None:
 
 def test_negative_last_is_a_usage_error(lake: Lake) -> None:
     assert isinstance(listed(lake, "--last", "-1").exception, UsageError)
+
+
+def test_every_command_that_leaves_a_record_has_a_summary_in_words() -> None:
+    assert set(summary.WRITERS) == set(command.RECORDED)
