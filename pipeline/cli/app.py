@@ -28,10 +28,10 @@ OWN_PACKAGES = ("schemas", "pipeline", "jobs")
 
 
 class PrintableGroup(TyperGroup):
-    """The commands; what Typer itself prints about wrong arguments quotes them, so that their text is escaped first."""
+    """The commands. Typer's own error messages quote arguments, so their text is escaped first."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The commands in the order of the work; Typer puts those that have commands of their own last."""
+        """The commands in workflow order; Typer lists those with subcommands last."""
         return sorted(super().list_commands(ctx), key=COMMANDS.index)
 
     def make_context(self, *args: Any, **options: Any) -> Any:
@@ -40,7 +40,7 @@ class PrintableGroup(TyperGroup):
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        """Parses what follows and runs the command."""
+        """Parses the rest and runs the command."""
         with _printable_usage_errors():
             return super().invoke(ctx)
 
@@ -67,7 +67,10 @@ app = typer.Typer(
 LakeOption = Annotated[
     str | None,
     typer.Option(
-        "--lake", metavar="FOLDER", help="The lake.  [default: $PIPELINE_LAKE, else ./data_lake]", show_default=False
+        "--lake",
+        metavar="FOLDER",
+        help="The lake's folder.  [default: $PIPELINE_LAKE, else ./data_lake]",
+        show_default=False,
     ),
 ]
 
@@ -82,14 +85,14 @@ def _version(wanted: bool) -> None:
 def common(
     context: typer.Context,
     lake: LakeOption = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and errors only.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every step, and where options come from.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only warnings and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every step and the source of each option.")] = False,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
-    """Score reviews unattended: raw files to token shards, to a recurrent classifier, to predictions in Parquet.
+    """Review sentiment from raw files to predictions: ingest, train, score. Made for scheduled runs.
 
-    Exit codes: 0 done; 99 nothing new; 2 usage; 65 bad data; 66 no such input; 69 storage unreachable; 70 our own
-    fault; 73 cannot write; 75 locked, try again; 130/143 stopped by a signal.
+    Exit codes: 0 done; 99 nothing new; 2 usage error; 65 bad data; 66 input not found; 69 storage unreachable;
+    70 internal error; 73 cannot write; 75 locked, try again; 130/143 stopped by a signal.
     """
     context.obj = Session(lake, quiet, verbose)
     set_level(context.obj)
@@ -98,7 +101,7 @@ def common(
 
 
 def lake_of(context: typer.Context, lake: str | None) -> "Lake":
-    """The lake that the options name; `--lake` may stand before or after the command."""
+    """The lake given by the options; `--lake` works before and after the command."""
     from pipeline.lake.paths import Lake
 
     return Lake.find(lake or Session.of(context).lake)
@@ -111,10 +114,10 @@ def finish_of(context: typer.Context, lake: str | None, as_json: bool) -> Finish
 
 
 def refuse_foreign_packages() -> None:
-    """Our packages have plain names; a `jobs` or `schemas` of somebody else's must not be run in our stead.
+    """Our packages have plain names; another project's `jobs` or `schemas` must not run in their place.
 
     Raises:
-        PipelineError: a package of ours would be imported from elsewhere.
+        PipelineError: one of our packages would be imported from elsewhere.
     """
     home = Path(__file__).resolve().parents[2]
     for name in OWN_PACKAGES:
@@ -124,7 +127,7 @@ def refuse_foreign_packages() -> None:
             found = ", ".join(map(str, places)) or (spec.origin if spec else None) or "nowhere"
             raise PipelineError(
                 f"the package {name!r} would be imported from {found}, not from {home}. review-pipeline needs an "
-                "environment of its own: install it in a fresh one, and run it where no such folder shadows it."
+                "environment of its own: install it in a fresh one, and run it from a folder that does not shadow it."
             )
 
 
@@ -140,7 +143,7 @@ def main() -> None:
 
 
 def _open_streams() -> None:
-    """Opens what the caller has closed, or the next file to be opened would take its place and its output."""
+    """Opens streams that the caller closed; otherwise the next file opened would receive their output."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -154,11 +157,11 @@ def _open_streams() -> None:
 
 
 def _unprinted(error: OSError | ValueError) -> int:
-    """The exit code of a command whose stdout takes no more: 0 when the reader has left, as `head` does."""
+    """The exit code of a command whose stdout was closed: 0 if the reader is done, as with `head`."""
     forget(sys.stdout)
     if isinstance(error, BrokenPipeError):
         return EXIT_DONE
-    say(f"cannot write to stdout: {error}. Make room, or send the output elsewhere.")
+    say(f"cannot write to stdout: {error}. Free some space, or redirect the output.")
     return CannotWriteError.exit_code
 
 
@@ -183,7 +186,7 @@ def run_command_line() -> int:
         if isinstance(error, StoppedError):
             command = next((word for word in sys.argv[1:] if word in COMMANDS), "")
             again = "with --resume" if command == "train" else "again"
-            say(f"{error}; nothing was left half-written. Run the same command {again} to continue.")
+            say(f"{error}; no file is half-written. Run the same command {again} to continue.")
             return error.exit_code
         assert isinstance(error, Exception)
         if debug:
@@ -195,7 +198,7 @@ def run_command_line() -> int:
 def load_commands(arguments: Sequence[str] = ()) -> None:
     """Imports the command files, each of which registers itself with `app`; the order is that of `--help`.
 
-    Where `arguments` name a command, the others are left out: they would take longer to set up than to run.
+    If `arguments` name a command, the others are skipped: setting them up would take longer than running it.
     """
     for name in [name for name in COMMANDS if name in arguments] or COMMANDS:
         importlib.import_module(f"pipeline.cli.{name}")

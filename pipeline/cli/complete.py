@@ -1,4 +1,4 @@
-"""What a shell completes: names that only a lake, or a folder of the package, knows. Imports neither torch nor pyarrow."""
+"""Shell completion of names found in the lake or the package. Imports neither torch nor pyarrow."""
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -13,7 +13,7 @@ Complete = Callable[[typer.Context, str], list[str]]
 
 
 def completion(field: ConfigField) -> Any:
-    """The function that completes an option's value; None where its values are anybody's guess."""
+    """The function that completes an option's value; None if any value is possible."""
     option = field.option
     if option.names_model:
         return complete_model
@@ -30,20 +30,20 @@ def complete_preset(incomplete: str) -> list[str]:
 
 
 def complete_model(context: typer.Context, incomplete: str) -> list[str]:
-    """LATEST and ids of the lake's models, the newest first."""
+    """LATEST and IDs of the lake's models, newest first."""
     bundles = _in_lake(context, "models", "*/model.json")
     newest = sorted(bundles, key=lambda path: path.stat().st_mtime_ns, reverse=True)
     return _beginning(["LATEST", *(path.parent.name for path in newest if path.parent.name[0] != ".")], incomplete)
 
 
 def complete_run(context: typer.Context, incomplete: str) -> list[str]:
-    """Ids of runs, the newest first."""
+    """IDs of runs, newest first."""
     names = (path.stem for path in _in_lake(context, "runs", "*.json") if path.name[0] != ".")
     return _beginning(sorted(names, reverse=True), incomplete)
 
 
 def _in_lake(context: typer.Context, folder: str, pattern: str) -> list[Path]:
-    """Files of the lake that the words before name."""
+    """Files of the lake given earlier on the command line."""
     from pipeline.errors import UsageError
     from pipeline.lake.paths import Lake
 

@@ -1,4 +1,4 @@
-"""What stderr shows while a command works: log lines with the time for files, plain sentences on a terminal."""
+"""What stderr shows while a command runs: timestamped log lines in files, plain sentences on a terminal."""
 
 import logging
 import sys
@@ -16,7 +16,7 @@ OWN_LOGGERS = ("pipeline", "jobs")
 
 @dataclass(frozen=True)
 class Session:
-    """What stood before the command on the command line."""
+    """The options given before the command."""
 
     lake: str | None = None
     quiet: bool = False
@@ -24,7 +24,7 @@ class Session:
 
     @classmethod
     def of(cls, context: typer.Context) -> "Session":
-        """The session of a command; the default while a shell completes a word, when no callback runs."""
+        """The session of a command; the default during shell completion, when no callback runs."""
         return context.obj if isinstance(context.obj, cls) else cls()
 
     @property
@@ -34,7 +34,7 @@ class Session:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes to whatever stderr is at the moment, so that lines stand above a progress bar, which takes its place."""
+    """Writes to the current stderr, so that lines appear above a progress bar, which replaces it."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -49,7 +49,7 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 class _Sentences(PrintableFormatter):
-    """The message alone; a warning is called one."""
+    """Only the message, with a prefix for warnings."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One record as text."""
@@ -58,7 +58,7 @@ class _Sentences(PrintableFormatter):
 
 
 def start_logging() -> None:
-    """Sends log records to stderr; `set_level` may change how much of them."""
+    """Sends log records to stderr; `set_level` can change the level."""
     handler = _Handler()
     if sys.stderr.isatty():
         handler.setFormatter(_Sentences("%(message)s"))
@@ -69,13 +69,13 @@ def start_logging() -> None:
 
 
 def set_level(session: Session) -> None:
-    """Shows warnings and errors only, or also what helps to find a mistake.
+    """Shows only warnings and errors, or also debug messages.
 
     Raises:
         UsageError: both were asked for.
     """
     if session.quiet and session.verbose:
-        raise UsageError("--quiet and --verbose contradict each other. Give one of the two.")
+        raise UsageError("--quiet and --verbose contradict each other. Pass only one of them.")
     root = logging.getLogger()
     root.setLevel(logging.WARNING if session.quiet else logging.INFO)
     for name in OWN_LOGGERS:

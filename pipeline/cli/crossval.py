@@ -7,12 +7,11 @@ from pipeline.config.crossval import CrossvalConfig
 
 @config_command(CrossvalConfig, presets=True)
 def crossval(config: CrossvalConfig, finish: Finish) -> None:
-    """Train once for each fold and test on the fold held out.
+    """Train once per fold and test on the held-out fold.
 
-    The split 'train' is cut into folds. Folds go by group, such as a film, or by review where there is none. Leaves mean
-    and spread in the receipt and every review's out-of-fold prediction in crossval/, and never touches the live model. A
-    run that was cut short goes on where it was: a fold that is trained is not trained again. Ends with 99 when all folds
-    were done before.
+    Divides the 'train' split into folds, by group (such as a film) if there are groups, else by review. Reports mean and
+    standard deviation, and writes the out-of-fold prediction of every review to crossval/. The live model stays as it is.
+    An interrupted run resumes without training finished folds again. Exits with 99 if all folds were already done.
 
     Example: pipeline crossval --arch nbsvm --folds 5
     """

@@ -19,15 +19,15 @@ COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "red"}
 def doctor(
     context: typer.Context,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read every byte that was committed, not only sizes, rows and footers.")
+        bool, typer.Option("--verify", help="Read every committed byte, not only sizes, row counts and footers.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     lake: LakeOption = None,
 ) -> None:
-    """Check the environment and the lake, and say what to do.
+    """Check the environment and the lake, and suggest fixes.
 
-    Ends with 0 when nothing fails (warnings are fine), else with the code of the first failure: 2 a mistake in
-    pipeline.toml, 65 damaged data, 66 a file missing, 70 the environment, 73 the lake cannot be written.
+    Exits with 0 if no check fails (warnings are fine), else with the code of the first failure: 2 invalid pipeline.toml,
+    65 damaged data, 66 missing file, 70 broken environment, 73 lake not writable.
 
     Example: pipeline doctor --lake /srv/reviews
     """
@@ -65,4 +65,4 @@ def _verdict(checks: "Sequence[Check]") -> str:
         return f"All {len(checks)} checks passed."
     found = [(failures, "failure"), (warnings, "warning")]
     counted = " and ".join(f"{count} {name}{'s' if count > 1 else ''}" for count, name in found if count)
-    return f"{counted} in {len(checks)} checks; the arrows say what to do."
+    return f"{counted} in {len(checks)} checks; follow the arrows to fix them."

@@ -11,7 +11,7 @@ COLUMNS = ("text_column", "label_column", "label_map", "split_column", "delimite
 
 
 def _as_ingested(ingest: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Files are read as 'pipeline ingest' reads the lake's, unless they are said to be otherwise."""
+    """Files are read with the lake's [ingest] settings unless options override them."""
     return {name: ingest[name] for name in COLUMNS if name in ingest} if given.get("sources") else {}
 
 
@@ -19,10 +19,9 @@ def _as_ingested(ingest: Mapping[str, Any], given: Mapping[str, Any]) -> dict[st
 def evaluate(config: EvaluateConfig, finish: Finish) -> None:
     """Evaluate a model on labelled reviews, with 95% intervals.
 
-    Gives accuracy, macro F1, ROC area, calibration error, and the figures of each label.
-    The reviews are a split of the lake's table, or whatever files and folders are named; the validation part is the one
-    that training held out. Files are read as the lake's [ingest] settings say, unless options here say otherwise. The
-    figures stand in the receipt, under "metrics".
+    Computes accuracy, macro F1, ROC AUC, calibration error and the metrics of each label. Evaluates a split of the lake's
+    table ('valid' is the part held out during training), or the given files and folders. Files are read with the lake's
+    [ingest] settings unless options here override them. The receipt has all figures under "metrics".
 
     Example: pipeline evaluate --split valid
 

@@ -9,9 +9,9 @@ from pipeline.config.export import ExportConfig
 def export(config: ExportConfig, finish: Finish) -> None:
     """Write a model as one ONNX file.
 
-    ONNX Runtime scores it without this package. Needs the extra 'onnx'. The file takes token ids and gives
-    probabilities; tokenizer, vocabulary and labels are its metadata. It is kept only if it gives the same probabilities
-    as 'pipeline score'. For rnn, birnn, lstm, bilstm, gru, bigru, bag and nbsvm.
+    ONNX Runtime can then score reviews without this package. Requires the 'onnx' extra. The file maps token IDs to
+    probabilities; tokenizer, vocabulary and labels are stored as metadata. It is kept only if its probabilities match
+    those of 'pipeline score'. Supported: rnn, birnn, lstm, bilstm, gru, bigru, bag and nbsvm.
 
     Example: pipeline export LATEST --output model.onnx
     """

@@ -7,9 +7,9 @@ from pipeline.config.fetch import FetchConfig
 
 @config_command(FetchConfig)
 def fetch(config: FetchConfig, finish: Finish) -> None:
-    """Download a public data set into raw/, its hash checked.
+    """Download a public data set into raw/ and check its hash.
 
-    Ingest reads the archive as it is.     What is there already with the right hash is left alone (exit code 99).
+    Ingest reads the archive directly. If the file is already there with the right hash, exits with 99.
 
     Example: pipeline fetch imdb
     """

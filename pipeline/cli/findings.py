@@ -1,4 +1,4 @@
-"""Prints what `inspect` and `init` found: tables on a terminal, the same in plain lines elsewhere."""
+"""Prints the findings of `inspect` and `init`: as tables on a terminal, as plain lines elsewhere."""
 
 import sys
 import unicodedata
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pipeline.inspection.columns import Column
 
 EXAMPLE = 40
-"""Examples are cut to so many characters."""
+"""Maximum length of an example, in characters."""
 LISTED = 10
-"""So many labels and files are listed; the rest is counted."""
+"""Maximum number of labels and files listed; the rest are counted."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ def _parts(found: "Inspection") -> Iterator[Grid | str]:
     if good:
         yield Grid(("file", "format", "rows", "delimiter", "quote", "encoding", "rejects"), _files(good), frozenset({2, 6}))
     if found.total > len(found.files):
-        yield f"{len(found.files)} of {found.total:,} files and folders were looked at."
+        yield f"Inspected {len(found.files)} of {found.total:,} files and folders."
     for fault in found.all_faults:
-        yield f"Cannot be read: {printable(fault.place)}: {printable(fault.detail)}."
+        yield f"Cannot read {printable(fault.place)}: {printable(fault.detail)}."
     if found.passed_over:
-        yield f"Not read, for their kind: {_some(list(map(printable, found.passed_over)))}."
+        yield f"Skipped, unsupported type: {_some(list(map(printable, found.passed_over)))}."
     if found.columns:
         yield ""
         yield Grid(("column", "type", "empty", "distinct", "used as", "example"), _columns(found), frozenset({2, 3}))
@@ -172,7 +172,7 @@ def _padded(text: str, width: int, right: bool) -> str:
 
 
 def _width(text: str) -> int:
-    """Cells of a terminal that a text takes: two for a wide character, none for a combining one."""
+    """Width of a text in terminal cells: two per wide character, none per combining one."""
     return sum(
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text

@@ -21,16 +21,16 @@ JsonOption = Annotated[
     typer.Option(
         "--json",
         rich_help_panel="Output",
-        help="Print the result as one line of JSON, on a terminal too.",
+        help="Print the result as one line of JSON, even on a terminal.",
     ),
 ]
 
 
 @dataclass(frozen=True)
 class Finish:
-    """Ends a command. Called with a receipt, it prints it and ends with the receipt's exit code.
+    """Ends a command: prints the receipt and exits with its exit code.
 
-    The receipt is the last line of stdout, as JSON; on a terminal it is a summary in words, unless `--json` asks for JSON.
+    The receipt is the last line of stdout, as JSON; on a terminal it is a summary in words, except with `--json`.
     """
 
     session: Session
@@ -39,13 +39,13 @@ class Finish:
     as_json: bool = False
 
     def command(self, name: str) -> list[str]:
-        """The beginning of a command line, for workers, that makes them speak as this process does."""
+        """The start of a command line for workers, so that their output matches this process."""
         return [*self.session.arguments, name, *(["--json"] if self.as_json else [])]
 
     def __call__(self, receipt: "Receipt", *, to_stderr: bool = False) -> None:
-        """Prints the receipt, on stderr where stdout is for data.
+        """Prints the receipt, on stderr if stdout is reserved for data.
 
-        The exit code says what the run did even where nobody takes the receipt.
+        The exit code is right even if the receipt cannot be printed.
         """
         try:
             for line in self._lines(receipt, sys.stderr if to_stderr else sys.stdout):
@@ -54,7 +54,7 @@ class Finish:
         except (OSError, ValueError) as error:
             forget(sys.stdout)
             say(
-                f"the run is done, but its receipt could not be printed: {error}. "
+                f"the run succeeded, but its receipt could not be printed: {error}. "
                 f"'pipeline runs show {receipt.run_id}' shows it."
             )
         raise typer.Exit(receipt.exit_code)
@@ -70,18 +70,18 @@ class Finish:
 
 
 def print_json(result: Any, indent: int | None = None) -> None:
-    """Prints a result as JSON that is safe to show: one line, unless it is to be indented."""
+    """Prints a result as JSON that is safe to show, on one line unless `indent` is given."""
     typer.echo(printable_json(json.dumps(result, ensure_ascii=False, indent=indent)))
 
 
 def say(message: str) -> None:
-    """Tells people on stderr why a command ended as it did."""
+    """Reports on stderr why a command failed."""
     with contextlib.suppress(OSError, ValueError):  # nobody reads it; the exit code still says it
         print(f"pipeline: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def forget(stream: TextIO) -> None:
-    """Keeps what a stream could not write from being written, and from failing, again."""
+    """Discards what a stream could not write, so that it does not fail again at exit."""
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())

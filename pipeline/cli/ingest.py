@@ -8,11 +8,11 @@ from pipeline.readers.registry import described
 
 @config_command(IngestConfig, words=lambda: {"formats": described()})
 def ingest(config: IngestConfig, finish: Finish) -> None:
-    """Raw reviews to token shards and a vocabulary.
+    """Turn raw reviews into token shards and a vocabulary.
 
-    Reads folders, files and globs of {formats}. Folders SPLIT/LABEL/N_STARS.txt, as aclImdb lays reviews out, name split,
-    label and stars. Known reviews are passed over, changed ones replaced. Bad rows, and files that cannot be read, land in
-    rejects/ with their reason.
+    Reads folders, files and globs of {formats}. In the layout of aclImdb, SPLIT/LABEL/N_STARS.txt, paths give split,
+    label and stars. Known reviews are skipped and changed ones replaced. Bad rows and unreadable files go to rejects/
+    with the reason.
 
     Example: pipeline ingest reviews.csv.gz --label-column sentiment --id-column order_id
     """

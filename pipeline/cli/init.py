@@ -11,10 +11,10 @@ from pipeline.readers.registry import described
 
 @config_command(InitConfig, words=lambda: {"formats": described()})
 def init(config: InitConfig, finish: Finish) -> None:
-    """Look at files and write the lake's pipeline.toml for them.
+    """Inspect files and write a matching pipeline.toml into the lake.
 
-    With that file, ingest, score, evaluate and report read such files. Reads the first rows of files, folders and globs
-    of {formats}. Columns that are named here are not guessed. The file says what each option does; edit it as you like.
+    ingest, score, evaluate and report then read such files without further options. Reads the first rows of files,
+    folders and globs of {formats}. Columns given here are not guessed. The file explains each option; edit it freely.
 
     Example: pipeline init exports/reviews.csv
     """

@@ -8,11 +8,11 @@ from pipeline.readers.registry import described
 
 @config_command(InspectConfig, words=lambda: {"formats": described()})
 def inspect(config: InspectConfig, finish: Finish) -> None:
-    """Look at files: their columns, and what ingest would reject.
+    """Show the columns of files, and what ingest would reject.
 
-    Guesses which columns hold text, label, id and group, and writes nothing.
+    Guesses the columns for text, label, ID and group. Writes nothing.
 
-    Reads the first rows of files, folders and globs of {formats}. Where all files are unreadable, it ends with 65.
+    Reads the first rows of files, folders and globs of {formats}. Exits with 65 if no file can be read.
 
     Example: pipeline inspect exports/reviews.csv
     """

@@ -1,4 +1,4 @@
-"""Tables and details that commands list on stdout, within the width of a terminal, and ids that are given in part."""
+"""Tables and details on stdout that fit the terminal, and lookup of abbreviated IDs."""
 
 import difflib
 import shutil
@@ -13,16 +13,16 @@ from pipeline.printable import printable
 
 USUAL_WIDTH = 80
 NEAREST = 5
-"""Ids that an error names."""
+"""Number of IDs that an error lists."""
 
 
 def width() -> int:
-    """Columns of the terminal that stdout is, else what fits everywhere."""
+    """Width of the terminal in columns; a safe default if stdout is not a terminal."""
     return shutil.get_terminal_size((USUAL_WIDTH, 24)).columns if sys.stdout.isatty() else USUAL_WIDTH
 
 
 def columns(head: Sequence[str], rows: Sequence[Sequence[str]], right: Container[str] = ()) -> Iterator[str]:
-    """Lines with columns side by side; those whose head is in `right` stand to the right."""
+    """Lines with aligned columns; those whose head is in `right` are right-aligned."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     for line in (head, *rows):
         parts = zip(head, line, widths, strict=True)
@@ -31,7 +31,7 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]], right: Container
 
 
 def details(facts: Iterable[tuple[str, object]]) -> None:
-    """Prints names and values below each other, long values wrapped."""
+    """Prints one name and value per line; long values wrap."""
     listed = [(name, printable(_text(value))) for name, value in facts if value not in (None, "", [], {})]
     margin = max(len(name) for name, _ in listed) + 2
     for name, value in listed:
@@ -40,7 +40,7 @@ def details(facts: Iterable[tuple[str, object]]) -> None:
 
 
 def wrapped(text: str, indent: str = "", wide: int | None = None) -> list[str]:
-    """A text in lines that begin with `indent` and fit the terminal, or `wide`; longer words, such as paths, stay whole."""
+    """A text wrapped to the terminal, or to `wide`, each line indented; long words, such as paths, stay whole."""
     return textwrap.wrap(
         text.lstrip(),
         max(wide or width(), 20),
@@ -52,12 +52,12 @@ def wrapped(text: str, indent: str = "", wide: int | None = None) -> list[str]:
 
 
 def shortened(text: str, wide: int) -> str:
-    """A text cut to so many characters, with an ellipsis where it was longer."""
+    """A text cut to `wide` characters, with an ellipsis if it was longer."""
     return text if len(text) <= wide else text[: wide - 1] + "…"
 
 
 def reason(error: str | None) -> str:
-    """Why a run failed, in a sentence: its error without the name of the class and without what to do."""
+    """Why a run failed, in one sentence: its error without class name and advice."""
     if not error:
         return ""
     kind, separator, message = error.partition(": ")
@@ -65,14 +65,14 @@ def reason(error: str | None) -> str:
 
 
 def find_id(what: str, given: str, known: Sequence[str], listing: str) -> str:
-    """The id that `given` is, or that alone begins with it.
+    """The ID that equals `given`, or the only one that begins with it.
 
     Args:
-        what: what the ids name, for messages.
+        what: what the IDs identify, for messages.
         listing: the command that lists them all.
 
     Raises:
-        InputNotFoundError: none or several begin so; the message names the nearest.
+        InputNotFoundError: no ID or several match; the message lists the closest.
     """
     if given in known:
         return given
@@ -80,11 +80,13 @@ def find_id(what: str, given: str, known: Sequence[str], listing: str) -> str:
     if len(begin) == 1:
         return begin[0]
     if not known:
-        raise InputNotFoundError(f"no {what} {given!r}: the lake has none yet. Is it the right lake? --lake names another.")
+        raise InputNotFoundError(
+            f"no {what} {given!r}: the lake has none yet. Check that it is the right lake; --lake selects another one."
+        )
     if begin:
-        raise InputNotFoundError(f"{len(begin)} {what}s begin with {given!r}: {_named(begin)}. Give more of the id.")
+        raise InputNotFoundError(f"{len(begin)} {what}s begin with {given!r}: {_named(begin)}. Type more of the ID.")
     ranked = sorted(known, key=lambda name: (-difflib.SequenceMatcher(None, given, name).ratio(), name))
-    raise InputNotFoundError(f"no {what} {given!r}. The nearest: {_named(ranked)}. {listing!r} lists them.")
+    raise InputNotFoundError(f"no {what} {given!r}. Closest: {_named(ranked)}. {listing!r} lists all.")
 
 
 def _text(value: object) -> str:

@@ -1,4 +1,4 @@
-"""`pipeline models`: the trained models of the lake, and the architectures there are."""
+"""`pipeline models`: the lake's trained models, and the available architectures."""
 
 import json
 import logging
@@ -32,12 +32,12 @@ app.add_typer(models, name="models")
 def list_models(
     context: typer.Context,
     archs: Annotated[
-        bool, typer.Option("--archs", help="The architectures that --arch takes, not the trained models.")
+        bool, typer.Option("--archs", help="List the architectures for --arch instead of trained models.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON: a list of objects.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON: a list of objects.")] = False,
     lake: LakeOption = None,
 ) -> None:
-    """List the trained models of the lake, or the architectures.
+    """List the lake's trained models, or the architectures.
 
     Example: pipeline models --json
 
@@ -61,12 +61,13 @@ def list_models(
 def show(
     context: typer.Context,
     model_id: Annotated[
-        str, typer.Argument(metavar="MODEL", help="The model's id, its beginning, or LATEST.", autocompletion=complete_model)
+        str,
+        typer.Argument(metavar="MODEL", help="Model ID, a unique prefix of it, or LATEST.", autocompletion=complete_model),
     ] = "LATEST",
-    as_json: Annotated[bool, typer.Option("--json", help="The whole of the bundle's model.json, for machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the bundle's model.json.")] = False,
     lake: LakeOption = None,
 ) -> None:
-    """Show one model: figures, labels, what it was trained on and how.
+    """Show one model: metrics, labels, training data and options.
 
     Example: pipeline models show bilstm-20260131
     """
@@ -90,7 +91,7 @@ def _row(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _models(lake: "Lake") -> list[dict[str, Any]]:
-    """What there is to say of each bundle, oldest first; a broken one is a warning."""
+    """The facts about each bundle, oldest first; logs a warning for broken ones."""
     from pipeline.errors import PipelineError
     from pipeline.models.bundle import model_ids, read_bundle
 
@@ -105,7 +106,7 @@ def _models(lake: "Lake") -> list[dict[str, Any]]:
         try:
             bundle = read_bundle(lake.models / model_id)
         except PipelineError as error:
-            log.warning("left out: %s", error)
+            log.warning("skipped: %s", error)
             continue
         measured_on = next((part for part in ("test", "valid") if f"{part}_accuracy" in bundle.metrics), None)
         rows.append(
@@ -148,7 +149,7 @@ def _architectures() -> list[dict[str, Any]]:
 
 _GIVEN = ("vocab_size", "num_classes")
 _SAID = ("arch", "model", "vocabulary", "table_version")
-"""Options of a training that other lines tell."""
+"""Training options that other lines show."""
 
 
 def _details(bundle: "Bundle", lake: "Lake") -> Iterator[tuple[str, object]]:
@@ -184,7 +185,7 @@ def _figures(metrics: Mapping[str, Any], part: str) -> str:
 
 
 def _print_architectures(rows: Sequence[dict[str, Any]]) -> None:
-    """Each architecture in a line, as far as it fits, with its paper below."""
+    """One architecture per line, with its paper below."""
     named = [(row["arch"], str(row["year"]), f"{row['parameters']:,}") for row in rows]
     head, *lines = listing.columns(("arch", "year", "parameters"), named, ("parameters",))
     indent = "  "
@@ -195,4 +196,4 @@ def _print_architectures(rows: Sequence[dict[str, Any]]) -> None:
         typer.echo(f"{line}{indent}{first}")
         for text in (*rest, *listing.wrapped(row["paper"], wide=room)):
             typer.echo(" " * len(line) + indent + text)
-    typer.echo(f"\nParameters with the defaults, {WORDS:,} words and two classes.")
+    typer.echo(f"\nParameters are counted with default options, {WORDS:,} words and two classes.")

@@ -7,10 +7,10 @@ from pipeline.config.repair import RepairConfig
 
 @config_command(RepairConfig)
 def repair(config: RepairConfig, finish: Finish) -> None:
-    """Make a damaged lake whole again.
+    """Repair a damaged lake.
 
-    Mends the table's log, shards and vocabulary, LATEST and the run records. Reviews of damaged shards are read again
-    from their sources and committed at once. Ends with 99 when nothing is damaged.
+    Restores the table's log, shards and vocabulary, LATEST and the run records. Reviews of damaged shards are read again
+    from their sources and committed together. Exits with 99 if nothing is damaged.
 
     Example: pipeline repair
     """

@@ -9,7 +9,7 @@ from pipeline.config.report import ReportConfig
 
 
 def _as_ingested(ingest: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of scored files are those of the files that 'pipeline ingest' reads, unless they are said to be others."""
+    """Scored files are read with the lake's [ingest] columns unless options override them."""
     if not given.get("predictions"):
         return {}
     found = {name: ingest[name] for name in ("text_column", "label_map") if name in ingest}
@@ -18,10 +18,10 @@ def _as_ingested(ingest: Mapping[str, Any], given: Mapping[str, Any]) -> dict[st
 
 @config_command(ReportConfig, inherits=_as_ingested)
 def report(config: ReportConfig, finish: Finish) -> None:
-    """Write a model's page, or compare several models.
+    """Write a model's report page, or compare several models.
 
-    The page shows what the model is worth, its mistakes, the tokens that decide, examples, configuration. With
-    --compare, put the models named side by side, on the reviews that all of them have scored.
+    The page shows how good the model is, its mistakes, its most influential tokens, examples and its configuration. With
+    --compare, shows the given models side by side on the reviews that all of them have scored.
 
     Example: pipeline report --predictions data_lake/predictions/new.parquet --output /tmp/report.html
     """

@@ -1,4 +1,4 @@
-"""`pipeline runs`: what ran on the lake, and one run in detail."""
+"""`pipeline runs`: the lake's runs, and one run in detail."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ RECORDED = (
     *("crossval", "evaluate", "export", "fetch", "ingest", "repair", "report", "sample", "score", "train", "upgrade"),
     "vacuum",
 )
-"""Commands that leave records."""
+"""Commands that write run records."""
 
 
 def _complete_command(incomplete: str) -> list[str]:
@@ -31,21 +31,21 @@ app.add_typer(runs, name="runs")
 @runs.callback(invoke_without_command=True)
 def list_runs(
     context: typer.Context,
-    last: Annotated[int, typer.Option(help="How many, counted from the newest; 0 for all.")] = 20,
+    last: Annotated[int, typer.Option(help="Number of most recent runs to list; 0 for all.")] = 20,
     command: Annotated[
         str | None,
         typer.Option(
-            help="Only runs of this command, such as ingest.  [default: all]",
+            help="List only runs of this command, such as ingest.  [default: all]",
             show_default=False,
             autocompletion=_complete_command,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Whole records, for machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print whole records as JSON.")] = False,
     lake: LakeOption = None,
 ) -> None:
-    """List what ran on the lake, and why a run failed.
+    """List the lake's runs, and why any failed.
 
-    The newest stands last.
+    The most recent run comes last.
 
     Example: pipeline runs --last 5 --command train
 
@@ -59,7 +59,7 @@ def list_runs(
     if command not in (None, *RECORDED):
         raise unknown_choice("--command", str(command), RECORDED)
     if last < 0:
-        raise UsageError(f"--last {last}: give 0 or more.")
+        raise UsageError(f"--last {last}: expected 0 or more.")
     where = lake_of(context, lake)
     records = [record for record in read_records(where) if command in (None, record["command"])]
     records = records[-last:] if last else records
@@ -80,12 +80,12 @@ def list_runs(
 def show(
     context: typer.Context,
     run_id: Annotated[
-        str, typer.Argument(metavar="RUN", help="The run's id, or its beginning.", autocompletion=complete_run)
+        str, typer.Argument(metavar="RUN", help="Run ID, or a unique prefix of it.", autocompletion=complete_run)
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="The whole record, for machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole record as JSON.")] = False,
     lake: LakeOption = None,
 ) -> None:
-    """Show one run: options, rows, outputs, and why it failed.
+    """Show one run: options, row counts, outputs, and the error if it failed.
 
     Example: pipeline runs show 20260131T0400 --json
     """
@@ -111,7 +111,7 @@ def _remark(record: dict[str, Any]) -> str:
     if record["outcome"] in ("failed", "stopped"):
         return listing.reason(record.get("error"))
     receipt = record["receipt"]
-    left = ((receipt.get("rejected", 0), "rows rejected"), (receipt.get("quarantined", 0), "files left out"))
+    left = ((receipt.get("rejected", 0), "rows rejected"), (receipt.get("quarantined", 0), "files skipped"))
     return ", ".join(f"{count:,} {what}" for count, what in left if count)
 
 
@@ -136,10 +136,10 @@ def _details(record: dict[str, Any]) -> Iterator[tuple[str, object]]:
     yield "error", record.get("error")
     yield "started", record["started"]
     yield "took", duration(receipt["seconds"])
-    yield "memory", f"{record['peak_memory_bytes'] / (1 << 20):,.0f} MiB at the peak"
+    yield "memory", f"{record['peak_memory_bytes'] / (1 << 20):,.0f} MiB peak"
     for name in ("read", "written", "rejected", "known"):
         yield name, f"{receipt[name]:,}" if receipt[name] else None
-    yield "left out", f"{receipt['quarantined']:,} files" if receipt.get("quarantined") else None
+    yield "skipped", f"{receipt['quarantined']:,} files" if receipt.get("quarantined") else None
     for name, value in receipt.get("outputs", {}).items():
         yield name.replace("_", " "), value
     for name, value in receipt.get("metrics", {}).items():

@@ -13,25 +13,25 @@ from pipeline.cli.finish import JsonOption
 def sample(
     context: typer.Context,
     folder: Annotated[
-        Path | None, typer.Argument(help="Where aclImdb/ is put.  [default: the lake's raw/]", show_default=False)
+        Path | None, typer.Argument(help="Folder for aclImdb/.  [default: the lake's raw/]", show_default=False)
     ] = None,
-    reviews: Annotated[int, typer.Option(help="Labelled reviews in train/.")] = 2000,
-    test_reviews: Annotated[int, typer.Option(help="Labelled reviews in test/, of other films.")] = 1000,
-    unsup: Annotated[int, typer.Option(help="Reviews without a label, in train/unsup/.")] = 500,
-    classes: Annotated[int, typer.Option(help="2 (neg, pos), 3 (and neutral) or 5 classes.")] = 2,
-    noise: Annotated[float, typer.Option(help="Share of reviews whose label contradicts their text.")] = 0.02,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    reviews: Annotated[int, typer.Option(help="Number of labelled reviews in train/.")] = 2000,
+    test_reviews: Annotated[int, typer.Option(help="Number of labelled reviews in test/, about other films.")] = 1000,
+    unsup: Annotated[int, typer.Option(help="Number of unlabelled reviews in train/unsup/.")] = 500,
+    classes: Annotated[int, typer.Option(help="Number of classes: 2 (neg, pos), 3 (also neutral) or 5.")] = 2,
+    noise: Annotated[float, typer.Option(help="Share of reviews with a wrong label.")] = 0.02,
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same bytes.")] = 0,
     score_input: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write a Parquet file of raw reviews to score.  [default: none]")
     ] = None,
-    score_reviews: Annotated[int, typer.Option(help="Reviews in that file.")] = 500,
+    score_reviews: Annotated[int, typer.Option(help="Number of reviews in that file.")] = 500,
     as_json: JsonOption = False,
     lake: LakeOption = None,
 ) -> None:
     """Write a small synthetic corpus in aclImdb's layout.
 
-    Made-up film reviews whose verdict depends on word order.     What is there already, to the byte, is left alone (exit
-    code 99); a folder that holds something else is refused.
+    Writes made-up film reviews whose sentiment depends on word order. Exits with 99 if the same files are already there,
+    and refuses a folder with other content.
 
     Example: pipeline sample /tmp/reviews --reviews 4000 --seed 7 --score-input /tmp/new.parquet
     """

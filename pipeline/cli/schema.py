@@ -9,12 +9,12 @@ from pipeline.cli.app import app
 
 @app.command()
 def schema(
-    name: Annotated[str | None, typer.Argument(help="One contract.  [default: all]", show_default=False)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    name: Annotated[str | None, typer.Argument(help="Contract to print.  [default: all]", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print the contracts of what is read and written.
+    """Print the contracts of the files we read and write.
 
-    Columns, versions, and which change is allowed.
+    Shows columns, versions, and which changes are allowed.
 
     Example: pipeline schema token
     """

@@ -12,10 +12,10 @@ from pipeline.readers.registry import described
 def score(config: ScoreConfig, finish: Finish) -> None:
     """Score reviews with a trained model.
 
-    Reads files, folders and globs of {formats}. Keeps the order of the rows and the columns of the input; adds
-    prediction, probability, the probability of each class, model_id and unscored_reason. A review without text, or
-    without a token that the model knows, gets no prediction. Several files make one output; a file that cannot be read
-    is left out and named. Ends with 99 when the output is there already, made from the same input by the same model.
+    Reads files, folders and globs of {formats}. Keeps the row order and the columns of the input, and adds prediction,
+    probability, the probability of each class, model_id and unscored_reason. Reviews without text or without any token
+    known to the model get no prediction. Several inputs are written to one output; unreadable files are skipped with a
+    warning. Exits with 99 if the output already exists, made from the same input with the same model.
 
     Example: pipeline score reviews.csv --text-column body --output scored.csv
     """

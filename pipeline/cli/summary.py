@@ -1,4 +1,4 @@
-"""A receipt in words, for a person at a terminal: what was read, written and left out, where the result lies, what next.
+"""A receipt in words, for a person at a terminal: rows read, written and skipped, where the result is, what to do next.
 
 Everything here comes from the receipt, which is also what scripts read.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NARROW, WIDE = 60, 100
 """Lines are wrapped to the terminal's width within these bounds, in characters."""
 NAMED = 3
-"""Files that are named; the others are counted."""
+"""Number of files to name; the others are counted."""
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Summary:
 
 
 def summary(receipt: "Receipt", lake: str = "") -> Summary:
-    """The receipt in words. `lake` is what commands have to hold to name the lake: "" or " --lake FOLDER"."""
+    """The receipt in words. `lake` is what to add to commands to select the lake: "" or " --lake FOLDER"."""
     nothing = receipt.exit_code == EXIT_NOTHING_NEW
     return WRITERS[receipt.command](receipt, lake, nothing)
 
@@ -61,18 +61,18 @@ def summary(receipt: "Receipt", lake: str = "") -> Summary:
 def _ingest(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     metrics, outputs = receipt.metrics, receipt.outputs
     if not outputs.get("tokens") and not receipt.read:
-        headline = "Nothing to read yet: all files were written a moment ago."
+        headline = "Nothing to read yet: all files changed only a moment ago."
     elif nothing:
-        headline = f"Nothing new: {_count(receipt.known, 'review')} known already."
+        headline = f"Nothing new: {_count(receipt.known, 'review')} already known."
     else:
         headline = f"Ingested {_count(receipt.written, 'review')} in {_seconds(receipt)}."
     found = Summary(headline)
-    known = f", {receipt.known:,} known already" if receipt.known and not nothing else ""
+    known = f", {receipt.known:,} already known" if receipt.known and not nothing else ""
     replaced = f", {metrics['replaced']:,} of them changed" if metrics.get("replaced") else ""
     found.add("read", f"{_count(receipt.read, 'row')}: {receipt.written:,} written{replaced}{known}" if receipt.read else "")
     _left_out(found, receipt)
     if metrics.get("duplicates"):
-        found.add("repeated", f"{metrics['duplicates']:,} have the text and label of others; --dedupe leaves such out")
+        found.add("repeated", f"{metrics['duplicates']:,} have the same text and label as others; --dedupe skips them")
     if metrics.get("pruned"):
         found.add("pruned", f"{_count(metrics['pruned'], 'review')} no longer in the sources")
     found.add("labels", ", ".join(metrics.get("labels", ())) if metrics.get("labels") else "")
@@ -80,7 +80,7 @@ def _ingest(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
         found.add("table", f"{short_path(outputs['tokens'])}, version {outputs.get('table_version', 0)}")
         found.next = [f"pipeline train{lake}"] if len(metrics.get("labels", ())) > 1 else []
     elif receipt.read:
-        found.add("table", "unchanged: a dry run")
+        found.add("table", "unchanged (dry run)")
     return found
 
 
@@ -98,12 +98,12 @@ def _train(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     if part is not None:
         found.add("accuracy", f"{_percent(metrics[f'{part}_accuracy'])} on {_SPLITS[part]}")
         majority = metrics.get(f"{part}_majority_accuracy")
-        found.add("compare", f"{_percent(majority)} by always answering the most frequent label" if majority else "")
+        found.add("compare", f"{_percent(majority)} by always predicting the most frequent label" if majority else "")
         baseline = metrics.get("baseline")
         if baseline is not None:
             found.add("", f"{_percent(baseline[f'{part}_accuracy'])} by {baseline['arch']}, a linear model of n-grams")
     if metrics.get("only_class") is not None:
-        found.add("doubtful", f"it gives every review the label {metrics['only_class']}")
+        found.add("warning", f"it predicts {metrics['only_class']} for every review")
     found.add("model", short_path(outputs["model"]))
     found.add("page", short_path(outputs["report"]) if "report" in outputs else "")
     found.next = [f"pipeline score{lake} FILE"]
@@ -116,16 +116,16 @@ def _score(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     metrics, outputs = receipt.metrics, receipt.outputs
     place = short_path(outputs["predictions"]) if outputs.get("predictions", "-") != "-" else "standard output"
     if not outputs:
-        return Summary("Nothing to score yet: all files were written a moment ago.")
+        return Summary("Nothing to score yet: all files changed only a moment ago.")
     if nothing:
-        found = Summary(f"Nothing new: {place} holds the predictions of the same {_count(receipt.known, 'review')} already.")
+        found = Summary(f"Nothing new: {place} already has predictions for the same {_count(receipt.known, 'review')}.")
         _left_out(found, receipt)
         found.next = [f"pipeline score{lake} … --force"]
         return found
     found = Summary(f"Scored {_count(receipt.written, 'review')} in {_seconds(receipt)}.")
     found.add("labels", ", ".join(f"{label} {count:,}" for label, count in metrics.get("predicted", {}).items()))
     unscored = _counts(metrics.get("unscored", {}))
-    found.add("without", f"{unscored}: no prediction for these" if unscored else "")
+    found.add("unscored", unscored)
     _left_out(found, receipt)
     found.add("model", str(outputs["model"]))
     found.add("result", place)
@@ -138,17 +138,17 @@ def _evaluate(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     metrics = receipt.metrics
     split = f", {_SPLITS[metrics['split']]}" if metrics.get("split") else ""
     found = Summary(f"Evaluated {receipt.outputs['model_id']} on {_count(metrics['rows'], 'review')}{split}.")
-    for name, words in (("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("auc", "ROC area")):
+    for name, words in (("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("auc", "ROC AUC")):
         if metrics.get(name) is not None:
             low, high = metrics[f"{name}_interval"]
             found.add(words, f"{metrics[name]:.4f}, 95% interval {low:.4f} to {high:.4f}")
     majority = metrics["majority_class"]
-    found.add("compare", f"{majority['accuracy']:.4f} accuracy by always answering {majority['label']}")
+    found.add("compare", f"{majority['accuracy']:.4f} accuracy by always predicting {majority['label']}")
     found.add("calibration", f"error {metrics['ece']:.4f}")
     for label, figures in metrics["classes"].items():
         found.add(label, f"F1 {figures['f1']:.4f} on {_count(figures['rows'], 'review')}")
     left = [(metrics.get("unlabelled", 0), "without a label"), (metrics.get("other_splits", 0), "of other splits")]
-    found.add("left out", ", ".join(f"{count:,} {words}" for count, words in left if count))
+    found.add("skipped", ", ".join(f"{count:,} {words}" for count, words in left if count))
     _left_out(found, receipt)
     found.next = [f"pipeline report{lake} --model {receipt.outputs['model_id']}"]
     return found
@@ -156,7 +156,11 @@ def _evaluate(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
 
 def _report(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     models = receipt.outputs.get("models")
-    of = f"Compared {_count(len(models), 'model')}" if models else f"Wrote the page of {Path(receipt.outputs['model']).name}"
+    of = (
+        f"Compared {_count(len(models), 'model')}"
+        if models
+        else f"Wrote the report of {Path(receipt.outputs['model']).name}"
+    )
     found = Summary(f"{of} in {_seconds(receipt)}.")
     found.add("examples", f"{_count(receipt.read, 'review')} of the predictions" if receipt.read else "")
     found.add("page", short_path(receipt.outputs["report"]))
@@ -166,8 +170,8 @@ def _report(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
 def _crossval(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     metrics, outputs = receipt.metrics, receipt.outputs
     folds = len(metrics["folds"])
-    verb = "Nothing new: all folds were done" if nothing else f"Trained {folds} folds in {_seconds(receipt)}"
-    found = Summary(f"{verb}; each of {_count(receipt.read, 'review')} was tested once.")
+    verb = "Nothing new: all folds were already done" if nothing else f"Trained {folds} folds in {_seconds(receipt)}"
+    found = Summary(f"{verb}; tested each of {_count(receipt.read, 'review')} once.")
     for name, words in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
         found.add(words, f"{metrics['mean'][name]:.4f} ± {metrics['spread'][name]:.4f} over the folds")
     if "baseline_accuracy" in metrics["mean"]:
@@ -179,13 +183,14 @@ def _crossval(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
 
 def _repair(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     if nothing:
-        return Summary(
-            "Nothing to repair: the table's log, its shards and vocabulary, LATEST and the run records are whole."
-        )
+        return Summary("Nothing to repair: the table's log, shards and vocabulary, LATEST and the run records are intact.")
     metrics = receipt.metrics
     found = Summary(f"Repaired the lake in {_seconds(receipt)}.")
     found.add(
-        "log", f"{_count(metrics['torn_entries'], 'entry', 'entries')} cut short, removed" if metrics["torn_entries"] else ""
+        "log",
+        f"removed {_count(metrics['torn_entries'], 'truncated entry', 'truncated entries')}"
+        if metrics["torn_entries"]
+        else "",
     )
     found.add("shards", f"{metrics['shards']:,} damaged" if metrics["shards"] else "")
     found.add("reviews", f"{_count(receipt.written, 'review')} read again" if receipt.written else "")
@@ -199,11 +204,11 @@ def _repair(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
 def _upgrade(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     metrics = receipt.metrics
     if nothing:
-        return Summary("Nothing to upgrade: all of it is as this release writes it.")
-    found = Summary(f"Converted what earlier releases wrote, in {_seconds(receipt)}.")
+        return Summary("Nothing to upgrade: everything is in the current format.")
+    found = Summary(f"Converted files of earlier releases in {_seconds(receipt)}.")
     for name in ("shards", "bundles", "predictions"):
         found.add(name, _some(metrics[name]))
-    found.add("values", "ingested again by the current rule" if metrics["values"] else "")
+    found.add("values", "ingested again with the current rule" if metrics["values"] else "")
     found.next = [f"pipeline doctor{lake} --verify"]
     return found
 
@@ -216,14 +221,14 @@ def _vacuum(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     verb = "Deleted" if metrics["deleted"] else "Would delete"
     found = Summary(f"{verb} {_count(len(files), 'file or folder', 'files and folders')}.")
     found.add("names", _some(files))
-    found.add("leftovers", f"{_bytes(metrics['leftover_bytes'])} of dead runs" if metrics["leftover_bytes"] else "")
+    found.add("leftovers", f"{_bytes(metrics['leftover_bytes'])} from crashed runs" if metrics["leftover_bytes"] else "")
     return found
 
 
 def _export(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     metrics = receipt.metrics
     found = Summary(f"Exported {receipt.outputs['model_id']} to ONNX in {_seconds(receipt)}.")
-    found.add("verified", f"its probabilities differ from ours by {metrics['largest_difference']:.1e} at most")
+    found.add("verified", f"probabilities differ from ours by at most {metrics['largest_difference']:.1e}")
     found.add("file", f"{short_path(receipt.outputs['onnx'])}, {_bytes(metrics['bytes'])}")
     return found
 
@@ -231,7 +236,7 @@ def _export(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
 def _fetch(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     size = _bytes(receipt.metrics["bytes"])
     found = Summary(
-        f"Nothing new: the file is there already, {size}." if nothing else f"Downloaded {size}; the digest is right."
+        f"Nothing new: the file already exists, {size}." if nothing else f"Downloaded {size}; the digest matches."
     )
     found.add("file", short_path(receipt.outputs["raw"]))
     found.next = [f"pipeline ingest{lake}"]
@@ -241,7 +246,7 @@ def _fetch(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
 def _sample(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     outputs = receipt.outputs
     if nothing:
-        found = Summary(f"Nothing new: the same {_count(receipt.known, 'review')} are there already.")
+        found = Summary(f"Nothing new: the same {_count(receipt.known, 'review')} already exist.")
     else:
         found = Summary(f"Wrote {_count(receipt.written, 'synthetic review')} in {_seconds(receipt)}.")
     corpus = Path(outputs["corpus"])
@@ -272,12 +277,12 @@ _SPLITS = {"test": "the test split", "valid": "the validation split", "train": "
 
 
 def _left_out(found: Summary, receipt: "Receipt") -> None:
-    """Rows and files that were left out, and why."""
+    """Skipped rows and files, and why."""
     if receipt.rejected:
         why = _counts(receipt.metrics.get("rejects", {}))
         found.add("rejected", _count(receipt.rejected, "row") + (f": {why}" if why else ""))
     if receipt.quarantined:
-        found.add("left out", f"{_count(receipt.quarantined, 'file')} that cannot be read; the warnings above name them")
+        found.add("skipped", f"{_count(receipt.quarantined, 'unreadable file')}; see the warnings above")
     if "rejects" in receipt.outputs:
         found.add("details", short_path(receipt.outputs["rejects"]))
 

@@ -7,10 +7,10 @@ from pipeline.config.train import TrainConfig
 
 @config_command(TrainConfig, presets=True)
 def train(config: TrainConfig, finish: Finish) -> None:
-    """Train a classifier and leave a model bundle in models/.
+    """Train a classifier and write a model bundle to models/.
 
-    Keeps the weights that did best on the validation part; tests them once if there is a split 'test'. Ends with 99
-    when the same data was trained with the same options before.
+    Keeps the weights with the best validation score, and tests them once if there is a 'test' split. Exits with 99 if a
+    model with the same data and options already exists.
 
     Example: pipeline train --arch bilstm --epochs 5
     """

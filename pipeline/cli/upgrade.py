@@ -7,10 +7,10 @@ from pipeline.config.upgrade import UpgradeConfig
 
 @config_command(UpgradeConfig)
 def upgrade(config: UpgradeConfig, finish: Finish) -> None:
-    """Convert what earlier releases wrote: token shards, bundles and predictions.
+    """Convert token shards, bundles and predictions of earlier releases.
 
-    Every release reads what earlier ones wrote; converted files are proven by digests and quicker to open. A file is
-    replaced whole or not at all, and a run that was stopped goes on where it ended. Ends with 99 when nothing is old.
+    Every release can read files of earlier ones; converted files have digests and open faster. Files are replaced
+    atomically, and an interrupted run continues where it stopped. Exits with 99 if there is nothing to convert.
 
     Example: pipeline upgrade --dry-run
     """

@@ -7,9 +7,9 @@ from pipeline.config.vacuum import VacuumConfig
 
 @config_command(VacuumConfig)
 def vacuum(config: VacuumConfig, finish: Finish) -> None:
-    """Delete old token shards, and what dead runs left.
+    """Delete old token shards and leftovers of crashed runs.
 
-    Shards go that no kept version of the table needs.
+    Deletes shards that no kept table version needs.
 
     Example: pipeline vacuum --keep-hours 720 --models --keep 10
     """

@@ -12,11 +12,11 @@ from pipeline.printable import printable, printable_json
 def vocab(
     context: typer.Context,
     fingerprint: Annotated[
-        str | None, typer.Argument(help="A vocabulary.  [default: the token table's]", show_default=False)
+        str | None, typer.Argument(help="Fingerprint of the vocabulary.  [default: the token table's]", show_default=False)
     ] = None,
     lake: LakeOption = None,
-    top: Annotated[int, typer.Option(help="So many of the most frequent tokens.", min=0)] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    top: Annotated[int, typer.Option(help="Number of most frequent tokens to show.", min=0)] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show a vocabulary: tokenizer, labels, frequent tokens.
 

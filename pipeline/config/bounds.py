@@ -1,4 +1,4 @@
-"""Options that bound what a delivery may ask for; `pipeline.readers.bounds` says what each is for."""
+"""Options that limit the size of input; `pipeline.readers.bounds` explains each one."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -26,43 +26,47 @@ def _size(help: str, default: str, maximum: int = GIB, minimum: int = KIB) -> Op
 
 @dataclass(frozen=True, kw_only=True)
 class BoundsConfig:
-    """What every command that reads people's files has. Sizes in bytes."""
+    """Limits shared by every command that reads user files. Sizes in bytes."""
 
     max_row_bytes: Annotated[
         int | None,
         _size(
-            "Largest row of a table, or line of a text file.",
+            "Maximum size of a table row or a line of text.",
             f"{in_units(CSV_ROW_BYTES)} in CSV, {in_units(ROW_BYTES)} elsewhere",
         ),
     ] = None
-    max_value_bytes: Annotated[int, _size("Largest review; larger ones are rejected.", in_units(_DEFAULTS.value))] = (
-        _DEFAULTS.value
-    )
-    max_batch_bytes: Annotated[int, _size("Text that a worker takes at once.", in_units(_DEFAULTS.batch))] = _DEFAULTS.batch
-    max_page_bytes: Annotated[int, _size("Largest page of a Parquet file, decompressed.", in_units(_DEFAULTS.page))] = (
+    max_value_bytes: Annotated[
+        int, _size("Maximum size of a review; larger reviews are rejected.", in_units(_DEFAULTS.value))
+    ] = _DEFAULTS.value
+    max_batch_bytes: Annotated[
+        int, _size("Maximum amount of text passed to a worker at once.", in_units(_DEFAULTS.batch))
+    ] = _DEFAULTS.batch
+    max_page_bytes: Annotated[int, _size("Maximum decompressed size of a Parquet page.", in_units(_DEFAULTS.page))] = (
         _DEFAULTS.page
     )
-    max_name_bytes: Annotated[int, _size("Largest name of a member of an archive.", in_units(_DEFAULTS.name))] = (
+    max_name_bytes: Annotated[int, _size("Maximum length of a member name in an archive.", in_units(_DEFAULTS.name))] = (
         _DEFAULTS.name
     )
-    max_list_bytes: Annotated[int, _size("Largest list of films.", in_units(_DEFAULTS.films))] = _DEFAULTS.films
+    max_list_bytes: Annotated[
+        int, _size("Maximum size of a film list (urls_*.txt in aclImdb).", in_units(_DEFAULTS.films))
+    ] = _DEFAULTS.films
     max_ratio: Annotated[
         int,
         Option(
             panel=BOUNDS,
             metavar="N",
-            help="Bytes that a compressed file may give for each of its own, above 64MiB.",
+            help="Maximum compression ratio of files that decompress to more than 64MiB.",
             minimum=1,
         ),
     ] = _DEFAULTS.ratio
 
-    max_columns: Annotated[int, Option(panel=BOUNDS, metavar="N", help="Most columns of a table.", minimum=1)] = (
-        _DEFAULTS.columns
-    )
+    max_columns: Annotated[
+        int, Option(panel=BOUNDS, metavar="N", help="Maximum number of columns in a table.", minimum=1)
+    ] = _DEFAULTS.columns
 
     @property
     def given_bounds(self) -> dict[str, Any]:
-        """Those that are not the defaults, by the keys of TOML and as TOML has them."""
+        """The limits that differ from the defaults, with their keys and values as in TOML."""
         values = {field: getattr(self, field.name) for field in fields_of(BoundsConfig)}
         return {
             field.key: field.option.to_text(value) if field.option.from_text else value
@@ -72,7 +76,7 @@ class BoundsConfig:
 
     @property
     def bounds(self) -> Bounds:
-        """The bounds as the readers take them."""
+        """The limits in the form the readers expect."""
         return Bounds(
             row=self.max_row_bytes or 0,
             value=self.max_value_bytes,

@@ -10,15 +10,15 @@ from pipeline.order.folds import MAX_FOLDS, Fold
 
 @dataclass(frozen=True, kw_only=True)
 class CrossvalConfig(TrainingOptions):
-    """Options of `pipeline crossval`: those of a training, and how many folds. It always resumes.
+    """Options of `pipeline crossval`: those of a training run, and the number of folds. It always resumes.
 
     Raises:
         UsageError: a value, or a combination of values, that is not allowed.
     """
 
-    folds: Annotated[int, Option(help="Folds; each is held out once.", minimum=2, maximum=MAX_FOLDS)] = 5
+    folds: Annotated[int, Option(help="Number of folds; each is held out once.", minimum=2, maximum=MAX_FOLDS)] = 5
 
     def training(self, index: int) -> TrainConfig:
-        """The training with fold `index` held out."""
+        """The training run with fold `index` held out."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(TrainingOptions)}
         return TrainConfig(**values, fold=str(Fold(index, self.folds)), resume=True)

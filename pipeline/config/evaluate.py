@@ -36,22 +36,20 @@ SOURCE_OPTIONS = ("label_column", "label_map", "split_column", "format", "delimi
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(BoundsConfig):
-    """Options of `pipeline evaluate`. Without `sources`, reviews of the lake's table or of plain shards are evaluated.
+    """Options of `pipeline evaluate`. Without `sources`, evaluates reviews from the lake's table or from plain shards.
 
     Raises:
         UsageError: a value, or a combination of values, that is not allowed.
     """
 
     lake: Lake
-    sources: Annotated[
-        tuple[str, ...], sources_option("Labelled files and folders, as ingest reads them.", "the lake's table")
-    ] = ()
+    sources: Annotated[tuple[str, ...], sources_option("Labelled files, folders and globs.", "the lake's table")] = ()
     model: ModelName = "LATEST"
     split: Annotated[
         str | None,
         Option(
-            help="test, valid or train.",
-            default="of the table test, else valid; of sources every labelled review",
+            help="Split to evaluate: test, valid or train.",
+            default="test, else valid, of the table; all labelled reviews of SOURCE",
             choices=("test", "valid", "train"),
         ),
     ] = None
@@ -63,7 +61,7 @@ class EvaluateConfig(BoundsConfig):
     vocabulary: VocabularyFile = None
     table_version: Annotated[
         int | None,
-        Option(panel=DATA, help="Version of the table.", default="the one the model was trained on", minimum=0),
+        Option(panel=DATA, help="Table version to evaluate on.", default="the version the model was trained on", minimum=0),
     ] = None
     format: FormatName = None
     delimiter: Delimiter = None
@@ -72,26 +70,37 @@ class EvaluateConfig(BoundsConfig):
     max_bad: MaxBad = DEFAULT_MAX_BAD
     batch_size: Annotated[
         int,
-        Option(panel=HARDWARE, help="Size of a batch, in reviews of 200 tokens; shorter ones share more.", minimum=1),
+        Option(
+            panel=HARDWARE, help="Batch size, in reviews of 200 tokens; batches of shorter reviews contain more.", minimum=1
+        ),
     ] = DEFAULT_BATCH_SIZE
-    device: Annotated[str, Option(panel=HARDWARE, help="auto, cpu or cuda.", choices=DEVICES)] = "auto"
-    precision: Annotated[str, Option(panel=HARDWARE, help="auto, fp32 or bf16; auto is fp32.", choices=PRECISIONS)] = "auto"
+    device: Annotated[str, Option(panel=HARDWARE, help="Device: auto, cpu or cuda.", choices=DEVICES)] = "auto"
+    precision: Annotated[
+        str, Option(panel=HARDWARE, help="Precision: auto, fp32 or bf16; auto means fp32.", choices=PRECISIONS)
+    ] = "auto"
     workers: Annotated[
-        int, Option(panel=HARDWARE, help="Threads that read and tokenize; 0 for none.", minimum=0, maximum=MOST_WORKERS)
+        int,
+        Option(
+            panel=HARDWARE, help="Number of threads that read and tokenize; 0 to use none.", minimum=0, maximum=MOST_WORKERS
+        ),
     ] = 2
 
     def __post_init__(self) -> None:
         validate(self)
         if not all(self.sources):
-            raise UsageError("SOURCE: a name is empty. Give files and folders, or none for the lake's table.")
-        wrong, why = (TABLE_OPTIONS, "sources are no table") if self.sources else (SOURCE_OPTIONS, "it reads sources only")
+            raise UsageError("SOURCE: empty name. Pass files or folders, or omit SOURCE to use the lake's table.")
+        wrong, why = (
+            (TABLE_OPTIONS, "applies to the lake's table, not to SOURCE")
+            if self.sources
+            else (SOURCE_OPTIONS, "applies to SOURCE only")
+        )
         for name in wrong:
             if getattr(self, name) is not None:
                 raise UsageError(
-                    f"--{name.replace('_', '-')}: {why}. " + ("Leave it out." if self.sources else "Name files or folders.")
+                    f"--{name.replace('_', '-')}: {why}. " + ("Remove it." if self.sources else "Pass files or folders.")
                 )
         if self.tokens is not None and self.table_version is not None:
-            raise UsageError("--tokens and --table-version: plain shards have no versions. Give one of the two.")
+            raise UsageError("--tokens and --table-version: plain shards have no versions. Pass only one of them.")
         _ = self.reading
 
     @property
@@ -110,5 +119,5 @@ class EvaluateConfig(BoundsConfig):
 
     @property
     def reading(self) -> Reading:
-        """How tables of text are written."""
+        """The dialect of text tables, and the limits."""
         return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding), bounds=self.bounds)

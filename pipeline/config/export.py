@@ -12,7 +12,7 @@ FORMATS = ("onnx",)
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """Which model to export, and where to. `output` None is model.onnx in the bundle.
+    """Which model to export, and where. `output` None means model.onnx in the bundle.
 
     Raises:
         UsageError: a value that is not allowed.
@@ -23,12 +23,12 @@ class ExportConfig:
         str,
         Option(
             metavar="[MODEL]",
-            help="LATEST, the id of a model in the lake, or the path of a bundle.",
+            help="LATEST, the ID of a model in the lake, or the path to a bundle.",
             positional=True,
         ),
     ] = "LATEST"
-    format: Annotated[str, Option(help="The format.", choices=FORMATS)] = "onnx"
-    output: Annotated[Path | None, Option(metavar="FILE", help="File to write.", default="model.onnx in the bundle")] = None
+    format: Annotated[str, Option(help="Export format.", choices=FORMATS)] = "onnx"
+    output: Annotated[Path | None, Option(metavar="FILE", help="Output file.", default="model.onnx in the bundle")] = None
 
     def __post_init__(self) -> None:
         validate(self)

@@ -14,7 +14,7 @@ MOST_SECONDS = 24 * 60 * 60
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """A public file: where it is, what it is called in raw/, and its digests as published."""
+    """A public file: where it is, its file name in raw/, and its published digests."""
 
     url: str
     file: str
@@ -33,7 +33,7 @@ SOURCES: Mapping[str, Source] = {
 
 @dataclass(frozen=True, kw_only=True)
 class FetchConfig:
-    """What to fetch. `url`, `md5` and `sha256` None: as published; a digest given takes the published one's place.
+    """What to fetch. `url`, `md5` and `sha256` None: as published; a given digest replaces the published one.
 
     Raises:
         UsageError: a value that is not allowed.
@@ -49,7 +49,9 @@ class FetchConfig:
             positional=True,
         ),
     ]
-    url: Annotated[str | None, Option(metavar="URL", help="A mirror.", default="the publisher's")] = None
+    url: Annotated[str | None, Option(metavar="URL", help="Download from this URL instead.", default="the publisher's")] = (
+        None
+    )
     md5: Annotated[
         str | None,
         Option(
@@ -64,7 +66,7 @@ class FetchConfig:
         str | None,
         Option(
             metavar="HEX",
-            help="Expected SHA-256, in place of the MD5.",
+            help="Expected SHA-256; replaces the MD5.",
             accepts=lambda text: re.fullmatch("[0-9a-fA-F]{64}", text) is not None,
             expected="64 hexadecimal digits",
         ),
@@ -73,7 +75,7 @@ class FetchConfig:
         float,
         Option(
             name="timeout",
-            help="Seconds that the server may stay silent.",
+            help="Seconds to wait for the server to send data.",
             above=0,
             maximum=MOST_SECONDS,
         ),
@@ -87,7 +89,7 @@ class FetchConfig:
 
     @property
     def source(self) -> Source:
-        """The source with what the options replace."""
+        """The source, with the options applied."""
         known = SOURCES[self.dataset]
         given = {name: value for name, value in (("md5", self.md5), ("sha256", self.sha256)) if value is not None}
         return Source(url=self.url or known.url, file=known.file, digests=given or known.digests)

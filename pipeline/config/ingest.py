@@ -50,28 +50,32 @@ def _splits() -> Iterable[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class IngestConfig(BoundsConfig):
-    """What to ingest and how. None: the lake's own choice, or the default when the lake has none yet.
+    """What to ingest and how. None: the lake's setting, or the default in a new lake.
 
     Raises:
         UsageError: a value that is not allowed.
     """
 
     lake: Path
-    sources: Annotated[tuple[str, ...], sources_option("Files and folders.", "the lake's raw/")] = ()
+    sources: Annotated[tuple[str, ...], sources_option("Files, folders and globs.", "the lake's raw/")] = ()
     tokenizer: Annotated[
         str | None,
         Option(help=f"{_TOKENIZERS}.", default=f"the lake's, else {DEFAULT_TOKENIZER}", choices=tuple(TOKENIZERS)),
     ] = None
     max_vocab: Annotated[
         int | None,
-        Option(help="Most tokens in a new vocabulary; 0 for all.", default="the lake's, else 30000", minimum=0),
+        Option(
+            help="Maximum size of a new vocabulary, in tokens; 0 for no limit.", default="the lake's, else 30000", minimum=0
+        ),
     ] = None
     min_count: Annotated[
         int | None,
-        Option(help="Least occurrences of a token in a new vocabulary.", default="the lake's, else 1", minimum=1),
+        Option(
+            help="Minimum number of occurrences of a token in a new vocabulary.", default="the lake's, else 1", minimum=1
+        ),
     ] = None
     text_column: TextColumns = ("text",)
-    label_column: Annotated[str | None, label_column_option("label, where there is one")] = None
+    label_column: Annotated[str | None, label_column_option("label, if present")] = None
     label_map: Annotated[LabelMap | None, label_map_option("labels as they are")] = None
     id_column: Annotated[str | None, id_column_option("source and row")] = None
     group_column: Annotated[str | None, group_column_option()] = None
@@ -80,13 +84,13 @@ class IngestConfig(BoundsConfig):
         str | None,
         Option(
             panel=DATA,
-            help="Split of reviews whose source names none.",
-            default="train when labelled, else unsup",
+            help="Split for reviews whose source does not specify one.",
+            default="train if labelled, else unsup",
             choices=_splits,
         ),
     ] = None
-    dedupe: Annotated[bool, Option(panel=DATA, help="Leave out, and count, content that stands elsewhere.")] = False
-    prune: Annotated[bool, Option(panel=DATA, help="Remove rows that their file no longer holds.")] = False
+    dedupe: Annotated[bool, Option(panel=DATA, help="Skip and count reviews whose content already exists.")] = False
+    prune: Annotated[bool, Option(panel=DATA, help="Remove rows that are no longer in their source file.")] = False
     format: FormatName = None
     delimiter: Delimiter = None
     quote: Quote = None
@@ -96,22 +100,30 @@ class IngestConfig(BoundsConfig):
     max_bad_rows: Annotated[int | None, Option(panel=INPUT, help="Same as --max-bad N.", minimum=0)] = None
     max_bad_files: MaxBadFiles = None
     strict: Strict = False
-    rebuild_vocab: Annotated[bool, Option(help="Make a new vocabulary; the sources must hold every known review.")] = False
+    rebuild_vocab: Annotated[bool, Option(help="Build a new vocabulary; the sources must contain every known review.")] = (
+        False
+    )
     workers: Annotated[
         int | None,
-        Option(panel=HARDWARE, help="Worker threads; 0 for none.", default="one a core", minimum=0, maximum=MOST_WORKERS),
+        Option(
+            panel=HARDWARE,
+            help="Number of worker threads; 0 to use none.",
+            default="one per core",
+            minimum=0,
+            maximum=MOST_WORKERS,
+        ),
     ] = None
-    dry_run: Annotated[bool, Option(panel=OUTPUT, help="Read and count, write nothing.")] = False
+    dry_run: Annotated[bool, Option(panel=OUTPUT, help="Read and count without writing anything.")] = False
 
     replacing: tuple[str, ...] = ()
-    """Damaged shards whose reviews are read again and that go with the commit; `pipeline repair` sets it."""
+    """Damaged shards that the commit replaces by reading their reviews again; `pipeline repair` sets it."""
     accept_loss: bool = False
-    """Whether reviews of those shards may be lost where no source has them any longer."""
+    """Whether reviews of those shards may be dropped if no source has them any more."""
 
     def __post_init__(self) -> None:
         validate(self)
         if not all(self.sources):
-            raise UsageError("SOURCE: a name is empty. Give files and folders, or none for the lake's raw/.")
+            raise UsageError("SOURCE: empty name. Pass files or folders, or omit SOURCE to use the lake's raw/.")
         _ = self.reading
 
     @property
@@ -130,17 +142,17 @@ class IngestConfig(BoundsConfig):
 
     @property
     def reading(self) -> Reading:
-        """How tables of text are written."""
+        """The dialect of text tables, and the limits."""
         return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding), bounds=self.bounds)
 
     @property
     def row_limit(self) -> Limit:
-        """How many malformed rows a run may meet."""
+        """How many malformed rows a run accepts."""
         if self.strict:
             return Limit(number=0)
         return self.max_bad if self.max_bad_rows is None else Limit(number=self.max_bad_rows)
 
     @property
     def file_limit(self) -> Limit | None:
-        """How many files may be left out; None: not all of them."""
+        """How many unreadable files may be skipped; None: any number, but not all of them."""
         return Limit(number=0) if self.strict else self.max_bad_files

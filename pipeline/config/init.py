@@ -9,7 +9,7 @@ from pipeline.options.option import OUTPUT, Option
 
 @dataclass(frozen=True, kw_only=True)
 class InitConfig(InspectConfig):
-    """What to look at, and whether to write over settings.
+    """What to inspect, and whether to overwrite settings.
 
     Raises:
         UsageError: a value that is not allowed.

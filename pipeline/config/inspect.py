@@ -30,7 +30,7 @@ _GUESSED = "guessed"
 
 @dataclass(frozen=True, kw_only=True)
 class InspectConfig(BoundsConfig):
-    """What to look at. Columns that are named are not guessed.
+    """What to inspect. Columns given here are not guessed.
 
     Raises:
         UsageError: a value that is not allowed.
@@ -42,7 +42,7 @@ class InspectConfig(BoundsConfig):
     ] = ()
     text_column: Annotated[tuple[str, ...], text_columns_option(_GUESSED)] = ()
     label_column: Annotated[str | None, label_column_option(_GUESSED)] = None
-    label_map: Annotated[LabelMap | None, label_map_option("guessed for stars")] = None
+    label_map: Annotated[LabelMap | None, label_map_option("guessed for star ratings")] = None
     id_column: Annotated[str | None, id_column_option(_GUESSED)] = None
     group_column: Annotated[str | None, group_column_option(_GUESSED)] = None
     split_column: Annotated[str | None, split_column_option(_GUESSED)] = None
@@ -50,15 +50,15 @@ class InspectConfig(BoundsConfig):
     delimiter: Delimiter = None
     quote: Quote = None
     encoding: Encoding = None
-    rows: Annotated[int, Option(help="Rows to look at in each file.", minimum=1)] = DEFAULT_ROWS
+    rows: Annotated[int, Option(help="Number of rows to inspect in each file.", minimum=1)] = DEFAULT_ROWS
 
     def __post_init__(self) -> None:
         validate(self)
         if not all(self.sources):
-            raise UsageError("FILE: a name is empty. Give files and folders, or none for the lake's raw/.")
+            raise UsageError("FILE: empty name. Pass files or folders, or omit FILE to use the lake's raw/.")
         _ = self.reading
 
     @property
     def reading(self) -> Reading:
-        """What is known of how tables of text are written, and how large rows may be."""
+        """The known parts of the dialect of text tables, and the limits."""
         return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding), bounds=self.bounds)

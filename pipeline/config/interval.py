@@ -8,7 +8,7 @@ from pipeline.errors import UsageError
 
 @dataclass(frozen=True)
 class Interval:
-    """How often checkpoints are written: every so many steps, or seconds; 0 is never."""
+    """How often checkpoints are written, in steps or in seconds; 0 means never."""
 
     steps: int = 0
     seconds: float = 0.0
@@ -28,6 +28,7 @@ class Interval:
             value = -1
         if not 0 <= value < math.inf:
             raise UsageError(
-                f"--checkpoint-every {text!r}: expected steps such as 200, or a time such as 60s, 5m, 1h; 0 for never."
+                f"--checkpoint-every {text!r}: expected a number of steps such as 200, or a time such as 60s, 5m or 1h; "
+                "0 for never."
             )
         return cls(seconds=value * units[unit]) if unit else cls(steps=int(value))

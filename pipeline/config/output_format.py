@@ -1,4 +1,4 @@
-"""In which format scored rows are written: told by the file's suffix."""
+"""The output format of scored rows, which the file's suffix decides."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,26 +25,26 @@ def output_format(output: str | Path | None, named: str | None) -> OutputFormat:
     """The format of an output.
 
     Args:
-        output: None for the lake's own folder, which holds Parquet; `-` for stdout, which takes JSON lines.
-        named: the format that the user asked for.
+        output: None for the lake's own folder (Parquet); `-` for stdout (JSON lines).
+        named: the format the user asked for.
 
     Raises:
-        UsageError: a folder, or a suffix that is not known or says another format.
+        UsageError: a folder, or a suffix that is unknown or contradicts `named`.
     """
     if output is None or str(output) == STDOUT:
         return OutputFormat(named or ("parquet" if output is None else "jsonl"))
     with suppress(OSError):  # whoever writes there says what is wrong with the name
         if Path(output).expanduser().is_dir():
             example = Path(output) / "predictions.parquet"
-            raise UsageError(f"--output {output} is a folder. Name a file in it, such as {example}.")
+            raise UsageError(f"--output {output} is a folder. Pass a file name, such as {example}.")
     suffixes = [suffix.lower() for suffix in Path(output).suffixes]
     compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
     told = SUFFIXES.get(suffixes[-2] if compression and len(suffixes) > 1 else suffixes[-1]) if suffixes else None
     if told is None and named is None:
-        raise UsageError(f"--output {output}: the suffix names no format. Supported: {SUPPORTED}; or add --output-format.")
+        raise UsageError(f"--output {output}: unknown suffix. Supported: {SUPPORTED}; or add --output-format.")
     if told is not None and named is not None and told != named:
-        raise UsageError(f"--output {output} and --output-format {named} contradict each other. Leave one of them out.")
+        raise UsageError(f"--output {output} and --output-format {named} contradict each other. Remove one of them.")
     name = named or told or ""
     if compression and name == "parquet":
-        raise UsageError(f"--output {output}: Parquet compresses its columns itself. Name a .parquet file.")
+        raise UsageError(f"--output {output}: Parquet is compressed internally. Use a name that ends in .parquet.")
     return OutputFormat(name, compression)

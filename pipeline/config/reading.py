@@ -1,4 +1,4 @@
-"""Options of the commands that read people's files: formats, dialects, limits."""
+"""Options of the commands that read user files: formats, dialects, limits."""
 
 import re
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ def _formats() -> Iterable[str]:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Names between commas."""
+    """Comma-separated names."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
@@ -45,7 +45,7 @@ def text_columns_option(default: str | None = None) -> Option:
     return Option(
         panel=DATA,
         metavar="COLUMN,…",
-        help="Columns that hold the review, joined by line breaks; a field of an object as review.body.",
+        help="Columns with the review text, joined by line breaks; write nested fields as review.body.",
         default=default,
         from_text=names,
         to_text=",".join,
@@ -54,7 +54,7 @@ def text_columns_option(default: str | None = None) -> Option:
 
 def label_column_option(default: str) -> Option:
     """`--label-column`."""
-    return Option(panel=DATA, help="Column that holds the label.", default=default)
+    return Option(panel=DATA, help="Column with the label.", default=default)
 
 
 def label_map_option(default: str) -> Option:
@@ -62,7 +62,7 @@ def label_map_option(default: str) -> Option:
     return Option(
         panel=DATA,
         metavar="CLASS=VALUE,…",
-        help="Classes by value: 'neg=1,2 pos=4,5' or 'neg=1..2 pos=4..5'. Other values are left out.",
+        help="Map values to classes: 'neg=1,2 pos=4,5' or 'neg=1..2 pos=4..5'. Rows with other values are skipped.",
         default=default,
         from_text=LabelMap.parse,
         from_toml=LabelMap.parse,
@@ -71,17 +71,21 @@ def label_map_option(default: str) -> Option:
 
 def id_column_option(default: str) -> Option:
     """`--id-column`."""
-    return Option(panel=DATA, help="Column that identifies a review.", default=default)
+    return Option(panel=DATA, help="Column with a unique ID for each review.", default=default)
 
 
 def group_column_option(default: str | None = None) -> Option:
     """`--group-column`."""
-    return Option(panel=DATA, help="Column whose groups stay in one split.", default=default)
+    return Option(
+        panel=DATA,
+        help="Column that groups reviews, such as a product; a group is never divided between splits.",
+        default=default,
+    )
 
 
 def split_column_option(default: str | None = None) -> Option:
     """`--split-column`."""
-    return Option(panel=DATA, help="Column that holds train, valid, test or unsup.", default=default)
+    return Option(panel=DATA, help="Column with the split: train, valid, test or unsup.", default=default)
 
 
 TextColumns = Annotated[tuple[str, ...], text_columns_option()]
@@ -90,18 +94,18 @@ FormatName = Annotated[
     Option(
         panel=INPUT,
         metavar="FORMAT",
-        help="Read the files that are named in this format, whatever their suffix.",
+        help="Read the given files in this format, regardless of their suffix.",
         default="by suffix",
         choices=_formats,
     ),
 ]
 Delimiter = Annotated[
     str | None,
-    Option(panel=INPUT, metavar="CHAR", help="What separates the values of a CSV file; 'tab' too.", default="detected"),
+    Option(panel=INPUT, metavar="CHAR", help="CSV delimiter: a character, or 'tab'.", default="detected"),
 ]
 Quote = Annotated[
     str | None,
-    Option(panel=INPUT, metavar="CHAR|none", help="What encloses the values of a CSV file.", default="detected"),
+    Option(panel=INPUT, metavar="CHAR|none", help="CSV quote character, or 'none'.", default="detected"),
 ]
 Encoding = Annotated[
     str | None, Option(panel=INPUT, help="Encoding of CSV files, such as cp1252 or utf-16.", default="detected")
@@ -111,7 +115,7 @@ Settle = Annotated[
     Option(
         panel=INPUT,
         metavar="TIME",
-        help="Leave files for the next run that were written less than this ago, such as 30s.",
+        help="Skip files modified within this time, such as 30s; the next run picks them up.",
         default="0s",
         minimum=0,
         from_text=seconds,
@@ -123,7 +127,7 @@ MaxBad = Annotated[
     Option(
         panel=INPUT,
         metavar="SHARE|N",
-        help="Malformed rows that are allowed, such as 5% or 100; more of them and nothing is committed.",
+        help="Maximum number or share of malformed rows, such as 100 or 5%; above it, nothing is committed.",
         from_text=Limit.parse,
         from_toml=Limit.parse,
     ),

@@ -11,17 +11,20 @@ from pipeline.options.option import HARDWARE, Option
 
 @dataclass(frozen=True, kw_only=True)
 class RepairConfig:
-    """Where the reviews are, and whether lost ones may stay lost.
+    """Where to find the reviews, and whether missing ones may be dropped.
 
     Raises:
         UsageError: a value that is not allowed.
     """
 
     lake: Path
-    sources: Annotated[tuple[str, ...], sources_option("Where the reviews are.", "what earlier runs read")] = ()
-    accept_loss: Annotated[bool, Option(help="Go on without reviews that no source holds any more.")] = False
+    sources: Annotated[
+        tuple[str, ...], sources_option("Files, folders and globs with the reviews.", "the sources of earlier runs")
+    ] = ()
+    accept_loss: Annotated[bool, Option(help="Drop damaged reviews that no source contains any more.")] = False
     workers: Annotated[
-        int | None, Option(panel=HARDWARE, help="Worker threads; 0 for none.", default="one a core", minimum=0)
+        int | None,
+        Option(panel=HARDWARE, help="Number of worker threads; 0 to use none.", default="one per core", minimum=0),
     ] = None
 
     def __post_init__(self) -> None:

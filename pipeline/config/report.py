@@ -14,8 +14,8 @@ from pipeline.readers.labels import LabelMap
 
 @dataclass(frozen=True, kw_only=True)
 class ReportConfig:
-    """Which model to report on, or which to compare. `output` None is report.html in the bundle, or comparison.html in the
-    lake's models/.
+    """Which model to report on, or which to compare. `output` None means report.html in the bundle, or comparison.html
+    in the lake's models/.
 
     Raises:
         UsageError: a combination of values that is not allowed.
@@ -24,48 +24,54 @@ class ReportConfig:
     lake: Path
     models: Annotated[
         tuple[str, ...],
-        Option(name="models", metavar="[MODEL]...", help="The models to --compare.", positional=True, names_model=True),
+        Option(
+            name="models", metavar="[MODEL]...", help="Models to compare, with --compare.", positional=True, names_model=True
+        ),
     ] = ()
-    compare: Annotated[bool, Option(help="Compare two models or more; the first is tested against each of the others.")] = (
+    compare: Annotated[bool, Option(help="Compare two or more models; the first is tested against each of the others.")] = (
         False
     )
     model: ModelName = "LATEST"
     output: Annotated[
         Path | None,
-        Option(metavar="FILE", help="The page.", default="report.html in the bundle; models/comparison.html with --compare"),
+        Option(
+            metavar="FILE",
+            help="Output file (HTML).",
+            default="report.html in the bundle; models/comparison.html with --compare",
+        ),
     ] = None
     predictions: Annotated[
         Path | None,
-        Option(metavar="FILE", help="A scored file to take the examples from.", default="the bundle's own"),
+        Option(metavar="FILE", help="Scored file to take examples from.", default="the bundle's own examples"),
     ] = None
     text_column: Annotated[
         tuple[str, ...],
         Option(
             metavar="COLUMN,…",
-            help="That file's columns with the text.",
-            default="as ingest reads them, else text",
+            help="Text columns of the scored file.",
+            default="those of ingest, else text",
             from_text=names,
             to_text=",".join,
         ),
     ] = ("text",)
     label_column: Annotated[
         str | None,
-        Option(help="That file's column with the true label.", default="that of ingest, where the file has it"),
+        Option(help="Label column of the scored file.", default="that of ingest, if the file has it"),
     ] = None
     usual_label: str | None = None
-    """The lake's usual column of labels, used where the file has it and `label_column` names none."""
+    """The lake's usual label column, used if the file has it and `label_column` is None."""
     label_map: LabelMap | None = None
     """The lake's classes by label, for the labels in the file."""
 
     def __post_init__(self) -> None:
         validate(self)
         if self.label_column is not None and self.predictions is None:
-            raise UsageError("--label-column needs --predictions: it names a column of that file.")
+            raise UsageError("--label-column requires --predictions: it is a column of that file.")
         if self.models and not self.compare:
             raise UsageError(
-                f"{' '.join(self.models)}: name one model with --model {self.models[0]}, or several with --compare."
+                f"{' '.join(self.models)}: pass one model as --model {self.models[0]}, or several with --compare."
             )
         if self.compare and len(self.models) < 2:
-            raise UsageError("--compare needs two models or more, such as: pipeline report --compare LATEST MODEL")
+            raise UsageError("--compare requires at least two models, such as: pipeline report --compare LATEST MODEL")
         if self.compare and self.predictions is not None:
-            raise UsageError("--compare and --predictions: a comparison shows no examples. Give one of the two.")
+            raise UsageError("--compare and --predictions: a comparison shows no examples. Pass only one of them.")

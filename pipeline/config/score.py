@@ -53,21 +53,21 @@ class ScoreConfig(BoundsConfig):
         Option(
             name="input",
             metavar="INPUT",
-            help="Files, folders and globs; - for stdin, a review a line.",
+            help="Files, folders and globs; - for stdin, one review per line.",
             positional=True,
             paths=True,
         ),
     ] = ()
     text: Annotated[
         tuple[str, ...],
-        Option(metavar="REVIEW", help="Print the answer for this review; may be repeated. Nothing is written."),
+        Option(metavar="REVIEW", help="Score this text and print the result; can be repeated. Writes no file."),
     ] = ()
     model: ModelName = "LATEST"
     output: Annotated[
         str | None,
         Option(
             metavar="FILE",
-            help="File to write: .parquet, .csv or .jsonl, the latter two also .gz, .zst, .bz2; - for stdout.",
+            help="Output file: .parquet, .csv or .jsonl (the latter two also .gz, .zst, .bz2); - for stdout.",
             default="predictions/INPUT.parquet in the lake",
         ),
     ] = None
@@ -77,7 +77,7 @@ class ScoreConfig(BoundsConfig):
         Option(
             panel=DATA,
             metavar="COLUMN,…",
-            help="Columns of the input to keep: all, none, or names with commas.",
+            help="Input columns to keep: all, none, or a comma-separated list.",
             from_text=names,
             to_text=",".join,
         ),
@@ -87,7 +87,7 @@ class ScoreConfig(BoundsConfig):
         Option(
             panel=DATA,
             metavar="P",
-            help="Leave rows without a prediction whose probability is below P.",
+            help="Make no prediction for rows whose top probability is below P.",
             minimum=0,
             maximum=1,
             example="0.8",
@@ -103,64 +103,68 @@ class ScoreConfig(BoundsConfig):
     strict: Strict = False
     batch_size: Annotated[
         int,
-        Option(panel=HARDWARE, help="Size of a batch, in reviews of 200 tokens; shorter ones share more.", minimum=1),
+        Option(
+            panel=HARDWARE, help="Batch size, in reviews of 200 tokens; batches of shorter reviews contain more.", minimum=1
+        ),
     ] = DEFAULT_BATCH_SIZE
     workers: Annotated[
         int | None,
         Option(
             panel=HARDWARE,
-            help="Threads that read and tokenize.",
-            default="half the cores, 4 at most",
+            help="Number of threads that read and tokenize.",
+            default="half the cores, up to 4",
             minimum=1,
             maximum=MOST_WORKERS,
         ),
     ] = None
-    device: Annotated[str, Option(panel=HARDWARE, help="auto, cpu or cuda.", choices=DEVICES)] = "auto"
-    precision: Annotated[str, Option(panel=HARDWARE, help="auto, fp32 or bf16; auto is fp32.", choices=PRECISIONS)] = "auto"
+    device: Annotated[str, Option(panel=HARDWARE, help="Device: auto, cpu or cuda.", choices=DEVICES)] = "auto"
+    precision: Annotated[
+        str, Option(panel=HARDWARE, help="Precision: auto, fp32 or bf16; auto means fp32.", choices=PRECISIONS)
+    ] = "auto"
     output_format: Annotated[
         str | None,
         Option(
             panel=OUTPUT,
             metavar="FORMAT",
-            help="parquet, csv or jsonl.",
-            default="by suffix; jsonl on stdout",
+            help="Output format: parquet, csv or jsonl.",
+            default="by suffix; jsonl for stdout",
             choices=_output_formats,
         ),
     ] = None
     explain: Annotated[
-        bool, Option(panel=OUTPUT, help="Add the tokens that weigh most for the prediction; many times slower.")
+        bool, Option(panel=OUTPUT, help="Add the tokens that contribute most to each prediction; many times slower.")
     ] = False
-    force: Annotated[bool, Option(panel=OUTPUT, help="Score again, and overwrite whatever file is there.")] = False
+    force: Annotated[bool, Option(panel=OUTPUT, help="Score again and overwrite any existing file.")] = False
 
     def __post_init__(self) -> None:
         validate(self)
         if not self.text_column:
-            raise UsageError("--text-column: no name. Give one column, or several with commas: summary,text.")
+            raise UsageError("--text-column: no name. Pass one column, or several separated by commas: summary,text.")
         if not self.keep or ({"all", "none"} & set(self.keep) and len(self.keep) > 1):
-            raise UsageError(f"--keep {','.join(self.keep)}: give all, none, or names of columns.")
+            raise UsageError(f"--keep {','.join(self.keep)}: expected all, none, or column names.")
         if self.text and (self.sources or self.output):
-            raise UsageError("--text cannot be combined with INPUT or --output. Give one or the other.")
+            raise UsageError("--text cannot be combined with INPUT or --output. Pass one or the other.")
         if not all(self.sources):
-            raise UsageError("INPUT: a name is empty. Give files and folders, or - for stdin.")
+            raise UsageError("INPUT: empty name. Pass files or folders, or - for stdin.")
         if not self.sources and not self.text:
-            raise UsageError("nothing to score. Give files, folders or globs, - for stdin, or a review with --text.")
+            raise UsageError("nothing to score. Pass files, folders or globs, - for stdin, or a review with --text.")
         if len(self.sources) > 1 and self.output is None:
-            raise UsageError("several inputs make one output, which needs a name. Give one with --output FILE.")
+            raise UsageError("several inputs are written to one output file. Name it with --output FILE.")
         _ = self.reading, self.written_as
 
     @property
     def reading(self) -> Reading:
-        """How tables of text are written."""
+        """The dialect of text tables, and the limits."""
         return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding), bounds=self.bounds)
 
     @property
     def row_limit(self) -> Limit:
-        """How many malformed rows a run may meet."""
+        """How many malformed rows a run accepts."""
         return Limit(number=0) if self.strict else self.max_bad
 
     @property
     def file_limit(self) -> Limit | None:
-        """How many files may be left out; None: not all of them."""
+        """How many unreadable files may be skipped; None: any number, but not all of them."""
         return Limit(number=0) if self.strict else self.max_bad_files
 
     @property
@@ -170,7 +174,7 @@ class ScoreConfig(BoundsConfig):
 
     @property
     def to_stdout(self) -> bool:
-        """Whether data goes to stdout, so that nothing else may."""
+        """Whether stdout is reserved for data."""
         return self.place == STDOUT
 
     @property

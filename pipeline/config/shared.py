@@ -15,23 +15,25 @@ Tokens = Annotated[
     Option(
         panel=DATA,
         metavar="PATH",
-        help="Plain Parquet token shards instead of the lake's table.",
+        help="Use plain Parquet token shards instead of the lake's table.",
         default="none",
         identity=False,
     ),
 ]
 VocabularyFile = Annotated[
     Path | None,
-    Option(panel=DATA, metavar="FILE", help="The vocabulary of --tokens.", default="by its fingerprint", identity=False),
+    Option(
+        panel=DATA, metavar="FILE", help="Vocabulary of the --tokens shards.", default="found by fingerprint", identity=False
+    ),
 ]
 Device = Annotated[
     str,
-    Option(panel=HARDWARE, help="cpu, cuda, or auto: CUDA where there is one.", choices=DEVICES, identity=False),
+    Option(panel=HARDWARE, help="Device: cpu, cuda, or auto (CUDA if available).", choices=DEVICES, identity=False),
 ]
 Precision = Annotated[
-    str, Option(panel=HARDWARE, help="fp32, bf16, or auto: bf16 on GPUs that have it.", choices=PRECISIONS)
+    str, Option(panel=HARDWARE, help="Precision: fp32, bf16, or auto (bf16 on GPUs that support it).", choices=PRECISIONS)
 ]
 ModelName = Annotated[
     str,
-    Option(metavar="MODEL", help="LATEST, the id of a model in the lake, or the path of a bundle.", names_model=True),
+    Option(metavar="MODEL", help="LATEST, the ID of a model in the lake, or the path to a bundle.", names_model=True),
 ]

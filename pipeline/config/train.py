@@ -31,7 +31,7 @@ from schemas.limits import MAX_LENGTH
 
 SCHEDULES = ("constant", "cosine", "linear")
 SELECTIONS = ("accuracy", "macro-f1", "loss")
-"""Metrics that choose the best epoch; the lower loss decides between equals."""
+"""Metrics that select the best epoch; ties go to the lower loss."""
 TRUNCATIONS = ("head", "head-tail")
 """Which tokens of a review longer than `--max-length` are read: the first ones, or half from each end."""
 CLASS_WEIGHTS = ("auto", "none", "balanced")
@@ -43,7 +43,7 @@ NOT_OF_LINEAR = (
     *("embedding_update", "max_length", "truncation", "wide", "embeddings", "word_dropout", "locked_dropout"),
     *("adversarial", "adversarial_warmup", "model", "embedding_init", "unlabelled"),
 )
-"""Options that say nothing to the linear model of n-grams."""
+"""Options that do not apply to the linear n-gram model."""
 
 
 def _is_interval(text: str) -> bool:
@@ -65,7 +65,7 @@ def _is_fold(text: str) -> bool:
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions(LinearConfig):
     """Options of `pipeline train` and `pipeline crossval`. `batch_size` is global, in reviews; `max_length` in tokens;
-    `model` holds the options of the architecture that differ from its defaults.
+    `model` contains the architecture's options that differ from its defaults.
 
     Raises:
         UsageError: a value, or a combination of values, that is not allowed.
@@ -75,7 +75,7 @@ class TrainingOptions(LinearConfig):
     arch: Annotated[
         str,
         Option(
-            help="The architecture; 'pipeline models --archs' lists them.",
+            help="Architecture; 'pipeline models --archs' lists them.",
             choices=architectures,
             remedy=REMEDY,
         ),
@@ -83,7 +83,7 @@ class TrainingOptions(LinearConfig):
     tokens: Tokens = None
     vocabulary: VocabularyFile = None
     table_version: Annotated[
-        int | None, Option(panel=DATA, help="Version of the table.", default="the newest", minimum=0, identity=False)
+        int | None, Option(panel=DATA, help="Table version to train on.", default="the newest", minimum=0, identity=False)
     ] = None
     model: Annotated[
         dict[str, Any],
@@ -91,7 +91,7 @@ class TrainingOptions(LinearConfig):
             panel=MODEL,
             name="set",
             metavar="NAME=VALUE",
-            help="Any further option of the architecture; may be repeated.",
+            help="Set any option of the architecture; can be repeated.",
             default="none",
             group=model_options,
         ),
@@ -101,7 +101,7 @@ class TrainingOptions(LinearConfig):
         Option(
             panel=MODEL,
             metavar="FILE",
-            help="Word vectors to start from: GloVe's text, or .parquet (token, vector); they set the width.",
+            help="Pre-trained word vectors: GloVe text, or .parquet (token, vector). They set the embedding dimension.",
             default="none",
             identity=False,
         ),
@@ -110,7 +110,7 @@ class TrainingOptions(LinearConfig):
         str,
         Option(
             panel=MODEL,
-            help="Word vectors to start from without --embeddings: text, made of the reviews themselves, or random.",
+            help="Initial word vectors without --embeddings: text (computed from the reviews) or random.",
             choices=EMBEDDING_INITS,
         ),
     ] = "text"
@@ -119,20 +119,22 @@ class TrainingOptions(LinearConfig):
         Option(
             panel=DATA,
             metavar="RATIO",
-            help="Reviews without a label to learn from, for each one with a label; the n-gram model labels them.",
+            help="Unlabelled reviews to train on per labelled review; the n-gram model labels them.",
             default="2 with --wide, else 0",
             minimum=0,
             maximum=1000,
         ),
     ] = None
-    epochs: Annotated[int, Option(help="Passes over the training part.", minimum=1)] = 3
-    batch_size: Annotated[int, Option(help="Reviews in a step, over all workers.", minimum=1)] = 64
-    lr: Annotated[float, Option(help="Learning rate of Adam.", above=0)] = 1e-3
+    epochs: Annotated[int, Option(help="Number of passes over the training data.", minimum=1)] = 3
+    batch_size: Annotated[int, Option(help="Reviews per step, across all processes.", minimum=1)] = 64
+    lr: Annotated[float, Option(help="Adam learning rate.", above=0)] = 1e-3
     schedule: Annotated[
         str,
-        Option(panel=OPTIMISATION, help="constant, linear or cosine, down to 0 at the end.", choices=SCHEDULES),
+        Option(
+            panel=OPTIMISATION, help="Learning rate schedule: constant; or linear or cosine decay to 0.", choices=SCHEDULES
+        ),
     ] = "linear"
-    warmup: Annotated[int, Option(panel=OPTIMISATION, help="Steps over which the learning rate rises.", minimum=0)] = 0
+    warmup: Annotated[int, Option(panel=OPTIMISATION, help="Warm-up steps of the learning rate.", minimum=0)] = 0
     clip_norm: Annotated[
         float, Option(panel=OPTIMISATION, help="Maximum gradient norm; 0 disables clipping.", minimum=0)
     ] = 1.0
@@ -140,7 +142,7 @@ class TrainingOptions(LinearConfig):
         float,
         Option(
             panel=REGULARISATION,
-            help="Decay of the averaged weights, such as 0.99; 0 for none.",
+            help="Decay of the moving average of the weights, such as 0.99; 0 disables averaging.",
             minimum=0,
             below=1,
             example="0.999",
@@ -148,28 +150,29 @@ class TrainingOptions(LinearConfig):
     ] = 0.998
     patience: Annotated[
         int,
-        Option(panel=REGULARISATION, help="Stop after this many epochs without a better one; 0 for never.", minimum=0),
+        Option(
+            panel=REGULARISATION, help="Stop after this many epochs without improvement; 0 to never stop early.", minimum=0
+        ),
     ] = 0
-    select: Annotated[
-        str, Option(help="The metric that the best epoch is chosen by, on validation rows.", choices=SELECTIONS)
-    ] = "accuracy"
+    select: Annotated[str, Option(help="Validation metric that selects the best epoch.", choices=SELECTIONS)] = "accuracy"
     class_weights: Annotated[
         str,
         Option(
             panel=OPTIMISATION,
-            help="none; balanced: rare classes weigh more; auto: balanced where the rarest class has less than 15 % "
-            "of an equal share.",
+            help="Class weights: none; balanced, to give rare classes more weight; or auto, balanced if the rarest class "
+            "has less than 15 % of an equal share.",
             choices=CLASS_WEIGHTS,
         ),
     ] = "auto"
     word_dropout: Annotated[
-        float, Option(panel=REGULARISATION, help="Share of a review's tokens that a step leaves out.", minimum=0, below=1)
+        float,
+        Option(panel=REGULARISATION, help="Share of tokens dropped from each review in each step.", minimum=0, below=1),
     ] = 0.0
     locked_dropout: Annotated[
         float,
         Option(
             panel=REGULARISATION,
-            help="Dropout of the embedded tokens, with the same features at every token of a review.",
+            help="Dropout on embeddings that drops the same features from every token of a review.",
             minimum=0,
             below=1,
         ),
@@ -179,30 +182,30 @@ class TrainingOptions(LinearConfig):
         Option(
             panel=REGULARISATION,
             metavar="EPS",
-            help="L2 norm of an adversarial perturbation of a review's embedded tokens, in mean norms of one; 0 for none. "
-            "A step takes twice as long.",
+            help="Adversarial training: L2 norm of the perturbation of a review's embeddings, relative to the mean norm of "
+            "one token; 0 disables it. Doubles the time of a step.",
             minimum=0,
         ),
     ] = 0.0
     adversarial_warmup: Annotated[
-        float, Option(panel=REGULARISATION, help="Epochs before the first perturbation.", minimum=0)
+        float, Option(panel=REGULARISATION, help="Epochs before adversarial training starts.", minimum=0)
     ] = 1.0
     embedding_update: Annotated[
         str,
         Option(
             panel=OPTIMISATION,
-            help="dense, sparse (rows of the batch only), or auto: what is faster.",
+            help="Embedding updates: dense, sparse (only rows of the batch), or auto (whichever is faster).",
             choices=("auto", "dense", "sparse"),
         ),
     ] = "auto"
     max_length: Annotated[
-        int, Option(help="Tokens of a review that the architecture reads.", minimum=1, maximum=MAX_LENGTH)
+        int, Option(help="Maximum number of tokens the architecture reads per review.", minimum=1, maximum=MAX_LENGTH)
     ] = 400
     truncation: Annotated[
         str,
         Option(
             panel=DATA,
-            help="Which tokens of a longer review: the first (head), or half from each end (head-tail).",
+            help="Tokens to keep from longer reviews: the first (head), or half from each end (head-tail).",
             choices=TRUNCATIONS,
         ),
     ] = "head"
@@ -210,34 +213,34 @@ class TrainingOptions(LinearConfig):
         bool | None,
         Option(
             panel=LINEAR,
-            help="Make the linear model of n-grams a part of the model, beside the architecture.",
-            default="yes for bilstm",
+            help="Combine the architecture with the linear n-gram model.",
+            default="on for bilstm",
         ),
     ] = None
     baseline: Annotated[
         bool,
-        Option(panel=LINEAR, help="Fit it for comparison where it is not a part of the model.", identity=False),
+        Option(panel=LINEAR, help="Fit the n-gram model for comparison if it is not part of the model.", identity=False),
     ] = True
     calibrate: Annotated[
-        bool, Option(panel=OPTIMISATION, help="Fit the temperature, and the weights of --wide, on validation rows.")
+        bool, Option(panel=OPTIMISATION, help="Fit the temperature and the weights of --wide on the validation data.")
     ] = True
     valid_fraction: Annotated[
         float,
         Option(
             panel=DATA,
-            help="Share held out where there is no split 'valid'; whole groups.",
+            help="Share of the training data held out for validation, in whole groups, if there is no 'valid' split.",
             above=0,
             below=1,
             example="0.1",
         ),
     ] = 0.1
-    seed: Annotated[int, Option(help="Random seed of weights, order and dropout.", minimum=0, maximum=MAX_SEED)] = 0
+    seed: Annotated[int, Option(help="Random seed for weights, order and dropout.", minimum=0, maximum=MAX_SEED)] = 0
     lanes: Annotated[
         int,
-        Option(panel=DATA, help="Lanes that a batch is dealt from; there can be no more workers than lanes.", minimum=1),
+        Option(panel=DATA, help="Shards per batch; the upper bound on the number of processes.", minimum=1),
     ] = DEFAULT_LANES
     window_rows: Annotated[
-        int, Option(panel=DATA, help="Reviews that are shuffled together, over all workers.", minimum=1)
+        int, Option(panel=DATA, help="Number of reviews shuffled together, across all processes.", minimum=1)
     ] = WINDOW_ROWS
     device: Device = "auto"
     precision: Precision = "auto"
@@ -245,7 +248,7 @@ class TrainingOptions(LinearConfig):
         int,
         Option(
             panel=HARDWARE,
-            help="Threads that read and decode, in each process; 0 for none.",
+            help="Number of threads per process that read and decode; 0 to use none.",
             minimum=0,
             maximum=MOST_WORKERS,
             identity=False,
@@ -256,9 +259,9 @@ class TrainingOptions(LinearConfig):
         Option(
             panel=HARDWARE,
             metavar="N|gpu",
-            help="Processes that train together; gpu: one for each GPU.",
+            help="Number of training processes, or gpu for one per GPU.",
             accepts=lambda value: value == "gpu" or (value.isdecimal() and int(value) > 0),
-            expected="a number of processes, or 'gpu' for one on each GPU",
+            expected="a number of processes, or 'gpu' for one per GPU",
             identity=False,
             launched=False,
         ),
@@ -267,7 +270,7 @@ class TrainingOptions(LinearConfig):
         int,
         Option(
             panel=HARDWARE,
-            help="Restarts when one of several processes dies.",
+            help="Maximum number of restarts if one of several processes dies.",
             minimum=0,
             identity=False,
             launched=False,
@@ -278,16 +281,16 @@ class TrainingOptions(LinearConfig):
         Option(
             panel=CHECKPOINTS,
             metavar="INTERVAL",
-            help="Steps (200) or time (60s, 5m); 0 for the ends of epochs only.",
+            help="Time (60s, 5m) or steps (200) between checkpoints; 0 to write them only after each epoch.",
             accepts=_is_interval,
-            expected="steps such as 200, or a time such as 60s, 5m, 1h; 0 for never",
+            expected="a number of steps such as 200, or a time such as 60s, 5m or 1h; 0 for never",
             identity=False,
         ),
     ] = "60s"
     keep_checkpoints: Annotated[
-        int, Option(panel=CHECKPOINTS, help="Newest checkpoints that are kept.", minimum=1, identity=False)
+        int, Option(panel=CHECKPOINTS, help="Number of checkpoints to keep.", minimum=1, identity=False)
     ] = 3
-    force: Annotated[bool, Option(help="Train even if the same model exists already.", identity=False)] = False
+    force: Annotated[bool, Option(help="Train even if the same model already exists.", identity=False)] = False
     tensorboard: Annotated[
         bool, Option(panel=OUTPUT, help="Write TensorBoard events to runs/tensorboard/.", identity=False)
     ] = False
@@ -297,7 +300,7 @@ class TrainingOptions(LinearConfig):
         self._check_linear()
         check_model_options(self.arch, self.model)
         if self.tokens is not None and self.table_version is not None:
-            raise UsageError("--tokens and --table-version: plain shards have no versions. Give one of the two.")
+            raise UsageError("--tokens and --table-version: plain shards have no versions. Pass only one of them.")
 
     def _check_linear(self) -> None:
         if not self.is_linear:
@@ -306,22 +309,22 @@ class TrainingOptions(LinearConfig):
         given = [defaults[name].label for name in NOT_OF_LINEAR if getattr(self, name) != defaults[name].default]
         if given:
             raise UsageError(
-                f"{', '.join(given)}: --arch {self.arch} has no such option. Leave it out; '--linear-…' configure the model."
+                f"{', '.join(given)}: --arch {self.arch} has no such option. Remove it; use the --linear-… options instead."
             )
 
     @property
     def is_linear(self) -> bool:
-        """Whether the architecture is the linear model of n-grams itself."""
+        """Whether the architecture is the linear n-gram model itself."""
         return config_class(self.arch).linear
 
     @property
     def is_wide(self) -> bool:
-        """Whether the linear model of n-grams is a part beside the architecture."""
+        """Whether the model combines the architecture with the linear n-gram model."""
         return self.arch in WIDE_BY_DEFAULT if self.wide is None else self.wide
 
     @property
     def unlabelled_ratio(self) -> float:
-        """Reviews without a label to learn from, for each one with a label."""
+        """Unlabelled reviews to train on per labelled review."""
         if self.is_linear:
             return 0.0
         if self.unlabelled is None:
@@ -330,7 +333,7 @@ class TrainingOptions(LinearConfig):
 
     @property
     def read_length(self) -> int:
-        """Tokens of a review that the whole model reads."""
+        """Number of tokens the whole model reads per review."""
         if self.is_linear:
             return self.linear_length
         whole = self.is_wide or self.truncation != "head"
@@ -347,7 +350,7 @@ class TrainingOptions(LinearConfig):
         return Interval.parse(self.checkpoint_every)
 
     def identity(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Everything that decides what is trained: the options that matter, the content of `embeddings`, and the data.
+        """Everything that determines the result: the relevant options, the content of `embeddings`, and the data.
 
         Raises:
             InputNotFoundError: `embeddings` does not exist.
@@ -375,8 +378,8 @@ class TrainConfig(TrainingOptions):
         Option(
             panel=DATA,
             metavar="K/N",
-            help="Test on fold K (from 0) of N of the split 'train', by group, and do not train on it. The model is not "
-            "published: it goes to crossval/.",
+            help="Hold out fold K (from 0) of N of the 'train' split, by group, and test on it. The model goes to crossval/ "
+            "and is not published.",
             default="none",
             accepts=_is_fold,
             expected="INDEX/COUNT, such as 0/5, the first of five folds",
@@ -384,5 +387,5 @@ class TrainConfig(TrainingOptions):
     ] = None
     resume: Annotated[
         bool,
-        Option(help="Continue the newest unfinished training of the same options, if any.", identity=False),
+        Option(help="Continue the newest unfinished training run with the same options, if any.", identity=False),
     ] = False

@@ -11,7 +11,7 @@ from pipeline.options.option import HARDWARE, Option
 
 @dataclass(frozen=True, kw_only=True)
 class UpgradeConfig:
-    """What to convert, and whether sources may be read again for it.
+    """What to convert, and whether to read sources again for it.
 
     Raises:
         UsageError: a value that is not allowed.
@@ -21,19 +21,24 @@ class UpgradeConfig:
     paths: Annotated[
         tuple[str, ...],
         sources_option(
-            "Bundles and prediction files outside of the lake, to convert these alone.",
+            "Convert only these bundles and prediction files, which may be outside the lake.",
             "the whole lake",
             name="path",
             metavar="[PATH]...",
         ),
     ] = ()
     from_sources: Annotated[
-        bool, Option(help="Read the reviews again where only that helps: for the rule for values. Makes a new vocabulary.")
+        bool, Option(help="Read the reviews again if the rule for values has changed. Builds a new vocabulary.")
     ] = False
-    dry_run: Annotated[bool, Option(help="Name what would be converted, change nothing.")] = False
+    dry_run: Annotated[bool, Option(help="List what would be converted without changing anything.")] = False
     workers: Annotated[
         int | None,
-        Option(panel=HARDWARE, help="With --from-sources: worker threads; 0 for none.", default="one a core", minimum=0),
+        Option(
+            panel=HARDWARE,
+            help="Number of worker threads for --from-sources; 0 to use none.",
+            default="one per core",
+            minimum=0,
+        ),
     ] = None
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ MOST_HOURS = 100 * 365 * 24
 
 @dataclass(frozen=True, kw_only=True)
 class VacuumConfig:
-    """How long versions, unfinished trainings and files set aside stay, in hours; whether old models and records go too.
+    """How long to keep versions, unfinished training runs and set-aside files, and whether to delete models and records.
 
     Raises:
         UsageError: a value that is not allowed.
@@ -23,17 +23,19 @@ class VacuumConfig:
     keep_hours: Annotated[
         int,
         Option(
-            help="Versions, unfinished trainings and damaged files younger than this stay.", minimum=0, maximum=MOST_HOURS
+            help="Keep table versions, unfinished training runs and damaged files from the last N hours.",
+            minimum=0,
+            maximum=MOST_HOURS,
         ),
     ] = 7 * 24
     models: Annotated[
         bool,
-        Option(help="Delete old models and cross-validations too; the live model and those that predictions name stay."),
+        Option(help="Also delete old models and cross-validations, except LATEST and models that predictions refer to."),
     ] = False
-    keep: Annotated[int, Option(help="With --models: how many of the newest stay.", minimum=0)] = 5
-    runs: Annotated[bool, Option(help="Delete old run records too, but for those that committed reviews.")] = False
-    keep_days: Annotated[int, Option(help="With --runs: records younger than this stay.", minimum=0)] = 90
-    dry_run: Annotated[bool, Option(help="Name the files, delete none.")] = False
+    keep: Annotated[int, Option(help="With --models: number of newest models to keep.", minimum=0)] = 5
+    runs: Annotated[bool, Option(help="Also delete old run records, except those of runs that committed reviews.")] = False
+    keep_days: Annotated[int, Option(help="With --runs: keep records from the last N days.", minimum=0)] = 90
+    dry_run: Annotated[bool, Option(help="List the files without deleting them.")] = False
 
     def __post_init__(self) -> None:
         validate(self)

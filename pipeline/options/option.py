@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 MAIN, DATA, INPUT, MODEL, OPTIMISATION = "Options", "Data", "Input files", "Model", "Optimisation"
 REGULARISATION, LINEAR, HARDWARE = "Regularisation", "Linear model of n-grams", "Hardware"
-CHECKPOINTS, OUTPUT, BOUNDS = "Checkpoints", "Output", "Bounds of the input"
+CHECKPOINTS, OUTPUT, BOUNDS = "Checkpoints", "Output", "Input limits"
 PANELS = (MAIN, DATA, INPUT, MODEL, OPTIMISATION, REGULARISATION, LINEAR, HARDWARE, CHECKPOINTS, OUTPUT, BOUNDS)
 """The panels of `--help`, in their order. `MAIN` holds what most people need."""
 

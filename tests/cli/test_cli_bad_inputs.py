@@ -79,7 +79,7 @@ def ingest_no_such_path(place: Place) -> Arguments:
     return ["ingest", place.work / "nowhere"]
 
 
-@case(2, r"SOURCE: a name is empty")
+@case(2, r"SOURCE: empty name")
 def ingest_an_empty_name(place: Place) -> Arguments:
     return ["ingest", ""]
 

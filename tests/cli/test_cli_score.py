@@ -136,7 +136,7 @@ def test_text_is_answered_in_a_line_and_leaves_nothing_behind(command: Run, lake
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["in.parquet", "--output", "out.txt"], "the suffix names no format. Supported: .parquet, .csv, .jsonl"),
+        (["in.parquet", "--output", "out.txt"], "unknown suffix. Supported: .parquet, .csv, .jsonl"),
         (["in.parquet", "--output", "out.csv", "--output-format", "jsonl"], "contradict each other"),
         (["in.parquet", "--output", "out.parquet.gz"], "Parquet compresses its columns itself. Name a .parquet file."),
         (["in.parquet", "--text", "good"], "--text cannot be combined with INPUT or --output"),

@@ -166,7 +166,7 @@ def test_the_workers_arguments_give_the_same_config(grown: typer.Typer, tmp_path
         ("[grown]\nlr = nan\n", "pipeline.toml: [grown]: lr nan: expected a number above 0."),
         ("[grown]\nhidden-dim = 0\n", "pipeline.toml: [grown]: hidden-dim 0: expected 1 to 1000000."),
         ('[grown]\nschedule = "cosin"\n', "pipeline.toml: [grown]: schedule: 'cosin' is not known. Did you mean 'cosine'?"),
-        ('[grown]\ncheckpoint-every = "often"\n', "checkpoint-every often: expected steps such as 200"),
+        ('[grown]\ncheckpoint-every = "often"\n', "checkpoint-every often: expected a number of steps such as 200"),
         ("[grown]\ncolumns = [1]\n", "pipeline.toml: [grown]: columns [1]: expected a list of texts."),
         ("[grown]\nlabel-map = 'x'\n", "pipeline.toml: [grown]: label-map 'x': expected name=value"),
         ("[grown]\nset = 3\n", "pipeline.toml: [grown]: set 3: expected a table of names and values."),
@@ -262,7 +262,7 @@ def test_the_identity_of_a_training_stays() -> None:
         (("--arch", "bag", "--hidden-dim", "8"), "--hidden-dim: the architecture 'bag' has no such option."),
         (("--arch", "goru", "--hidden-dim", "1"), "--hidden-dim 1: expected 2 to 1000000."),
         (("--arch", "grid-lstm", "--dimensions", "3"), "--dimensions 3: expected 1 or 2."),
-        (("--arch", "transformer", "--heads", "3"), "--heads 3: has to divide --hidden-dim 128."),
+        (("--arch", "transformer", "--heads", "3"), "--heads 3: must divide --hidden-dim 128."),
         (("--set", "hidden_dim=[1]"), "--hidden-dim (1,): expected a whole number from 1 to 1000000."),
     ],
 )

@@ -1,4 +1,4 @@
-"""The options of architectures, without torch: `bag.py` holds those of `--arch bag`, `base.py` those that many share.
+"""The options of architectures, without torch: `bag.py` has those of `--arch bag`, `base.py` the shared ones.
 
-A file here puts its options into `pipeline train --help`. An architecture may as well keep its config in its own file.
+Options of files here appear in `pipeline train --help`. An architecture may also keep its config in its own file.
 """

@@ -9,9 +9,13 @@ from pipeline.options.option import MODEL, Option
 
 @dataclass(frozen=True, kw_only=True)
 class BagConfig(ModelConfig):
-    """`ngrams`: the longest n-grams, 1 for words alone; `buckets`: embeddings that all n-grams share."""
+    """`ngrams`: maximum n-gram length, 1 for single words; `buckets`: number of embeddings shared by all n-grams."""
 
     embedding_dim: EmbeddingDim = 32
     pooling: Annotated[str, Option(panel=MODEL, help="Pooling over tokens.", choices=POOLINGS)] = "mean"
-    ngrams: Annotated[int, Option(panel=MODEL, help="The longest n-grams; 1 for words alone.", minimum=1, maximum=100)] = 2
-    buckets: Annotated[int, Option(panel=MODEL, help="Embeddings that all n-grams share.", minimum=2, maximum=2**31)] = 2**18
+    ngrams: Annotated[
+        int, Option(panel=MODEL, help="Maximum n-gram length; 1 for single words.", minimum=1, maximum=100)
+    ] = 2
+    buckets: Annotated[
+        int, Option(panel=MODEL, help="Number of embeddings shared by all n-grams.", minimum=2, maximum=2**31)
+    ] = 2**18

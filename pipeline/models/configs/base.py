@@ -1,4 +1,4 @@
-"""What every architecture has, the options that networks share, and those of recurrent ones."""
+"""The options of all architectures, of networks, and of recurrent networks."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,27 +11,27 @@ from pipeline.options.option import MODEL, REGULARISATION, Option
 POOLINGS = ("last", "max", "mean", "max-mean", "attention")
 
 MOST_FEATURES, MOST_LAYERS = 1_000_000, 1_000
-"""Far more than any machine can hold: more is a slip of the keyboard."""
+"""Far more than fits any machine, to catch typing errors."""
 
-EmbeddingDim = Annotated[int, Option(panel=MODEL, help="Width of the embedding.", minimum=1, maximum=MOST_FEATURES)]
-HiddenDim = Annotated[int, Option(panel=MODEL, help="Hidden size, per direction.", minimum=1, maximum=MOST_FEATURES)]
-Layers = Annotated[int, Option(panel=MODEL, help="Recurrent layers.", minimum=1, maximum=MOST_LAYERS)]
-EmbeddingDropout = Annotated[float, Option(panel=REGULARISATION, help="Dropout of the embedded tokens.", minimum=0, below=1)]
+EmbeddingDim = Annotated[int, Option(panel=MODEL, help="Embedding dimension.", minimum=1, maximum=MOST_FEATURES)]
+HiddenDim = Annotated[int, Option(panel=MODEL, help="Hidden size per direction.", minimum=1, maximum=MOST_FEATURES)]
+Layers = Annotated[int, Option(panel=MODEL, help="Number of layers.", minimum=1, maximum=MOST_LAYERS)]
+EmbeddingDropout = Annotated[float, Option(panel=REGULARISATION, help="Dropout on embeddings.", minimum=0, below=1)]
 Dropout = Annotated[
-    float, Option(panel=REGULARISATION, help="Dropout of the pooled features, and between layers.", minimum=0, below=1)
+    float, Option(panel=REGULARISATION, help="Dropout on pooled features and between layers.", minimum=0, below=1)
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArchitectureConfig:
-    """What every architecture has. The data decide `vocab_size` and `num_classes`.
+    """The options of every architecture. `vocab_size` and `num_classes` come from the data.
 
     Raises:
         UsageError: a value that is not allowed.
     """
 
     linear: ClassVar[bool] = False
-    """Whether it is the linear model of n-grams, which `--linear-…` configure, instead of a network."""
+    """Whether it is the linear n-gram model, which the `--linear-…` options configure, and not a network."""
 
     vocab_size: int
     num_classes: int
@@ -45,7 +45,7 @@ class ArchitectureConfig:
 
     @classmethod
     def from_vocabulary(cls, tokens: Sequence[str]) -> dict[str, Any]:
-        """Options that follow from the vocabulary's tokens (id = place). Most architectures have none."""
+        """Options derived from the vocabulary's tokens (ID = index). Most architectures have none."""
         return {}
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,8 +55,8 @@ class ArchitectureConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(ArchitectureConfig):
-    """Options of networks over embedded tokens. `dropout` acts on the pooled features, and between layers where there are
-    several; `embedding_dropout` on the embedded tokens.
+    """Options of networks over token embeddings. `dropout` applies to the pooled features and between layers;
+    `embedding_dropout` to the embeddings.
 
     Raises:
         UsageError: a value that is not allowed.
@@ -68,14 +68,12 @@ class ModelConfig(ArchitectureConfig):
     pooling: Annotated[
         str, Option(panel=MODEL, help="Pooling over time steps: last, max, mean, max-mean, attention.", choices=POOLINGS)
     ] = "max-mean"
-    embedding_std: Annotated[
-        float, Option(panel=MODEL, help="Standard deviation of the embedding before the first step.", above=0)
-    ] = 0.1
+    embedding_std: Annotated[float, Option(panel=MODEL, help="Standard deviation of the initial embeddings.", above=0)] = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecurrentConfig(ModelConfig):
-    """Options of architectures with recurrent layers. `hidden_dim` is the width of a layer, in each direction."""
+    """Options of architectures with recurrent layers. `hidden_dim` is the hidden size per direction."""
 
     hidden_dim: HiddenDim = 128
     layers: Layers = 1

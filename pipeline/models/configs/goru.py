@@ -9,7 +9,7 @@ from pipeline.options.option import MODEL, Option
 
 @dataclass(frozen=True, kw_only=True)
 class GORUConfig(RecurrentConfig):
-    """`rotations`: factors of the orthogonal matrix; from 2 log₂(hidden_dim) on, it mixes all units freely."""
+    """`rotations`: number of factors of the orthogonal matrix; 2 log₂(hidden_dim) or more mix all units freely."""
 
     hidden_dim: Annotated[int, Option(panel=MODEL, help="Hidden size.", minimum=2, maximum=MOST_FEATURES)] = 128
-    rotations: Annotated[int, Option(panel=MODEL, help="Factors of the orthogonal matrix.", minimum=1)] = 16
+    rotations: Annotated[int, Option(panel=MODEL, help="Number of factors of the orthogonal matrix.", minimum=1)] = 16

@@ -12,4 +12,6 @@ class GridLSTMConfig(RecurrentConfig):
     """`layers` is the depth of the grid; `dimensions` is 2 (depth × time) or 1 (time)."""
 
     layers: Layers = 2
-    dimensions: Annotated[int, Option(panel=MODEL, help="2: depth × time; 1: time alone.", choices=(1, 2))] = 2
+    dimensions: Annotated[
+        int, Option(panel=MODEL, help="Grid dimensions: 2 (depth × time) or 1 (time only).", choices=(1, 2))
+    ] = 2

@@ -12,13 +12,15 @@ MARKS = (".", "!", "?")
 
 @dataclass(frozen=True, kw_only=True)
 class MDRNNConfig(RecurrentConfig):
-    """`width`: most words of a line. `sentence_ends`: ids of the tokens that end a sentence."""
+    """`width`: maximum words per line. `sentence_ends`: IDs of the tokens that end a sentence."""
 
-    width: Annotated[int, Option(panel=MODEL, help="Words of a line at which a sentence breaks.", minimum=1)] = 32
-    directions: Annotated[int, Option(panel=MODEL, help="Corners from which the page is read: 1 or 4.", choices=(1, 4))] = 1
+    width: Annotated[int, Option(panel=MODEL, help="Maximum words per line; longer sentences are wrapped.", minimum=1)] = 32
+    directions: Annotated[
+        int, Option(panel=MODEL, help="Number of corners to read the page from: 1 or 4.", choices=(1, 4))
+    ] = 1
     sentence_ends: tuple[int, ...] = ()
 
     @classmethod
     def from_vocabulary(cls, tokens: Sequence[str]) -> dict[str, Any]:
-        """The ids of the sentence marks that the vocabulary has."""
+        """The IDs of the vocabulary's sentence marks."""
         return {"sentence_ends": tuple(number for number, token in enumerate(tokens) if token in MARKS)}

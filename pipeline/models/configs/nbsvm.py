@@ -1,4 +1,4 @@
-"""The config of `--arch nbsvm`. How it is fitted, `--linear-…` say, as for the linear path of any other model."""
+"""The config of `--arch nbsvm`. The `--linear-…` options control the fit, as for the linear path of any other model."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +10,7 @@ from pipeline.text.ngram_limits import MAX_BITS, MAX_NGRAMS
 
 @dataclass(frozen=True, kw_only=True)
 class NbsvmConfig(ArchitectureConfig):
-    """`ngrams`: the longest n-grams; `bits`: they are hashed into 2^bits buckets, as many as the data needed.
+    """`ngrams`: maximum n-gram length; `bits`: n-grams are hashed into 2^bits buckets, as the data required.
 
     Raises:
         UsageError: a value that is not allowed.
