@@ -36,7 +36,7 @@ PresetOption = Annotated[
         metavar="NAME|FILE",
         show_default=False,
         autocompletion=complete_preset,
-        help="TOML file of options, or a preset: fast, default, best, demo, book-…. Command-line options win.  [default: none]",
+        help="TOML file of options, or a preset: fast, default, best, demo, book-…. The command line wins.  [default: none]",
     ),
 ]
 

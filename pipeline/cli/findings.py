@@ -54,7 +54,7 @@ def _parts(found: "Inspection") -> Iterator[Grid | str]:
     if found.total > len(found.files):
         yield f"Inspected {len(found.files)} of {found.total:,} files and folders."
     for fault in found.all_faults:
-        yield f"Cannot read {printable(fault.place)}: {printable(fault.detail)}."
+        yield f"Unreadable: {printable(fault.place)}: {printable(fault.detail)}."
     if found.passed_over:
         yield f"Skipped, unsupported type: {_some(list(map(printable, found.passed_over)))}."
     if found.columns:

@@ -59,7 +59,7 @@ def test_one_model_in_detail(lake: Path) -> None:
     shown = CliRunner().invoke(app, ["models", "show", "bilstm", "--lake", str(lake)]).stdout
     assert shown.startswith("model         bilstm-1\n")
     error = CliRunner().invoke(app, ["models", "show", "bilstn", "--lake", str(lake)]).exception
-    assert isinstance(error, InputNotFoundError) and "The nearest: bilstm-1" in str(error)
+    assert isinstance(error, InputNotFoundError) and "Closest: bilstm-1" in str(error)
 
 
 def test_the_tables_fit_80_columns(lake: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_broken_bundle_does_not_hide_the_others(lake: Path, caplog: pytest.Log
     (lake / "models" / "c" / "model.json").write_text("{")
     done = CliRunner().invoke(app, ["models", "--lake", str(lake), "--json"])
     assert [row["model_id"] for row in json.loads(done.stdout)] == ["b", "a"]
-    assert "left out" in caplog.text and "is not the file that was written" in caplog.text
+    assert "skipped" in caplog.text and "is not the file that was written" in caplog.text
 
 
 def test_an_empty_lake(tmp_path: Path) -> None:

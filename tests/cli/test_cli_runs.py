@@ -90,7 +90,7 @@ def test_one_run_whole(lake: Lake) -> None:
 
 def test_unknown_run_names_the_nearest_and_an_ambiguous_one_all(lake: Lake) -> None:
     error = listed(lake, "show", "20260131T020000Z-trian").exception
-    assert isinstance(error, InputNotFoundError) and "The nearest: 20260131T020000Z-train-1a2b3c" in str(error)
+    assert isinstance(error, InputNotFoundError) and "Closest: 20260131T020000Z-train-1a2b3c" in str(error)
     error = listed(lake, "show", "20260131").exception
     assert isinstance(error, InputNotFoundError) and "3 runs begin with '20260131'" in str(error)
 

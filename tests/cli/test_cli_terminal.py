@@ -49,9 +49,9 @@ def test_every_command_ends_with_what_it_did_and_what_comes_next(screens: dict[s
     assert "Ingested 182 reviews in" in ingested and "183 rows: 182 written" in ingested
     assert "1 row: 1 missing_text" in ingested and "lake/rejects/" in ingested
     assert ingested.endswith("Next: pipeline train\n")
-    assert "Nothing new: 182 reviews known already." in screens["again"].text
+    assert "Nothing new: 182 reviews already known." in screens["again"].text
     trained = screens["train"].text
-    assert "on the test split" in trained and "50.0% by always answering the most frequent label" in trained
+    assert "on the test split" in trained and "50.0% by always predicting the most frequent label" in trained
     assert "/report.html" in trained and trained.endswith("Next: pipeline score FILE\n")
     scored = screens["score"].text
     assert "Scored 3 reviews in" in scored and "1 no_text: no prediction for these" in scored
@@ -81,8 +81,8 @@ def test_the_summary_of_data_on_stdout_stays_out_of_it(screens: dict[str, Shown]
 
 def test_the_other_commands(screens: dict[str, Shown], terminal: Terminal) -> None:
     expected = {
-        ("evaluate",): ("accuracy", "95% interval", "accuracy by always answering"),
-        ("report", "--predictions", "lake/predictions/new.parquet"): ("Wrote the page of nbsvm-", "report.html"),
+        ("evaluate",): ("accuracy", "95% interval", "accuracy by always predicting"),
+        ("report", "--predictions", "lake/predictions/new.parquet"): ("Wrote the report of nbsvm-", "report.html"),
         ("export", "--output", "model.onnx"): ("to ONNX", "verified", "model.onnx"),
         ("crossval", "--arch", "nbsvm", "--folds", "2"): ("Trained 2 folds", "±"),
         ("repair",): ("Nothing to repair",),
