@@ -139,4 +139,4 @@ def test_the_documentation_shows_what_it_does(text: str) -> None:
 
 def test_the_documentation_names_every_tokenizer() -> None:
     page = (ROOT / "docs" / "tokenizers.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| `(\w+)`", page.partition("What `unicode`")[0], re.MULTILINE) == list(TOKENIZERS)
+    assert re.findall(r"^\| `(\w+)`", page.partition("Examples for `unicode`")[0], re.MULTILINE) == list(TOKENIZERS)
