@@ -60,7 +60,7 @@ def _fold(config: CrossvalConfig, index: int) -> _Fold:
         train.start(training, lambda receipt: None)
     bundle = before or train.finished_model(training)
     if bundle is None:
-        raise PipelineError(f"the training without fold {training.fold} ended, but left no model. Please report this.")
+        raise PipelineError(f"training without fold {training.fold} finished, but wrote no model. Please report this.")
     path = _folder(config, bundle) / f"fold-{index}-{bundle.model_id}.parquet"
     scored = path.is_file()
     if not scored:

@@ -56,14 +56,14 @@ def _of_table(
     data = open_data(config.lake, tokens=config.tokens, table_version=version, vocabulary=config.vocabulary)
     if data.vocabulary.fingerprint != bundle.vocabulary:
         raise DataError(
-            f"the shards have the vocabulary {data.vocabulary.fingerprint}, the model {bundle.model_id} saw "
-            f"{bundle.vocabulary}. Name the version it saw with --table-version, or train a new model."
+            f"the shards have the vocabulary {data.vocabulary.fingerprint}, but {bundle.model_id} was trained with "
+            f"{bundle.vocabulary}. Choose the matching version with --table-version, or train a new model."
         )
     selection = select_as_trained(data.shards, len(bundle.labels), bundle.training)
     parts = {name: selection.part(name) for name in PARTS}
     split = config.split or ("test" if parts["test"].rows else "valid")
     if not parts[split].rows:
-        raise InputNotFoundError(f"no labelled review is in the split {split!r}. Choose another with --split.")
+        raise InputNotFoundError(f"no labelled reviews in the split {split!r}. Choose another with --split.")
     table = scored_part(predictor, split, parts[split], config.workers)
     run.read = len(table)
     run.outputs["table_version"] = data.table_version
@@ -103,9 +103,9 @@ def _of_sources(
         first = f" The first reject: {bad[0].source}, row {bad[0].row}: {bad[0].detail}." if bad else ""
         within = f" in the split {config.split!r}" if config.split else ""
         raise DataError(
-            f"no labelled review{within} is in {', '.join(config.sources)}: {unlabelled:,} without a label, {elsewhere:,} "
-            f"of other splits, {len(bad):,} rejected.{first} Name the column with --label-column; --label-map gives the "
-            f"classes of its values. The model's labels: {', '.join(bundle.labels)}."
+            f"no labelled reviews{within} in {', '.join(config.sources)}: {unlabelled:,} without a label, {elsewhere:,} "
+            f"in other splits, {len(bad):,} rejected.{first} Set the column with --label-column and map its values to "
+            f"classes with --label-map. The model's labels: {', '.join(bundle.labels)}."
         )
     measures = Measures(names=bundle.labels, labels_N=found, probability_NC=np.concatenate(scores).astype(np.float64))
     reasons = dict(Counter(row.reason for row in bad))
@@ -155,6 +155,6 @@ def _check_bad(config: EvaluateConfig, run: Run, bad: "list[BadRow]") -> None:
         first = defects[0]
         raise DataError(
             f"{len(defects):,} of {run.read:,} rows cannot be evaluated; --max-bad allows {config.max_bad}. The first: "
-            f"{first.source}, row {first.row}: {first.detail}. Mend the rows, give the classes of the labels with "
+            f"{first.source}, row {first.row}: {first.detail}. Fix the rows, map the labels to classes with "
             "--label-map, or allow more with --max-bad."
         )

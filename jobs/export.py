@@ -23,7 +23,7 @@ def run(config: ExportConfig) -> Receipt:
         bundle = find_bundle(lake, config.model)
         output = config.output.expanduser().resolve() if config.output else bundle.folder / FILE
         if output.is_dir():
-            raise CannotWriteError(f"--output {output} is a folder. Give the path of a file, such as {output / FILE}.")
+            raise CannotWriteError(f"--output {output} is a folder. Pass a file path, such as {output / FILE}.")
         try:
             from pipeline.export.onnx_model import export_onnx
         except ModuleNotFoundError as missing:

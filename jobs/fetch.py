@@ -27,7 +27,7 @@ def run(config: FetchConfig) -> Receipt:
             for name, digest in source.digests.items():
                 if found[name] != digest.lower():
                     raise DataError(
-                        f"{target} is there already, but its {name} is {found[name]}, expected was {digest.lower()}. "
+                        f"{target} already exists, but its {name} is {found[name]}, expected {digest.lower()}. "
                         "It is never overwritten: move it away and fetch again."
                     )
             run.nothing_new = True

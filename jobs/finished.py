@@ -32,7 +32,7 @@ def find_finished(lake: Lake, identity: Mapping[str, Any]) -> Bundle | None:
                 continue
             verify_bundle(bundle)
         except (InputNotFoundError, ValueError) as error:
-            log.warning("%s is passed over: %s", folder, error)
+            log.warning("skipped %s: %s", folder, error)
             continue
         return bundle
     return None
@@ -101,7 +101,7 @@ def _write_bundle(
 
         write_report(temporary, model_id=folder.training_id, models=config.lake.models)
     except Exception as error:  # whatever it is, the model is worth more than its picture
-        log.warning("no report (%s: %s); 'pipeline report' makes one later", type(error).__name__, error)
+        log.warning("no report (%s: %s); create one with 'pipeline report'", type(error).__name__, error)
     for path in temporary.iterdir():
         sync_file(path)
     sync_folder(temporary)
@@ -137,6 +137,6 @@ def finish_late(lake: Lake, model_id: str) -> None:
     folder = TrainingFolder(lake.checkpoints / model_id)
     if named != model_id:
         point_latest(lake, folder)
-        log.info("LATEST names %s again%s", model_id, f", no longer {named}" if named else "")
+        log.info("LATEST is %s again%s", model_id, f", no longer {named}" if named else "")
     else:
         folder.remove()

@@ -148,8 +148,8 @@ def _check_ids(ids: pa.ListArray, bundle: Bundle) -> None:
     values = ids.flatten().to_numpy()
     if len(values) and not 0 <= values.min() <= values.max() < size:
         raise DataError(
-            f"the shards hold token ids from {values.min()} to {values.max()}, the vocabulary has {size} tokens. Shards and "
-            "vocabulary do not belong together; restore them, or ingest again."
+            f"the shards contain token IDs from {values.min()} to {values.max()}, but the vocabulary has {size} tokens. "
+            "Shards and vocabulary do not match; restore them, or ingest again."
         )
 
 

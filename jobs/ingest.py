@@ -87,7 +87,7 @@ def _find(config: IngestConfig, lake: Lake) -> Found:
         InputNotFoundError: a path is not there, or there is nothing to read.
     """
     if not config.sources and not lake.raw.exists():
-        raise InputNotFoundError(f"no such folder: {lake.raw}. Name files or folders, or drop reviews into {lake.raw}.")
+        raise InputNotFoundError(f"no such folder: {lake.raw}. Pass files or folders, or put reviews into {lake.raw}.")
     places: list[str | Path] = [*config.sources] or [lake.raw]
     walker = Walker(
         name_of=lake.relative,
@@ -97,13 +97,13 @@ def _find(config: IngestConfig, lake: Lake) -> Found:
     )
     found = walker.find(places)
     if found.passed_over:
-        log.info("passed over: %s; these kinds of files are not read", some_of(found.passed_over))
+        log.info("skipped: %s; unsupported file types", some_of(found.passed_over))
     if found.unsettled:
-        log.info("left for the next run, written less than %g s ago: %s", config.settle, some_of(found.unsettled))
+        log.info("left for the next run, modified less than %g s ago: %s", config.settle, some_of(found.unsettled))
     if not found.sources and not found.faults and not found.unsettled:
         raise InputNotFoundError(
             f"no reviews in {', '.join(map(str, places))}. Supported: {described()}. "
-            "Put some there; 'pipeline sample' makes a small corpus, 'pipeline fetch imdb' gets the real one."
+            "Put some there; 'pipeline sample' writes a small corpus, 'pipeline fetch imdb' downloads the real one."
         )
     return found
 
@@ -164,7 +164,7 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
     }
     _say_repeated(run, config)
     if config.prune and collected.doubtful:
-        text = "not pruned, since some of their rows were rejected: %s. Mend those rows and run it again"
+        text = "not pruned because some rows were rejected: %s. Fix these rows and run it again"
         log.warning(text, some_of(collected.doubtful))
     run.check_counts()
     _commit(config, lake, run, table, vocabulary, collected, gone, shards)
@@ -176,7 +176,7 @@ def _say_repeated(run: Run, config: IngestConfig) -> None:
     if duplicates and not config.dedupe:
         # Reviews do repeat; half of them is a file that was delivered twice.
         many = 2 * duplicates >= run.written
-        text = "%s of %s new reviews repeat the text and label of others; --dedupe leaves such reviews out"
+        text = "%s of %s new reviews have the same text and label as others; --dedupe skips them"
         beside = {} if many else {UNATTENDED: True}  # the summary says it
         log.log(logging.WARNING if many else logging.INFO, text, f"{duplicates:,}", f"{run.written:,}", extra=beside)
     if missing and not config.prune:
@@ -193,9 +193,9 @@ def _vocabulary(config: IngestConfig, lake: Lake, table: TokenTable | None) -> V
     for option, value in wanted.items():
         if value is not None and value != present.get(option):
             raise UsageError(
-                f"--{option.replace('_', '-')} {value}: the lake's vocabulary {vocabulary.fingerprint} was made with "
-                f"{present.get(option)}, and the ids of a table belong to one vocabulary. Leave the option out, or make "
-                "a new vocabulary with --rebuild-vocab."
+                f"--{option.replace('_', '-')} {value}: the lake's vocabulary {vocabulary.fingerprint} was built with "
+                f"{present.get(option)}, and a table has only one vocabulary. Remove the option, or build a new "
+                "vocabulary with --rebuild-vocab."
             )
     return vocabulary
 
@@ -242,8 +242,8 @@ def _labels(collected: Collector) -> tuple[str, ...]:
     labels = ordered_labels(collected.labels)
     if len(labels) > MAX_LABELS:
         raise DataError(
-            f"{len(labels):,} different labels, such as {', '.join(labels[:5])}; {MAX_LABELS} is the most. "
-            "Is --label-column the right column?"
+            f"{len(labels):,} different labels, such as {', '.join(labels[:5])}; the maximum is {MAX_LABELS}. "
+            "Check that --label-column is the right column."
         )
     for doubt in doubts(labels):
         log.warning("%s", doubt)
@@ -262,7 +262,7 @@ def _build_vocabulary(config: IngestConfig, collected: Collector) -> Vocabulary:
         options={RULE_OPTION: RULE_VERSION},
     )
     if collected.new and len(vocabulary) == len(SPECIALS):
-        log.warning("the vocabulary is empty: no token of the splits train and unsup occurs --min-count times")
+        log.warning("the vocabulary is empty: no token in the splits train and unsup occurs --min-count times")
     if warning := unsegmented_warning(collected.counts.total(), vocabulary.tokenizer):
         log.warning("%s", warning)
     return vocabulary
@@ -295,16 +295,16 @@ def _check_bad(config: IngestConfig, run: Run, rejects: RejectWriter, collected:
     if faults and (len(faults) >= files or (config.file_limit and config.file_limit.is_passed(len(faults), files))):
         if files == 1:
             raise DataError(f"{faults[0]}. Nothing was committed.")
-        allowed = f"--max-bad-files allows {config.file_limit}" if config.file_limit else "none is left"
+        allowed = f"--max-bad-files allows {config.file_limit}" if config.file_limit else "none are left"
         raise DataError(
             f"{len(faults):,} of {files:,} files cannot be read; {allowed}; nothing was committed. "
             f"The first: {faults[0]}.{everything}"
         )
     if config.row_limit.is_passed(rejects.malformed, run.read):
         problem = f"{rejects.malformed:,} of {run.read:,} rows are malformed; --max-bad allows {config.row_limit}"
-        remedy = " Mend the rows, or allow more with --max-bad."
+        remedy = " Fix the rows, or allow more with --max-bad."
     elif run.rejected and not collected.new and not run.known:
-        problem = f"{run.rejected:,} of {run.read:,} rows were rejected, so that none is left"
+        problem = f"{run.rejected:,} of {run.read:,} rows were rejected, so none are left"
         remedy = ""
     else:
         return
@@ -354,7 +354,7 @@ def _commit(
     run.nothing_new = True
     run.known, run.written = run.known + run.written, 0  # a rebuilt vocabulary gave the shards that are there
     if not run.known and not table and not collected.faults:
-        raise DataError("no review was read from the sources: they are empty. Nothing was committed.")
+        raise DataError("no reviews to read: the sources are empty. Nothing was committed.")
 
 
 def _workers(config: IngestConfig) -> int:

@@ -43,11 +43,14 @@ def run(config: InitConfig) -> Initialised:
     path = lake.root / LAKE_FILE
     if path.exists() and not config.force:
         raise UsageError(
-            f"{path} is there already. Edit it, or renew it with --force, which keeps what 'pipeline init' does not write. "
+            f"{path} already exists. Edit it, or update it with --force, which keeps all settings that 'pipeline init' "
+            "does not manage. "
             "'pipeline inspect' shows the guesses without writing."
         )
     if lake.tokens.exists():
-        log.warning("%s holds reviews already, and these will join them. Name a lake of their own with --lake", lake.root)
+        log.warning(
+            "%s already contains reviews, and these will be added to them. Use --lake for a separate lake", lake.root
+        )
     inspection = inspect.run(config)
     inspection.check_readable()
     _check_guesses(inspection)
@@ -68,9 +71,9 @@ def _check_guesses(inspection: Inspection) -> None:
     names = ", ".join(repr(column.name) for column in inspection.columns) or "none"
     if not any(column.rows for column in inspection.columns):
         raise DataError(
-            f"{inspection.files[0].name} holds no rows to guess from. Give a file with rows; its columns: {names}."
+            f"{inspection.files[0].name} has no rows to guess from. Pass a file with rows; its columns: {names}."
         )
-    raise DataError(f"no column holds text. Name one with --text-column; columns: {names}.")
+    raise DataError(f"no column contains text. Choose one with --text-column; columns: {names}.")
 
 
 def _next_commands(lake: Lake, inspection: Inspection) -> list[str]:

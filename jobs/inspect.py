@@ -116,7 +116,7 @@ class Inspection:
         """Raises `DataError` where no file can be read."""
         faults = self.all_faults
         if self.nothing_readable:
-            others = f" {len(faults) - 1:,} more cannot be read either." if len(faults) > 1 else ""
+            others = f" {len(faults) - 1:,} more are unreadable, too." if len(faults) > 1 else ""
             raise DataError(f"{faults[0].place}: {faults[0].detail}.{others}")
 
     def to_json(self) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def run(config: InspectConfig) -> Inspection:
     lake = Lake(config.lake)
     sources = config.sources or (str(lake.raw),)
     if not config.sources and not lake.raw.exists():
-        raise InputNotFoundError(f"no such folder: {lake.raw}. Name files or folders, or drop reviews into {lake.raw}.")
+        raise InputNotFoundError(f"no such folder: {lake.raw}. Pass files or folders, or put reviews into {lake.raw}.")
     found, faults = _find(config, sources)
     inspection = Inspection(
         sources=sources, files=[], faults=faults, passed_over=found.passed_over, total=len(found.sources)
@@ -217,13 +217,13 @@ def _refuse_headless(config: InspectConfig, inspection: Inspection) -> None:
         if sample.dialect is not None and sample.rows and not sample.dialect.has_header and not config.text_column:
             if sample.repeated:
                 detail = (
-                    f"its first line has {sample.repeated[0]!r} twice. If it holds the names of columns, rename one; "
-                    "else put a line of names before it"
+                    f"its first line has {sample.repeated[0]!r} twice. If it is the header, rename one of them; "
+                    "otherwise, add a header row"
                 )
             else:
                 detail = (
-                    "its first line looks like a row, not like the names of columns. Put a line of names before it; if it "
-                    "does hold the names, give --text-column"
+                    "its first line looks like data, not like a header. Add a header row; if it is the header, "
+                    "use --text-column"
                 )
             sample.fault = FileFault(file.name, "column", detail)
 
@@ -255,7 +255,7 @@ def _guess(config: InspectConfig, inspection: Inspection) -> None:
     if any(column.rows for column in merged.values()):
         inspection.guess = guess(inspection.columns, tables, given)
     elif any(file.sample.fault is None and file.sample.is_table for file in inspection.files):
-        inspection.guess.notes.append("The files hold no rows: there is nothing to guess from.")
+        inspection.guess.notes.append("The files have no rows to guess from.")
 
 
 def _rehearse(inspection: Inspection, rows: int, bounds: Bounds) -> None:
@@ -282,11 +282,11 @@ def _warn(inspection: Inspection) -> None:
     if DEFAULT_MAX_BAD.is_passed(malformed, inspection.rows):
         notes.append(
             f"{malformed:,} of {inspection.rows:,} rows are malformed, and ingest allows {DEFAULT_MAX_BAD}: it would commit "
-            "nothing. Mend the rows, or allow more with --max-bad."
+            "nothing. Fix the rows, or allow more with --max-bad."
         )
     if len(inspection.classes) == 1:
-        where = "" if inspection.whole else " in the rows that were looked at"
-        notes.append(f"Only one class was seen{where}, {inspection.classes[0]!r}; training needs two.")
+        where = "" if inspection.whole else " in the inspected rows"
+        notes.append(f"Only one class found{where}, {inspection.classes[0]!r}; training requires two.")
 
 
 def _file_json(file: FileReport) -> dict[str, Any]:

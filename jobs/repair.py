@@ -89,7 +89,7 @@ def run(config: RepairConfig) -> Receipt:
     """
     lake = Lake(config.lake)
     if not lake.root.is_dir():
-        raise InputNotFoundError(f"{lake.root} is not there: no lake to repair. Name one with --lake.")
+        raise InputNotFoundError(f"{lake.root} does not exist: no lake to repair. Choose one with --lake.")
     with recorded_run("repair", lake, config) as this:
         found = Findings()
         with locked(lake.locks / "ingest.lock", f"the token table of {lake.root}"):
@@ -179,12 +179,12 @@ def _read_again(config: RepairConfig, lake: Lake, this: Run, found: Findings) ->
     groups = list(earlier_ingests(lake, config.sources))
     if not groups:
         raise InputNotFoundError(
-            f"no source is there to read {lake.root}'s reviews again. Name where they are: pipeline repair SOURCE…"
+            f"no source exists to read {lake.root}'s reviews again. Pass their location: pipeline repair SOURCE…"
         )
     if found.lost_vocabulary and len(groups) > 1:
         raise DataError(
-            f"the vocabulary is lost, and the reviews were ingested with {len(groups)} different sets of options, which one "
-            f"rebuild cannot repeat. Move {lake.tokens} out of the lake and ingest each source again."
+            f"the vocabulary is lost, and the reviews were ingested with {len(groups)} different sets of options, which a "
+            f"single rebuild cannot reproduce. Move {lake.tokens} out of the lake and ingest each source again."
         )
     for number, options in enumerate(groups, 1):
         last = number == len(groups)
@@ -204,8 +204,8 @@ def _read_again(config: RepairConfig, lake: Lake, this: Run, found: Findings) ->
         found.vocabularies.append(table_vocabulary(lake))
     if this.written < found.lost_rows and not config.accept_loss:
         raise DataError(
-            f"the damaged log entries had brought {found.lost_rows:,} reviews, the sources bring back {this.written:,}. The "
-            "table is whole without the rest. Ingest the sources that are missing."
+            f"the damaged log entries had added {found.lost_rows:,} reviews; {this.written:,} were read again from the "
+            "sources. The table is intact without the rest. Ingest the missing sources."
         )
 
 
@@ -247,7 +247,7 @@ def earlier_ingests(lake: Lake, given_sources: Sequence[str] = ()) -> Iterator[d
         present = [source for source in dict.fromkeys(sources) if Path(source).exists()]
         for source in sources:
             if not Path(source).exists():
-                log.warning("%s, which an earlier run read, is not there any more", source)
+                log.warning("%s, which an earlier run read, no longer exists", source)
         if present or not sources:
             yield {**vocabulary, **options, "sources": tuple(present)}
 
@@ -267,7 +267,7 @@ def _repair_latest(lake: Lake, found: Findings) -> None:
         if lake.latest.is_dir():
             _set_aside(lake, lake.latest, found)
         write_text(lake.latest, f"{found.latest}\n")
-        log.info("LATEST names %s now", found.latest)
+        log.info("LATEST is now %s", found.latest)
     elif lake.latest.exists():
         _set_aside(lake, lake.latest, found)
 

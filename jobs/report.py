@@ -44,7 +44,7 @@ def run(config: ReportConfig) -> Receipt:
         if config.predictions is not None:
             path = config.predictions.expanduser()
             if path.is_dir():
-                raise InputNotFoundError(f"--predictions {path} is a folder. Name one file that 'pipeline score' wrote.")
+                raise InputNotFoundError(f"--predictions {path} is a folder. Pass one file written by 'pipeline score'.")
             columns = ScoredColumns(
                 text=config.text_column,
                 label=config.label_column,
@@ -67,7 +67,7 @@ def run(config: ReportConfig) -> Receipt:
 def _output(config: ReportConfig, default: Path) -> Path:
     output = config.output.expanduser().resolve() if config.output else default
     if output.is_dir():
-        raise CannotWriteError(f"--output {output} is a folder. Give the path of a file, such as {output / REPORT}.")
+        raise CannotWriteError(f"--output {output} is a folder. Pass a file path, such as {output / REPORT}.")
     return output
 
 
@@ -77,7 +77,7 @@ def _complete(lake: Lake, bundle: Bundle) -> None:
     if all((bundle.folder / name).exists() for name in REPORT_FILES):
         return
     if bundle.table_version is None:
-        log.info("%s was trained on plain shards: the page shows what its bundle holds", bundle.model_id)
+        log.info("%s was trained on plain shards: the page shows only the data in its bundle", bundle.model_id)
         return
     from jobs.illustrate import illustrate
     from pipeline.order.selection import PARTS, select_as_trained
@@ -86,9 +86,9 @@ def _complete(lake: Lake, bundle: Bundle) -> None:
     try:
         data = open_data(lake, table_version=bundle.table_version)
         if data.vocabulary.fingerprint != bundle.vocabulary:
-            raise InputNotFoundError("the lake's table is not the one that the model was trained on.")
+            raise InputNotFoundError("the lake's table is not the one the model was trained on.")
         selection = select_as_trained(data.shards, len(bundle.labels), bundle.training)
         parts = {name: selection.part(name) for name in PARTS}
         illustrate(bundle.folder, tuple(data.shards), data.vocabulary, parts)
     except (PipelineError, ContractError) as error:
-        log.warning("%s: the page shows what the bundle holds: %s", bundle.model_id, error)
+        log.warning("%s: the page shows only the data in the bundle: %s", bundle.model_id, error)

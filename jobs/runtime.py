@@ -86,14 +86,14 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
     log.info("%s %s starts in %s", command, run.run_id, lake.root, extra={UNATTENDED: True})
     if record:
         for leftover in sweep_leftovers(lake):
-            log.info("removed what a dead run left: %s (%s bytes)", leftover.path, f"{leftover.bytes:,}")
+            log.info("removed leftovers of a crashed run: %s (%s bytes)", leftover.path, f"{leftover.bytes:,}")
     error: BaseException | None = None
     try:
         yield run
         run.check_counts()
     except BaseException as caught:
         if run.committed and isinstance(caught, Exception | StoppedError):
-            log.warning("%s %s has committed; after that: %s: %s", command, run.run_id, type(caught).__name__, caught)
+            log.warning("%s %s committed, but then failed: %s: %s", command, run.run_id, type(caught).__name__, caught)
         else:
             stopped = as_stop(caught)
             error = by_cause(stopped) if isinstance(stopped, Exception) else stopped

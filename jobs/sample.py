@@ -28,7 +28,7 @@ class SampleConfig:
 
     def __post_init__(self) -> None:
         if self.score_reviews < 1:
-            raise UsageError(f"--score-reviews {self.score_reviews}: give 1 or more.")
+            raise UsageError(f"--score-reviews {self.score_reviews}: expected 1 or more.")
 
 
 def run(config: SampleConfig) -> Receipt:
@@ -93,8 +93,8 @@ def _check_same(files: Iterator[tuple[str, bytes]], target: Path) -> None:
 
 def _other(target: Path, detail: str) -> UsageError:
     return UsageError(
-        f"{target} holds something else than this sample ({detail}), and is never overwritten. "
-        "Choose another FOLDER, remove it, or ask with the options that it was made with."
+        f"{target} contains something other than this sample ({detail}), and is never overwritten. "
+        "Choose another FOLDER, remove it, or use the options it was created with."
     )
 
 
@@ -103,12 +103,12 @@ def _write_score_input(run: Run, config: SampleConfig, target: Path) -> bool:
     run.outputs["score_input"] = target
     before = target.read_bytes() if target.is_file() else None
     if before is None and target.exists():
-        raise CannotWriteError(f"{target} is a folder. Give --score-input the path of a file.")
+        raise CannotWriteError(f"{target} is a folder. Pass a file path to --score-input.")
     with atomic_path(target) as temporary:
         write_reviews(temporary, config.corpus, config.score_reviews)
         if before is not None and temporary.read_bytes() != before:
             raise UsageError(
-                f"{target} holds something else than this sample and is never overwritten. "
+                f"{target} contains something other than this sample and is never overwritten. "
                 "Choose another path for --score-input, or remove it."
             )
     if before is not None:

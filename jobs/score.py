@@ -97,7 +97,7 @@ def _held(bundle: "Bundle") -> Iterator[None]:
     except FileNotFoundError as error:
         if bundle.folder.exists():
             raise
-        raise InputNotFoundError(f"{bundle.folder} was removed in this moment. Run the same command again.") from error
+        raise InputNotFoundError(f"{bundle.folder} was removed just now. Run the same command again.") from error
 
 
 @contextmanager
@@ -254,12 +254,12 @@ def _check_bad(config: ScoreConfig, this: Run, rejects: "RejectCounts", faults: 
     if config.row_limit.is_passed(rejects.malformed, this.read):
         problem = f"{rejects.malformed:,} of {this.read:,} rows are malformed; --max-bad allows {config.row_limit}"
     elif rejects.rows and not this.written:
-        problem = f"{rejects.rows:,} of {this.read:,} rows were rejected, so that none is left"
+        problem = f"{rejects.rows:,} of {this.read:,} rows were rejected, so none are left"
     else:
         return
     first = rejects.first
     assert first is not None
     raise DataError(
         f"{problem}; nothing was written. The first: {first.source}, row {first.row}: {first.reason} "
-        f"({REASONS[first.reason]}). Mend the rows, or allow more with --max-bad."
+        f"({REASONS[first.reason]}). Fix the rows, or allow more with --max-bad."
     )

@@ -99,7 +99,7 @@ def check_files(config: ScoreConfig, faults: Sequence[FileFault], files: int) ->
     if faults and (len(faults) >= files or (limit is not None and limit.is_passed(len(faults), files))):
         if files == 1:
             raise faults[0]
-        allowed = "none is left" if limit is None else f"--max-bad-files allows {limit}"
+        allowed = "none are left" if limit is None else f"--max-bad-files allows {limit}"
         raise DataError(
             f"{len(faults):,} of {files:,} files cannot be scored; {allowed}; nothing was written. The first: {faults[0]}."
         )
@@ -119,7 +119,7 @@ def output_place(config: ScoreConfig, lake: Lake, source: ScoreInput) -> Path:
         inside = any(output.is_relative_to(folder) for folder in folders)
         if inside or any(_is_source(output, found) for found in source.sources):
             raise UsageError(
-                f"--output {output} lies in what is to be scored, which 'pipeline score' never changes. Name another file."
+                f"--output {output} is part of the input, which 'pipeline score' never changes. Choose another file."
             )
     return output
 
@@ -138,7 +138,9 @@ def _default_name(config: ScoreConfig) -> str:
     """
     place = Path(config.sources[0]).expanduser()
     if not place.exists():
-        raise UsageError(f"{place} is a pattern, and what it matches makes one output. Name it with --output FILE.")
+        raise UsageError(
+            f"{place} is a pattern, and all matches are written to one output file. Name it with --output FILE."
+        )
     name = place.resolve().name
     if place.is_file() and (kind := format_of(name)) is not None:
         stem = name.removesuffix(Path(name).suffix) if kind[1] else name

@@ -162,12 +162,14 @@ def _training_folder(
         def choose() -> tuple[dict[str, Any], Any]:
             alone = held.enter_context(_locked(config.lake, identity))
             if _finished(config, identity) is not None:
-                raise LockedError("another run has finished the same training just now. Try again: nothing is left to do.")
+                raise LockedError(
+                    "another run just finished the same training. Run the command again: nothing is left to do."
+                )
             found = find_resumable(config.lake.checkpoints, identity) if resume else None
             if found is not None:
                 try:
                     held.enter_context(claimed(found.path))
-                    log.info("training %s goes on", found.training_id)
+                    log.info("resuming training %s", found.training_id)
                 except FileNotFoundError:  # vacuum has removed it in this moment
                     found = None
             if found is None:
@@ -175,7 +177,7 @@ def _training_folder(
                 found = TrainingFolder(config.lake.checkpoints / f"{config.arch}-{now}-{secrets.token_hex(3)}")
                 held.enter_context(claimed(found.path, make_folder))
                 found.begin(identity)
-                log.info("training %s starts", found.training_id)
+                log.info("starting training %s", found.training_id)
             return {"training_id": found.training_id, "alone": alone}, np.zeros(0, np.uint8)
 
         values, _ = world.from_main(choose)
@@ -194,7 +196,7 @@ def _locked(lake: Lake, identity: dict[str, Any]) -> Iterator[bool]:
     try:
         from pipeline.lake.locks import locked
     except ModuleNotFoundError:
-        log.warning("filelock is not installed: nothing keeps a second process off the same training")
+        log.warning("filelock is not installed: a second process could start the same training")
         yield False
         return
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
@@ -210,7 +212,7 @@ def _open(config: TrainConfig) -> "TrainingData":
     if len(labels) < 2:
         found = f"one class only ({labels[0]})" if labels else "no labels"
         raise DataError(
-            f"the reviews have {found}; a classifier needs two. Ingest labelled reviews of another class too "
+            f"the reviews have {found}; a classifier needs two. Also ingest labelled reviews of another class "
             "(aclImdb's folders, or --label-column)."
         )
     return data

@@ -309,8 +309,8 @@ def _tell(training: Training, blended: Blended) -> None:
     if (only := found.only_class) is not None:
         label = training.data.vocabulary.labels[only]
         log.warning(
-            "the model gives every review the label %r. Train longer, with --class-weights balanced or another --lr, or "
-            "look at the labels.",
+            "the model predicts %r for every review. Train longer, use --class-weights balanced or another --lr, or "
+            "check the labels.",
             label,
         )
         blended.metrics["only_class"] = label
@@ -324,8 +324,8 @@ def _tell(training: Training, blended: Blended) -> None:
     baseline["better"] = other < own if metric == "loss" else other > own
     if baseline["better"]:
         log.warning(
-            "nbsvm, fitted in %.0f s, does better on the %s rows: %s %.4f, this model %.4f. Use it (--arch nbsvm), or "
-            "make it a part of this one (--wide).",
+            "nbsvm, fitted in %.0f s, is better on the %s rows: %s %.4f, this model %.4f. Use it (--arch nbsvm), or "
+            "combine it with this one (--wide).",
             baseline["seconds"], part, metric, other, own,
         )  # fmt: skip
     else:

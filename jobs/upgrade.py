@@ -38,8 +38,8 @@ from schemas.run import Receipt
 log = logging.getLogger(__name__)
 
 READ_AGAIN = (
-    "the lake follows version %d of the rule for values, this release knows version %d. 'pipeline upgrade --from-sources' "
-    "reads the reviews again and makes a new vocabulary; train again after it"
+    "the lake uses version %d of the rule for values, this release supports version %d. 'pipeline upgrade --from-sources' "
+    "reads the reviews again and builds a new vocabulary; train again afterwards"
 )
 
 
@@ -69,7 +69,7 @@ def run(config: UpgradeConfig) -> Receipt:
     """
     lake = Lake(config.lake)
     if not config.paths and not lake.root.is_dir():
-        raise InputNotFoundError(f"{lake.root} is not there: no lake to upgrade. Name one with --lake.")
+        raise InputNotFoundError(f"{lake.root} does not exist: no lake to upgrade. Choose one with --lake.")
     with recorded_run("upgrade", lake, config, record=not config.dry_run) as this:
         done = Done()
         bundles, predictions = _named(config.paths) if config.paths else _of_lake(lake)
@@ -89,7 +89,7 @@ def run(config: UpgradeConfig) -> Receipt:
         }
         if done.left:
             raise DataError(
-                f"{len(done.left):,} could not be converted and stay as they were; all the rest is converted. The first: "
+                f"{len(done.left):,} could not be converted and are unchanged; all others are converted. The first: "
                 f"{done.left[0]}"
             )
     return this.receipt()
@@ -104,7 +104,7 @@ def _named(paths: Sequence[str]) -> tuple[list[Path], list[Path]]:
         elif path.is_file():
             predictions.append(path)
         else:
-            raise InputNotFoundError(f"{path} is neither a bundle's folder nor a file. Name bundles and prediction files.")
+            raise InputNotFoundError(f"{path} is neither a bundle's folder nor a file. Pass bundles and prediction files.")
     return bundles, predictions
 
 
@@ -169,7 +169,7 @@ def _upgrade_table(config: UpgradeConfig, lake: Lake, this: Run, done: Done) -> 
         if config.dry_run:
             done.shards = old_shards(token_table.list_shards(lake.tokens)[1])
             for name in done.shards:
-                log.info("%s would be written again", lake.tokens / name)
+                log.info("%s would be rewritten", lake.tokens / name)
         else:
             _rewrite_shards(lake, this, done)
     except PipelineError as error:
@@ -207,7 +207,7 @@ def _rewrite_shards(lake: Lake, this: Run, done: Done) -> None:
             )
         this.outputs |= {"tokens": lake.tokens, "table_version": version}
         done.shards = sorted(names)
-        log.info("%d shards are written again, as version %d of the table", len(names), version)
+        log.info("rewrote %d shards as version %d of the table", len(names), version)
 
 
 @contextmanager
@@ -231,11 +231,11 @@ def _read_again(config: UpgradeConfig, lake: Lake, this: Run) -> None:
     """
     groups = list(earlier_ingests(lake))
     if not groups:
-        raise DataError(f"no source is there to read {lake.root}'s reviews again. Put back the files that were ingested.")
+        raise DataError(f"no source exists to read {lake.root}'s reviews again. Restore the ingested files.")
     if len(groups) > 1:
         raise DataError(
-            f"the reviews were ingested with {len(groups)} different sets of options, which one run cannot repeat. Move "
-            f"{lake.tokens} out of the lake and ingest each source again."
+            f"the reviews were ingested with {len(groups)} different sets of options, which a single run cannot "
+            f"reproduce. Move {lake.tokens} out of the lake and ingest each source again."
         )
     _, listed = token_table.list_shards(lake.tokens)
     reading = IngestConfig(
@@ -251,7 +251,7 @@ def _read_again(config: UpgradeConfig, lake: Lake, this: Run) -> None:
     except LostReviewsError as error:
         rows = sum(entry.rows for entry in listed)
         raise DataError(
-            f"the table holds {rows:,} reviews, and their sources no longer hold all of them. Nothing was changed. Put back "
-            "the files that were ingested."
+            f"the table has {rows:,} reviews, but their sources no longer contain all of them. Nothing was changed. Restore "
+            "the ingested files."
         ) from error
     this.outputs |= receipt.outputs

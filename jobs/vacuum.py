@@ -34,7 +34,7 @@ def run(config: VacuumConfig) -> Receipt:
     with recorded_run("vacuum", lake, config, record=not config.dry_run) as this:
         has_table = token_table.exists(lake.tokens)
         if not has_table and not lake.models.is_dir() and not lake.checkpoints.is_dir():
-            raise InputNotFoundError(f"no token table in {lake.tokens}. Make one with 'pipeline ingest'.")
+            raise InputNotFoundError(f"no token table in {lake.tokens}. Create one with 'pipeline ingest'.")
         names: list[str] = []
         with locked(lake.locks / "ingest.lock", f"the token table of {lake.root}"):
             if has_table:

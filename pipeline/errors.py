@@ -155,7 +155,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def out_of_memory(what: str = "") -> str:
     """The message for memory that ran out in the middle of `what`."""
     where = f" {what}" if what else ""
-    return f"out of memory{where}. Lower --batch-size or --workers, or give the machine more memory, then run it again."
+    return f"out of memory{where}. Lower --batch-size or --workers, or use a machine with more memory, then run it again."
 
 
 def unreachable(number: int | None, what: str) -> StorageUnavailableError:

@@ -46,7 +46,7 @@ def guarded(name: str, check: Callable[[], Iterable[Check]]) -> Iterator[Check]:
             what, _, remedy = str(error).rpartition(". ")
             yield fail(name, what or str(error), remedy if what else "", code)
         else:
-            yield fail(name, f"{type(error).__name__}: {error}", "Mend what it names, or report it to us.")
+            yield fail(name, f"{type(error).__name__}: {error}", "Fix the problem, or report it.")
 
 
 def exit_code(checks: Iterable[Check]) -> int:

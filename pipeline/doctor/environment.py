@@ -100,8 +100,8 @@ def _kernels() -> Iterator[Check]:
     if COMPILED:
         yield ok("kernels", "compiled")
     else:
-        found = "not compiled at installation: NumPy does the same, and tokenizing takes two to three times as long"
-        yield warn("kernels", found, f"Install a C compiler and Python's headers, then {DISTRIBUTION} again.")
+        found = "not compiled at installation: NumPy is used instead, and tokenizing takes two to three times as long"
+        yield warn("kernels", found, f"Install a C compiler and Python's headers, then reinstall {DISTRIBUTION}.")
 
 
 def _devices() -> Iterator[Check]:
@@ -111,7 +111,7 @@ def _devices() -> Iterator[Check]:
     threads = torch.get_num_threads()
     detail = f"cpu: {threads} threads on {cores} cores"
     if threads > cores:
-        yield warn("devices", f"{detail}: they will wait for each other", f"Set OMP_NUM_THREADS={cores}.")
+        yield warn("devices", f"{detail}: they will compete for the cores", f"Set OMP_NUM_THREADS={cores}.")
     else:
         yield ok("devices", detail)
     for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
@@ -124,9 +124,9 @@ def _onednn() -> Iterator[Check]:
 
     reason = refusal()
     if reason is None:
-        yield ok("onednn", "its products score recurrent models on the CPU; tried against torch's own")
+        yield ok("onednn", "scores recurrent models on the CPU; checked against torch's own")
     else:
-        yield ok("onednn", f"not used: {reason}. Scoring on the CPU takes torch's public product, which is slower")
+        yield ok("onednn", f"not used: {reason}. Scoring on the CPU uses torch's public matrix product, which is slower")
 
 
 def _extra(name: str, use: str) -> Check:
@@ -136,4 +136,4 @@ def _extra(name: str, use: str) -> Check:
     except ModuleNotFoundError:
         return ok(name, f"not installed; only '{use}' needs it: pip install '{DISTRIBUTION}[{name}]'")
     except Exception as error:
-        return warn(name, f"does not import: {error}", f"pip install --force-reinstall '{DISTRIBUTION}[{name}]'")
+        return warn(name, f"cannot be imported: {error}", f"pip install --force-reinstall '{DISTRIBUTION}[{name}]'")

@@ -44,17 +44,19 @@ def lake_checks(lake: Lake, verify: bool = False) -> Iterator[Check]:
 def _absent(lake: Lake) -> Iterator[Check]:
     parent = next(folder for folder in lake.root.parents if folder.exists())
     if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
-        yield warn("lake", f"{lake.root} is not there yet", "'pipeline ingest' makes it; or name another one with --lake.")
+        yield warn(
+            "lake", f"{lake.root} does not exist yet", "Create it with 'pipeline ingest', or choose another with --lake."
+        )
     else:
         code = CannotWriteError.exit_code
-        remedy = f"Make it, or let this user write to {parent}; or name another one with --lake."
-        yield fail("lake", f"{lake.root} is not there and {parent} cannot be written", remedy, code)
+        remedy = f"Create it, give this user write access to {parent}, or choose another with --lake."
+        yield fail("lake", f"{lake.root} does not exist and {parent} is not writable", remedy, code)
 
 
 def _writable(lake: Lake, verify: bool) -> Iterator[Check]:
-    code, remedy = CannotWriteError.exit_code, "Check owner, permissions and mount options; or name another one with --lake."
+    code, remedy = CannotWriteError.exit_code, "Check owner, permissions and mount options, or choose another with --lake."
     if not lake.root.is_dir():
-        yield fail("lake", f"{lake.root} is no folder", remedy, code)
+        yield fail("lake", f"{lake.root} is not a folder", remedy, code)
         return
     folders = [lake.root, *(folder for folder in _own_folders(lake) if folder.exists())]
     for folder in folders:
@@ -66,9 +68,9 @@ def _writable(lake: Lake, verify: bool) -> Iterator[Check]:
             finally:
                 probe.unlink(missing_ok=True)
         except OSError as error:
-            yield fail("lake", f"{folder} cannot be written: {error.strerror}", remedy, code)
+            yield fail("lake", f"{folder} is not writable: {error.strerror}", remedy, code)
             return
-    yield ok("lake", f"{lake.root} can be written")
+    yield ok("lake", f"{lake.root} is writable")
 
 
 def _own_folders(lake: Lake) -> list[Path]:
@@ -80,9 +82,13 @@ def _space(lake: Lake, verify: bool) -> Iterator[Check]:
     free = shutil.disk_usage(lake.root).free
     detail = f"{free / (1 << 30):,.1f} GiB free"
     if free < NOTHING_BYTES:
-        yield fail("space", detail, "Make room: nothing can be written.", CannotWriteError.exit_code)
+        yield fail("space", detail, "Free some disk space: nothing can be written.", CannotWriteError.exit_code)
     elif free < LITTLE_BYTES:
-        yield warn("space", detail, "Make room, or run 'pipeline vacuum': ingest spills about as much as it reads.")
+        yield warn(
+            "space",
+            detail,
+            "Free some disk space, or run 'pipeline vacuum': ingest needs about as much temporary space as it reads.",
+        )
     else:
         yield ok("space", detail)
 
@@ -93,10 +99,10 @@ def _tokens(lake: Lake, verify: bool) -> Iterator[Check]:
     from pipeline.lake.table import exists, list_shards
 
     for version in delta_log.torn_versions(lake.tokens):
-        detail = f"the log entry of version {version} was cut short, so that version never was"
+        detail = f"the log entry of version {version} is truncated, so that version was never committed"
         yield warn("tokens", detail, "Run 'pipeline repair'; the next ingest removes it, too.")
     if not exists(lake.tokens):
-        yield warn("tokens", "no token table yet", f"Drop reviews into {lake.raw} and run 'pipeline ingest'.")
+        yield warn("tokens", "no token table yet", f"Put reviews into {lake.raw} and run 'pipeline ingest'.")
         return
     version, listed = list_shards(lake.tokens)
     damages = list(damaged_shards(lake.tokens, listed, whole=verify))
@@ -171,9 +177,9 @@ def _predictions(lake: Lake, verify: bool) -> Iterator[Check]:
             yield fail("predictions", f"{path}: {error}", "Score its input again.", DataError.exit_code)
     for path in lake.rejects.glob("[!.]*.parquet"):
         if not file_sha256(path).startswith(path.stem):
-            yield warn("rejects", f"{path} has changed since it was written", "Delete it; the next ingest writes it again.")
+            yield warn("rejects", f"{path} has changed since it was written", "Delete it; the next ingest recreates it.")
     if files:
-        more = f"; {unproven:,} of earlier releases carry no digest" if unproven else ""
+        more = f"; {unproven:,} from earlier releases have no digest" if unproven else ""
         yield ok("predictions", f"{len(files):,} files{more}")
 
 
@@ -185,7 +191,9 @@ def _leftovers(lake: Lake, verify: bool) -> Iterator[Check]:
     if found:
         names = ", ".join(str(leftover.path.relative_to(lake.root)) for leftover in found[:3])
         more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
-        remedy = "'pipeline train --resume' goes on with unfinished trainings; 'pipeline vacuum' removes the rest in time."
+        remedy = (
+            "'pipeline train --resume' continues unfinished training runs; 'pipeline vacuum' eventually removes the rest."
+        )
         yield warn("leftovers", f"{size:,} bytes: {names}{more}", remedy)
 
 
@@ -200,7 +208,7 @@ def _runs(lake: Lake, verify: bool) -> Iterator[Check]:
         elif _age(record) > _remembered(record):
             yield ok("runs", f"the last {command}: {record['outcome']} long ago, {record['finished']}")
         else:
-            remedy = f"'pipeline runs show {record['run_id']}' shows all of it. Fix the cause, then run it again."
+            remedy = f"'pipeline runs show {record['run_id']}' shows the details. Fix the cause, then run it again."
             yield warn("runs", f"the last {command} {record['outcome']}: {record['error']}", remedy)
 
 

@@ -7,7 +7,7 @@ from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
 from pipeline.options.files import LAKE_FILE, file_values
 
-REMEDY = "Correct it; 'pipeline COMMAND --help' shows what is allowed."
+REMEDY = "Fix it; 'pipeline COMMAND --help' shows the allowed values."
 
 
 def option_checks(lake: Lake, configs: Mapping[str, type]) -> Iterator[Check]:

@@ -88,7 +88,7 @@ def _guess_text(found: Guess, columns: Iterable[Column]) -> None:
     if texts:
         found.text = (max(texts, key=lambda column: column.mean_length).name,)
     else:
-        found.notes.append("No column holds text. Name the column with --text-column.")
+        found.notes.append("No column contains text. Set the column with --text-column.")
 
 
 def _guess_split(found: Guess, columns: Iterable[Column]) -> None:
@@ -101,7 +101,7 @@ def _guess_split(found: Guess, columns: Iterable[Column]) -> None:
             return
         if set(column.values) & set(SPLITS):
             found.notes.append(
-                f"{column.name!r} looks like a split, but holds {_listed(others)}; a split is one of {', '.join(SPLITS)}. "
+                f"{column.name!r} looks like a split, but has {_listed(others)}; a split is one of {', '.join(SPLITS)}. "
                 f"Rewrite it to use it with --split-column {column.name}."
             )
 
@@ -112,7 +112,7 @@ def _guess_group(found: Guess, columns: Iterable[Column]) -> None:
         found.group = groups[0].name
     else:
         found.notes.append(
-            "No column for groups: validation splits by review. If several reviews are about the same thing, name its "
+            "No column for groups: validation splits by review. If several reviews are about the same thing, set its "
             "column with --group-column."
         )
 
@@ -124,9 +124,9 @@ def _guess_id(found: Guess, columns: Iterable[Column], files: Sequence[Mapping[s
             found.id = column.name
             return
         if all(file[column.name].is_unique for file in files if column.name in file):
-            found.notes.append(f"{column.name!r} is no identifier: its values repeat from file to file.")
+            found.notes.append(f"{column.name!r} is not an ID: its values repeat across files.")
     found.notes.append(
-        "No column for ids: a review is known by its file and row. If a column identifies reviews, name it with --id-column."
+        "No column for IDs: reviews are identified by file and row. If a column identifies reviews, set it with --id-column."
     )
 
 
@@ -140,8 +140,8 @@ def _guess_label(found: Guess, columns: Sequence[Column]) -> None:
     for column in named:
         if column.kind in (INTEGER, NUMBER):
             found.notes.append(
-                f"{column.name!r} has {len(column.distinct):,} values, too many for classes. To make classes of ranges, "
-                f"give --label-column {column.name} --label-map 'neg=LOW..HIGH pos=LOW..HIGH'."
+                f"{column.name!r} has {len(column.distinct):,} values, too many for classes. To map ranges to classes, "
+                f"use --label-column {column.name} --label-map 'neg=LOW..HIGH pos=LOW..HIGH'."
             )
     others = [column for column in columns if not NO_LABELS & set(words(column.name)) and _is_label(column, MAX_CLASSES)]
     telling = [column for column in others if _tells_sentiment(column)]
@@ -150,7 +150,7 @@ def _guess_label(found: Guess, columns: Sequence[Column]) -> None:
         return
     candidates = f" It may be one of {_listed([column.name for column in others])}." if others else ""
     found.notes.append(
-        f"No column for labels: the reviews count as unlabelled.{candidates} Name the column with --label-column."
+        f"No column for labels: the reviews count as unlabelled.{candidates} Set the column with --label-column."
     )
 
 

@@ -113,7 +113,7 @@ def _refuse_table(source: Source) -> None:
     path = source.path / source.files[0]
     table = Source(path=path, name=f"{source.name}/{path.name}", format="csv", compression=source.compression)
     if table.compression is None and _is_table(table):
-        detail = "a table rather than one review. Read it with --format csv, or rename it to .csv"
+        detail = "a table, not a single review. Read it with --format csv, or rename it to .csv"
         raise FileFault(table.name, "column", detail)
 
 

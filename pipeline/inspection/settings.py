@@ -19,22 +19,22 @@ from pipeline.options.option import fields_of
 from pipeline.readers.base import Dialect
 
 HEAD = (
-    "How this lake is fed: the defaults of its commands, a table for each. Command-line options override this file.",
-    "'pipeline init' wrote it; edit it as you like. 'pipeline COMMAND --help' lists the keys.",
+    "The default options of this lake, with a table for each command. Command-line options override this file.",
+    "Written by 'pipeline init'; edit it freely. 'pipeline COMMAND --help' lists the keys.",
 )
 COMMENTS = {
-    ("ingest", "source"): "Files and folders that 'pipeline ingest' reads; relative ones begin at the lake.",
-    ("ingest", "text-column"): "The column that holds the review.",
-    ("ingest", "label-column"): "The column that holds the label.",
-    ("ingest", "label-map"): "Classes by label. Reviews with other labels are left out and counted.",
-    ("ingest", "id-column"): "The column that identifies a review, so that it may move from file to file.",
-    ("ingest", "group-column"): "What a review is about: all reviews of one value stay in one split.",
-    ("ingest", "split-column"): "The column that holds train, valid, test or unsup.",
-    ("ingest", "format"): "The format of the files in 'source', whatever their suffix.",
-    ("ingest", "delimiter"): "What separates the values of a line.",
-    ("ingest", "quote"): "What encloses values; none where nothing does.",
+    ("ingest", "source"): "Files and folders that 'pipeline ingest' reads; relative paths are resolved against the lake.",
+    ("ingest", "text-column"): "The column with the review text.",
+    ("ingest", "label-column"): "The column with the label.",
+    ("ingest", "label-map"): "Classes and their values. Reviews with other values are skipped and counted.",
+    ("ingest", "id-column"): "The column with a unique ID for each review; reviews can then move between files.",
+    ("ingest", "group-column"): "The column that groups reviews: all reviews with the same value stay in one split.",
+    ("ingest", "split-column"): "The column with the split: train, valid, test or unsup.",
+    ("ingest", "format"): "The format of the files in 'source', regardless of their suffix.",
+    ("ingest", "delimiter"): "The delimiter between values.",
+    ("ingest", "quote"): "The quote character, or none.",
     ("ingest", "encoding"): "The encoding of the files.",
-    ("score", "text-column"): "The column that holds the review in files to score.",
+    ("score", "text-column"): "The column with the review text in files to score.",
     **{("ingest", one.key): one.option.help for one in fields_of(BoundsConfig)},
 }
 """What each option that is written here does, by command and key."""

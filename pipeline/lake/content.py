@@ -104,5 +104,5 @@ def _footer_offset(path: Path) -> int:
         end = file.read(_END_BYTES)
     offset = size - _END_BYTES - int.from_bytes(end[:4], "little")
     if end[4:] != b"PAR1" or offset < 4:
-        raise DataError(f"{path} is not a whole Parquet file: it was cut, or overwritten. {REPAIR}")
+        raise DataError(f"{path} is not a complete Parquet file: it was truncated or overwritten. {REPAIR}")
     return offset

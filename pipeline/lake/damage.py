@@ -14,7 +14,7 @@ def damaged(path: Path, error: Exception, what: str, remedy: str) -> Exception:
     if number in UNREACHABLE:
         return unreachable(number, f"{what} {path} cannot be read")
     if isinstance(error, FileNotFoundError):
-        return InputNotFoundError(f"{what} {path} is not there. {remedy}")
+        return InputNotFoundError(f"{what} {path} does not exist. {remedy}")
     reason = " ".join(str(error).split()).rstrip(".")
     return DataError(f"{what} {path} cannot be read: {reason}. {remedy}")
 

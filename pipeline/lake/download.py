@@ -56,7 +56,7 @@ def download(url: str, target: Path, expected: Mapping[str, str], timeout_second
             reason = getattr(error, "reason", error)
             raise StorageUnavailableError(
                 f"{url} does not answer: {reason or type(error).__name__}. Check the network and the proxy settings, "
-                "try again, or name a mirror with --url."
+                "try again, or use a mirror with --url."
             ) from error
 
 
@@ -68,9 +68,9 @@ def check_url(url: str) -> None:
     except ValueError:
         good = False
     if good and not (url.isascii() and url.isprintable() and " " not in url):
-        raise UsageError(f"--url {url!r}: percent-encode blanks and what is not ASCII, as in caf%C3%A9.")
+        raise UsageError(f"--url {url!r}: percent-encode spaces and non-ASCII characters, as in caf%C3%A9.")
     if not good:
-        raise UsageError(f"--url {url}: give a URL that begins with https:// or http://. A file needs no fetching: copy it.")
+        raise UsageError(f"--url {url}: use a URL that begins with https:// or http://. For a local file, copy it instead.")
 
 
 def check_digests(what: str, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
@@ -78,8 +78,8 @@ def check_digests(what: str, found: Mapping[str, str], expected: Mapping[str, st
     for algorithm, digest in expected.items():
         if found[algorithm] != digest.lower():
             raise DataError(
-                f"{what}: its {algorithm} is {found[algorithm]}, expected was {digest.lower()}. It was not kept. Another "
-                f"file was served, or it was changed on its way; if you trust it, give its digest with --{algorithm}."
+                f"{what}: its {algorithm} is {found[algorithm]}, expected {digest.lower()}. The download was discarded. The "
+                f"server sent another file, or it changed in transit; if you trust it, pass its digest with --{algorithm}."
             )
 
 
@@ -105,7 +105,7 @@ def _receive(url: str, response: http.client.HTTPResponse, file: BinaryIO, lengt
                 hasher.update(chunk)
     if length is not None and received != length:
         raise StorageUnavailableError(
-            f"{url}: the connection ended after {received:,} of {length:,} bytes. Nothing was kept; try again."
+            f"{url}: the connection ended after {received:,} of {length:,} bytes. The download was discarded; try again."
         )
     return {name: hasher.hexdigest() for name, hasher in hashers.items()}
 
@@ -114,12 +114,12 @@ def _check_room(target: Path, length: int | None) -> None:
     free = shutil.disk_usage(target.parent).free
     if length is not None and length > free:
         raise CannotWriteError(
-            f"cannot write {target}: it needs {length:,} bytes, {target.parent} has {free:,} free. Make room."
+            f"cannot write {target}: it needs {length:,} bytes, but {target.parent} has only {free:,} free. Free some space."
         )
 
 
 def _refused(url: str, error: urllib.error.HTTPError) -> InputNotFoundError | StorageUnavailableError:
     status = f"{error.code} {error.reason}"
     if error.code in GONE:
-        return InputNotFoundError(f"{url} is not to be had: the server says {status}. Name a mirror with --url.")
-    return StorageUnavailableError(f"{url} is not to be had now: the server says {status}. Try again later.")
+        return InputNotFoundError(f"download of {url} failed: the server responded with {status}. Use a mirror with --url.")
+    return StorageUnavailableError(f"download of {url} failed: the server responded with {status}. Try again later.")

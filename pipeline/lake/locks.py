@@ -34,8 +34,8 @@ def locked(path: Path, what: str, wait_seconds: float = 0.0, *, passing: bool = 
             lock.acquire(timeout=wait_seconds)
         except Timeout:
             raise LockedError(
-                f"{what} is locked by another run{_owner(owner)}. One run at a time may do this; wait for it, "
-                "then try again. A dead process holds no lock."
+                f"{what} is locked by another run{_owner(owner)}. Only one run at a time can use it; wait for it "
+                "to finish, then try again. Locks of crashed processes are released automatically."
             ) from None
     try:
         _note_owner(owner)

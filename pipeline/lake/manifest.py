@@ -73,5 +73,5 @@ def _compare(folder: Path, name: str, found: str) -> None:
     if promised != found:
         raise DataError(
             f"{folder / name} is not the file that was written: its SHA-256 is {found[:16]}…, {folder / MANIFEST} says "
-            f"{promised[:16] + '…' if promised else 'nothing of it'}. {REMEDY}"
+            f"{promised[:16] + '…' if promised else 'no digest for it'}. {REMEDY}"
         )

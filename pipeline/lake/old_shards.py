@@ -26,5 +26,5 @@ def write_again(shard: Shard, folder: Path) -> Path:
     with open_shard(shard.path) as file:
         path = write_shard(folder, shard.split, file.read(), shard.vocabulary)
     if rows_written(path) != shard.rows:
-        raise PipelineError(f"{shard.path} holds {shard.rows:,} rows, its copy {rows_written(path):,}. Please report this.")
+        raise PipelineError(f"{shard.path} has {shard.rows:,} rows, its copy {rows_written(path):,}. Please report this.")
     return path

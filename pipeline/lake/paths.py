@@ -31,14 +31,14 @@ class Lake:
         if "://" in where:
             if not where.startswith("file://"):
                 raise UsageError(
-                    f"--lake {where}: this release keeps lakes in folders only. Give a folder, or mount the bucket as one."
+                    f"--lake {where}: this release only supports lakes in folders. Use a folder, or mount the bucket as one."
                 )
             where = where.removeprefix("file://")
         root = Path(where).expanduser().resolve()
         if "\n" in str(root) or utf8_name(str(root)) != str(root):
             raise UsageError(
-                f"--lake: {str(root)!r} cannot be a lake; its name has to be UTF-8 and to hold no line break. Rename the "
-                "folder, or give another."
+                f"--lake: {str(root)!r} is not a valid lake; its path must be UTF-8 without line breaks. Rename the "
+                "folder, or use another."
             )
         return cls(root)
 
@@ -128,18 +128,18 @@ class Lake:
             InputNotFoundError: no model was trained yet, or LATEST is empty.
             DataError: LATEST is no file with an id.
         """
-        remedy = f"Train one with 'pipeline train --lake {self.root}', or name a bundle with --model."
+        remedy = f"Train one with 'pipeline train --lake {self.root}', or pass a bundle with --model."
         try:
             model_id = self.latest.read_text(encoding="utf-8").strip()
         except FileNotFoundError:
-            raise InputNotFoundError(f"no model in {self.models}: LATEST is not there. {remedy}") from None
+            raise InputNotFoundError(f"no model in {self.models}: LATEST does not exist. {remedy}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(
-                f"{self.latest} cannot be read: {error}. Run 'pipeline repair', which points it to the newest whole model, "
-                "or name a bundle with --model."
+                f"{self.latest} cannot be read: {error}. Run 'pipeline repair' to point it to the newest intact model, "
+                "or pass a bundle with --model."
             ) from error
         if not model_id:
-            raise InputNotFoundError(f"{self.latest} is empty, it names no model. {remedy}")
+            raise InputNotFoundError(f"{self.latest} is empty. {remedy}")
         return model_id
 
 

@@ -127,8 +127,8 @@ def check_recovered(folder: Path, replacing: Sequence[str], written: int) -> Non
     lost = sum(max(entry.rows, 0) for entry in token_table.list_shards(folder)[1] if entry.name in replacing)
     if written < lost:
         raise LostReviewsError(
-            f"the damaged shards held {lost:,} reviews, the sources bring back {written:,} of them. Nothing was changed. "
-            "Name every source that was ever ingested (pipeline repair SOURCE…), or give the rest up with --accept-loss."
+            f"the damaged shards contained {lost:,} reviews, but only {written:,} of them are in the sources. Nothing "
+            "was changed. Pass every source that was ever ingested (pipeline repair SOURCE…), or drop the rest with --accept-loss."
         )
 
 
@@ -146,6 +146,6 @@ def check_covered(table: TokenTable, seen: KeyIndex) -> None:
                 if missing.any():
                     source = batch["source"][int(missing.argmax())].as_py()
                     raise DataError(
-                        "--rebuild-vocab: the table holds reviews that the given sources do not, the first from "
-                        f"{source}; their text is needed for new ids. Name all the sources, or use a fresh lake."
+                        "--rebuild-vocab: the table contains reviews that are not in the given sources, the first from "
+                        f"{source}; new IDs require their text. Pass all sources, or use a new lake."
                     )

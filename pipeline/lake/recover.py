@@ -35,7 +35,7 @@ def complete_records(lake: Lake) -> list[str]:
             break  # commits of earlier releases noted no counts
         write_record(lake, _record(lake, entry, run_id))
         completed.append(run_id)
-        log.warning("%s had committed version %d without a record; it has one now", run_id, version)
+        log.warning("%s committed version %d without a run record; restored it", run_id, version)
     return completed
 
 

@@ -78,7 +78,7 @@ def plain_shards(place: Path) -> list[Shard]:
     """
     paths = sorted(path for path in place.rglob("*.parquet") if not path.name.startswith(".")) if place.is_dir() else [place]
     if not paths:
-        raise InputNotFoundError(f"no token shards (*.parquet) in {place}. Make some with 'pipeline ingest'.")
+        raise InputNotFoundError(f"no token shards (*.parquet) in {place}. Create some with 'pipeline ingest'.")
     return [read_shard(path) for path in paths]
 
 
@@ -91,7 +91,7 @@ def common_vocabulary(shards: list[Shard] | tuple[Shard, ...], where: str) -> st
     found = sorted({shard.vocabulary for shard in shards})
     if len(found) > 1:
         raise DataError(
-            f"the shards of {where} belong to {len(found)} vocabularies ({', '.join(found)}); one is allowed. "
+            f"the shards of {where} belong to {len(found)} vocabularies ({', '.join(found)}); only one is allowed. "
             "Ingest everything again with --rebuild-vocab."
         )
     return found[0] if found else ""
@@ -112,7 +112,7 @@ def _split(path: Path, schema: pa.Schema, metadata: pq.FileMetaData) -> str:
             values |= {statistics.min, statistics.max}
     if len(values) > 1 or None in values:
         raise DataError(
-            f"{path}: a token shard holds one split and tells it in its statistics; this one has "
-            f"{', '.join(sorted(map(str, values)))}. Write one file for each split."
+            f"{path}: a token shard must contain a single split, stored in its statistics; this one has "
+            f"{', '.join(sorted(map(str, values)))}. Write one file per split."
         )
     return str(values.pop()) if values else ""

@@ -128,7 +128,7 @@ def list_shards(folder: Path, version: int | None = None) -> tuple[int, list[Lis
         raise DataError(f"the log of {folder} cannot be read: {error}. {REPAIR}") from error
     entry = newest if wanted == newest.version else delta_log.read_entry(folder, wanted)
     if entry is not None and entry.listing_sha256 not in ("", delta_log.listing_sha256(listed)):
-        raise DataError(f"the log of {folder} has changed: version {wanted} lists other shards than it did. {REPAIR}")
+        raise DataError(f"the log of {folder} has changed: version {wanted} lists different shards than before. {REPAIR}")
     return wanted, listed
 
 
@@ -144,8 +144,8 @@ def check_listed(folder: Path, entry: Listed, *, whole_if_old: bool = True) -> S
     size = path.stat().st_size
     if size != entry.size or entry.rows not in (shard.rows, UNKNOWN):
         raise DataError(
-            f"the token shard {path} has {size:,} bytes and {shard.rows:,} rows; committed were {entry.size:,} bytes and "
-            f"{entry.rows:,} rows. {REPAIR}"
+            f"the token shard {path} has {size:,} bytes and {shard.rows:,} rows, but {entry.size:,} bytes and "
+            f"{entry.rows:,} rows were committed. {REPAIR}"
         )
     return shard
 
@@ -227,9 +227,7 @@ def vacuum(folder: Path, *, keep_hours: int, dry_run: bool) -> list[str]:
 
 
 def _changed(folder: Path) -> LockedError:
-    return LockedError(
-        f"the table {folder} changed while this run was at work. Nothing was committed; run the same command again."
-    )
+    return LockedError(f"the table {folder} changed during this run. Nothing was committed; run the same command again.")
 
 
 @contextmanager

@@ -66,11 +66,10 @@ def read_vocabulary(path: Path, expected: str | None = None) -> Vocabulary:
         raise damaged(path, error, "the vocabulary", REMEDY) from error
     if found != promised or not np.array_equal(table["id"].to_numpy(), np.arange(len(table))):
         raise DataError(
-            f"the vocabulary {path} was changed: its content has the fingerprint {found}, its metadata say {promised}. "
-            f"{REMEDY}"
+            f"the vocabulary {path} was changed: its content has the fingerprint {found}, its metadata {promised}. {REMEDY}"
         )
     if expected is not None and found != expected:
-        raise DataError(f"{path} holds the vocabulary {found}, not {expected}. {REMEDY}")
+        raise DataError(f"{path} contains the vocabulary {found}, not {expected}. {REMEDY}")
     return vocabulary
 
 

@@ -82,7 +82,7 @@ class Bundle:
         path = self.folder / WEIGHTS
         content = _read(path)
         if hashlib.sha256(content).hexdigest() != self.weights_sha256:
-            raise DataError(f"{path} is not the file that {DESCRIPTION} names: its SHA-256 differs. {RESTORE}")
+            raise DataError(f"{path} is not the file listed in {DESCRIPTION}: its SHA-256 differs. {RESTORE}")
         try:
             model = self._build()
         except (UsageError, RuntimeError, TypeError, ValueError, ArithmeticError, MemoryError) as error:
@@ -120,7 +120,7 @@ class Bundle:
         if vocabulary.fingerprint != self.vocabulary:
             raise DataError(
                 f"{path} has the fingerprint {vocabulary.fingerprint}, but the model was trained with {self.vocabulary}. "
-                f"Ids would mean other words. {RESTORE}"
+                f"Token IDs would not match. {RESTORE}"
             )
         return vocabulary
 
@@ -189,7 +189,7 @@ def read_bundle(folder: Path) -> Bundle:
         verify_content(folder, DESCRIPTION, content)
     described = parsed(content, path, MODEL)
     if described.get("manifest") and not (folder / MANIFEST).exists():
-        raise InputNotFoundError(f"{folder / MANIFEST} is not there, so nothing proves the bundle's content. {RESTORE}")
+        raise InputNotFoundError(f"{folder / MANIFEST} does not exist, so the bundle cannot be verified. {RESTORE}")
     try:
         check_architecture(described["arch"])
     except UsageError as error:
@@ -197,7 +197,7 @@ def read_bundle(folder: Path) -> Bundle:
     num_labels = len(described["labels"])
     num_classes = described["model_config"].get("num_classes", num_labels)
     if num_labels != num_classes:
-        raise DataError(f"{path}: {num_labels} labels, but the model tells {num_classes} classes apart. {RESTORE}")
+        raise DataError(f"{path}: {num_labels} labels, but the model has {num_classes} classes. {RESTORE}")
     values = {name: described[name] for name in _KEPT} | {"labels": tuple(described["labels"])}
     return Bundle(folder=folder, model_id=folder.resolve().name, blend=described.get("blend", {}), **values)
 
@@ -212,7 +212,7 @@ def verify_bundle(bundle: Bundle) -> None:
     if (bundle.folder / MANIFEST).exists():
         verify_folder(bundle.folder)
     elif hashlib.sha256(_read(bundle.folder / WEIGHTS)).hexdigest() != bundle.weights_sha256:
-        raise DataError(f"{bundle.folder / WEIGHTS} is not what {DESCRIPTION} names. {RESTORE}")
+        raise DataError(f"{bundle.folder / WEIGHTS} does not match {DESCRIPTION}. {RESTORE}")
     bundle.load_vocabulary()
 
 
@@ -227,8 +227,8 @@ def find_bundle(lake: Lake, model: str = LATEST) -> Bundle:
         folder = lake.models / lake.latest_model()
         if not folder.is_dir():
             raise InputNotFoundError(
-                f"{lake.latest} names {folder.name}, which is not there. Run 'pipeline repair', which points it to the "
-                "newest whole model, or name a bundle with --model."
+                f"{lake.latest} names {folder.name}, which does not exist. Run 'pipeline repair' to point it to the "
+                "newest intact model, or pass a bundle with --model."
             )
         return read_bundle(folder)
     if model and model != ".." and "/" not in model and (lake.models / model / DESCRIPTION).is_file():
@@ -237,11 +237,9 @@ def find_bundle(lake: Lake, model: str = LATEST) -> Bundle:
         return read_bundle(Path(model).expanduser())
     known = model_ids(lake)
     if not known:
-        raise InputNotFoundError(
-            f"--model {model}: no such bundle, and {lake.models} holds none. Run 'pipeline train' first."
-        )
+        raise InputNotFoundError(f"--model {model}: no such bundle, and {lake.models} is empty. Run 'pipeline train' first.")
     raise InputNotFoundError(
-        str(unknown_choice("--model", model, [LATEST, *known], "A path to a bundle's folder will do too."))
+        str(unknown_choice("--model", model, [LATEST, *known], "A path to a bundle's folder also works."))
     )
 
 
@@ -257,7 +255,7 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise InputNotFoundError(
-            f"{path} is not there, so {path.parent} is no whole model bundle. Name another one with --model. {RESTORE}"
+            f"{path} does not exist, so {path.parent} is not a complete model bundle. Choose another with --model. {RESTORE}"
         ) from None
     except (OSError, ValueError) as error:  # ValueError: a name with a null byte
         reason = getattr(error, "strerror", None) or error

@@ -63,7 +63,7 @@ def load_architecture(name: str) -> "type[Classifier]":
     ]
     if len(classes) != 1:
         raise PipelineError(
-            f"{module.__file__} defines {len(classes)} classes that are a whole Classifier; an architecture's file "
+            f"{module.__file__} defines {len(classes)} complete Classifier classes; an architecture's file "
             "has exactly one. Finish its 'encode', or move helpers into pipeline/models/layers/."
         )
     missing = [attribute for attribute in ("year", "paper", "summary") if not hasattr(classes[0], attribute)]
@@ -103,7 +103,7 @@ def check_model_options(arch: str, options: Mapping[str, Any]) -> None:
     """
     for name in GIVEN:
         if name in options:
-            raise UsageError(f"--set {name}: the data decide it. Leave it out.")
+            raise UsageError(f"--set {name}: determined by the data. Remove it.")
     _made(arch, config_class(arch), {**dict.fromkeys(GIVEN, 2), **options})
 
 
@@ -129,7 +129,7 @@ def model_options() -> Mapping[str, ConfigField]:
     for module in sorted(pkgutil.iter_modules(configs.__path__), key=lambda module: module.name):
         config = _own_config(module.name)
         for field in () if config is None else fields_of(config):
-            words = f"Of {module.name.replace('_', '-')}: {field.option.help}"
+            words = f"{module.name.replace('_', '-')}: {field.option.help}"
             found.setdefault(field.name, replace(field, option=replace(field.option, help=words)))
     return found
 

@@ -54,11 +54,11 @@ def read_lake_file(path: Path, commands: Callable[[], Iterable[str]]) -> Mapping
     try:
         tables = tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{path} is not TOML: {error}. Correct it, or move it away.") from error
+        raise UsageError(f"{path} is not TOML: {error}. Fix it, or move it away.") from error
     known = sorted(commands()) if tables else []
     for name, table in tables.items():
         if name not in known:
-            raise unknown_choice(str(path), name, known, "Options stand in a table named after their command.")
+            raise unknown_choice(str(path), name, known, "Put options into a table named after their command.")
         if not isinstance(table, dict):
             raise UsageError(f"{path}: {name} = {table!r}: expected a table [{name}] of options.")
     return tables

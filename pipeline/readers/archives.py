@@ -139,7 +139,7 @@ def _members(source: Source, bounds: Bounds) -> Iterator[tuple[str, bytes | None
                     assert content is not None
                     is_list = is_urls_file(*name.rpartition("/")[::2])
                     if is_list and member.size > bounds.films:
-                        raise OversizedError(beyond(f"the list of films {name}", "--max-list-bytes", bounds.films))
+                        raise OversizedError(beyond(f"the film list {name}", "--max-list-bytes", bounds.films))
                     yield name, content.read(bounds.films if is_list else bounds.value + 1)
     except FileFault:
         raise
@@ -148,7 +148,7 @@ def _members(source: Source, bounds: Bounds) -> Iterator[tuple[str, bytes | None
     except (MemoryError, ExpansionError) as error:
         raise fault_of(source.name, source.format, source.compression, error) from error
     except (tarfile.TarError, *READ_ERRORS) as error:
-        detail = f"the archive is damaged or cut short: {error}. Deliver it again"
+        detail = f"the archive is damaged or truncated: {error}. Get a new copy"
         raise FileFault(source.name, "damaged", detail) from error
     _say_passed_over(source, texts, tables, others)
 
@@ -174,10 +174,10 @@ def _say_passed_over(source: Source, texts: int, tables: _Passed, others: _Passe
     """Says which members are not read, lest the tables of an archive go without a word."""
     found = tables if tables.count else others
     if found.count and not texts:
-        detail = f"the archive holds no .txt file, but {found}. Unpack it and name the folder"
+        detail = f"the archive contains no .txt files, but {found}. Unpack it and pass the folder"
         raise FileFault(source.name, "damaged", detail)
     if tables.count:
-        text = "%s: of an archive only .txt files are read; passed over: %s. Unpack it and name the folder to read them"
+        text = "%s: only .txt files are read from archives; skipped: %s. Unpack it and pass the folder to read them"
         log.warning(text, source.name, tables)
 
 

@@ -79,12 +79,14 @@ class Dialect:
                 words = "'none'" if option == "--quote" else "'tab'"
                 raise UsageError(f"{option} {value!r}: expected one ASCII character, or {words}.")
         if delimiter is not None and delimiter == quote:
-            raise UsageError(f"--delimiter and --quote are both {quote!r}. Give two different characters.")
+            raise UsageError(f"--delimiter and --quote are both {quote!r}. Use two different characters.")
         if encoding is not None:
             try:
                 codecs.lookup(encoding)
             except LookupError:
-                raise UsageError(f"--encoding {encoding}: unknown. Give one such as utf-8, cp1252 or utf-16.") from None
+                raise UsageError(
+                    f"--encoding {encoding}: unknown encoding. Use one such as utf-8, cp1252 or utf-16."
+                ) from None
         return cls(delimiter=delimiter, quote=quote, encoding=encoding)
 
 
@@ -165,7 +167,7 @@ def check_columns(source: Source, number: int, bounds: Bounds) -> None:
     """Raises `FileFault` where a table has more columns than are allowed: each costs kilobytes while it is read."""
     if number > bounds.columns:
         detail = (
-            f"{number:,} columns are more than {bounds.columns:,}, the limit of --max-columns. Raise it, or mend the file"
+            f"{number:,} columns exceed {bounds.columns:,}, the limit of --max-columns. Raise the limit, or fix the file"
         )
         raise FileFault(source.name, "too_large", detail)
 

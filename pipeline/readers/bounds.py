@@ -1,7 +1,7 @@
-"""How much memory one thing in a delivery may ask for, so that no file, however small, takes all there is.
+"""Limits on the memory that input can claim, so that no file, however small, exhausts it.
 
-Every bound is an option of the commands that read (`pipeline.config.bounds`), and whatever passes one is refused with a
-message that names the option.
+Every limit is an option of the commands that read (`pipeline.config.bounds`). Input that exceeds one is refused with a
+message that gives the option.
 """
 
 import re
@@ -11,11 +11,11 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 _UNITS = {"": 1, "b": 1, "kib": KIB, "mib": MIB, "gib": GIB, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
 CSV_ROW_BYTES = 4 * MIB
-"""A quotation mark that is not closed within so many bytes is taken for a stray one."""
+"""A quotation mark that is not closed within this many bytes is considered stray."""
 ROW_BYTES = 8 * MIB
-"""A JSON object becomes up to 30 times as many bytes when it is parsed: `[[],[],…]`."""
+"""Parsing a JSON object such as `[[],[],…]` takes up to 30 times its size."""
 RATIO_FLOOR_BYTES = 64 * MIB
-"""Smaller files may be compressed to any ratio: they cost nothing."""
+"""Smaller files may have any compression ratio: they are cheap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +77,11 @@ def in_units(size: int) -> str:
 
 
 def beyond(what: str, option: str, allowed: int, remedy: str = "") -> str:
-    """The words for something that is larger than its bound: what, which option, what to do.
+    """The message for something that exceeds its limit: what, which option, what to do.
 
     Args:
         what: such as `line 7` or `a member's name`.
         remedy: what else to do.
     """
-    remedy = remedy or "Mend the file"
+    remedy = remedy or "Fix the file"
     return f"{what} is larger than {in_units(allowed)}, the limit of {option}. {remedy}, or raise the limit"

@@ -39,10 +39,10 @@ MAX_BAD = 1024
 Flags = npt.NDArray[np.bool_]
 
 DETAILS = {
-    MISPLACED: "in the quotation marks that row {row} opens; text follows where they close",
-    NEVER_CLOSED: "in the quotation marks that row {row} opens; nothing closes them",
-    NOT_WITHIN_LIMIT: "in the quotation marks that row {row} opens; nothing closes them within {limit}",
-    SWALLOWED: "in the quotation marks that row {row} opens, though it looks like a row of its own",
+    MISPLACED: "in quotation marks opened in row {row}; text follows the closing mark",
+    NEVER_CLOSED: "in quotation marks opened in row {row} and never closed",
+    NOT_WITHIN_LIMIT: "in quotation marks opened in row {row} and not closed within {limit}",
+    SWALLOWED: "in quotation marks opened in row {row}, although it looks like a separate row",
 }
 
 
@@ -112,7 +112,7 @@ def _opened_table(source: Source, reading: Reading) -> Iterator[tuple[_Table | N
             yield None if header is None else _Table(_names(header, marks), header, dialect, marks), rest, blocks
         except UnicodeError as error:
             reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
-            detail = f"is not {dialect.encoding} ({reason}). Name its encoding with --encoding, or deliver it again"
+            detail = f"is not {dialect.encoding} ({reason}). Set the encoding with --encoding, or get a new copy"
             raise FileFault(source.name, "damaged", detail) from error
 
 
@@ -142,11 +142,11 @@ def _header(source: Source, marks: Marks, blocks: Iterator[bytes]) -> tuple[byte
         try:
             piece = next_record(data, marks, final)
         except TooLongError as error:
-            detail = beyond("its first line", "--max-row-bytes", marks.limit, "Look whether it is a table")
+            detail = beyond("its first line", "--max-row-bytes", marks.limit, "Check that it is a table")
             raise FileFault(source.name, "too_large", detail) from error
         if len(piece):
             if piece.fault[0] != SOUND:
-                detail = "the quotation marks of its header do not match; mend it, or read it with --quote none"
+                detail = "the quotation marks in its header do not match; fix it, or read it with --quote none"
                 raise FileFault(source.name, "damaged", detail)
             header, data = data[: piece.stop[0]], data[piece.after[0] :]
             if header.strip() and not SEPARATOR_LINE.fullmatch(header):
@@ -197,7 +197,7 @@ class _Reader:
         except TooLongError as error:
             sound = split(data[: error.start], self.table.marks, final=True)
             row = self.row + int(self._numbers(data, sound).sum())
-            remedy = "Most often a quotation mark is never closed: mend the file, read it with --quote none"
+            remedy = "Usually, this is an unclosed quotation mark: fix the file, read it with --quote none"
             detail = beyond(f"row {row:,}", "--max-row-bytes", self.table.marks.limit, remedy)
             raise FileFault(self.source.name, "too_large", detail) from error
 
@@ -285,7 +285,7 @@ class _Reader:
     def _faults(self, data: bytes, pieces: Pieces, index: int, row: int, is_header: bool) -> Iterator[BadRow]:
         record = data[pieces.start[index] : pieces.stop[index]]
         if is_header:
-            yield self._bad(row, "repeated_header", "the names of the columns again", record)
+            yield self._bad(row, "repeated_header", "the header again", record)
             return
         if pieces.fault[index] == SOUND:
             detail = f"{pieces.columns[index]} columns instead of {len(self.table.names)}"
@@ -302,5 +302,5 @@ class _Reader:
         names = self.table.names
         if names.count(name) == 1:
             return names.index(name)
-        fault = "is there twice; rename one of them" if name in names else f"is missing; there are {', '.join(names)}"
+        fault = "appears twice; rename one of them" if name in names else f"is missing; there are {', '.join(names)}"
         raise FileFault(self.source.name, "column", f"the column {name!r} {fault}")

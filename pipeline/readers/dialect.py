@@ -85,7 +85,7 @@ def sniff(sample: bytes, format_name: str = "csv", given: Dialect = NOTHING_GIVE
         told = named[1].decode() if named and named[1] and named[1] in DELIMITERS.encode() else ""
         delimiter = told or (default if format_name == TSV else _delimiter(text, default, quote, final))
     if delimiter == quote or not delimiter:
-        raise UsageError(f"--delimiter: {delimiter!r} cannot be. Give one character other than the quotation mark.")
+        raise UsageError(f"--delimiter: {delimiter!r} is not allowed. Use one character other than the quotation mark.")
     if given.quote is None and quote and _quotes_singly(text, delimiter, final):
         quote = "'"
     return Sniffed(delimiter=delimiter, quote=quote, encoding=codec, has_header=_has_header(text, delimiter, quote, final))
@@ -95,14 +95,14 @@ def announce(source: Source, found: Sniffed, given: Dialect) -> None:
     """Logs what was found out about a file and is not usual for its format."""
     if given.encoding is None and found.encoding != encoding.UTF8:
         log.warning(
-            "%s is not UTF-8; it is read as %s. If letters come out wrong, name its encoding with --encoding.",
+            "%s is not UTF-8; reading it as %s. If characters look wrong, set the encoding with --encoding.",
             source.name,
             found.encoding,
         )
     usual = ("\t", "") if source.format == TSV else (",", '"')
     if (given.delimiter is None and found.delimiter != usual[0]) or (given.quote is None and found.quote != usual[1]):
         log.info(
-            "%s: the delimiter is %s, the quotation mark %s; --delimiter and --quote say otherwise.",
+            "%s: detected delimiter %s and quotation mark %s; override them with --delimiter and --quote.",
             source.name,
             NAMES.get(found.delimiter, repr(found.delimiter)),
             found.quote or "none",
@@ -111,7 +111,7 @@ def announce(source: Source, found: Sniffed, given: Dialect) -> None:
 
 def _one(character: str, option: str) -> str:
     if len(character) > 1 or not character.isascii() or character in ("\r", "\n", "\0"):
-        raise UsageError(f"{option}: {character!r} cannot be. Give one ASCII character.")
+        raise UsageError(f"{option}: {character!r} is not allowed. Use one ASCII character.")
     return character
 
 

@@ -39,7 +39,7 @@ def checked(name: str) -> str:
         "a".encode(codec.name)
     except (LookupError, UnicodeError, ValueError, TypeError) as error:
         raise UsageError(
-            f"--encoding: {name!r} is not known. Give one that Python knows, such as utf-8, utf-16, cp1252 or shift_jis."
+            f"--encoding: {name!r} is unknown. Use one that Python supports, such as utf-8, utf-16, cp1252 or shift_jis."
         ) from error
     return UTF8 if codec.name in ("ascii", "utf-8-sig") else codec.name
 

@@ -22,8 +22,8 @@ WHITE_SPACE = b" \t\r\n"
 BOM = b"\xef\xbb\xbf"
 
 FORMS = {
-    "json": "Write one JSON object a line, or one array of objects",
-    "jsonl": "Write one JSON object a line; --format json reads an array of objects",
+    "json": "Write one JSON object per line, or one array of objects",
+    "jsonl": "Write one JSON object per line; --format json reads an array of objects",
 }
 """What a file of each format has to hold."""
 WIDE = (*(mark for mark, name in MARKS if name != UTF8), b"{\0", b"[\0", b"\0{", b"\0[")
@@ -71,7 +71,9 @@ def read_records(source: Source, reading: Reading, split: Split) -> Iterator[Row
     if not seen and batch.first_fault is not None:
         if isinstance(batch.first_fault, _TextlessError):
             wanted = ", ".join(map(repr, reading.text))
-            detail = f"no object holds text under {wanted}; the first fault: {batch.first_fault}. Name it with --text-column"
+            detail = (
+                f"no object has text under {wanted}; the first fault: {batch.first_fault}. Set its name with --text-column"
+            )
             raise FileFault(source.name, "column", detail)
         detail = f"no object can be read; the first fault: {batch.first_fault}. {FORMS.get(source.format, '')}"
         raise FileFault(source.name, "damaged", detail)
@@ -124,7 +126,7 @@ def all_columns(source: Source, reading: Reading, split: Split) -> pa.Schema:
     if columns and not has_text:
         wanted = ", ".join(map(repr, reading.text))
         names = ", ".join(map(repr, columns))
-        detail = f"no object has text under {wanted}. There are {names}. Name one with --text-column"
+        detail = f"no object has text under {wanted}. Found: {names}. Choose one with --text-column"
         raise FileFault(source.name, "column", detail)
     return schema_of(columns)
 
@@ -234,7 +236,7 @@ class _Batch:
                     raise _TextlessError(f"no string under {name!r}; found: {type(value).__name__}")
             elif isinstance(value, list | dict) and not self.reading.keep_nested:
                 kind = "a list" if isinstance(value, list) else "an object"
-                raise _Faulty("nested_value", f"{name!r} holds {kind}; one value is needed")
+                raise _Faulty("nested_value", f"{name!r} contains {kind}; expected one value")
             found[name] = value
         if self.reading.text and not texts:
             wanted = ", ".join(map(repr, self.reading.text))
@@ -359,7 +361,7 @@ def _items(source: Source, stream: Stream, start: bytes) -> Iterator[Record]:
         elif item is not None or len(window.text) - window.place > limit:
             raise _too_large(source, f"item {number:,} of the array", limit)
         elif window.ended:
-            detail = f"item {number:,} of the array is not whole JSON; the file is cut short or damaged. Deliver it again"
+            detail = f"item {number:,} of the array is not complete JSON; the file is truncated or damaged. Get a new copy"
             raise FileFault(source.name, "damaged", detail)
         else:
             window.fill()
@@ -373,7 +375,7 @@ def _items(source: Source, stream: Stream, start: bytes) -> Iterator[Record]:
     else:
         window.mark()
     if not window.rest_is_blank():
-        raise FileFault(source.name, "damaged", "something follows the end of the array")
+        raise FileFault(source.name, "damaged", "unexpected data after the end of the array")
 
 
 class _Window:

@@ -28,7 +28,7 @@ class LabelMap:
             ValueError: it cannot be read, or a value belongs to two classes.
         """
         if not isinstance(given, str | Mapping):
-            raise ValueError(f"{given!r} is neither a text nor a table. Give one such as {EXAMPLE}.")
+            raise ValueError(f"{given!r} is neither a string nor a table. Use one such as {EXAMPLE}.")
         pairs = given.items() if isinstance(given, Mapping) else _pairs(given)
         values: dict[str, str] = {}
         ranges: list[tuple[float, float, str]] = []
@@ -38,9 +38,9 @@ class LabelMap:
                 if dots:
                     ranges.append((*_bounds(item, low, high), label))
                 elif values.setdefault(value := _plain(item), label) != label:
-                    raise ValueError(f"{item!r} belongs to {values[value]!r} and to {label!r}. Name it once.")
+                    raise ValueError(f"{item!r} is in {values[value]!r} and in {label!r}. Use it only once.")
         if not values and not ranges:
-            raise ValueError(f"empty. Give classes and their values, such as {EXAMPLE}.")
+            raise ValueError(f"empty. Pass classes and their values, such as {EXAMPLE}.")
         _check_apart(values, ranges)
         return cls(values, tuple(ranges))
 
@@ -82,7 +82,7 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 def _items(listed: Any) -> list[str]:
     items = listed if isinstance(listed, list) else str(listed).split(",")
     if nested := [item for item in items if isinstance(item, list | Mapping)]:
-        raise ValueError(f"{nested[0]!r} is not one value. Give a class a list of values, such as [1, 2].")
+        raise ValueError(f"{nested[0]!r} is not a single value. Use a list of values, such as [1, 2].")
     return [text for item in items if (text := str(item).strip())]
 
 
@@ -100,9 +100,7 @@ def _check_apart(values: Mapping[str, str], ranges: list[tuple[float, float, str
         for other_low, other_high, other in [*numbers, *ranges[at + 1 :]]:
             if other != label and low <= other_high and other_low <= high:
                 shared = f"{max(low, other_low):g}"
-                raise ValueError(
-                    f"{shared} belongs to {label!r} and to {other!r}. Let no two classes have a number in common."
-                )
+                raise ValueError(f"{shared} is in {label!r} and in {other!r}. Classes must not overlap.")
 
 
 def _bounds(item: str, low: str, high: str) -> tuple[float, float]:
@@ -127,12 +125,14 @@ def doubts(labels: Sequence[str]) -> list[str]:
     for alike in by_case.values():
         if len(alike) > 1:
             names = " and ".join(map(repr, alike))
-            found.append(f"the labels {names} differ in case alone and are different classes; --label-map makes them one")
+            found.append(f"the labels {names} differ only in case, but are separate classes; merge them with --label-map")
     for label in labels:
         if label.casefold() in MISSING_WORDS:
             found.append(
-                f"the label {label!r} looks like a missing value and is a class; a --label-map without it leaves it out"
+                f"the label {label!r} looks like a missing value, but is a class; exclude it with a --label-map without it"
             )
         elif len(label) > 1 and label[0] == label[-1] == '"':
-            found.append(f"the label {label!r} keeps its quotation marks: a blank stands between it and the delimiter")
+            found.append(
+                f"the label {label!r} keeps its quotation marks because there is a space between it and the delimiter"
+            )
     return found

@@ -8,8 +8,8 @@ COMPRESSED = {
     **{b"BZh%d1AY&SY" % level: (".bz2", "bzip2") for level in range(1, 10)},
 }
 MAGIC = {
-    b"PAR1\x15": ("a Parquet file", "Name it .parquet, or give --format parquet"),
-    b"ARROW1\x00\x00": ("an Arrow file", "Name it .arrow, or give --format arrow"),
+    b"PAR1\x15": ("a Parquet file", "Rename it to .parquet, or use --format parquet"),
+    b"ARROW1\x00\x00": ("an Arrow file", "Rename it to .arrow, or use --format arrow"),
     b"PK\x03\x04": ("a ZIP archive or an Excel workbook", "Unpack the archive, or save the sheet as CSV"),
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": ("an old Excel workbook", "Save the sheet as CSV"),
     b"\xfd7zXZ\x00": ("an xz file", "Unpack it"),
@@ -30,8 +30,8 @@ def check_is_text(source: Source, start: bytes) -> None:
     """
     for magic, (suffix, name) in COMPRESSED.items():
         if start.startswith(magic):
-            what = f"is {name} inside of {source.compression}. Unpack it once" if source.compression else None
-            detail = what or f"is compressed with {name}, though its name does not say so. Add {suffix} to its name"
+            what = f"is {name} inside {source.compression}. Decompress it once" if source.compression else None
+            detail = what or f"is compressed with {name}, but its name lacks the suffix. Add {suffix} to its name"
             raise FileFault(source.name, "damaged", detail)
     for magic, (name, remedy) in MAGIC.items():
         if start.startswith(magic):

@@ -64,8 +64,8 @@ class Stream:
         self._given += len(block)
         if self._most is not None and self._given > self._most:
             raise ExpansionError(
-                f"decompresses to more than {self.bounds.ratio} times its size, the limit of --max-ratio. Deliver it "
-                "decompressed, or raise the limit"
+                f"decompresses to more than {self.bounds.ratio} times its size, the limit of --max-ratio. Decompress "
+                "it first, or raise the limit"
             )
         return block
 
@@ -121,16 +121,16 @@ def fault_of(place: str, format_name: str, compression: str | None, error: Excep
         return FileFault(place, "too_large", str(error))
     if isinstance(error, MemoryError):
         advice = "give the process more memory, lower --workers, or split the file"
-        return FileFault(place, "too_large", f"takes more memory to read than there is; {advice}")
+        return FileFault(place, "too_large", f"needs more memory than available; {advice}")
     if isinstance(error, OSError) and number in DENIED:
-        advice = "check its owner and permissions" if isinstance(error, PermissionError) else "check the disk it lies on"
+        advice = "check its owner and permissions" if isinstance(error, PermissionError) else "check its disk"
         return FileFault(place, "unreadable", f"cannot be opened: {os.strerror(number or 0)}; {advice}")
     kind = f"{format_name} ({compression})" if compression else format_name
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     return FileFault(
         place,
         "damaged",
-        f"cannot be read as {kind}: {reason}. It may be cut short, damaged, or of another format; deliver it again",
+        f"cannot be read as {kind}: {reason}. It may be truncated, damaged, or in another format; get a new copy",
     )
 
 

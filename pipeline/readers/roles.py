@@ -125,20 +125,18 @@ def _check(
         near = ranked(name, names)
         hint = f" Did you mean {near[0]!r}?" if near and _is_near(name, near[0]) else ""
         columns = ", ".join(map(repr, names)) or "none"
-        raise FileFault(source.name, "column", f"no column {name!r}.{hint} Its columns: {columns}. Name one with {option}")
+        raise FileFault(source.name, "column", f"no column {name!r}.{hint} Its columns: {columns}. Choose one with {option}")
     if schema.names.count(name) > 1:
-        raise FileFault(source.name, "column", f"the column {name!r} is there twice. Rename one of them")
+        raise FileFault(source.name, "column", f"the column {name!r} appears twice. Rename one of them")
     kind = leaves[name]
     if role == "text" and not (holds_text(kind) or pa.types.is_null(kind)):
         texts = ", ".join(other for other, kind in leaves.items() if holds_text(kind)) or "none"
-        detail = (
-            f"the text column {name!r} is {kind}; text is needed. Columns that hold text: {texts}. Name one with {option}"
-        )
+        detail = f"the text column {name!r} is {kind}; expected text. Text columns: {texts}. Choose one with {option}"
         raise FileFault(source.name, "column", detail)
     if is_nested(kind):
         fields = [other for other in leaves if other.startswith(f"{name}.")]
-        hint = f"Name one of its fields: {', '.join(fields)}" if fields else f"Name another with {option}"
-        raise FileFault(source.name, "column", f"the {role} column {name!r} is {kind}; one value a row is needed. {hint}")
+        hint = f"Choose one of its fields: {', '.join(fields)}" if fields else f"Choose another with {option}"
+        raise FileFault(source.name, "column", f"the {role} column {name!r} is {kind}; expected one value per row. {hint}")
 
 
 def _is_near(given: str, name: str) -> bool:

@@ -20,15 +20,15 @@ NAMED = 5
 def summarize(rejects: RejectCounts, faults: Sequence[FileFault], published: Path | None) -> None:
     """Logs rejects by reason, count and place of the first, and every file that was left out."""
     for fault in faults[:NAMED]:
-        log.warning("left out: %s: %s", fault.place, fault.detail)
+        log.warning("skipped: %s: %s", fault.place, fault.detail)
     if len(faults) > NAMED:
-        log.warning("left out: %d more files", len(faults) - NAMED)
+        log.warning("skipped: %d more files", len(faults) - NAMED)
     for reason, tally in sorted(rejects.tallies.items(), key=lambda item: -item[1].rows):
         if reason == "unmapped":
-            log.info("%s: %s", _count(tally), _values("labels that --label-map names no class for", tally))
+            log.info("%s: %s", _count(tally), _values("labels missing from --label-map", tally))
         elif reason == "unknown_label":
-            what = _values("labels that the lake does not know", tally)
-            log.warning("%s: %s. To learn them, ingest everything again with --rebuild-vocab", _count(tally), what)
+            what = _values("labels unknown to the lake", tally)
+            log.warning("%s: %s. To add them, ingest everything again with --rebuild-vocab", _count(tally), what)
         else:
             first, what = tally.first, REASONS[reason]
             hint = _encoding_hint(tally) if reason == "invalid_utf8" else ""
@@ -42,7 +42,7 @@ def _encoding_hint(tally: Tally) -> str:
     known = format_of(tally.first.source)
     if known is None or known[0].sniff is None or tally.values[WESTERN] < tally.rows:
         return ""
-    return f". If all of that file is {WESTERN}, as Excel writes it in the West, read it with --encoding {WESTERN}"
+    return f". If the whole file is {WESTERN}, as written by Excel in Western countries, read it with --encoding {WESTERN}"
 
 
 def _count(tally: Tally) -> str:

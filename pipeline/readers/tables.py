@@ -89,7 +89,7 @@ class Table:
         except (OSError, MemoryError) as error:
             raise fault_of(self.source.name, self.source.format, self.source.compression, error) from error
         if changed:
-            detail = "the file changed while it was read. Score it again when it is whole"
+            detail = "the file changed while being read. Score it again once it is complete"
             raise FileFault(self.source.name, "changed", detail)
 
     def batch(self, item: Item) -> TableBatch:

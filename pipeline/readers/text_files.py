@@ -67,9 +67,9 @@ def _list_of_films(source: Source, name: str, limit: int) -> Groups:
             content = file.read(limit + 1)
         if len(content) <= limit:
             return groups_file(source.name, name, content, quoted=quoted)
-        fault = FileFault(place, "too_large", beyond("the list of films", "--max-list-bytes", limit))
+        fault = FileFault(place, "too_large", beyond("the film list", "--max-list-bytes", limit))
     except (OSError, MemoryError) as error:
-        fault = fault_of(place, "a list of films", None, error)
+        fault = fault_of(place, "a film list", None, error)
     return Groups(folder=_folder_of(source.name, name, quoted), lines=None, fault=fault)
 
 

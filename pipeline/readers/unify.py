@@ -83,7 +83,7 @@ def _merged(known: pa.Field, other: pa.Field, owner: TableColumns, source: Table
     if kind is None:
         raise DataError(
             f"{source.place}: the column {other.name!r} is {other.type}, but {known.type} in {owner.place}. "
-            "Score them apart, or leave the column out with --keep."
+            "Score them separately, or exclude the column with --keep."
         )
     return known.with_type(kind).with_nullable(known.nullable or other.nullable)
 

@@ -82,9 +82,9 @@ class Walker:
         if self.format is not None:
             kind = self.format, kind[1] if kind else None
         if kind is None:
-            raise UsageError(f"{path}: files of this kind are not read. {_advice(path.name)}Supported: {described()}.")
+            raise UsageError(f"{path}: unsupported file type. {_advice(path.name)}Supported: {described()}.")
         if not stat.S_ISREG(path.stat().st_mode):
-            raise UsageError(f"{path} is a pipe or a device, not a file. Name a regular file.")
+            raise UsageError(f"{path} is a pipe or a device, not a file. Pass a regular file.")
         path = path.resolve()
         if not is_settled(path, self.settle_seconds):
             found.unsettled.append(self.name_of(path))
@@ -215,19 +215,19 @@ def _expanded(item: str | Path) -> list[Path]:
             return [path]
     except PermissionError:
         raise InputNotFoundError(
-            f"{path} cannot be reached: permission denied. Check the owner and permissions of the folders above it."
+            f"{path} is not accessible: permission denied. Check the owner and permissions of its parent folders."
         ) from None
     if glob.has_magic(str(path)):
         matches = sorted(Path(match) for match in glob.iglob(str(path), recursive=True))  # noqa: PTH207  # absolute patterns too
         if matches:
             return matches
-        raise InputNotFoundError(f"no file or folder matches {path}. Check the pattern; it is expanded by pipeline itself.")
+        raise InputNotFoundError(f"no file or folder matches {path}. Check the pattern; pipeline expands it itself.")
     if path.is_symlink():
-        raise InputNotFoundError(f"{path} is a link to {path.readlink()}, which does not exist. Mend the link.")
+        raise InputNotFoundError(f"{path} is a link to {path.readlink()}, which does not exist. Fix the link.")
     siblings = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, siblings, 1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise InputNotFoundError(f"no such file or folder: {path}.{hint} Name files or folders that exist.")
+    raise InputNotFoundError(f"no such file or folder: {path}.{hint} Check the path.")
 
 
 def _advice(name: str) -> str:
@@ -235,4 +235,4 @@ def _advice(name: str) -> str:
         return "Save the sheet as CSV. "
     if name.lower().endswith(PACKED):
         return "Unpack it. "
-    return "Name the format with --format, or rename the file. "
+    return "Set the format with --format, or rename the file. "

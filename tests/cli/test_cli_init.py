@@ -240,7 +240,7 @@ def test_files_that_cannot_be_read_are_named_and_the_others_are_looked_at(
     (tmp_path / "sheet.xlsx").write_bytes(b"PK")
     assert run_main("inspect", path, tmp_path / "broken.parquet", tmp_path / "sheet.xlsx") == 0
     shown = capsys.readouterr().out
-    assert "sheet.xlsx: files of this kind are not read. Save the sheet as CSV." in shown
+    assert "sheet.xlsx: unsupported file type. Save the sheet as CSV." in shown
     assert "broken.parquet: cannot be read as parquet" in shown
     assert "Rejected 24 of 120 rows" in shown
 

@@ -138,10 +138,13 @@ def test_text_is_answered_in_a_line_and_leaves_nothing_behind(command: Run, lake
     [
         (["in.parquet", "--output", "out.txt"], "unknown suffix. Supported: .parquet, .csv, .jsonl"),
         (["in.parquet", "--output", "out.csv", "--output-format", "jsonl"], "contradict each other"),
-        (["in.parquet", "--output", "out.parquet.gz"], "Parquet compresses its columns itself. Name a .parquet file."),
+        (
+            ["in.parquet", "--output", "out.parquet.gz"],
+            "Parquet is compressed internally. Use a name that ends in .parquet.",
+        ),
         (["in.parquet", "--text", "good"], "--text cannot be combined with INPUT or --output"),
         ([], "nothing to score. Give files, folders or globs, - for stdin, or a review with --text."),
-        (["in.parquet", "in.parquet"], "Give one with --output FILE."),
+        (["in.parquet", "in.parquet"], "Name it with --output FILE."),
         (["in.xlsx"], "Save the sheet as CSV."),
     ],
 )

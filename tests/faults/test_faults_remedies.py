@@ -153,7 +153,7 @@ def rejects_flipped(shell: Shell) -> None:
 
 
 def rejects_deleted_and_ingested(shell: Shell) -> None:
-    assert "Delete it; the next ingest writes it again." in " ".join(shell.said.split()), shell.said
+    assert "Delete it; the next ingest recreates it." in " ".join(shell.said.split()), shell.said
     (path,) = shell.lake.rejects.glob("*.parquet")
     path.unlink()
     assert shell.run(*INGEST, "--max-bad", "50%") == 99, shell.said

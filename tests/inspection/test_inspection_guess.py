@@ -121,7 +121,7 @@ def test_an_id_that_starts_again_in_every_file_is_none_and_that_is_said() -> Non
         column.merge(files[1][name])
     found = guess(list(merged.values()), files, Given())
     assert found.id is None
-    assert any("'Nr' is no identifier" in note for note in found.notes)
+    assert any("'Nr' is not an ID" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("name", ["ProductId", "business_id", "film", "movie_title", "asin"])

@@ -86,7 +86,7 @@ def test_rows_that_cannot_be_evaluated(trained: Path, tmp_path: Path) -> None:
         DataError, match=r"60 of 60 rows cannot be evaluated; --max-bad allows 5%.*label '3'; the lake knows"
     ):
         evaluated(trained, path, label_column="stars")
-    with pytest.raises(DataError, match=r"no labelled review is in .*60 rejected.*--label-map"):
+    with pytest.raises(DataError, match=r"no labelled reviews in .*60 rejected.*--label-map"):
         evaluated(trained, path, label_column="stars", max_bad=Limit.parse("100%"))
     with pytest.raises(DataError, match="no labelled review in the split 'valid'"):
         evaluated(trained, trained / "corpus", split="valid")
@@ -101,7 +101,7 @@ def test_rows_that_cannot_be_evaluated(trained: Path, tmp_path: Path) -> None:
 
 def test_options_that_do_not_go_together(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
-    with pytest.raises(UsageError, match=r"--label-column: it reads sources only\. Name files or folders\."):
+    with pytest.raises(UsageError, match=r"--label-column: applies to SOURCE only\. Pass files or folders\."):
         EvaluateConfig(lake=lake, label_column="stars")
     with pytest.raises(UsageError, match=r"--table-version: sources are no table\. Leave it out"):
         EvaluateConfig(lake=lake, sources=("a.csv",), table_version=0)

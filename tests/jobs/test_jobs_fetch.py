@@ -103,7 +103,7 @@ def test_second_fetch_asks_nobody(lake: Lake, server: str) -> None:
         ("/status/404", InputNotFoundError, "404 Not Found"),
         ("/status/403", InputNotFoundError, "403 Forbidden"),
         ("/status/503", StorageUnavailableError, "503 Service Unavailable"),
-        ("/huge", CannotWriteError, "Make room"),
+        ("/huge", CannotWriteError, "Free some space"),
     ],
 )
 def test_what_goes_wrong_leaves_nothing_behind(
@@ -123,7 +123,7 @@ def test_silent_server_is_given_up(lake: Lake, server: str) -> None:
 
 
 def test_another_file_than_the_published_one_is_not_kept(lake: Lake, server: str) -> None:
-    with pytest.raises(DataError, match=rf"md5 is {MD5}, expected was {SOURCES['imdb'].digests['md5']}"):
+    with pytest.raises(DataError, match=rf"md5 is {MD5}, expected {SOURCES['imdb'].digests['md5']}"):
         run(FetchConfig(lake=lake.root, dataset="imdb", url=f"{server}/whole"))
     assert left_in_raw(lake) == []
 

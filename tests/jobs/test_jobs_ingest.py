@@ -199,7 +199,7 @@ def test_rebuilding_needs_the_text_of_every_known_review(tmp_path: Path) -> None
     lake, one = tmp_path / "lake", write_csv(tmp_path / "one.csv", "text,label", "fine,pos")
     ingest(lake, one, write_csv(tmp_path / "two.csv", "text,label", "dull,neg"))
     before = files_of(lake)
-    with pytest.raises(DataError, match=r"the given sources do not, the first from .*two.csv"):
+    with pytest.raises(DataError, match=r"not in the given sources, the first from .*two.csv"):
         ingest(lake, one, rebuild_vocab=True)
     assert files_of(lake) == before
 

@@ -33,9 +33,9 @@ def test_a_dry_run_promises_what_the_run_does(tmp_path: Path) -> None:
     assert [ingest(lake, source, dry_run=dry_run).exit_code for dry_run in (True, False)] == [99, 99]
     write_csv(source, "text,label")
     for dry_run in (True, False):
-        with pytest.raises(DataError, match="no review was read"):
+        with pytest.raises(DataError, match="no reviews to read"):
             ingest(tmp_path / "other", source, dry_run=dry_run)
-    with pytest.raises(DataError, match="the given sources do not"):
+    with pytest.raises(DataError, match="not in the given sources"):
         ingest(lake, source, rebuild_vocab=True, dry_run=True)
 
 
@@ -95,7 +95,7 @@ def test_prune_spares_a_file_with_rejected_rows_until_they_are_mended(
     night = ingest(tmp_path / "lake", source, **options)
     assert (night.rejected, night.metrics["missing"], night.metrics["pruned"]) == (1, 0, 0)
     assert {row["review_id"] for row in rows_of(tmp_path / "lake")} == {"1", "2", "3"}
-    assert "not pruned, since some of their rows were rejected: " in caplog.text
+    assert "not pruned because some rows were rejected: " in caplog.text
     mended = ingest(tmp_path / "lake", write_csv(source, "id,text,label", "1,fine,pos", "2,dull,neg"), **options)
     assert (mended.known, mended.metrics["pruned"]) == (2, 1)
 

@@ -35,7 +35,7 @@ def test_a_damaged_archive_is_no_shorter_one(tmp_path: Path, start: int, end: in
     whole = archived(tmp_path / "a.tar", [f"{n}.txt" for n in range(4)]).read_bytes()
     damaged = whole[:end] if end != 1030 else whole[:start] + b"\xff" * 6 + whole[end:]
     (tmp_path / "a.tar").write_bytes(damaged)
-    with pytest.raises(DataError, match="damaged or cut short"):
+    with pytest.raises(DataError, match="damaged or truncated"):
         ingest(tmp_path / "lake", tmp_path / "a.tar")
     assert not (tmp_path / "lake" / "tokens").exists()
 

@@ -63,7 +63,7 @@ def test_ids_may_be_nanoseconds(tmp_path: Path) -> None:
 
 def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], ["text", "text"]), tmp_path / "r.parquet")
-    with pytest.raises(DataError, match=r"the column 'text' is there twice"):
+    with pytest.raises(DataError, match=r"the column 'text' appears twice"):
         ingest(tmp_path / "lake", tmp_path / "r.parquet")
 
 

@@ -181,7 +181,9 @@ def test_reviews_that_no_source_holds_are_given_up_only_when_told_to(lake: Lake)
     total = len(reviews(lake))
     biggest_shard(lake).unlink()
     version = newest_entry(lake).name
-    with pytest.raises(DataError, match=r"held 65|held \d+ reviews, the sources bring back \d+ of them.*--accept-loss"):
+    with pytest.raises(
+        DataError, match=r"contained 65|contained \d+ reviews, but only \d+ of them are in the sources.*--accept-loss"
+    ):
         repair.run(RepairConfig(lake=lake.root, workers=0))
     assert newest_entry(lake).name == version
     assert repair.run(RepairConfig(lake=lake.root, workers=0, accept_loss=True)).exit_code == 0

@@ -67,7 +67,7 @@ def test_scored_files_are_read_with_the_columns_of_the_lakes_settings(
 
 
 def test_what_cannot_be(lake: Lake, tmp_path: Path) -> None:
-    with pytest.raises(InputNotFoundError, match="LATEST is not there"):
+    with pytest.raises(InputNotFoundError, match="LATEST does not exist"):
         run(ReportConfig(lake=tmp_path / "other"))
     with pytest.raises(InputNotFoundError, match="is a folder"):
         run(ReportConfig(lake=lake.root, predictions=tmp_path))
@@ -133,5 +133,5 @@ def test_what_a_bundle_lacks_is_made_from_its_lake(corpus: Path, tmp_path: Path,
 def test_a_bundle_whose_lake_is_gone_has_a_smaller_page(lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
     (lake.models / lake.latest_model() / "evaluation.parquet").unlink()
     page = Path(run(ReportConfig(lake=lake.root)).outputs["report"]).read_text()
-    assert "the page shows what the bundle holds" in caplog.text
+    assert "the page shows only the data in the bundle" in caplog.text
     assert "Test accuracy" in page and "Confusion matrix" not in page

@@ -224,8 +224,8 @@ BAD: dict[str, tuple[Callable[[Write], Path], type[Exception], str]] = {
         DataError,
         "no column 'text'. Did you mean 'txet'.*'txet', 'other'.*Nothing was written",
     ),
-    "no strings": (lambda write: write(text=[1]), DataError, "is int64; text is needed. Columns that hold text: none"),
-    "truncated": (lambda write: damaged(write(text=make_texts(99))), DataError, "cut short"),
+    "no strings": (lambda write: write(text=[1]), DataError, "is int64; expected text. Text columns: none"),
+    "truncated": (lambda write: damaged(write(text=make_texts(99))), DataError, "truncated"),
     "corrupted": (lambda write: corrupted(write(text=make_texts(99))), DataError, "cannot be read"),
 }
 

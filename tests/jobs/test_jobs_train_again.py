@@ -35,13 +35,13 @@ def test_latest_names_the_model_that_was_asked_for_last(
         latest.write_bytes(content)
         assert train(tmp_path, corpus, *options)["code"] == 99
         assert latest.read_text() == f"{first}\n"
-    assert f"LATEST names {first} again, no longer {second}" in caplog.text
+    assert f"LATEST is {first} again, no longer {second}" in caplog.text
     latest.unlink()
     assert train(tmp_path, corpus, *options)["code"] == 99
     assert latest.read_text() == f"{first}\n"
     caplog.clear()
     assert train(tmp_path, corpus, *options)["code"] == 99
-    assert "LATEST names" not in caplog.text
+    assert "LATEST is" not in caplog.text
 
 
 def test_other_content_of_the_same_size_is_another_training(tmp_path: Path) -> None:
@@ -79,6 +79,6 @@ def test_a_run_that_another_one_overtakes_trains_nothing(
 
     answers = iter([None, object()])
     monkeypatch.setattr(job, "_finished", lambda *_: next(answers))
-    with pytest.raises(LockedError, match="finished the same training just now"):
+    with pytest.raises(LockedError, match="just finished the same training"):
         train(tmp_path, corpus)
     assert not (tmp_path / "checkpoints").exists()

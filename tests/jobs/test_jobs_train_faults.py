@@ -164,7 +164,7 @@ def test_a_worker_that_dies_is_replaced_and_training_ends_well(tmp_path: Path, c
     assert wait_for(lambda: max(checkpoints(tmp_path), default="") > at_kill, process)
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
-    resumed = [line for line in err.splitlines() if "goes on" in line]
+    resumed = [line for line in err.splitlines() if "resuming training" in line]
     assert len(resumed) == 1
     receipt = json.loads(out.strip().splitlines()[-1])
     assert receipt["metrics"]["epochs"] == 12

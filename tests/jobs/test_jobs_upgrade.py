@@ -142,11 +142,11 @@ def test_sources_that_are_gone_leave_the_lake_as_it_was_until_they_are_back(lake
     source = lake.raw / "reviews.csv"
     whole = source.read_text()
     source.write_text("".join(whole.splitlines(keepends=True)[:40]))
-    with pytest.raises(DataError, match=r"holds 48 reviews.*no longer hold all.*Put back the files that were ingested"):
+    with pytest.raises(DataError, match=r"has 48 reviews.*no longer contain all.*Restore the ingested files"):
         run(lake, from_sources=True)
     source.unlink()
     lake.raw.rmdir()
-    with pytest.raises(DataError, match=r"no source is there.*Put back the files that were ingested"):
+    with pytest.raises(DataError, match=r"no source exists.*Restore the ingested files"):
         run(lake, from_sources=True)
     assert reviews(lake) == before
     lake.raw.mkdir()

@@ -62,7 +62,7 @@ def test_the_lake_is_found_by_option_then_environment_then_folder(tmp_path: Path
     with pytest.raises(UsageError, match="s3://bucket"):
         Lake.find("s3://bucket/lake")
     for name in ("two\nlines", os.fsdecode(b"caf\xe9")):
-        with pytest.raises(UsageError, match="has to be UTF-8 and to hold no line break"):
+        with pytest.raises(UsageError, match="must be UTF-8 without line breaks"):
             Lake.find(name)
 
 

@@ -72,10 +72,10 @@ def test_absent_and_missing_pieces_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputNotFoundError, match="no readable version 5; its newest is 0"):
         TokenTable.open(folder, 5)
     path.write_bytes(b"PAR1")
-    with pytest.raises(DataError, match=r"not a whole Parquet file.*pipeline repair"):
+    with pytest.raises(DataError, match=r"not a complete Parquet file.*pipeline repair"):
         TokenTable.open(folder)
     path.unlink()
-    with pytest.raises(InputNotFoundError, match=r"is not there.*pipeline repair"):
+    with pytest.raises(InputNotFoundError, match=r"does not exist.*pipeline repair"):
         TokenTable.open(folder)
     for version in (-1, 10**23):
         with pytest.raises(InputNotFoundError, match=f"no version {version}; versions count from 0"):
@@ -93,7 +93,7 @@ def test_a_shard_with_two_splits_is_refused(tmp_path: Path) -> None:
     one = {"review_id": "a", "ids": [1], "source": "s", "row": 0, "content_sha256": ""}
     rows = pa.Table.from_pylist([{**one, "split": split} for split in ("train", "test")], schema=TOKEN.schema)
     path = write_shard(tmp_path, "train", rows, "v")
-    with pytest.raises(DataError, match="holds one split"):
+    with pytest.raises(DataError, match="contain a single split"):
         read_shard(path)
 
 

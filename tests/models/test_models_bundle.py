@@ -51,12 +51,12 @@ def test_is_found_by_latest_by_id_and_by_path(lake: Lake, tmp_path: Path, vocabu
 def test_a_model_that_is_not_there(lake: Lake, tmp_path: Path) -> None:
     with pytest.raises(InputNotFoundError, match=r"'firts' is not known. Did you mean 'first'\? Known: first, "):
         find_bundle(lake, "firts")
-    with pytest.raises(InputNotFoundError, match="holds none"):
+    with pytest.raises(InputNotFoundError, match="is empty"):
         find_bundle(Lake(tmp_path / "empty"), "first")
-    with pytest.raises(InputNotFoundError, match="LATEST is not there"):
+    with pytest.raises(InputNotFoundError, match="LATEST does not exist"):
         find_bundle(Lake(tmp_path / "empty"))
     lake.latest.write_text("gone\n")
-    with pytest.raises(InputNotFoundError, match="no whole model bundle"):
+    with pytest.raises(InputNotFoundError, match="not a complete model bundle"):
         find_bundle(lake)
 
 
@@ -123,7 +123,7 @@ def text_as_weights(folder: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[Damage, type[PipelineError], str]] = {
-    "no description": (lambda f: (f / "model.json").unlink(), InputNotFoundError, "no whole model bundle"),
+    "no description": (lambda f: (f / "model.json").unlink(), InputNotFoundError, "not a complete model bundle"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), InputNotFoundError, "model.safetensors is not there"),
     "no vocabulary": (lambda f: (f / "vocabulary.parquet").unlink(), InputNotFoundError, "the vocabulary .* is not there"),
     "no JSON": (lambda f: (f / "model.json").write_text("{"), DataError, "is not a model description: it is not JSON"),
@@ -222,7 +222,7 @@ def test_a_description_that_was_changed_well_is_refused(lake: Lake) -> None:
 def test_labels_have_to_fit_the_model(lake: Lake) -> None:
     as_an_earlier_release_wrote_it(lake.models / "first")
     edit(labels=["neg", "neutral", "pos"])(lake.models / "first")
-    with pytest.raises(DataError, match="3 labels, but the model tells 2 classes apart"):
+    with pytest.raises(DataError, match="3 labels, but the model has 2 classes"):
         read_bundle(lake.models / "first")
 
 

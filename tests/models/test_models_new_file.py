@@ -63,7 +63,7 @@ def test_the_pages_file_keeps_what_every_architecture_keeps(folder: Path, vocabu
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "defines 0 classes that are a whole Classifier"),
+        ("", "defines 0 complete Classifier classes"),
         ("from pipeline.models.interface import ReviewClassifier\nclass Half(ReviewClassifier): ...", "defines 0 classes"),
         (
             "from pipeline.models.interface import ReviewClassifier\n"

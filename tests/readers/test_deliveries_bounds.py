@@ -111,7 +111,7 @@ def test_what_passes_a_bound_is_left_out_and_the_option_that_the_message_names_l
     caplog.set_level(logging.WARNING)
     receipt = ingest(tmp_path / "lake", folder, **from_command_line(IngestConfig, {option: size_of(value)}))
     assert (receipt.written, receipt.quarantined) == (2, 1)
-    (said,) = [message for message in caplog.messages if "left out" in message]
+    (said,) = [message for message in caplog.messages if "skipped" in message]
     named = re.search(r"the limit of (--[a-z-]+)\. .*raise", said, re.IGNORECASE)
     assert named and named[1] == f"--{option.replace('_', '-')}" and "/b." in said
     receipt = ingest(tmp_path / "lake", folder, **from_command_line(IngestConfig, {option: size_of(value) * 100}))
@@ -233,7 +233,7 @@ def test_memory_that_runs_out_names_the_file(tmp_path: Path, monkeypatch: pytest
         raise pa.ArrowMemoryError("malloc of size 5000000000 failed")
 
     monkeypatch.setattr("pipeline.readers.csv_records.parsed", read)
-    with pytest.raises(DataError, match=r"good\.csv: takes more memory to read than there is; give the process more memory"):
+    with pytest.raises(DataError, match=r"good\.csv: needs more memory than available; give the process more memory"):
         ingest(tmp_path / "other", tmp_path / "in" / "good.csv")
 
 
@@ -274,4 +274,4 @@ def test_a_bomb_takes_less_than_a_gibibyte_and_hinders_nobody(name: str, tmp_pat
     code, peak = map(int, first.split())
     print(f"{name}: {peak} MiB, exit code {code}")
     assert code == 0 and peak < PEAK_MIB
-    assert (option in said) if option else "left out" not in said
+    assert (option in said) if option else "skipped" not in said

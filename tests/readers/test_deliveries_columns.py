@@ -65,13 +65,13 @@ def test_the_rule_for_values_holds_in_the_map_too(tmp_path: Path, given: str | d
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ("neg=1..3 pos=3..5", "3 belongs to 'neg' and to 'pos'"),
-        ("neg=0..0.5 pos=0.5..1", "0.5 belongs to 'neg' and to 'pos'"),
-        ("neg=1..5 pos=3", "3 belongs to 'neg' and to 'pos'"),
-        ("neg=1 pos=1.0", "'1.0' belongs to 'neg' and to 'pos'"),
-        ({"neg": [[1, 2]]}, "[1, 2] is not one value"),
-        (["neg=1"], "['neg=1'] is neither a text nor a table"),
-        (5, "5 is neither a text nor a table"),
+        ("neg=1..3 pos=3..5", "3 is in 'neg' and in 'pos'"),
+        ("neg=0..0.5 pos=0.5..1", "0.5 is in 'neg' and in 'pos'"),
+        ("neg=1..5 pos=3", "3 is in 'neg' and in 'pos'"),
+        ("neg=1 pos=1.0", "'1.0' is in 'neg' and in 'pos'"),
+        ({"neg": [[1, 2]]}, "[1, 2] is not a single value"),
+        (["neg=1"], "['neg=1'] is neither a string nor a table"),
+        (5, "5 is neither a string nor a table"),
     ],
 )
 def test_a_map_that_can_be_read_in_two_ways_is_refused(given: object, problem: str) -> None:
@@ -204,7 +204,7 @@ def test_a_file_without_the_column_is_left_out_and_its_columns_named(
     assert (receipt.read, left_out(receipt)) == (2, [("b.csv", "column"), ("c.parquet", "column")])
     said = "\n".join(caplog.messages)
     assert "b.csv: no column 'text'. Did you mean 'Text'?" in said
-    assert "the text column 'text' is int64; text is needed. Columns that hold text: body" in said
+    assert "the text column 'text' is int64; expected text. Text columns: body" in said
 
 
 def test_a_reviews_column_that_nobody_has_ends_the_run_with_the_option_to_write(tmp_path: Path, command: Run) -> None:

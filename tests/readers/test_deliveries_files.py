@@ -60,7 +60,7 @@ def test_files_without_rows_are_no_fault(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", WITHOUT_ROWS)
 def test_a_file_without_rows_alone_is_nothing_new_or_said(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(WITHOUT_ROWS[name])
-    with pytest.raises(DataError, match="no review was read"):
+    with pytest.raises(DataError, match="no reviews to read"):
         ingest(tmp_path / "lake", tmp_path / name)
     ingest(tmp_path / "lake", write_csv(tmp_path / "good.csv", *GOOD))
     assert ingest(tmp_path / "lake", tmp_path / name).exit_code == 99
@@ -158,7 +158,7 @@ def test_what_this_user_may_not_read_is_left_out_and_named(open_folder: Path) ->
     assert done.returncode == 0, done.stderr
     assert '"read": 2' in done.stdout
     assert '"quarantined": 2' in done.stdout
-    assert all(f"left out: {(folder / name).as_uri()}" in done.stderr for name in ("closed", "secret.csv"))
+    assert all(f"skipped: {(folder / name).as_uri()}" in done.stderr for name in ("closed", "secret.csv"))
 
 
 def test_a_source_below_a_folder_that_may_not_be_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ def test_a_source_below_a_folder_that_may_not_be_entered(tmp_path: Path, monkeyp
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "stat", refuse)
-    with pytest.raises(InputNotFoundError, match=r"cannot be reached: permission denied\. Check the owner"):
+    with pytest.raises(InputNotFoundError, match=r"is not accessible: permission denied\. Check the owner"):
         Walker(name_of=str).find([tmp_path / "closed/r.csv"])
 
 
@@ -352,7 +352,7 @@ def test_more_unreadable_files_than_allowed_commit_nothing(tmp_path: Path, optio
 def test_all_files_unreadable_is_an_error(tmp_path: Path) -> None:
     for name in ("c.parquet", "d.csv.gz"):
         (tmp_path / name).write_bytes(b"no such format")
-    with pytest.raises(DataError, match="2 of 2 files cannot be read; none is left"):
+    with pytest.raises(DataError, match="2 of 2 files cannot be read; none are left"):
         ingest(tmp_path / "lake", tmp_path)
 
 
@@ -370,7 +370,7 @@ def test_an_archive_of_tables_is_left_out_with_the_remedy_that_reads_it(tmp_path
     table = "\n".join([*GOOD, ""]).encode()
     archive = archive_of(tmp_path / "r.tar", **{f"r{number}__csv": table for number in range(7)})
     names = r"r0\.csv, r1\.csv, r2\.csv, r3\.csv, r4\.csv and 2 more"
-    with pytest.raises(DataError, match=rf"holds no \.txt file, but {names}\. Unpack it and name the folder"):
+    with pytest.raises(DataError, match=rf"contains no \.txt files, but {names}\. Unpack it and pass the folder"):
         ingest(tmp_path / "lake", archive)
     receipt = ingest(tmp_path / "lake", archive, write_csv(tmp_path / "good.csv", *GOOD))
     assert (receipt.written, receipt.quarantined) == (2, 1)
@@ -385,7 +385,7 @@ def test_tables_beside_the_reviews_of_an_archive_are_named(tmp_path: Path, caplo
     assert ingest(tmp_path / "lake", archive).written == 1
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert [message.split("r.tar: ")[1] for message in warnings] == [
-        "of an archive only .txt files are read; passed over: b.csv. Unpack it and name the folder to read them"
+        "only .txt files are read from archives; skipped: b.csv. Unpack it and pass the folder to read them"
     ]
 
 
@@ -399,8 +399,8 @@ def as_parquet() -> bytes:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (gzip.compress(b"text\nfine\n"), "is compressed with gzip, though its name does not say so. Add .gz to its name"),
-        (bz2.compress(b"text\nfine\n"), "is compressed with bzip2, though its name does not say so. Add .bz2"),
+        (gzip.compress(b"text\nfine\n"), "is compressed with gzip, but its name lacks the suffix. Add .gz to its name"),
+        (bz2.compress(b"text\nfine\n"), "is compressed with bzip2, but its name lacks the suffix. Add .bz2"),
         (b"PK\x03\x04\x14\0\x06\0,\n", "is a ZIP archive or an Excel workbook, not"),
         (as_parquet(), "is a Parquet file, not"),
         (b"%PDF-1.7\n", "is a PDF, not"),
@@ -422,7 +422,7 @@ def test_a_misnamed_file_is_read_as_the_message_says(tmp_path: Path) -> None:
     (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"text\nfine\n"))
     assert ingest(tmp_path / "lake", tmp_path / "b.csv.gz").written == 1
     (tmp_path / "twice.csv.gz").write_bytes(gzip.compress(gzip.compress(b"text\nfine\n")))
-    with pytest.raises(DataError, match=r"is gzip inside of gzip\. Unpack it once"):
+    with pytest.raises(DataError, match=r"is gzip inside gzip\. Decompress it once"):
         ingest(tmp_path / "lake", tmp_path / "twice.csv.gz")
 
 
@@ -433,7 +433,7 @@ def test_a_header_may_begin_with_the_name_of_a_format(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["r.zip", "r.csv.xz", "r.parquet.gz", "R.7Z"])
 def test_packed_files_that_are_not_read_are_to_be_unpacked(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"PK")
-    with pytest.raises(UsageError, match=r"files of this kind are not read\. Unpack it\. Supported: "):
+    with pytest.raises(UsageError, match=r"unsupported file type\. Unpack it\. Supported: "):
         ingest(tmp_path / "lake", tmp_path / name)
 
 

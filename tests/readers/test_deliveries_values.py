@@ -90,7 +90,7 @@ def test_leading_zeros_of_ids_stay(tmp_path: Path) -> None:
 
 def test_a_column_of_lists_is_no_label(tmp_path: Path) -> None:
     path = write_table(tmp_path / "r.parquet", text=["fine", "dull"], label=[["x"], ["y", "z"]])
-    with pytest.raises(DataError, match=r"the label column 'label' is list<.*one value a row is needed"):
+    with pytest.raises(DataError, match=r"the label column 'label' is list<.*expected one value per row"):
         ingest(tmp_path / "lake", path)
 
 
@@ -158,11 +158,11 @@ def test_json_in_utf_16_is_left_out_whole_and_read_when_converted(tmp_path: Path
     ("name", "content", "remedy"),
     [
         ("r.jsonl", '[{"text": "fine"}]', "--format json reads an array of objects"),
-        ("r.jsonl", '{"text": "fine"},\n{"text": "dull"},\n', "Write one JSON object a line"),
-        ("r.json", "<html>503</html>", "Write one JSON object a line, or one array of objects"),
-        ("r.jsonl", '{"body": "fine"}', "found: body. Name it with --text-column"),
-        ("r.jsonl", '// export\n{"body": "fine"}', "found: body. Name it with --text-column"),
-        ("r.jsonl", "{}", "found: nothing. Name it with --text-column"),
+        ("r.jsonl", '{"text": "fine"},\n{"text": "dull"},\n', "Write one JSON object per line"),
+        ("r.json", "<html>503</html>", "Write one JSON object per line, or one array of objects"),
+        ("r.jsonl", '{"body": "fine"}', "found: body. Set its name with --text-column"),
+        ("r.jsonl", '// export\n{"body": "fine"}', "found: body. Set its name with --text-column"),
+        ("r.jsonl", "{}", "found: nothing. Set its name with --text-column"),
     ],
 )
 def test_json_without_a_review_has_a_remedy_for_its_own_fault(tmp_path: Path, name: str, content: str, remedy: str) -> None:
@@ -209,7 +209,7 @@ def test_letters_of_cp1252_after_the_sample_are_hinted_at_and_the_hint_reads_the
     done = command("ingest", path, "--lake", tmp_path / "lake")
     assert (done.code, done.receipt["rejected"]) == (0, 2)
     hint = "--encoding cp1252"
-    assert re.search(rf"2 rows rejected: invalid_utf8 .*r\.csv, row 24000\. If all of that file is .*{hint}", done.stderr)
+    assert re.search(rf"2 rows rejected: invalid_utf8 .*r\.csv, row 24000\. If the whole file is .*{hint}", done.stderr)
     again = command("ingest", path, "--lake", tmp_path / "other", *hint.split())
     assert (again.code, again.receipt["rejected"], again.receipt["written"]) == (0, 0, 24_002)
 

@@ -104,7 +104,7 @@ def test_a_file_without_a_header_has_no_columns(tmp_path):
 def test_columns_that_share_a_name_are_all_read_unless_one_is_asked_for(tmp_path):
     path = written(tmp_path, b"text,a,a\ngood,1,2\n")
     assert rows_and_faults(path)[0] == {0: (b"good", b"1", b"2")}
-    with pytest.raises(FileFault, match="the column 'a' is there twice") as caught:
+    with pytest.raises(FileFault, match="the column 'a' appears twice") as caught:
         rows_and_faults(path, columns=("a",))
     assert caught.value.reason == "column"
 
@@ -319,7 +319,7 @@ def test_a_line_longer_than_the_limit_is_a_fault_of_the_file_that_names_row_and_
 
 
 def test_marks_that_do_not_match_in_the_header_are_a_fault_of_the_file(tmp_path):
-    with pytest.raises(FileFault, match="header do not match; mend it, or read it with --quote none") as caught:
+    with pytest.raises(FileFault, match="header do not match; fix it, or read it with --quote none") as caught:
         read_bytes(tmp_path, b'"text,label\ngood,pos\n')
     assert caught.value.reason == "damaged"
     assert read_bytes(tmp_path, b'"text,label\ngood,pos\n', dialect=Dialect(quote=""))[0] == {0: (b"good", b"pos")}

@@ -177,9 +177,12 @@ def test_what_is_not_usual_is_logged_once_with_the_option_and_the_option_silence
     assert [(record.levelname, record.message) for record in caplog.records] == [
         (
             "WARNING",
-            "reviews.csv is not UTF-8; it is read as cp1252. If letters come out wrong, name its encoding with --encoding.",
+            "reviews.csv is not UTF-8; reading it as cp1252. If characters look wrong, set the encoding with --encoding.",
         ),
-        ("INFO", 'reviews.csv: the delimiter is semicolon, the quotation mark "; --delimiter and --quote say otherwise.'),
+        (
+            "INFO",
+            'reviews.csv: detected delimiter semicolon and quotation mark "; override them with --delimiter and --quote.',
+        ),
     ]
     caplog.clear()
     rows_of(tmp_path, content, dialect=Dialect(delimiter=";", encoding="cp1252"))

@@ -88,7 +88,7 @@ def test_a_bad_night_says_one_line_and_ends_with_the_code(lake: Path, tmp_path: 
 def test_a_file_that_cannot_be_read_does_not_end_the_night(lake: Path, tmp_path: Path) -> None:
     (lake / "raw" / "broken.tar.gz").write_bytes(b"\x1f\x8b no archive")
     assert night(lake, tmp_path).returncode == 0
-    assert "broken.tar.gz: the archive is damaged or cut short" in (tmp_path / "pipeline.log").read_text()
+    assert "broken.tar.gz: the archive is damaged or truncated" in (tmp_path / "pipeline.log").read_text()
     assert (lake / "models" / "LATEST").exists()
 
 

@@ -97,7 +97,7 @@ def test_a_newer_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_or_broken_file_says_so(tmp_path: Path) -> None:
-    with pytest.raises(InputNotFoundError, match=r"is not there.*run 'pipeline repair'"):
+    with pytest.raises(InputNotFoundError, match=r"does not exist.*run 'pipeline repair'"):
         read_vocabulary(tmp_path / "none.parquet")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(DataError, match="cannot be read"):

@@ -133,7 +133,7 @@ def test_a_shard_that_goes_away_is_named(tmp_path: Path) -> None:
     part = select(plain_shards(corpus.shards), 2, 0.1)[0].part("train")
     for path in corpus.shards.iterdir():
         path.unlink()
-    with pytest.raises(InputNotFoundError, match=r"is not there\. Run 'pipeline repair'"):
+    with pytest.raises(InputNotFoundError, match=r"does not exist\. Run 'pipeline repair'"):
         steps_of(part, workers=2)
 
 

@@ -32,7 +32,7 @@ def _sniff(source: Source, reading: Reading) -> "Sniffed":
 FORMAT = Format(
     name="csv",
     suffixes=(".csv",),
-    summary="a header, then one row a line; delimiter, quotation mark and encoding are found out",
+    summary="a header, then one row per line; delimiter, quotation mark and encoding are detected",
     text_cells=True,
     read=_read,
     schema=_schema,

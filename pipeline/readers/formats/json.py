@@ -30,7 +30,7 @@ def all_columns(source: Source, reading: Reading) -> "pa.Schema":
 FORMAT = Format(
     name="json",
     suffixes=(".json",),
-    summary="JSON objects, one a line or in one array",
+    summary="JSON objects, one per line or in one array",
     open_schema=True,
     read=read,
     schema=schema,

@@ -30,7 +30,7 @@ def all_columns(source: Source, reading: Reading) -> "pa.Schema":
 FORMAT = Format(
     name="jsonl",
     suffixes=(".jsonl", ".ndjson"),
-    summary="a JSON object a line",
+    summary="one JSON object per line",
     open_schema=True,
     read=read,
     schema=schema,

@@ -45,5 +45,5 @@ def schema(source: Source, reading: Reading) -> "pa.Schema":
 
 
 FORMAT = Format(
-    name="lines", text_column=COLUMN, suffixes=(), summary="one review a line", text_cells=True, read=read, schema=schema
+    name="lines", text_column=COLUMN, suffixes=(), summary="one review per line", text_cells=True, read=read, schema=schema
 )

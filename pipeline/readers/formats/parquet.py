@@ -46,7 +46,7 @@ def _opened(source: Source) -> Iterator["pq.ParquetFile"]:
     from pipeline.readers.opening import seekable
 
     if source.path.stat().st_size == 0:
-        raise FileFault(source.name, "damaged", "empty (0 bytes), so not a Parquet file. Was it written to the end?")
+        raise FileFault(source.name, "damaged", "empty (0 bytes), so not a Parquet file. Check that writing it finished")
     with (
         seekable(source.path) as stream,
         pq.ParquetFile(stream, buffer_size=BUFFER_BYTES, page_checksum_verification=True) as file,

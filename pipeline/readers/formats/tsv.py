@@ -9,5 +9,5 @@ FORMAT: Format = replace(
     csv.FORMAT,
     name="tsv",
     suffixes=(".tsv", ".tab"),
-    summary="a header, then one row a line with tabs between the fields; nothing is quoted",
+    summary="a header, then one row per line with tab-separated fields; no quoting",
 )

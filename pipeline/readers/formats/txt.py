@@ -12,4 +12,4 @@ def reviews(source: Source, reading: Reading) -> Iterator[Any]:
     return text_folder(source, reading.bounds)
 
 
-FORMAT = Format(name="txt", suffixes=(".txt",), summary="one review a file", reviews=reviews)
+FORMAT = Format(name="txt", suffixes=(".txt",), summary="one review per file", reviews=reviews)
