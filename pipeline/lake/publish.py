@@ -128,7 +128,8 @@ def check_recovered(folder: Path, replacing: Sequence[str], written: int) -> Non
     if written < lost:
         raise LostReviewsError(
             f"the damaged shards contained {lost:,} reviews, but only {written:,} of them are in the sources. Nothing "
-            "was changed. Pass every source that was ever ingested (pipeline repair SOURCE…), or drop the rest with --accept-loss."
+            "was changed. Pass every source that was ever ingested (pipeline repair SOURCE…), or drop the rest with "
+            "--accept-loss."
         )
 
 

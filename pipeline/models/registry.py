@@ -129,7 +129,7 @@ def model_options() -> Mapping[str, ConfigField]:
     for module in sorted(pkgutil.iter_modules(configs.__path__), key=lambda module: module.name):
         config = _own_config(module.name)
         for field in () if config is None else fields_of(config):
-            words = f"{module.name.replace('_', '-')}: {field.option.help}"
+            words = f"{field.option.help} Only for {module.name.replace('_', '-')}."
             found.setdefault(field.name, replace(field, option=replace(field.option, help=words)))
     return found
 

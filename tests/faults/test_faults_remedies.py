@@ -274,7 +274,7 @@ REMEDIES = [
     Remedy("a record was cut", record_cut, RESTORED, 65, quoted("repair")),
     Remedy("a log entry is torn", torn_entry, RESTORED, 0, quoted("repair")),
     Remedy("sources have moved", sources_moved, command("repair"), 66, repair_from_where_they_are),
-    Remedy("a source is lost", a_source_lost, command("repair"), 65, with_option(r"up with (--accept-loss)", "repair")),
+    Remedy("a source is lost", a_source_lost, command("repair"), 65, with_option(r"rest with (--accept-loss)", "repair")),
     Remedy("LATEST is damaged", latest_is_damaged, score, 65, quoted("repair"), score),
     Remedy("weights have changed", weights_flipped, score, 65, delete_the_bundle_and_train_again, score),
     Remedy("weights are gone", weights_gone, score, 66, delete_the_bundle_and_train_again, score),

@@ -163,7 +163,7 @@ def test_an_encoding_that_nobody_knows_is_refused_with_examples():
         with pytest.raises(UsageError, match="such as utf-8, utf-16, cp1252"):
             sniff(b"text\n", given=Dialect(encoding=name))
     for dialect in (Dialect(delimiter='"'), Dialect(delimiter="ab"), Dialect(quote="é"), Dialect(delimiter="")):
-        with pytest.raises(UsageError, match="Give one"):
+        with pytest.raises(UsageError, match="Use one"):
             sniff(b"text\n", given=dialect)
 
 

@@ -20,9 +20,7 @@ class AttentionRNNConfig(RecurrentConfig):
 
     pooling: Annotated[
         str,
-        Option(
-            panel=MODEL, help="Pooling that computes the query (attention-rnn).", choices=("last", "max", "mean", "max-mean")
-        ),
+        Option(panel=MODEL, help="Pooling that computes the query.", choices=("last", "max", "mean", "max-mean")),
     ] = "last"
     cell: Annotated[
         str,
@@ -31,7 +29,7 @@ class AttentionRNNConfig(RecurrentConfig):
     attention: Annotated[
         str, Option(panel=MODEL, help="Attention: global, or local (a window of tokens).", choices=KINDS)
     ] = "global"
-    score: Annotated[
-        str, Option(panel=MODEL, help="Scoring function (attention-rnn): additive, general, scaled-dot.", choices=SCORES)
-    ] = "additive"
+    score: Annotated[str, Option(panel=MODEL, help="Scoring function: additive, general or scaled-dot.", choices=SCORES)] = (
+        "additive"
+    )
     window: Annotated[int, Option(panel=MODEL, help="Tokens on each side in the window of local attention.", minimum=1)] = 10
