@@ -5,7 +5,7 @@
     model = pipeline.load("data_lake")
     model.predict(["A lovely film.", "A waste of time."])
 
-Scores are those of `pipeline score`. N texts, C labels.
+Scores are the same as those of `pipeline score`. Shapes: N texts, C labels.
 """
 
 import itertools
@@ -35,30 +35,30 @@ from schemas.prediction import ABSTAINED, CLASS_PREFIX
 __all__ = ["Model", "Prediction", "TokenWeight", "load"]
 
 READ_ROWS = 1024
-"""Rows that a thread tokenizes at once."""
+"""Number of rows a thread tokenizes at once."""
 WINDOW_ROWS = 8192
-"""Rows that are sorted by length together: sorting more gains nothing."""
+"""Number of rows sorted by length together; more brings no gain."""
 
 Source = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the model says of one text. The fields are the columns that `pipeline score` writes."""
+    """The model's prediction for one text. The fields match the columns written by `pipeline score`."""
 
     prediction: str | None
-    """The most probable label; None where `unscored_reason` says why."""
+    """The most probable label, or None; see `unscored_reason`."""
     probability: float | None
     """The probability of `prediction`."""
     probabilities: dict[str, float] | None
-    """The probability of each label, in the order of the model's labels; None for a text that was not scored."""
+    """The probability of each label, in the order of the model's labels; None if the text was not scored."""
     model_id: str
     unscored_reason: str | None = None
-    """`no_text`: None, blank or not valid UTF-8. `no_known_token`: the vocabulary knows no word of it. `abstained`: the
+    """`no_text`: None, blank or not valid UTF-8. `no_known_token`: none of its words are in the vocabulary. `abstained`: the
     probability is below `abstain_below`."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Flat, as a row of `pipeline score`: a `probability_<label>` for each label."""
+        """A flat dictionary with the columns of `pipeline score`, with one `probability_<label>` per label."""
         classes = {CLASS_PREFIX + label: value for label, value in (self.probabilities or {}).items()}
         return {
             "prediction": self.prediction,
@@ -71,13 +71,13 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class TokenWeight:
-    """A token of a text and what it says for the prediction: below 0 it speaks against it."""
+    """A token of a text and its contribution to the prediction; negative weights count against it."""
 
     token: str
     position: int
-    """Its place among the text's tokens, from 0."""
+    """Its index among the text's tokens, from 0."""
     weight: float
-    """Its attention weight where the model pools by attention, else its integrated gradient of the predicted logit."""
+    """Its attention weight if the model pools by attention, else its integrated gradient of the predicted logit."""
 
 
 def load(
@@ -92,28 +92,28 @@ def load(
     """Opens a model for scoring in this process.
 
     Args:
-        source: a lake's folder, a bundle's folder, or the id of a model in the default lake; None is the default lake:
+        source: the folder of a lake or a bundle, or the ID of a model in the default lake; None for the default lake:
             the environment's `PIPELINE_LAKE`, else `./data_lake`.
-        model: which model of the lake: its id, or `LATEST`, the live one.
-        device: `cpu`, `cuda`, or `auto`: CUDA where there is a GPU.
-        precision: `fp32`, `bf16`, or `auto`: fp32, so that a text's score does not depend on its batch-mates.
+        model: the ID of a model in the lake, or `LATEST`, the live one.
+        device: `cpu`, `cuda`, or `auto`: CUDA if available.
+        precision: `fp32`, `bf16`, or `auto`: fp32, so that a text's score does not depend on its batch.
         batch_size: size of a batch, in reviews of 200 tokens.
-        threads: batches computed at once; by default the cores that torch may use.
+        threads: number of batches computed in parallel; by default, the number of cores available to torch.
 
     Raises:
-        InputNotFoundError: no such model.
-        DataError: the bundle is damaged, or of a newer release.
-        UsageError: an option that is not allowed.
+        InputNotFoundError: the model does not exist.
+        DataError: the bundle is damaged, or written by a newer release.
+        UsageError: an option is invalid.
     """
     bundle = _bundle(source, model)
     return Model(bundle, Predictor(bundle, device, batch_size, precision, threads))
 
 
 class Model:
-    """A trained classifier, ready to score. Made by `load`; a context manager; safe to share between threads.
+    """A trained classifier, ready to score. Create it with `load`. A context manager; safe to share between threads.
 
-    While it is open, torch's CPU kernels keep to one thread each in this process, because texts are scored in several
-    threads at once; `close` gives torch its threads back. It can be pickled: the copy opens the same bundle again.
+    While it is open, torch's CPU kernels in this process use one thread each, because several texts are scored in
+    parallel; `close` restores torch's threads. It can be pickled: the copy opens the same bundle.
     """
 
     def __init__(self, bundle: Bundle, predictor: Predictor) -> None:
@@ -123,19 +123,19 @@ class Model:
 
     @property
     def model_id(self) -> str:
-        """The model's id."""
+        """The model's ID."""
         return self._bundle.model_id
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels, in the order of the columns of `predict_proba`."""
+        """The labels, in the column order of `predict_proba`."""
         return self._bundle.labels
 
     def predict(self, texts: Iterable[str | None], *, abstain_below: float | None = None) -> list[Prediction]:
-        """Scores texts; one `Prediction` for each, in their order.
+        """Scores texts; returns one `Prediction` per text, in order.
 
         Args:
-            abstain_below: predictions with a lower probability are withheld, for a person to decide.
+            abstain_below: withholds predictions with a lower probability, so that a person can decide.
         """
         _check_share(abstain_below)
         found = []
@@ -144,9 +144,9 @@ class Model:
         return found
 
     def predict_proba(self, texts: Iterable[str | None]) -> npt.NDArray[np.float32]:
-        """The probability of each label, float32 (N, C); columns as in `labels`, rows sum to 1.
+        """Returns the probability of each label, float32 (N, C); columns as in `labels`, rows sum to 1.
 
-        The rows of texts that cannot be scored, which hold no word of the vocabulary, are NaN.
+        Texts that cannot be scored, because none of their words are in the vocabulary, give a row of NaN.
         """
         parts = [scored.probability_NC for scored in self._scored(_batches_of_texts(texts), "text")]
         return np.concatenate([np.zeros((0, len(self.labels)), np.float32), *parts])
@@ -163,20 +163,20 @@ class Model:
         label, `model_id`, `unscored_reason`. Rows keep their order, the other columns their values.
 
         Args:
-            data: a `pyarrow.Table`, `RecordBatch` or `RecordBatchReader`, or whatever else exports an Arrow stream: a
-                pandas or Polars frame, a DuckDB relation.
+            data: a `pyarrow.Table`, `RecordBatch` or `RecordBatchReader`, or any object that exports an Arrow stream, such
+                as a pandas or Polars DataFrame or a DuckDB relation.
             text_column: the column with the texts.
             keep: the columns to keep; None for all.
-            abstain_below: predictions with a lower probability are withheld.
+            abstain_below: withholds predictions with a lower probability.
 
         Returns:
-            a `pyarrow.RecordBatchReader` for a `RecordBatchReader`: rows are read and scored as they are asked for, in
-            bounded memory. Else a `pyarrow.Table`.
+            a `pyarrow.RecordBatchReader` if `data` is one: rows are read and scored lazily, in bounded memory. Else a
+            `pyarrow.Table`.
 
         Raises:
-            TypeError: `data` exports no Arrow stream.
-            DataError: no such column, or not one of strings.
-            UsageError: a column of `keep` is not there, or the table has a column of the prediction's already.
+            TypeError: `data` does not export an Arrow stream.
+            DataError: the text column is missing, or does not contain strings.
+            UsageError: a column of `keep` is missing, or the table already has a column of the prediction.
         """
         _check_share(abstain_below)
         reader = _reader(data)
@@ -185,7 +185,7 @@ class Model:
         added = prediction_schema(self.labels)
         if clash := [name for name in added.names if name in kept.names]:
             raise UsageError(
-                f"the table already has the columns {', '.join(clash)}. Leave them out with keep=[…], or rename them."
+                f"the table already has the columns {', '.join(clash)}. Exclude them with keep=[…], or rename them."
             )
         schema = pa.schema([*kept, *added], kept.metadata)
         batches = self._scored_batches(reader, text_column, kept, schema, abstain_below)
@@ -194,14 +194,14 @@ class Model:
         return pa.Table.from_batches(batches, schema)
 
     def explain(self, text: str) -> list[TokenWeight]:
-        """The tokens that weigh most for the prediction of a text, the heaviest first; none where it is not scored."""
+        """Returns the tokens that contribute most to the prediction, strongest first; none if the text is not scored."""
         ids, _ = encode_texts(self._vocabulary, pa.array([text], pa.string()))
         probability_NC = self._predictor.predict(ids)
         (found,) = explanations(self._predictor, self._vocabulary, ids, probability_NC).to_pylist()
         return [TokenWeight(**weight) for weight in found or []]
 
     def close(self) -> None:
-        """Ends the scoring threads and gives torch its own back. The model cannot be used afterwards."""
+        """Stops the scoring threads and restores torch's. The model cannot be used afterwards."""
         self._predictor.close()
 
     def __enter__(self) -> "Model":
@@ -281,7 +281,7 @@ class _Window:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """Rows with their probabilities, NaN where they were not scored; see `predicted_columns`."""
+    """Rows with their probabilities, NaN if not scored; see `predicted_columns`."""
 
     batches: list[Any]
     probability_NC: npt.NDArray[np.float32]
@@ -294,7 +294,7 @@ def prediction_schema(labels: Sequence[str]) -> Any:
 
 
 def _windows(encoded: Iterable[tuple[Any, Any, Reasons]]) -> Iterator[_Window]:
-    """Gathers batches to windows of growing size: the model soon has work, and sorting soon has many reviews."""
+    """Gathers batches into windows of growing size, so that scoring starts early and sorting soon has many reviews."""
     size, rows = READ_ROWS, 0
     parts: list[tuple[Any, Any, Reasons]] = []
     for part in encoded:
@@ -328,7 +328,7 @@ def _batches_of_texts(texts: Iterable[str | None]) -> Iterator[Any]:
 
 
 def _encodable(text: str | None) -> str | None:
-    """None for a text with lone surrogates, which has no UTF-8 form."""
+    """None for a text with lone surrogates, which cannot be encoded as UTF-8."""
     try:
         return None if text is None or not text.encode() else text
     except UnicodeEncodeError:
@@ -345,8 +345,8 @@ def _reader(data: Any) -> Any:
     if hasattr(data, "__arrow_c_stream__"):
         return pa.RecordBatchReader.from_stream(data)
     raise TypeError(
-        "predict_table takes pyarrow tables and readers, and what exports an Arrow stream, such as pandas and Polars "
-        f"frames; got {type(data).__name__}."
+        "predict_table accepts pyarrow tables and readers, and objects that export an Arrow stream, such as pandas and "
+        f"Polars DataFrames; got {type(data).__name__}."
     )
 
 
@@ -361,7 +361,7 @@ def _check_text(schema: Any, name: str) -> None:
     if schema.names.count(name) != 1:
         found = f"has {schema.names.count(name)} columns" if name in schema.names else "has no column"
         raise DataError(
-            f"the table {found} {name!r}. Columns of strings: {', '.join(texts) or 'none'}. Name one: text_column=…."
+            f"the table {found} {name!r}. Columns of strings: {', '.join(texts) or 'none'}. Choose one with text_column=…."
         )
     kind = _decoded(schema.field(name).type)
     if not is_text(kind) and not pa.types.is_null(kind):
@@ -391,9 +391,7 @@ def _bundle(source: Source | None, model: str) -> Bundle:
     path = Path(source).expanduser()
     if (path / DESCRIPTION).is_file():
         if model != LATEST:
-            raise UsageError(
-                f"{path} is a bundle, so model={model!r} cannot choose another. Leave it out, or name the lake."
-            )
+            raise UsageError(f"{path} is a bundle, so model={model!r} cannot select another. Omit it, or pass the lake.")
         return read_bundle(path)
     if (path / "models").is_dir():
         return find_bundle(Lake.find(path), model)
@@ -402,6 +400,6 @@ def _bundle(source: Source | None, model: str) -> Bundle:
         if (lake.models / source / DESCRIPTION).is_file():
             return find_bundle(lake, source)
         raise InputNotFoundError(
-            f"{source}: no such folder, and no model of that id in {lake.models}. Give a lake, a bundle's folder, or an id."
+            f"{source}: no such folder, and no model with that ID in {lake.models}. Pass a lake, a bundle or a model ID."
         )
-    raise InputNotFoundError(f"{path} holds neither models/ nor {DESCRIPTION}. Give a lake's folder, or a bundle's.")
+    raise InputNotFoundError(f"{path} contains neither models/ nor {DESCRIPTION}. Pass the folder of a lake or a bundle.")

@@ -37,7 +37,7 @@ def check_device(choice: str, workers: int = 1) -> None:
     if not torch.cuda.is_available():
         raise UsageError(
             "--device cuda: torch sees no GPU here. Use --device cpu or auto, or install a CUDA build of torch and its "
-            "driver; 'pipeline doctor' shows what is there."
+            "driver; 'pipeline doctor' shows the available devices."
         )
     if workers > torch.cuda.device_count():
         raise UsageError(

@@ -16,8 +16,8 @@ KEY_NAME = b"review_pipeline.schema"
 KEY_VERSION = b"review_pipeline.schema_version"
 
 RULE = (
-    "Within a version only nullable columns may be added, and readers ignore columns that they do not know. "
-    "Removing, renaming or retyping a column makes a new version. A file of a newer version is refused."
+    "Within a version, only nullable columns may be added, and readers ignore unknown columns. "
+    "Removing, renaming or retyping a column requires a new version. Files of a newer version are refused."
 )
 
 
@@ -122,7 +122,7 @@ class Contract(Versioned):
             found = f"the metadata says {name!r}" if name else "it carries no contract in its metadata"
             raise ContractError(
                 f"{where} is not a {self.name} file: {found}. Expected files written by 'pipeline' under the "
-                f"contract {self.name!r}. Point the command at such files, or make them with 'pipeline ingest'."
+                f"contract {self.name!r}. Point the command at such files, or create them with 'pipeline ingest'."
             )
         else:
             self.check_version(metadata.get(KEY_VERSION, b"").decode(errors="replace"), where)
@@ -144,7 +144,7 @@ class Contract(Versioned):
             if not _same_type(schema.field(index).type, field.type):
                 raise ContractError(
                     f"{where}: column {field.name!r} is {schema.field(index).type}, the {self.name} contract "
-                    f"says {field.type}. Write it again with that type."
+                    f"requires {field.type}. Rewrite it with that type."
                 )
 
     def listing(self) -> Sequence[Column]:

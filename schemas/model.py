@@ -13,7 +13,7 @@ MODEL = Document(
     remedy="Restore the folder from a backup, or delete it and train again.",
     fields=(
         Field(name="arch", type="string", description="the architecture, a name of 'pipeline models --archs'"),
-        Field(name="model_config", type="object", description="what the architecture is built with"),
+        Field(name="model_config", type="object", description="the options of the architecture"),
         Field(
             name="parameters",
             type="integer",
@@ -24,11 +24,11 @@ MODEL = Document(
             maximum=MOST_INTEGER,
         ),
         Field(name="labels", type="strings", description="the labels in the order of their ids"),
-        Field(name="tokenizer", type="string", description="the tokenizer that reviews go through"),
+        Field(name="tokenizer", type="string", description="the tokenizer of the vocabulary"),
         Field(
             name="max_length",
             type="integer",
-            description="tokens of a review that are read",
+            description="maximum number of tokens read per review",
             minimum=1,
             maximum=MAX_LENGTH,
         ),
@@ -36,21 +36,21 @@ MODEL = Document(
         Field(
             name="table_version",
             type="integer",
-            description="version of the token table that was trained on, null for plain shards",
+            description="version of the token table used for training, null for plain shards",
             nullable=True,
             minimum=0,
             maximum=MOST_INTEGER,
         ),
-        Field(name="metrics", type="object", description="what was measured after training"),
+        Field(name="metrics", type="object", description="metrics measured after training"),
         Field(
             name="training",
             type="object",
-            description="the options and the data that decided the weights",
+            description="the options and data that determined the weights",
             fields=(
                 Field(
                     name="valid_fraction",
                     type="number",
-                    description="share of the training split that was held out",
+                    description="share of the training split held out for validation",
                     optional=True,
                     minimum=0,
                     maximum=1,
@@ -63,7 +63,7 @@ MODEL = Document(
         Field(
             name="blend",
             type="object",
-            description="what stands beside the architecture: a linear part, scales; empty for none",
+            description="parts combined with the architecture: a linear part, scales; empty if none",
             optional=True,
         ),
         Field(

@@ -7,7 +7,7 @@ from schemas.contract import Contract
 OUT_OF_FOLD = Contract(
     name="out-of-fold",
     version=1,
-    description="A labelled review and its prediction by the model of the fold that it was held out of. A "
+    description="A labelled review and its prediction by the model that was trained without its fold. A "
     "probability_<label> column for each class comes last, or a list column, probabilities, as in predictions.",
     schema=pa.schema(
         [
@@ -23,10 +23,10 @@ OUT_OF_FOLD = Contract(
     ),
     columns={
         "review_id": "the review's id in the token table",
-        "group": "what was held out together, such as a film; null where the review has none",
+        "group": "the group, such as a film, that is held out together; null if the review has none",
         "fold": "the fold, from 0",
-        "label": "the label as it was ingested",
-        "label_probability": "probability of that label; the lowest ones are labels to look at",
+        "label": "the label as ingested",
+        "label_probability": "probability of that label; check the labels with the lowest ones",
         "prediction": "the most probable label",
         "probability": "probability of the prediction",
         "model_id": "the model, in crossval/models/",

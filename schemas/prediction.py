@@ -21,8 +21,8 @@ CLASSES = pa.field("probabilities", pa.list_(pa.field("element", pa.float32())))
 NO_TEXT, NO_KNOWN_TOKEN, ABSTAINED = "no_text", "no_known_token", "abstained"
 UNSCORED = {
     NO_TEXT: "the text is null, empty, white space, or not valid UTF-8",
-    NO_KNOWN_TOKEN: "the model's vocabulary knows no token of the text",
-    ABSTAINED: "the probability is below --abstain-below; the classes keep theirs",
+    NO_KNOWN_TOKEN: "no token of the text is in the model's vocabulary",
+    ABSTAINED: "the probability is below --abstain-below; class probabilities are kept",
 }
 """Why a row has no prediction."""
 
@@ -57,7 +57,7 @@ PREDICTION = Contract(
         ]
     ),
     columns={
-        "prediction": "the most probable label; null where unscored_reason says why",
+        "prediction": "the most probable label, or null; see unscored_reason",
         "probability": "probability of the prediction",
         "model_id": "the model that scored the row",
         "unscored_reason": "null, or " + "; ".join(f"{reason}: {meaning}" for reason, meaning in UNSCORED.items()),

@@ -12,19 +12,19 @@ EXCERPT_CHARACTERS = 200
 
 REASONS = {
     "missing_text": "the text is null",
-    "empty_text": "the review holds no token after tokenizing",
+    "empty_text": "the review has no tokens",
     "invalid_utf8": "the text, or the id, label, split or group, is not valid UTF-8",
-    "nul_byte": "the text, or the id, label, split or group, holds NUL bytes, so it is binary data",
-    "malformed_row": "the row or line does not parse",
-    "repeated_header": "the line repeats the header, as where tables were joined into one file",
-    "unclosed_quote": "a quotation mark is never closed, or closed inside a field, and swallowed the line",
+    "nul_byte": "the text, or the id, label, split or group, contains NUL bytes, so it is binary data",
+    "malformed_row": "the row or line cannot be parsed",
+    "repeated_header": "the line repeats the header, as when files are concatenated",
+    "unclosed_quote": "a quotation mark is never closed, or closed inside a field, and this line became part of it",
     "nested_value": "the label, id, group or split is a list or an object",
-    "unknown_label": "the lake does not know the label; --rebuild-vocab would learn it",
-    "unmapped": "--label-map names no label for the value",
-    "unknown_split": "the split is none of train, valid, test, unsup",
-    "duplicate_id": "another review of the same run has this id and other content",
-    "missing_id": "the id column holds null",
-    "link": "the member of an archive is a link and holds no text",
+    "unknown_label": "the label is unknown to the lake; add it with --rebuild-vocab",
+    "unmapped": "--label-map has no class for the value",
+    "unknown_split": "the split is not one of train, valid, test, unsup",
+    "duplicate_id": "another review in the same run has the same id but different content",
+    "missing_id": "the id is null",
+    "link": "the archive member is a link, not a text",
     "too_large": "the review is larger than the limit for one review",
 }
 
@@ -34,10 +34,10 @@ WELL_FORMED = frozenset(
 """Reasons that say nothing about the state of a file: they do not count for `--max-bad`."""
 
 FILE_REASONS = {
-    "unreadable": "the file cannot be opened: it is not there any longer, its permissions, or the disk",
-    "damaged": "the file is cut short, damaged, or of another format than its name says",
-    "changed": "the file changed while it was read",
-    "column": "the file lacks a column, has it twice, or the column is of a type that cannot be read",
+    "unreadable": "the file cannot be opened: it is missing, not readable, or the disk failed",
+    "damaged": "the file is truncated, damaged, or in a different format than its suffix says",
+    "changed": "the file changed while being read",
+    "column": "a column is missing, duplicated, or of an unsupported type",
     "too_large": "a line or a value is larger than the limit",
 }
 """Reasons for which a whole file is left out; its reject has row -1."""
@@ -56,10 +56,10 @@ REJECT = Contract(
         ]
     ),
     columns={
-        "source": "where the row stands",
+        "source": "the file or archive member with the row",
         "row": "row in that source, from 0; -1 for a whole file",
         "reason": f"one of {', '.join(REASONS)}; for a whole file one of {', '.join(FILE_REASONS)}",
-        "detail": "what exactly was wrong",
-        "excerpt": f"the beginning of the row, at most {EXCERPT_CHARACTERS} characters",
+        "detail": "details of the fault",
+        "excerpt": f"the beginning of the row, up to {EXCERPT_CHARACTERS} characters",
     },
 )

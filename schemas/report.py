@@ -10,7 +10,7 @@ from schemas.prediction import EXPLANATION
 LENGTH = Contract(
     name="length",
     version=1,
-    description="lengths.parquet of a bundle: how many reviews have how many tokens.",
+    description="lengths.parquet of a bundle: the number of reviews by number of tokens.",
     schema=pa.schema(
         [
             pa.field("split", pa.string(), nullable=False),
@@ -19,9 +19,9 @@ LENGTH = Contract(
         ]
     ),
     columns={
-        "split": "train, valid, test or unsup, as the table tells it",
-        "length": "tokens of a review, before it is cut",
-        "count": "reviews of exactly this length; lengths without a review have no row",
+        "split": "train, valid, test or unsup, as in the table",
+        "length": "tokens of a review, before truncation",
+        "count": "number of reviews of exactly this length; lengths without reviews have no row",
     },
 )
 
@@ -44,17 +44,17 @@ EVALUATION = Contract(
     ),
     columns={
         "split": "valid or test",
-        "review_id": "the review, as the token table names it",
+        "review_id": "the review's id in the token table",
         "label": "the true label's id",
-        "length": "tokens of the review, before it is cut",
-        "probabilities": "one for each label, in the order of the labels' ids",
+        "length": "tokens of the review, before truncation",
+        "probabilities": "one per label, in the order of the labels' ids",
     },
 )
 
 TOKEN_WEIGHT = Contract(
     name="token_weight",
     version=1,
-    description="token_weights.parquet of a bundle: the tokens that pull most to each label, the strongest first.",
+    description="token_weights.parquet of a bundle: the most influential tokens for each label, strongest first.",
     schema=pa.schema(
         [
             pa.field("label", pa.string(), nullable=False),
@@ -64,10 +64,10 @@ TOKEN_WEIGHT = Contract(
         ]
     ),
     columns={
-        "label": "the label that the token speaks for",
-        "token": "as the tokenizer gives it",
+        "label": "the label that the token supports",
+        "token": "the token, as tokenized",
         "weight": "mean contribution to the label's logit per occurrence, by integrated gradients",
-        "reviews": "validation reviews with the token, among those that were looked at",
+        "reviews": "number of analysed validation reviews with the token",
     },
 )
 
@@ -89,12 +89,12 @@ EXAMPLE = Contract(
         ]
     ),
     columns={
-        "text": "the review, or its tokens with blanks between them",
-        "label": "the true label, null when nobody knows it",
+        "text": "the review, or its tokens joined by spaces",
+        "label": "the true label, null if unknown",
         "prediction": "the most probable label",
         "probability": "of the prediction; in version 1, with two classes, of the second label",
         "kind": "why it is shown: wrong, right or unsure; null in version 1",
-        "explanation": "the tokens that weigh most; null in version 1",
+        "explanation": "the tokens that contribute most; null in version 1",
     },
 )
 

@@ -10,7 +10,7 @@ SPLITS = ("train", "valid", "test", "unsup")
 REVIEW = Contract(
     name="review",
     version=1,
-    description="A raw review in memory: what every reader yields. Not stored.",
+    description="A raw review in memory, as yielded by every reader. Not stored.",
     schema=pa.schema(
         [
             pa.field("review_id", pa.string(), nullable=False),
@@ -27,12 +27,12 @@ REVIEW = Contract(
     columns={
         "review_id": "stable identity: source and row, or the id column",
         "text": "the review, UTF-8",
-        "label": "the label as the source names it, null when unlabelled",
-        "stars": "stars given, where the file name tells them (aclImdb: N_STARS.txt)",
-        "split": f"one of {', '.join(SPLITS)}; null when the source does not tell",
-        "group": "what must not be torn apart by a split, such as the film; null when unknown",
+        "label": "the label as in the source, null if unlabelled",
+        "stars": "star rating from the file name, if any (aclImdb: N_STARS.txt)",
+        "split": f"one of {', '.join(SPLITS)}; null if the source does not specify it",
+        "group": "group whose reviews stay in one split, such as the film; null if unknown",
         "source": "path relative to the lake when inside it, else the URI; an archive's member after '!/'",
         "row": "row in the source, from 0",
-        "content_sha256": "hex SHA-256 of text, label, stars, split and group; pipeline.lake.identity says of which bytes",
+        "content_sha256": "hex SHA-256 of text, label, stars, split and group; pipeline.lake.identity defines the bytes",
     },
 )

@@ -13,7 +13,7 @@ RUN = Document(
     name="run",
     noun="run record",
     version=1,
-    description="runs/<run_id>.json: one JSON object for each run, written when it ends, however it ends.",
+    description="runs/<run_id>.json: one JSON object per run, written when it ends, even if it fails.",
     remedy="Run 'pipeline repair'.",
     fields=(
         Field(name="run_id", type="string", description="sorts by time: 20260131T040000.123Z-ingest-1a2b3c"),
@@ -22,11 +22,11 @@ RUN = Document(
         Field(name="finished", type="string", description="UTC, ISO 8601"),
         Field(name="outcome", type="string", description="how it ended", choices=OUTCOMES),
         Field(name="exit_code", type="integer", description="the process's exit status"),
-        Field(name="config", type="object", description="every option as the run saw it"),
+        Field(name="config", type="object", description="all options of the run"),
         Field(
             name="receipt",
             type="object",
-            description="what was printed on stdout: rows read, written, rejected, known; outputs; metrics",
+            description="the receipt printed on stdout: rows read, written, rejected, known; outputs; metrics",
             fields=(
                 Field(name="seconds", type="number", description="how long the run took"),
                 *(Field(name=name, type="number", description=f"rows {name}") for name in COUNTS),
@@ -35,20 +35,20 @@ RUN = Document(
         Field(
             name="error",
             type="string",
-            description="the message of a run that failed or was stopped",
+            description="the error message, if the run failed or was stopped",
             optional=True,
             nullable=True,
         ),
         Field(
             name="versions",
             type="object",
-            description="of this package, Python and the libraries that decide what is written",
+            description="versions of this package, Python and the libraries that affect the output",
         ),
         Field(name="peak_memory_bytes", type="integer", description="peak resident memory of the process"),
         Field(
             name="recovered",
             type="boolean",
-            description="true when the run died after its commit and a later run wrote this record from the table's log",
+            description="true if the run crashed after its commit and a later run restored this record from the table's log",
             optional=True,
         ),
     ),

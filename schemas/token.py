@@ -10,7 +10,7 @@ KEY_VOCABULARY = b"review_pipeline.vocabulary"
 TOKEN = Contract(
     name="token",
     version=1,
-    description="A tokenized review: a row of the Delta table tokens/. Every shard holds one split only.",
+    description="A tokenized review: a row of the Delta table tokens/. Each shard contains a single split.",
     schema=pa.schema(
         [
             pa.field("review_id", pa.string()),
@@ -26,14 +26,14 @@ TOKEN = Contract(
     ),
     columns={
         "review_id": "stable identity of the review",
-        "ids": "token ids into the vocabulary that the shard's metadata names; <pad> 0, <unk> 1",
-        "label": "index into the vocabulary's labels, null when unlabelled",
-        "stars": "stars given, where the source tells them",
+        "ids": "token ids in the vocabulary given in the shard's metadata; <pad> 0, <unk> 1",
+        "label": "index into the vocabulary's labels, null if unlabelled",
+        "stars": "star rating, if the source has one",
         "split": "train, valid, test or unsup",
-        "group": "what a validation split must not tear apart, such as the film; null when unknown",
-        "source": "where the review came from",
+        "group": "group whose reviews stay in one split, such as the film; null if unknown",
+        "source": "source of the review",
         "row": "row in that source, from 0",
-        "content_sha256": "as in the review contract; another content at the same place replaces the row",
+        "content_sha256": "as in the review contract; new content at the same position replaces the row",
     },
 )
 

@@ -4,9 +4,9 @@ from types import MappingProxyType
 
 TOKENIZERS = MappingProxyType(
     {
-        "basic_english": "lower case, words and . , ( ) ! ? ' apart, as in torchtext",
+        "basic_english": "lower case, split into words and . , ( ) ! ? ', as in torchtext",
         "punctuation": "lower case, ASCII punctuation removed, split at white space",
-        "unicode": "lower case, word boundaries of UAX #29, for languages written without blanks",
+        "unicode": "lower case, word boundaries of UAX #29, for languages written without spaces",
     }
 )
 """Name → summary. A name never changes its meaning: tables and models of years ago depend on it."""

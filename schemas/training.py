@@ -12,7 +12,7 @@ METRICS = Contract(
     version=1,
     unmarked=True,
     remedy="Restore the folder from a backup, or delete it and train again.",
-    description="metrics.parquet of a bundle: what was measured, a row for each phase of an epoch.",
+    description="metrics.parquet of a bundle: the measurements, one row per phase of an epoch.",
     schema=pa.schema(
         [
             pa.field("epoch", pa.int32()),
@@ -28,10 +28,10 @@ METRICS = Contract(
         "epoch": "epoch, from 1",
         "step": "steps since the start of training",
         "phase": f"one of {', '.join(PHASES)}",
-        "loss": "mean cross entropy of a review, in nats",
-        "accuracy": "share of the reviews whose most probable label is right",
-        "seconds": "how long the phase took",
-        "tokens": "tokens that were read, without padding",
+        "loss": "mean cross entropy per review, in nats",
+        "accuracy": "share of reviews whose most probable label is right",
+        "seconds": "duration of the phase",
+        "tokens": "tokens read, without padding",
     },
 )
 
@@ -39,7 +39,7 @@ TRAINING = Document(
     name="training",
     noun="training record",
     version=1,
-    description="training.json of an unfinished training: one JSON object, by which --resume finds it.",
+    description="training.json of an unfinished training: one JSON object that --resume uses to find it.",
     remedy="Delete the training's folder in checkpoints/, and train again.",
-    fields=(Field(name="identity", type="object", description="the options and the data that decide the weights, by name"),),
+    fields=(Field(name="identity", type="object", description="the options and data that determine the weights, by name"),),
 )

@@ -19,7 +19,7 @@ VOCABULARY = Contract(
     name="vocabulary",
     version=1,
     description=(
-        f"A vocabulary, one token a row in the order of the ids. Tokenizer ({', '.join(TOKENIZERS)}), options and labels "
+        f"A vocabulary, one token per row, in the order of the ids. Tokenizer ({', '.join(TOKENIZERS)}), options and labels "
         "are metadata."
     ),
     schema=pa.schema(
@@ -32,6 +32,6 @@ VOCABULARY = Contract(
     columns={
         "id": "token id, from 0 without gaps",
         "token": "the token; rows 0 and 1 are <pad> and <unk>",
-        "count": "occurrences in the splits train and unsup when the vocabulary was made; 0 for the special ones",
+        "count": "occurrences in the splits train and unsup when the vocabulary was built; 0 for special tokens",
     },
 )

@@ -183,9 +183,9 @@ def test_ways_to_name_a_model(lake: Path, tmp_path: Path, monkeypatch: pytest.Mo
             names.append(model.model_id)
             assert model.model_id in repr(model)
     assert names == ["first", "first", "second", "second", "second"]
-    with pytest.raises(InputNotFoundError, match="third: no such folder, and no model of that id"):
+    with pytest.raises(InputNotFoundError, match="third: no such folder, and no model with that ID"):
         pipeline.load("third")
-    with pytest.raises(InputNotFoundError, match="holds neither models/ nor"):
+    with pytest.raises(InputNotFoundError, match="contains neither models/ nor"):
         pipeline.load(tmp_path)
     with pytest.raises(InputNotFoundError, match="sec"):
         pipeline.load(lake, model="secnod")

@@ -7,10 +7,11 @@ from pipeline.config.upgrade import UpgradeConfig
 
 @config_command(UpgradeConfig)
 def upgrade(config: UpgradeConfig, finish: Finish) -> None:
-    """Convert token shards, bundles and predictions of earlier releases.
+    """Convert files of earlier releases to the current format.
 
-    Every release can read files of earlier ones; converted files have digests and open faster. Files are replaced
-    atomically, and an interrupted run continues where it stopped. Exits with 99 if there is nothing to convert.
+    Converts token shards, bundles and predictions. Every release can read files of earlier ones; converted files have
+    digests and open faster. Files are replaced atomically, and an interrupted run continues where it stopped. Exits with
+    99 if there is nothing to convert.
 
     Example: pipeline upgrade --dry-run
     """

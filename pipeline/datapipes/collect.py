@@ -164,7 +164,7 @@ class Collector:
         bad = []
         for i in np.flatnonzero(states == OTHER).tolist():
             row = rows.slice(i, 1).to_pylist()[0]
-            detail = f"the id {row['review_id']!r} came before in this run, with other content"
+            detail = f"the id {row['review_id']!r} appeared before in this run with different content"
             bad.append(BadRow(source=row["source"], row=row["row"], reason="duplicate_id", detail=detail))
         self.rejects.write(bad)
 

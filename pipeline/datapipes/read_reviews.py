@@ -94,7 +94,7 @@ class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
         told = self._told(source)
         for item in reviews(source, self.reading):
             if isinstance(item, Groups) and item.fault is not None:
-                log.warning("%s: its reviews are left out until their list of films can be read", item.folder)
+                log.warning("%s: skipping its reviews until their film list can be read", item.folder)
                 self._without_groups.add(item.folder)
             if isinstance(item, TextFiles):
                 if item.name in self._without_groups:
@@ -114,7 +114,7 @@ class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
                 rows += _rows_in(item)
                 yield item
             if stamp(source.path) != before:
-                detail = "the file changed while it was read. Deliver it under another name and rename it when it is whole"
+                detail = "the file changed while being read. Write it under another name and rename it once it is complete"
                 raise FileFault(source.name, "changed", detail)
         except FileFault as fault:
             yield SourceEnds(source.name, rows, fault)
@@ -153,7 +153,7 @@ class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
             return
         self._warned.add(names)
         log.warning(
-            "%s has no column %r, so its reviews count as unlabelled; if %r holds the labels, give --label-column %s",
+            "%s has no column %r, so its reviews count as unlabelled; if %r has the labels, pass --label-column %s",
             source.name,
             self.columns.label,
             near,

@@ -118,7 +118,7 @@ def _kept(table: Table, columns: pa.RecordBatch, kept: pa.Schema) -> pa.RecordBa
             columns = pa.RecordBatch.from_arrays(typed, names=[field.name for field in present])
         return aligned(columns, kept, table.constants)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OverflowError) as error:
-        detail = f"its columns cannot be brought to the types of the others: {error}. Score it apart"
+        detail = f"its columns cannot be converted to the types of the others: {error}. Score it separately"
         raise FileFault(table.source.name, "column", detail) from error
 
 

@@ -142,7 +142,7 @@ class TokenizeReviews:
             for i, detail, codec in _surrogates(getattr(raw, name) or ()):
                 faults.setdefault(i, ("invalid_utf8", f"the {name.removeprefix('review_')} {detail}", codec))
             for i in _with_nul(getattr(raw, name) or ()):
-                faults.setdefault(i, ("nul_byte", f"the {name.removeprefix('review_')} holds a NUL byte", ""))
+                faults.setdefault(i, ("nul_byte", f"the {name.removeprefix('review_')} contains a NUL byte", ""))
         nothing: list[str | None] = [None] * len(raw.row)
         places = list(zip(raw.label or nothing, raw.split or nothing, strict=True))
         judged = {place: self._judge(*place) for place in set(places)}
@@ -152,7 +152,7 @@ class TokenizeReviews:
                     faults.setdefault(i, fault)
         if not all(raw.review_id):
             for i in (i for i, review_id in enumerate(raw.review_id) if not review_id):
-                faults.setdefault(i, ("missing_id", "the id column holds nothing", ""))
+                faults.setdefault(i, ("missing_id", "the id is empty", ""))
         label = None if raw.label is None else [judged[place][0][0] for place in places]
         raw = replace(raw, label=label, split=[judged[place][0][1] for place in places])
         return _without(raw, faults, bad) if faults else raw
@@ -165,10 +165,10 @@ class TokenizeReviews:
         if label is not None and self.label_map is not None:
             given, label = label, self.label_map(label)
             if label is None:
-                return (given, split), ("unmapped", f"--label-map names no class for {given!r}", given)
+                return (given, split), ("unmapped", f"--label-map has no class for {given!r}", given)
         if label is not None and self.labels is not None and label not in self.labels:
             known = ", ".join(sorted(self.labels)) or "none"
-            return (label, split), ("unknown_label", f"label {label!r}; the lake knows {known}", label)
+            return (label, split), ("unknown_label", f"label {label!r}; known labels: {known}", label)
         return (label, split or self.split or ("unsup" if label is None else "train")), None
 
 
@@ -213,7 +213,9 @@ def _text_faults(texts: pa.BinaryArray) -> dict[int, Fault]:
         if text is None:
             faults[i] = ("missing_text", "the text is null", "")
         elif b"\0" in text:
-            detail = f"NUL byte at offset {text.index(0)}: binary data, or UTF-16 without its mark; save it as UTF-8"
+            detail = (
+                f"NUL byte at offset {text.index(0)}: binary data, or UTF-16 without a byte order mark; save it as UTF-8"
+            )
             faults[i] = ("nul_byte", detail, "")
         else:
             try:
@@ -232,7 +234,7 @@ def _surrogates(column: Sequence[str | None]) -> Iterator[tuple[int, str, str]]:
             try:
                 (value or "").encode()
             except UnicodeEncodeError as error:
-                detail = f"{value!r} holds a lone surrogate or a byte that is not UTF-8 at offset {error.start}"
+                detail = f"{value!r} contains a lone surrogate or a byte that is not UTF-8 at offset {error.start}"
                 yield i, detail, likely_encoding((value or "").encode("utf-8", "surrogateescape"))
 
 
@@ -270,7 +272,7 @@ def _reject_empty(batch: TokenizedBatch, texts: pa.BinaryArray, bad: list[BadRow
         return batch
     for i in np.flatnonzero(empty).tolist():
         row = batch.rows.slice(i, 1).to_pylist()[0]
-        detail = "no token is left of the text"
+        detail = "the text has no tokens"
         excerpt = texts[i].as_py()[:EXCERPT_BYTES]
         bad.append(BadRow(source=row["source"], row=row["row"], reason="empty_text", detail=detail, excerpt=excerpt))
     return batch.take(~empty)

@@ -77,15 +77,15 @@ class RowGroupReader:
         with self._lock:
             self.bytes_read += _bytes_of(footer, row_group.index)
         if any(chunk.values.null_count for chunk in table["ids"].chunks):
-            raise DataError(f"the token shard {row_group.path} holds null among its ids. {REPAIR}")
+            raise DataError(f"the token shard {row_group.path} contains null among its IDs. {REPAIR}")
         rows = self.part.selected[request.group]
         decoded = decode(table, rows, self.max_length, request, self.truncation, self.read_length)
         _number_unlabelled(decoded.labels, self._unlabelled_before, request.group)
         ids = decoded.values
         if self.vocab_size is not None and len(ids) and not 0 <= ids.min() <= ids.max() < self.vocab_size:
             raise DataError(
-                f"the token shard {row_group.path} holds ids from {ids.min()} to {ids.max()}, the vocabulary has "
-                f"{self.vocab_size} tokens. Shards and vocabulary do not belong together. {REPAIR}"
+                f"the token shard {row_group.path} contains IDs from {ids.min()} to {ids.max()}, but the vocabulary has "
+                f"{self.vocab_size} tokens. Shards and vocabulary do not match. {REPAIR}"
             )
         return decoded
 

@@ -62,7 +62,7 @@ def num_workers(nproc: str) -> int:
         return int(nproc)
     if not torch.cuda.device_count():
         raise UsageError(
-            "--nproc gpu: torch sees no GPU here. Give a number, or install a CUDA build of torch and its driver."
+            "--nproc gpu: torch sees no GPU here. Use a number, or install a CUDA build of torch and its driver."
         )
     return torch.cuda.device_count()
 
@@ -108,12 +108,12 @@ def _explained(rank: int, code: int, max_restarts: int) -> BaseException:
         return StoppedError(code - 128)
     error: PipelineError
     if code == LockedError.exit_code:
-        error = LockedError("the workers were turned away by a lock; see above.")
+        error = LockedError("the workers could not get a lock; see above.")
     else:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         error = PipelineError(
-            f"worker {rank} {how}, after {max_restarts} restarts allowed. What it said stands above. "
-            "Mend that, then run the same command with --resume to go on from the last checkpoint."
+            f"worker {rank} {how}, after {max_restarts} restarts allowed. Its output is above. "
+            "Fix the cause, then run the same command with --resume to continue from the last checkpoint."
         )
         error.exit_code = code if code > 0 else PipelineError.exit_code
     return error

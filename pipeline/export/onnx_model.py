@@ -53,13 +53,13 @@ def export_onnx(bundle: Bundle, path: Path) -> float:
     made = onnx_model(bundle, model)
     size = made.ByteSize()
     if size > LARGEST_BYTES:
-        raise UsageError(f"{bundle.model_id} would take {size:,} bytes; an ONNX file holds {LARGEST_BYTES:,} at most.")
+        raise UsageError(f"{bundle.model_id} would take {size:,} bytes; the maximum for an ONNX file is {LARGEST_BYTES:,}.")
     content = made.SerializeToString()
     difference = largest_difference(bundle, content)
     if not difference <= TOLERANCE:
         raise PipelineError(
-            f"the exported {bundle.model_id} gives probabilities that differ from ours by up to {difference:.2g}; nothing "
-            "was kept. Please report this."
+            f"the exported {bundle.model_id} gives probabilities that differ from ours by up to {difference:.2g}; the "
+            "file was discarded. Please report this."
         )
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
@@ -110,7 +110,7 @@ def check_supported(bundle: Bundle, model: nn.Module) -> None:
     if isinstance(model, RecurrentClassifier) and type(model.encoder.forward_layers[0]) in layers.OPERATORS:
         return
     raise UsageError(
-        f"{bundle.model_id} is of the architecture {bundle.arch!r}, which cannot be exported. Supported: {SUPPORTED}."
+        f"{bundle.model_id} has the architecture {bundle.arch!r}, which cannot be exported. Supported: {SUPPORTED}."
     )
 
 

@@ -48,7 +48,7 @@ def lanes_of_rank(rank: int, num_ranks: int, lanes: int) -> range:
     """
     if num_ranks > lanes:
         raise UsageError(
-            f"{num_ranks} workers, but the global batch is dealt out in {lanes} lanes, and a worker needs one at least. "
+            f"{num_ranks} workers, but the global batch has only {lanes} lanes, and each worker needs at least one. "
             f"Use up to {lanes} workers, or a larger --batch-size or --lanes (both change the order of training)."
         )
     return range(rank * lanes // num_ranks, (rank + 1) * lanes // num_ranks)

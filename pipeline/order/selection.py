@@ -128,7 +128,7 @@ def select(
         _hold_out(codes, held, fold)
     if not (codes == 1).any():
         raise DataError(
-            "there is no labelled review in the split 'train', so there is nothing to learn from. "
+            "the split 'train' has no labelled reviews, so there is nothing to learn from. "
             "Ingest reviews with labels (aclImdb's folders, or --label-column)."
         )
     if not (codes == 2).any():
@@ -138,8 +138,8 @@ def select(
     counts = np.bincount(labels[codes == 1], minlength=num_labels).astype(np.int64)
     if np.count_nonzero(counts) < 2:
         raise DataError(
-            f"the training part holds one class only (rows by label: {counts.tolist()}); a classifier needs two. "
-            "Ingest reviews of another label too."
+            f"the training part has only one class (rows by label: {counts.tolist()}); a classifier needs two. "
+            "Also ingest reviews with another label."
         )
     if unlabelled:
         candidates = np.flatnonzero(learnable)
@@ -181,7 +181,7 @@ def _hold_out(codes: npt.NDArray[np.uint8], held: Ints, fold: Fold) -> None:
     codes[held] = np.where(codes[held] == 1, 3, 0)
     if not (codes == 3).any():
         raise DataError(
-            f"fold {fold} holds no labelled review of the split 'train': there are too few reviews or groups. Use fewer "
+            f"fold {fold} has no labelled reviews of the split 'train': there are too few reviews or groups. Use fewer "
             "folds."
         )
 
@@ -200,8 +200,8 @@ def _labels(shards: Sequence[Shard], num_labels: int) -> tuple[Ints, npt.NDArray
             column = table["label"].fill_null(-1).to_numpy().astype(np.int64)
             if len(column) and (column.max() >= num_labels or column.min() < -1):
                 raise DataError(
-                    f"{shard.path} holds labels from {column.min()} to {column.max()}, the vocabulary has {num_labels} "
-                    "labels. Shards and vocabulary do not belong together; ingest again with --rebuild-vocab."
+                    f"{shard.path} has labels from {column.min()} to {column.max()}, but the vocabulary has {num_labels} "
+                    "labels. Shards and vocabulary do not match; ingest again with --rebuild-vocab."
                 )
             labels.append(column)
             splits.append(np.full(len(column), _CODES.get(shard.split, 0), dtype=np.uint8))

@@ -70,9 +70,9 @@ def choose_validation(hashes: Hashes, labels: Ints, fraction: float) -> npt.NDAr
         chosen[fitting[int(np.argmin(over))]] = True
     if not chosen.any():
         raise DataError(
-            f"no validation part can be made: the {len(labels)} labelled rows are {len(units)} groups, and taking any away "
-            "would leave a label without rows to train on. Give rows the split 'valid' at ingest (--split), or finer groups "
-            "(--group-column)."
+            f"cannot create a validation part: the {len(labels)} labelled rows form {len(units)} groups, and holding out "
+            "any of them would leave a label without training rows. Set the split 'valid' at ingest (--split), or use finer "
+            "groups (--group-column)."
         )
     return chosen[unit_of_row]
 

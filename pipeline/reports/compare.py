@@ -29,7 +29,7 @@ def write_comparison(folders: Sequence[Path], output: Path) -> Path:
     """
     models = [read_report_data(folder) for folder in folders]
     if len({model.model_id for model in models}) < len(models):
-        raise UsageError(f"--compare {' '.join(model.model_id for model in models)}: name each model once.")
+        raise UsageError(f"--compare {' '.join(model.model_id for model in models)}: pass each model only once.")
     for model in models[1:]:
         if model.labels != models[0].labels:
             raise UsageError(
@@ -82,7 +82,7 @@ def _common(models: Sequence[ReportData]) -> tuple[str, list[Scored]]:
     if without:
         raise DataError(
             f"--compare: {', '.join(without)} has no scored reviews. Run 'pipeline report --model {without[0]}' in the lake "
-            "that it was trained in."
+            "where it was trained."
         )
     raise DataError("--compare: no held-out review was scored by all of these models. Train them on the same table.")
 
@@ -112,7 +112,7 @@ def _verdict(lines: list[Rival], of_reviews: str) -> str:
     if len(lines) == 2:
         return said + (" The difference may be chance." if behind else " The difference is unlikely to be chance.")
     names = ", ".join(line.name for line in behind)
-    return said + (f" Not told apart from {lines[0].name} by these reviews: {names}." if behind else "")
+    return said + (f" Not distinguishable from {lines[0].name} on these reviews: {names}." if behind else "")
 
 
 def _pairs(named: list[tuple[str, Measures]]) -> list[tuple[str, str, Rival]]:

@@ -103,8 +103,8 @@ def measures_of(table: pa.Table, labels: Sequence[str], model_id: str) -> Measur
     flat = table["probabilities"].combine_chunks().flatten().to_numpy().astype(np.float64)
     if len(flat) != len(table) * len(labels):
         raise DataError(
-            f"{model_id}: evaluation.parquet holds other classes than the labels of model.json. Remove it and run "
-            "'pipeline report', which makes it again."
+            f"{model_id}: the classes in evaluation.parquet differ from the labels in model.json. Remove it and run "
+            "'pipeline report' to create it again."
         )
     return Measures(
         names=tuple(labels),
@@ -152,7 +152,9 @@ def read_description(path: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise InputNotFoundError(f"{path} is not there: {path.parent} is no model bundle. Name one with --model.") from None
+        raise InputNotFoundError(
+            f"{path} does not exist: {path.parent} is not a model bundle. Choose one with --model."
+        ) from None
     return parsed(content, path, MODEL)
 
 
@@ -160,5 +162,7 @@ def _metrics(path: Path) -> list[dict[str, Any]]:
     try:
         rows: list[dict[str, Any]] = read_contract_file(path, METRICS, METRICS.remedy).to_pylist()
     except FileNotFoundError:
-        raise InputNotFoundError(f"{path} is not there: without metrics there is nothing to report. Train again.") from None
+        raise InputNotFoundError(
+            f"{path} does not exist: without metrics, there is nothing to report. Train again."
+        ) from None
     return rows

@@ -147,9 +147,9 @@ def choose_from_predictions(path: Path, model_id: str, labels: Sequence[str], of
                 best = {kind: sorted(kept, key=lambda item: item[:2])[: _quota(kind)] for kind, kept in best.items()}
                 row_number += table.num_rows
     except FileNotFoundError:
-        raise InputNotFoundError(f"--predictions {path}: no such file. 'pipeline score' writes them.") from None
+        raise InputNotFoundError(f"--predictions {path}: no such file. Create it with 'pipeline score'.") from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"--predictions {path} is no whole Parquet file ({error}). Score again.") from error
+        raise DataError(f"--predictions {path} is not a complete Parquet file ({error}). Score again.") from error
     chosen: dict[int, dict[str, Any]] = {}
     for kind in (WRONG, *(f"={label}" for label in labels), UNSURE):
         for _, number, row in best.get(kind, []):
@@ -182,8 +182,8 @@ def _check_model(schema: pa.Schema, path: Path, model_id: str) -> None:
     made_by = (schema.metadata or {}).get(KEY_MODEL, model_id.encode()).decode(errors="replace")
     if made_by != model_id:
         raise UsageError(
-            f"--predictions {path}: they are of the model {made_by}, the report is of {model_id}. "
-            f"Name the same one with --model {made_by}, or score again."
+            f"--predictions {path}: written by the model {made_by}, but the report is for {model_id}. "
+            f"Use the same one with --model {made_by}, or score again."
         )
 
 

@@ -13,7 +13,7 @@ from schemas.report import EVALUATION, EXAMPLE, EXAMPLE_1, LENGTH, TOKEN_WEIGHT
 
 LENGTHS, EVALUATIONS, EXAMPLES = "lengths.parquet", "evaluation.parquet", "examples.parquet"
 TOKEN_WEIGHTS = "token_weights.parquet"
-REMEDY = "Remove it and run 'pipeline report', which makes it again."
+REMEDY = "Remove it and run 'pipeline report' to create it again."
 REPORT_FILES = (LENGTHS, EVALUATIONS, EXAMPLES, TOKEN_WEIGHTS)
 
 

@@ -149,9 +149,9 @@ def find_sources(
             sources[source.path] = source
     found.sources = list(sources.values())
     if found.passed_over:
-        log.info("passed over: %s; files of these kinds are not read", some_of(found.passed_over))
+        log.info("skipped: %s; unsupported file types", some_of(found.passed_over))
     if found.unsettled:
-        log.info("left for the next run, written less than %g s ago: %s", settle_seconds, some_of(found.unsettled))
+        log.info("left for the next run, modified less than %g s ago: %s", settle_seconds, some_of(found.unsettled))
     if not (found.sources or found.faults or found.unsettled):
         raise InputNotFoundError(f"nothing to score in {', '.join(places)}. Supported: {described()}.")
     return found
@@ -221,8 +221,7 @@ def _kept(tables: Sequence[Table], keep: tuple[str, ...]) -> pa.Schema:
         for name in wanted:
             if table.schema.names.count(name) > 1:
                 raise DataError(
-                    f"{table.source.name} has several columns named {name!r}. Rename all but one, or leave it out with "
-                    "--keep."
+                    f"{table.source.name} has several columns named {name!r}. Rename all but one, or exclude it with --keep."
                 )
         schema = pa.schema([field for field in table.schema if field.name in wanted], table.schema.metadata)
         columns.append(TableColumns(place=table.source.name, schema=schema, loose=table.is_json))

@@ -50,15 +50,16 @@ def rows_noted(predictions: Path, output: Path, metadata: Mapping[bytes, bytes],
     digest = _digest(output)
     if note is None and named:
         raise UsageError(
-            f"{output} is there and was not written by 'pipeline score' into this lake. Choose another --output, or --force."
+            f"{output} already exists and was not written by 'pipeline score' from this lake. "
+            "Choose another --output, or use --force."
         )
     if note is None or digest not in (note["sha256"], note["before"]):
         if not named:  # the lake's own folder holds nothing but predictions
-            log.warning("%s is not what 'pipeline score' wrote: it is damaged, or was changed. It is written again.", output)
+            log.warning("%s is not what 'pipeline score' wrote: it is damaged, or was changed. Rewriting it.", output)
             return None
         raise DataError(
             f"{output} is not what 'pipeline score' wrote: it is damaged, or was changed. Score it again with --force, "
-            "which overwrites it, or choose another --output."
+            "to overwrite it, or choose another --output."
         )
     found = {key.encode(): value.encode() for key, value in note["metadata"].items()}
     if not is_same(output, found, metadata, named) or digest != note["sha256"]:

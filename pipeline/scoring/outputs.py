@@ -68,7 +68,7 @@ def output_schema(
         rest = ",".join(name for name in kept.names if name not in {field.name for field in added}) or "none"
         raise UsageError(
             f"{source.name} already has the columns {', '.join(clash)}{why}, which 'pipeline score' adds. "
-            f"Leave them out with --keep {rest}, or rename them."
+            f"Exclude them with --keep {rest}, or rename them."
         )
     return pa.schema([*kept, *added], {**(kept.metadata or {}), **metadata})
 
@@ -113,14 +113,16 @@ def rows_scored(
         found = footer.metadata or {}
     except READ_ERRORS as error:
         if not named or wrote_before():  # the lake's own folder holds nothing but predictions
-            log.warning("%s cannot be read: %s. It is written again.", output, error)
+            log.warning("%s cannot be read: %s. Rewriting it.", output, error)
             return None
         found = {}
     if KEY_DATA_SHA256 in found and found.get(KEY_NAME, b"").decode(errors="replace") not in CONTRACTS:
-        log.warning("%s was written by 'pipeline score', and its metadata are damaged. It is written again.", output)
+        log.warning("%s was written by 'pipeline score', but its metadata are damaged. Rewriting it.", output)
         return None
     if any(key not in found for key in PREDICTION.metadata) or found[b"review_pipeline.schema"] != PREDICTION.name.encode():
-        raise UsageError(f"{output} is there and was not written by 'pipeline score'. Choose another --output, or --force.")
+        raise UsageError(
+            f"{output} already exists and was not written by 'pipeline score'. Choose another --output, or use --force."
+        )
     PREDICTION.check_version(found[b"review_pipeline.schema_version"].decode(), str(output))
     return footer.num_rows if is_same(output, found, metadata, named) and _is_whole(output) else None
 
@@ -131,7 +133,7 @@ def _is_whole(output: Path) -> bool:
         verify_data(output, "")
         PREDICTION.check_columns(pq.read_schema(output), str(output))
     except (DataError, ContractError, *READ_ERRORS) as error:
-        log.warning("%s It is written again.", error)
+        log.warning("%s Rewriting it.", error)
         return False
     return True
 
@@ -147,8 +149,8 @@ def is_same(output: Path, found: Mapping[bytes, bytes], metadata: Mapping[bytes,
     other = found.get(KEY_SOURCE, metadata[KEY_SOURCE])
     if not named and other != metadata[KEY_SOURCE]:
         raise UsageError(
-            f"{output} holds the predictions of {other.decode(errors='replace')}, an input of the same name. "
-            "Name another file with --output, or write over them with --force."
+            f"{output} contains the predictions of {other.decode(errors='replace')}, an input of the same name. "
+            "Choose another file with --output, or overwrite them with --force."
         )
     return False
 

@@ -189,7 +189,7 @@ class Predictor:
     def _checked(self, probability_NC: Probabilities, reviews: Ragged) -> Probabilities:
         if not np.isfinite(probability_NC[reviews.lengths > 0]).all():
             raise DataError(
-                f"the model {self.bundle.model_id} gives probabilities that are no finite numbers: its training diverged. "
+                f"the model {self.bundle.model_id} gives probabilities that are NaN or infinite: its training diverged. "
                 "Score with another one (--model), or train again with a lower --lr."
             )
         return probability_NC

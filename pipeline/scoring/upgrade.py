@@ -72,8 +72,8 @@ def _labels(path: Path, old: pa.Schema, labels_of: LabelsOf) -> Sequence[str]:
     labels = labels_of(model_id)
     if labels is None or len(labels) != 2:
         raise DataError(
-            f"{path}: its probabilities are those of the second label, and the model {model_id or '(none named)'}, which "
-            f"knows which one that is, is not in the lake. {PREDICTION.remedy}"
+            f"{path}: its probabilities are those of the second label, but the model {model_id or '(none given)'}, which "
+            f"defines that label, is not in the lake. {PREDICTION.remedy}"
         )
     return labels
 
@@ -90,7 +90,7 @@ def _schema(path: Path, old: pa.Schema, labels: Sequence[str]) -> pa.Schema:
     clash = {field.name for field in kept} & {field.name for field in new}
     if clash:
         raise DataError(
-            f"{path} has columns of the input that are now the prediction's own: {', '.join(sorted(clash))}. Rename them in "
+            f"{path} has input columns whose names are now used by predictions: {', '.join(sorted(clash))}. Rename them in "
             "the input and score it again with --force."
         )
     marks = {**PREDICTION.metadata, KEY_LABELS: json.dumps(list(labels)).encode()}

@@ -149,8 +149,8 @@ def _texts(name: str, column: pa.Array) -> list[str | None]:
             return [value if value is None else value.decode() for value in raw]
         except UnicodeDecodeError:
             raise DataError(
-                f"the column {name!r} holds bytes that are not UTF-8, which a text file cannot hold. Write a .parquet file "
-                "with --output, or leave the column out with --keep."
+                f"the column {name!r} contains bytes that are not UTF-8, which text files do not support. Write a .parquet "
+                "file with --output, or exclude the column with --keep."
             ) from None
     if kind == pa.float64():
         return [value if value is None else repr(value) for value in column.to_pylist()]

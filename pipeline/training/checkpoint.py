@@ -108,7 +108,7 @@ class TrainingFolder:
             try:
                 return self._read(path)
             except DataError as error:
-                log.warning("%s An older one is used, if there is any.", error)
+                log.warning("%s Using an older one, if there is any.", error)
                 with suppress(OSError):  # another rank may have done it
                     path.rename(path.with_suffix(".damaged"))
         return None
@@ -160,7 +160,7 @@ def remove_unfinished(checkpoints: Path, identity: Mapping[str, Any]) -> None:
         with suppress(DataError):
             if folder.identity() == dict(identity):
                 folder.remove()
-                log.info("the unfinished training %s is removed: the same one is finished", folder.training_id)
+                log.info("removing the unfinished training %s: the same one is finished", folder.training_id)
 
 
 def find_resumable(checkpoints: Path, identity: Mapping[str, Any], keep: int = 3) -> TrainingFolder | None:
@@ -173,7 +173,7 @@ def find_resumable(checkpoints: Path, identity: Mapping[str, Any], keep: int = 3
         try:
             found = folder.identity()
         except DataError as error:
-            log.warning("--resume: %s is passed over: %s", folder.path, error)
+            log.warning("--resume: skipped %s: %s", folder.path, error)
             continue
         if found == dict(identity):
             return folder
@@ -181,8 +181,8 @@ def find_resumable(checkpoints: Path, identity: Mapping[str, Any], keep: int = 3
     if readable:
         newest, before = readable[0]
         log.warning(
-            "--resume: the unfinished training %s was started with other options: %s. It is left as it is and a new one "
-            "starts; delete %s when nobody wants to go on with it.",
+            "--resume: the unfinished training %s was started with other options: %s. Leaving it unchanged and "
+            "starting a new one; delete %s if you no longer need it.",
             newest.training_id,
             describe_differences(before, identity),
             newest.path,

@@ -34,7 +34,7 @@ def open_data(
     shards: tuple[Shard, ...]
     if tokens is not None:
         if not tokens.exists():
-            raise InputNotFoundError(f"--tokens {tokens}: no such file or folder. Give token shards, or leave it out.")
+            raise InputNotFoundError(f"--tokens {tokens}: no such file or folder. Pass token shards, or remove the option.")
         shards = tuple(plain_shards(tokens))
         version = None
         where = str(tokens)
@@ -48,13 +48,13 @@ def open_data(
         where = str(lake.tokens)
         identity = {"table_version": version}
     if not shards:
-        raise DataError(f"{where} holds no token shards. Ingest some reviews with 'pipeline ingest'.")
+        raise DataError(f"{where} contains no token shards. Ingest some reviews with 'pipeline ingest'.")
     fingerprint = common_vocabulary(shards, where)
     found = read_vocabulary(_vocabulary_path(lake, fingerprint, tokens, vocabulary))
     if found.fingerprint != fingerprint:
         raise DataError(
-            f"the vocabulary has the fingerprint {found.fingerprint}, the shards of {where} say {fingerprint}. "
-            "Give the vocabulary that they were made with (--vocabulary)."
+            f"the vocabulary has the fingerprint {found.fingerprint}, but the shards of {where} need {fingerprint}. "
+            "Pass the vocabulary they were made with (--vocabulary)."
         )
     return TrainingData(shards, found, version, {**identity, "vocabulary": fingerprint})
 
@@ -71,7 +71,7 @@ def _vocabulary_path(lake: Lake, fingerprint: str, tokens: Path | None, given: P
         if place.is_file():
             return place
     raise InputNotFoundError(
-        f"no vocabulary {fingerprint} for the shards: not at {', '.join(map(str, places))}. Name its file (--vocabulary)."
+        f"no vocabulary {fingerprint} for the shards: not at {', '.join(map(str, places))}. Pass its file (--vocabulary)."
     )
 
 

@@ -324,7 +324,7 @@ class Trainer:
             raise
         loss, right, rows, tokens = self.world.sum(self.sums.total()).tolist()
         if not np.isfinite(loss) or not np.isfinite(found.loss):
-            raise DataError(f"epoch {state.epoch + 1}: the loss is no number any more. Lower --lr, or set --clip-norm 1.")
+            raise DataError(f"epoch {state.epoch + 1}: the loss is NaN or infinite. Lower --lr, or set --clip-norm 1.")
         state.train_seconds += state.epoch_seconds
         state.tokens += int(tokens)
         self._add_row(state.epoch + 1, "train", loss / rows, right / rows, state.epoch_seconds, int(tokens))

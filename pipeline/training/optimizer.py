@@ -23,7 +23,7 @@ def use_sparse(choice: str, model: nn.Module, device: torch.device, batch_tokens
         UsageError: asked for on several GPUs; NCCL cannot add up sparse gradients.
     """
     if choice == "sparse" and device.type == "cuda" and num_ranks > 1:
-        raise UsageError("--embedding-update sparse: several GPUs cannot add up sparse gradients. Use dense or auto.")
+        raise UsageError("--embedding-update sparse: sparse gradients are not supported on several GPUs. Use dense or auto.")
     if choice != "auto":
         return choice == "sparse"
     rows = sum(module.num_embeddings for module in embeddings(model))
@@ -103,7 +103,7 @@ class Optimizer:
             keys = {full.rpartition("/")[2]: tensor for full, tensor in state.items() if full.rpartition("/")[0] == name}
             if state and not keys:
                 raise DataError(
-                    f"the checkpoint holds no optimizer state for {name}. It belongs to another model; train anew."
+                    f"the checkpoint has no optimizer state for {name}. It belongs to another model; train without --resume."
                 )
             optimizer = self.optimizers[-1] if any(parameter is other for other in self.sparse) else self.optimizers[0]
             if keys:

@@ -41,7 +41,7 @@ def soft_targets(teacher: NgramLinear, parts: Mapping[str, Part], reading: Readi
     targets_UC[-1 - found.labels_N] = softmax(found.blended(scale))
     accuracy = valid.evaluation(valid.blended(scale)).accuracy
     log.info(
-        "nbsvm labels %s reviews that have no label (its accuracy on validation rows: %.2f %%)",
+        "nbsvm labelled %s unlabelled reviews (its accuracy on validation rows: %.2f %%)",
         f"{len(targets_UC):,}",
         100 * accuracy,
     )

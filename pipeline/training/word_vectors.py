@@ -74,7 +74,7 @@ def text_vectors(
         matrix_VE[np.flatnonzero(seen_W), :rank] = vectors_WE * (std / spread)
     matrix_VE[PAD_ID] = 0.0
     seconds = time.perf_counter() - started
-    log.info("word vectors of %s tokens from the reviews themselves, %.1f s", f"{int(seen_W.sum()):,}", seconds)
+    log.info("computed word vectors of %s tokens from the reviews, %.1f s", f"{int(seen_W.sum()):,}", seconds)
     return matrix_VE
 
 

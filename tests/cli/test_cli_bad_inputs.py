@@ -162,7 +162,7 @@ def ingest_null_text_only(place: Place) -> Arguments:
     return ["ingest", reviews(place, text=pa.array([None, None], pa.string()))]
 
 
-@case(65, r"unknown_label \(the lake does not know the label; --rebuild-vocab would learn it\)")
+@case(65, r"unknown_label \(the label is unknown to the lake; add it with --rebuild-vocab\)")
 def ingest_label_unknown_to_the_lake(place: Place) -> Arguments:
     return ["ingest", written(place, "a.csv", b"text,label\nso so,mixed\n")]
 
@@ -241,7 +241,7 @@ def score_no_parquet_at_all(place: Place) -> Arguments:
     return ["score", written(place, "in.parquet", b"text\ngood\n")]
 
 
-@case(65, r"no column 'text'\. Its columns: 'body'\. Name one with --text-column\. Nothing was written")
+@case(65, r"no column 'text'\. Its columns: 'body'\. Choose one with --text-column\. Nothing was written")
 def score_without_the_column(place: Place) -> Arguments:
     return ["score", reviews(place, body=["good"])]
 

@@ -143,7 +143,7 @@ def test_text_is_answered_in_a_line_and_leaves_nothing_behind(command: Run, lake
             "Parquet is compressed internally. Use a name that ends in .parquet.",
         ),
         (["in.parquet", "--text", "good"], "--text cannot be combined with INPUT or --output"),
-        ([], "nothing to score. Give files, folders or globs, - for stdin, or a review with --text."),
+        ([], "nothing to score. Pass files, folders or globs, - for stdin, or a review with --text."),
         (["in.parquet", "in.parquet"], "Name it with --output FILE."),
         (["in.xlsx"], "Save the sheet as CSV."),
     ],

@@ -54,7 +54,7 @@ def test_every_command_ends_with_what_it_did_and_what_comes_next(screens: dict[s
     assert "on the test split" in trained and "50.0% by always predicting the most frequent label" in trained
     assert "/report.html" in trained and trained.endswith("Next: pipeline score FILE\n")
     scored = screens["score"].text
-    assert "Scored 3 reviews in" in scored and "1 no_text: no prediction for these" in scored
+    assert "Scored 3 reviews in" in scored and "unscored  1 no_text" in scored
     assert "lake/predictions/new.parquet" in scored
 
 

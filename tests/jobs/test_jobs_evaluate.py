@@ -82,13 +82,11 @@ def test_a_csv_of_labels_and_one_of_stars(trained: Path, tmp_path: Path) -> None
 
 def test_rows_that_cannot_be_evaluated(trained: Path, tmp_path: Path) -> None:
     path = reviews_csv(tmp_path / "stars.csv", stars=True)
-    with pytest.raises(
-        DataError, match=r"60 of 60 rows cannot be evaluated; --max-bad allows 5%.*label '3'; the lake knows"
-    ):
+    with pytest.raises(DataError, match=r"60 of 60 rows cannot be evaluated; --max-bad allows 5%.*label '3'; known labels"):
         evaluated(trained, path, label_column="stars")
     with pytest.raises(DataError, match=r"no labelled reviews in .*60 rejected.*--label-map"):
         evaluated(trained, path, label_column="stars", max_bad=Limit.parse("100%"))
-    with pytest.raises(DataError, match="no labelled review in the split 'valid'"):
+    with pytest.raises(DataError, match="no labelled reviews in the split 'valid'"):
         evaluated(trained, trained / "corpus", split="valid")
     with pytest.raises(DataError, match="label"):
         evaluated(trained, path)
@@ -103,7 +101,7 @@ def test_options_that_do_not_go_together(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     with pytest.raises(UsageError, match=r"--label-column: applies to SOURCE only\. Pass files or folders\."):
         EvaluateConfig(lake=lake, label_column="stars")
-    with pytest.raises(UsageError, match=r"--table-version: sources are no table\. Leave it out"):
+    with pytest.raises(UsageError, match=r"--table-version: applies to the lake's table, not to SOURCE\. Remove it"):
         EvaluateConfig(lake=lake, sources=("a.csv",), table_version=0)
 
 

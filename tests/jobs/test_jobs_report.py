@@ -96,7 +96,7 @@ def test_models_side_by_side_with_a_paired_test(lake: Lake) -> None:
 
 def test_models_that_cannot_be_compared(lake: Lake) -> None:
     other = make_bundle(lake.models, "other")
-    with pytest.raises(UsageError, match="name each model once"):
+    with pytest.raises(UsageError, match="pass each model only once"):
         run(ReportConfig(lake=lake.root, models=("other", "other"), compare=True))
     write_evaluation(other, evaluation_table({"test": leaning(40, 0.6, prefix="elsewhere-")}))
     with pytest.raises(DataError, match="Train them on the same table"):

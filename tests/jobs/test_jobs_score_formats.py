@@ -167,7 +167,7 @@ def test_typed_columns_are_written_as_text_without_a_loss(lake: Path, write: Wri
     cells = list(csv.DictReader((tmp_path / "o.csv").read_text(encoding="utf-8").splitlines()))
     assert [row["f"] for row in cells] == ["0.1", "5.0", ""]
     assert [row["l"] for row in cells] == ["[1]", "[]", ""]
-    with pytest.raises(DataError, match="'b' holds bytes that are not UTF-8"):
+    with pytest.raises(DataError, match="'b' contains bytes that are not UTF-8"):
         run_score(lake, write("c.parquet", text=["good"], b=[b"\xff"]), output=tmp_path / "bad.csv")
     assert not (tmp_path / "bad.csv").exists()
 

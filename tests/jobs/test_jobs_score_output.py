@@ -29,7 +29,7 @@ def test_the_same_again_ends_with_99_and_rewrites_nothing(lake: Path, write: Wri
 def test_inputs_of_one_name_do_not_overwrite_each_other(lake: Path, write: Write, tmp_path: Path) -> None:
     first, second = write("a/day.parquet", text=["good"]), write("b/day.parquet", text=["bad"])
     scored(lake, first)
-    with pytest.raises(UsageError, match=r"day.parquet holds the predictions of .*/a/day.parquet, an input of"):
+    with pytest.raises(UsageError, match=r"day.parquet contains the predictions of .*/a/day.parquet, an input of"):
         scored(lake, second)
     assert scored(lake, second, output=tmp_path / "b.parquet")["text"].to_pylist() == ["bad"]
     write("a/day.parquet", text=["good", "again"])

@@ -124,8 +124,8 @@ def text_as_weights(folder: Path) -> None:
 
 DAMAGES: dict[str, tuple[Damage, type[PipelineError], str]] = {
     "no description": (lambda f: (f / "model.json").unlink(), InputNotFoundError, "not a complete model bundle"),
-    "no weights": (lambda f: (f / "model.safetensors").unlink(), InputNotFoundError, "model.safetensors is not there"),
-    "no vocabulary": (lambda f: (f / "vocabulary.parquet").unlink(), InputNotFoundError, "the vocabulary .* is not there"),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), InputNotFoundError, "model.safetensors does not exist"),
+    "no vocabulary": (lambda f: (f / "vocabulary.parquet").unlink(), InputNotFoundError, "the vocabulary .* does not exist"),
     "no JSON": (lambda f: (f / "model.json").write_text("{"), DataError, "is not a model description: it is not JSON"),
     "binary": (
         lambda f: (f / "model.json").write_bytes(b"\xff\xfe\x00"),
@@ -209,7 +209,7 @@ def test_a_changed_file_is_refused_wherever_its_bit_lies(name: str, lake: Lake) 
         with pytest.raises((DataError, InputNotFoundError), match=r"Restore|Upgrade"):
             verify_bundle(read_bundle(folder))
     path.unlink()
-    with pytest.raises(InputNotFoundError, match="is not there"):
+    with pytest.raises(InputNotFoundError, match="does not exist"):
         verify_bundle(read_bundle(folder))
 
 

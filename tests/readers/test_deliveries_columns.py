@@ -209,7 +209,7 @@ def test_a_file_without_the_column_is_left_out_and_its_columns_named(
 
 def test_a_reviews_column_that_nobody_has_ends_the_run_with_the_option_to_write(tmp_path: Path, command: Run) -> None:
     source = write_csv(tmp_path / "r.csv", "Review,label", "fine,pos", "dull,neg")
-    with pytest.raises(DataError, match=r"no column 'review'. Did you mean 'Review'\?.*Name one with --text-column"):
+    with pytest.raises(DataError, match=r"no column 'review'. Did you mean 'Review'\?.*Choose one with --text-column"):
         ingest(tmp_path / "lake", source, text_column=("review",))
     done = command("ingest", source, "--lake", tmp_path / "lake", "--text-column", "Review")
     assert (done.code, done.receipt["written"]) == (0, 2)

@@ -289,7 +289,7 @@ def test_a_file_that_grows_while_it_is_read_is_left_out(tmp_path: Path, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(csv_records, "split", written_meanwhile)
-        with pytest.raises(DataError, match="the file changed while it was read"):
+        with pytest.raises(DataError, match="the file changed while being read"):
             ingest(tmp_path / "lake", path)
     path.write_text("text,label\nfine,pos\nlast one,neg\n")
     assert ingest(tmp_path / "lake", path).metrics["labels"] == ["neg", "pos"]
@@ -444,6 +444,6 @@ def test_files_that_all_were_written_a_moment_ago_are_nothing_new(
     for _ in range(2):  # in a lake that is not there yet, and in one that is
         with caplog.at_level(logging.INFO):
             assert run_main("ingest", source, "--lake", tmp_path / "lake", "--settle", "30m") == 99
-        assert "left for the next run, written less than 1800 s ago: " in caplog.text
+        assert "left for the next run, modified less than 1800 s ago: " in caplog.text
     assert ingest(tmp_path / "lake", source).written == 2
     assert run_main("ingest", source, "--lake", tmp_path / "lake", "--settle", "30m") == 99

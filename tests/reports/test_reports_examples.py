@@ -103,7 +103,7 @@ def test_predictions_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="prediction"):
         choose_from_predictions(path, "m", LABELS, ScoredColumns(text=("text",)))
     path.write_bytes(b"PAR1")
-    with pytest.raises(DataError, match="no whole Parquet file"):
+    with pytest.raises(DataError, match="not a complete Parquet file"):
         choose_from_predictions(path, "m", LABELS, ScoredColumns(text=("text",)))
 
 
@@ -111,7 +111,7 @@ def test_predictions_of_another_model_are_refused(tmp_path: Path) -> None:
     path = scored(tmp_path / "p.parquet")
     pq.write_table(pq.read_table(path).replace_schema_metadata({KEY_MODEL: b"m"}), path)
     assert len(choose_from_predictions(path, "m", LABELS, ScoredColumns(text=("body",))))
-    with pytest.raises(UsageError, match="of the model m, the report is of other"):
+    with pytest.raises(UsageError, match="by the model m, but the report is for other"):
         choose_from_predictions(path, "other", LABELS, ScoredColumns(text=("body",)))
 
 

@@ -220,7 +220,7 @@ def test_model_id_and_output_can_be_given(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(InputNotFoundError, match="no model bundle"):
+    with pytest.raises(InputNotFoundError, match="not a model bundle"):
         write_report(tmp_path)
 
 

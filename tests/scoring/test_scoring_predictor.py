@@ -73,7 +73,7 @@ def test_no_reviews_give_no_rows(bundle: Bundle) -> None:
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "broken", scale=float("nan"))
-    with Predictor(bundle, "cpu") as predictor, pytest.raises(DataError, match="no finite numbers"):
+    with Predictor(bundle, "cpu") as predictor, pytest.raises(DataError, match="NaN or infinite"):
         predictor.predict(pa.array([[2, 3]], IDS))
 
 

@@ -139,7 +139,7 @@ def test_a_shard_that_goes_away_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("ids", "said"),
-    [([5, -1], "ids from -1 to 5, "), ([200, 2], "ids from 2 to 200, .* 200 tokens"), ([None, 3], "null among its ids")],
+    [([5, -1], "IDs from -1 to 5, "), ([200, 2], "IDs from 2 to 200, .* 200 tokens"), ([None, 3], "null among its IDs")],
 )
 def test_ids_outside_the_vocabulary_name_the_shard(tmp_path: Path, ids: list[int | None], said: str) -> None:
     path = tmp_path / "shard.parquet"

@@ -58,7 +58,7 @@ def test_a_group_and_a_review_of_the_same_name_are_two_things() -> None:
 
 
 def test_one_group_for_everything_is_refused() -> None:
-    with pytest.raises(DataError, match="no validation part can be made"):
+    with pytest.raises(DataError, match="cannot create a validation part"):
         choose_validation(hashes_of([1] * 10), np.arange(10) % 2, 0.1)
 
 

@@ -36,14 +36,14 @@ class Corpus:
 
     def __post_init__(self) -> None:
         if self.classes not in CLASSES:
-            raise UsageError(f"--classes {self.classes}: give one of {', '.join(map(str, CLASSES))}.")
+            raise UsageError(f"--classes {self.classes}: expected one of {', '.join(map(str, CLASSES))}.")
         if self.reviews < self.classes:
-            raise UsageError(f"--reviews {self.reviews}: at least one for each of the {self.classes} classes is needed.")
+            raise UsageError(f"--reviews {self.reviews}: expected at least one for each of the {self.classes} classes.")
         for option, value in (("--test-reviews", self.test_reviews), ("--unsup", self.unsup)):
             if value < 0:
-                raise UsageError(f"{option} {value}: give 0 or more.")
+                raise UsageError(f"{option} {value}: expected 0 or more.")
         if not 0 <= self.noise <= 0.5:
-            raise UsageError(f"--noise {self.noise}: give a share from 0 to 0.5.")
+            raise UsageError(f"--noise {self.noise}: expected a share from 0 to 0.5.")
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Yields every file as its path below the corpus's folder, with slashes, and its bytes."""
