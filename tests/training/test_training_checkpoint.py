@@ -97,7 +97,7 @@ def test_resume_passes_over_a_record_that_cannot_be_read(
     (tmp_path / "broken" / "training.json").write_text(content)
     found = find_resumable(tmp_path, IDENTITY)
     assert found is not None and found.training_id == "same"
-    assert f"{tmp_path / 'broken'} was skipped" in caplog.text
+    assert f"skipped {tmp_path / 'broken'}" in caplog.text
     assert find_resumable(tmp_path, {**IDENTITY, "arch": "gru"}) is None
 
 
