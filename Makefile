@@ -11,7 +11,7 @@ RUN = ; status=$$?; [ $$status -eq 0 ] || [ $$status -eq 99 ]
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow faults fuzz check format airflow test-airflow bench bench-smoke screens clean
 
-help:  ## these lines
+help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/.ready: pyproject.toml constraints.txt pipeline/text/_kernels.c
@@ -19,7 +19,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt pipeline/text/_kernels.c
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-setup: $(VENV)/.ready  ## the virtual environment
+setup: $(VENV)/.ready  ## create the virtual environment
 
 demo: setup  ## ingest, train, score and report on the embedded lake
 	@$(PIPELINE) --lake $(LAKE) sample $(LAKE)/raw --score-input $(LAKE)/incoming/reviews.parquet $(RUN)
@@ -37,16 +37,16 @@ demo: setup  ## ingest, train, score and report on the embedded lake
 	@echo && echo "The model's page: $(LAKE)/models/$$(cat $(LAKE)/models/LATEST)/report.html"
 	@echo "Now yours: $(PIPELINE) --lake my_lake init your.csv"
 
-test: setup  ## the default tests, on all cores: no network, no GPU, no service
+test: setup  ## run the default tests on all cores: no network, no GPU, no service
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-test-slow: setup  ## long fault and property runs
+test-slow: setup  ## run the long fault and property tests
 	$(BIN)/python -m pytest -m slow --timeout 1800
 
 faults: setup  ## faults at every file operation, power cuts, flipped bits, seven nights; PART=2/12 for a slice
 	FAULTS_PART=$(PART) $(BIN)/python -m pytest -m faults --timeout 3600 -s tests/faults
 
-fuzz: setup  ## 2,000 damaged deliveries; prints the exit codes by format
+fuzz: setup  ## ingest 2,000 damaged inputs; prints the exit codes by format
 	$(BIN)/python -m tests.fuzz --count 2000
 
 check: setup  ## lint, format, types and the import contract
@@ -55,7 +55,7 @@ check: setup  ## lint, format, types and the import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-airflow:  ## a real Airflow 3 in an environment of its own, .venv-airflow
+airflow:  ## install a real Airflow 3 into a separate environment, .venv-airflow
 	PYTHON=$(PYTHON) sh tests/schedule/make_airflow.sh
 
 test-airflow: setup airflow  ## the DAG in that Airflow: three tasks green, then skipped when nothing is new
@@ -70,10 +70,10 @@ bench-smoke: setup  ## the whole harness on small input: agreement and ratios, n
 screens: setup  ## run the commands in terminals and draw the pictures of docs/terminal.md
 	$(BIN)/python -m tests.screens
 
-format: setup  ## rewrite the code in the house style
+format: setup  ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:  ## everything that was made, the embedded lake's content too
+clean:  ## remove everything that was created, including the content of the embedded lake
 	rm -rf $(VENV) .venv-airflow .venv-peers build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	git clean -fdXq $(LAKE)

@@ -32,12 +32,12 @@ class Initialised:
 
 
 def run(config: InitConfig) -> Initialised:
-    """Looks at the files and writes the options that read them.
+    """Inspects the files and writes options for reading them.
 
     Raises:
-        UsageError: there is a `pipeline.toml`, and `force` was not given.
-        CannotWriteError: the lake cannot be written.
-        DataError: no file can be read, or no column holds text.
+        UsageError: `pipeline.toml` exists, and `force` is not set.
+        CannotWriteError: the lake is not writable.
+        DataError: no file can be read, or no column contains text.
     """
     lake = Lake(config.lake)
     path = lake.root / LAKE_FILE

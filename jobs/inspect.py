@@ -30,9 +30,9 @@ __all__ = ["FileReport", "InspectConfig", "Inspection", "run"]
 log = logging.getLogger(__name__)
 
 MAX_FILES = 20
-"""Of more sources, so many are looked at, evenly spread."""
+"""Maximum number of sources to inspect; if there are more, an evenly spread sample."""
 MAX_ROWS = 50_000
-"""So many rows are looked at in all, but at least `MIN_ROWS` of each file, unless fewer were asked for."""
+"""Total number of rows to inspect, but at least `MIN_ROWS` per file, unless fewer are requested."""
 MIN_ROWS = 500
 
 

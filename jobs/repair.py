@@ -60,7 +60,7 @@ DEFAULTS = {entry.name: entry.default for entry in dataclasses.fields(IngestConf
 
 @dataclass
 class Findings:
-    """What was mended. `lost_vocabulary`: the table's vocabulary is nowhere. `again`: committed reviews have to be read
+    """What was repaired. `lost_vocabulary`: the table's vocabulary is lost. `again`: committed reviews have to be read
     again although no shard is damaged."""
 
     torn_entries: list[int] = field(default_factory=list)
@@ -75,17 +75,17 @@ class Findings:
     """Reviews that lost commits brought, as the run records tell."""
 
     def anything(self) -> bool:
-        """Whether something was mended."""
+        """Whether something was repaired."""
         return any(bool(getattr(self, entry.name)) for entry in dataclasses.fields(self))
 
 
 def run(config: RepairConfig) -> Receipt:
-    """Repairs the lake; ends with 99 when nothing was damaged.
+    """Repairs the lake; exits with 99 if nothing is damaged.
 
     Raises:
-        InputNotFoundError: no lake, or a source that is gone.
-        DataError: the sources no longer hold every review that the damaged shards held.
-        LockedError: an ingest is at work.
+        InputNotFoundError: the lake or a source does not exist.
+        DataError: the sources no longer contain every review of the damaged shards.
+        LockedError: an ingest is running.
     """
     lake = Lake(config.lake)
     if not lake.root.is_dir():
@@ -253,7 +253,7 @@ def earlier_ingests(lake: Lake, given_sources: Sequence[str] = ()) -> Iterator[d
 
 
 def _repair_latest(lake: Lake, found: Findings) -> None:
-    """Points LATEST to the newest whole bundle when it names none."""
+    """Points LATEST to the newest intact bundle if it does not name one."""
     if not lake.latest.exists() and not lake.latest.is_symlink() and not model_ids(lake):
         return
     try:

@@ -32,11 +32,11 @@ class SampleConfig:
 
 
 def run(config: SampleConfig) -> Receipt:
-    """Writes what is not there yet; the receipt's exit code is 99 when all of it is, to the byte.
+    """Writes missing files; the receipt's exit code is 99 if all of them exist with the same bytes.
 
     Raises:
-        UsageError: a target holds something else.
-        CannotWriteError: it cannot be written.
+        UsageError: a target has other content.
+        CannotWriteError: a target is not writable.
     """
     lake = Lake(config.lake)
     # A corpus elsewhere is none of the lake's business, so nothing is written there.

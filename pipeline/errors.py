@@ -1,19 +1,19 @@
 """The exception tree and its exit codes.
 
-PipelineError                 70  internal error, unless a descendant says otherwise
+PipelineError                 70  internal error, unless a subclass says otherwise
 ├── UsageError                 2  an option or a combination of options
 ├── DataError                 65  bad data, or a broken contract
-├── InputNotFoundError        66  no such input
+├── InputNotFoundError        66  input not found
 ├── StorageUnavailableError   69  storage unreachable
 ├── CannotWriteError          73  no permission, no space
 ├── LockedError               75  another run holds the lock: try again
-├── OutOfMemoryError          75  the machine had too little memory: try again, or with less at once
+├── OutOfMemoryError          75  the machine had too little memory: try again, or use smaller batches
 └── (StoppedError)       130/143  a signal; BaseException, so that no handler for errors swallows it
 
-Every message says what happened, to what, what is allowed and what to do. `schemas.contract.ContractError` (65) stands
-outside the tree because schemas import nothing of ours.
+Every message says what happened, to what, what is allowed and what to do. `schemas.contract.ContractError` (65) is
+not part of the tree, because `schemas` does not import other packages of the project.
 
-What the operating system reports decides by its number, whichever library passed it on: see `by_cause`.
+Errors of the operating system are mapped by their number, regardless of the library that raised them: see `by_cause`.
 """
 
 import difflib
@@ -27,49 +27,49 @@ EXIT_NOTHING_NEW = 99
 
 
 class PipelineError(Exception):
-    """An error with a message for people. `exit_code` is what the process ends with."""
+    """An error with a message for users. `exit_code` is the exit code of the process."""
 
     exit_code = 70
 
 
 class UsageError(PipelineError, ValueError):
-    """An option's value, or a combination of options, that cannot be."""
+    """An invalid value, or an invalid combination of options."""
 
     exit_code = 2
 
 
 class DataError(PipelineError, ValueError):
-    """The data is not what it has to be."""
+    """The data is invalid or damaged."""
 
     exit_code = 65
 
 
 class InputNotFoundError(PipelineError, ValueError):
-    """What should be read is not there."""
+    """An input does not exist."""
 
     exit_code = 66
 
 
 class StorageUnavailableError(PipelineError):
-    """The storage does not answer."""
+    """The storage is unreachable."""
 
     exit_code = 69
 
 
 class CannotWriteError(PipelineError):
-    """What should be written cannot be."""
+    """An output cannot be written."""
 
     exit_code = 73
 
 
 class LockedError(PipelineError):
-    """Somebody else is at work in the same place."""
+    """Another run holds the lock."""
 
     exit_code = 75
 
 
 class OutOfMemoryError(PipelineError):
-    """There was too little memory, which may be different the next time."""
+    """There was not enough memory; a retry may succeed."""
 
     exit_code = 75
 

@@ -1,10 +1,10 @@
-"""What a contract is: a name, a version, the columns, and the rule that says which change of it is allowed.
+"""Contracts: a name, a version, the columns, and the rule for allowed changes.
 
-One rule serves all contracts. Within a version only nullable columns may be added; readers ignore columns that they do
-not know. Removing, renaming or retyping a column makes a new version. A reader accepts its own version and the older
-ones that `readable` lists, and refuses a newer one: it could misread it.
+All contracts share one rule. Within a version, only nullable columns may be added, and readers ignore unknown columns.
+Removing, renaming or retyping a column requires a new version. A reader accepts its own version and the older versions
+listed in `readable`, and refuses newer ones, which it could misread.
 
-A `Contract` is about tables and holds an Arrow schema. Files of one JSON object have a `Document` (`schemas.document`).
+A `Contract` describes a table with an Arrow schema. Files with one JSON object have a `Document` (`schemas.document`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -91,7 +91,7 @@ class Versioned:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contract(Versioned):
-    """A versioned Arrow schema. `columns` says what each column holds.
+    """A versioned Arrow schema. `columns` describes each column.
 
     `unmarked`: files of earlier releases have the columns, but no contract in their metadata. They count as version 1.
     """

@@ -1,4 +1,4 @@
-"""Contracts of files that hold one JSON object: which fields there are, and which values they may have."""
+"""Contracts of files with one JSON object: their fields and allowed values."""
 
 import json
 import math
@@ -30,11 +30,11 @@ class Field:
         type: a name in `TYPES`.
         nullable: whether null is allowed.
         optional: whether the field may be absent, as in files of earlier releases.
-        minimum: least number.
-        maximum: greatest number.
-        exclusive: whether the two bounds themselves are not allowed.
-        choices: the only values, of a string.
-        fields: what is checked in an object; it may hold more.
+        minimum: the smallest allowed number.
+        maximum: the largest allowed number.
+        exclusive: whether the bounds are exclusive.
+        choices: the allowed values of a string.
+        fields: the checked fields of an object, which may have others.
     """
 
     name: str
@@ -103,7 +103,7 @@ class Field:
 class Document(Versioned):
     """The contract of a JSON object. Its field `version` holds the version of the contract, and is not in `fields`.
 
-    `noun` is what people call such a file.
+    `noun` is the name of such a file in messages.
     """
 
     noun: str

@@ -14,7 +14,7 @@ KEY_OPTIONS = b"review_pipeline.score_options"
 CLASS_PREFIX = "probability_"
 """A column for each class: this prefix and the label."""
 MAX_CLASS_COLUMNS = 20
-"""With more classes than this, one list column holds their probabilities."""
+"""With more classes than this, their probabilities are in one list column."""
 CLASSES = pa.field("probabilities", pa.list_(pa.field("element", pa.float32())))
 """With many classes: the probability of each, in the order of the labels in the metadata (`KEY_LABELS`, a JSON list)."""
 

@@ -1,4 +1,4 @@
-"""What could not be ingested, and why."""
+"""Rows and files that could not be ingested, with the reason."""
 
 import pyarrow as pa
 
@@ -8,7 +8,7 @@ from schemas.contract import Contract
 __all__ = ["FILE_REASONS", "REASONS", "REJECT", "WELL_FORMED", "BadRow"]
 
 EXCERPT_CHARACTERS = 200
-"""Longest excerpt that a reject keeps, in characters."""
+"""Maximum length of a reject's excerpt, in characters."""
 
 REASONS = {
     "missing_text": "the text is null",

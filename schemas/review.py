@@ -5,7 +5,7 @@ import pyarrow as pa
 from schemas.contract import Contract
 
 SPLITS = ("train", "valid", "test", "unsup")
-"""The splits that a review can belong to; `unsup` holds reviews without a label."""
+"""The splits; `unsup` is for unlabelled reviews."""
 
 REVIEW = Contract(
     name="review",

@@ -1,4 +1,4 @@
-"""The tokenizers: the names that vocabularies and models carry, and what each does. `pipeline.text` implements them."""
+"""The tokenizers: their names in vocabularies and models, and what each does. Implemented in `pipeline.text`."""
 
 from types import MappingProxyType
 

@@ -1,20 +1,20 @@
-"""The nightly run as an Airflow 3 DAG: ingest → train → score. It calls the three commands and imports nothing of ours.
+"""The nightly run as an Airflow 3 DAG: ingest → train → score. It runs the three commands and does not import the package.
 
-Copy or link this file into Airflow's DAGs folder. Airflow and the pipeline live in environments of their own. Settings
-are Airflow Variables, or else variables of the worker's environment:
+Copy or link this file into Airflow's DAGs folder. Airflow and the pipeline have separate environments. Settings are
+Airflow Variables, with the worker's environment variables as fallback:
 
 | Airflow Variable       | environment            | what                                        | default                |
 |------------------------|------------------------|---------------------------------------------|------------------------|
 | pipeline_command       | PIPELINE               | the executable, an absolute path            | pipeline, on the PATH  |
-| pipeline_lake          | PIPELINE_LAKE          | the lake, an absolute path                  | none: it has to be set |
+| pipeline_lake          | PIPELINE_LAKE          | the lake, an absolute path                  | none, required         |
 | pipeline_train_options | PIPELINE_TRAIN_OPTIONS | options of train                            | --arch bilstm          |
 | pipeline_score_input   | PIPELINE_SCORE_INPUT   | the file, or folder, to score               | incoming/ in the lake  |
 |                        | PIPELINE_SCHEDULE      | cron expression, read where DAGs are parsed | 15 2 * * *             |
 
-A command ends with 99 when it has nothing to do, and its task is then skipped; the next one still runs, for it may have
-something: `none_failed`. 75 (another run holds the lock) and 69 (storage unreachable) are worth the retries. The last
-line of a command's output is its receipt, which Airflow keeps as the task's XCom. Finished tasks update the assets that
-other DAGs can be scheduled on.
+If a command has nothing to do, it exits with 99, and its task is skipped. The next task still runs (`none_failed`),
+because it may have work. Retries help with 75 (another run holds the lock) and 69 (storage unreachable). The last line of
+a command's output is its receipt, which Airflow stores as the task's XCom. Finished tasks update assets that other DAGs
+can be scheduled on.
 """
 
 import os

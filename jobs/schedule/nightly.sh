@@ -1,12 +1,12 @@
 #!/bin/sh
-# The night's work: ingest what is new, train on it, score what waits. Called by cron (see crontab beside this file).
+# The nightly run: ingest new reviews, train, score the input. Called by cron (see crontab next to this file).
 #
 #   PIPELINE       the executable, an absolute path            PIPELINE_LAKE  the lake, an absolute path
 #   TRAIN_OPTIONS  options of train (default: --arch bilstm)   SCORE_INPUT    what to score (default: incoming/ in the lake)
 #   LOG            where everything is logged (default: pipeline.log in the lake)
 #
-# A command ends with 99 when it has nothing to do, and the next one still runs. Any other code but 0 ends the night, is
-# said on stderr, which cron mails, and is the exit code of this script.
+# If a command has nothing to do, it exits with 99, and the next one still runs. Any other code but 0 stops the script, which
+# reports it on stderr, for cron to mail, and exits with it.
 set -u
 lake="${PIPELINE_LAKE:?set PIPELINE_LAKE to the absolute path of the lake}"
 pipeline="${PIPELINE:?set PIPELINE to the absolute path of the executable}"
@@ -25,13 +25,13 @@ step() {
 
 mkdir -p "$lake" || exit 73
 if ! (: >>"$log") 2>/dev/null; then
-    echo "cannot write the log $log: set LOG to a file in a folder that is there and may be written" >&2
+    echo "cannot write the log $log: set LOG to a file in an existing, writable folder" >&2
     exit 73
 fi
 step ingest
 # shellcheck disable=SC2086  # the options are several words
 step train --resume ${TRAIN_OPTIONS:---arch bilstm}
-# Names that begin with a dot or an underscore are unfinished or belong to other tools; score passes them over too.
+# Names that begin with a dot or an underscore are unfinished or belong to other tools; score skips them, too.
 if [ -n "$(find -L "$input" -type f ! -path "$input*/[._]*" 2>/dev/null | head -n 1)" ]; then
     step score "$input"
 fi

@@ -35,7 +35,7 @@ LAYERS: dict[str, MakeLayer] = {
 
 
 class AttentionRNN(ReviewClassifier):
-    """Recurrent encoder with attention. Equations and shapes stand at the file's top."""
+    """Recurrent encoder with attention. Equations and shapes at the top of the file."""
 
     Config: ClassVar[type[ModelConfig]] = AttentionRNNConfig
     year = 2014

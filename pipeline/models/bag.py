@@ -24,7 +24,7 @@ MULTIPLIER, PRIME = 116_049_371, 2**31 - 1
 
 
 class Bag(ReviewClassifier):
-    """Averaged embeddings of words and hashed n-grams. Equations and shapes stand at the file's top."""
+    """Averaged embeddings of words and hashed n-grams. Equations and shapes at the top of the file."""
 
     Config: ClassVar[type[ModelConfig]] = BagConfig
     year = 2016

@@ -15,7 +15,7 @@ from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 
 
 class BiGRU(RecurrentClassifier, layer=nn.GRU, bidirectional=True):
-    """Gated recurrent units read from both ends. Equations and shapes stand at the file's top."""
+    """Gated recurrent units read from both ends. Equations and shapes at the top of the file."""
 
     year = 2014
     paper = "Cho et al. 2014, Learning phrase representations using RNN encoder-decoder"

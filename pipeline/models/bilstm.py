@@ -16,7 +16,7 @@ from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 
 
 class BiLSTM(RecurrentClassifier, layer=nn.LSTM, bidirectional=True):
-    """LSTM read from both ends. Equations and shapes stand at the file's top."""
+    """LSTM read from both ends. Equations and shapes at the top of the file."""
 
     year = 2005
     paper = "Graves & Schmidhuber 2005, Framewise phoneme classification with bidirectional LSTM"

@@ -15,7 +15,7 @@ from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 
 
 class BiRNN(RecurrentClassifier, layer=nn.RNN, bidirectional=True):
-    """Elman RNN read from both ends. Equations and shapes stand at the file's top."""
+    """Elman RNN read from both ends. Equations and shapes at the top of the file."""
 
     year = 1997
     paper = "Schuster & Paliwal 1997, Bidirectional recurrent neural networks"

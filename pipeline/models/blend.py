@@ -39,7 +39,7 @@ class BlendConfig:
 
 
 class Blend(Classifier):
-    """An architecture with its temperature and, maybe, n-grams. Equation and shapes stand at the file's top."""
+    """An architecture with its temperature and, maybe, n-grams. Equation and shapes at the top of the file."""
 
     def __init__(self, deep: Classifier, config: BlendConfig, ngrams: NgramLinear | None = None) -> None:
         super().__init__(deep.config)

@@ -1,8 +1,8 @@
 """A trained model as a folder: model.safetensors, model.json, vocabulary.parquet. Nothing in it is ever executed.
 
-`manifest.json` holds size and SHA-256 of the three; a bundle of an earlier release has none. `model.json` (contract:
-`schemas.model`) holds what is needed to rebuild and to feed the model, and the SHA-256 of the weights. The vocabulary
-travels along, so that a bundle scores without its lake.
+`manifest.json` contains the size and SHA-256 of all three; bundles of earlier releases have none. `model.json` (contract:
+`schemas.model`) contains everything needed to rebuild and feed the model, and the SHA-256 of the weights. The vocabulary is
+included, so a bundle can score without its lake.
 """
 
 import hashlib

@@ -23,7 +23,7 @@ from pipeline.models.layers.unitary import GORU
 
 
 class GORUClassifier(ReviewClassifier):
-    """Gated orthogonal recurrent units. Equations and shapes stand at the file's top."""
+    """Gated orthogonal recurrent units. Equations and shapes at the top of the file."""
 
     Config: ClassVar[type[ModelConfig]] = GORUConfig
     year = 2017

@@ -27,7 +27,7 @@ from pipeline.models.layers.recurrent import stacked, torch_layer
 
 
 class GridLSTM(ReviewClassifier):
-    """Grid LSTM. Equations and shapes stand at the file's top."""
+    """Grid LSTM. Equations and shapes at the top of the file."""
 
     Config: ClassVar[type[ModelConfig]] = GridLSTMConfig
     year = 2015

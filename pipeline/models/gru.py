@@ -17,7 +17,7 @@ from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 
 
 class GRU(RecurrentClassifier, layer=nn.GRU):
-    """Gated recurrent unit, one direction. Equations and shapes stand at the file's top."""
+    """Gated recurrent unit, one direction. Equations and shapes at the top of the file."""
 
     year = 2014
     paper = "Cho et al. 2014, Learning phrase representations using RNN encoder-decoder"

@@ -20,7 +20,7 @@ __all__ = ["ArchitectureConfig", "Classifier", "ModelConfig", "RecurrentConfig",
 
 
 class Classifier(nn.Module, ABC):
-    """A model that gives each review's logits. A row's logits never depend on its batch-mates or on the padding."""
+    """A model that gives each review's logits. A row's logits never depend on other rows or on the padding."""
 
     Config: ClassVar[type[ArchitectureConfig]] = ArchitectureConfig
     year: ClassVar[int]

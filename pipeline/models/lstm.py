@@ -17,7 +17,7 @@ from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 
 
 class LSTM(RecurrentClassifier, layer=nn.LSTM):
-    """LSTM with forget gates, one direction. Equations and shapes stand at the file's top."""
+    """LSTM with forget gates, one direction. Equations and shapes at the top of the file."""
 
     year = 1997
     paper = "Hochreiter & Schmidhuber 1997, Long short-term memory; Gers et al. 2000, Learning to forget"

@@ -24,7 +24,7 @@ from pipeline.models.layers.page import PageRNN, lay_out
 
 
 class MDRNN(ReviewClassifier):
-    """Multi-dimensional RNN. Equations and shapes stand at the file's top."""
+    """Multi-dimensional RNN. Equations and shapes at the top of the file."""
 
     Config: ClassVar[type[ModelConfig]] = MDRNNConfig
     year = 2007

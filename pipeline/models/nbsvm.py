@@ -21,7 +21,7 @@ from pipeline.models.layers.ngram_linear import NgramLinear
 
 
 class Nbsvm(Classifier):
-    """The linear model of n-grams. Equations stand at the file's top. What it embeds a token as, is what its n-grams say."""
+    """The linear model of n-grams. Equations at the top of the file. What it embeds a token as, is what its n-grams say."""
 
     Config: ClassVar[type[ArchitectureConfig]] = NbsvmConfig
     year = 2012

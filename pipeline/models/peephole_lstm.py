@@ -15,7 +15,7 @@ from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 
 
 class PeepholeLSTMClassifier(RecurrentClassifier, layer=PeepholeLSTM):
-    """LSTM with peepholes, one direction. Equations and shapes stand at the file's top."""
+    """LSTM with peepholes, one direction. Equations and shapes at the top of the file."""
 
     year = 2000
     paper = "Gers & Schmidhuber 2000, Recurrent nets that time and count"

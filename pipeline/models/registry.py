@@ -1,6 +1,6 @@
-"""Which architectures there are: every file of this folder but the helpers. Importable without torch.
+"""The registry of architectures: every file in this folder except helpers. Importable without torch.
 
-A file `grid_lstm.py` is `--arch grid-lstm`. It holds one `Classifier`; being there is all the registration it needs.
+The file `grid_lstm.py` is `--arch grid-lstm`. It defines one `Classifier`; no further registration is needed.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ REMEDY = "'pipeline models --archs' describes each one."
 
 
 def architectures() -> tuple[str, ...]:
-    """The names that `--arch` takes, sorted. No architecture is imported."""
+    """The values of `--arch`, sorted. Imports no architecture."""
     found = (module.name for module in pkgutil.iter_modules(models.__path__) if not module.ispkg)
     return tuple(sorted(name.replace("_", "-") for name in found if name not in HELPERS and not name.startswith("_")))
 

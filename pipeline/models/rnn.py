@@ -14,7 +14,7 @@ from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 
 
 class RNN(RecurrentClassifier, layer=nn.RNN):
-    """Elman RNN: one tanh layer that feeds back into itself. Equations and shapes stand at the file's top."""
+    """Elman RNN: one tanh layer that feeds back into itself. Equations and shapes at the top of the file."""
 
     year = 1990
     paper = "Elman 1990, Finding structure in time"

@@ -24,7 +24,7 @@ from pipeline.models.layers.transformer import TransformerLayer, sinusoids
 
 
 class Transformer(ReviewClassifier):
-    """Transformer encoder. Equations and shapes stand at the file's top."""
+    """Transformer encoder. Equations and shapes at the top of the file."""
 
     Config: ClassVar[type[ModelConfig]] = TransformerConfig
     year = 2017

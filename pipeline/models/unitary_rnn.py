@@ -14,7 +14,7 @@ from pipeline.models.layers.unitary import UnitaryRNN
 
 
 class UnitaryRNNClassifier(RecurrentClassifier, layer=UnitaryRNN, features_per_unit=2):
-    """RNN with a unitary recurrence. Equations and shapes stand at the file's top."""
+    """RNN with a unitary recurrence. Equations and shapes at the top of the file."""
 
     year = 2015
     paper = "Arjovsky, Shah & Bengio 2015, Unitary evolution recurrent neural networks"

@@ -31,7 +31,7 @@ def validate(config: Any) -> None:
 
 
 def check_value(field: ConfigField, value: Any, label: str | None = None) -> None:
-    """Checks one option's value. `label` says where the value stands, if not on the command line.
+    """Checks one option's value. `label` says where the value comes from, if not from the command line.
 
     Raises:
         UsageError: the value is not allowed.
@@ -87,7 +87,7 @@ def _words(field: ConfigField, value: Any) -> str:
 
 
 def number(value: float | None) -> str:
-    """A bound as people write it: no fraction where there is none."""
+    """A bound for display: without a fraction if it is whole."""
     return "" if value is None else str(int(value) if value == int(value) else value)
 
 

@@ -17,56 +17,56 @@ MAIN, DATA, INPUT, MODEL, OPTIMISATION = "Options", "Data", "Input files", "Mode
 REGULARISATION, LINEAR, HARDWARE = "Regularisation", "Linear model of n-grams", "Hardware"
 CHECKPOINTS, OUTPUT, BOUNDS = "Checkpoints", "Output", "Input limits"
 PANELS = (MAIN, DATA, INPUT, MODEL, OPTIMISATION, REGULARISATION, LINEAR, HARDWARE, CHECKPOINTS, OUTPUT, BOUNDS)
-"""The panels of `--help`, in their order. `MAIN` holds what most people need."""
+"""The panels of `--help`, in order. `MAIN` has the most common options."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """What a field's annotation says beside its type.
+    """The metadata in a field's annotation.
 
     Bounds are inclusive (`minimum`, `maximum`) or exclusive (`above`, `below`). `choices` may be a function, called only
-    when a value is checked. What neither can say, `accepts` decides and `expected` puts into words.
+    when a value is checked. For other checks, set `accepts`, and describe allowed values in `expected`.
     """
 
     help: str
     panel: str = MAIN
     name: str | None = None
-    """The option's name where it is not the field's, such as `timeout` for `timeout_seconds`."""
+    """The option's name if it differs from the field's, such as `timeout` for `timeout_seconds`."""
     metavar: str | None = None
     default: str | None = None
-    """The default in words, where the value does not say it."""
+    """A description of the default, if the value itself is not descriptive."""
     positional: bool = False
     paths: bool = False
-    """Whether texts are paths or URIs, so that relative ones in a lake's file begin at the lake."""
+    """Whether values are paths or URIs; relative ones in a lake's file are resolved against the lake."""
     minimum: float | None = None
     maximum: float | None = None
     above: float | None = None
     below: float | None = None
     example: str | None = None
-    """A good value, for messages."""
+    """An example value, for messages."""
     choices: Iterable[Any] | Callable[[], Iterable[Any]] | None = None
     names_model: bool = False
-    """Whether the value names a model of the lake, so that a shell can complete it."""
+    """Whether the value is a model of the lake, for shell completion."""
     remedy: str = ""
-    """What else to say when a value is not among the choices."""
+    """A hint for values that are not among the choices."""
     accepts: Callable[[Any], bool] | None = None
     expected: str = ""
     identity: bool = True
-    """Whether the value decides what a training gives."""
+    """Whether the value affects the trained model."""
     launched: bool = True
     """Whether the launcher passes the option on to its workers."""
     from_text: Callable[[str], Any] | None = None
-    """Reads one text of the command line. Raises `ValueError` with the words for what is expected."""
+    """Parses a command-line value. Raises `ValueError` with a description of what is expected."""
     from_toml: Callable[[Any], Any] | None = None
-    """Reads a value of a TOML file, where `from_text` and the type do not say how. Raises `ValueError` likewise."""
+    """Parses a value from a TOML file, if `from_text` and the type are not enough. Raises `ValueError` in the same way."""
     to_text: Callable[[Any], str] = str
     """The inverse of `from_text`."""
     group: "Callable[[], Mapping[str, ConfigField]] | None" = None
-    """For a field that is a dict: the options that it holds, each of which is an option of the command too. What it holds
-    beside them is given as NAME=VALUE."""
+    """For a field that is a dict: the options in it, which are also options of the command. Other entries are passed as
+    NAME=VALUE."""
 
     def known(self) -> tuple[Any, ...]:
-        """The choices; none where any value will do."""
+        """The choices; empty if any value is allowed."""
         return tuple((self.choices() if callable(self.choices) else self.choices) or ())
 
 
