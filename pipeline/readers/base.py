@@ -1,4 +1,4 @@
-"""What every reader takes and gives: a source in, rows and faults out."""
+"""The interface of readers: a source in, rows and faults out."""
 
 import codecs
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ INSIDE = "!/"
 EXCERPT_BYTES = 800
 """As much of a bad row is kept; the reject's excerpt is cut from it."""
 BATCH_ROWS = 1024
-"""A batch ends after so many rows, or the bytes of `Bounds.batch`, whichever comes first; neither depends on the workers."""
+"""Maximum rows per batch; `Bounds.batch` also limits its bytes. Neither depends on the number of workers."""
 
 
 class Stamp(NamedTuple):
@@ -38,8 +38,8 @@ class Stamp(NamedTuple):
 class Source:
     """One file, or all the `.txt` files of one folder (`files`).
 
-    `name` is how the lake calls it, `format` a name of the registry, `partitions` what the folders `key=value` above it
-    tell (Hive's layout; None where the value is Hive's null). `stamp` is that of the file when it was found.
+    `name` is its name in the lake, `format` a name of the registry, `partitions` the values of `key=value` folders above it
+    (Hive layout; None for Hive's null). `stamp` is the stamp of the file when it was found.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class Source:
     partitions: tuple[tuple[str, str | None], ...] = ()
     stamp: Stamp | None = None
     listing: str = field(default="", repr=False)
-    """The names of the files with slashes between them: a fifth of what a million strings take."""
+    """The file names, separated by slashes: a fifth of the memory of a million strings."""
 
     @property
     def files(self) -> list[str]:
@@ -96,14 +96,14 @@ class Reading:
 
     Args:
         columns: columns to read, a field of a struct or JSON object as `review.body`; None for all.
-        text: those of `columns` that have to hold text.
-        label: the label's column: its values help to tell a row that a stray quotation mark swallowed from a line of a
-            review.
-        keep_nested: values that are lists or objects are kept as they are (Parquet, Arrow) or as JSON text (JSON);
-            otherwise they are faults.
+        text: those of `columns` that must contain text.
+        label: the label's column; its values help to distinguish rows swallowed by a stray quotation mark from lines of
+            a review.
+        keep_nested: keep lists and objects unchanged (Parquet, Arrow) or as JSON text (JSON); otherwise, they are
+            faults.
         json_text: `columns` of JSON are members of the objects, each value its own JSON text, null where an object lacks
             it; `text` is checked but not among the columns unless named there.
-        bounds: how large rows and values may be.
+        bounds: limits on the size of rows and values.
     """
 
     columns: tuple[str, ...] | None = None
@@ -121,8 +121,8 @@ class Rows:
 
     Args:
         table: (N,) rows. Columns of CSV are binary, not yet checked to be UTF-8; others have their own types.
-        row: (N,) int64, where each row stands in the source, from 0; the numbers that are missing are those of `bad`.
-        bad: the faulty rows that were found since the last `Rows`.
+        row: (N,) int64, the index of each row in the source, from 0; missing numbers are those of `bad`.
+        bad: the faulty rows found since the last `Rows`.
     """
 
     table: "pa.RecordBatch"
@@ -139,13 +139,13 @@ class Format:
         suffixes: lower case, with their dots.
         summary: a few words for help and docs.
         compressible: may also be `.gz`, `.zst` or `.bz2`.
-        open_schema: columns may appear in any row, so that the schema is only what the beginning shows.
-        text_column: the only column, where a format has no names for columns; options that name columns do not concern it.
+        open_schema: columns may appear in any row, so the schema only covers the beginning of the file.
+        text_column: the only column, if the format has no column names; column options do not apply to it.
         text_cells: columns have no types of their own; they are bytes, expected to be UTF-8.
         read: rows of a source, streamed. Raises FileFault.
         schema: names and types of a source's columns, from its beginning; binary for CSV. Raises FileFault.
         all_columns: those of an open schema, found by reading all of the source. Raises FileFault.
-        sniff: how a table of text is written; None for formats that are not written in several ways. Raises FileFault.
+        sniff: detects the dialect of a text table; None for formats without dialects. Raises FileFault.
         reviews: batches of whole reviews (`pipeline.readers.reviews.Item`), streamed. Raises FileFault.
     """
 
@@ -173,12 +173,12 @@ def check_columns(source: Source, number: int, bounds: Bounds) -> None:
 
 
 class FileFault(DataError):
-    """A file that cannot be read whole. It is left out whole, or ends the run where it is the only one.
+    """A file that cannot be read completely. It is skipped, or ends the run if it is the only one.
 
     Args:
-        place: how the lake names the file.
+        place: the file's name in the lake.
         reason: one of `schemas.reject.FILE_REASONS`.
-        detail: what is wrong with it and what to do.
+        detail: what is wrong and what to do.
     """
 
     def __init__(self, place: str, reason: str, detail: str) -> None:

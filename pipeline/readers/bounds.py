@@ -25,12 +25,12 @@ class Bounds:
     Args:
         row: a line of a text file, a record of CSV, a JSON object, a row of Parquet or Arrow.
         value: the text of one review.
-        batch: texts that are read before they are handed to a worker; one text more may be.
-        name: the name of an archive's member, with whatever else its extended header holds.
-        films: a list of films.
-        page: a page of a Parquet file, decompressed. Row groups are read page by page, so that their own size costs nothing.
-        ratio: decompressed bytes for each compressed one, of files that decompress to more than `RATIO_FLOOR_BYTES`.
-        columns: columns of a table; of JSON, names that its objects have between them.
+        batch: texts read before they are passed to a worker; may be exceeded by one text.
+        name: the name of an archive's member, including its extended header.
+        films: a film list.
+        page: a page of a Parquet file, decompressed. Row groups are read page by page, so their size does not matter.
+        ratio: compression ratio of files that decompress to more than `RATIO_FLOOR_BYTES`.
+        columns: columns of a table; for JSON, distinct names over all objects.
     """
 
     row: int = 0

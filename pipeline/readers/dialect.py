@@ -38,12 +38,12 @@ NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sniffed:
-    """How a table of text is written.
+    """The dialect of a text table.
 
     Args:
         delimiter: one character.
-        quote: one character; empty where nothing is quoted.
-        encoding: as Python calls it.
+        quote: one character; empty if there is no quoting.
+        encoding: Python's name of it.
         has_header: whether the first record looks like column names. A guess that decides nothing in `read`.
     """
 
@@ -59,9 +59,9 @@ class Sniffed:
 
 
 def sniff(sample: bytes, format_name: str = "csv", given: Dialect = NOTHING_GIVEN, *, whole: bool = False) -> Sniffed:
-    """What the beginning of a file shows; what is `given` is taken as it is.
+    """Detects the dialect from the beginning of a file; values in `given` are used unchanged.
 
-    The same sample gives the same result. A delimiter other than the format's own has to explain the sample better.
+    The same sample gives the same result. A delimiter other than the format's default must fit the sample better.
 
     Args:
         whole: the sample is the whole file.

@@ -12,9 +12,9 @@ EXAMPLE = "'neg=1,2 pos=4,5' or 'neg=1..2 pos=4..5'"
 
 @dataclass(frozen=True, slots=True)
 class LabelMap:
-    """Values and ranges of numbers, ends included, by class. What none of them names is left out.
+    """Values and inclusive ranges of numbers, by class. Values not listed are skipped.
 
-    The rule for values holds here too: `True` and `true`, `5.0` and `5` are the same.
+    The rule for values applies here, too: `True` and `true`, `5.0` and `5` are the same.
     """
 
     values: Mapping[str, str]
@@ -45,7 +45,7 @@ class LabelMap:
         return cls(values, tuple(ranges))
 
     def __call__(self, value: str) -> str | None:
-        """The class of a value; None where the map names none."""
+        """The class of a value; None if it has none."""
         if (label := self.values.get(_plain(value))) is not None:
             return label
         if self.ranges:

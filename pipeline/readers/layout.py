@@ -1,10 +1,10 @@
-"""What the place of a `.txt` file tells about its review, as aclImdb lays reviews out: `SPLIT/LABEL/N_STARS.txt`."""
+"""Split, label and stars from the path of a `.txt` file, in the layout of aclImdb: `SPLIT/LABEL/N_STARS.txt`."""
 
 import re
 from dataclasses import dataclass
 
 SPLIT_FOLDERS = {"train": "train", "test": "test", "valid": "valid", "val": "valid", "dev": "valid"}
-"""Folder names that tell a split."""
+"""Folder names that mean a split."""
 URLS = re.compile(r"urls_(?P<label>[^/]+)\.txt")
 """`urls_neg.txt` beside `neg/`: line N names the film of review N."""
 STARS = re.compile(r"\d{1,9}_(\d{1,3})")
@@ -14,7 +14,7 @@ SIDE_FILES = {"imdbEr.txt"}
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Split and label that a folder tells; None where it does not."""
+    """Split and label from a folder's path; None if not present."""
 
     split: str | None = None
     label: str | None = None

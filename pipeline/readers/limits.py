@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most a share of all, or a number. `str()` gives it as it was given."""
+    """A maximum share or number. `str()` returns it as it was given."""
 
     share: float | None = None
     number: int | None = None

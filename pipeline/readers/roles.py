@@ -1,4 +1,4 @@
-"""Which column holds what: text, label, id, group, split, and what a file lacks of them."""
+"""The roles of columns: text, label, ID, group and split."""
 
 import difflib
 import logging
@@ -18,11 +18,11 @@ LABEL_NAMES = ("label", "sentiment", "stars", "rating", "score", "polarity", "cl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Which columns of tables hold what; None where there is none.
+    """The columns for each role; None if there is none.
 
     Args:
         text: columns whose texts are joined by a line break.
-        optional_label: a source may lack the label's column: its reviews are then unlabelled.
+        optional_label: the label column may be missing; reviews are then unlabelled.
     """
 
     text: tuple[str, ...] = ("text",)
@@ -57,7 +57,7 @@ def resolve(source: Source, format: Format, schema: pa.Schema, columns: Columns)
         schema: of the source, as its format gives it.
 
     Raises:
-        FileFault: a column that is needed is missing, there twice, or of a type that cannot be read.
+        FileFault: a required column is missing, duplicated, or of an unsupported type.
     """
     if format.text_column is not None:
         columns = Columns(text=(format.text_column,))

@@ -33,7 +33,7 @@ class TableBatch:
         columns: (N,) those that were asked for, as the source has them: cells of CSV as strings, members of JSON objects
             as JSON text.
         texts: (N,) not yet checked to be UTF-8; null where there is none.
-        bad: rows that were left out.
+        bad: rows that were skipped.
         faults: files of one review that could not be read.
     """
 
@@ -81,7 +81,7 @@ class Table:
             columns: names of the schema; what the texts need is added.
 
         Raises:
-            FileFault: the source is damaged, or changed since it was opened.
+            FileFault: the source is damaged, or has changed since it was opened.
         """
         try:
             yield from self._reviews() if self.format.reviews is not None else self._rows(columns)
@@ -182,7 +182,7 @@ def _of_reviews(batch: RawBatch, names: Sequence[str]) -> TableBatch:
 
 
 def _valid(places: Sequence[str], rows: Sequence[int], batch: TableBatch) -> TableBatch:
-    """Cells as strings; rows that hold something else than UTF-8 are left out."""
+    """Cells as strings; rows that are not UTF-8 are skipped."""
     kept = np.ones(len(batch.columns), bool)
     arrays = []
     for name, column in zip(batch.columns.schema.names, batch.columns.columns, strict=True):

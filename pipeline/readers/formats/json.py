@@ -1,4 +1,4 @@
-"""`.json`: a JSON object a line (Yelp's form), or one array of objects."""
+"""`.json`: one JSON object per line (as Yelp's), or one array of objects."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

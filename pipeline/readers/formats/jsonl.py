@@ -1,4 +1,4 @@
-"""`.jsonl`, `.ndjson`: a JSON object a line."""
+"""`.jsonl`, `.ndjson`: one JSON object per line."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

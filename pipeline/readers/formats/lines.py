@@ -1,4 +1,4 @@
-"""Plain text, one review a line, as other programs print it. No suffix means it: name it with `--format lines`."""
+"""Plain text, one review per line, as printed by other programs. It has no suffix: use `--format lines`."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

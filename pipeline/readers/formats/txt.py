@@ -1,4 +1,4 @@
-"""`.txt`: one review a file; aclImdb's folders tell split, label and stars."""
+"""`.txt`: one review per file; aclImdb's folders give split, label and stars."""
 
 from collections.abc import Iterator
 from typing import Any
