@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.errors import DENIED, FULL, UNREACHABLE, CannotWriteError, PipelineError, errno_of, unreachable
 
 PREFIX = ".tmp-"
-"""Names that begin so are unfinished; nobody reads them."""
+"""Prefix of unfinished files, which are never read."""
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 REFUSALS = (
@@ -36,11 +36,11 @@ REFUSALS = (
 
 @contextmanager
 def writing(what: Path) -> Iterator[None]:
-    """Turns what the operating system says against writing `what`, through whatever library, into our errors.
+    """Converts operating system errors while writing `what`, from any library, to our errors.
 
     Raises:
-        CannotWriteError: it refuses.
-        StorageUnavailableError: the storage does not answer.
+        CannotWriteError: `what` cannot be written.
+        StorageUnavailableError: the storage is unreachable.
     """
     try:
         yield
@@ -74,15 +74,15 @@ def make_folder(folder: Path) -> Path:
 
 @contextmanager
 def atomic_path(target: Path, commit: AbstractContextManager[None] | None = None) -> Iterator[Path]:
-    """Yields an empty temporary file beside `target`; when the block ends well it is synced and renamed to `target`.
+    """Yields an empty temporary file next to `target`; if the block succeeds, syncs it and renames it to `target`.
 
-    `commit` is entered for the renaming.
+    `commit` is entered for the rename.
 
-    The order is what makes it safe against a power cut: the folder's own entry, the content, the name, the folder.
-    When the block raises, the temporary file is removed and `target` stays as it was.
+    The order of syncs protects against power cuts: the folder's own entry, the content, the name, the folder.
+    If the block raises, the temporary file is removed and `target` is unchanged.
 
     Raises:
-        CannotWriteError: the place cannot be written.
+        CannotWriteError: the folder is not writable.
     """
     make_folder(target.parent)
     temporary = target.with_name(f"{PREFIX}{secrets.token_hex(4)}-{target.name}")
@@ -109,15 +109,15 @@ def create(path: Path) -> None:
 
 @contextmanager
 def claimed(path: Path, make: Callable[[Path], object] | None = None) -> Iterator[None]:
-    """For the block, tells other processes that an unfinished file or folder has a living writer.
+    """For the block, marks an unfinished file or folder as owned by a running process.
 
-    The kernel forgets the claim with the process, however it dies, so `is_claimed` needs no age and no process ids.
+    The kernel releases the claim when the process ends, for any reason, so `is_claimed` needs neither ages nor PIDs.
 
     Args:
         make: makes `path`. Another run may sweep it away before it is claimed; then it is made again.
 
     Raises:
-        FileNotFoundError: without `make`, where `path` is not there, or was swept away in this moment.
+        FileNotFoundError: without `make`, `path` does not exist, or was just removed.
     """
     while True:
         if make is not None:
@@ -142,7 +142,7 @@ def claimed(path: Path, make: Callable[[Path], object] | None = None) -> Iterato
 
 
 def is_claimed(path: Path) -> bool:
-    """Whether a living process is at work on an unfinished file or folder, or nobody can tell."""
+    """Whether a running process owns an unfinished file or folder, or this cannot be determined."""
     with abandoned(path) as free:
         return not free
 
@@ -167,7 +167,7 @@ def abandoned(path: Path) -> Iterator[bool]:
 
 
 def _is_still(path: Path, descriptor: int) -> bool:
-    """Whether a path still names what was opened there."""
+    """Whether a path still refers to the file opened there."""
     try:
         return os.path.samestat(path.lstat(), os.fstat(descriptor))
     except FileNotFoundError:
@@ -175,7 +175,7 @@ def _is_still(path: Path, descriptor: int) -> bool:
 
 
 def sweep(target: Path) -> None:
-    """Removes what killed writers of `target` left beside it. The caller sees to it that none is at work."""
+    """Removes leftovers of crashed writers of `target`. The caller ensures that no writer is running."""
     for path in target.parent.glob(f"{PREFIX}*"):
         if path.name[len(PREFIX) :].partition("-")[2] == target.name:
             path.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""Content, not presence: digests that prove that a Parquet file is the one that was written.
+"""Digests that verify the content of Parquet files.
 
-A file of ours is a small tree of digests. Pages carry a CRC-32 each, which readers verify as they decode. The footer holds
-the SHA-256 of every byte before it. A shard's name holds the SHA-256 of the footer, and the Delta log holds the name. So
-opening a table proves its footers in a moment, reading proves what is read, and `doctor --verify` proves every byte.
+Our files contain a small tree of digests. Each page has a CRC-32, which readers verify while decoding. The footer contains
+the SHA-256 of every byte before it. A shard's name contains the SHA-256 of the footer, and the Delta log contains the name.
+Opening a table therefore verifies its footers, reading verifies the pages read, and `doctor --verify` verifies every byte.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ def footer_sha256(path: Path) -> str:
     """Hex SHA-256 of a Parquet file's footer, its length and the magic bytes included.
 
     Raises:
-        DataError: the file is too short to hold the footer that it announces.
+        DataError: the file is too short for its footer.
     """
     with path.open("rb") as file:
         file.seek(_footer_offset(path))
@@ -48,7 +48,7 @@ def footer_sha256(path: Path) -> str:
 
 
 def is_named_by_footer(name: str) -> bool:
-    """Whether a shard's name holds the digest of its footer; in earlier releases it does not."""
+    """Whether a shard's name contains the digest of its footer; in earlier releases, it does not."""
     match = NAMED.fullmatch(name)
     return match is not None and len(match[1]) == 64
 

@@ -1,4 +1,4 @@
-"""Small Parquet files under a contract, written and read whole: those that a bundle holds beside its weights."""
+"""Small Parquet files with a contract, written and read as a whole, such as the report files of a bundle."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def write_contract_file(path: Path, table: pa.Table, contract: Contract) -> Path
 
 
 def contract_version(path: Path, remedy: str) -> str | None:
-    """The version of its contract that a file names; "" where it names none, None where there is no file.
+    """The contract version of a file; "" if it has none, None if there is no file.
 
     Args:
         remedy: what to do when the file is damaged.

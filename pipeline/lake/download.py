@@ -17,7 +17,7 @@ from pipeline.version import __version__
 
 CHUNK_BYTES = 1 << 20
 GONE = (401, 403, 404, 410)
-"""HTTP statuses that trying again does not mend."""
+"""HTTP statuses for which a retry does not help."""
 ALGORITHMS = ("md5", "sha256")
 
 

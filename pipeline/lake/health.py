@@ -1,4 +1,4 @@
-"""Is what lies in a lake what was committed? The questions that `doctor` answers and `repair` acts on."""
+"""Checks that a lake contains what was committed. `doctor` reports the results, `repair` acts on them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""What dead runs left: unfinished files and folders without a living writer.
+"""Leftovers of crashed runs: unfinished files and folders without a running writer.
 
-Every unfinished file is claimed by its writer with a lock of the kernel (see `atomic.claimed`), so the dead are told from
-the living by locks, not by age. Each run removes what the dead have left before it starts.
+Every writer holds a kernel lock on its unfinished files (see `atomic.claimed`), so leftovers are recognised by locks, not
+by age. Each run removes leftovers before it starts.
 """
 
 import shutil
@@ -43,7 +43,7 @@ def set_aside(lake: Lake) -> list[Leftover]:
 
 
 def sweep_leftovers(lake: Lake) -> list[Leftover]:
-    """Removes what dead runs left, but for trainings that may be resumed; gives what went. Never fails."""
+    """Removes leftovers of crashed runs, except training runs that can be resumed; returns what was removed. Never fails."""
     gone = []
     with suppress(OSError):
         for leftover in find_leftovers(lake):
@@ -61,7 +61,7 @@ def remove_abandoned(leftover: Leftover) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Removes a file or a folder, if it is there; a symbolic link goes, not what it points to."""
+    """Removes a file or a folder, if it exists; removes a symbolic link, not its target."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -70,7 +70,7 @@ def remove(path: Path) -> None:
 
 
 def _unfinished(lake: Lake) -> Iterator[Path]:
-    """Names that mark what is unfinished, in every folder that commands write."""
+    """Name patterns of unfinished files, in every folder that commands write to."""
     folders = [lake.vocabulary, lake.rejects, lake.models, lake.predictions, lake.runs, lake.locks, lake.tokens]
     crossval = lake.crossval()
     for folder in [*folders, lake.predictions / ".notes", *_entries(crossval.folder)]:
@@ -96,7 +96,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def size_of(path: Path) -> int:
-    """The bytes of a file or of everything in a folder; what goes away in this moment counts nothing."""
+    """The size of a file or of a folder's content in bytes; files removed meanwhile count as 0."""
     if path.is_symlink() or not path.is_dir():
         return _bytes(path)
     return sum(_bytes(inner) for inner in path.rglob("*") if not inner.is_dir())

@@ -17,14 +17,14 @@ from pipeline.lake.atomic import PREFIX, create, make_folder, writing
 
 @contextmanager
 def locked(path: Path, what: str, wait_seconds: float = 0.0, *, passing: bool = False) -> Iterator[None]:
-    """Holds the lock file `path` for the block. `what` names the work for the message of whoever is turned away.
+    """Holds the lock file `path` for the block. `what` describes the lock in error messages of other runs.
 
     Args:
-        passing: whether the lock file goes when the block ends; one in the lake stays.
+        passing: whether to remove the lock file when the block ends; lock files in the lake stay.
 
     Raises:
-        LockedError: another process holds it and did not let go within `wait_seconds`.
-        CannotWriteError: the lock file cannot be made.
+        LockedError: another process holds the lock and did not release it within `wait_seconds`.
+        CannotWriteError: the lock file cannot be created.
     """
     make_folder(path.parent)
     lock = FileLock(path)
@@ -50,11 +50,11 @@ def locked(path: Path, what: str, wait_seconds: float = 0.0, *, passing: bool = 
 
 @contextmanager
 def locked_output(output: Path, what: str) -> Iterator[None]:
-    """Holds the lock of a file that is to be written, whichever lake writes it: it lies beside the file and goes with it.
+    """Holds the lock of an output file, for runs of any lake; the lock file is next to the output and removed afterwards.
 
     Raises:
         LockedError: another process writes the same file.
-        CannotWriteError: the folder cannot be written.
+        CannotWriteError: the folder is not writable.
     """
     name = hashlib.sha256(os.fsencode(output.name)).hexdigest()[:16]
     with locked(output.with_name(f".{name}.lock"), what, passing=True):
@@ -62,7 +62,7 @@ def locked_output(output: Path, what: str) -> Iterator[None]:
 
 
 def _note_owner(path: Path) -> None:
-    """Notes who holds the lock, for people; a name that somebody made a link is replaced, not followed."""
+    """Records who holds the lock, for error messages; replaces links instead of following them."""
     note = {"pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     temporary = path.with_name(f"{PREFIX}{secrets.token_hex(4)}-{path.name}")
     with suppress(OSError):  # the lock holds without it

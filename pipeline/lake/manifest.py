@@ -52,10 +52,10 @@ def verify_content(folder: Path, name: str, content: bytes) -> None:
 
 
 def verify_folder(folder: Path) -> list[str]:
-    """Reads every file that the manifest names and compares it; gives their names.
+    """Reads and verifies every file listed in the manifest; returns their names.
 
     Raises:
-        InputNotFoundError: one is not there.
+        InputNotFoundError: one does not exist.
         DataError: one has changed.
     """
     names = sorted(read_manifest(folder))

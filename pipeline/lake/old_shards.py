@@ -11,17 +11,17 @@ from pipeline.lake.table import Listed
 
 
 def old_shards(listed: Sequence[Listed]) -> list[str]:
-    """The names of those shards of a table that an earlier release wrote."""
+    """The names of a table's shards written by earlier releases."""
     return [entry.name for entry in listed if not is_named_by_footer(entry.name)]
 
 
 def write_again(shard: Shard, folder: Path) -> Path:
-    """Writes a shard's rows, as they are and in their order, as a shard of this release into `folder`.
+    """Writes a shard's rows, unchanged and in order, as a shard of this release into `folder`.
 
     Raises:
         DataError: the shard is damaged.
-        CannotWriteError: the disk is full, say.
-        PipelineError: the new shard does not hold all rows.
+        CannotWriteError: for example, the disk is full.
+        PipelineError: the new shard does not contain all rows.
     """
     with open_shard(shard.path) as file:
         path = write_shard(folder, shard.split, file.read(), shard.vocabulary)

@@ -22,10 +22,10 @@ class Lake:
 
     @classmethod
     def find(cls, given: str | os.PathLike[str] | None = None) -> "Lake":
-        """The lake asked for: `given`, else the environment's PIPELINE_LAKE, else ./data_lake.
+        """The selected lake: `given`, else the environment's PIPELINE_LAKE, else ./data_lake.
 
         Raises:
-            UsageError: a URI of a storage that this release does not serve, or a name that its table could not hold.
+            UsageError: a URI of an unsupported storage, or a path that is not valid for its table.
         """
         where = os.fspath(given or os.environ.get(ENVIRONMENT) or DEFAULT)
         if "://" in where:
@@ -99,7 +99,7 @@ class Lake:
 
     @property
     def scratch(self) -> Path:
-        """Spilled batches and half-made files of running jobs; a run's own folder goes when it ends."""
+        """Spilled batches and unfinished files of running jobs; a run removes its own folder when it ends."""
         return self.root / ".scratch"
 
     @property
@@ -117,16 +117,16 @@ class Lake:
         return FoldLake(self.root)
 
     def relative(self, path: Path) -> str:
-        """How the lake names a source: relative and with slashes when inside the lake, else the absolute URI."""
+        """The name of a source in the lake: a relative path with slashes if inside the lake, else the absolute URI."""
         path = path.resolve()
         return utf8_name(path.relative_to(self.root).as_posix()) if path.is_relative_to(self.root) else path.as_uri()
 
     def latest_model(self) -> str:
-        """The id in models/LATEST.
+        """The ID in models/LATEST.
 
         Raises:
             InputNotFoundError: no model was trained yet, or LATEST is empty.
-            DataError: LATEST is no file with an id.
+            DataError: LATEST is not a file with an ID.
         """
         remedy = f"Train one with 'pipeline train --lake {self.root}', or pass a bundle with --model."
         try:
@@ -145,11 +145,11 @@ class Lake:
 
 @dataclass(frozen=True, slots=True)
 class FoldLake(Lake):
-    """A lake whose models and unfinished trainings stand apart, in crossval/: those of folds never go live."""
+    """A lake with separate models and unfinished training runs in crossval/, because models of folds never go live."""
 
     @property
     def folder(self) -> Path:
-        """Their folder; beside models and checkpoints, one for each cross-validation."""
+        """The folder for models, checkpoints and one subfolder per cross-validation."""
         return self.root / "crossval"
 
     @property

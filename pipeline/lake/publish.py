@@ -22,7 +22,7 @@ from schemas.contract import ContractError
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a commit brings: finished shards, and the names of those that go. Nothing changes when it is false."""
+    """The content of a commit: finished shards, and the names of removed ones. False if nothing changes."""
 
     added: tuple[Path, ...]
     removed: tuple[str, ...]
@@ -115,7 +115,7 @@ def rewrite_shards(table: TokenTable, gone: pa.Array, folder: Path, vocabulary: 
 
 
 class LostReviewsError(DataError):
-    """The sources no longer hold all reviews of the shards that they should replace."""
+    """The sources no longer contain all reviews of the shards to replace."""
 
 
 def check_recovered(folder: Path, replacing: Sequence[str], written: int) -> None:
@@ -134,7 +134,7 @@ def check_recovered(folder: Path, replacing: Sequence[str], written: int) -> Non
 
 
 def check_covered(table: TokenTable, seen: KeyIndex) -> None:
-    """A rebuilt vocabulary makes old ids worthless, so every review of the table must have been read again.
+    """Checks that every review of the table was read again, because a rebuilt vocabulary invalidates old IDs.
 
     Raises:
         DataError: one was not; names the first one's source.

@@ -1,6 +1,6 @@
 """Rejects of a run: streamed to a scratch file, published under the digest of their content.
 
-The same bad input gives the same file, so that a bad row that lies around is not rejected anew every night.
+The same bad input gives the same file, so a bad row that stays in place does not create a new file every night.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from pipeline.lake.atomic import make_folder, sync_file, sync_folder, writing
 from schemas.reject import EXCERPT_CHARACTERS, FILE_REASONS, REASONS, REJECT, WELL_FORMED, BadRow
 
 VALUES = 100
-"""So many different values at fault are counted by name."""
+"""Maximum number of faulty values to count by name."""
 
 
 @dataclass(slots=True)
