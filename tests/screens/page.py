@@ -57,11 +57,11 @@ SCREENS = (
 HEAD = """\
 # In a terminal
 
-What each command shows at its end, in a terminal of 80 and of 120 columns. `make screens` runs the commands and draws these
-pictures. Where stdout is no terminal, or with `--json`, the last line is the receipt as JSON instead.
+What each command prints in a terminal with 80 and 120 columns. `make screens` runs the commands and draws these pictures.
+If stdout is not a terminal, or with `--json`, the last line is a JSON receipt instead.
 
-Progress bars go when their work is done. `--quiet` shows warnings and errors only; `--verbose` logs every step, and where
-options come from. `pipeline --install-completion` completes commands, options, architectures, presets, models and runs.
+Progress bars disappear when done. `--quiet` shows only warnings and errors; `--verbose` logs every step and the source of
+each option. `pipeline --install-completion` completes commands, options, architectures, presets, models and runs.
 """
 
 
