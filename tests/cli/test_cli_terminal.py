@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.screens.terminal import Shown, run_in_terminal
+from tests.support.terminal import Shown, run_in_terminal
 
 Terminal = Callable[..., Shown]
 

@@ -19,7 +19,7 @@ from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 from tests.screens.page import SCREENS, Screen, page
-from tests.screens.terminal import ROOT, Shown, run_in_terminal
+from tests.support.terminal import ROOT, Shown, run_in_terminal
 
 FOLDER = ROOT / "docs" / "screens"
 PLACE = Path(tempfile.gettempdir()) / "reviews"
