@@ -52,10 +52,16 @@ class ReportConfig:
         str | None,
         Option(help="That file's column with the true label.", default="that of ingest, where the file has it"),
     ] = None
-    usual_label: str | None = None
-    """The lake's usual column of labels, used where the file has it and `label_column` names none."""
-    label_map: LabelMap | None = None
-    """The lake's classes by label, for the labels in the file."""
+    label_map: Annotated[
+        LabelMap | None,
+        Option(
+            metavar="CLASS=VALUE,…",
+            help="Classes by value of that column: 'neg=1,2 pos=4,5' or 'neg=1..2 pos=4..5'.",
+            default="that of ingest, else labels as they are",
+            from_text=LabelMap.parse,
+            from_toml=LabelMap.parse,
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         validate(self)
