@@ -55,10 +55,10 @@ def csv_columns(folder: Path) -> None:
 
 
 def shared_value(folder: Path) -> None:
-    """1,000 rows of Parquet that share one text of 1 MiB: 50 KB."""
+    """3,000 rows of Parquet that share one text of 1 MiB: 50 KB."""
     table = pa.table({"text": [LONG] * 500, "label": ["pos"] * 500}, schema=SCHEMA)
     with pq.ParquetWriter(folder / "bomb.parquet", SCHEMA, dictionary_pagesize_limit=8 * MIB) as writer:
-        writer.write_table(pa.concat_tables([table] * 2), row_group_size=1000)
+        writer.write_table(pa.concat_tables([table] * 6), row_group_size=3000)
 
 
 def parquet_page(folder: Path) -> None:
