@@ -35,7 +35,7 @@ class Bounds:
 
     row: int = 0
     value: int = MIB
-    batch: int = 8 * MIB
+    batch: int = 4 * MIB
     name: int = MIB
     films: int = 16 * MIB
     page: int = 64 * MIB
