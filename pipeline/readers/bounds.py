@@ -28,7 +28,8 @@ class Bounds:
         batch: texts that are read before they are handed to a worker; one text more may be.
         name: the name of an archive's member, with whatever else its extended header holds.
         films: a list of films.
-        page: a page of a Parquet file, decompressed. Row groups are read page by page, so that their own size costs nothing.
+        page: a page of a Parquet file, decompressed; DuckDB writes some of 100 MB. Row groups are read page by page, so that
+            their own size costs nothing.
         ratio: decompressed bytes for each compressed one, of files that decompress to more than `RATIO_FLOOR_BYTES`.
         columns: columns of a table; of JSON, names that its objects have between them.
     """
@@ -38,7 +39,7 @@ class Bounds:
     batch: int = 4 * MIB
     name: int = MIB
     films: int = 16 * MIB
-    page: int = 64 * MIB
+    page: int = 256 * MIB
     ratio: int = 1000
     columns: int = 10_000
 

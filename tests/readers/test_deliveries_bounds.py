@@ -21,7 +21,7 @@ from pipeline.errors import DataError, OutOfMemoryError, UsageError
 from pipeline.options.values import from_command_line
 from pipeline.readers import text_files
 from pipeline.readers.base import FileFault, Reading, Source
-from pipeline.readers.bounds import Bounds, in_units, size_of
+from pipeline.readers.bounds import DEFAULT_BOUNDS, MIB, Bounds, in_units, size_of
 from pipeline.readers.formats import arrow, parquet
 from pipeline.readers.limits import Limit
 from tests.support.bombs import BOMBS
@@ -278,3 +278,8 @@ def test_a_bomb_takes_less_than_a_gibibyte_and_hinders_nobody(name: str, tmp_pat
     print(f"{name}: {peak} MiB, exit code {code}")
     assert code == 0 and peak < PEAK_MIB
     assert (option in said) if option else "left out" not in said
+
+
+def test_the_largest_pages_that_duckdb_writes_are_read() -> None:
+    largest = 100_000_000 + 8 * MIB  # its MAX_UNCOMPRESSED_PAGE_SIZE, and the row with which a page goes beyond
+    assert largest < DEFAULT_BOUNDS.page
