@@ -245,7 +245,7 @@ def test_pipes_and_devices_are_refused_where_named_and_passed_over_in_folders(tm
     receipt = ingest(tmp_path / "lake", tmp_path)
     assert (receipt.written, receipt.quarantined) == (2, 0)
     for name in ("pipe.csv", "link.csv"):
-        for command in ("ingest", "inspect", "init", "evaluate"):
+        for command in ("ingest", "inspect", "init"):
             outcome = pipeline(command, tmp_path / name, "--lake", tmp_path / "lake", timeout=60)
             assert outcome.code in (2, 65) and "is a pipe or a device" in outcome.stderr, (command, outcome.stderr)
 
