@@ -46,6 +46,7 @@ from pipeline.readers.summary import summarize
 from pipeline.readers.values import OPTION as RULE_OPTION
 from pipeline.readers.values import RULE_VERSION
 from pipeline.readers.walk import Found, Walker, some_of
+from pipeline.signals import raise_if_swallowed
 from pipeline.text.unsegmented import unsegmented_warning
 from pipeline.text.vocabulary import TokenCounts, Vocabulary, build_vocabulary, ordered_labels
 from schemas.reject import REASONS
@@ -229,6 +230,7 @@ def _first_pass(
         )
         collector.leave_out(found.faults)
         for batch in batches:
+            raise_if_swallowed()
             progress.advance(collector.take(batch))
     return collector
 

@@ -48,7 +48,6 @@ def run(config: ReportConfig) -> Receipt:
             columns = ScoredColumns(
                 text=config.text_column,
                 label=config.label_column,
-                usual_label=config.usual_label,
                 label_map=config.label_map,
             )
             examples = choose_from_predictions(path, bundle.model_id, bundle.labels, columns)

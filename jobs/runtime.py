@@ -18,7 +18,7 @@ from pipeline.lake.paths import Lake
 from pipeline.lake.runs import new_run_id, write_record
 from pipeline.options.render import printable_text, rendered
 from pipeline.progress import UNATTENDED
-from pipeline.signals import as_stop, deferred_stop, settle, unsettle
+from pipeline.signals import as_stop, deferred_stop, raise_if_swallowed, settle, unsettle
 from pipeline.version import __version__
 from schemas.contract import ContractError
 from schemas.run import Receipt, RunRecord
@@ -135,6 +135,7 @@ def commit_record(run: Run) -> dict[str, Any]:
 @contextmanager
 def committing(run: Run) -> Iterator[None]:
     """For the block that makes the run's result visible: a signal waits, and when the block ends well, the run is done."""
+    raise_if_swallowed()
     with deferred_stop() as stop:
         stop.raise_if_set()
         yield

@@ -26,6 +26,7 @@ from pipeline.process import collector_paused
 from pipeline.readers.base import FileFault
 from pipeline.readers.registry import format_named
 from pipeline.scoring.inputs import STDIN_NAME, ScoreInput, find_sources, open_input, spooled_stdin
+from pipeline.signals import raise_if_swallowed
 from schemas.run import Receipt
 
 if TYPE_CHECKING:
@@ -163,6 +164,7 @@ def _score_once(plan: ScorePlan, this: Run, predictor: "Predictor", temporary: P
     vocabulary = bundle.load_vocabulary() if config.explain else None
     with track("scoring", source.rows()) as progress, plan.writer(temporary) as writer:
         for window, probability_NC in _scored_windows(plan, predictor):
+            raise_if_swallowed()
             reason_N = with_abstained(probability_NC, window.reason, config.abstain_below)
             columns = predicted_columns(probability_NC, reason_N, bundle.labels, bundle.model_id)
             if vocabulary is not None:

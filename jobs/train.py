@@ -19,7 +19,7 @@ from pipeline.lake.atomic import claimed, make_folder
 from pipeline.lake.paths import FoldLake, Lake
 from pipeline.options.render import arguments
 from pipeline.order.order import lanes_of_rank
-from pipeline.signals import StopRequest, deferred_stop, settle
+from pipeline.signals import StopRequest, deferred_stop, raise_if_swallowed, settle
 from schemas.run import Receipt
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def _run(config: TrainConfig, run: Run) -> None:
         return
     join = torchrun.joined if torchrun.launched() else local.joined
     model = None if config.is_linear else new_model(config, data)
+    raise_if_swallowed()
     with join(config.device) as world, deferred_stop() as stop:
         resume = config.resume or torchrun.restarts() > 0
         with _training_folder(config, identity, world, resume) as folder:

@@ -31,7 +31,7 @@ from pipeline.readers.values import OPTION as RULE_OPTION
 from pipeline.readers.values import RULE_VERSION
 from pipeline.reports.upgrade import old_parts
 from pipeline.scoring.upgrade import convert, is_old
-from pipeline.signals import deferred_stop
+from pipeline.signals import deferred_stop, raise_if_swallowed
 from schemas.contract import ContractError
 from schemas.run import Receipt
 
@@ -200,6 +200,7 @@ def _rewrite_shards(lake: Lake, this: Run, done: Done) -> None:
         vocabulary = read_vocabulary(lake.vocabulary / f"{table.vocabulary}.parquet", table.vocabulary)
         shards = [shard for shard in table.shards if shard.path.name in names]
         written = [write_again(shard, scratch) for shard in shards]
+        raise_if_swallowed()
         with deferred_stop() as stop:
             stop.raise_if_set()
             version = publish(

@@ -48,6 +48,15 @@ def as_stop(error: BaseException) -> BaseException:
     return error
 
 
+def raise_if_swallowed() -> None:
+    """Raises `StoppedError` again where something caught it on its way: an import that may fail, say.
+
+    For the steps of a run, not for what cleans up after it.
+    """
+    if _Settled.raised:
+        raise StoppedError(_Settled.raised)
+
+
 def settle() -> None:
     """The run has committed: a signal no longer changes how it ends."""
     _Settled.committed = True

@@ -12,8 +12,12 @@ def _as_ingested(ingest: Mapping[str, Any], given: Mapping[str, Any]) -> dict[st
     """Scored files are read with the lake's [ingest] columns unless options override them."""
     if not given.get("predictions"):
         return {}
+    from pipeline.reports.examples import column_names
+
     found = {name: ingest[name] for name in ("text_column", "label_map") if name in ingest}
-    return found | ({"usual_label": ingest["label_column"]} if "label_column" in ingest else {})
+    if ingest.get("label_column") in column_names(given["predictions"]):  # reviews to score have none as a rule
+        found["label_column"] = ingest["label_column"]
+    return found
 
 
 @config_command(ReportConfig, inherits=_as_ingested)

@@ -58,10 +58,16 @@ class ReportConfig:
         str | None,
         Option(help="Label column of the scored file.", default="that of ingest, if the file has it"),
     ] = None
-    usual_label: str | None = None
-    """The lake's usual label column, used if the file has it and `label_column` is None."""
-    label_map: LabelMap | None = None
-    """The lake's classes by label, for the labels in the file."""
+    label_map: Annotated[
+        LabelMap | None,
+        Option(
+            metavar="CLASS=VALUE,…",
+            help="Map values of that column to classes: 'neg=1,2 pos=4,5' or 'neg=1..2 pos=4..5'.",
+            default="that of ingest, else labels as they are",
+            from_text=LabelMap.parse,
+            from_toml=LabelMap.parse,
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         validate(self)

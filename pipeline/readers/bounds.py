@@ -28,17 +28,18 @@ class Bounds:
         batch: texts read before they are passed to a worker; may be exceeded by one text.
         name: the name of an archive's member, including its extended header.
         films: a film list.
-        page: a page of a Parquet file, decompressed. Row groups are read page by page, so their size does not matter.
+        page: a page of a Parquet file, decompressed; DuckDB writes some of 100 MB. Row groups are read page by page, so
+            their size does not matter.
         ratio: compression ratio of files that decompress to more than `RATIO_FLOOR_BYTES`.
         columns: columns of a table; for JSON, distinct names over all objects.
     """
 
     row: int = 0
     value: int = MIB
-    batch: int = 8 * MIB
+    batch: int = 4 * MIB
     name: int = MIB
     films: int = 16 * MIB
-    page: int = 64 * MIB
+    page: int = 256 * MIB
     ratio: int = 1000
     columns: int = 10_000
 

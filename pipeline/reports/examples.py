@@ -89,26 +89,21 @@ def _weights(explanation: Sequence[Mapping[str, Any]]) -> tuple[Weight, ...]:
 class ScoredColumns:
     """Columns of a scored file: those of the text, joined by line breaks, and that of the true label.
 
-    `usual_label` is the label's where the file has it and `label` is None. `label_map` gives the classes of its values.
+    `label_map` gives the classes of its values.
     """
 
     text: tuple[str, ...] = ("text",)
     label: str | None = None
-    usual_label: str | None = None
     label_map: LabelMap | None = None
-
-    def label_of(self, schema: pa.Schema) -> str | None:
-        """The column of the label in a file."""
-        return self.usual_label if self.label is None and self.usual_label in schema.names else self.label
 
     def as_shown(self, table: pa.Table, labels: Sequence[str]) -> pa.Table:
         """The table with the columns `text` and `label` as a page shows them, and those of the prediction."""
         columns = {name: table[name] for name in (*PREDICTED, EXPLANATION.name) if name in table.column_names}
         texts = [table[name].cast(pa.string()) for name in self.text]
         columns["text"] = pc.binary_join_element_wise(*texts, "\n", null_handling="skip") if len(texts) > 1 else texts[0]
-        label = self.label_of(table.schema)
-        if label is not None:
-            truths = [None if value is None else self._class_of(str(value), labels) for value in table[label].to_pylist()]
+        if self.label is not None:
+            values = table[self.label].to_pylist()
+            truths = [None if value is None else self._class_of(str(value), labels) for value in values]
             columns["label"] = pa.array(truths, pa.string())
         return pa.table(columns)
 
@@ -117,6 +112,14 @@ class ScoredColumns:
 
 
 PREDICTED = ("prediction", "probability")
+
+
+def column_names(path: Path) -> list[str]:
+    """The columns of a scored file; none where it cannot be read, which whoever reads it will say."""
+    try:
+        return list(pq.read_schema(path).names)
+    except (OSError, pa.ArrowException):
+        return []
 
 
 def choose_from_predictions(path: Path, model_id: str, labels: Sequence[str], of: ScoredColumns) -> pa.Table:
@@ -135,7 +138,7 @@ def choose_from_predictions(path: Path, model_id: str, labels: Sequence[str], of
     try:
         with pq.ParquetFile(path) as file:
             columns = _columns(file.schema_arrow, path, of)
-            label_column = of.label_of(file.schema_arrow) and "label"
+            label_column = of.label and "label"
             _check_model(file.schema_arrow, path, model_id)
             of_second = is_version_1(file.schema_arrow)
             for group in range(file.num_row_groups):
@@ -164,8 +167,7 @@ def _quota(kind: str) -> int:
 def _columns(schema: pa.Schema, path: Path, of: ScoredColumns) -> list[str]:
     """The columns to read."""
     (VERSION_1 if is_version_1(schema) else PREDICTION).check_columns(schema, f"--predictions {path}")
-    label = of.label_of(schema)
-    for option, column in (*(("--text-column", name) for name in of.text), ("--label-column", label)):
+    for option, column in (*(("--text-column", name) for name in of.text), ("--label-column", of.label)):
         if column is not None and column not in schema.names:
             raise UsageError(f"{option} {column}: {path} has no such column. Its columns: {', '.join(schema.names)}.")
     for name in of.text:
@@ -174,7 +176,7 @@ def _columns(schema: pa.Schema, path: Path, of: ScoredColumns) -> list[str]:
             raise UsageError(
                 f"--text-column {name}: it is {schema.field(name).type}, not strings. Columns of strings: {texts}."
             )
-    named = {*of.text, label, *PREDICTED, EXPLANATION.name} - {None}
+    named = {*of.text, of.label, *PREDICTED, EXPLANATION.name} - {None}
     return [name for name in schema.names if name in named]
 
 

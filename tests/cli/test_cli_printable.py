@@ -89,7 +89,7 @@ def test_listings_of_runs_and_models_stay_tables(tmp_path: Path, command: Run) -
     assert command("ingest", "--lake", lake.root, tmp_path / EVIL).code == 66  # its record holds the name
     table = command("runs", "--lake", lake.root)
     assert_safe(table)
-    assert len(table.stdout.splitlines()) == 2
+    assert len(table.stdout.splitlines()) == 3  # head, run, and why it failed
     whole = command("runs", "--lake", lake.root, "--json")
     assert_safe(whole)
     assert EVIL in json.loads(whole.stdout)[0]["error"]

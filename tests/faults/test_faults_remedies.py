@@ -322,7 +322,7 @@ REMEDIES = [
         "settings are there",
         a_pipeline_toml,
         lambda shell: ("init", shell.lake.raw),
-        73,
+        2,
         lambda shell: shell.run("init", shell.lake.raw, *shell.option(r"with (--force)")),
     ),
 ]

@@ -24,7 +24,8 @@ from tests.support.token_corpus import Corpus, write_corpus
 
 def train(lake: Path, corpus: Corpus, arch: str = "lstm", **model: object) -> Receipt:
     options = {**small(arch), **model}
-    return run(TrainConfig(lake=Lake(lake), tokens=corpus.shards, arch=arch, model=options, epochs=2, lr=0.01, workers=0))
+    recipe = {"epochs": 2, "lr": 0.01, "schedule": "constant", "embedding_init": "random", "workers": 0}
+    return run(TrainConfig(lake=Lake(lake), tokens=corpus.shards, arch=arch, model=options, **recipe))
 
 
 @pytest.fixture(scope="module")

@@ -73,11 +73,11 @@ def test_what_cannot_be(lake: Lake, tmp_path: Path) -> None:
         run(ReportConfig(lake=lake.root, predictions=tmp_path))
     with pytest.raises(CannotWriteError, match="is a folder"):
         run(ReportConfig(lake=lake.root, output=tmp_path))
-    with pytest.raises(UsageError, match="--label-column needs --predictions"):
+    with pytest.raises(UsageError, match="--label-column requires --predictions"):
         ReportConfig(lake=lake.root, label_column="truth")
-    with pytest.raises(UsageError, match="two models or more"):
+    with pytest.raises(UsageError, match="at least two models"):
         ReportConfig(lake=lake.root, models=("LATEST",), compare=True)
-    with pytest.raises(UsageError, match="name one model with --model LATEST"):
+    with pytest.raises(UsageError, match="pass one model as --model LATEST"):
         ReportConfig(lake=lake.root, models=("LATEST",))
 
 

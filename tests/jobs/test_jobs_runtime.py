@@ -4,11 +4,12 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from jobs.runtime import recorded_run
+from jobs.runtime import committing, recorded_run
 from pipeline.config.vacuum import VacuumConfig
 from pipeline.errors import StoppedError
 from pipeline.lake.paths import Lake
@@ -40,3 +41,19 @@ def test_an_error_without_a_signal_stays_what_it_is(tmp_path: Path) -> None:
     raise_on_stop()
     with pytest.raises(AttributeError), recorded_run("vacuum", Lake(tmp_path), VacuumConfig(lake=tmp_path)):
         raise AttributeError("ours")
+
+
+def test_a_stop_that_an_import_swallows_is_one_before_anything_is_committed(tmp_path: Path) -> None:
+    raise_on_stop()
+    committed = False
+    with (
+        pytest.raises(StoppedError) as stopped,
+        recorded_run("vacuum", Lake(tmp_path), VacuumConfig(lake=tmp_path)) as run,
+    ):
+        with suppress(Exception):  # as libraries do around modules that they can do without
+            os.kill(os.getpid(), signal.SIGTERM)
+        with committing(run):
+            committed = True
+    assert stopped.value.exit_code == 143 and not committed
+    (record,) = (tmp_path / "runs").glob("*.json")
+    assert json.loads(record.read_text())["outcome"] == "stopped"

@@ -69,7 +69,7 @@ def test_folder_that_holds_something_else_is_refused_and_kept(config: SampleConf
 
 def test_parquet_that_holds_something_else_is_refused_and_kept(config: SampleConfig, tmp_path: Path) -> None:
     (tmp_path / "new.parquet").write_bytes(b"mine")
-    with pytest.raises(CannotWriteError, match="score-input"):
+    with pytest.raises(UsageError, match="score-input"):
         run(config)
     assert (tmp_path / "new.parquet").read_bytes() == b"mine"
     assert not list(tmp_path.glob(".tmp-*"))

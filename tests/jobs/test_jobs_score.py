@@ -182,7 +182,7 @@ def test_keep_chooses_columns(lake: Path, write: Write) -> None:
     path = write(a=[1, 2], text=["good", "bad"], b=[3, 4])
     assert scored(lake, path, keep=("b", "a")).column_names == ["a", "b", *ADDED]
     assert scored(lake, path, keep=("none",)).column_names == ADDED
-    with pytest.raises(DataError, match=r"no column 'bb'. Its columns: b"):
+    with pytest.raises(DataError, match=r"no column 'bb'\. Did you mean 'b'\? Its columns: 'a', 'text', 'b'"):
         scored(lake, path, keep=("bb",))
 
 

@@ -145,7 +145,7 @@ def test_ids_outside_the_vocabulary_name_the_shard(tmp_path: Path, ids: list[int
     path = tmp_path / "shard.parquet"
     columns = {"ids": pa.array([[2, 3], ids], pa.list_(pa.int32())), "label": pa.array([1, 0], pa.int32())}
     pq.write_table(pa.table(columns), path)
-    with pytest.raises(DataError, match=f"{path} holds {said}"):
+    with pytest.raises(DataError, match=f"{path} contains {said}"):
         RowGroupReader(Part((RowGroup(path, 0, 2),), (np.array([0, 1]),)), 60, 200)(ReadRequest(0, 0, False))
 
 
