@@ -292,7 +292,7 @@ def test_classes_of_ranges_where_a_score_has_many_values(tmp_path: Path, run_mai
     rows = [{"score": number, "review": f"A film of {number} points"} for number in range(100)]
     path = write_csv(tmp_path / "a.csv", rows)
     assert run_main("inspect", path) == 0
-    assert "give --label-column score --label-map 'neg=LOW..HIGH pos=LOW..HIGH'" in capsys.readouterr().out
+    assert "use --label-column score --label-map 'neg=LOW..HIGH pos=LOW..HIGH'" in capsys.readouterr().out
     assert run_main("inspect", path, "--label-column", "score", "--label-map", "neg=0..39 pos=70..99") == 0
     assert "Reviews: neg 40, pos 30" in capsys.readouterr().out
 

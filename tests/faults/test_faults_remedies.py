@@ -308,7 +308,7 @@ REMEDIES = [
         a_file_of_somebody,
         score_to("theirs.parquet"),
         2,
-        lambda shell: shell.run(*score_to("theirs.parquet")(shell), *shell.option(r"or (--force)")),
+        lambda shell: shell.run(*score_to("theirs.parquet")(shell), *shell.option(r"or use (--force)")),
         score_to("theirs.parquet"),
     ),
     Remedy(

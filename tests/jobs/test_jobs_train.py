@@ -150,7 +150,7 @@ def test_unknown_key_in_a_file(tmp_path: Path, corpus: Corpus) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"), [(("neg", "pos"), "one class only"), (("pos",), r"one class only \(pos\)"), ((), "no labels")]
+    ("labels", "said"), [(("neg", "pos"), "has only one class"), (("pos",), r"one class only \(pos\)"), ((), "no labels")]
 )
 def test_one_class_only(tmp_path: Path, labels: tuple[str, ...], said: str) -> None:
     with pytest.raises(PipelineError, match=said) as raised:

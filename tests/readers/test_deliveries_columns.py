@@ -141,7 +141,7 @@ def test_a_near_miss_of_the_labels_column_is_a_warning_whose_option_works(
     source = write_csv(tmp_path / "r.csv", header, "fine,1", "dull,0")
     done = command("ingest", source, "--lake", tmp_path / "lake")
     assert (done.code, done.receipt["metrics"]["labels"]) == (0, [])
-    remedy = next(line for line in done.stderr.splitlines() if "--label-column" in line).partition("give ")[2]
+    remedy = next(line for line in done.stderr.splitlines() if "--label-column" in line).partition("pass ")[2]
     assert remedy == f"--label-column {column}"
     again = command("ingest", source, "--lake", tmp_path / "labelled", *options_of(remedy))
     assert again.receipt["metrics"]["labels"] == ["0", "1"]

@@ -165,7 +165,7 @@ def test_a_stray_mark_costs_the_lines_up_to_the_next_quoted_field_and_that_one_i
     rows, bad = read_bytes(tmp_path, b'text,label\n"I loved it,pos\nhated it,neg\n"good, so",pos\nlast,neg\n')
     assert rows == {2: (b"good, so", b"pos"), 3: (b"last", b"neg")}
     assert unclosed(bad) == [b'"I loved it,pos', b"hated it,neg"]
-    assert all("row 0 opens" in row.detail for row in bad)
+    assert all("opened in row 0" in row.detail for row in bad)
 
 
 def test_a_stray_mark_that_a_mark_within_a_line_closes_costs_that_line_too(tmp_path):
