@@ -47,14 +47,30 @@ def pages(path: Path, chunk: pq.ColumnChunkMetaData) -> Iterator[Page]:
     with path.open("rb", buffering=0) as file:
         while start < end:
             header, length = _header(file.fileno(), start)
-            kind, size, compressed = (int(header.get(field, 0)) for field in (1, 2, 3))
-            values = next((int(header[field].get(1, 0)) for field in _VALUES_OF if isinstance(header.get(field), dict)), 0)
+            kind, size, compressed = (_number(header, field, start) for field in (1, 2, 3))
+            of_kind: dict[int, Any] = next(
+                (header[field] for field in _VALUES_OF if isinstance(header.get(field), dict)), {}
+            )
+            values = _number(of_kind, 1, start)
             is_dictionary = kind == DICTIONARY_PAGE
             longest = 0
             if is_dictionary and chunk.physical_type == "BYTE_ARRAY":
-                longest = _longest(os.pread(file.fileno(), compressed, start + length), size, values, chunk.compression)
+                content = os.pread(file.fileno(), min(compressed, end - start), start + length)
+                longest = _longest(content, size, values, chunk.compression)
             yield Page(size, values, is_dictionary, longest)
-            start += length + max(compressed, 0)
+            start += length + compressed
+
+
+def _number(fields: dict[int, Any], field: int, at: int) -> int:
+    """A field that is a size or a count; 0 where it is left out.
+
+    Raises:
+        OSError: it is neither.
+    """
+    value = fields.get(field, 0)
+    if not isinstance(value, int) or value < 0:
+        raise OSError(f"no page at byte {at:,}")
+    return value
 
 
 def _longest(content: bytes, size: int, values: int, codec: str) -> int:
