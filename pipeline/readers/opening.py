@@ -55,7 +55,7 @@ class Stream:
         self._given = 0
 
     def read(self, size: int | None = None) -> bytes:
-        """At most so many bytes, or all; none at the end.
+        """Reads up to `size` bytes, or everything; returns no bytes at the end of the stream.
 
         Raises:
             ExpansionError: more bytes came out than the bound of the ratio allows.
