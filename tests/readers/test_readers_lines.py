@@ -30,7 +30,7 @@ def test_lines_of_fasttext_have_their_label_before_the_text(tmp_path: Path, suff
 def test_a_column_that_fasttext_has_not_is_a_fault(tmp_path: Path) -> None:
     path = tmp_path / "train.txt"
     path.write_bytes(FASTTEXT)
-    with pytest.raises(DataError, match="no column 'stars'. Its columns: 'text', 'label'"):
+    with pytest.raises(DataError, match="no column 'stars'"):
         ingest(tmp_path / "lake", path, format="fasttext", label_column="stars")
 
 
