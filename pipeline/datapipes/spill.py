@@ -58,7 +58,7 @@ class SpilledBatches(BaseNode[pa.RecordBatch]):
     def reset(self, initial_state: dict[str, Any] | None = None) -> None:
         """Starts at the beginning, or after as many batches as the state says."""
         super().reset(initial_state)
-        # Opened by descriptor, because opening by name maps the file, which would count as the process's memory until the end.
+        # OSFile, not a name, which would be memory-mapped: what was read would count as the process's memory until the end.
         self._reader = pa.ipc.open_stream(pa.OSFile(str(self.path)))
         self._batch = 0
         while initial_state and self._batch < initial_state[self.BATCH]:
