@@ -55,7 +55,7 @@ class ParallelMap(BaseNode[T], Generic[X, T]):
         """The next result.
 
         Raises:
-                Exception: the error raised by `function` or the source; after an error of the source, iteration ends.
+            Exception: the error raised by `function` or the source; after an error of the source, iteration ends.
         """
         if not self.workers:
             done = self._work(self._drawn)

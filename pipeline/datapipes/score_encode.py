@@ -77,10 +77,10 @@ def encode_texts(vocabulary: Vocabulary, texts: pa.Array) -> tuple[pa.ListArray,
     """Token IDs of texts, by the vocabulary's own tokenizer, and why some texts cannot be scored.
 
     Args:
-            texts: (N,) strings or bytes; invalid UTF-8 counts as no text.
+        texts: (N,) strings or bytes; invalid UTF-8 counts as no text.
 
-        Returns:
-            list<int32> (N,), null if the text cannot be scored; indices into `REASONS`, int8 (N,).
+    Returns:
+        list<int32> (N,), null if the text cannot be scored; indices into `REASONS`, int8 (N,).
     """
     texts = _strings(texts)
     ids = vocabulary.encode(tokenize(vocabulary.tokenizer, texts.fill_null("")))

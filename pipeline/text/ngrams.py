@@ -49,7 +49,7 @@ def ngram_buckets(
     """Hashes the 1- to `ngrams`-grams of the reviews `ids[starts[i] : starts[i] + lengths[i]]` into 2^`bits` buckets.
 
     Raises:
-            ValueError: more than `MAX_NGRAMS` or `MAX_BITS`, or reviews outside `ids`.
+        ValueError: more than `MAX_NGRAMS` or `MAX_BITS`, or reviews outside `ids`.
     """
     if _compiled is None:
         return numpy_ngram_buckets(ids, starts, lengths, ngrams=ngrams, bits=bits)

@@ -20,14 +20,14 @@ def split(
     """Splits the texts `data[bounds[i]:bounds[i + 1]]` (UTF-8) into tokens.
 
     Args:
-            classes: (256,) the class of each byte, see `tokenizers.py`.
-            lower: (256,) each byte in lower case.
-            mark: a sequence of bytes that counts as a blank; b"" for none.
-            wide: white space beyond ASCII; for each, its number of bytes and its bytes.
+        classes: (256,) the class of each byte, see `tokenizers.py`.
+        lower: (256,) each byte in lower case.
+        mark: a sequence of bytes that counts as a blank; b"" for none.
+        wide: white space beyond ASCII; for each, its number of bytes and its bytes.
 
     Returns:
-            the distinct tokens concatenated in order of first occurrence, the bounds of each, the index of every
-            token, and the bounds of each text's tokens.
+        the distinct tokens concatenated in order of first occurrence, the bounds of each, the index of every
+        token, and the bounds of each text's tokens.
     """
     data = lower.take(data, mode="clip")
     rows = bounds.astype(np.int64)

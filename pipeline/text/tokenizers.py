@@ -106,11 +106,11 @@ def tokenize(name: str, texts: pa.StringArray) -> pa.ListArray:
 
     Args:
         name: one of `TOKENIZERS`.
-            texts: less than 2 GiB of strings; null gives null, a text without tokens an empty list.
+        texts: less than 2 GiB of strings; null gives null, a text without tokens an empty list.
 
-        Returns:
-            list<dictionary<int32, string>>, one per text; the dictionary has the distinct tokens in order of first
-            occurrence.
+    Returns:
+        list<dictionary<int32, string>>, one per text; the dictionary has the distinct tokens in order of first
+        occurrence.
 
     Raises:
         UsageError: no tokenizer of that name.

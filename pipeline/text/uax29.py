@@ -35,7 +35,7 @@ def split_chunks(chunks: pa.StringArray) -> pa.ListArray:
         chunks: strings without white space and nulls.
 
     Returns:
-            list<string>, one per chunk.
+        list<string>, one per chunk.
     """
     alone = pc.ascii_is_alnum(chunks).to_numpy(zero_copy_only=False)  # ASCII letters and digits are never split
     lengths = np.ones(len(chunks), np.int32)

@@ -19,10 +19,10 @@ def unsegmented_share(counts: pa.Table) -> float:
     """Share of the bytes of all tokens that belong to whole clauses of a language written without blanks.
 
     Args:
-            counts: token: string, count: int64, as returned by `TokenCounts.total`.
+        counts: token: string, count: int64, as returned by `TokenCounts.total`.
 
     Returns:
-            0 to 1; 0 without tokens.
+        0 to 1; 0 without tokens.
     """
     tokens = counts["token"]
     num_bytes = pc.multiply(pc.cast(pc.binary_length(tokens), pa.int64()), counts["count"])

@@ -50,10 +50,10 @@ class Vocabulary:
         """Token ids of each list.
 
         Args:
-                tokens: list<string> or list<dictionary<string>>, without null lists.
+            tokens: list<string> or list<dictionary<string>>, without null lists.
 
-            Returns:
-                list<int32> of the same lengths; tokens outside the vocabulary have the ID of `<unk>`.
+        Returns:
+            list<int32> of the same lengths; tokens outside the vocabulary have the ID of `<unk>`.
         """
         flat = tokens.flatten()
         encoded = flat if pa.types.is_dictionary(flat.type) else flat.dictionary_encode()
