@@ -22,14 +22,14 @@ class SpillWriter:
         self.path = path
         self.batches = 0
         with writing(path):
-            self._writer = pa.ipc.new_stream(path, SPILL_SCHEMA)
+            self.writer = pa.ipc.new_stream(path, SPILL_SCHEMA)
 
     def __enter__(self) -> "SpillWriter":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with writing(self.path) if error is None else suppress(OSError):
-            self._writer.close()
+            self.writer.close()
 
     def write(self, rows: pa.RecordBatch, tokens: pa.ListArray) -> None:
         """Writes (N,) rows and their token lists.
@@ -38,7 +38,7 @@ class SpillWriter:
             CannotWriteError: for example, the disk is full.
         """
         with writing(self.path):
-            self._writer.write_batch(pa.RecordBatch.from_arrays([*rows.columns, tokens], schema=SPILL_SCHEMA))
+            self.writer.write_batch(pa.RecordBatch.from_arrays([*rows.columns, tokens], schema=SPILL_SCHEMA))
         self.batches += 1
 
 

@@ -82,7 +82,7 @@ class RejectWriter(RejectCounts):
     def __init__(self, scratch: Path) -> None:
         super().__init__()
         self.path = scratch
-        self._writer: pq.ParquetWriter | None = None
+        self.writer: pq.ParquetWriter | None = None
         self._written = 0
         self._dropped: list[tuple[int, int]] = []
 
@@ -100,9 +100,9 @@ class RejectWriter(RejectCounts):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._writer is not None:
+        if self.writer is not None:
             with writing(self.path) if error is None else suppress(OSError):
-                self._writer.close()
+                self.writer.close()
 
     def write(self, bad: Iterable[BadRow]) -> None:
         """Appends rejects.
@@ -123,19 +123,19 @@ class RejectWriter(RejectCounts):
         ]
         schema = REJECT.schema.with_metadata(REJECT.metadata)
         with writing(self.path):
-            if self._writer is None:
-                self._writer = pq.ParquetWriter(self.path, schema, compression="zstd")
-            self._writer.write_table(pa.table(columns, schema=schema))
+            if self.writer is None:
+                self.writer = pq.ParquetWriter(self.path, schema, compression="zstd")
+            self.writer.write_table(pa.table(columns, schema=schema))
         self._written += len(rows)
         self.count(rows)
 
     def publish(self, folder: Path) -> Path | None:
         """Moves the file to `folder` under its digest; None when there were no rejects."""
-        if self._writer is None:
+        if self.writer is None:
             return None
         with writing(self.path):
-            self._writer.close()
-            self._writer = None
+            self.writer.close()
+            self.writer = None
             if self._dropped and not self._leave_out_dropped():
                 return None
         target = make_folder(folder) / f"{hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]}.parquet"

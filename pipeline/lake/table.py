@@ -189,7 +189,7 @@ def commit(
             with claimed(stage, make_folder):
                 present = _copy_log(folder, stage)
                 try:
-                    version = _stage(folder, stage, added, removed, run_id, metadata, base)
+                    version = stage_commit(folder, stage, added, removed, run_id, metadata, base)
                 except CommitFailedError as error:
                     raise _changed(folder) from error
                 _publish(folder, stage, version, present)
@@ -276,7 +276,7 @@ def _publish(folder: Path, stage: Path, version: int, present: set[str]) -> None
         path.replace(folder / LOG / path.name)
 
 
-def _stage(
+def stage_commit(
     folder: Path,
     stage: Path,
     added: Sequence[Path],

@@ -57,7 +57,7 @@ def read(source: Source, reading: Reading) -> Iterator[Rows]:
         if table is None:
             return
         announce(source, table.dialect, reading.dialect)
-        reader = _Reader(source, reading, table)
+        reader = TableReader(source, reading, table)
         final = False
         while not final:
             block = next(blocks, None)
@@ -172,7 +172,7 @@ def _names(header: bytes, marks: Marks) -> list[str]:
     return [name.decode("utf-8", "replace").strip().removeprefix("\ufeff").strip() for name in names]
 
 
-class _Reader:
+class TableReader:
     """Turns the pieces of block after block into rows."""
 
     def __init__(self, source: Source, reading: Reading, table: _Table) -> None:
@@ -218,7 +218,7 @@ class _Reader:
         self.row += int(numbers.sum())
         bad: list[BadRow] = []
         for index in np.flatnonzero(~good & (numbers > 0)).tolist():
-            for fault in self._faults(data, pieces, index, int(row[index]), index in headers):
+            for fault in self.faults(data, pieces, index, int(row[index]), index in headers):
                 bad.append(fault)
                 if len(bad) == MAX_BAD:
                     yield Rows(table=pa.RecordBatch.from_pylist([], self.schema), row=np.empty(0, np.int64), bad=bad)
@@ -284,7 +284,7 @@ class _Reader:
         assert len(batch) == np.count_nonzero(good)
         return batch
 
-    def _faults(self, data: bytes, pieces: Pieces, index: int, row: int, is_header: bool) -> Iterator[BadRow]:
+    def faults(self, data: bytes, pieces: Pieces, index: int, row: int, is_header: bool) -> Iterator[BadRow]:
         record = data[pieces.start[index] : pieces.stop[index]]
         if is_header:
             yield self._bad(row, "repeated_header", "the header again", record)

@@ -117,7 +117,7 @@ def tokenize(name: str, texts: pa.StringArray) -> pa.ListArray:
     """
     check_tokenizer(name)
     tokenizer = _TOKENIZERS[name]
-    data, bounds = _buffers(_lower_beyond_ascii(texts))
+    data, bounds = text_buffers(_lower_beyond_ascii(texts))
     words, word_bounds, indices, row_bounds = map(
         pa.py_buffer, split(data, bounds, tokenizer.classes, LOWER, tokenizer.mark, WIDE)
     )
@@ -159,7 +159,7 @@ def _lower_beyond_ascii(texts: pa.StringArray) -> pa.StringArray:
     return pc.replace_with_mask(texts, wide, pa.array([text.lower() for text in texts.filter(wide).to_pylist()], texts.type))
 
 
-def _buffers(texts: pa.StringArray) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+def text_buffers(texts: pa.StringArray) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
     """The bytes of all texts, and the start and end of each."""
     offsets, values = texts.buffers()[1:]
     if not len(texts) or values is None:

@@ -85,7 +85,7 @@ def test_a_large_part_is_sampled_and_said_to_be(tmp_path: Path, corpus: Corpus, 
 def test_a_sample_is_spread_over_the_part(masks: list[list[bool]], most: int) -> None:
     groups = tuple(RowGroup(Path("shard"), number, len(mask)) for number, mask in enumerate(masks))
     part = Part(groups, tuple(np.flatnonzero(mask).astype(np.int64) for mask in masks))
-    sample = illustrate._spread(part, most)
+    sample = illustrate.spread_over(part, most)
     assert sample.rows == min(part.rows, most)
     assert sample.groups == part.groups
     for whole, chosen in zip(part.selected, sample.selected, strict=True):
@@ -96,5 +96,5 @@ def test_examples_are_written_as_people_write() -> None:
     tokens = ["it", "'", "s", "dull", ",", "(", "really", ")", "and", "don", "'", "t", "stop", "!", "?", "."]
     words = ["<pad>", "<unk>", *dict.fromkeys(tokens)]
     vocabulary = Vocabulary(pa.array(words), pa.array([0] * len(words), pa.int64()), "basic_english", ("neg", "pos"))
-    text = illustrate._text([words.index(token) for token in tokens], vocabulary)
+    text = illustrate.readable([words.index(token) for token in tokens], vocabulary)
     assert text == "it's dull, (really) and don't stop!?."

@@ -174,7 +174,7 @@ upgrade.run(UpgradeConfig(lake=Path(sys.argv[1])))
     [
         ("pipeline.reports.upgrade", "write_contract_file"),
         ("pipeline.scoring.writers", "note_data_sha256"),
-        ("pipeline.lake.table", "_stage"),
+        ("pipeline.lake.table", "stage_commit"),
     ],
 )
 def test_a_run_that_is_killed_leaves_old_or_new_and_the_next_does_the_rest(lake: Lake, module: str, name: str) -> None:

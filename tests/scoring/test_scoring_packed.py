@@ -71,7 +71,7 @@ def test_a_table_too_large_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packed, "TABLE_BYTES", 4 * WORDS * 2 * 4 * 6 - 1)
     forward = PackedForward(model)
     forward.make_table()
-    assert not forward._tables
+    assert not forward.tables
     check(model, [5, 2], table=True)
 
 
