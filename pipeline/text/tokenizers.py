@@ -69,19 +69,19 @@ def _split_words(chunks: pa.StringArray) -> pa.ListArray:
     return split_chunks(chunks)
 
 
-_TOKENIZERS = {
+RULES = {
     "basic_english": _tokenizer(".,()!?'", ";:", '"', b"<br />"),
     "punctuation": _tokenizer("", "", string.punctuation, b""),
     "unicode": _tokenizer("", "", "", b"<br />", _split_words),
 }
-assert tuple(_TOKENIZERS) == tuple(TOKENIZERS), "schemas/tokenizers.py names what there is"
+assert tuple(RULES) == tuple(TOKENIZERS), "schemas/tokenizers.py names what there is"
 
 
 def described(name: str) -> dict[str, Any]:
     """A tokenizer's rules, to implement it in another language. It lower-cases the text, replaces `blank_mark` by a blank,
     removes the characters of `dropped`, makes each of `single` a token and splits at white space and `blank`; `words`
     describes how chunks between white space are split further."""
-    tokenizer = _TOKENIZERS[name]
+    tokenizer = RULES[name]
     ascii_of = {
         kind: "".join(chr(byte) for byte in range(128) if tokenizer.classes[byte] == kind) for kind in (SINGLE, BLANK, DROP)
     }
@@ -97,7 +97,7 @@ def described(name: str) -> dict[str, Any]:
 
 def check_tokenizer(name: str) -> None:
     """Raises `UsageError` if there is no tokenizer `name`."""
-    if name not in _TOKENIZERS:
+    if name not in RULES:
         raise unknown_choice("--tokenizer", name, TOKENIZERS)
 
 
@@ -116,7 +116,7 @@ def tokenize(name: str, texts: pa.StringArray) -> pa.ListArray:
         UsageError: no tokenizer of that name.
     """
     check_tokenizer(name)
-    tokenizer = _TOKENIZERS[name]
+    tokenizer = RULES[name]
     data, bounds = text_buffers(_lower_beyond_ascii(texts))
     words, word_bounds, indices, row_bounds = map(
         pa.py_buffer, split(data, bounds, tokenizer.classes, LOWER, tokenizer.mark, WIDE)

@@ -121,7 +121,7 @@ class Trainer:
         self.on_step = on_step
         self.soft_targets_UC = None if soft_targets_UC is None else soft_targets_UC.to(world.device)
         self.control = Control(world, stop or StopRequest(), interval or Interval())
-        self.steps = self._order(0).steps
+        self.steps = self.order(0).steps
         sparse = use_sparse(
             options.embedding_update, model, world.device, options.order.batch_size * options.max_length // 2, world.size
         )
@@ -210,7 +210,7 @@ class Trainer:
 
     def _epoch(self, advance: Callable[..., None]) -> None:
         state = self.progress
-        plan = TrainPlan(self._order(state.epoch), self.world.rank, self.world.size)
+        plan = TrainPlan(self.order(state.epoch), self.world.rank, self.world.size)
         self.model.train()
         seconds_before, wait_before = state.epoch_seconds, state.wait_seconds
         started = time.perf_counter()
@@ -223,18 +223,19 @@ class Trainer:
                 waited += now - asked
                 if batch is None:
                     break
-                loss_sum = self._step(batch)
+                loss_sum = self.train_step(batch)
                 state.step = batch.step + 1
                 state.epoch_seconds = seconds_before + now - started
                 state.wait_seconds = wait_before + waited
                 if self.on_step is not None:
                     mean = self.world.sum(loss_sum.detach().double().clone()) / batch.global_rows
                     self.on_step(state.epoch, batch.step, float(mean))
-                advance(1, **self._figures())
+                advance(1, **self.figures())
                 self._act()
         state.epoch_seconds = seconds_before + time.perf_counter() - started
 
-    def _step(self, batch: Batch) -> Tensor:
+    def train_step(self, batch: Batch) -> Tensor:
+        """One optimizer step on this rank's share of a batch; returns the sum of its losses."""
         options = self.options
         world = self.world
         state = self.progress
@@ -296,7 +297,8 @@ class Trainer:
         self._backward(batch, targets, partial(self.wrapped, perturbation_BTE=change_BTE))
         return loss_sum, logits_BC
 
-    def _figures(self) -> dict[str, object]:
+    def figures(self) -> dict[str, object]:
+        """What the progress bar shows; on a GPU not after every step, because reading the loss waits for it."""
         if self.world.device.type == "cuda" and self.progress.step % READ_LOSS_EVERY:
             return {}
         loss, right, rows, _ = self.sums.total().tolist()
@@ -360,7 +362,8 @@ class Trainer:
     def _out_of_patience(self) -> bool:
         return bool(self.options.patience and self.progress.stale_epochs >= self.options.patience)
 
-    def _order(self, epoch: int) -> Order:
+    def order(self, epoch: int) -> Order:
+        """The order of the training rows in an epoch."""
         return Order(self.train.rows_per_group, self.options.order, epoch)
 
     def _reader(self, part: Part) -> RowGroupReader:

@@ -67,9 +67,9 @@ def timed(bundle: Bundle, ids: pa.ListArray, variant: Variant) -> float:
     """Seconds to score `ids`, window after window as the job does; the first ones are scored once before."""
     with Predictor(bundle, "cpu", variant.batch_size, variant.precision, threads=variant.threads or 1) as predictor:
         if not variant.threads:
-            predictor._pool.submit(torch.set_num_threads, predictor._threads_before).result()
+            predictor.pool.submit(torch.set_num_threads, predictor.threads_before).result()
         if variant.padded:
-            predictor._packed, predictor.max_tokens = None, 2 * predictor.attribution_tokens
+            predictor.packed, predictor.max_tokens = None, 2 * predictor.attribution_tokens
         predictor.predict(ids[:200])
         started = time.perf_counter()
         pending = [predictor.submit(ids[begin : begin + variant.window]) for begin in range(0, len(ids), variant.window)]

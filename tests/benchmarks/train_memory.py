@@ -71,11 +71,11 @@ class Counting(Trainer):
     taken = 0
     limit = 0
 
-    def _step(self, batch: Any) -> torch.Tensor:
+    def train_step(self, batch: Any) -> torch.Tensor:
         self.taken += 1
         if self.taken >= self.limit:
             self.control.request.signal_number = 15
-        return super()._step(batch)
+        return super().train_step(batch)
 
 
 def measure(shards: Path, steps: int, hidden_dim: int) -> dict[str, float]:

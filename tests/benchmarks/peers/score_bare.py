@@ -38,7 +38,7 @@ def main() -> None:
 
     def forward(number: int) -> None:
         if ours:
-            positive[plan[number]] = predictor._forward(*batches[number])[:, 1]
+            positive[plan[number]] = predictor.forward(*batches[number])[:, 1]
             return
         with torch.inference_mode():
             logits_BC = model(*map(torch.from_numpy, batches[number]))

@@ -28,10 +28,10 @@ class Counting(Trainer):
     started = seconds = 0.0
     taken = tokens = positions = 0
 
-    def _step(self, batch: Any) -> torch.Tensor:
+    def train_step(self, batch: Any) -> torch.Tensor:
         if self.progress.step == WARM_STEPS:
             self.started = time.perf_counter()
-        loss_sum = super()._step(batch)
+        loss_sum = super().train_step(batch)
         if self.progress.step >= WARM_STEPS:
             self.seconds = time.perf_counter() - self.started
             self.taken += 1
