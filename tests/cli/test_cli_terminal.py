@@ -123,3 +123,11 @@ def test_a_vocabulary_is_shown_without_brackets(screens: dict[str, Shown], termi
     assert facts["labels"] == "neg, pos" and facts["options"].startswith("max_vocab 30000, min_count 1")
     assert terminal("vocab", "--top", "-1").text.endswith("--top -1: expected 0 or more.\n")
     assert "'x' is not a whole number." in terminal("vocab", "--top", "x").text
+
+
+def test_an_error_breaks_between_words(screens: dict[str, Shown], terminal: Terminal) -> None:
+    shown = terminal("score", "new.parquet", "--model", "nbsvn", columns=60)
+    assert shown.code == 66
+    lines = shown.text.splitlines()
+    assert lines[0].startswith("pipeline: model: 'nbsvn' is not known. Known: nbsvm-")
+    assert max(map(len, lines)) <= 60 and " ".join(lines).endswith("A path to a bundle's folder also works.")
