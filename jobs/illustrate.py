@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 HELD_OUT = ("valid", "test")
 MOST_EVALUATED = 50_000
-"""A larger part is represented by so many of its reviews, evenly spread over it."""
+"""A larger part is represented by this many of its reviews, spread evenly."""
 WEIGHED_ROWS = 1024
 """Validation reviews whose tokens are weighed, evenly spread too."""
 SHOWN = {WRONG: 8, RIGHT: 3, UNSURE: 4}
