@@ -43,6 +43,7 @@ class ParallelMap(BaseNode[T], Generic[X, T]):
         self.source.reset(initial_state[self.SOURCE] if initial_state else None)
         self._state = self.source.state_dict()
         self._turn = Condition()
+        self._closed = False
         self._drawn = self._submitted = 0
         self._exhausted = False
         self._results: deque[Future[tuple[T, State] | None]] = deque()
@@ -77,6 +78,10 @@ class ParallelMap(BaseNode[T], Generic[X, T]):
     def close(self) -> None:
         """Stops the threads; running calls are finished first, and their results are lost."""
         if self._executor is not None:
+            # The executor may cancel an item while a thread starts the next one, whose turn would never come.
+            with self._turn:
+                self._closed = True
+                self._turn.notify_all()
             self._executor.shutdown(cancel_futures=True)
             self._executor = None
             self._results.clear()
@@ -96,9 +101,9 @@ class ParallelMap(BaseNode[T], Generic[X, T]):
         """Fetches the item with this number when it is its turn, and maps it; None at the end."""
         with self._turn:
             # The executor starts them in order, so the one before has started and will fetch its item.
-            self._turn.wait_for(lambda: self._drawn == number)
+            self._turn.wait_for(lambda: self._closed or self._drawn == number)
             try:
-                if self._exhausted:
+                if self._closed or self._exhausted:
                     return None
                 item = next(self.source)
                 state = self.source.state_dict()
