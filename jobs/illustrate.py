@@ -40,8 +40,8 @@ log = logging.getLogger(__name__)
 HELD_OUT = ("valid", "test")
 MOST_EVALUATED = 50_000
 """A larger part is represented by this many of its reviews, spread evenly."""
-WEIGHED_ROWS = 1024
-"""Validation reviews whose tokens are weighed, evenly spread too."""
+WEIGHED_ROWS = 512
+"""Number of validation reviews whose tokens are weighed, also spread evenly."""
 SHOWN = {WRONG: 8, RIGHT: 3, UNSURE: 4}
 """Examples of each kind; right ones for each label."""
 SHOWN_TOKENS = 120
