@@ -39,9 +39,9 @@ log = logging.getLogger(__name__)
 
 HELD_OUT = ("valid", "test")
 MOST_EVALUATED = 50_000
-"""A larger part is represented by so many of its reviews, evenly spread over it."""
+"""A larger part is represented by this many of its reviews, spread evenly."""
 WEIGHED_ROWS = 512
-"""Validation reviews whose tokens are weighed, evenly spread too."""
+"""Number of validation reviews whose tokens are weighed, also spread evenly."""
 SHOWN = {WRONG: 8, RIGHT: 3, UNSURE: 4}
 """Examples of each kind; right ones for each label."""
 SHOWN_TOKENS = 120

@@ -238,7 +238,7 @@ def _labels(collected: Collector) -> tuple[str, ...]:
     """The labels of a lake that has none yet.
 
     Raises:
-        DataError: so many that the column is hardly the label's.
+        DataError: there are so many that the column is probably not the label.
     """
     labels = ordered_labels(collected.labels)
     if len(labels) > MAX_LABELS:

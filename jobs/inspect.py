@@ -66,7 +66,7 @@ class Inspection:
     Args:
         sources: what was named, or the lake's raw/.
         files: those that were looked at.
-        faults: of what is no source at all.
+        faults: of paths that are not sources.
         total: files and folders there are.
         columns: over all files, in their order.
     """

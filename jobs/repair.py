@@ -73,7 +73,7 @@ class Findings:
     lost_vocabulary: bool = False
     again: bool = False
     lost_rows: int = 0
-    """Reviews that lost commits brought, as the run records tell."""
+    """Reviews added by lost commits, according to the run records."""
 
     def anything(self) -> bool:
         """Whether something was repaired."""

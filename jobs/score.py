@@ -43,7 +43,7 @@ READ_ROWS = 1024
 """Rows of the first window."""
 WINDOW_ROWS = 8192
 WINDOW_BYTES = 64 << 20
-"""A window holds so many rows, or bytes of columns and ids, whatever comes first: sorting more than that gains nothing."""
+"""Maximum rows, or bytes of columns and ids, of a window; sorting more than that gains nothing."""
 
 
 def run(config: ScoreConfig) -> Receipt:

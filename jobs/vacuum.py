@@ -110,7 +110,7 @@ def _referenced(lake: Lake) -> Iterator[str]:
 
 
 def _records(config: VacuumConfig, lake: Lake) -> Iterator[Leftover]:
-    """Records of runs that ended more than `keep_days` ago, but the one of the newest commit and those that tell how
+    """Records of runs that ended more than `keep_days` ago, except that of the newest commit and those that say how
     sources were read: `pipeline repair` needs them."""
     newest = delta_log.newest(lake.tokens)
     needed = str(newest.info.get("run_id", "")) if newest else ""

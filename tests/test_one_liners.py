@@ -1,4 +1,4 @@
-"""docs/one-liners.md, executed as it stands: every command and every piece of Python, and what they print."""
+"""docs/one-liners.md, executed unchanged: every command and every piece of Python, and their output."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""Freed memory is used again: by the next step, which does not pay for its pages anew, and by other threads."""
+"""Freed memory is reused: by the next step, without new page faults, and by other threads."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""From a config dataclass to a command: every field that is an option becomes one of the command's.
+"""Derives a command from a config dataclass: every field that is an option becomes an option of the command.
 
 What is not given on the command line comes from `--config`, then from the lake's `pipeline.toml`, then from the default.
 """
@@ -73,7 +73,7 @@ def config_command(
 
     Args:
         presets: with `--config`.
-        words: what stands in the docstring for `{names}`.
+        words: replacements for `{names}` in the docstring.
         inherits: field values that the lake's [ingest] table gives where nothing else does, from its own field values and
             those that were given to this command.
     """

@@ -51,6 +51,19 @@ def wrapped(text: str, indent: str = "", wide: int | None = None) -> list[str]:
     ) or [""]
 
 
+def plain(value: object) -> str:
+    """An option or a figure as people write it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {plain(item)}" for name, item in value.items())
+    if isinstance(value, float) and abs(value) >= 0.001:
+        return f"{value:.4f}".rstrip("0").rstrip(".")
+    return str(value)
+
+
 def shortened(text: str, wide: int) -> str:
     """A text cut to `wide` characters, with an ellipsis if it was longer."""
     return text if len(text) <= wide else text[: wide - 1] + "…"

@@ -235,9 +235,9 @@ def _details(bundle: "Bundle", lake: "Lake") -> Iterator[tuple[str, object]]:
         yield "baseline", f"accuracy {baseline[f'{part}_accuracy']:.4f} by {baseline['arch']}"
     yield "table", None if bundle.table_version is None else f"version {bundle.table_version}"
     yield "vocabulary", f"{bundle.vocabulary} ({bundle.tokenizer})"
-    yield "options", ", ".join(f"{name} {value}" for name, value in bundle.model_config.items() if name not in _GIVEN)
+    yield "options", listing.plain({name: value for name, value in bundle.model_config.items() if name not in _GIVEN})
     training = {name: value for name, value in bundle.training.items() if value not in (None, "") and name not in _SAID}
-    yield "training", ", ".join(f"{name} {value}" for name, value in training.items())
+    yield "training", listing.plain(training)
     yield "size", f"{sum(path.stat().st_size for path in bundle.folder.iterdir()) / (1 << 20):,.1f} MiB"
     yield "folder", bundle.folder
     report = bundle.folder / "report.html"

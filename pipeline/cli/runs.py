@@ -148,16 +148,7 @@ def _details(record: dict[str, Any]) -> Iterator[tuple[str, object]]:
         yield name.replace("_", " "), value
     for name, value in receipt.get("metrics", {}).items():
         if len(str(value)) < listing.USUAL_WIDTH:
-            yield name.replace("_", " "), _text(value)
+            yield name.replace("_", " "), f"{value:,}" if type(value) is int else listing.plain(value)
     set_options = {name: value for name, value in record["config"].items() if value not in (None, [], {}, "", False)}
-    yield "options", ", ".join(f"{name} {_text(value)}" for name, value in set_options.items())
+    yield "options", ", ".join(f"{name} {listing.plain(value)}" for name, value in set_options.items())
     yield "versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-
-
-def _text(value: Any) -> str:
-    """An option or a figure as people write it."""
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_text(item)}" for name, item in value.items())
-    return f"{value:.4f}" if isinstance(value, float) and value != int(value) else str(value)

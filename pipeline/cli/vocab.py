@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli import listing
 from pipeline.cli.app import LakeOption, app, lake_of
 from pipeline.cli.numbers import INTEGER, whole_number
 from pipeline.errors import UsageError
@@ -48,15 +49,8 @@ def vocab(
     if as_json:
         typer.echo(printable_json(json.dumps({**facts, "top": frequent}, ensure_ascii=False)))
         return
+    facts |= {"labels": ", ".join(vocabulary.labels), "tokens": f"{facts['tokens']:,}"}
     for name, value in facts.items():
-        typer.echo(f"{name:<12} {printable(_text(value))}")
+        typer.echo(f"{name:<12} {printable(listing.plain(value))}")
     for token, count in frequent:
         typer.echo(f"{count:>12,} {printable(token)}")
-
-
-def _text(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {item}" for name, item in value.items())
-    if isinstance(value, list):
-        return ", ".join(value)
-    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -47,7 +47,7 @@ def locked(path: Path, what: str, wait_seconds: float = 0.0, *, passing: bool = 
         with suppress(OSError):
             owner.unlink(missing_ok=True)
             if passing:
-                path.unlink(missing_ok=True)  # whoever waits for this file finds it gone, and makes another
+                path.unlink(missing_ok=True)  # whoever waits for this file finds it gone, and creates another
         lock.release()
 
 

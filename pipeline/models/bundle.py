@@ -49,8 +49,8 @@ _KEPT = (
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """What model.json says. A review is cut to its first `max_length` tokens, in training as in scoring. `blend` is empty
-    where the architecture stands alone, as in bundles of older releases, else what `models.blend.BlendConfig` holds."""
+    """The content of model.json. Reviews are cut to their first `max_length` tokens, in training and in scoring. `blend` is
+    empty for a bare architecture, as in bundles of older releases, else a `models.blend.BlendConfig`."""
 
     folder: Path
     model_id: str

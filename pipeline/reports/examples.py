@@ -115,7 +115,7 @@ PREDICTED = ("prediction", "probability")
 
 
 def column_names(path: Path) -> list[str]:
-    """The columns of a scored file; none where it cannot be read, which whoever reads it will say."""
+    """The columns of a scored file; none if it cannot be read, which is reported when it is."""
     try:
         return list(pq.read_schema(path).names)
     except (OSError, pa.ArrowException):

@@ -50,7 +50,7 @@ MOST_PULLS = 20
 LEAST_SHARE = 0.003
 """A token has to occur in this share of the reviews, and in two of them."""
 PRIOR_OCCURRENCES = 5
-"""Tokens are ranked as if each occurred so many times more without any weight, so that rare ones have to weigh more."""
+"""Tokens are ranked as if each had this many more occurrences without weight, so rare ones need larger weights."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ It does what cannot be done where gradients are wanted, so it serves scoring alo
 - Pooling goes along with the steps; the states of all positions are kept for a layer above only. Attention reads them
   all, which leaves nothing to gain, so models with attention go the ordinary way.
 
-How a step is made fast stands in `cells.py`. B rows, T positions, N tokens of all rows (those of position 0, then those
+For fast steps, see `cells.py`. B rows, T positions, N tokens of all rows (those of position 0, then those
 of position 1, …), n rows with a token at one position, E features in, H features of one direction, S of all, C classes.
 """
 
@@ -52,7 +52,7 @@ class Packing:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What a layer reads: token k is row `index_N[k]` of `values`, or of each direction's `projected` where there are."""
+    """What a layer reads: token k is row `index_N[k]` of `values`, or of each direction's `projected`, if any."""
 
     values: Tensor
     index_N: Tensor

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipeline.models.bundle import Bundle
 
 CUDA_FACTOR = 16
-"""A GPU takes so many times the CPU's batch."""
+"""A GPU's batch is this many times the CPU's."""
 CUDA_THREADS = 2
 """One thread pads the next batch while the other's is on the GPU."""
 
@@ -42,7 +42,7 @@ class Predictor:
     While it is open, torch's kernels keep to one thread on the CPU, in the whole process.
 
     Args:
-        device: `auto` takes the GPU where there is one.
+        device: `auto` uses a GPU if available.
         batch_size: size of a padded batch, in reviews of `TOKENS_PER_REVIEW` tokens; shorter ones share bigger batches,
             and where less memory is needed for each, a multiple of them.
         precision: `auto` is fp32: a review's score then does not depend on its batch-mates (to 1e-6).
@@ -107,7 +107,7 @@ class Predictor:
         return plan_batches(lengths, min(max(share, least), self.max_tokens))
 
     def prepare(self, reviews: Ragged) -> None:
-        """Makes what is worth making once, before reviews of so many tokens."""
+        """Prepares tables that pay off for these reviews."""
         if self.packed is not None and self._lengths_read(reviews).sum() > self.bundle.model_config["vocab_size"]:
             self.packed.make_table()
 

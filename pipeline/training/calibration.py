@@ -4,8 +4,9 @@
 
 z_j: the logits of part j of a model, s_j ≥ 0. With one part, 1/s is the temperature (Guo et al. 2017, "On calibration of
 modern neural networks", section 4.2); with several, it is stacking (Wolpert 1992). q is Platt's target (1999, "Probabilistic
-outputs for support vector machines", equation 8) for C classes: (N_c + 1) / (N_c + C) for the label c of N_c rows and
-1 / (N_c + C) for each other class, so that a few rows that are all right do not make a model that is sure of everything.
+outputs for support vector machines", equation 8): (N_c + 1) / (N_c + 2) for the label c of N_c rows; the other C − 1
+classes share the rest. So a few correct rows do not make a model that is sure of everything, and many classes do not make
+one that is sure of nothing.
 The problem is convex, and the last term keeps s finite. N rows, C classes, J parts.
 """
 
@@ -51,8 +52,8 @@ def fit_scales(
 def platt_targets(labels_N: Ints, num_classes: int) -> Doubles:
     """The target probabilities (N, C) of the fit: closer to 1 the more rows a class has."""
     count_N1 = np.bincount(labels_N, minlength=num_classes)[labels_N][:, None].astype(np.float64)
-    target_NC = np.repeat(1 / (count_N1 + num_classes), num_classes, axis=1)
-    target_NC[np.arange(len(labels_N)), labels_N] = ((count_N1 + 1) / (count_N1 + num_classes))[:, 0]
+    target_NC = np.repeat(1 / ((count_N1 + 2) * (num_classes - 1)), num_classes, axis=1)
+    target_NC[np.arange(len(labels_N)), labels_N] = ((count_N1 + 1) / (count_N1 + 2))[:, 0]
     return target_NC
 
 

@@ -24,7 +24,7 @@ Main = Callable[..., int]
 
 
 def reviews() -> list[dict[str, Any]]:
-    """Reviews as Amazon's table has them; one text has a quoted line break."""
+    """Reviews like Amazon's table; one text has a quoted line break."""
     rows = []
     for number in range(ROWS):
         stars = number % 5 + 1

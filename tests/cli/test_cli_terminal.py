@@ -1,6 +1,7 @@
 """What a person at a real terminal reads at the end of each command, and what scripts read instead."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.cli.summary import Summary
 from tests.support.terminal import Shown, run_in_terminal
 
 Terminal = Callable[..., Shown]
@@ -123,3 +125,25 @@ def test_a_vocabulary_is_shown_without_brackets(screens: dict[str, Shown], termi
     assert facts["labels"] == "neg, pos" and facts["options"].startswith("max_vocab 30000, min_count 1")
     assert terminal("vocab", "--top", "-1").text.endswith("--top -1: expected 0 or more.\n")
     assert "'x' is not a whole number." in terminal("vocab", "--top", "x").text
+
+
+def test_an_error_breaks_between_words(screens: dict[str, Shown], terminal: Terminal) -> None:
+    shown = terminal("score", "new.parquet", "--model", "nbsvn", columns=60)
+    assert shown.code == 66
+    lines = shown.text.splitlines()
+    assert lines[0] == "pipeline: model: 'nbsvn' is not known. Known:"
+    assert max(map(len, lines)) <= 60 and " ".join(lines).endswith("A path to a bundle's folder also works.")
+
+
+def test_labels_with_control_characters_are_escaped_in_names_too() -> None:
+    summary = Summary("Evaluated.")
+    summary.add("a\nb\u202e", "F1 1.0000")
+    assert [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in summary.lines()[2:]] == [r"a\nb\u202e  F1 1.0000"]
+
+
+def test_a_lake_of_one_label_says_what_train_needs(terminal: Terminal) -> None:
+    folder: Path = terminal.folder  # type: ignore[attr-defined]
+    (folder / "one.csv").write_text("text,label\nA fine film,pos\nA good film,pos\n")
+    shown = terminal("ingest", "one.csv", "--lake", "one")
+    assert shown.code == 0 and "needs labelled reviews of two classes or more" in shown.text
+    assert "Next:" not in shown.text

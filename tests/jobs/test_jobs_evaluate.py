@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("without_pages")
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lake with the small corpus and a model; the corpus lies beside it."""
+    """A lake with the small corpus and a model; the corpus is next to it."""
     root = tmp_path_factory.mktemp("evaluate")
     write_corpus(root / "corpus")
     assert run_here("--lake", root / "lake", "ingest", root / "corpus").code == 0

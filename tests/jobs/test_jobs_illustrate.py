@@ -48,7 +48,7 @@ def test_held_out_reviews_are_kept_as_the_model_scores_them(tmp_path: Path, corp
 
 @pytest.mark.parametrize(("arch", "model"), [("lstm", {}), ("lstm", {"pooling": "attention"}), ("bag", {})])
 def test_tokens_that_decide_are_found(tmp_path: Path, corpus: Corpus, arch: str, model: dict[str, object]) -> None:
-    """Token `2 + label` tells a review's label; the words are w0, w1, …"""
+    """Token `2 + label` gives a review's label; the words are w0, w1, …"""
     data = read_report_data(Path(train(tmp_path, corpus, arch, **model).outputs["model"]))
     assert data.token_weights is not None and data.examples is not None
     strongest = {row["label"]: row["token"] for row in reversed(data.token_weights.to_pylist())}

@@ -1,4 +1,4 @@
-"""A small vocabulary, random batches as the trainer makes them, and reviews whose label the order of the words tells."""
+"""A small vocabulary, random batches like the trainer's, and reviews whose label depends on word order."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Adding an architecture is one new file and nothing else: that of docs/adding-an-architecture.md, as it stands there."""
+"""Adding an architecture takes one new file and nothing else: the one in docs/adding-an-architecture.md, unchanged."""
 
 import re
 import sys

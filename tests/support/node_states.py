@@ -43,7 +43,7 @@ def plain(item: Any) -> Any:
     fields = getattr(type(item), "__dataclass_fields__", None)
     if fields is None:
         return item
-    # A ragged batch refers to its whole window, which a restored node gathers anew: its own rows are compared.
+    # A ragged batch refers to its whole window, which a restored node gathers again: compare its own rows.
     if isinstance(item, Ragged):
         ids_BT, lengths_B = item.padded()
         return ids_BT.tolist(), lengths_B.tolist()

@@ -20,7 +20,7 @@ MAX_WEIGHTS = 2**25
 
 
 def num_columns(num_classes: int) -> int:
-    """Columns of weights that tell so many classes apart."""
+    """Number of columns of weights needed to distinguish the classes."""
     return 1 if num_classes == 2 else num_classes
 
 

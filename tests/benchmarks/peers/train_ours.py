@@ -1,4 +1,4 @@
-"""Our own loop as `pipeline train` runs it: loader, progress, clipping, averages; stopped after so many steps.
+"""Our own loop as `pipeline train` runs it: loader, progress, clipping, averages; stopped after a number of steps.
 
 Its options are the settings that the benchmark compares. Under a launcher it is one of several ranks.
 """
