@@ -265,6 +265,9 @@ def _build_vocabulary(config: IngestConfig, collected: Collector) -> Vocabulary:
     )
     if collected.new and len(vocabulary) == len(SPECIALS):
         log.warning("the vocabulary is empty: no token in the splits train and unsup occurs --min-count times")
+    if collected.counts.dropped:
+        text = "the distinct tokens take more than %d MiB, so the rarest were dropped while counting; rare tokens may be missing"
+        log.warning(text, collected.counts.KEPT_BYTES >> 20)
     if warning := unsegmented_warning(collected.counts.total(), vocabulary.tokenizer):
         log.warning("%s", warning)
     return vocabulary
