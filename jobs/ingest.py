@@ -266,7 +266,9 @@ def _build_vocabulary(config: IngestConfig, collected: Collector) -> Vocabulary:
     if collected.new and len(vocabulary) == len(SPECIALS):
         log.warning("the vocabulary is empty: no token in the splits train and unsup occurs --min-count times")
     if collected.counts.dropped:
-        text = "the distinct tokens take more than %d MiB, so the rarest were dropped while counting; rare tokens may be missing"
+        text = (
+            "distinct tokens take more than %d MiB, so the rarest were dropped during counting; the vocabulary may lack some"
+        )
         log.warning(text, collected.counts.KEPT_BYTES >> 20)
     if warning := unsegmented_warning(collected.counts.total(), vocabulary.tokenizer):
         log.warning("%s", warning)

@@ -183,7 +183,8 @@ class TokenCounts:
 
 def _sizes(counts: pa.Table) -> npt.NDArray[np.int64]:
     """Bytes of each token and its count. Unlike the size of buffers, a function of the text alone."""
-    return pc.binary_length(counts["token"]).to_numpy().astype(np.int64) + 12  # an offset of 4, a count of 8
+    lengths: npt.NDArray[np.int64] = pc.binary_length(counts["token"]).to_numpy().astype(np.int64)
+    return lengths + 12  # an offset of 4, a count of 8
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
