@@ -158,6 +158,21 @@ def test_a_small_file_may_expand_as_it_likes_and_a_large_one_only_within_its_rat
     assert ingest(tmp_path / "other", tmp_path / "b.csv.gz", max_ratio=100_000).written == 20_000
 
 
+@pytest.mark.parametrize("kind", [tarfile.XGLTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_extended_headers_without_end_leave_the_archive_out(
+    kind: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    header = tarfile.TarInfo("header")
+    header.type, header.size = kind, 512
+    block = header.tobuf(format=tarfile.USTAR_FORMAT) + b"9 path=n\n".ljust(512, b"\0")
+    (tmp_path / "b.tar").write_bytes(block * 2000 + bytes(1024))
+    write_csv(tmp_path / "good.csv", *GOOD)
+    caplog.set_level(logging.WARNING)
+    receipt = ingest(tmp_path / "lake", tmp_path)
+    assert (receipt.written, receipt.quarantined) == (2, 1)
+    assert any("b.tar: the archive is damaged: extended headers follow each other" in said for said in caplog.messages)
+
+
 def test_text_files_are_read_in_batches_of_bounded_bytes(tmp_path: Path) -> None:
     for number in range(100):
         (tmp_path / f"{number:03}.txt").write_bytes(b"good " * 200)
