@@ -25,6 +25,7 @@ from pipeline.config.ingest import IngestConfig
 from pipeline.errors import DataError, OutOfMemoryError, UsageError
 from pipeline.options.values import from_command_line
 from pipeline.readers import text_files
+from pipeline.readers.arrow_messages import messages
 from pipeline.readers.base import FileFault, Reading, Source
 from pipeline.readers.bounds import DEFAULT_BOUNDS, MIB, Bounds, in_units, size_of
 from pipeline.readers.formats import arrow, parquet
@@ -315,6 +316,41 @@ def test_views_of_one_text_are_decoded_a_few_at_a_time(tmp_path: Path) -> None:
         writer.write(batch)
     source = Source(path=path, name="b.arrow", format="arrow")
     assert {len(rows.row) for rows in arrow.read(source, Reading())} == {4}
+
+
+@pytest.mark.parametrize("compression", [None, "zstd", "lz4"])
+@pytest.mark.parametrize("opener", [pa.ipc.new_file, pa.ipc.new_stream])
+def test_a_compressed_batch_is_measured_before_it_is_decompressed(
+    opener: Callable[..., Any], compression: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "b.arrow"
+    source = Source(path=path, name="b.arrow", format="arrow")
+    texts = pa.array(["x" * 10_000] * 500)
+    small = Reading(bounds=Bounds(page=1 << 20))
+    for column in (texts, pa.DictionaryArray.from_arrays(pa.array(range(500), pa.int32()), texts)):
+        batch = pa.record_batch({"text": column})
+        with opener(str(path), batch.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+            writer.write(batch)
+        found = list(messages(path))
+        assert [message.is_dictionary for message in found] == ([True, False] if column is not texts else [False])
+        largest = max(message.decompressed for message in found)
+        assert largest == 0 if compression is None else 5_000_000 < largest < 5_100_000
+        assert sum(len(rows.row) for rows in arrow.read(source, Reading())) == 500
+        if compression is None:
+            assert sum(len(rows.row) for rows in arrow.read(source, small)) == 500
+            continue
+        for read in (lambda: next(arrow.read(source, small)), lambda: arrow.schema(source, small)):
+            with pytest.raises(
+                FileFault, match=r"a batch, decompressed to 5,0.* bytes, .*1MiB, the limit of --max-page-bytes"
+            ):
+                read()
+
+
+def test_an_arrow_file_of_something_else_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "b.arrow"
+    path.write_bytes(b"ARROW1\0\0" + b"\x10\0\0\0" + b"\xff" * 16)
+    with pytest.raises(FileFault, match=r"b\.arrow: cannot be read as arrow: no Arrow message at byte 8"):
+        next(arrow.read(Source(path=path, name="b.arrow", format="arrow"), Reading()))
 
 
 def test_a_file_whose_pages_cannot_be_found_is_damaged(tmp_path: Path) -> None:

@@ -105,6 +105,14 @@ def shared_arrow_value(folder: Path) -> None:
         writer.write(batch)
 
 
+def compressed_batch(folder: Path) -> None:
+    """A batch of 1,900 texts of 1 MiB, compressed to 70 KB."""
+    batch = pa.record_batch({"text": pa.array([LONG] * 1900), "label": pa.array(["pos"] * 1900)})
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(str(folder / "bomb.arrow"), batch.schema, options=options) as writer:
+        writer.write(batch)
+
+
 def text_files(folder: Path) -> None:
     """1,100 reviews of 1 MiB, each in a file of its own."""
     inner = folder / "train" / "pos"
@@ -136,6 +144,7 @@ BOMBS: dict[str, tuple[Callable[[Path], None], str]] = {
         (long_parquet_value, "--max-row-bytes"),
         (parquet_page, "--max-page-bytes"),
         (shared_arrow_value, ""),
+        (compressed_batch, "--max-page-bytes"),
         (text_files, ""),
         (distinct_tokens, ""),
         (endless, "--max-ratio"),
