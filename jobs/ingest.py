@@ -264,6 +264,11 @@ def _build_vocabulary(config: IngestConfig, collected: Collector) -> Vocabulary:
     )
     if collected.new and len(vocabulary) == len(SPECIALS):
         log.warning("the vocabulary is empty: no token in the splits train and unsup occurs --min-count times")
+    if collected.counts.dropped:
+        text = (
+            "distinct tokens take more than %d MiB, so the rarest were dropped during counting; the vocabulary may lack some"
+        )
+        log.warning(text, collected.counts.KEPT_BYTES >> 20)
     if warning := unsegmented_warning(collected.counts.total(), vocabulary.tokenizer):
         log.warning("%s", warning)
     return vocabulary

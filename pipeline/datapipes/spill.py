@@ -15,12 +15,32 @@ from pipeline.lake.atomic import writing
 SPILL_SCHEMA = ROW_SCHEMA.append(pa.field("tokens", pa.list_(pa.field("item", pa.dictionary(pa.int32(), pa.string())))))
 
 
+RELEASE_BYTES = 16 << 20
+"""After so many bytes of batches, freed memory goes back to the system: blocks of many sizes leave holes that others do not
+fit into, and a run over long tokens would grow without bound. A run over ordinary text releases a few times."""
+
+
+class _Release:
+    """Returns freed memory to the system now and then."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    def after(self, batch: pa.RecordBatch) -> None:
+        """Counts a batch that went through."""
+        self._bytes += batch.get_total_buffer_size()
+        if self._bytes >= RELEASE_BYTES:
+            self._bytes = 0
+            pa.default_memory_pool().release_unused()
+
+
 class SpillWriter:
     """Appends batches to a spill file. Each batch has its own dictionary of tokens."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.batches = 0
+        self._release = _Release()
         with writing(path):
             self.writer = pa.ipc.new_stream(path, SPILL_SCHEMA)
 
@@ -37,9 +57,11 @@ class SpillWriter:
         Raises:
             CannotWriteError: for example, the disk is full.
         """
+        batch = pa.RecordBatch.from_arrays([*rows.columns, tokens], schema=SPILL_SCHEMA)
         with writing(self.path):
-            self.writer.write_batch(pa.RecordBatch.from_arrays([*rows.columns, tokens], schema=SPILL_SCHEMA))
+            self.writer.write_batch(batch)
         self.batches += 1
+        self._release.after(batch)
 
 
 class SpilledBatches(BaseNode[pa.RecordBatch]):
@@ -61,6 +83,7 @@ class SpilledBatches(BaseNode[pa.RecordBatch]):
         # OSFile, not a name, which would be memory-mapped: what was read would count as the process's memory until the end.
         self._reader = pa.ipc.open_stream(pa.OSFile(str(self.path)))
         self._batch = 0
+        self._release = _Release()
         while initial_state and self._batch < initial_state[self.BATCH]:
             self.next()
 
@@ -69,6 +92,7 @@ class SpilledBatches(BaseNode[pa.RecordBatch]):
         while True:
             batch = self._reader.read_next_batch()
             self._batch += 1
+            self._release.after(batch)
             if not any(first < self._batch <= end for first, end in self.dropped):
                 return batch
 

@@ -145,6 +145,9 @@ def _members(source: Source, bounds: Bounds) -> Iterator[tuple[str, bytes | None
         raise
     except OversizedError as error:
         raise FileFault(source.name, "too_large", str(error)) from error
+    except RecursionError as error:
+        detail = "the archive is damaged: extended headers follow each other without a member. Get a new copy"
+        raise FileFault(source.name, "damaged", detail) from error
     except (MemoryError, ExpansionError) as error:
         raise fault_of(source.name, source.format, source.compression, error) from error
     except (tarfile.TarError, *READ_ERRORS) as error:

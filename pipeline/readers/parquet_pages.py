@@ -16,28 +16,43 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.readers.parquet_delta import DELTA_BYTE_ARRAY, DELTA_LENGTH_BYTE_ARRAY, longest_string
+
 HEADER_BYTES = 1 << 10
 """As much of a page's header is read at first; it is longer only where it holds long statistics."""
 MOST_HEADER_BYTES = 16 << 20
 DICTIONARY_PAGE = 2
+PLAIN = 0
 _VALUES_OF = {5: 1, 7: 1, 8: 1}
 """Where the number of values is: the field of the page's kind, and the field in there."""
+_DATA, _DATA_2 = 5, 8
+"""The fields of data pages, of version 1 and 2."""
 _INTEGERS, _BINARY, _LISTS, _STRUCT = (4, 5, 6), 8, (9, 10), 12
 _TRUE, _FALSE, _BYTE, _DOUBLE = 1, 2, 3, 7
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Sizes in bytes of a page's data. `longest`: the longest value of a dictionary of strings, else 0."""
+    """Sizes in bytes of a page's data.
+
+    Args:
+        shared: the longest string where strings share their bytes: in a dictionary, or with the one before; else 0.
+        longest: the longest string, if the page is large enough to hold one that is too long; else 0.
+    """
 
     size: int
     values: int
     is_dictionary: bool
+    shared: int = 0
     longest: int = 0
 
 
-def pages(path: Path, chunk: pq.ColumnChunkMetaData) -> Iterator[Page]:
+def pages(path: Path, chunk: pq.ColumnChunkMetaData, leaf: pq.ColumnSchema, allowed: int) -> Iterator[Page]:
     """The pages of a column in a row group, in their order.
+
+    Args:
+        leaf: the column's type.
+        allowed: larger pages are searched for their longest string.
 
     Raises:
         OSError: the file cannot be read, or has no page where there has to be one.
@@ -53,11 +68,17 @@ def pages(path: Path, chunk: pq.ColumnChunkMetaData) -> Iterator[Page]:
             )
             values = _number(of_kind, 1, start)
             is_dictionary = kind == DICTIONARY_PAGE
-            longest = 0
-            if is_dictionary and chunk.physical_type == "BYTE_ARRAY":
-                content = os.pread(file.fileno(), min(compressed, end - start), start + length)
-                longest = _longest(content, size, values, chunk.compression)
-            yield Page(size, values, is_dictionary, longest)
+            encoding = _encoding(header)
+            shared = longest = 0
+            if is_dictionary and chunk.physical_type == "FIXED_LEN_BYTE_ARRAY":
+                shared = leaf.length
+            elif chunk.physical_type == "BYTE_ARRAY":
+                prefixed = encoding == DELTA_BYTE_ARRAY
+                if is_dictionary or prefixed or (size > allowed and encoding in (PLAIN, DELTA_LENGTH_BYTE_ARRAY)):
+                    content = os.pread(file.fileno(), min(compressed, end - start), start + length)
+                    longest = _longest(_Content(content, size, values, chunk.compression), header, leaf, encoding)
+                shared = longest if is_dictionary or prefixed else 0
+            yield Page(size, values, is_dictionary, shared, longest)
             start += length + compressed
 
 
@@ -73,21 +94,65 @@ def _number(fields: dict[int, Any], field: int, at: int) -> int:
     return value
 
 
-def _longest(content: bytes, size: int, values: int, codec: str) -> int:
-    """The longest value of a dictionary page; at most as much as all of them take, where it cannot be decompressed."""
-    if values <= 1 or size > MOST_HEADER_BYTES:
-        return size
-    if codec != "UNCOMPRESSED":
-        try:
-            content = pa.decompress(content, size, "lz4_raw" if codec == "LZ4" else codec.lower(), asbytes=True)
-        except (pa.ArrowException, ValueError, OSError):
-            return size
-    longest = at = 0
-    while at + 4 <= len(content):
-        (length,) = struct.unpack_from("<I", content, at)
-        longest = max(longest, length)
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """A page as it is in the file; `size` bytes and so many values once it is decompressed."""
+
+    content: bytes
+    size: int
+    values: int
+    codec: str
+
+    def decompressed(self, levels: int = 0) -> bytes:
+        """The page; in front, `levels` bytes may be as they are."""
+        if self.codec == "UNCOMPRESSED":
+            return self.content
+        codec = "lz4_raw" if self.codec == "LZ4" else self.codec.lower()
+        found = pa.decompress(self.content[levels:], self.size - levels, codec, asbytes=True)
+        return self.content[:levels] + found if levels else bytes(found)
+
+
+def _encoding(header: dict[int, Any]) -> int | None:
+    """The encoding of a data page's values."""
+    for kind, field in ((_DATA, 2), (_DATA_2, 4)):
+        if isinstance(header.get(kind), dict):
+            found = header[kind].get(field)
+            return found if isinstance(found, int) else None
+    return None
+
+
+def _longest(page: _Content, header: dict[int, Any], leaf: pq.ColumnSchema, encoding: int | None) -> int:
+    """The longest string of a page; where it cannot be told, as much as all of them take."""
+    is_dictionary = encoding is None
+    if page.values <= 1 or (is_dictionary and page.size > MOST_HEADER_BYTES):
+        return page.size
+    try:
+        if is_dictionary:
+            return min(_longest_plain(page.decompressed(), 0), page.size)
+        of_version_2 = header.get(_DATA_2)
+        if isinstance(of_version_2, dict):
+            at = _number(of_version_2, 5, 0) + _number(of_version_2, 6, 0)  # the levels, never compressed
+            content = page.content if of_version_2.get(7) is False else page.decompressed(at)
+        else:
+            content, at = page.decompressed(), 0
+            for level in (leaf.max_repetition_level, leaf.max_definition_level):
+                at += 4 + struct.unpack_from("<I", content, at)[0] if level else 0
+        if encoding == PLAIN:
+            return min(_longest_plain(content, at), page.size)
+        return longest_string(content, at, encoding or 0)
+    except (pa.ArrowException, ValueError, OSError, struct.error):
+        return page.size
+
+
+def _longest_plain(content: bytes, at: int) -> int:
+    """The longest of strings that are stored one after the other, each behind its length."""
+    longest, end, lengths = 0, len(content) - 4, struct.Struct("<I")
+    while at <= end:
+        (length,) = lengths.unpack_from(content, at)
+        if length > longest:
+            longest = length
         at += 4 + length
-    return min(longest, size)
+    return longest
 
 
 def _header(descriptor: int, at: int) -> tuple[dict[int, Any], int]:
@@ -142,7 +207,9 @@ class _Compact:
                 self._value(_BYTE if head & 15 in (_TRUE, _FALSE) else head & 15, depth + 1)
         elif kind in (_BINARY, _DOUBLE, _BYTE):
             self._skip({_DOUBLE: 8, _BYTE: 1}.get(kind, -1))
-        elif kind not in (_TRUE, _FALSE):
+        elif kind in (_TRUE, _FALSE):
+            return kind == _TRUE
+        else:
             raise IndexError
         return None
 

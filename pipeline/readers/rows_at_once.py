@@ -16,6 +16,11 @@ AT_ONCE_BYTES = 16 * MIB
 """Rows that are decoded at once take no more, unless a single one does."""
 LONG_BYTES = 64 << 10
 """Values of lists that are not longer are words, not texts."""
+LIST_RATIO = 64
+"""A bit for each number of 8 bytes is the least that lists of different numbers take."""
+WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
+LIST_ITEM_BYTES = 16
+"""A short string in a list: its offset, its bytes."""
 
 
 def rows_of_parquet(source: Source, file: pq.ParquetFile, columns: Sequence[str] | None, bounds: Bounds) -> int:
@@ -33,8 +38,9 @@ def rows_of_parquet(source: Source, file: pq.ParquetFile, columns: Sequence[str]
     largest = 0
     for number in range(file.metadata.num_row_groups):
         group = file.metadata.row_group(number)
-        chunks = ((group.column(at), leaves[at].max_repetition_level > 0) for at in read)
-        largest = max(largest, sum(_bytes_of_a_row(source, chunk, repeated, bounds) for chunk, repeated in chunks))
+        row_bytes = sum(_bytes_of_a_row(source, group.column(at), leaves[at], bounds) for at in read)
+        _check_row(source, "a row", row_bytes, bounds)
+        largest = max(largest, row_bytes)
     return _rows(largest)
 
 
@@ -45,9 +51,7 @@ def rows_of_arrow(source: Source, batch: pa.RecordBatch, bounds: Bounds) -> int:
         FileFault: a value that rows share is larger than its bound.
     """
     row_bytes = sum(_longest(column) for column in batch.columns)
-    if row_bytes > bounds.other_row:
-        what = f"a row, of up to {row_bytes:,} bytes,"
-        raise FileFault(source.name, "too_large", beyond(what, "--max-row-bytes", bounds.other_row, "Shorten the values"))
+    _check_row(source, "a row", row_bytes, bounds)
     return _rows(row_bytes)
 
 
@@ -87,27 +91,47 @@ def _is_in(path: str, column: str) -> bool:
     return path == column or path.startswith(f"{column}.")
 
 
-def _bytes_of_a_row(source: Source, chunk: pq.ColumnChunkMetaData, repeated: bool, bounds: Bounds) -> int:
+def _bytes_of_a_row(source: Source, chunk: pq.ColumnChunkMetaData, leaf: pq.ColumnSchema, bounds: Bounds) -> int:
     """At most as many bytes as a row takes, on the average of the page with the largest rows.
 
     Raises:
         FileFault: see `rows_of_parquet`.
     """
     place = f"column {chunk.path_in_schema!r}"
-    row = longest = 0
-    for page in pages(source.path, chunk):
+    repeated = leaf.max_repetition_level > 0
+    if repeated:
+        _check_lists(source, chunk, place, bounds)
+    row = shared = longest = 0
+    for page in pages(source.path, chunk, leaf, bounds.other_row):
         if page.size > bounds.page:
             remedy = "Write the file with smaller pages"
             what = f"a page of {place}, decompressed to {page.size:,} bytes,"
             raise FileFault(source.name, "too_large", beyond(what, "--max-page-bytes", bounds.page, remedy))
-        if page.is_dictionary:
-            longest = page.longest
-        elif page.values:
+        shared, longest = max(shared, page.shared), max(longest, page.longest)
+        if not page.is_dictionary and page.values:
             row = max(row, page.size // page.values)
-    row = max(row, longest)
+    row = max(row, shared)
     # One list may hold all copies of a long value: how many, only the decoded levels say.
-    most = longest * chunk.num_values if repeated and longest > LONG_BYTES else row
-    if most > bounds.other_row:
-        what = f"a row of {place}, of up to {most:,} bytes,"
-        raise FileFault(source.name, "too_large", beyond(what, "--max-row-bytes", bounds.other_row, "Shorten the values"))
+    most = shared * chunk.num_values if repeated and shared > LONG_BYTES else max(row, longest)
+    _check_row(source, f"a row of {place}", most, bounds)
     return row
+
+
+def _check_row(source: Source, what: str, size: int, bounds: Bounds) -> None:
+    """Raises `FileFault` where a row is larger than its bound."""
+    if size > bounds.other_row:
+        what = f"{what}, of up to {size:,} bytes,"
+        raise FileFault(source.name, "too_large", beyond(what, "--max-row-bytes", bounds.other_row, "Shorten the values"))
+
+
+def _check_lists(source: Source, chunk: pq.ColumnChunkMetaData, place: str, bounds: Bounds) -> None:
+    """Refuses lists that compression or encoding has made tiny: one row may hold all of their values.
+
+    Raises:
+        FileFault: they take more than the bound of a page, and far more than on the disk.
+    """
+    size = max(chunk.num_values * WIDTHS.get(chunk.physical_type, LIST_ITEM_BYTES), chunk.total_uncompressed_size)
+    if size > bounds.page and size > LIST_RATIO * chunk.total_compressed_size:
+        what = f"a list of {place}, of up to {size:,} bytes,"
+        remedy = "Write the file with smaller row groups"
+        raise FileFault(source.name, "too_large", beyond(what, "--max-page-bytes", bounds.page, remedy))

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -113,13 +114,26 @@ def ordered_labels(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 class TokenCounts:
-    """Counts tokens of many batches in bounded memory, by merging partial sums from time to time."""
+    """Counts tokens of many batches in bounded memory, by merging partial sums from time to time.
+
+    Once the distinct tokens take more than `KEPT_BYTES`, the rarest are dropped until half of that is left, so that the
+    counts of rare tokens become lower bounds. Text of a language does not get there; text of random letters does.
+
+    Source: `reduce_vocab` of word2vec, `Dictionary::threshold` of fastText.
+    """
 
     MERGE_ROWS = 1_000_000
+    MERGE_BYTES = 32 << 20
+    KEPT_BYTES = 128 << 20
 
     def __init__(self) -> None:
         self._parts: list[pa.Table] = []
-        self._rows = 0
+        self._rows = self._bytes = self._dropped = 0
+
+    @property
+    def dropped(self) -> int:
+        """How often a distinct token was dropped to stay within the memory."""
+        return self._dropped
 
     def add(self, tokens: pa.DictionaryArray) -> None:
         """Adds one batch of tokens, dictionary-encoded."""
@@ -127,16 +141,18 @@ class TokenCounts:
         part = pa.table({"token": tokens.dictionary, "count": pa.array(occurrences.astype(np.int64))})
         self._parts.append(part)
         self._rows += len(part)
-        if self._rows > self.MERGE_ROWS:
+        self._bytes += int(_sizes(part).sum())
+        if self._rows > self.MERGE_ROWS or self._bytes > self.MERGE_BYTES:
             self._merge()
 
-    def snapshot(self) -> tuple[list[pa.Table], int]:
-        """A state for `restore`. Costs nothing, because the tables are never changed."""
-        return list(self._parts), self._rows
+    def snapshot(self) -> tuple[list[pa.Table], int, int, int]:
+        """What `restore` takes back to. Costs nothing: the tables are never changed."""
+        return list(self._parts), self._rows, self._bytes, self._dropped
 
-    def restore(self, snapshot: tuple[list[pa.Table], int]) -> None:
-        """Restores the counts of the snapshot."""
-        self._parts, self._rows = list(snapshot[0]), snapshot[1]
+    def restore(self, snapshot: tuple[list[pa.Table], int, int, int]) -> None:
+        """Makes the counts what they were when the snapshot was taken."""
+        parts, self._rows, self._bytes, self._dropped = snapshot
+        self._parts = list(parts)
 
     def total(self) -> pa.Table:
         """token: string, count: int64; rows in no particular order, none with count 0."""
@@ -147,9 +163,28 @@ class TokenCounts:
     def _merge(self) -> None:
         empty = pa.table({"token": pa.array([], pa.string()), "count": pa.array([], pa.int64())})
         table = pa.concat_tables(self._parts or [empty]).group_by("token", use_threads=False).aggregate([("count", "sum")])
-        self._parts = [table.rename_columns({"token": "token", "count_sum": "count"}).select(["token", "count"])]
-        # The merged part must stay small compared with the threshold, or every batch would merge again.
+        table = table.rename_columns({"token": "token", "count_sum": "count"}).select(["token", "count"])
+        if int(_sizes(table).sum()) > self.KEPT_BYTES:
+            table = self._without_rarest(table)
+        self._parts = [table]
+        # What was merged stays small beside the thresholds, or every batch would merge anew.
         self._rows = min(len(table), self.MERGE_ROWS // 2)
+        self._bytes = min(int(_sizes(table).sum()), self.MERGE_BYTES // 2)
+
+    def _without_rarest(self, table: pa.Table) -> pa.Table:
+        """The most frequent tokens, in half of the memory. Which ones is a function of the batches and their order."""
+        sizes = _sizes(table)
+        order = np.argsort(-table["count"].to_numpy(), kind="stable")
+        keep = np.zeros(len(table), bool)
+        keep[order[np.cumsum(sizes[order]) <= self.KEPT_BYTES // 2]] = True
+        self._dropped += int(np.count_nonzero(~keep))
+        return table.filter(pa.array(keep))
+
+
+def _sizes(counts: pa.Table) -> npt.NDArray[np.int64]:
+    """Bytes of each token and its count. Unlike the size of buffers, a function of the text alone."""
+    lengths: npt.NDArray[np.int64] = pc.binary_length(counts["token"]).to_numpy().astype(np.int64)
+    return lengths + 12  # an offset of 4, a count of 8
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

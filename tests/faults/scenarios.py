@@ -144,7 +144,8 @@ class Trial:
         self.tally.count(ending.code)
         where = f"{self.scenario.name}, {name} at {at}: "
         last = (ending.stderr.strip().splitlines() or [""])[-1]
-        if ending.code not in ALLOWED:
+        is_unread_settings = name == "EACCES" and ending.code == 2 and "pipeline.toml cannot be read" in last
+        if ending.code not in ALLOWED and not is_unread_settings:
             self.tally.add("code", f"{where}ended with {ending.code}: {last}")
         if not _quarantined(ending):
             self._check(where + f"ended with {ending.code}, ", done=ending.code in (0, 99))
@@ -162,7 +163,8 @@ class Trial:
             words = f"{where}{sum(lost.values())} rows are missing, {sum(doubled.values())} too many"
             self.tally.add("lost" if lost else "doubled", words)
         for path in self.lake.glob("predictions/[!.]*.parquet"):
-            if path.read_bytes() != (self.after / "predictions" / path.name).read_bytes():
+            # Its metadata may say that the input could not be read for its digest; the next run then scores it again.
+            if pq.read_table(path) != pq.read_table(self.after / "predictions" / path.name):
                 self.tally.add("half", f"{where}{path.name} is half")
         if done and self.scenario.name == "score" and not (self.lake / "predictions" / "input.parquet").exists():
             self.tally.add("lost", f"{where}no predictions")

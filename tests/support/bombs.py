@@ -61,6 +61,34 @@ def shared_value(folder: Path) -> None:
         writer.write_table(pa.concat_tables([table] * 6), row_group_size=3000)
 
 
+def shared_prefix(folder: Path) -> None:
+    """3,000 texts of 1 MiB, each stored as the length of what it shares with the one before: 50 KB."""
+    table = pa.table({"text": [LONG] * 500, "label": ["pos"] * 500}, schema=SCHEMA)
+    encoding = {"text": "DELTA_BYTE_ARRAY", "label": "PLAIN"}
+    with pq.ParquetWriter(
+        folder / "bomb.parquet", SCHEMA, use_dictionary=False, column_encoding=encoding, data_page_size=1 << 30
+    ) as writer:
+        for _ in range(6):
+            writer.write_table(table)
+
+
+def long_parquet_value(folder: Path) -> None:
+    """A text of 250 MB among short ones: the page is within its bound, the row is not."""
+    with pq.ParquetWriter(
+        folder / "bomb.parquet", SCHEMA, compression="zstd", use_dictionary=False, data_page_size=1 << 30
+    ) as writer:
+        writer.write_table(pa.table({"text": ["x" * 250_000_000, *["good"] * 300], "label": ["pos"] * 301}, schema=SCHEMA))
+
+
+def distinct_tokens(folder: Path) -> None:
+    """300 MB of tokens of 1 KB that all differ."""
+    tokens = b"y" * 1000
+    with gzip.open(folder / "bomb.csv.gz", "wb", 1) as out:
+        out.write(b"text,label\n")
+        for row in range(3000):
+            out.write(b" ".join(b"%d-%d%s" % (row, place, tokens) for place in range(100)) + b",pos\n")
+
+
 def parquet_page(folder: Path) -> None:
     """A page of 500 MiB, compressed to a few KB."""
     with pq.ParquetWriter(
@@ -74,6 +102,14 @@ def shared_arrow_value(folder: Path) -> None:
     texts = pa.DictionaryArray.from_arrays(pa.array([0] * 3000, pa.int32()), pa.array([LONG]))
     batch = pa.record_batch({"text": texts, "label": pa.array(["pos"] * 3000)})
     with pa.ipc.new_file(str(folder / "bomb.arrow"), batch.schema) as writer:
+        writer.write(batch)
+
+
+def compressed_batch(folder: Path) -> None:
+    """A batch of 1,900 texts of 1 MiB, compressed to 70 KB."""
+    batch = pa.record_batch({"text": pa.array([LONG] * 1900), "label": pa.array(["pos"] * 1900)})
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(str(folder / "bomb.arrow"), batch.schema, options=options) as writer:
         writer.write(batch)
 
 
@@ -104,9 +140,13 @@ BOMBS: dict[str, tuple[Callable[[Path], None], str]] = {
         (csv_line, "--max-row-bytes"),
         (csv_columns, "--max-columns"),
         (shared_value, ""),
+        (shared_prefix, ""),
+        (long_parquet_value, "--max-row-bytes"),
         (parquet_page, "--max-page-bytes"),
         (shared_arrow_value, ""),
+        (compressed_batch, "--max-page-bytes"),
         (text_files, ""),
+        (distinct_tokens, ""),
         (endless, "--max-ratio"),
     )
 }

@@ -44,6 +44,33 @@ def test_merging_many_batches_keeps_the_counts(monkeypatch: pytest.MonkeyPatch) 
     assert vocabulary.counts.to_pylist() == [0, 0, 100, 50]
 
 
+def test_long_tokens_that_many_batches_share_are_held_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TokenCounts, "MERGE_BYTES", 1 << 20)
+    before = pa.total_allocated_bytes()
+    counts = counted(*[["x" * 100_000, "short"]] * 100)
+    assert pa.total_allocated_bytes() - before < 3 << 20
+    assert {row["token"][:5]: row["count"] for row in counts.total().to_pylist()} == {"xxxxx": 100, "short": 100}
+
+
+def test_distinct_tokens_beyond_the_memory_drop_the_rarest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TokenCounts, "MERGE_BYTES", 1 << 14)
+    monkeypatch.setattr(TokenCounts, "KEPT_BYTES", 1 << 16)
+    batches = [["good", "film", *(f"{number}-{place}-{'z' * 100}" for place in range(20))] for number in range(100)]
+    before = pa.total_allocated_bytes()
+    counts = counted(*batches)
+    assert pa.total_allocated_bytes() - before < 1 << 18
+    assert counts.dropped > 0
+    vocabulary = build_vocabulary(counts, "punctuation", ["pos"], max_vocab=2, min_count=2)
+    assert vocabulary.tokens.to_pylist() == ["<pad>", "<unk>", "film", "good"]
+    assert vocabulary.counts.to_pylist() == [0, 0, 100, 100]
+    assert counted(*batches).total().equals(counted(*batches).total()), "which ones are dropped is a function of the text"
+    taken_back = counted(["good"])
+    snapshot = taken_back.snapshot()
+    taken_back.add(pa.array(batches[0], pa.string()).dictionary_encode())
+    taken_back.restore(snapshot)
+    assert taken_back.total().to_pylist() == [{"token": "good", "count": 1}] and taken_back.dropped == 0
+
+
 def test_max_vocab_counts_words_and_min_count_drops_rare_ones() -> None:
     assert vocabulary_of(["a", "a", "b", "c"], max_vocab=2).tokens.to_pylist() == ["<pad>", "<unk>", "a", "b"]
     assert vocabulary_of(["a", "a", "b", "c"], min_count=2).tokens.to_pylist() == ["<pad>", "<unk>", "a"]
