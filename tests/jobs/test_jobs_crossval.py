@@ -78,7 +78,7 @@ def test_what_is_trained_is_not_trained_again(lake: Path, corpus: Corpus, receip
 
 
 def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path: Path, corpus: Corpus) -> None:
-    options = (*SMALL, "--no-baseline", "--no-wide", "--checkpoint-every", "3")
+    options = (*SMALL, "--no-wide", "--checkpoint-every", "3")
     whole = crossval(tmp_path / "whole", corpus, *options)
     steps = 2 * -(-int(ROWS * 0.9 * 2 / 3) // 32)
     with killed_after(steps + 7):

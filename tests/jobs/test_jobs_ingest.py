@@ -265,6 +265,7 @@ def test_killed_and_run_again_nothing_is_lost_or_doubled(tmp_path: Path, corpus:
     assert len({row["review_id"] for row in rows_of(lake)}) == len(rows_of(lake)) == 130
 
 
+@pytest.mark.slow
 def test_the_real_reviews_give_the_books_counts(tmp_path: Path, imdb_archive: Path) -> None:
     """The 25,000 labelled reviews: the ten most frequent words and the size of the vocabulary, to the last digit."""
     folder = tmp_path / "imdb"
