@@ -13,6 +13,7 @@ from pipeline.doctor.lake import lake_checks
 from pipeline.lake.paths import Lake
 from tests.faults.harness import Commands, leftovers, table_rows
 from tests.faults.scenarios import TRAIN, make_ingested, make_trained
+from tests.support.fork_server import forked_pipeline
 from tests.support.paths import ROOT
 
 ALLOWED = {0, 75, 99}
@@ -21,9 +22,7 @@ ALLOWED = {0, 75, 99}
 def together(*lines: "tuple[object, ...]") -> list[int]:
     """Starts all of them at once; gives their exit codes."""
     started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "pipeline", *map(str, line)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        subprocess.Popen([*forked_pipeline(), *map(str, line)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for line in lines
     ]
     outputs = [process.communicate() for process in started]
