@@ -261,7 +261,7 @@ print(done.stderr)
 def marks_of(name: str) -> list[pytest.MarkDecorator]:
     """Most take long; one kind takes too much memory still."""
     known = [pytest.mark.xfail(reason="3,000 texts of 1 MiB take up to 1.9 GiB")] if name == "shared_value" else []
-    return known + ([] if name == "csv_columns" else [pytest.mark.slow])
+    return known + ([] if name == "list_of_films" else [pytest.mark.slow])
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=marks_of(name)) for name in BOMBS])

@@ -1,8 +1,8 @@
 """Command lines as processes that need no start of Python: each is forked from a process that has imported everything.
 
 A start of Python with torch takes two seconds of a core, a fork a few hundredths. Streams, terminal, working folder,
-environment and exit code are the command's own. Imports, signals and the tuning of the allocator are not tested so: for
-them a test starts `python -m pipeline`.
+environment, signals and exit code are the command's own. Imports and what is set before them are not tested so: for them a
+test starts `python -m pipeline`.
 
 As a script it is the server: fork_server.py, with its sockets as arguments. It ends when the process that started it ends.
 """
@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +26,8 @@ from typing import NoReturn
 
 from tests.support.paths import ROOT
 
+KILL = signal.SIGQUIT
+"""The signal that kills a fork, as SIGKILL does a process: SIGKILL itself would end the client and not the fork."""
 CLIENT = Path(__file__).with_name("fork_client.py")
 HEAVY = (
     *("jobs.ingest", "jobs.score", "jobs.vacuum", "jobs.repair", "pipeline.lake.table", "pipeline.scoring.outputs"),
@@ -40,9 +43,19 @@ OPTIONAL = ("typer._adapters",)
 """What some versions have and import late."""
 
 
-@functools.cache
 def forked_pipeline() -> tuple[str, ...]:
-    """The words that stand for `python -m pipeline` in any command line, once the server of this process is started."""
+    """The words that stand for `python -m pipeline` in any command line."""
+    return sys.executable, "-I", "-S", str(CLIENT), address(), "pipeline"
+
+
+def forked_python() -> tuple[str, ...]:
+    """The words that stand for `python -c` in any command line."""
+    return sys.executable, "-I", "-S", str(CLIENT), address(), "-c"
+
+
+@functools.cache
+def address() -> str:
+    """The socket of this process's server, which is started the first time."""
     folder = tempfile.TemporaryDirectory(prefix="fork-server-")
     path = str(Path(folder.name) / "socket")
     ours, theirs = socket.socketpair()
@@ -55,7 +68,7 @@ def forked_pipeline() -> tuple[str, ...]:
             stdin=subprocess.DEVNULL,
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
-            start_new_session=True,
+            process_group=0,
         )
 
     def stop() -> None:
@@ -64,7 +77,7 @@ def forked_pipeline() -> tuple[str, ...]:
         folder.cleanup()
 
     atexit.register(stop)
-    return sys.executable, "-I", "-S", str(CLIENT), path
+    return path
 
 
 def import_everything(*, torch: bool = True) -> None:
@@ -105,30 +118,42 @@ def attend(client: socket.socket) -> NoReturn:
         run(order, streams)
     for descriptor in streams:
         os.close(descriptor)
-    _, status = os.waitpid(child, 0)
     with contextlib.suppress(OSError):  # a client that was killed
+        client.sendall(f"{child}\n".encode())
+    _, status = os.waitpid(child, 0)
+    with contextlib.suppress(OSError):
         client.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
     os._exit(0)
 
 
 def run(order: dict[str, object], streams: list[int]) -> NoReturn:
-    """Becomes the command."""
+    """Becomes the command, or runs the piece of Python."""
     from pipeline.cli.app import main
 
+    with contextlib.suppress(OSError):  # a client in another session keeps its group to itself
+        os.setpgid(0, order["group"])  # type: ignore[arg-type]
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
         os.close(descriptor)
     os.chdir(str(order["cwd"]))
     os.environ.clear()
     os.environ.update(order["environment"])  # type: ignore[call-overload]
-    sys.argv = ["pipeline", *order["arguments"]]  # type: ignore[misc]
+    sys.argv = [str(order["kind"]), *order["arguments"]]  # type: ignore[misc]
     sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, encoding="utf-8", closefd=False) for number in (1, 2))
+    code = 0
     try:
-        main()
+        if order["kind"] == "pipeline":
+            main()
+        exec(sys.argv.pop(1), {"__name__": "__main__"})
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()
-    os._exit(1)
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
