@@ -250,7 +250,6 @@ def _rows_there(plan: ScorePlan, lake: Lake) -> int | None:
 
 def _check_bad(config: ScoreConfig, this: Run, rejects: "RejectCounts", faults: list[FileFault], files: int) -> None:
     """Raises `DataError` when more is bad than is allowed."""
-    from schemas.reject import REASONS
 
     check_files(config, faults, files)
     if config.row_limit.is_passed(rejects.malformed, this.read):
@@ -259,9 +258,6 @@ def _check_bad(config: ScoreConfig, this: Run, rejects: "RejectCounts", faults: 
         problem = f"{rejects.rows:,} of {this.read:,} rows were rejected, so none are left"
     else:
         return
-    first = rejects.first
-    assert first is not None
     raise DataError(
-        f"{problem}; nothing was written. The first: {first.source}, row {first.row}: {first.reason} "
-        f"({REASONS[first.reason]}). Fix the rows, or allow more with --max-bad."
+        f"{problem}; nothing was written. The first: {rejects.first_described}. Fix the rows, or allow more with --max-bad."
     )

@@ -82,7 +82,7 @@ def _file(file: "FileReport") -> tuple[str, ...]:
     dialect = ("-", "-", "-")
     if sample.dialect is not None:
         delimiter = NAMES.get(sample.dialect.delimiter, sample.dialect.delimiter)
-        dialect = (delimiter, sample.dialect.quote or "none", sample.dialect.encoding)
+        dialect = (delimiter, sample.dialect.escape + sample.dialect.quote or "none", sample.dialect.encoding)
     return (printable(file.name), kind, f"{rows:,}{more}", *map(printable, dialect), rejects)
 
 

@@ -23,7 +23,7 @@ State = dict[str, Any]
 class ParallelMap(BaseNode[T], Generic[X, T]):
     """Maps `function` over `source` in `workers` threads (0: in the caller's), keeping the order.
 
-    At most `ahead` items (two a worker, unless told) are under way, which bounds the memory. The state is the source's
+    At most `ahead` items (by default two per worker) are under way, which bounds the memory. The state is the source's
     after the last item that was taken; what was under way is done again.
     """
 
@@ -44,6 +44,7 @@ class ParallelMap(BaseNode[T], Generic[X, T]):
         self.source.reset(initial_state[self.SOURCE] if initial_state else None)
         self._state = self.source.state_dict()
         self._turn = Condition()
+        self._closed = False
         self._drawn = self._submitted = 0
         self._exhausted = False
         self._results: deque[Future[tuple[T, State] | None]] = deque()
@@ -78,6 +79,10 @@ class ParallelMap(BaseNode[T], Generic[X, T]):
     def close(self) -> None:
         """Ends the threads; what is under way is finished first, and its results are lost."""
         if self._executor is not None:
+            # The executor may cancel an item while a thread starts the next one, whose turn would never come.
+            with self._turn:
+                self._closed = True
+                self._turn.notify_all()
             self._executor.shutdown(cancel_futures=True)
             self._executor = None
             self._results.clear()
@@ -97,9 +102,9 @@ class ParallelMap(BaseNode[T], Generic[X, T]):
         """Draws the item of that number when its turn has come and maps it; None when there is no more."""
         with self._turn:
             # The executor starts them in the order of their numbers, so that one before has started and will draw.
-            self._turn.wait_for(lambda: self._drawn == number)
+            self._turn.wait_for(lambda: self._closed or self._drawn == number)
             try:
-                if self._exhausted:
+                if self._closed or self._exhausted:
                     return None
                 item = next(self.source)
                 state = self.source.state_dict()

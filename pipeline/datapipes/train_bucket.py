@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torchdata.nodes import BaseNode
 
+from pipeline.batches.ragged import Ragged
 from pipeline.datapipes.train_read import DecodedGroup
 from pipeline.order.order import Ints
 from pipeline.order.plan import Plan, groups_of, window_of
@@ -14,22 +14,18 @@ from pipeline.order.plan import Plan, groups_of, window_of
 
 @dataclass(frozen=True, slots=True)
 class RaggedBatch:
-    """A rank's rows of one step, unpadded: row i has `lengths[i]` tokens from `starts[i]` on in `values`."""
+    """A rank's rows of one step, unpadded; `labels` has one for each review."""
 
     step: int
     global_rows: int
-    values: npt.NDArray[np.int32]
-    starts: Ints
-    lengths: Ints
+    reviews: Ragged
     labels: Ints
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
     first_step: int
-    values: npt.NDArray[np.int32]
-    starts: Ints
-    lengths: Ints
+    reviews: Ragged
     labels: Ints
     batches: list[Ints]
 
@@ -75,9 +71,7 @@ class Buckets(BaseNode[RaggedBatch]):
         batch = RaggedBatch(
             step=self._step,
             global_rows=self.plan.global_rows(self._step),
-            values=window.values,
-            starts=window.starts[rows],
-            lengths=window.lengths[rows],
+            reviews=window.reviews.take(rows),
             labels=window.labels[rows],
         )
         self._step += 1
@@ -118,9 +112,7 @@ class Buckets(BaseNode[RaggedBatch]):
         all_lengths = np.concatenate(lengths)
         return _Window(
             first_step=int(self.plan.window_bounds[window]),
-            values=np.concatenate(values),
-            starts=np.cumsum(all_lengths) - all_lengths,
-            lengths=all_lengths,
+            reviews=Ragged(np.concatenate(values), np.cumsum(all_lengths) - all_lengths, all_lengths),
             labels=np.concatenate(labels),
             batches=self.plan.batches(window, all_lengths),
         )

@@ -50,7 +50,7 @@ class Sample:
         """What was found out, as what was given: nothing is found out again."""
         if self.dialect is None:
             return Dialect()
-        return Dialect(delimiter=self.dialect.delimiter, quote=self.dialect.quote, encoding=self.dialect.encoding)
+        return self.dialect.fixed
 
 
 def look_at(source: Source, given: Reading, rows: int) -> Sample:
@@ -124,8 +124,7 @@ def _is_table(source: Source) -> bool:
         dialect = kind.sniff(source, Reading())
         if not dialect.has_header:
             return False
-        given = Dialect(delimiter=dialect.delimiter, quote=dialect.quote, encoding=dialect.encoding)
-        rows = next(iter(kind.read(source, Reading(dialect=given))), None)
+        rows = next(iter(kind.read(source, Reading(dialect=dialect.fixed))), None)
     except FileFault:
         return False
     if rows is None or rows.table.num_columns < 2:

@@ -33,13 +33,14 @@ COMMENTS = {
     ("ingest", "format"): "The format of the files in 'source', regardless of their suffix.",
     ("ingest", "delimiter"): "The delimiter between values.",
     ("ingest", "quote"): "The quote character, or none.",
+    ("ingest", "escape"): "The character before quote characters inside fields, or none if they are doubled.",
     ("ingest", "encoding"): "The encoding of the files.",
     ("score", "text-column"): "The column with the review text in files to score.",
     **{("ingest", one.key): one.option.help for one in fields_of(BoundsConfig)},
 }
 """What each option that is written here does, by command and key."""
-USUAL = {"csv": (",", '"', "utf-8"), "tsv": ("\t", "", "utf-8")}
-"""Delimiter, quotation mark and encoding that need not be written down, by format."""
+USUAL = {"csv": (",", '"', "", "utf-8"), "tsv": ("\t", "", "", "utf-8")}
+"""Delimiter, quotation mark, escape and encoding that need not be written down, by format."""
 
 Settings = dict[str, dict[str, Any]]
 """Values by command and key, as TOML has them."""
@@ -142,7 +143,7 @@ def _dialect(given: Dialect, samples: Iterable[Sample]) -> dict[str, str]:
     """What the user said, and what all tables of text have in common and is not usual for each of them."""
     found = [(sample.dialect, USUAL[sample.source.format]) for sample in samples if sample.dialect and sample.rows]
     values: dict[str, str] = {}
-    for place, key in enumerate(("delimiter", "quote", "encoding")):
+    for place, key in enumerate(("delimiter", "quote", "escape", "encoding")):
         value = getattr(given, key)
         those = {getattr(dialect, key) for dialect, _ in found}
         if value is None and len(those) == 1 and any(usual[place] not in those for _, usual in found):

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.lake.atomic import make_folder, sync_file, sync_folder, writing
-from schemas.reject import EXCERPT_CHARACTERS, FILE_REASONS, REASONS, REJECT, WELL_FORMED, BadRow
+from schemas.reject import EXCERPT_CHARACTERS, FILE_REASONS, REASONS, REJECT, SHAPE_REASONS, WELL_FORMED, BadRow
 
 VALUES = 100
 """Maximum number of faulty values to count by name."""
@@ -57,6 +57,14 @@ class RejectCounts:
         """The first rejected row that is malformed, or else the first at all."""
         malformed = [tally.first for reason, tally in self.tallies.items() if reason not in WELL_FORMED]
         return next(iter(malformed or [tally.first for tally in self.tallies.values()]), None)
+
+    @property
+    def first_described(self) -> str:
+        """Place, reason and cause of the first one, without the customer's text."""
+        first = self.first
+        assert first is not None
+        cause = first.detail if first.reason in SHAPE_REASONS else REASONS[first.reason]
+        return f"{first.source}, row {first.row}: {first.reason} ({cause})"
 
     def count(self, bad: Iterable[BadRow]) -> None:
         """Counts rejects; whole files are passed over."""

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pipeline.readers.base import EXCERPT_BYTES, FileFault, Reading, Rows, Source, check_columns
 from pipeline.readers.bounds import beyond, in_units
 from pipeline.readers.csv_cells import parsed
+from pipeline.readers.csv_escapes import doubled_blocks
 from pipeline.readers.csv_split import (
     MISPLACED,
     NEVER_CLOSED,
@@ -106,6 +107,7 @@ def _opened_table(source: Source, reading: Reading) -> Iterator[tuple[_Table | N
         dialect = _sniffed(source, reading, sample)
         marks = replace(dialect.marks, limit=reading.bounds.csv_row)
         blocks = utf8_blocks(_blocks(stream, sample), dialect.encoding)
+        blocks = doubled_blocks(blocks, dialect.escape, dialect.quote)
         try:
             header, rest = _header(source, marks, blocks)
             check_columns(source, _width(header, marks), reading.bounds)

@@ -16,12 +16,12 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from pipeline.batches.ragged import Ragged, plan_batches
 from pipeline.config.score import DEFAULT_BATCH_SIZE
 from pipeline.devices import autocast, resolve_device, resolve_precision
 from pipeline.errors import DataError
 from pipeline.models.blend import Blend
 from pipeline.models.interface import ReviewClassifier
-from pipeline.scoring.batches import Ragged, plan_batches
 from pipeline.scoring.options import TOKENS_PER_REVIEW, scoring_precision
 from pipeline.scoring.packed import PackedForward
 
@@ -89,7 +89,7 @@ class Predictor:
 
         def score(rows: NDArray[np.int64]) -> None:
             if not stop.is_set():
-                probability_NC[rows] = self._forward(*reviews.padded(rows))
+                probability_NC[rows] = self._forward(*reviews.take(rows).padded())
 
         return Pending(
             [self._pool.submit(score, rows) for rows in self.plan(reviews)],
@@ -136,7 +136,7 @@ class Predictor:
         from pipeline.scoring.attribution import attribute
 
         def weigh(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-            ids_BT, lengths_B = (torch.from_numpy(array).to(self.device) for array in reviews.padded(rows))
+            ids_BT, lengths_B = (torch.from_numpy(array).to(self.device) for array in reviews.take(rows).padded())
             target_B = torch.from_numpy(target_N[rows]).to(self.device)
             weights: NDArray[np.float32] = (
                 attribute(self._model, ids_BT, lengths_B, target_B, steps, signed=signed).cpu().numpy()

@@ -23,10 +23,10 @@ import pyarrow.parquet as pq
 import torch
 
 from jobs.score import WINDOW_ROWS
+from pipeline.batches.ragged import Ragged, plan_batches
 from pipeline.config.score import DEFAULT_BATCH_SIZE
 from pipeline.datapipes.score_encode import encode_texts
 from pipeline.models.bundle import Bundle, read_bundle
-from pipeline.scoring.batches import Ragged, plan_batches
 from pipeline.scoring.options import TOKENS_PER_REVIEW
 from pipeline.scoring.predictor import Predictor
 from tests.benchmarks.bench_score import make_bundle

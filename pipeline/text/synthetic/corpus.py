@@ -87,8 +87,13 @@ def film_title(film: int) -> str:
     """A film's title: many films, few words, so titles share words as real ones do."""
     pen = Pen(f"film/{film}")
     adjective, noun = pen.pick(words.TITLE_ADJECTIVES), pen.pick(words.TITLE_NOUNS)
-    forms = (f"The {adjective} {noun}", f"{adjective} {noun}", f"{noun} of {pen.pick(words.PLACES)}",
-             f"{pen.pick(words.FIRST_NAMES)} and the {noun}", f"{adjective} {noun} {2 + pen.below(3)}")  # fmt: skip
+    forms = (
+        f"The {adjective} {noun}",
+        f"{adjective} {noun}",
+        f"{noun} of {pen.pick(words.PLACES)}",
+        f"{pen.pick(words.FIRST_NAMES)} and the {noun}",
+        f"{adjective} {noun} {2 + pen.below(3)}",
+    )
     return pen.pick(forms)
 
 
