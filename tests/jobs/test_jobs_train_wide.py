@@ -179,7 +179,7 @@ def _imbalanced(folder: Path) -> Corpus:
 
 @pytest.mark.parametrize("select", ["accuracy", "macro-f1", "loss"])
 def test_the_best_epoch_is_chosen_by_the_metric_asked_for(tmp_path: Path, corpus: Corpus, select: str) -> None:
-    receipt = _train(tmp_path, corpus, *SMALL, "--epochs", "4", "--lr", "0.02", "--select", select)
+    receipt = _train(tmp_path, corpus, *SMALL, "--epochs", "3", "--lr", "0.02", "--select", select)
 
     rows = pq.read_table(Path(receipt["outputs"]["model"]) / "metrics.parquet").to_pylist()
     valid = {row["epoch"]: row for row in rows if row["phase"] == "valid"}
