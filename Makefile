@@ -62,7 +62,7 @@ airflow:  ## install a real Airflow 3 into a separate environment, .venv-airflow
 test-airflow: setup airflow  ## the DAG in that Airflow: three tasks green, then skipped when nothing is new
 	$(BIN)/python -m pytest -m airflow --timeout 900
 
-bench: setup  ## every benchmark at full size; prints the tables of docs/speed.md
+bench: setup  ## every benchmark at full size; prints the tables of docs/benchmarks.md
 	@for script in tests/benchmarks/bench_*.py; do $(BIN)/python -m tests.benchmarks.$$(basename $$script .py) || exit 1; done
 
 bench-smoke: setup  ## the whole harness on small input: agreement and ratios, never speed

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 HELD_OUT = ("valid", "test")
 MOST_EVALUATED = 50_000
 """A larger part is represented by so many of its reviews, evenly spread over it."""
-WEIGHED_ROWS = 1024
+WEIGHED_ROWS = 512
 """Validation reviews whose tokens are weighed, evenly spread too."""
 SHOWN = {WRONG: 8, RIGHT: 3, UNSURE: 4}
 """Examples of each kind; right ones for each label."""

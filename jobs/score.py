@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -103,12 +103,12 @@ def _held(bundle: "Bundle") -> Iterator[None]:
 
 @contextmanager
 def _target(config: ScoreConfig, lake: Lake, source: ScoreInput) -> Iterator[Path]:
-    """The file to write, locked; what is to go to stdout is copied there when it is whole."""
+    """The file to write, locked; output for stdout is copied there once it is complete."""
     if config.to_stdout:
         with TemporaryDirectory(prefix="pipeline-score-") as folder:
             path = Path(folder) / "stdout"
             yield path
-            # Whoever reads may stop before the end, as head does.
+            # The reader may stop before the end, as head does.
             with suppress(BrokenPipeError), path.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
                 sys.stdout.buffer.flush()
@@ -136,7 +136,8 @@ def _score(plan: ScorePlan, lake: Lake, this: Run) -> None:
     with Predictor(plan.bundle, config.device, config.batch_size, config.precision) as predictor:
         while True:
             try:
-                with atomic_path(output, committing(this)) as temporary:
+                # What goes to stdout is not written until it is copied there.
+                with atomic_path(output, nullcontext() if config.to_stdout else committing(this)) as temporary:
                     _score_once(plan, this, predictor, temporary)
                     if not plan.is_parquet and not config.to_stdout:
                         write_note(lake.predictions, output, temporary, plan.metadata, this.written)

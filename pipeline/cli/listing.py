@@ -84,7 +84,7 @@ def find_id(what: str, given: str, known: Sequence[str], listing: str) -> str:
             f"no {what} {given!r}: the lake has none yet. Check that it is the right lake; --lake selects another one."
         )
     if begin:
-        raise InputNotFoundError(f"{len(begin)} {what}s begin with {given!r}: {_named(begin)}. Type more of the ID.")
+        raise InputNotFoundError(f"{len(begin)} {what}s begin with {given!r}: {_named(begin[::-1])}. Type more of the ID.")
     ranked = sorted(known, key=lambda name: (-difflib.SequenceMatcher(None, given, name).ratio(), name))
     raise InputNotFoundError(f"no {what} {given!r}. Closest: {_named(ranked)}. {listing!r} lists all.")
 

@@ -9,6 +9,7 @@ from pipeline.cli import listing
 from pipeline.cli.app import LakeOption, app, lake_of
 from pipeline.cli.complete import complete_run
 from pipeline.cli.finish import print_json
+from pipeline.cli.numbers import INTEGER, whole_number
 from pipeline.printable import printable
 
 HEADS = ("run", "outcome", "time", "read", "written")
@@ -31,7 +32,10 @@ app.add_typer(runs, name="runs")
 @runs.callback(invoke_without_command=True)
 def list_runs(
     context: typer.Context,
-    last: Annotated[int, typer.Option(help="Number of most recent runs to list; 0 for all.")] = 20,
+    last: Annotated[
+        int,
+        typer.Option(help="Number of most recent runs to list; 0 for all.", parser=whole_number, metavar=INTEGER),
+    ] = 20,
     command: Annotated[
         str | None,
         typer.Option(

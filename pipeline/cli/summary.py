@@ -120,7 +120,7 @@ def _score(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     if nothing:
         found = Summary(f"Nothing new: {place} already has predictions for the same {_count(receipt.known, 'review')}.")
         _left_out(found, receipt)
-        found.next = [f"pipeline score{lake} … --force"]
+        found.add("again", "add --force to the same command to score them again")
         return found
     found = Summary(f"Scored {_count(receipt.written, 'review')} in {_seconds(receipt)}.")
     found.add("labels", ", ".join(f"{label} {count:,}" for label, count in metrics.get("predicted", {}).items()))

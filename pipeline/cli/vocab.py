@@ -5,6 +5,8 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.app import LakeOption, app, lake_of
+from pipeline.cli.numbers import INTEGER, whole_number
+from pipeline.errors import UsageError
 from pipeline.printable import printable, printable_json
 
 
@@ -15,7 +17,9 @@ def vocab(
         str | None, typer.Argument(help="Fingerprint of the vocabulary.  [default: the token table's]", show_default=False)
     ] = None,
     lake: LakeOption = None,
-    top: Annotated[int, typer.Option(help="Number of most frequent tokens to show.", min=0)] = 10,
+    top: Annotated[
+        int, typer.Option(help="Number of most frequent tokens to show.", parser=whole_number, metavar=INTEGER)
+    ] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show a vocabulary: tokenizer, labels, frequent tokens.
@@ -28,6 +32,8 @@ def vocab(
     from pipeline.lake.vocabularies import read_vocabulary
     from schemas.vocabulary import SPECIALS
 
+    if top < 0:
+        raise UsageError(f"--top {top}: expected 0 or more.")
     place = lake_of(context, lake)
     vocabulary = read_vocabulary(place.vocabulary / f"{fingerprint or TokenTable.open(place.tokens).vocabulary}.parquet")
     words = slice(len(SPECIALS), len(SPECIALS) + top)
@@ -43,6 +49,14 @@ def vocab(
         typer.echo(printable_json(json.dumps({**facts, "top": frequent}, ensure_ascii=False)))
         return
     for name, value in facts.items():
-        typer.echo(f"{name:<12} {printable(str(value))}")
+        typer.echo(f"{name:<12} {printable(_text(value))}")
     for token, count in frequent:
         typer.echo(f"{count:>12,} {printable(token)}")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -150,6 +150,8 @@ class ScoreConfig(BoundsConfig):
             raise UsageError("INPUT: empty name. Pass files or folders, or - for stdin.")
         if not self.sources and not self.text:
             raise UsageError("nothing to score. Pass files, folders or globs, - for stdin, or a review with --text.")
+        if self.sources.count(STDIN) > 1:
+            raise UsageError("INPUT - -: stdin can only be read once. Pass - once.")
         if len(self.sources) > 1 and self.output is None:
             raise UsageError("several inputs are written to one output file. Name it with --output FILE.")
         _ = self.reading, self.written_as

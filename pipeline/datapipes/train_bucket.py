@@ -1,4 +1,4 @@
-"""Gathers a window's row groups, and yields its batches as the plan deals them: rows of like length together."""
+"""Gathers a window's row groups and yields its batches according to the plan: rows of similar length together."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from pipeline.order.plan import Plan, groups_of, window_of
 
 @dataclass(frozen=True, slots=True)
 class RaggedBatch:
-    """A rank's rows of one step, unpadded; `labels` has one for each review."""
+    """A rank's rows of one step, unpadded; `labels` has one label per review."""
 
     step: int
     global_rows: int
@@ -31,9 +31,9 @@ class _Window:
 
 
 class Buckets(BaseNode[RaggedBatch]):
-    """Yields the batches of the plan from `step` on.
+    """Yields the batches of the plan, starting at `step`.
 
-    While a window is dealt out, the next one is gathered bit by bit, so that no step waits for a whole window.
+    While the batches of a window are yielded, the next window is gathered bit by bit, so no step waits for a whole window.
     """
 
     SOURCE_KEY = "source"
@@ -83,7 +83,7 @@ class Buckets(BaseNode[RaggedBatch]):
         return {self.SOURCE_KEY: self._window_state, self.STEP_KEY: self._step}
 
     def _expect(self, window: int) -> None:
-        """Turns to the row groups of a window; none of them has been drawn from the source yet."""
+        """Starts the row groups of a window; none of them has been requested from the source yet."""
         self._next_state = self.source.state_dict()
         self._gathered = {}
         self._missing = groups_of(self.plan, window) if window < len(self.plan.window_bounds) - 1 else []

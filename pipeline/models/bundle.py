@@ -237,9 +237,9 @@ def find_bundle(lake: Lake, model: str = LATEST) -> Bundle:
         return read_bundle(Path(model).expanduser())
     known = model_ids(lake)
     if not known:
-        raise InputNotFoundError(f"--model {model}: no such bundle, and {lake.models} is empty. Run 'pipeline train' first.")
+        raise InputNotFoundError(f"model {model!r}: no such bundle, and {lake.models} is empty. Run 'pipeline train' first.")
     raise InputNotFoundError(
-        str(unknown_choice("--model", model, [LATEST, *known], "A path to a bundle's folder also works."))
+        str(unknown_choice("model", model, [LATEST, *known], "A path to a bundle's folder also works."))
     )
 
 

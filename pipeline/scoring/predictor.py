@@ -70,8 +70,10 @@ class Predictor:
         deep = self._model.deep if isinstance(self._model, Blend) else self._model
         packable = not on_cuda and self.precision == "fp32" and PackedForward.supports(deep)
         self._packed = PackedForward(cast(ReviewClassifier, deep)) if packable else None
-        self.attribution_tokens = batch_size * TOKENS_PER_REVIEW * (CUDA_FACTOR if on_cuda else 1)
-        self.max_tokens = self.attribution_tokens * (self._packed.batch_factor if self._packed else 1)
+        tokens = batch_size * TOKENS_PER_REVIEW * (CUDA_FACTOR if on_cuda else 1)
+        # Gradients need what every layer computed, so their batches are smaller.
+        self.attribution_tokens = tokens // 2
+        self.max_tokens = tokens * (self._packed.batch_factor if self._packed else 1)
         self._threads_before = torch.get_num_threads()
         self.threads = threads or (CUDA_THREADS if on_cuda else self._threads_before)
         self._pool = ThreadPoolExecutor(self.threads, "score", initializer=torch.set_num_threads, initargs=(1,))

@@ -1,4 +1,4 @@
-"""The vocabulary: which token has which id. Immutable, a pure function of the text, named by its fingerprint."""
+"""The vocabulary: tokens and their IDs. Immutable, a pure function of the text, named by its fingerprint."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from schemas.vocabulary import SPECIALS, UNK_ID, VOCABULARY
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """Tokens in the order of their ids, the special ones first; `labels[i]` is the name of label i."""
+    """Tokens in the order of their IDs, special tokens first; `labels[i]` is the name of label i."""
 
     tokens: pa.StringArray
     counts: pa.Int64Array
@@ -38,12 +38,12 @@ class Vocabulary:
         return digest.hexdigest()[:16]
 
     def with_labels(self, labels: tuple[str, ...]) -> "Vocabulary":
-        """The same ids with labels, for a lake whose first reviews had none."""
+        """The same IDs with labels, for a lake whose first reviews had none."""
         return replace(self, labels=labels)
 
     @cached_property
     def _words(self) -> pa.StringArray:
-        # A text may hold "<pad>" literally; only the words are looked up, so it becomes <unk> like any other stranger.
+        # A text may contain "<pad>" literally; only the words are looked up, so it becomes <unk> like any unknown token.
         return self.tokens[len(SPECIALS) :]
 
     def encode(self, tokens: pa.ListArray) -> pa.ListArray:
@@ -53,7 +53,7 @@ class Vocabulary:
             tokens: list<string> or list<dictionary<string>>, without null lists.
 
         Returns:
-            list<int32> of the same lengths; a token that is not in the vocabulary has the id of `<unk>`.
+            list<int32> of the same lengths; tokens outside the vocabulary have the ID of `<unk>`.
         """
         flat = tokens.flatten()
         encoded = flat if pa.types.is_dictionary(flat.type) else flat.dictionary_encode()
@@ -64,7 +64,7 @@ class Vocabulary:
         return pa.ListArray.from_arrays(offsets, values, type=pa.list_(pa.field("element", pa.int32())))
 
     def label_ids(self, labels: pa.StringArray) -> pa.Int32Array:
-        """Index of each label; null for null and for labels that the vocabulary does not know."""
+        """Index of each label; null for null and for unknown labels."""
         return pc.index_in(labels, value_set=pa.array(self.labels, pa.string()), skip_nulls=True)
 
 
@@ -77,19 +77,19 @@ def build_vocabulary(
     min_count: int,
     options: Mapping[str, Any] | None = None,
 ) -> Vocabulary:
-    """Makes a vocabulary of the counted tokens: count descending, then token ascending.
+    """Builds a vocabulary from counted tokens, ordered by count descending, then token ascending.
 
     Args:
-        max_vocab: at most so many tokens, the special ones not counted; 0 for all.
-        min_count: tokens that occur less often are left out.
-        options: what else decided the ids, kept beside the two.
+        max_vocab: maximum number of tokens, not counting the special ones; 0 for all.
+        min_count: minimum count of a token.
+        options: other settings that determined the IDs, stored with these two.
     """
     table = counts.total()
     table = table.filter(pc.greater_equal(table["count"], min_count))
     table = table.filter(pc.invert(pc.is_in(table["token"], value_set=pa.array(SPECIALS))))
     if max_vocab and len(table) > max_vocab:
         least = np.partition(table["count"].to_numpy(), -max_vocab)[-max_vocab]
-        table = table.filter(pc.greater_equal(table["count"], least))  # a tenth of them is left to be sorted
+        table = table.filter(pc.greater_equal(table["count"], least))  # leaves a tenth to sort
     table = table.sort_by([("count", "descending"), ("token", "ascending")])
     if max_vocab:
         table = table.slice(0, max_vocab)
@@ -104,7 +104,7 @@ def build_vocabulary(
 
 
 def ordered_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    """Distinct labels in the order of their ids: by number when all are integers, else alphabetically."""
+    """Distinct labels in the order of their IDs: by number if all are integers, else alphabetically."""
     distinct = set(labels)
     try:
         return tuple(sorted(distinct, key=lambda label: (int(label), label)))
@@ -113,7 +113,7 @@ def ordered_labels(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 class TokenCounts:
-    """Counts tokens of many batches in bounded memory: partial sums are merged now and then."""
+    """Counts tokens of many batches in bounded memory, by merging partial sums from time to time."""
 
     MERGE_ROWS = 1_000_000
 
@@ -131,15 +131,15 @@ class TokenCounts:
             self._merge()
 
     def snapshot(self) -> tuple[list[pa.Table], int]:
-        """What `restore` takes back to. Costs nothing: the tables are never changed."""
+        """A state for `restore`. Costs nothing, because the tables are never changed."""
         return list(self._parts), self._rows
 
     def restore(self, snapshot: tuple[list[pa.Table], int]) -> None:
-        """Makes the counts what they were when the snapshot was taken."""
+        """Restores the counts of the snapshot."""
         self._parts, self._rows = list(snapshot[0]), snapshot[1]
 
     def total(self) -> pa.Table:
-        """token: string, count: int64; the rows in no particular order, none with count 0."""
+        """token: string, count: int64; rows in no particular order, none with count 0."""
         self._merge()
         table = self._parts[0]
         return table.filter(pc.greater(table["count"], 0))
@@ -148,7 +148,7 @@ class TokenCounts:
         empty = pa.table({"token": pa.array([], pa.string()), "count": pa.array([], pa.int64())})
         table = pa.concat_tables(self._parts or [empty]).group_by("token", use_threads=False).aggregate([("count", "sum")])
         self._parts = [table.rename_columns({"token": "token", "count_sum": "count"}).select(["token", "count"])]
-        # What was merged stays small beside the threshold, or every batch would merge anew.
+        # The merged part must stay small compared with the threshold, or every batch would merge again.
         self._rows = min(len(table), self.MERGE_ROWS // 2)
 
 

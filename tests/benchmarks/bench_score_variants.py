@@ -69,7 +69,7 @@ def timed(bundle: Bundle, ids: pa.ListArray, variant: Variant) -> float:
         if not variant.threads:
             predictor._pool.submit(torch.set_num_threads, predictor._threads_before).result()
         if variant.padded:
-            predictor._packed, predictor.max_tokens = None, predictor.attribution_tokens
+            predictor._packed, predictor.max_tokens = None, 2 * predictor.attribution_tokens
         predictor.predict(ids[:200])
         started = time.perf_counter()
         pending = [predictor.submit(ids[begin : begin + variant.window]) for begin in range(0, len(ids), variant.window)]

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.commands import Run
 from tests.support.fork_server import forked_pipeline
-from tests.support.scoring import make_lake, make_texts
+from tests.support.scoring import ADDED, make_lake, make_texts
 
 
 @pytest.fixture
@@ -48,6 +48,10 @@ def test_the_receipt_is_the_last_line_and_the_second_run_ends_with_99(pipeline: 
         (["in.parquet", "--device", "gpu"], 2, "--device: 'gpu' is not known"),
         (["in.parquet", "--output", "in.parquet"], 2, "never changes"),
         (["in.parquet", "--batch-size", "0"], 2, "--batch-size 0: expected 1 or more"),
+        (["in.parquet", "--batch-size", "many"], 2, "--batch-size many: expected a whole number, 1 or more."),
+        (["in.parquet", "--abstain-below", "70%"], 2, "--abstain-below 70%: expected a number from 0 to 1, such as 0.8."),
+        (["-", "in.parquet", "-", "--output", "out.csv"], 2, "stdin can only be read once"),
+        (["in.parquet", "--output", "/proc/out.csv"], 73, "cannot write /proc/"),
     ],
 )
 def test_a_mistake_is_one_message_without_a_traceback(
@@ -174,3 +178,5 @@ def test_sentences_are_explained_and_given_as_json(pipeline: Run, lake: Path) ->
     assert [answer["text"] for answer in answers] == [*texts, " "]
     assert {part["token"] for part in answers[0]["explanation"]} <= set(texts[0].lower().split()) | {"<unk>"}
     assert answers[2]["prediction"] is None and answers[2]["unscored_reason"] == "no_text"
+    assert list(answers[0]) == ["text", *ADDED, "explanation"]
+    assert answers[0]["probability"] == answers[0][f"probability_{answers[0]['prediction']}"]

@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full or gone: the exit code still tells what the run did."""
+"""Standard streams that are closed, full or gone: the exit code still says what the run did."""
 
 import json
 import os
@@ -13,6 +13,7 @@ import pytest
 from tests.support.commands import run_here
 from tests.support.fork_server import forked_pipeline
 from tests.support.paths import ROOT
+from tests.support.scoring import make_lake
 
 REVIEWS = "text,label\ngood film,pos\nbad film,neg\ncafé “q”,pos\n"
 
@@ -70,3 +71,17 @@ def test_a_stdout_of_another_encoding_shows_escapes(reviews: Path, tmp_path: Pat
     assert run_here("ingest", reviews, "--lake", lake).code == 0
     done = shell(f"pipeline vocab --lake {lake}", PYTHONIOENCODING="latin-1")
     assert done.returncode == 0 and "\\u201cq" in done.stdout
+
+
+@pytest.mark.parametrize("what", ["reviews", "--text=good"])
+def test_predictions_that_stdout_cannot_take_are_not_lost_in_silence(reviews: Path, tmp_path: Path, what: str) -> None:
+    lake = make_lake(tmp_path / "lake")
+    given = what if what.startswith("--") else f"{reviews} --output -"
+    closed = shell(f"pipeline score {given} --lake {lake} >&-")
+    assert closed.returncode == 73 and "stdout is closed, so the predictions would be lost" in closed.stderr
+    if Path("/dev/full").exists():
+        full = shell(f"pipeline score {given} --lake {lake} >/dev/full")
+        assert full.returncode == 73 and "No space left" in full.stderr
+        assert {json.loads(path.read_text())["outcome"] for path in lake.glob("runs/*.json")} <= {"failed"}
+    early = shell(f"set -o pipefail; pipeline score {given} --lake {lake} | true")
+    assert early.returncode == 0, early.stderr

@@ -108,3 +108,18 @@ def test_without_a_command_the_help_is_shown(terminal: Terminal) -> None:
     assert shown.code == 0 and shown.text.startswith("Usage: pipeline [OPTIONS] COMMAND")
     assert max(map(len, shown.text.splitlines())) <= 80
     assert "…" not in shown.text and "..." not in shown.text.partition("Commands:")[2]
+
+
+def test_inspect_keeps_words_whole_on_a_narrow_terminal(screens: dict[str, Shown], terminal: Terminal) -> None:
+    shown = terminal("inspect", "bad.csv", columns=40)
+    assert shown.code == 0
+    words = shown.text.split()
+    assert {"delimiter", "encoding", "rejects", "distinct", "example", "comma", "utf-8"} <= set(words)
+
+
+def test_a_vocabulary_is_shown_without_brackets(screens: dict[str, Shown], terminal: Terminal) -> None:
+    shown = terminal("vocab", "--top", 3).text
+    facts = dict(line.split(maxsplit=1) for line in shown.splitlines()[:5])
+    assert facts["labels"] == "neg, pos" and facts["options"].startswith("max_vocab 30000, min_count 1")
+    assert terminal("vocab", "--top", "-1").text.endswith("--top -1: expected 0 or more.\n")
+    assert "'x' is not a whole number." in terminal("vocab", "--top", "x").text

@@ -1,4 +1,4 @@
-"""Word lists of the synthetic corpus. Pairs of lists that stand for good and bad have equal lengths and uses."""
+"""Word lists of the synthetic corpus. Paired lists of good and bad words have equal lengths and uses."""
 
 
 def _phrases(text: str) -> tuple[str, ...]:
