@@ -107,7 +107,7 @@ def killed_and_resumed(lake: Path, corpus: Corpus, kills: int, options: tuple[st
         before = checkpoints(lake)
         process = start(lake, corpus, *options, "--resume")
         if wait_for(lambda before=before: checkpoints(lake) - before, process):
-            time.sleep(moments.uniform(0, 0.3))
+            time.sleep(moments.uniform(0, 0.2))
         if process.poll() is not None:
             finish(process)
             return done
