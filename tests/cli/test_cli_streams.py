@@ -80,8 +80,8 @@ def test_predictions_that_stdout_cannot_take_are_not_lost_in_silence(reviews: Pa
     closed = shell(f"pipeline score {given} --lake {lake} >&-")
     assert closed.returncode == 73 and "stdout is closed, so the predictions would be lost" in closed.stderr
     if Path("/dev/full").exists():
-        full = shell(f"pipeline score {given} --lake {lake} >/dev/full")
+        full = shell(f"pipeline score {given} --lake {lake} >/dev/full", forked_pipeline())
         assert full.returncode == 73 and "No space left" in full.stderr
         assert {json.loads(path.read_text())["outcome"] for path in lake.glob("runs/*.json")} <= {"failed"}
-    early = shell(f"set -o pipefail; pipeline score {given} --lake {lake} | true")
+    early = shell(f"set -o pipefail; pipeline score {given} --lake {lake} | true", forked_pipeline())
     assert early.returncode == 0, early.stderr
