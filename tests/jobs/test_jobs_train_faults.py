@@ -166,10 +166,11 @@ def test_a_worker_that_dies_is_replaced_and_a_signal_reaches_all(tmp_path: Path,
     ours = (sys.executable, "-m", "pipeline")  # whose children are the workers
     process = start(tmp_path, corpus, *options, "--nproc", "2", "--max-restarts", "2", command=ours)
     assert wait_for(lambda: checkpoints(tmp_path), process)
-    worker = workers_of(process.pid)[-1]
-    at_kill = max(checkpoints(tmp_path))
-    os.kill(worker, signal.SIGKILL)
-    assert wait_for(lambda: max(checkpoints(tmp_path), default="") > at_kill, process)
+    first = workers_of(process.pid)
+    os.kill(first[-1], signal.SIGKILL)
+    assert wait_for(lambda: len(set(workers_of(process.pid)) - set(first)) == 2, process)
+    at_restart = max(checkpoints(tmp_path))
+    assert wait_for(lambda: max(checkpoints(tmp_path), default="") > at_restart, process)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=240)
     assert process.returncode == 143, err
