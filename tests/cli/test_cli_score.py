@@ -2,10 +2,9 @@
 
 import csv
 import json
-import os
+import shlex
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.commands import Run
-from tests.support.paths import ROOT
+from tests.support.fork_server import forked_pipeline
 from tests.support.scoring import ADDED, make_lake, make_texts
 
 
@@ -68,10 +67,8 @@ def test_a_mistake_is_one_message_without_a_traceback(
 
 def test_sigterm_leaves_nothing_half_written(lake: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.parquet", 400_000)
-    command = [sys.executable, "-m", "pipeline", "score", source, "--lake", lake]
-    child = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
+    command = [*forked_pipeline(), "score", source, "--lake", lake]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list((lake / "predictions").glob(".tmp-*")):
         assert child.poll() is None and time.monotonic() < deadline, "the run ended before it could be stopped"
@@ -117,10 +114,9 @@ def test_stdin_may_be_a_table(command: Run, lake: Path) -> None:
 def test_who_reads_stdout_may_stop(lake: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.parquet", 20_000)
     command = (
-        f"{sys.executable} -m pipeline -q score {source} --lake {lake} --output - | head -c 100; echo ${{PIPESTATUS[0]}}"
+        f"{shlex.join(forked_pipeline())} -q score {source} --lake {lake} --output - | head -c 100; echo ${{PIPESTATUS[0]}}"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1].endswith("0"), done.stderr
     assert "Error" not in done.stderr
 

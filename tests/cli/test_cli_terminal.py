@@ -2,7 +2,7 @@
 
 import json
 import re
-import sys
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.cli.summary import Summary
+from tests.support.fork_server import forked_pipeline
 from tests.support.terminal import Shown, run_in_terminal
 
 Terminal = Callable[..., Shown]
@@ -22,8 +23,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Terminal:
     folder = tmp_path_factory.mktemp("terminal")
 
     def run(*arguments: object, columns: int = 80) -> Shown:
-        command = [sys.executable, "-m", "pipeline", *arguments]
-        return run_in_terminal(command, columns, cwd=folder, PIPELINE_LAKE="lake")
+        return run_in_terminal([*forked_pipeline(), *arguments], columns, cwd=folder, PIPELINE_LAKE="lake")
 
     run.folder = folder  # type: ignore[attr-defined]
     return run
@@ -75,7 +75,7 @@ def test_json_is_for_whoever_asks_and_quiet_shows_nothing(screens: dict[str, Sho
 
 def test_the_summary_of_data_on_stdout_stays_out_of_it(screens: dict[str, Shown], terminal: Terminal) -> None:
     folder: Path = terminal.folder  # type: ignore[attr-defined]
-    command = f"{sys.executable} -m pipeline score new.parquet --output - > rows.jsonl"
+    command = f"{shlex.join(forked_pipeline())} score new.parquet --output - > rows.jsonl"
     shown = run_in_terminal(["sh", "-c", command], cwd=folder, PIPELINE_LAKE="lake")
     assert "Scored 3 reviews" in shown.text
     assert len([json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]) == 3

@@ -13,8 +13,8 @@ from tests.fuzz.lines import inner_lines, lines_of_header, lines_of_json, lines_
 from tests.fuzz.mutate import mutated
 from tests.fuzz.seeds import Seed
 
-INPUTS = 90
-PARTS = 5
+INPUTS = 48
+PARTS = 4
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -26,7 +26,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("evaluate")
     write_corpus(root / "corpus")
     assert run_here("--lake", root / "lake", "ingest", root / "corpus").code == 0
-    options = ("--epochs", "6", "--lr", "0.02", "--embedding-dim", "16", "--hidden-dim", "16", "--batch-size", "8")
+    options = (
+        "--epochs",
+        "6",
+        "--lr",
+        "0.02",
+        "--embedding-dim",
+        "16",
+        "--hidden-dim",
+        "16",
+        "--batch-size",
+        "8",
+        "--no-baseline",
+    )
     assert run_here("--lake", root / "lake", "train", "--arch", "gru", *options).code == 0
     return root
 
