@@ -3,7 +3,6 @@
 import difflib
 import hashlib
 import logging
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -189,14 +188,19 @@ def open_input(name: str, found: Found, text: tuple[str, ...], keep: tuple[str, 
 
 @contextmanager
 def spooled_stdin(places: Sequence[str]) -> Iterator[Path | None]:
-    """Puts standard input into a temporary file, where `-` is among the places: it is read more than once."""
+    """Copies stdin to a temporary file if `-` is among the places, because it is read more than once."""
     if STDIN not in places:
         yield None
         return
+    if sys.stdin.isatty():
+        log.info("reading from the terminal; end with Ctrl-D")
     with TemporaryDirectory(prefix="pipeline-score-") as folder:
         path = Path(folder) / STDIN_NAME
         with writing(path), path.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+            # `read` reads on after a short read, so a terminal would need two Ctrl-Ds.
+            read = getattr(sys.stdin.buffer, "read1", sys.stdin.buffer.read)
+            while chunk := read(1 << 20):
+                file.write(chunk)
         yield path
 
 

@@ -147,3 +147,11 @@ def test_a_lake_of_one_label_says_what_train_needs(terminal: Terminal) -> None:
     shown = terminal("ingest", "one.csv", "--lake", "one")
     assert shown.code == 0 and "needs labelled reviews of two classes or more" in shown.text
     assert "Next:" not in shown.text
+
+
+def test_who_types_reviews_learns_how_to_end(screens: dict[str, Shown], terminal: Terminal) -> None:
+    folder: Path = terminal.folder  # type: ignore[attr-defined]
+    command = [sys.executable, "-m", "pipeline", "score", "-"]
+    shown = run_in_terminal(command, cwd=folder, PIPELINE_LAKE="lake", typed=b"A fine film\n\x04")
+    assert shown.code == 0 and "reading from the terminal; end with Ctrl-D" in shown.text
+    assert '"text": "A fine film"' in shown.text and "Scored 1 review in" in shown.text

@@ -46,9 +46,15 @@ def _written(row: Mapping[int, Any]) -> str:
 
 
 def run_in_terminal(
-    command: Sequence[object], columns: int = 80, rows: int = 50, cwd: Path = ROOT, timeout: float = 240, **environment: str
+    command: Sequence[object],
+    columns: int = 80,
+    rows: int = 50,
+    cwd: Path = ROOT,
+    timeout: float = 240,
+    typed: bytes = b"",
+    **environment: str,
 ) -> Shown:
-    """Runs the command with stdin, stdout and stderr on one terminal."""
+    """Runs the command with stdin, stdout and stderr on one terminal, where `typed` is typed."""
     main, side = pty.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
@@ -62,6 +68,7 @@ def run_in_terminal(
         start_new_session=True,
     )
     os.close(side)
+    os.write(main, typed)
     try:
         raw = _everything(main)
         return Shown(raw, process.wait(timeout), columns)
