@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PIPELINE := $(BIN)/pipeline
 LAKE := data_lake
 PART ?= 1/1
+PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 # 99 says "nothing new to do", which is no failure.
 RUN = ; status=$$?; [ $$status -eq 0 ] || [ $$status -eq 99 ]
 
@@ -38,10 +39,10 @@ demo: setup  ## ingest, train, score and report on the embedded lake
 	@echo "Now yours: $(PIPELINE) --lake my_lake init your.csv"
 
 test: setup  ## run the default tests on all cores: no network, no GPU, no service
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest $(PARALLEL)
 
-test-slow: setup  ## run the long fault and property tests
-	$(BIN)/python -m pytest -m slow --timeout 1800
+test-slow: setup  ## run the long fault and property tests on all cores
+	$(BIN)/python -m pytest -m slow --timeout 1800 $(PARALLEL)
 
 faults: setup  ## faults at every file operation, power cuts, flipped bits, seven nights; PART=2/12 for a slice
 	FAULTS_PART=$(PART) $(BIN)/python -m pytest -m faults --timeout 3600 -s tests/faults
@@ -61,7 +62,7 @@ airflow:  ## install a real Airflow 3 into a separate environment, .venv-airflow
 test-airflow: setup airflow  ## the DAG in that Airflow: three tasks green, then skipped when nothing is new
 	$(BIN)/python -m pytest -m airflow --timeout 900
 
-bench: setup  ## every benchmark at full size; prints the tables of docs/speed.md
+bench: setup  ## every benchmark at full size; prints the tables of docs/benchmarks.md
 	@for script in tests/benchmarks/bench_*.py; do $(BIN)/python -m tests.benchmarks.$$(basename $$script .py) || exit 1; done
 
 bench-smoke: setup  ## the whole harness on small input: agreement and ratios, never speed

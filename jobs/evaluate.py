@@ -1,12 +1,13 @@
 """Evaluates a model on labelled reviews: those of the table, of plain shards, or of any files that ingest reads."""
 
+import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobs.runtime import Run, recorded_run
 from pipeline.config.evaluate import EvaluateConfig
-from pipeline.errors import DataError, InputNotFoundError
+from pipeline.errors import DataError, InputNotFoundError, PipelineError
 from schemas.run import Receipt
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pipeline.reports.metrics import Measures
     from pipeline.scoring.predictor import Predictor
     from schemas.reject import BadRow
+
+log = logging.getLogger(__name__)
 
 NO_DEFECT = ("unmapped",)
 """Reasons of rejects that somebody asked for."""
@@ -28,6 +31,7 @@ def run(config: EvaluateConfig) -> Receipt:
         DataError: the data has another vocabulary or other labels than the model, or is damaged.
     """
     from pipeline.models.bundle import find_bundle
+    from pipeline.readers.base import FileFault
     from pipeline.scoring.predictor import Predictor
 
     with recorded_run("evaluate", config.lake, config) as run:
@@ -35,7 +39,10 @@ def run(config: EvaluateConfig) -> Receipt:
         run.outputs = {"model": bundle.folder, "model_id": bundle.model_id}
         with Predictor(bundle, config.device, config.batch_size, config.precision) as predictor:
             if config.sources:
-                measures, about = _of_sources(config, run, bundle, predictor)
+                try:
+                    measures, about = _of_sources(config, run, bundle, predictor)
+                except FileFault as fault:
+                    raise DataError(f"{fault}. Nothing was evaluated.") from fault
             else:
                 measures, about = _of_table(config, run, bundle, predictor)
         run.metrics = about | measures.to_dict()
@@ -129,6 +136,7 @@ def _tokenized(config: EvaluateConfig, bundle: "Bundle") -> "Iterator[TokenizedB
         raise found.faults[0]
     if not found.sources:
         raise InputNotFoundError(f"no reviews in {', '.join(config.sources)}. Supported: {described()}.")
+    _warn_of_training_data(config, bundle, [source.name for source in found.sources])
     vocabulary = bundle.load_vocabulary()
     tokenize = TokenizeReviews(
         tokenizer=vocabulary.tokenizer,
@@ -146,6 +154,31 @@ def _tokenized(config: EvaluateConfig, bundle: "Bundle") -> "Iterator[TokenizedB
                 if batch.faults:
                     raise batch.faults[0]
                 yield batch
+
+
+def _warn_of_training_data(config: EvaluateConfig, bundle: "Bundle", names: Sequence[str]) -> None:
+    """Warns if the model's table has reviews of these sources in its split `train`."""
+    from pipeline.lake.sources import sources_with_reviews
+    from pipeline.lake.table import TokenTable
+    from schemas.contract import ContractError
+
+    if bundle.table_version is None or not config.lake.tokens.exists():
+        return
+    try:
+        table = TokenTable.open(config.lake.tokens, bundle.table_version)
+        if table.vocabulary != bundle.vocabulary:
+            return  # the table of another lake
+        met = sources_with_reviews([shard for shard in table.shards if shard.split == "train"], frozenset(names))
+    except (PipelineError, ContractError):
+        return  # an old version without its shards; evaluating needs none of them
+    if met:
+        more = f" and {len(met) - 1:,} more" if len(met) > 1 else ""
+        log.warning(
+            "%s%s: the lake has reviews of it in the split train, so the model may have been trained on them and these "
+            "figures may be too high. 'pipeline evaluate' without SOURCE uses reviews that were held out",
+            met[0],
+            more,
+        )
 
 
 def _check_bad(config: EvaluateConfig, run: Run, bad: "list[BadRow]") -> None:

@@ -14,7 +14,7 @@ def run(config: FetchConfig) -> Receipt:
 
     Raises:
         DataError: the file there, or the one served, is another one.
-        InputNotFoundError, StorageUnavailableError: it is not to be had.
+        InputNotFoundError, StorageUnavailableError: the download failed.
         CannotWriteError: raw/ cannot be written.
     """
     source = config.source

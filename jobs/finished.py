@@ -10,7 +10,8 @@ from typing import Any
 from jobs.illustrate import illustrate
 from pipeline.config.train import TrainConfig
 from pipeline.errors import InputNotFoundError, PipelineError
-from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_folder, write_text, writing
+from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_folder, writing
+from pipeline.lake.live import TRAINED, make_live
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import Bundle, model_ids, read_bundle, save_bundle, verify_bundle
 from pipeline.models.interface import Classifier
@@ -122,21 +123,23 @@ def publish(lake: Lake, folder: TrainingFolder, temporary: str) -> None:
 
 def point_latest(lake: Lake, folder: TrainingFolder) -> None:
     """The last steps, which a kill may have cut off: LATEST, and the end of the checkpoints."""
-    write_text(lake.latest, f"{folder.training_id}\n")
+    make_live(lake, folder.training_id, TRAINED)
     folder.remove()
 
 
 def finish_late(lake: Lake, model_id: str) -> None:
-    """Points LATEST to the model of the lake that was asked for again, unless it does so already, and does what a kill
-    after the bundle's appearance has cut off."""
+    """Does what a kill after the bundle's appearance has cut off. Finding a model that was trained before moves LATEST only
+    where it does not name a model."""
     try:
         named = lake.latest_model()
     except PipelineError as error:
         named = ""
         log.warning("%s", error)
     folder = TrainingFolder(lake.checkpoints / model_id)
-    if named != model_id:
-        point_latest(lake, folder)
-        log.info("LATEST is %s again%s", model_id, f", no longer {named}" if named else "")
-    else:
+    if named == model_id:
         folder.remove()
+    elif folder.path.exists() or named not in model_ids(lake):
+        point_latest(lake, folder)
+        log.info("LATEST is now %s%s", model_id, f", no longer {named}" if named else "")
+    else:
+        log.info("the live model is %s; 'pipeline models promote %s' puts %s in its place", named, model_id, model_id)

@@ -39,9 +39,9 @@ log = logging.getLogger(__name__)
 
 HELD_OUT = ("valid", "test")
 MOST_EVALUATED = 50_000
-"""A larger part is represented by so many of its reviews, evenly spread over it."""
-WEIGHED_ROWS = 1024
-"""Validation reviews whose tokens are weighed, evenly spread too."""
+"""A larger part is represented by this many of its reviews, spread evenly."""
+WEIGHED_ROWS = 512
+"""Number of validation reviews whose tokens are weighed, also spread evenly."""
 SHOWN = {WRONG: 8, RIGHT: 3, UNSURE: 4}
 """Examples of each kind; right ones for each label."""
 SHOWN_TOKENS = 120
@@ -56,13 +56,13 @@ def illustrate(folder: Path, shards: tuple[Shard, ...], vocabulary: Vocabulary, 
     if all((folder / name).exists() for name in (EVALUATIONS, TOKEN_WEIGHTS, EXAMPLES)):
         return
     bundle = read_bundle(folder)
-    chosen = {split: _spread(parts[split], MOST_EVALUATED) for split in HELD_OUT}
+    chosen = {split: spread_over(parts[split], MOST_EVALUATED) for split in HELD_OUT}
     with Predictor(bundle) as predictor:
         scored = pa.concat_tables([scored_part(predictor, split, part) for split, part in chosen.items()])
         rows = {split: _label_rows(part, len(bundle.labels)) for split, part in parts.items()}
         write_evaluation(folder, scored.replace_schema_metadata({KEY_LABEL_ROWS: json.dumps(rows).encode()}))
         valid = scored.filter(pc.equal(scored["split"], "valid"))
-        write_token_weights(folder, _token_weights(predictor, vocabulary, _spread(parts["valid"], WEIGHED_ROWS)))
+        write_token_weights(folder, _token_weights(predictor, vocabulary, spread_over(parts["valid"], WEIGHED_ROWS)))
         write_examples(folder, _examples(bundle, predictor, vocabulary, chosen["valid"], valid))
 
 
@@ -75,7 +75,7 @@ def _lengths(shards: tuple[Shard, ...]) -> pa.Table:
     return lengths.table()
 
 
-def _spread(part: Part, most: int) -> Part:
+def spread_over(part: Part, most: int) -> Part:
     """The part, or `most` of its rows at equal distances."""
     if part.rows <= most:
         return part
@@ -176,7 +176,7 @@ def _examples(bundle: Bundle, predictor: Predictor, vocabulary: Vocabulary, part
         predicted = int(probability_NC[number].argmax())
         examples.append(
             {
-                "text": _text(texts[place[number]].as_py(), vocabulary),
+                "text": readable(texts[place[number]].as_py(), vocabulary),
                 "label": bundle.labels[scored["label"][number].as_py()],
                 "prediction": bundle.labels[predicted],
                 "probability": float(probability_NC[number, predicted]),
@@ -204,7 +204,7 @@ def _chosen(probability_NC: NDArray[np.float32], labels_N: Ints) -> dict[int, st
     return chosen
 
 
-def _text(ids: list[int], vocabulary: Vocabulary) -> str:
+def readable(ids: list[int], vocabulary: Vocabulary) -> str:
     """The first tokens as a text, with the blanks around punctuation that people write."""
     words = vocabulary.tokens.take(pa.array(ids[:SHOWN_TOKENS], pa.int32())).to_pylist()
     joined = re.sub(r" ([.,!?)]+)(?= |$)", r"\1", " ".join(words))

@@ -49,7 +49,6 @@ from pipeline.readers.walk import Found, Walker, some_of
 from pipeline.signals import raise_if_swallowed
 from pipeline.text.unsegmented import unsegmented_warning
 from pipeline.text.vocabulary import TokenCounts, Vocabulary, build_vocabulary, ordered_labels
-from schemas.reject import REASONS
 from schemas.run import Receipt
 from schemas.tokenizers import DEFAULT_TOKENIZER
 from schemas.vocabulary import SPECIALS
@@ -239,7 +238,7 @@ def _labels(collected: Collector) -> tuple[str, ...]:
     """The labels of a lake that has none yet.
 
     Raises:
-        DataError: so many that the column is hardly the label's.
+        DataError: there are so many that the column is probably not the label.
     """
     labels = ordered_labels(collected.labels)
     if len(labels) > MAX_LABELS:
@@ -315,12 +314,7 @@ def _check_bad(config: IngestConfig, run: Run, rejects: RejectWriter, collected:
         remedy = ""
     else:
         return
-    first = rejects.first
-    assert first is not None
-    raise DataError(
-        f"{problem}; nothing was committed. The first: {first.source}, row {first.row}: {first.reason} "
-        f"({REASONS[first.reason]}).{everything}{remedy}"
-    )
+    raise DataError(f"{problem}; nothing was committed. The first: {rejects.first_described}.{everything}{remedy}")
 
 
 def _commit(

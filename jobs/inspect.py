@@ -66,7 +66,7 @@ class Inspection:
     Args:
         sources: what was named, or the lake's raw/.
         files: those that were looked at.
-        faults: of what is no source at all.
+        faults: of paths that are not sources.
         total: files and folders there are.
         columns: over all files, in their order.
     """
@@ -300,6 +300,7 @@ def _file_json(file: FileReport) -> dict[str, Any]:
         "whole": file.whole,
         "delimiter": dialect.delimiter if dialect else None,
         "quote": dialect.quote if dialect else None,
+        "escape": dialect.escape if dialect else None,
         "encoding": dialect.encoding if dialect else None,
         "rejects": dict(rehearsal.rejects.most_common()) if rehearsal else {},
         "first_rejects": rehearsal.details if rehearsal else {},

@@ -22,9 +22,10 @@ from pipeline.config.repair import RepairConfig
 from pipeline.errors import DataError, InputNotFoundError, PipelineError
 from pipeline.lake import log as delta_log
 from pipeline.lake import table as token_table
-from pipeline.lake.atomic import make_folder, sync_folder, write_text, writing
+from pipeline.lake.atomic import make_folder, sync_folder, writing
 from pipeline.lake.health import DAMAGE, damaged_shards, table_vocabulary
 from pipeline.lake.leftovers import find_leftovers
+from pipeline.lake.live import REPAIRED, make_live
 from pipeline.lake.locks import locked
 from pipeline.lake.log import LOG
 from pipeline.lake.paths import Lake
@@ -72,7 +73,7 @@ class Findings:
     lost_vocabulary: bool = False
     again: bool = False
     lost_rows: int = 0
-    """Reviews that lost commits brought, as the run records tell."""
+    """Reviews added by lost commits, according to the run records."""
 
     def anything(self) -> bool:
         """Whether something was repaired."""
@@ -266,7 +267,7 @@ def _repair_latest(lake: Lake, found: Findings) -> None:
         _, found.latest = whole[-1]
         if lake.latest.is_dir():
             _set_aside(lake, lake.latest, found)
-        write_text(lake.latest, f"{found.latest}\n")
+        make_live(lake, found.latest, REPAIRED)
         log.info("LATEST is now %s", found.latest)
     elif lake.latest.exists():
         _set_aside(lake, lake.latest, found)

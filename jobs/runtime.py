@@ -79,7 +79,7 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
 
     `config` is the job's frozen dataclass; it is rendered into the record. A record that cannot be written is a
     warning: it must not hide the run's own result or error. `record=False` writes none. Once the run has committed
-    (see `committing`), whatever fails later is a warning too: the exit code tells the commit.
+    (see `committing`), later failures are warnings too: the exit code reports the commit.
     """
     unsettle()
     run = Run(run_id=new_run_id(command), command=command, config=rendered(config))

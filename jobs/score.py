@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,7 +43,7 @@ READ_ROWS = 1024
 """Rows of the first window."""
 WINDOW_ROWS = 8192
 WINDOW_BYTES = 64 << 20
-"""A window holds so many rows, or bytes of columns and ids, whatever comes first: sorting more than that gains nothing."""
+"""Maximum rows, or bytes of columns and ids, of a window; sorting more than that gains nothing."""
 
 
 def run(config: ScoreConfig) -> Receipt:
@@ -103,12 +103,12 @@ def _held(bundle: "Bundle") -> Iterator[None]:
 
 @contextmanager
 def _target(config: ScoreConfig, lake: Lake, source: ScoreInput) -> Iterator[Path]:
-    """The file to write, locked; what is to go to stdout is copied there when it is whole."""
+    """The file to write, locked; output for stdout is copied there once it is complete."""
     if config.to_stdout:
         with TemporaryDirectory(prefix="pipeline-score-") as folder:
             path = Path(folder) / "stdout"
             yield path
-            # Whoever reads may stop before the end, as head does.
+            # The reader may stop before the end, as head does.
             with suppress(BrokenPipeError), path.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
                 sys.stdout.buffer.flush()
@@ -136,7 +136,8 @@ def _score(plan: ScorePlan, lake: Lake, this: Run) -> None:
     with Predictor(plan.bundle, config.device, config.batch_size, config.precision) as predictor:
         while True:
             try:
-                with atomic_path(output, committing(this)) as temporary:
+                # What goes to stdout is not written until it is copied there.
+                with atomic_path(output, nullcontext() if config.to_stdout else committing(this)) as temporary:
                     _score_once(plan, this, predictor, temporary)
                     if not plan.is_parquet and not config.to_stdout:
                         write_note(lake.predictions, output, temporary, plan.metadata, this.written)
@@ -250,7 +251,6 @@ def _rows_there(plan: ScorePlan, lake: Lake) -> int | None:
 
 def _check_bad(config: ScoreConfig, this: Run, rejects: "RejectCounts", faults: list[FileFault], files: int) -> None:
     """Raises `DataError` when more is bad than is allowed."""
-    from schemas.reject import REASONS
 
     check_files(config, faults, files)
     if config.row_limit.is_passed(rejects.malformed, this.read):
@@ -259,9 +259,6 @@ def _check_bad(config: ScoreConfig, this: Run, rejects: "RejectCounts", faults: 
         problem = f"{rejects.rows:,} of {this.read:,} rows were rejected, so none are left"
     else:
         return
-    first = rejects.first
-    assert first is not None
     raise DataError(
-        f"{problem}; nothing was written. The first: {first.source}, row {first.row}: {first.reason} "
-        f"({REASONS[first.reason]}). Fix the rows, or allow more with --max-bad."
+        f"{problem}; nothing was written. The first: {rejects.first_described}. Fix the rows, or allow more with --max-bad."
     )

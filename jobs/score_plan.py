@@ -156,7 +156,7 @@ def _options(config: ScoreConfig, source: ScoreInput) -> dict[str, Any]:
         "precision": scoring_precision(config.precision),
         "explain": config.explain,
     }
-    for name in ("abstain_below", "format", "delimiter", "quote", "encoding"):
+    for name in ("abstain_below", "format", "delimiter", "quote", "escape", "encoding"):
         if (value := getattr(config, name)) is not None:
             options[name] = value
     return {**options, **config.given_bounds}

@@ -326,8 +326,12 @@ def _tell(training: Training, blended: Blended) -> None:
         log.warning(
             "nbsvm, fitted in %.0f s, is better on the %s rows: %s %.4f, this model %.4f. Use it (--arch nbsvm), or "
             "combine it with this one (--wide).",
-            baseline["seconds"], part, metric, other, own,
-        )  # fmt: skip
+            baseline["seconds"],
+            part,
+            metric,
+            other,
+            own,
+        )
     else:
         text = "%s on the %s rows: this model %.4f, the baseline nbsvm %.4f"
         log.info(text, metric, part, own, other)

@@ -15,6 +15,7 @@ from pipeline.errors import InputNotFoundError, PipelineError
 from pipeline.lake import log as delta_log
 from pipeline.lake import table as token_table
 from pipeline.lake.leftovers import Leftover, find_leftovers, remove_abandoned, set_aside, size_of
+from pipeline.lake.live import before_live
 from pipeline.lake.locks import locked
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import read_record, record_paths
@@ -66,10 +67,12 @@ def _leftovers(config: VacuumConfig, lake: Lake) -> Iterator[Leftover]:
 
 
 def _models(config: VacuumConfig, lake: Lake) -> Iterator[Leftover]:
-    """All bundles but the newest `keep`, the live one, and those that a prediction file names."""
+    """All bundles but the newest `keep`, the live one, the one before it, and those that a prediction file names."""
     needed = set(_referenced(lake))
     with suppress(PipelineError):
         needed.add(lake.latest_model())
+    if before := before_live(lake, frozenset(model_ids(lake))):
+        needed.add(before)
     created = {}
     for name in model_ids(lake):
         with suppress(PipelineError):  # a damaged bundle is somebody's to look at
@@ -107,7 +110,7 @@ def _referenced(lake: Lake) -> Iterator[str]:
 
 
 def _records(config: VacuumConfig, lake: Lake) -> Iterator[Leftover]:
-    """Records of runs that ended more than `keep_days` ago, but the one of the newest commit and those that tell how
+    """Records of runs that ended more than `keep_days` ago, except that of the newest commit and those that say how
     sources were read: `pipeline repair` needs them."""
     newest = delta_log.newest(lake.tokens)
     needed = str(newest.info.get("run_id", "")) if newest else ""

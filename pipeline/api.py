@@ -26,6 +26,7 @@ from pipeline.datapipes.score_encode import Reasons, encode_texts
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import DESCRIPTION, LATEST, Bundle, find_bundle, read_bundle
+from pipeline.printable import printable
 from pipeline.scoring.explain import explanations
 from pipeline.scoring.outputs import REASONS, predicted_columns, prediction_fields, with_abstained
 from pipeline.scoring.predictor import Predictor
@@ -105,6 +106,9 @@ def load(
         DataError: the bundle is damaged, or written by a newer release.
         UsageError: an option is invalid.
     """
+    for name, value in (("batch_size", batch_size), ("threads", threads)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name}={value}: expected 1 or more.")
     bundle = _bundle(source, model)
     return Model(bundle, Predictor(bundle, device, batch_size, precision, threads))
 
@@ -120,6 +124,7 @@ class Model:
         self._bundle = bundle
         self._predictor = predictor
         self._vocabulary = bundle.load_vocabulary()
+        self._closed = False
 
     @property
     def model_id(self) -> str:
@@ -195,13 +200,16 @@ class Model:
 
     def explain(self, text: str) -> list[TokenWeight]:
         """Returns the tokens that contribute most to the prediction, strongest first; none if the text is not scored."""
-        ids, _ = encode_texts(self._vocabulary, pa.array([text], pa.string()))
+        self._check_open()
+        (batch,) = _batches_of_texts([text])
+        ids, _ = encode_texts(self._vocabulary, batch.column("text"))
         probability_NC = self._predictor.predict(ids)
         (found,) = explanations(self._predictor, self._vocabulary, ids, probability_NC).to_pylist()
         return [TokenWeight(**weight) for weight in found or []]
 
     def close(self) -> None:
         """Stops the scoring threads and restores torch's. The model cannot be used afterwards."""
+        self._closed = True
         self._predictor.close()
 
     def __enter__(self) -> "Model":
@@ -213,16 +221,21 @@ class Model:
         self.close()
 
     def __repr__(self) -> str:
-        return (
-            f"<pipeline.Model {self.model_id} ({self._bundle.arch}: {', '.join(self.labels)}) on {self._predictor.device}>"
-        )
+        labels = printable(", ".join(self.labels))
+        return f"<pipeline.Model {self.model_id} ({self._bundle.arch}: {labels}) on {self._predictor.device}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = self._predictor
         return _reopened, (str(self._bundle.folder.resolve()), options.device.type, options.precision, options.batch_size)
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("the model is closed. Open it again with pipeline.load.")
+
     def _scored(self, batches: Iterable[Any], text_column: str) -> "Iterator[_Scored]":
         """Scores record batches in windows; threads tokenize ahead, and the window after is scored meanwhile."""
+
+        self._check_open()
 
         def encode(batch: Any) -> tuple[Any, Any, Reasons]:
             return batch, *encode_texts(self._vocabulary, batch.column(text_column))
@@ -318,21 +331,29 @@ def _batches_of_texts(texts: Iterable[str | None]) -> Iterator[Any]:
     iterator = iter(texts)
     while part := list(itertools.islice(iterator, READ_ROWS)):
         try:
-            column = pa.array(part, pa.string(), from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            wrong = next((value for value in part if not isinstance(value, str | None)), None)
-            raise TypeError(f"expected texts or None, got {type(wrong).__name__} ({wrong!r:.80}).") from error
+            column = _column(part)
         except UnicodeEncodeError:
-            column = pa.array([_encodable(value) for value in part], pa.string())
+            column = _column([_encodable(value) for value in part])
         yield pa.RecordBatch.from_arrays([column], names=["text"])
 
 
-def _encodable(text: str | None) -> str | None:
-    """None for a text with lone surrogates, which cannot be encoded as UTF-8."""
+def _column(texts: Sequence[str | None]) -> Any:
+    """The texts as an Arrow array; what pandas uses for missing values is null."""
     try:
-        return None if text is None or not text.encode() else text
-    except UnicodeEncodeError:
-        return None
+        return pa.array(texts, pa.string(), from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        wrong = next((value for value in texts if not isinstance(value, str | None) and value == value), None)
+        raise TypeError(f"expected texts or None, got {type(wrong).__name__} ({wrong!r:.80}).") from error
+
+
+def _encodable(text: Any) -> Any:
+    """None for a text with lone surrogates, which cannot be encoded as UTF-8; other values stay."""
+    if isinstance(text, str):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return None
+    return text
 
 
 def _reader(data: Any) -> Any:

@@ -63,10 +63,9 @@ class _Lines:
     def _log(self, suffix: str) -> None:
         seconds = max(time.monotonic() - self.started, 1e-9)
         of = f" of {self.total:,}" if self.total else ""
-        log.info(
-            "%s: %s%s %s, %.1f s, %s/s%s%s",
-            self.description, f"{self.done:,}", of, self.unit, seconds, f"{self.done / seconds:,.0f}", self.figures, suffix,
-        )  # fmt: skip
+        rate = f"{self.done / seconds:,.0f}/s"
+        count = f"{self.done:,}{of} {self.unit}"
+        log.info("%s: %s, %.1f s, %s%s%s", self.description, count, seconds, rate, self.figures, suffix)
 
 
 @contextmanager

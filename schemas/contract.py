@@ -60,7 +60,7 @@ class Versioned:
         """Checks a version as it was read from metadata.
 
         Raises:
-            ContractError: it is no number, or no version that this release reads.
+            ContractError: it is not a number, or not a version that this release reads.
         """
         allowed = (*self.readable, self.version)
         if not version.isdecimal() or int(version) not in allowed:

@@ -5,7 +5,7 @@ import pyarrow as pa
 from schemas.bad_row import BadRow
 from schemas.contract import Contract
 
-__all__ = ["FILE_REASONS", "REASONS", "REJECT", "WELL_FORMED", "BadRow"]
+__all__ = ["FILE_REASONS", "REASONS", "REJECT", "SHAPE_REASONS", "WELL_FORMED", "BadRow"]
 
 EXCERPT_CHARACTERS = 200
 """Maximum length of a reject's excerpt, in characters."""
@@ -32,6 +32,9 @@ WELL_FORMED = frozenset(
     {"missing_text", "empty_text", "unknown_label", "unmapped", "duplicate_id", "link", "repeated_header"}
 )
 """Reasons that say nothing about the state of a file: they do not count for `--max-bad`."""
+
+SHAPE_REASONS = frozenset({"malformed_row", "unclosed_quote"})
+"""Reasons whose detail speaks of a row's shape and never quotes it."""
 
 FILE_REASONS = {
     "unreadable": "the file cannot be opened: it is missing, not readable, or the disk failed",

@@ -32,7 +32,7 @@ def _no_other_lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def pipeline() -> Run:
-    """See `run_process`: for what the process itself does, such as its streams, its signals, its imports."""
+    """See `run_process`: for what the process itself does, such as its streams."""
     return run_process
 
 

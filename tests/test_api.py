@@ -216,6 +216,38 @@ def test_what_cannot_be_scored(lake: Path) -> None:
             model.predict_table(pa.table({"text": ["good"]}), keep=["m"])
 
 
+def test_missing_values_and_broken_text_in_one_list(lake: Path) -> None:
+    with pipeline.load(lake) as model:
+        found = model.predict([None, float("nan"), "\ud800", "", "good film"])  # type: ignore[list-item]
+        assert [one.unscored_reason for one in found] == ["no_text"] * 4 + [None]
+        with pytest.raises(TypeError, match="expected texts or None, got int"):
+            model.predict(["\ud800", 3])  # type: ignore[list-item]
+        with pytest.raises(TypeError, match="expected texts or None, got int"):
+            model.explain(3)  # type: ignore[arg-type]
+        assert model.explain("\ud800") == []
+
+
+def test_a_closed_model_says_so(lake: Path) -> None:
+    model = pipeline.load(lake)
+    model.close()
+    model.close()
+    for use in (lambda: model.predict(["good"]), lambda: model.explain("good")):
+        with pytest.raises(RuntimeError, match="the model is closed"):
+            use()
+
+
+def test_batch_size_and_threads_are_checked(lake: Path) -> None:
+    for options in ({"batch_size": 0}, {"threads": 0}):
+        with pytest.raises(UsageError, match="=0: expected 1 or more"):
+            pipeline.load(lake, **options)
+
+
+def test_labels_are_shown_without_control_characters(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "odd", labels=("a\nb", "c\u202e"))
+    with pipeline.load(tmp_path / "odd") as model:
+        assert r"a\nb, c\u202e" in repr(model)
+
+
 def test_three_labels(tmp_path: Path, texts: list[str]) -> None:
     make_bundle(tmp_path / "three", labels=("bad", "fair", "good"))
     with pipeline.load(tmp_path / "three") as model:

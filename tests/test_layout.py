@@ -1,4 +1,4 @@
-"""What tests share stands in tests/support/: a test that is split, moved or deleted takes nothing away from another one."""
+"""Code shared by tests is in tests/support/: splitting, moving or deleting a test never breaks another one."""
 
 import ast
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def imported_modules(file: Path) -> Iterator[str]:
 
 
 def is_shared(module: str, folder: Path) -> bool:
-    """Whether a file in `folder` may import it: what is in support, and in its own folder what is no test."""
+    """Whether a file in `folder` may import it: anything in support, and anything but tests in its own folder."""
     parts = module.split(".")
     if parts[0] != "tests":
         return not (parts[0] == "conftest" or parts[0].startswith("test_"))

@@ -1,4 +1,4 @@
-"""docs/one-liners.md, executed as it stands: every command and every piece of Python, and what they print."""
+"""docs/one-liners.md, executed unchanged: every command and every piece of Python, and their output."""
 
 import importlib.util
 import os
@@ -6,13 +6,13 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from tests.support.fork_server import forked_pipeline, forked_python
 from tests.support.paths import ROOT
 
 PAGE = ROOT / "docs" / "one-liners.md"
@@ -32,8 +32,9 @@ class Step:
 
     def run(self, folder: Path) -> str:
         """Runs it and gives its stdout."""
+        pipeline = f'pipeline() {{ {shlex.join(forked_pipeline())} "$@"; }}; set -o pipefail'
         done = subprocess.run(
-            ["bash", "-c", f"{PIPELINE}\n{self.code}"] if self.is_shell else [sys.executable, "-c", self.code],
+            ["bash", "-c", f"{pipeline}\n{self.code}"] if self.is_shell else [*forked_python(), self.code],
             capture_output=True,
             text=True,
             cwd=folder,
@@ -42,9 +43,6 @@ class Step:
         )
         assert done.returncode == 0, f"{self.code}\n{done.stderr}"
         return done.stdout
-
-
-PIPELINE = f'pipeline() {{ {shlex.quote(sys.executable)} -m pipeline "$@"; }}; set -o pipefail'
 
 
 @dataclass

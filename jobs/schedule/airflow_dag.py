@@ -60,7 +60,7 @@ exec $pipeline score "$score_input" --lake "$lake"
 
 
 def command(task_id: str, bash_command: str, hours: int) -> BashOperator:
-    """A task that runs one command of the pipeline and tells that its asset has changed."""
+    """A task that runs one command of the pipeline and marks its asset as changed."""
     return BashOperator(
         task_id=task_id,
         bash_command=bash_command,

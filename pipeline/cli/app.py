@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 DEBUG = "PIPELINE_DEBUG"
 OWN_PACKAGES = ("schemas", "pipeline", "jobs")
+CLOSED: set[str] = set()
+"""The standard streams that the caller closed."""
 
 
 class PrintableGroup(TyperGroup):
@@ -148,7 +150,8 @@ def _open_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is the stream's
+            CLOSED.add(name)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
     for stream in (sys.stdout, sys.stderr):

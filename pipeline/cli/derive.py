@@ -1,4 +1,4 @@
-"""From a config dataclass to a command: every field that is an option becomes one of the command's.
+"""Derives a command from a config dataclass: every field that is an option becomes an option of the command.
 
 What is not given on the command line comes from `--config`, then from the lake's `pipeline.toml`, then from the default.
 """
@@ -15,6 +15,7 @@ from typer.core import TyperCommand
 from pipeline.cli.app import LakeOption, app, finish_of, lake_of, load_commands
 from pipeline.cli.complete import complete_preset, completion
 from pipeline.cli.finish import Finish, JsonOption
+from pipeline.cli.numbers import FLOAT, INTEGER
 from pipeline.lake.paths import Lake
 from pipeline.options.files import file_layers, file_values
 from pipeline.options.option import MAIN, PANELS, ConfigField, fields_of
@@ -26,6 +27,8 @@ Config = TypeVar("Config")
 Command = Callable[[Config, Finish], None]
 Inherits = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
 
+METAVARS = {int: INTEGER, float: FLOAT}
+"""What help shows in place of a number."""
 TABLES: dict[str, type] = {}
 """The commands whose options `pipeline.toml` may hold, and their configs."""
 
@@ -70,7 +73,7 @@ def config_command(
 
     Args:
         presets: with `--config`.
-        words: what stands in the docstring for `{names}`.
+        words: replacements for `{names}` in the docstring.
         inherits: field values that the lake's [ingest] table gives where nothing else does, from its own field values and
             those that were given to this command.
     """
@@ -152,12 +155,13 @@ def _annotation(field: ConfigField) -> Any:
     kind: Any = field.kind
     if option.group is not None or (kind is tuple and option.from_text is None):
         kind = list[str]
-    elif option.from_text is not None:
-        kind = str
+    elif option.from_text is not None or kind in METAVARS:
+        kind = str  # parsed by `from_command_line`, whose messages say what is allowed
     text = option.help
     if not field.required:
         text += f"  [default: {_default(field)}]"
-    shown: dict[str, Any] = {"help": text, "metavar": option.metavar, "show_default": False}
+    metavar = option.metavar or METAVARS.get(field.kind)
+    shown: dict[str, Any] = {"help": text, "metavar": metavar, "show_default": False}
     shown["autocompletion"] = completion(field)
     if option.positional:
         argument = typer.Argument(**shown)

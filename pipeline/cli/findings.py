@@ -4,7 +4,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 EXAMPLE = 40
 """Maximum length of an example, in characters."""
+FOLDING = ("file", "column", "example")
+"""Columns whose cells may take several lines."""
+FOLDED = 12
+"""Narrowest width of these columns, in characters."""
 LISTED = 10
 """Maximum number of labels and files listed; the rest are counted."""
 
@@ -82,7 +86,7 @@ def _file(file: "FileReport") -> tuple[str, ...]:
     dialect = ("-", "-", "-")
     if sample.dialect is not None:
         delimiter = NAMES.get(sample.dialect.delimiter, sample.dialect.delimiter)
-        dialect = (delimiter, sample.dialect.quote or "none", sample.dialect.encoding)
+        dialect = (delimiter, sample.dialect.escape + sample.dialect.quote or "none", sample.dialect.encoding)
     return (printable(file.name), kind, f"{rows:,}{more}", *map(printable, dialect), rejects)
 
 
@@ -159,11 +163,19 @@ def _on_terminal(grid: Grid) -> None:
     from rich.text import Text
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for place, name in enumerate(grid.head):
-        table.add_column(name, justify="right" if place in grid.numeric else "left", overflow="fold")
+    narrowest = 0
+    for place, (name, *cells) in enumerate(zip(grid.head, *grid.rows, strict=True)):
+        longest = max(map(_width, (name, *cells)))
+        # Names of files, columns and examples can be long and may fold; the other cells are short and stay whole.
+        least = min(longest, FOLDED) if name in FOLDING else longest
+        justify: Literal["left", "right"] = "right" if place in grid.numeric else "left"
+        table.add_column(name, justify=justify, overflow="fold", min_width=least)
+        narrowest += least + 2
     for row in grid.rows:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    console = Console()
+    console.width = max(console.width, narrowest)
+    console.print(table)
 
 
 def _padded(text: str, width: int, right: bool) -> str:

@@ -76,8 +76,13 @@ def print_json(result: Any, indent: int | None = None) -> None:
 
 def say(message: str) -> None:
     """Reports on stderr why a command failed."""
+    text = f"pipeline: {printable(message)}"
     with contextlib.suppress(OSError, ValueError):  # nobody reads it; the exit code still says it
-        print(f"pipeline: {printable(message)}", file=sys.stderr, flush=True)
+        if sys.stderr.isatty():
+            from pipeline.cli.listing import wrapped
+
+            text = "\n".join(wrapped(text, wide=os.get_terminal_size(sys.stderr.fileno()).columns))
+        print(text, file=sys.stderr, flush=True)
 
 
 def forget(stream: TextIO) -> None:

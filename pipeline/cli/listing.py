@@ -51,6 +51,19 @@ def wrapped(text: str, indent: str = "", wide: int | None = None) -> list[str]:
     ) or [""]
 
 
+def plain(value: object) -> str:
+    """An option or a figure as people write it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {plain(item)}" for name, item in value.items())
+    if isinstance(value, float) and abs(value) >= 0.001:
+        return f"{value:.4f}".rstrip("0").rstrip(".")
+    return str(value)
+
+
 def shortened(text: str, wide: int) -> str:
     """A text cut to `wide` characters, with an ellipsis if it was longer."""
     return text if len(text) <= wide else text[: wide - 1] + "…"
@@ -84,7 +97,7 @@ def find_id(what: str, given: str, known: Sequence[str], listing: str) -> str:
             f"no {what} {given!r}: the lake has none yet. Check that it is the right lake; --lake selects another one."
         )
     if begin:
-        raise InputNotFoundError(f"{len(begin)} {what}s begin with {given!r}: {_named(begin)}. Type more of the ID.")
+        raise InputNotFoundError(f"{len(begin)} {what}s begin with {given!r}: {_named(begin[::-1])}. Type more of the ID.")
     ranked = sorted(known, key=lambda name: (-difflib.SequenceMatcher(None, given, name).ratio(), name))
     raise InputNotFoundError(f"no {what} {given!r}. Closest: {_named(ranked)}. {listing!r} lists all.")
 

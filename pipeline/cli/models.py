@@ -42,6 +42,8 @@ def list_models(
     Example: pipeline models --json
 
     Example: pipeline models show LATEST
+
+    Example: pipeline models rollback
     """
     if context.invoked_subcommand is not None:
         return
@@ -81,6 +83,68 @@ def show(
         print_json(json.loads((bundle.folder / DESCRIPTION).read_bytes()))
     else:
         listing.details(_details(bundle, where))
+
+
+@models.command()
+def promote(
+    context: typer.Context,
+    model_id: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Model ID, or a unique prefix of it.", autocompletion=complete_model)
+    ],
+    lake: LakeOption = None,
+) -> None:
+    """Make a model the live one, which 'pipeline score' uses.
+
+    Exit code 99 if it already is.
+
+    Example: pipeline models promote bilstm-20260131
+    """
+    from pipeline.lake.live import PROMOTED
+    from pipeline.models.bundle import model_ids
+
+    where = lake_of(context, lake)
+    known = sorted(model_ids(where))
+    _go_live(where, listing.find_id("model", model_id, known, "pipeline models"), PROMOTED)
+
+
+@models.command()
+def rollback(context: typer.Context, lake: LakeOption = None) -> None:
+    """Make the model live that was live before the current one.
+
+    Run it again to go back further.
+
+    Example: pipeline models rollback
+    """
+    from pipeline.errors import InputNotFoundError
+    from pipeline.lake.live import ROLLED_BACK, before_live
+    from pipeline.models.bundle import model_ids
+
+    where = lake_of(context, lake)
+    before = before_live(where, frozenset(model_ids(where)))
+    if before is None:
+        raise InputNotFoundError(
+            f"no model in {where.models} was live before the current one. Choose one with 'pipeline models promote MODEL'; "
+            "'pipeline models' lists them."
+        )
+    _go_live(where, before, ROLLED_BACK)
+
+
+def _go_live(lake: "Lake", model_id: str, reason: str) -> None:
+    """Points LATEST to an intact model, and says so."""
+    from pipeline.errors import EXIT_NOTHING_NEW, PipelineError
+    from pipeline.lake.live import make_live
+    from pipeline.models.bundle import read_bundle, verify_bundle
+
+    verify_bundle(read_bundle(lake.models / model_id))
+    try:
+        live = lake.latest_model()
+    except PipelineError:
+        live = ""
+    if live == model_id:
+        typer.echo(f"{model_id} is live already.")
+        raise typer.Exit(EXIT_NOTHING_NEW)
+    make_live(lake, model_id, reason)
+    typer.echo(f"{model_id} is live now" + (f", in place of {live}." if live else "."))
 
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:
@@ -153,8 +217,12 @@ _SAID = ("arch", "model", "vocabulary", "table_version")
 
 
 def _details(bundle: "Bundle", lake: "Lake") -> Iterator[tuple[str, object]]:
+    from pipeline.lake.live import history
+
     latest = lake.latest.exists() and lake.latest.read_text(encoding="utf-8", errors="replace").strip() == bundle.model_id
     yield "model", bundle.model_id + (" (LATEST)" if latest else "")
+    live = [entry for entry in history(lake) if entry.model_id == bundle.model_id]
+    yield "live", "; ".join(f"since {entry.since} ({entry.reason})" for entry in live[-1:]) if latest and live else None
     yield "architecture", bundle.arch
     yield "created", bundle.created
     yield "labels", ", ".join(bundle.labels)
@@ -167,9 +235,9 @@ def _details(bundle: "Bundle", lake: "Lake") -> Iterator[tuple[str, object]]:
         yield "baseline", f"accuracy {baseline[f'{part}_accuracy']:.4f} by {baseline['arch']}"
     yield "table", None if bundle.table_version is None else f"version {bundle.table_version}"
     yield "vocabulary", f"{bundle.vocabulary} ({bundle.tokenizer})"
-    yield "options", ", ".join(f"{name} {value}" for name, value in bundle.model_config.items() if name not in _GIVEN)
+    yield "options", listing.plain({name: value for name, value in bundle.model_config.items() if name not in _GIVEN})
     training = {name: value for name, value in bundle.training.items() if value not in (None, "") and name not in _SAID}
-    yield "training", ", ".join(f"{name} {value}" for name, value in training.items())
+    yield "training", listing.plain(training)
     yield "size", f"{sum(path.stat().st_size for path in bundle.folder.iterdir()) / (1 << 20):,.1f} MiB"
     yield "folder", bundle.folder
     report = bundle.folder / "report.html"

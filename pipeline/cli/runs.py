@@ -9,6 +9,7 @@ from pipeline.cli import listing
 from pipeline.cli.app import LakeOption, app, lake_of
 from pipeline.cli.complete import complete_run
 from pipeline.cli.finish import print_json
+from pipeline.cli.numbers import INTEGER, whole_number
 from pipeline.printable import printable
 
 HEADS = ("run", "outcome", "time", "read", "written")
@@ -31,7 +32,10 @@ app.add_typer(runs, name="runs")
 @runs.callback(invoke_without_command=True)
 def list_runs(
     context: typer.Context,
-    last: Annotated[int, typer.Option(help="Number of most recent runs to list; 0 for all.")] = 20,
+    last: Annotated[
+        int,
+        typer.Option(help="Number of most recent runs to list; 0 for all.", parser=whole_number, metavar=INTEGER),
+    ] = 20,
     command: Annotated[
         str | None,
         typer.Option(
@@ -144,16 +148,7 @@ def _details(record: dict[str, Any]) -> Iterator[tuple[str, object]]:
         yield name.replace("_", " "), value
     for name, value in receipt.get("metrics", {}).items():
         if len(str(value)) < listing.USUAL_WIDTH:
-            yield name.replace("_", " "), _text(value)
+            yield name.replace("_", " "), f"{value:,}" if type(value) is int else listing.plain(value)
     set_options = {name: value for name, value in record["config"].items() if value not in (None, [], {}, "", False)}
-    yield "options", ", ".join(f"{name} {_text(value)}" for name, value in set_options.items())
+    yield "options", ", ".join(f"{name} {listing.plain(value)}" for name, value in set_options.items())
     yield "versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-
-
-def _text(value: Any) -> str:
-    """An option or a figure as people write it."""
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_text(item)}" for name, item in value.items())
-    return f"{value:.4f}" if isinstance(value, float) and value != int(value) else str(value)

@@ -7,6 +7,7 @@ import typer
 
 from pipeline.cli.app import LakeOption, app, finish_of, lake_of
 from pipeline.cli.finish import JsonOption
+from pipeline.cli.numbers import FLOAT, INTEGER, any_number, whole_number
 
 
 @app.command()
@@ -15,16 +16,32 @@ def sample(
     folder: Annotated[
         Path | None, typer.Argument(help="Folder for aclImdb/.  [default: the lake's raw/]", show_default=False)
     ] = None,
-    reviews: Annotated[int, typer.Option(help="Number of labelled reviews in train/.")] = 2000,
-    test_reviews: Annotated[int, typer.Option(help="Number of labelled reviews in test/, about other films.")] = 1000,
-    unsup: Annotated[int, typer.Option(help="Number of unlabelled reviews in train/unsup/.")] = 500,
-    classes: Annotated[int, typer.Option(help="Number of classes: 2 (neg, pos), 3 (also neutral) or 5.")] = 2,
-    noise: Annotated[float, typer.Option(help="Share of reviews with a wrong label.")] = 0.02,
-    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same bytes.")] = 0,
+    reviews: Annotated[
+        int, typer.Option(help="Number of labelled reviews in train/.", parser=whole_number, metavar=INTEGER)
+    ] = 2000,
+    test_reviews: Annotated[
+        int,
+        typer.Option(help="Number of labelled reviews in test/, about other films.", parser=whole_number, metavar=INTEGER),
+    ] = 1000,
+    unsup: Annotated[
+        int, typer.Option(help="Number of unlabelled reviews in train/unsup/.", parser=whole_number, metavar=INTEGER)
+    ] = 500,
+    classes: Annotated[
+        int,
+        typer.Option(help="Number of classes: 2 (neg, pos), 3 (also neutral) or 5.", parser=whole_number, metavar=INTEGER),
+    ] = 2,
+    noise: Annotated[
+        float, typer.Option(help="Share of reviews with a wrong label.", parser=any_number, metavar=FLOAT)
+    ] = 0.02,
+    seed: Annotated[
+        int, typer.Option(help="Random seed; the same seed gives the same bytes.", parser=whole_number, metavar=INTEGER)
+    ] = 0,
     score_input: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write a Parquet file of raw reviews to score.  [default: none]")
     ] = None,
-    score_reviews: Annotated[int, typer.Option(help="Number of reviews in that file.")] = 500,
+    score_reviews: Annotated[
+        int, typer.Option(help="Number of reviews in that file.", parser=whole_number, metavar=INTEGER)
+    ] = 500,
     as_json: JsonOption = False,
     lake: LakeOption = None,
 ) -> None:

@@ -2,9 +2,11 @@
 
 import typer
 
+from pipeline.cli.app import CLOSED
 from pipeline.cli.derive import config_command
 from pipeline.cli.finish import Finish, print_json
 from pipeline.config.score import ScoreConfig
+from pipeline.errors import CannotWriteError
 from pipeline.readers.registry import described
 
 
@@ -21,6 +23,8 @@ def score(config: ScoreConfig, finish: Finish) -> None:
     """
     from jobs import score as job
 
+    if "stdout" in CLOSED and (config.text or config.to_stdout):
+        raise CannotWriteError("stdout is closed, so the predictions would be lost. Open it, or name a file with --output.")
     if config.text:
         for answer in job.answers(config):
             if finish.as_json:

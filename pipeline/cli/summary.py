@@ -41,10 +41,11 @@ class Summary:
         """The summary for a terminal, of which `terminal` is the file descriptor."""
         width = 80 if terminal is None else os.get_terminal_size(terminal).columns
         width = min(max(width, NARROW), WIDE)
-        margin = max((len(name) for name, _ in self.facts), default=0)
+        facts = [(printable(name), printable(text)) for name, text in self.facts]
+        margin = max((len(name) for name, _ in facts), default=0)
         found = [typer.style(line, bold=True) for line in listing.wrapped(printable(self.headline), wide=width)]
-        for name, text in self.facts:
-            first, *rest = listing.wrapped(printable(text), wide=width - margin - 4)
+        for name, text in facts:
+            first, *rest = listing.wrapped(text, wide=width - margin - 4)
             found.append(f"  {typer.style(name.ljust(margin), dim=True)}  {first}")
             found += [" " * (margin + 4) + line for line in rest]
         for place, command in enumerate(self.next):
@@ -78,7 +79,10 @@ def _ingest(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     found.add("labels", ", ".join(metrics.get("labels", ())) if metrics.get("labels") else "")
     if "tokens" in outputs:
         found.add("table", f"{short_path(outputs['tokens'])}, version {outputs.get('table_version', 0)}")
-        found.next = [f"pipeline train{lake}"] if len(metrics.get("labels", ())) > 1 else []
+        if len(metrics.get("labels", ())) > 1:
+            found.next = [f"pipeline train{lake}"]
+        else:
+            found.add("train", "needs labelled reviews of two classes or more: ingest others as well")
     elif receipt.read:
         found.add("table", "unchanged (dry run)")
     return found
@@ -120,7 +124,7 @@ def _score(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     if nothing:
         found = Summary(f"Nothing new: {place} already has predictions for the same {_count(receipt.known, 'review')}.")
         _left_out(found, receipt)
-        found.next = [f"pipeline score{lake} … --force"]
+        found.add("again", "add --force to the same command to score them again")
         return found
     found = Summary(f"Scored {_count(receipt.written, 'review')} in {_seconds(receipt)}.")
     found.add("labels", ", ".join(f"{label} {count:,}" for label, count in metrics.get("predicted", {}).items()))

@@ -9,6 +9,7 @@ from pipeline.config.reading import (
     DEFAULT_MAX_BAD,
     Delimiter,
     Encoding,
+    Escape,
     FormatName,
     MaxBad,
     Quote,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from pipeline.readers.roles import Columns
 
 TABLE_OPTIONS = ("tokens", "vocabulary", "table_version")
-SOURCE_OPTIONS = ("label_column", "label_map", "split_column", "format", "delimiter", "quote", "encoding")
+SOURCE_OPTIONS = ("label_column", "label_map", "split_column", "format", "delimiter", "quote", "escape", "encoding")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,7 @@ class EvaluateConfig(BoundsConfig):
     format: FormatName = None
     delimiter: Delimiter = None
     quote: Quote = None
+    escape: Escape = None
     encoding: Encoding = None
     max_bad: MaxBad = DEFAULT_MAX_BAD
     batch_size: Annotated[
@@ -120,4 +122,4 @@ class EvaluateConfig(BoundsConfig):
     @property
     def reading(self) -> Reading:
         """The dialect of text tables, and the limits."""
-        return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding), bounds=self.bounds)
+        return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding, self.escape), bounds=self.bounds)

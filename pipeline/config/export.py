@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from pipeline.errors import UsageError
 from pipeline.options.check import validate
 from pipeline.options.option import Option
 
@@ -32,3 +33,5 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         validate(self)
+        if self.output is not None and self.output.suffix.lower() != ".onnx" and not self.output.is_dir():
+            raise UsageError(f"--output {self.output}: expected a name that ends in .onnx.")

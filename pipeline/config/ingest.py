@@ -10,6 +10,7 @@ from pipeline.config.reading import (
     DEFAULT_MAX_BAD,
     Delimiter,
     Encoding,
+    Escape,
     FormatName,
     MaxBad,
     MaxBadFiles,
@@ -94,6 +95,7 @@ class IngestConfig(BoundsConfig):
     format: FormatName = None
     delimiter: Delimiter = None
     quote: Quote = None
+    escape: Escape = None
     encoding: Encoding = None
     settle: Settle = 0.0
     max_bad: MaxBad = DEFAULT_MAX_BAD
@@ -143,7 +145,7 @@ class IngestConfig(BoundsConfig):
     @property
     def reading(self) -> Reading:
         """The dialect of text tables, and the limits."""
-        return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding), bounds=self.bounds)
+        return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding, self.escape), bounds=self.bounds)
 
     @property
     def row_limit(self) -> Limit:

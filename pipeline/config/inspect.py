@@ -8,6 +8,7 @@ from pipeline.config.bounds import BoundsConfig
 from pipeline.config.reading import (
     Delimiter,
     Encoding,
+    Escape,
     FormatName,
     Quote,
     group_column_option,
@@ -49,6 +50,7 @@ class InspectConfig(BoundsConfig):
     format: FormatName = None
     delimiter: Delimiter = None
     quote: Quote = None
+    escape: Escape = None
     encoding: Encoding = None
     rows: Annotated[int, Option(help="Number of rows to inspect in each file.", minimum=1)] = DEFAULT_ROWS
 
@@ -61,4 +63,4 @@ class InspectConfig(BoundsConfig):
     @property
     def reading(self) -> Reading:
         """The known parts of the dialect of text tables, and the limits."""
-        return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding), bounds=self.bounds)
+        return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding, self.escape), bounds=self.bounds)

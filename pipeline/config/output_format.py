@@ -33,7 +33,7 @@ def output_format(output: str | Path | None, named: str | None) -> OutputFormat:
     """
     if output is None or str(output) == STDOUT:
         return OutputFormat(named or ("parquet" if output is None else "jsonl"))
-    with suppress(OSError):  # whoever writes there says what is wrong with the name
+    with suppress(OSError):  # writing reports what is wrong with the name
         if Path(output).expanduser().is_dir():
             example = Path(output) / "predictions.parquet"
             raise UsageError(f"--output {output} is a folder. Pass a file name, such as {example}.")

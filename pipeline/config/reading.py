@@ -107,6 +107,15 @@ Quote = Annotated[
     str | None,
     Option(panel=INPUT, metavar="CHAR|none", help="CSV quote character, or 'none'.", default="detected"),
 ]
+Escape = Annotated[
+    str | None,
+    Option(
+        panel=INPUT,
+        metavar="CHAR|none",
+        help="Character before quote characters inside CSV fields, such as \\, or 'none' if they are doubled.",
+        default="detected",
+    ),
+]
 Encoding = Annotated[
     str | None, Option(panel=INPUT, help="Encoding of CSV files, such as cp1252 or utf-16.", default="detected")
 ]

@@ -71,6 +71,8 @@ class ReportConfig:
 
     def __post_init__(self) -> None:
         validate(self)
+        if self.output is not None and self.output.suffix.lower() not in (".html", ".htm") and not self.output.is_dir():
+            raise UsageError(f"--output {self.output}: the report is a web page. Use a name that ends in .html.")
         if self.label_column is not None and self.predictions is None:
             raise UsageError("--label-column requires --predictions: it is a column of that file.")
         if self.models and not self.compare:

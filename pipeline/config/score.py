@@ -10,6 +10,7 @@ from pipeline.config.reading import (
     DEFAULT_MAX_BAD,
     Delimiter,
     Encoding,
+    Escape,
     FormatName,
     MaxBad,
     MaxBadFiles,
@@ -96,6 +97,7 @@ class ScoreConfig(BoundsConfig):
     format: FormatName = None
     delimiter: Delimiter = None
     quote: Quote = None
+    escape: Escape = None
     encoding: Encoding = None
     settle: Settle = 0.0
     max_bad: MaxBad = DEFAULT_MAX_BAD
@@ -148,6 +150,8 @@ class ScoreConfig(BoundsConfig):
             raise UsageError("INPUT: empty name. Pass files or folders, or - for stdin.")
         if not self.sources and not self.text:
             raise UsageError("nothing to score. Pass files, folders or globs, - for stdin, or a review with --text.")
+        if self.sources.count(STDIN) > 1:
+            raise UsageError("INPUT - -: stdin can only be read once. Pass - once.")
         if len(self.sources) > 1 and self.output is None:
             raise UsageError("several inputs are written to one output file. Name it with --output FILE.")
         _ = self.reading, self.written_as
@@ -155,7 +159,7 @@ class ScoreConfig(BoundsConfig):
     @property
     def reading(self) -> Reading:
         """The dialect of text tables, and the limits."""
-        return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding), bounds=self.bounds)
+        return Reading(dialect=Dialect.checked(self.delimiter, self.quote, self.encoding, self.escape), bounds=self.bounds)
 
     @property
     def row_limit(self) -> Limit:

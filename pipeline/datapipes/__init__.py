@@ -1,1 +1,1 @@
-"""torchdata.nodes graphs: one node a file. They carry Arrow batches, never single reviews."""
+"""torchdata.nodes graphs: one node per file. They pass Arrow batches, never single reviews."""

@@ -1,6 +1,6 @@
-"""What the first pass of ingest keeps in order, one batch after the other: counts, labels, duplicates, the spill.
+"""The ordered part of ingest's first pass, one batch after another: counts, labels, duplicates, the spill.
 
-A source that turns out to be faulty is left out whole: everything that it brought is taken back.
+If a source turns out to be faulty, all of its rows are rolled back.
 """
 
 from collections.abc import Iterable
@@ -23,16 +23,16 @@ from pipeline.text.vocabulary import TokenCounts
 from schemas.reject import WELL_FORMED, BadRow
 
 COUNTED_SPLITS = ("train", "unsup")
-"""Only these splits make the vocabulary; text of valid and test never does."""
+"""Only these splits count for the vocabulary; text of valid and test never does."""
 
 
 @dataclass(kw_only=True)
 class Collector:
-    """Takes the batches of the first pass in their order. Counts are rows.
+    """Processes the batches of the first pass in order. Counts are rows.
 
     Args:
-        counts: counts tokens for a new vocabulary; None where there is one.
-        dedupe_against: the contents of the table when reviews whose content stands elsewhere are to be left out.
+        counts: counts tokens for a new vocabulary; None if there already is one.
+        dedupe_against: the contents in the table, if reviews with duplicate content are to be dropped.
     """
 
     spill: SpillWriter
@@ -44,11 +44,11 @@ class Collector:
     groups: dict[str, pa.DictionaryArray] = field(default_factory=dict)
     replaced_ids: list[pa.Array] = field(default_factory=list)
     contents: list[Keys] = field(default_factory=list)
-    """Contents of the new rows."""
+    """Contents of new rows."""
     sources: list[str] = field(default_factory=list)
-    """Names of the sources that were read to their end; what the lake has of them and was not met is missing."""
+    """Names of sources that were read completely; reviews of theirs in the lake that were not seen are missing."""
     doubtful: list[str] = field(default_factory=list)
-    """Names of the others that were read to their end: a known review may stand in a row that was rejected, not missing."""
+    """Names of the other sources read completely: rejected rows may be known reviews, so nothing of them is missing."""
     faults: list[FileFault] = field(default_factory=list)
     dropped: list[tuple[int, int]] = field(default_factory=list)
     """Ranges of spilled batches that belong to faulty sources."""
@@ -61,7 +61,7 @@ class Collector:
     _in_doubt: bool = False
 
     def take(self, batch: TokenizedBatch | Groups | SourceBegins | SourceEnds) -> int:
-        """Takes one batch; gives the number of rows that it brought."""
+        """Processes one batch; returns its number of rows."""
         if isinstance(batch, SourceBegins):
             self._before = self._snapshot()
             self._in_doubt = False
@@ -74,7 +74,7 @@ class Collector:
             return 0
         read = batch.read
         self.leave_out(batch.faults)
-        self.read -= len(batch.faults)  # their source counts them
+        self.read -= len(batch.faults)  # counted by their source
         self.rejects.write(batch.bad)
         self._in_doubt |= any(row.reason not in WELL_FORMED or row.reason == "unknown_label" for row in batch.bad)
         self._take_known(batch)
@@ -85,7 +85,7 @@ class Collector:
         return read
 
     def duplicates(self, known: KeyIndex) -> int:
-        """New rows whose content stands elsewhere too: in the table, or earlier in this run."""
+        """New rows whose content already exists, in the table or earlier in this run."""
         if self.dedupe_against is not None:
             return self.deduplicated
         contents = np.concatenate([np.zeros(0, np.uint64), *self.contents])
@@ -119,14 +119,14 @@ class Collector:
         self.leave_out([end.fault])
 
     def leave_out(self, faults: Iterable[FileFault]) -> None:
-        """Notes files that are left out whole."""
+        """Records files that are skipped."""
         for fault in faults:
             self.faults.append(fault)
             row = BadRow(source=fault.place, row=-1, reason=fault.reason, detail=fault.detail)
             self.rejects.write([row])
 
     def _snapshot(self) -> dict[str, Any]:
-        """What a faulty source is taken back to; its parts are never changed in place, so that most are not copied."""
+        """The state to roll back to when a source is faulty. Parts are never changed in place, so most are not copied."""
         return {
             "spilled": self.spill.batches,
             "seen": self.seen.snapshot(),
@@ -145,13 +145,13 @@ class Collector:
         }
 
     def _take_known(self, batch: TokenizedBatch) -> None:
-        # Known reviews count as seen, so that a later row with the same id and other content is told apart every time.
+        # Known reviews count as seen, so a later row with the same ID and different content is always detected.
         states = self.seen.classify_and_add(batch.known_keys, batch.known_contents)
         self.known += int(np.count_nonzero(states != OTHER))
         self._reject_repeated(batch.known_rows, states)
 
     def _without_repeated(self, batch: TokenizedBatch) -> TokenizedBatch:
-        """Drops rows whose id came before in this run: with the same content they are known, with another, rejected."""
+        """Handles rows whose ID occurred earlier in this run: the same content is known, different content is rejected."""
         states = self.seen.classify_and_add(batch.keys, batch.contents)
         fresh = states == UNSEEN
         if fresh.all():
@@ -169,7 +169,7 @@ class Collector:
         self.rejects.write(bad)
 
     def _without_duplicates(self, batch: TokenizedBatch, contents: KeyIndex) -> TokenizedBatch:
-        """Drops new reviews whose content stands elsewhere, in the table or earlier in this run."""
+        """Drops new reviews whose content already exists, in the table or earlier in this run."""
         states = contents.classify_and_add(batch.contents, batch.contents)
         keep = (states == UNSEEN) | batch.replaced
         self.deduplicated += int(np.count_nonzero(~keep))
@@ -193,7 +193,7 @@ class Collector:
 
 
 def content_index(known: Iterable[KeyIndex]) -> KeyIndex:
-    """An index of contents alone: key and content are both the content."""
+    """An index of contents only: key and content are both the content."""
     index = KeyIndex()
     for other in known:
         contents = np.unique(other.contents())

@@ -1,4 +1,4 @@
-"""Regroups encoded batches into the rows of shards: one split each, cut by rows and tokens, never by workers."""
+"""Regroups encoded batches into shards: one split each, sized by rows and tokens, independent of workers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,16 +14,17 @@ SHARD_TOKENS = 16 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardRows:
-    """The rows of one shard-to-be."""
+    """The rows of one shard."""
 
     split: str
     rows: pa.Table
 
 
 class CutShards(BaseNode[ShardRows]):
-    """Yields shards as soon as a split has enough rows or tokens, the rest at the end in the order of the splits' names.
+    """Yields a shard as soon as a split has enough rows or tokens, and the rest at the end, ordered by split name.
 
-    `on_rows` is told how many rows came in. The state is the number of shards taken; a restart reads anew.
+    `on_rows` receives the number of rows of each batch. The state is the number of shards yielded; a restart reads the
+    source from the start.
     """
 
     SHARD: ClassVar[str] = "shard"
@@ -62,7 +63,7 @@ class CutShards(BaseNode[ShardRows]):
         return self._ready.pop(0)
 
     def get_state(self) -> dict[str, Any]:
-        """A fresh dictionary."""
+        """A new dictionary."""
         return {self.SHARD: self._shard}
 
     def _add(self, split: str, rows: pa.RecordBatch) -> None:

@@ -1,4 +1,4 @@
-"""The mapping step of the second pass: spilled tokens in, rows of the token contract out."""
+"""The mapping step of the second pass: from spilled tokens to rows of the token contract."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pipeline.text.vocabulary import Vocabulary
 from schemas.token import TOKEN
 
 NAME = r"^(?P<number>[0-9]{1,9})[_.][^/]*$"
-"""The name of a review in a file of its own, and its number."""
+"""A folder, and the number of a review in a file of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class EncodeReviews:
     groups: Mapping[str, pa.DictionaryArray]
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Maps tokens to ids, labels to indices, and fills in groups that stand in a file of their own."""
+        """Maps tokens to IDs and labels to indices, and fills in groups that come from a separate file."""
         columns = {
             **{name: batch[name] for name in batch.schema.names if name != "tokens"},
             "ids": self.vocabulary.encode(batch["tokens"]),
@@ -43,9 +43,9 @@ class EncodeReviews:
 
 
 def _numbered(sources: pa.StringArray) -> Iterator[tuple[str, pa.Int32Array]]:
-    """The folders of reviews in files of their own, each with the (N,) numbers of its reviews, null for all others."""
+    """Folders of reviews in files of their own; for each, the (N,) numbers of its reviews, null for all others."""
     folder = sources[0].as_py().rpartition("/")[0]
-    if pc.all(pc.starts_with(sources, f"{folder}/")).as_py():  # nearly always, and four times as fast
+    if pc.all(pc.starts_with(sources, f"{folder}/")).as_py():  # nearly always true, and four times as fast
         numbers = _numbers(pc.utf8_slice_codeunits(sources, len(folder) + 1), NAME)
         if not numbers.null_count:
             yield folder, numbers

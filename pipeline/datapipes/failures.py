@@ -1,7 +1,7 @@
-"""Errors that travel through torchdata's threads as items.
+"""Passes errors through torchdata's threads as items.
 
-Its nodes with threads (`Prefetcher`, `PinMemory`) wrap an exception of their source into another one of the same type
-whose message is a traceback. Here the error itself travels as the last item and is raised where the items are taken.
+Its threaded nodes (`Prefetcher`, `PinMemory`) wrap an exception of their source into another one of the same type whose
+message is a traceback. Here, the error itself is the last item, and is raised where items are consumed.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torchdata.nodes import BaseNode
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error that travels as an item."""
+    """An error as an item."""
 
     error: Exception
 

@@ -1,9 +1,8 @@
-"""Mapping in threads, in order: what torchdata's `ParallelMapper` does, for a pipeline whose every run starts and ends it.
+"""Maps in threads, in order: like torchdata's `ParallelMapper`, for runs short enough for its overhead to matter.
 
-The threads of `ParallelMapper` look ten times a second whether they are still wanted, so each that is closed costs up to
-0.1 s, a tenth of a short run; one of them only reads, one only sorts; and an error arrives as another one of the same type
-whose message is a traceback. Here each worker draws its own item, errors are raised as they were, and `close` ends all at
-once.
+The threads of `ParallelMapper` check ten times a second whether to stop, so closing each costs up to 0.1 s, a tenth of a
+short run; one of them only reads, one only sorts; and errors are replaced by others of the same type whose message is a
+traceback. Here, each worker fetches its own item, errors are raised unchanged, and `close` stops all threads at once.
 """
 
 from collections import deque
@@ -23,8 +22,8 @@ State = dict[str, Any]
 class ParallelMap(BaseNode[T], Generic[X, T]):
     """Maps `function` over `source` in `workers` threads (0: in the caller's), keeping the order.
 
-    At most `ahead` items (two a worker, unless told) are under way, which bounds the memory. The state is the source's
-    after the last item that was taken; what was under way is done again.
+    Up to `ahead` items (by default, two per worker) are in progress at once, which bounds memory. The state is the source's
+    state after the last item taken; work in progress is repeated after a restart.
     """
 
     SOURCE: ClassVar[str] = "source"
@@ -44,6 +43,7 @@ class ParallelMap(BaseNode[T], Generic[X, T]):
         self.source.reset(initial_state[self.SOURCE] if initial_state else None)
         self._state = self.source.state_dict()
         self._turn = Condition()
+        self._closed = False
         self._drawn = self._submitted = 0
         self._exhausted = False
         self._results: deque[Future[tuple[T, State] | None]] = deque()
@@ -56,7 +56,7 @@ class ParallelMap(BaseNode[T], Generic[X, T]):
         """The next result.
 
         Raises:
-            Exception: what `function` or the source raised; after the source's, nothing more comes.
+            Exception: the error raised by `function` or the source; after an error of the source, iteration ends.
         """
         if not self.workers:
             done = self._work(self._drawn)
@@ -72,12 +72,16 @@ class ParallelMap(BaseNode[T], Generic[X, T]):
         return result
 
     def get_state(self) -> State:
-        """A fresh dictionary."""
+        """A new dictionary."""
         return {self.SOURCE: self._state}
 
     def close(self) -> None:
-        """Ends the threads; what is under way is finished first, and its results are lost."""
+        """Stops the threads; running calls are finished first, and their results are lost."""
         if self._executor is not None:
+            # The executor may cancel an item while a thread starts the next one, whose turn would never come.
+            with self._turn:
+                self._closed = True
+                self._turn.notify_all()
             self._executor.shutdown(cancel_futures=True)
             self._executor = None
             self._results.clear()
@@ -94,12 +98,12 @@ class ParallelMap(BaseNode[T], Generic[X, T]):
         self._submitted += 1
 
     def _work(self, number: int) -> tuple[T, State] | None:
-        """Draws the item of that number when its turn has come and maps it; None when there is no more."""
+        """Fetches the item with this number when it is its turn, and maps it; None at the end."""
         with self._turn:
-            # The executor starts them in the order of their numbers, so that one before has started and will draw.
-            self._turn.wait_for(lambda: self._drawn == number)
+            # The executor starts them in order, so the one before has started and will fetch its item.
+            self._turn.wait_for(lambda: self._closed or self._drawn == number)
             try:
-                if self._exhausted:
+                if self._closed or self._exhausted:
                     return None
                 item = next(self.source)
                 state = self.source.state_dict()

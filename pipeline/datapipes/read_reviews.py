@@ -1,4 +1,4 @@
-"""The source node of ingest: walks the sources in order and yields their batches."""
+"""The source node of ingest: reads the sources in order and yields their batches."""
 
 import logging
 import shlex
@@ -19,14 +19,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SourceBegins:
-    """What follows comes from this source. Where it turns out to be faulty, all of it is left out."""
+    """Marks the beginning of a source. If the source turns out to be faulty, all of its rows are rolled back."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class SourceEnds:
-    """The source gave so many rows, faulty ones included; `fault` says why it is left out whole."""
+    """Marks the end of a source with its number of rows, including faulty ones; with a `fault`, the source is skipped."""
 
     name: str
     rows: int
@@ -34,10 +34,10 @@ class SourceEnds:
 
 
 class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
-    """Yields `RawBatch`, `TextFiles`, `TableRows` and `Groups` from the sources, in their order, each source's between
-    `SourceBegins` and `SourceEnds`.
+    """Yields `RawBatch`, `TextFiles`, `TableRows` and `Groups` from the sources, in order, each source between a
+    `SourceBegins` and a `SourceEnds`.
 
-    The state is the source's place and the number of items taken from it; a restart reads that source again up to there.
+    The state is the source's index and the number of its items yielded; a restart reads that source again up to there.
 
     Args:
         dialect, label: see `Reading`.
@@ -76,7 +76,7 @@ class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
         raise StopIteration
 
     def get_state(self) -> dict[str, Any]:
-        """A fresh dictionary: source and item."""
+        """A new dictionary: source and item."""
         return {self.SOURCE: self._source, self.ITEM: self._item}
 
     def _open(self) -> Iterator["Item | SourceBegins | SourceEnds"]:
@@ -86,7 +86,7 @@ class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
         return self._texts(source) if source.format == "txt" else self._whole(source)
 
     def _texts(self, source: Source) -> Iterator["Item | SourceBegins | SourceEnds"]:
-        """A folder of reviews in files of their own: what is wrong with one does not concern the others."""
+        """A folder of reviews in files of their own: a fault in one does not affect the others."""
         reviews = format_named("txt").reviews
         assert reviews is not None
         rows = 0
@@ -105,7 +105,7 @@ class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
         yield SourceEnds(source.name, rows)
 
     def _whole(self, source: Source) -> Iterator["Item | SourceBegins | SourceEnds"]:
-        """A file that counts whole or not at all."""
+        """A file that is read completely or skipped."""
         rows = 0
         yield SourceBegins(source.name)
         try:
@@ -132,7 +132,7 @@ class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
         assert kind.read is not None and kind.schema is not None
         schema = kind.schema(source, self.reading)
         if not len(schema) and not kind.open_schema:
-            return  # a file without rows, not even a header
+            return  # an empty file, not even with a header
         columns = resolve(source, kind, schema, self.columns)
         names = (*leaf_types(schema), *columns.partitions)
         if self.columns.optional_label and self.columns.label not in names:
@@ -142,7 +142,7 @@ class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
             yield from batches_of(source, rows, columns, self.reading.bounds)
 
     def _told(self, source: Source) -> dict[str, str | None]:
-        """Label, split and group that the source's partitions tell."""
+        """Label, split and group from the source's partitions."""
         partitions = dict(source.partitions)
         roles = {"label": self.columns.label, "split": self.columns.split, "group": self.columns.group}
         return {role: partitions[name] for role, name in roles.items() if name is not None and name in partitions}

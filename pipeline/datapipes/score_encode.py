@@ -1,4 +1,4 @@
-"""Worker function of scoring: rows with their text in, the kept columns and token ids out."""
+"""Worker function of scoring: from rows with text to kept columns and token IDs."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ from schemas.vocabulary import UNK_ID
 log = logging.getLogger(__name__)
 
 REASONS = (None, NO_TEXT, NO_KNOWN_TOKEN)
-"""Why a row is not scored, by the number that stands for it."""
+"""Why a row is not scored, by its code."""
 
 Reasons = npt.NDArray[np.int8]
 
@@ -34,11 +34,11 @@ class Encoded:
     """Rows on their way to the model.
 
     Args:
-        kept: (N,) the columns that are kept.
-        ids: (N,) list<int32>, null where there is nothing to score.
-        reason: (N,) places in `REASONS`.
-        bad: rows that were left out.
-        faults: files of one review that could not be read.
+        kept: (N,) the columns to keep.
+        ids: (N,) list<int32>, null if the row cannot be scored.
+        reason: (N,) indices into `REASONS`.
+        bad: rejected rows.
+        faults: unreadable files of one review each.
     """
 
     kept: pa.RecordBatch
@@ -49,12 +49,12 @@ class Encoded:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the rows hold in memory."""
+        """Memory used by the rows, in bytes."""
         return int(self.kept.nbytes + self.ids.nbytes)
 
 
 def text_encoder(vocabulary: Vocabulary, kept: pa.Schema, *, json_as_is: bool = False) -> Callable[[Part], Encoded]:
-    """Makes the worker function; it runs in several threads at once, the Arrow kernels release the GIL.
+    """Creates the worker function. It runs in several threads at once; the Arrow kernels release the GIL.
 
     Args:
         kept: the columns to keep.
@@ -74,13 +74,13 @@ def text_encoder(vocabulary: Vocabulary, kept: pa.Schema, *, json_as_is: bool = 
 
 
 def encode_texts(vocabulary: Vocabulary, texts: pa.Array) -> tuple[pa.ListArray, Reasons]:
-    """Token ids of texts with the vocabulary's own tokenizer, and why some cannot be scored.
+    """Token IDs of texts, by the vocabulary's own tokenizer, and why some texts cannot be scored.
 
     Args:
-        texts: (N,) strings or bytes; what is not UTF-8 counts as no text.
+        texts: (N,) strings or bytes; invalid UTF-8 counts as no text.
 
     Returns:
-        list<int32> (N,), null where there is nothing to score; places in `REASONS`, int8 (N,).
+        list<int32> (N,), null if the text cannot be scored; indices into `REASONS`, int8 (N,).
     """
     texts = _strings(texts)
     ids = vocabulary.encode(tokenize(vocabulary.tokenizer, texts.fill_null("")))
@@ -106,10 +106,10 @@ def _as_is(table: Table, columns: pa.RecordBatch, kept: pa.Schema) -> pa.RecordB
 
 
 def _kept(table: Table, columns: pa.RecordBatch, kept: pa.Schema) -> pa.RecordBatch:
-    """The kept columns in their types.
+    """The kept columns in the types of the output.
 
     Raises:
-        FileFault: a value has no form in the type that the column has in the output.
+        FileFault: a value cannot be converted to its column's type in the output.
     """
     try:
         if table.is_json:
@@ -132,7 +132,7 @@ def _strings(texts: pa.Array) -> pa.StringArray:
 
 
 def _without_broken(texts: pa.BinaryArray) -> pa.StringArray:
-    """Null in place of what is not UTF-8: Parquet files may hold it, nobody checks when they are read."""
+    """Replaces invalid UTF-8 by null: Parquet files may contain it, because readers don't check."""
     whole = []
     for raw in texts.cast(pa.binary()).to_pylist():
         try:

@@ -11,7 +11,7 @@ from pipeline.readers.tables import Item, Table
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Part:
-    """Rows of a table, to be opened and encoded by a worker."""
+    """Rows of a table, to be read and encoded by a worker."""
 
     table: Table
     item: Item
@@ -20,10 +20,10 @@ class Part:
 class ReadTables(BaseNode[Part]):
     """Yields the parts of each table.
 
-    State: the table's place and the number of parts taken from it; a restart reads that table again up to there.
+    The state is the table's index and the number of its parts yielded; a restart reads that table again up to there.
 
     Args:
-        columns: names of the columns that are kept.
+        columns: names of the columns to keep.
 
     Raises from `next`:
         FileFault: a source is damaged, or changed since it was opened.

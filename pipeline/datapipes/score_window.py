@@ -1,4 +1,4 @@
-"""Node of scoring that gathers encoded batches to windows; within a window reviews are sorted by length."""
+"""Node of scoring that gathers encoded batches into windows; within a window, reviews are sorted by length."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from schemas.bad_row import BadRow
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """Consecutive rows of the input: their kept columns in `batches`, the rest as in `Encoded`."""
+    """Consecutive rows of the input: their kept columns in `batches`; the other fields as in `Encoded`."""
 
     batches: tuple[pa.RecordBatch, ...]
     ids: pa.ListArray
@@ -27,10 +27,10 @@ class Window:
 
 
 class Windows(BaseNode[Window]):
-    """Gathers whole batches until a window holds its number of rows or `max_bytes` bytes.
+    """Gathers whole batches until a window has enough rows or `max_bytes` bytes.
 
-    The first window takes `first_rows` and each one after twice those of the one before, up to `max_rows`: the model soon
-    has work, and the sorting soon has many reviews.
+    The first window has `first_rows` rows, and each next one twice as many, up to `max_rows`: the model starts early, and
+    sorting soon has many reviews.
     """
 
     SOURCE_KEY, ROWS_KEY = "source", "rows"
@@ -43,7 +43,7 @@ class Windows(BaseNode[Window]):
         self.max_bytes = max_bytes
 
     def reset(self, initial_state: dict[str, Any] | None = None) -> None:
-        """Starts at the beginning, or after the window behind which `initial_state` was taken."""
+        """Starts at the beginning, or after the window at which `initial_state` was taken."""
         super().reset(initial_state)
         self.source.reset(None if initial_state is None else initial_state[self.SOURCE_KEY])
         self._rows = self.first_rows if initial_state is None else initial_state[self.ROWS_KEY]

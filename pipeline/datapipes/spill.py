@@ -1,4 +1,4 @@
-"""Tokenized batches parked on the disk between the two passes of ingest, as an Arrow IPC stream."""
+"""Tokenized batches stored on disk between the two passes of ingest, as an Arrow IPC stream."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -35,37 +35,37 @@ class _Release:
 
 
 class SpillWriter:
-    """Appends batches to a spill file. Each batch brings its own dictionary of tokens."""
+    """Appends batches to a spill file. Each batch has its own dictionary of tokens."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.batches = 0
         self._release = _Release()
         with writing(path):
-            self._writer = pa.ipc.new_stream(path, SPILL_SCHEMA)
+            self.writer = pa.ipc.new_stream(path, SPILL_SCHEMA)
 
     def __enter__(self) -> "SpillWriter":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with writing(self.path) if error is None else suppress(OSError):
-            self._writer.close()
+            self.writer.close()
 
     def write(self, rows: pa.RecordBatch, tokens: pa.ListArray) -> None:
-        """Writes (N,) rows and the token lists that belong to them.
+        """Writes (N,) rows and their token lists.
 
         Raises:
-            CannotWriteError: the disk is full, say.
+            CannotWriteError: for example, the disk is full.
         """
         batch = pa.RecordBatch.from_arrays([*rows.columns, tokens], schema=SPILL_SCHEMA)
         with writing(self.path):
-            self._writer.write_batch(batch)
+            self.writer.write_batch(batch)
         self.batches += 1
         self._release.after(batch)
 
 
 class SpilledBatches(BaseNode[pa.RecordBatch]):
-    """Yields the batches of a spill file in their order, but those of `dropped` ranges (first, end).
+    """Yields the batches of a spill file in order, except those in the `dropped` ranges (first, end).
 
     The state is the number of batches read.
     """
@@ -80,7 +80,7 @@ class SpilledBatches(BaseNode[pa.RecordBatch]):
     def reset(self, initial_state: dict[str, Any] | None = None) -> None:
         """Starts at the beginning, or after as many batches as the state says."""
         super().reset(initial_state)
-        # Not by its name, which would map the file: what was read would count as the process's memory to the end.
+        # OSFile, not a name, which would be memory-mapped: what was read would count as the process's memory until the end.
         self._reader = pa.ipc.open_stream(pa.OSFile(str(self.path)))
         self._batch = 0
         self._release = _Release()
@@ -97,5 +97,5 @@ class SpilledBatches(BaseNode[pa.RecordBatch]):
                 return batch
 
     def get_state(self) -> dict[str, Any]:
-        """A fresh dictionary."""
+        """A new dictionary."""
         return {self.BATCH: self._batch}

@@ -1,4 +1,4 @@
-"""The mapping step of ingest: raw batch in, checked and tokenized batch out. Runs in worker threads; holds no state."""
+"""The mapping step of ingest: checks and tokenizes raw batches. Runs in worker threads; has no state."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,16 +28,16 @@ Place = tuple[str | None, str | None]
 """Label and split of a review."""
 
 ROW_SCHEMA = pa.schema([REVIEW.schema.field(name) for name in REVIEW.schema.names if name != "text"])
-"""A review without its text: what accompanies the tokens."""
+"""A review without its text: the columns beside the tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizedBatch:
-    """Rows that are new or changed, with their tokens; beside them what became of the others.
+    """New or changed rows with their tokens, and the outcome of the other rows.
 
-    `rows` follows `ROW_SCHEMA`; `tokens` is list<dictionary<string>>, one list a row. `keys` and `contents` are those of
-    `rows`; `known_keys` and `known_contents` those of the reviews that the table holds already, and `known_rows` tells where
-    those stand.
+    `rows` follows `ROW_SCHEMA`; `tokens` is list<dictionary<string>>, one list per row. `keys` and `contents` are those of
+    `rows`; `known_keys` and `known_contents` those of reviews already in the table, and `known_rows` is where they
+    are.
     """
 
     rows: pa.RecordBatch
@@ -53,11 +53,11 @@ class TokenizedBatch:
 
     @property
     def read(self) -> int:
-        """Rows that went in."""
+        """Number of input rows."""
         return len(self.rows) + len(self.known_keys) + len(self.bad)
 
     def take(self, keep: npt.NDArray[np.bool_]) -> "TokenizedBatch":
-        """The batch with only the rows of the (N,) mask; `read` then no longer counts the others."""
+        """The batch with only the rows of the (N,) mask; `read` then excludes the others."""
         mask = pa.array(keep)
         return TokenizedBatch(
             rows=self.rows.filter(mask),
@@ -75,11 +75,11 @@ class TokenizedBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizeReviews:
-    """Callable for a `ParallelMap`: opens, checks, hashes, drops what is known, tokenizes.
+    """Callable for a `ParallelMap`: reads, checks, hashes, drops known reviews, tokenizes.
 
-    `labels` are those that the lake knows; None when the vocabulary is yet to be made and every label is welcome.
-    `label_map` gives the class of a label; None for labels as they are.
-    `split` is for reviews whose source tells none; None means train for labelled ones and unsup for the others.
+    `labels` are those known to the lake; None if the vocabulary is not built yet and any label is allowed.
+    `label_map` maps labels to classes; None keeps labels as they are.
+    `split` applies to reviews whose source has none; None means train for labelled ones and unsup for the others.
     `rule` is the version of the rule for values.
     """
 
@@ -136,7 +136,7 @@ class TokenizeReviews:
         return _reject_empty(batch, texts, bad)
 
     def _check(self, raw: RawBatch, bad: list[BadRow]) -> RawBatch:
-        """Rejects what is not text, has no id or an impossible split or label; fills in the splits, maps the labels."""
+        """Rejects rows without text or ID, or with an invalid split or label; fills in splits, maps labels."""
         faults = _text_faults(raw.text)
         for name in ("review_id", "label", "split", "group"):
             for i, detail, codec in _surrogates(getattr(raw, name) or ()):
@@ -158,7 +158,7 @@ class TokenizeReviews:
         return _without(raw, faults, bad) if faults else raw
 
     def _judge(self, label: str | None, split: str | None) -> tuple[Place, Fault | None]:
-        """Label and split of a review that has these two in its source, and what is wrong with them."""
+        """Label and split of a review whose source has both, and what is wrong with them."""
         label, split = value_of(label, self.rule), value_of(split, self.rule)
         if split is not None and split not in SPLITS:
             return (label, split), ("unknown_split", f"split {split!r}; allowed: {', '.join(SPLITS)}", split)
@@ -196,7 +196,7 @@ def _rows(raw: RawBatch, contents_hex: list[str]) -> pa.RecordBatch:
 
 
 def _without(raw: RawBatch, faults: Mapping[int, Fault], bad: list[BadRow]) -> RawBatch:
-    """The batch without the faulty rows, which go to `bad`."""
+    """The batch without faulty rows, which are added to `bad`."""
     for i, (reason, detail, value) in sorted(faults.items()):
         excerpt = (raw.text[i].as_py() or b"")[:EXCERPT_BYTES]
         row = BadRow(source=raw.source[i], row=raw.row[i], reason=reason, detail=detail, excerpt=excerpt, value=value)
@@ -205,7 +205,7 @@ def _without(raw: RawBatch, faults: Mapping[int, Fault], bad: list[BadRow]) -> R
 
 
 def _text_faults(texts: pa.BinaryArray) -> dict[int, Fault]:
-    """Rows whose text cannot be a review: row in the batch → reason and detail."""
+    """Rows whose text is not a valid review: row in the batch → reason and detail."""
     if not texts.null_count and _is_utf8(texts) and not _holds_nul(texts):
         return {}
     faults: dict[int, Fault] = {}
@@ -226,7 +226,7 @@ def _text_faults(texts: pa.BinaryArray) -> dict[int, Fault]:
 
 
 def _surrogates(column: Sequence[str | None]) -> Iterator[tuple[int, str, str]]:
-    """Places of values that have no UTF-8 form, what is wrong with them, and the encoding that they may have."""
+    """Positions of values that are not UTF-8, what is wrong with them, and their likely encoding."""
     try:
         "".join(filter(None, column)).encode()
     except UnicodeEncodeError:
@@ -239,7 +239,7 @@ def _surrogates(column: Sequence[str | None]) -> Iterator[tuple[int, str, str]]:
 
 
 def _with_nul(column: Sequence[str | None]) -> list[int]:
-    """Places of values with a NUL byte."""
+    """Positions of values with a NUL byte."""
     if "\0" not in "".join(filter(None, column)):
         return []
     return [i for i, value in enumerate(column) if value and "\0" in value]
@@ -259,7 +259,7 @@ def _is_utf8(texts: pa.BinaryArray) -> bool:
 
 
 def _digests(raw: RawBatch) -> list[str]:
-    """Content digests of the reviews. Groups that stand in a file of their own (`urls_*.txt`) are not known yet."""
+    """Content digests of the reviews. Groups from a separate file (`urls_*.txt`) are not known yet."""
     nothing = [None] * len(raw.row)
     return content_digests(
         raw.text.to_pylist(), raw.label or nothing, raw.stars or nothing, raw.split or nothing, raw.group or nothing

@@ -1,12 +1,12 @@
-"""Gathers a window's row groups, and yields its batches as the plan deals them: rows of like length together."""
+"""Gathers a window's row groups and yields its batches according to the plan: rows of similar length together."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torchdata.nodes import BaseNode
 
+from pipeline.batches.ragged import Ragged
 from pipeline.datapipes.train_read import DecodedGroup
 from pipeline.order.order import Ints
 from pipeline.order.plan import Plan, groups_of, window_of
@@ -14,30 +14,26 @@ from pipeline.order.plan import Plan, groups_of, window_of
 
 @dataclass(frozen=True, slots=True)
 class RaggedBatch:
-    """A rank's rows of one step, unpadded: row i has `lengths[i]` tokens from `starts[i]` on in `values`."""
+    """A rank's rows of one step, unpadded; `labels` has one label per review."""
 
     step: int
     global_rows: int
-    values: npt.NDArray[np.int32]
-    starts: Ints
-    lengths: Ints
+    reviews: Ragged
     labels: Ints
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
     first_step: int
-    values: npt.NDArray[np.int32]
-    starts: Ints
-    lengths: Ints
+    reviews: Ragged
     labels: Ints
     batches: list[Ints]
 
 
 class Buckets(BaseNode[RaggedBatch]):
-    """Yields the batches of the plan from `step` on.
+    """Yields the batches of the plan, starting at `step`.
 
-    While a window is dealt out, the next one is gathered bit by bit, so that no step waits for a whole window.
+    While the batches of a window are yielded, the next window is gathered bit by bit, so no step waits for a whole window.
     """
 
     SOURCE_KEY = "source"
@@ -75,9 +71,7 @@ class Buckets(BaseNode[RaggedBatch]):
         batch = RaggedBatch(
             step=self._step,
             global_rows=self.plan.global_rows(self._step),
-            values=window.values,
-            starts=window.starts[rows],
-            lengths=window.lengths[rows],
+            reviews=window.reviews.take(rows),
             labels=window.labels[rows],
         )
         self._step += 1
@@ -89,7 +83,7 @@ class Buckets(BaseNode[RaggedBatch]):
         return {self.SOURCE_KEY: self._window_state, self.STEP_KEY: self._step}
 
     def _expect(self, window: int) -> None:
-        """Turns to the row groups of a window; none of them has been drawn from the source yet."""
+        """Starts the row groups of a window; none of them has been requested from the source yet."""
         self._next_state = self.source.state_dict()
         self._gathered = {}
         self._missing = groups_of(self.plan, window) if window < len(self.plan.window_bounds) - 1 else []
@@ -118,9 +112,7 @@ class Buckets(BaseNode[RaggedBatch]):
         all_lengths = np.concatenate(lengths)
         return _Window(
             first_step=int(self.plan.window_bounds[window]),
-            values=np.concatenate(values),
-            starts=np.cumsum(all_lengths) - all_lengths,
-            lengths=all_lengths,
+            reviews=Ragged(np.concatenate(values), np.cumsum(all_lengths) - all_lengths, all_lengths),
             labels=np.concatenate(labels),
             batches=self.plan.batches(window, all_lengths),
         )

@@ -1,13 +1,13 @@
 """The graph that feeds training and evaluation: requests → read, decode → buckets → collate → pin → prefetch.
 
     requests   ReadRequests   which row group for which window; seeks to a step
-    read       ParallelMap    `--workers` threads (pyarrow lets go of the GIL), in order
-    buckets    Buckets        a window's rows into batches of like length
+    read       ParallelMap    `--workers` threads (pyarrow releases the GIL), in order
+    buckets    Buckets        a window's rows into batches of similar length
     collate    Mapper         padded tensors
-    pin        PinMemory      when the batches go to a GPU
+    pin        PinMemory      if the batches go to a GPU
     prefetch   Prefetcher     a few batches ahead
 
-With no workers there are no threads: everything happens when the loop asks.
+With 0 workers, everything runs in the loop's own thread.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ PREFETCH_BATCHES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderOptions:
-    """How batches are made ready; nothing here changes which rows are in them."""
+    """How batches are prepared; nothing here changes which rows they contain."""
 
     workers: int = 2
     pin_memory: bool = False
@@ -38,7 +38,7 @@ class LoaderOptions:
 
 
 def build_graph(plan: Plan, reader: RowGroupReader, options: LoaderOptions, step: int = 0) -> BaseNode[Batch | Failure]:
-    """The graph's last node; it yields the batches of the plan from `step` on, or what went wrong as its last item."""
+    """The graph's last node: yields the batches of the plan, starting at `step`; an error is its last item."""
     requests = ReadRequests(plan, step)
     read: BaseNode[DecodedGroup] = ParallelMap(requests, reader, options.workers)
     node: BaseNode[Batch | Failure] = Guarded(Mapper(Buckets(read, plan, step), collate))
@@ -53,9 +53,9 @@ def _pinned(item: Batch | Failure) -> Batch | Failure:
 
 @contextmanager
 def batches(plan: Plan, reader: RowGroupReader, options: LoaderOptions, step: int = 0) -> Iterator[Iterator[Batch]]:
-    """The batches of the plan from `step` on; the graph's threads end with the block.
+    """The batches of the plan, starting at `step`; the graph's threads end with the block.
 
-    torchdata's threads call `torch.set_num_threads(1)`; the number is put back as soon as they run, since kernels
+    torchdata's threads call `torch.set_num_threads(1)`; the number is restored as soon as they run, because kernels
     that start threads later read it.
     """
     threads = torch.get_num_threads()
@@ -74,7 +74,7 @@ def batches(plan: Plan, reader: RowGroupReader, options: LoaderOptions, step: in
     try:
         yield stream
     finally:
-        # The nodes stop their threads when they are freed, and must be freed before the interpreter ends.
+        # The nodes stop their threads when they are freed, which must happen before the interpreter ends.
         stream.close()  # type: ignore[attr-defined]
         graph = None
         torch.set_num_threads(threads)

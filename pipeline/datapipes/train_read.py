@@ -1,4 +1,4 @@
-"""Reads and decodes row groups: the selected rows' token ids, cut to the maximal length, and their labels."""
+"""Reads and decodes row groups: token IDs of selected rows, cut to the maximum length, and their labels."""
 
 import threading
 from collections import OrderedDict
@@ -34,18 +34,18 @@ class DecodedGroup:
 
 @dataclass
 class RowGroupReader:
-    """Reads the row group that a request names; threads may call it at once.
+    """Reads the requested row group; safe to call from several threads.
 
-    What the next window needs again is kept until it is asked for. `bytes_read` counts the column chunks fetched.
+    Rows that the next window needs again are kept until then. `bytes_read` counts the column chunks fetched.
     """
 
     part: Part
     max_length: int
     vocab_size: int | None = None
-    """Ids have to lie below it; None leaves that to the caller."""
+    """IDs must be below this; None leaves the check to the caller."""
     truncation: str = "head"
     read_length: int | None = None
-    """Where `head-tail` takes a review to end; None for its real end."""
+    """Where a review ends for `head-tail`; None for its real end."""
     bytes_read: int = 0
     _footers: "OrderedDict[Path, pq.FileMetaData]" = field(default_factory=OrderedDict)
     _kept: dict[int, DecodedGroup] = field(default_factory=dict)
@@ -110,8 +110,8 @@ def decode(
     truncation: str = "head",
     read_length: int | None = None,
 ) -> DecodedGroup:
-    """The rows of a table of `COLUMNS`, cut as `models.blend.cut` does. A review without tokens becomes one `<unk>`:
-    lengths are 1 and more."""
+    """The rows of a table of `COLUMNS`, cut like `models.blend.cut`. A review without tokens becomes one `<unk>`, so lengths
+    are at least 1."""
     lists = table["ids"].combine_chunks()
     lists = lists.chunk(0) if isinstance(lists, pa.ChunkedArray) else lists
     if pa.types.is_large_list(lists.type):
@@ -132,7 +132,7 @@ def decode(
 
 
 def _number_unlabelled(labels: npt.NDArray[np.int64], before: npt.NDArray[np.int64], group: int) -> None:
-    """Numbers the rows without a label, in place, where the part counts them."""
+    """Numbers the rows without a label, in place, if the part counts them."""
     if len(before) > 1:
         (without,) = np.nonzero(labels < 0)
         labels[without] = -1 - before[group] - np.arange(len(without))

@@ -1,4 +1,4 @@
-"""Source node: which row groups have to be read for which window, in order. It seeks; nothing is skipped by reading."""
+"""Source node: which row groups to read for which window, in order. It seeks, so nothing is read to skip it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from pipeline.order.plan import Plan, groups_of, window_of
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """Read a row group for a window. `again`: the next window needs it too, so that it is worth keeping."""
+    """A row group to read for a window. `again`: the next window needs it too, so it should be kept."""
 
     window: int
     group: int
@@ -18,7 +18,7 @@ class ReadRequest:
 
 
 class ReadRequests(BaseNode[ReadRequest]):
-    """Yields the requests of every window from the one in which `step` lies."""
+    """Yields the requests of every window, starting with the one that contains `step`."""
 
     WINDOW_KEY = "window"
     POSITION_KEY = "position"

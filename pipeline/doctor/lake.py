@@ -1,4 +1,4 @@
-"""Checks of a lake: can it be written, and is what lies in it whole and consistent?"""
+"""Checks of a lake: is it writable, and are its files intact and consistent?"""
 
 import os
 import secrets

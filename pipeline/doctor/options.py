@@ -11,7 +11,7 @@ REMEDY = "Fix it; 'pipeline COMMAND --help' shows the allowed values."
 
 
 def option_checks(lake: Lake, configs: Mapping[str, type]) -> Iterator[Check]:
-    """One finding, or one for each command whose table is wrong; none where there is no file. `configs`: by command."""
+    """One finding, or one for each command whose table is invalid; none without a file. `configs`: by command."""
     if not (lake.root / LAKE_FILE).exists():
         return
     yield from guarded(LAKE_FILE, lambda: _tables(lake, configs))

@@ -35,7 +35,7 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """`states` (N, T, S); `final` (N, S): the last state, of both directions where there are two."""
+    """`states` (N, T, S); `final` (N, S): the last state, of both directions if there are two."""
 
     states: str
     final: str

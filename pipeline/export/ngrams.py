@@ -1,4 +1,4 @@
-"""The linear model of hashed n-grams as ONNX nodes; its equations stand in `pipeline/text/ngrams.py`.
+"""The linear model of hashed n-grams as ONNX nodes; for its equations, see `pipeline/text/ngrams.py`.
 
 ONNX has no set of a row's distinct values: the buckets are sorted, and each counts where it differs from the one before.
 N rows, T positions, L n-grams that end at any of them, K buckets, C columns of weights.

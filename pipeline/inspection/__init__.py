@@ -1,1 +1,1 @@
-"""What a delivery holds: a bounded look at its files, and guesses for the options that read them, as `pipeline.toml`."""
+"""Inspects a bounded part of input files, and guesses the options to read them, as a `pipeline.toml`."""

@@ -1,4 +1,4 @@
-"""What a sample shows of one column."""
+"""What a sample reveals about one column."""
 
 import re
 from collections import Counter
@@ -9,11 +9,11 @@ import pyarrow as pa
 from pipeline.readers.values import RULE_VERSION, holds_text, is_nested, plain, values_of
 
 MAX_COUNTED = 1000
-"""Values are counted one by one while there are no more different ones."""
+"""Values are counted individually up to this number of distinct ones."""
 MAX_VALUE = 100
-"""Longer values, in characters, are no labels: they are not counted one by one."""
+"""Longer values, in characters, are not labels and are not counted individually."""
 EXAMPLE = 200
-"""As many characters are kept of an example."""
+"""Maximum number of characters kept of an example."""
 
 BOOLEAN, INTEGER, NUMBER, TIME, TEXT, EMPTY = "boolean", "integer", "number", "time", "text", "empty"
 _WRITTEN = {
@@ -24,22 +24,22 @@ _WRITTEN = {
         r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d\S*( ?[+-]\d\d:?\d\d| UTC)?)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}( \d\d:\d\d(:\d\d)?)?"
     ),
 }
-"""How values of a kind are written in a table of text."""
+"""How values of a kind are written in a text table."""
 
 
 @dataclass(kw_only=True)
 class Column:
-    """One column over all rows that were looked at.
+    """One column over all rows inspected.
 
     Args:
-        kinds: kinds of value, as the files' types or the values themselves show.
+        kinds: kinds of value, by the files' types or the values themselves.
         rows: rows that have the column.
-        present: those where it is not empty.
-        distinct: hashes of the different values.
-        counts: how often each value is there; None where there are too many or too long ones.
-        characters: of all values together.
-        codes: values for machines: ASCII without a blank, such as addresses and hashes, or JSON's lists and objects.
-        files: how many files have it.
+        present: rows in which it is not empty.
+        distinct: hashes of the distinct values.
+        counts: the count of each value; None if there are too many or too long ones.
+        characters: total number of characters.
+        codes: values for machines: ASCII without a blank, such as addresses and hashes, or JSON lists and objects.
+        files: number of files that have it.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Column:
 
     @property
     def kind(self) -> str:
-        """The kind of all its values."""
+        """The common kind of all values."""
         kinds = self.kinds - {EMPTY}
         if kinds <= {INTEGER, NUMBER} and kinds:
             return NUMBER if NUMBER in kinds else INTEGER
@@ -63,29 +63,29 @@ class Column:
 
     @property
     def empty_share(self) -> float:
-        """Share of the rows where it is empty."""
+        """Share of empty rows."""
         return 1 - self.present / self.rows if self.rows else 0.0
 
     @property
     def mean_length(self) -> float:
-        """Mean length of its values, in characters."""
+        """Mean length of values, in characters."""
         return self.characters / self.present if self.present else 0.0
 
     @property
     def is_unique(self) -> bool:
-        """Whether every row has a value of its own."""
+        """Whether every row has a distinct value."""
         return 0 < self.rows == len(self.distinct)
 
     @property
     def values(self) -> tuple[str, ...]:
-        """Its different values, the most frequent first; none where there are too many."""
+        """Its distinct values, most frequent first; none if there are too many."""
         return tuple(value for value, _ in (self.counts or Counter()).most_common())
 
     def take(self, array: pa.Array, *, written: bool) -> None:
         """Counts the values of some rows.
 
         Args:
-            written: they are the cells of a table of text, whose kind their spelling tells.
+            written: whether they are cells of a text table, whose kind is recognised by their spelling.
         """
         self.rows += len(array)
         array = plain(array)
@@ -95,7 +95,7 @@ class Column:
             return
         try:
             values = [value for value in values_of(array, RULE_VERSION) if value is not None]
-        except pa.ArrowException:  # a type that has no text form
+        except pa.ArrowException:  # a type without a text form
             self.kinds.add(str(array.type))
             return
         self.kinds.add(_kind_of(array.type, values) if not written else _written_kind(values))
@@ -108,7 +108,7 @@ class Column:
             self.example = values[0][:EXAMPLE]
 
     def merge(self, other: "Column") -> None:
-        """Adds what another file shows of the column."""
+        """Adds the column's values in another file."""
         self.kinds |= other.kinds
         self.rows += other.rows
         self.present += other.present
@@ -138,7 +138,7 @@ def _is_code(value: str) -> bool:
 def _kind_of(kind: pa.DataType, values: list[str]) -> str:
     types = pa.types
     if holds_text(kind) and values and all(map(_WRITTEN[TIME].fullmatch, values)):
-        return TIME  # JSON has no type of its own for it
+        return TIME  # JSON has no type for it
     tests = {
         EMPTY: types.is_null,
         BOOLEAN: types.is_boolean,

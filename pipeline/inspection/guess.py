@@ -1,4 +1,4 @@
-"""Which column holds what, as names and values suggest it. What is given goes before every guess."""
+"""Guesses the role of each column from names and values. Options given by the user take precedence."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,17 +11,17 @@ from schemas.review import SPLITS
 
 MAX_CLASSES = 20
 MAX_NAMED_CLASSES = 100
-"""A column that is called `label` or the like may have more classes than another."""
+"""A column named `label` or similar may have more classes than others."""
 MIN_GROUPS = 20
-"""With fewer groups, a validation split of whole groups is a matter of luck."""
+"""With fewer groups, a validation split of whole groups is too random."""
 MAX_LABEL_LENGTH = 40
 CODES_SHARE = 0.9
-"""A column with so large a share of values for machines holds addresses, hashes or JSON, no reviews."""
+"""A column with a larger share of machine-readable values contains addresses, hashes or JSON, not reviews."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """What the user named; it is not guessed."""
+    """Columns named by the user, which are not guessed."""
 
     text: tuple[str, ...] = ()
     label: str | None = None
@@ -33,12 +33,12 @@ class Given:
 
 @dataclass(kw_only=True)
 class Guess:
-    """Columns by role, and what to say about those that were not found.
+    """Columns by role, and notes about those not found.
 
     Args:
         label_map: as for `--label-map`.
-        label_optional: the label has its usual name, and some files lack it: their reviews are unlabelled.
-        notes: sentences for people.
+        label_optional: the label has its default name, and some files lack it: their reviews are unlabelled.
+        notes: sentences for the user.
     """
 
     text: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Guess:
     notes: list[str] = field(default_factory=list)
 
     def role_of(self, name: str) -> str | None:
-        """What a column is taken for."""
+        """The role of a column."""
         if name in self.text:
             return "text"
         return next((role for role in ("label", "id", "group", "split") if getattr(self, role) == name), None)
@@ -155,7 +155,7 @@ def _guess_label(found: Guess, columns: Sequence[Column]) -> None:
 
 
 def _is_label(column: Column, most: int, *, once: bool = False) -> bool:
-    """Whether values can be classes: few, short, and each more than once, unless `once` will do."""
+    """Whether values can be classes: few and short, and each repeated, unless `once` is enough."""
     if column.kind in (EMPTY, TIME) or column.counts is None or column.mean_length > MAX_LABEL_LENGTH:
         return False
     if once:

@@ -1,4 +1,4 @@
-"""Names of columns, and what they usually hold."""
+"""Column names, and what they usually contain."""
 
 import re
 import unicodedata
@@ -10,7 +10,7 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def listed(names: str) -> frozenset[str]:
-    """Names with blanks between them, as a set."""
+    """Splits blank-separated names into a set."""
     return frozenset(names.split())
 
 
@@ -23,22 +23,22 @@ LABELS = (
     *("hodnoceni", "ertekeles", "puan", "yildiz", "оценка", "рейтинг", "评分", "星级", "情感", "標籤", "标签", "評価"),
     *("星", "별점", "평점", "감성"),
 )
-"""Names of label columns, the most telling first, as `plain` gives them."""
+"""Names of label columns, most reliable first, as returned by `plain`."""
 NO_LABELS = listed(
     "helpful helpfulness vote votes upvotes downvotes useful funny cool like likes dislikes thumbs numerator denominator "
     "count counts num number total average avg mean confidence reason time timestamp date day month year hour created "
     "updated posted when age price cost version verified purchase language lang locale country city state location region "
     "user author reviewer gender device platform split fold page rank index position"
 )
-"""Words of names whose columns hold no label, however few values they have."""
+"""Words in names of columns that are not labels, however few values they have."""
 SENTIMENTS = listed(
     "pos neg neu positive negative neutral mixed positiv negativ gemischt positif negatif neutre positivo negativo neutro "
     "positief negatief neutraal good bad gut schlecht bon mauvais bueno malo fresh rotten"
 )
-"""Values of labels, as `plain` gives them."""
+"""Values of labels, as returned by `plain`."""
 IDS = listed("id ids nr no num number nummer numero key uuid guid kennung")
 OTHERS_IDS = listed("user author reviewer customer member account profile parent thread")
-"""Words of names that identify somebody or something else than a review."""
+"""Words in names of IDs of something other than reviews."""
 GROUPS = listed(
     "product business film movie item asin hotel restaurant app application game book isbn place listing drug wine beer "
     "airline store shop company firm show series song album recipe course property venue artikel produkt buch firma laden "
@@ -63,7 +63,7 @@ def plain(name: str) -> str:
 
 
 def label_rank(name: str) -> int | None:
-    """How telling a name is of a label's column, the smaller the more; None where it tells nothing."""
+    """How likely a name is that of a label column: smaller is more likely; None if it says nothing."""
     if (whole := plain(name)) in LABELS:
         return LABELS.index(whole)
     parts = words(name)
@@ -74,7 +74,7 @@ def label_rank(name: str) -> int | None:
 
 
 def is_id(name: str) -> bool:
-    """Whether a name is that of a review's identifier."""
+    """Whether a name is that of a review's ID."""
     parts = words(name)
     if not parts or parts[0] == "unnamed" or parts[-1] not in IDS:
         return parts == ("reviewid",)
@@ -82,6 +82,6 @@ def is_id(name: str) -> bool:
 
 
 def is_group(name: str) -> bool:
-    """Whether a name is that of what reviews are about, such as `ProductId` or `film`."""
+    """Whether a name is that of the reviewed thing, such as `ProductId` or `film`."""
     parts = set(words(name.replace("productid", "product_id")))
     return bool(parts & GROUPS) and parts <= GROUP_PARTS

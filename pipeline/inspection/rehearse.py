@@ -1,4 +1,4 @@
-"""What ingest would do with the beginning of a source: the same reading and checking, and nothing written."""
+"""Simulates ingest on the beginning of a source: the same reading and checking, without writing."""
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -14,16 +14,16 @@ from schemas.tokenizers import DEFAULT_TOKENIZER
 
 @dataclass(kw_only=True)
 class Rehearsal:
-    """What becomes of the first rows of a source.
+    """The outcome of the first rows of a source.
 
     Args:
-        read: rows that were read, rejected ones included.
-        rejects: how many rows would be rejected, by reason.
-        details: what is wrong with the first of each reason.
-        labels: rows that would be kept, by class; "" for those without.
+        read: rows read, including rejected ones.
+        rejects: number of rows that would be rejected, by reason.
+        details: what is wrong with the first row of each reason.
+        labels: rows that would be kept, by class; "" for unlabelled ones.
         splits: the same by split.
-        whole: there are no more.
-        fault: why the whole source would be left out.
+        whole: whether these are all rows.
+        fault: why the whole source would be skipped.
     """
 
     read: int = 0
@@ -36,12 +36,12 @@ class Rehearsal:
 
     @property
     def rejected(self) -> int:
-        """Rows that would be rejected."""
+        """Number of rows that would be rejected."""
         return self.rejects.total()
 
 
 def rehearse(source: Source, columns: Columns, reading: Reading, label_map: LabelMap | None, rows: int) -> Rehearsal:
-    """Reads and checks the first rows of a source as ingest would."""
+    """Reads and checks the first rows of a source like ingest."""
     cut = len(source.files) > rows
     if cut:
         source = replace(source, listing="/".join(source.files[:rows]))

@@ -1,4 +1,4 @@
-"""A bounded look at the beginning of one source, through the readers that ingest has."""
+"""Reads a bounded part of the beginning of a source, with the readers of ingest."""
 
 from dataclasses import dataclass, field, replace
 
@@ -13,22 +13,22 @@ from pipeline.readers.roles import leaf_types
 from pipeline.readers.values import is_nested
 
 MAX_BYTES = 32 << 20
-"""No more of a source's values is looked at, in Arrow's form."""
+"""Maximum number of bytes of a source's values to read, in Arrow's format."""
 TABLE_ROWS = 20
-"""As many rows of a `.txt` file have to fit its first line for it to be taken for a table; fewer where it is shorter."""
+"""Number of rows of a `.txt` file that must match its first line for it to count as a table; fewer in shorter files."""
 MIN_TABLE_ROWS = 3
 
 
 @dataclass(kw_only=True)
 class Sample:
-    """What the beginning of a source shows.
+    """What the beginning of a source contains.
 
     Args:
-        rows: rows that were looked at, faulty ones included.
-        whole: there are no more.
-        dialect: how a table of text is written.
-        columns: by name, in their order; none for sources of whole reviews.
-        repeated: names that several columns have.
+        rows: rows inspected, including faulty ones.
+        whole: whether these are all rows.
+        dialect: how a text table is written.
+        columns: by name, in order; none for sources of whole reviews.
+        repeated: names used by several columns.
         fault: why the source cannot be read.
     """
 
@@ -47,17 +47,17 @@ class Sample:
 
     @property
     def fixed_dialect(self) -> Dialect:
-        """What was found out, as what was given: nothing is found out again."""
+        """The detected dialect, passed on as given, so that nothing is detected twice."""
         if self.dialect is None:
             return Dialect()
-        return Dialect(delimiter=self.dialect.delimiter, quote=self.dialect.quote, encoding=self.dialect.encoding)
+        return self.dialect.fixed
 
 
 def look_at(source: Source, given: Reading, rows: int) -> Sample:
-    """Looks at the first rows of a source.
+    """Reads the first rows of a source.
 
     Args:
-        given: what is known of how tables of text are written, and how large rows may be.
+        given: what is known about the dialect of text tables and the size of rows.
     """
     sample = Sample(source=source)
     kind = format_named(source.format)
@@ -107,7 +107,7 @@ def _take(sample: Sample, batch: Rows, partitions: dict[str, str | None], *, wri
 
 
 def _refuse_table(source: Source) -> None:
-    """Raises `FileFault` for a `.txt` file that is a table, of which ingest would make one review."""
+    """Raises `FileFault` for a `.txt` file that is a table, which ingest would read as one review."""
     if len(source.files) != 1:
         return
     path = source.path / source.files[0]
@@ -124,8 +124,7 @@ def _is_table(source: Source) -> bool:
         dialect = kind.sniff(source, Reading())
         if not dialect.has_header:
             return False
-        given = Dialect(delimiter=dialect.delimiter, quote=dialect.quote, encoding=dialect.encoding)
-        rows = next(iter(kind.read(source, Reading(dialect=given))), None)
+        rows = next(iter(kind.read(source, Reading(dialect=dialect.fixed))), None)
     except FileFault:
         return False
     if rows is None or rows.table.num_columns < 2:

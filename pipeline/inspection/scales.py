@@ -1,4 +1,4 @@
-"""Scales of stars, and the classes that are usually made of them."""
+"""Star scales, and the classes usually derived from them."""
 
 from collections.abc import Iterable
 
@@ -8,16 +8,16 @@ STARS = listed(
     "stars star rating score overall grade sterne bewertung note etoiles puntuacion calificacion valoracion estrellas nota "
     "avaliacao estrelas voto valutazione stelle sterren waardering betyg ocena puan оценка рейтинг 评分 星级 評価 별점 평점"
 )
-"""Words of names of columns that hold stars."""
+"""Words in names of star columns."""
 MOST_VALUES = 21
-"""From 0 to 10 in halves."""
+"""From 0 to 10 in steps of a half."""
 
 
 def stars_map(name: str, values: Iterable[str]) -> str | None:
-    """`neg=1,2 pos=4,5` where the values are stars from 1 to 5, `neg=1..4 pos=7..10` where they reach 10; what is between is
-    left out, as for IMDb. None where they are no scale of stars.
+    """`neg=1,2 pos=4,5` for stars from 1 to 5, `neg=1..4 pos=7..10` for 1 to 10; values in between are skipped, as in
+    IMDb. None if the values are not a star scale.
 
-    A column that is not called stars or the like needs nearly all the values of a scale.
+    A column without a name for stars must have nearly all values of a scale.
     """
     try:
         numbers = sorted(float(value) for value in values)

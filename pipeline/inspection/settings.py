@@ -1,4 +1,4 @@
-"""The lake's `pipeline.toml` as a delivery suggests it: options by command, each with a comment, beside what was there."""
+"""The `pipeline.toml` suggested for input files: options by command, each with a comment, merged with existing ones."""
 
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -33,21 +33,22 @@ COMMENTS = {
     ("ingest", "format"): "The format of the files in 'source', regardless of their suffix.",
     ("ingest", "delimiter"): "The delimiter between values.",
     ("ingest", "quote"): "The quote character, or none.",
+    ("ingest", "escape"): "The character before quote characters inside fields, or none if they are doubled.",
     ("ingest", "encoding"): "The encoding of the files.",
     ("score", "text-column"): "The column with the review text in files to score.",
     **{("ingest", one.key): one.option.help for one in fields_of(BoundsConfig)},
 }
-"""What each option that is written here does, by command and key."""
-USUAL = {"csv": (",", '"', "utf-8"), "tsv": ("\t", "", "utf-8")}
-"""Delimiter, quotation mark and encoding that need not be written down, by format."""
+"""What each option written here does, by command and key."""
+USUAL = {"csv": (",", '"', "", "utf-8"), "tsv": ("\t", "", "", "utf-8")}
+"""Default delimiter, quotation mark, escape and encoding by format, which are not written."""
 
 Settings = dict[str, dict[str, Any]]
-"""Values by command and key, as TOML has them."""
+"""Values by command and key, as in TOML."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """Where a delivery lies, and what the user said of how it is written."""
+    """Where input files are, and what the user specified about their format."""
 
     sources: tuple[str, ...]
     format: str | None = None
@@ -56,10 +57,10 @@ class Delivery:
 
 
 def settings_for(delivery: Delivery, guess: Guess, samples: Iterable[Sample], lake: Path) -> Settings:
-    """The options that read a delivery as the guess has it.
+    """The options to read input files as guessed.
 
     Raises:
-        UsageError: a path that TOML cannot hold.
+        UsageError: a path that cannot be written in TOML.
     """
     ingest: dict[str, Any] = {"source": [_located(source, lake) for source in delivery.sources]}
     if guess.text:
@@ -82,8 +83,8 @@ def settings_for(delivery: Delivery, guess: Guess, samples: Iterable[Sample], la
 def rendered(settings: Settings, before: str = "") -> str:
     """A `pipeline.toml` with these settings.
 
-    What else the file held `before` stays: other tables, other keys, comments. Of the keys that can stand here, those
-    that `settings` lacks go.
+    Everything else in `before` is kept: other tables, other keys, comments. Keys that can be written here but are missing
+    from `settings` are removed.
     """
     ours = {f"# {comment}" for comment in (*HEAD, *COMMENTS.values())}
     document = tomlkit.parse("".join(line for line in before.splitlines(keepends=True) if line.strip() not in ours))
@@ -103,13 +104,13 @@ def rendered(settings: Settings, before: str = "") -> str:
 
 def _add(table: Any, command: str, values: Mapping[str, Any]) -> None:
     for key, value in values.items():
-        if isinstance(table, Table):  # an inline one takes no comments
+        if isinstance(table, Table):  # an inline table has no comments
             table.add(tomlkit.comment(COMMENTS[command, key]))
         table.add(key, value)
 
 
 def _check(text: str, settings: Settings) -> None:
-    """Raises `PipelineError` unless the text means the settings."""
+    """Raises `PipelineError` unless the text contains the settings."""
     found = tomllib.loads(text)
     for command, values in settings.items():
         if {key: found.get(command, {}).get(key) for key in values} != values:
@@ -117,7 +118,7 @@ def _check(text: str, settings: Settings) -> None:
 
 
 def _located(source: str, lake: Path) -> str:
-    """A path as `pipeline.toml` has it: relative within the lake, else absolute."""
+    """A path for `pipeline.toml`: relative within the lake, else absolute."""
     path = Path.cwd() / Path(source).expanduser()
     path = path.resolve() if path.exists() else path
     text = (path.relative_to(lake) if path.is_relative_to(lake) else path).as_posix()
@@ -131,7 +132,7 @@ def _located(source: str, lake: Path) -> str:
 
 
 def _columns(config: type, names: tuple[str, ...]) -> str | list[str] | None:
-    """Columns of text as the command's option takes them; None where it takes one column only."""
+    """Text columns as the command's option accepts them; None if it accepts only one column."""
     kind = next(field.kind for field in fields_of(config) if field.name == "text_column")
     if len(names) == 1 and (kind is str or "," not in names[0]):
         return names[0]
@@ -139,10 +140,10 @@ def _columns(config: type, names: tuple[str, ...]) -> str | list[str] | None:
 
 
 def _dialect(given: Dialect, samples: Iterable[Sample]) -> dict[str, str]:
-    """What the user said, and what all tables of text have in common and is not usual for each of them."""
+    """Values specified by the user, and values shared by all text tables that are not the default of their format."""
     found = [(sample.dialect, USUAL[sample.source.format]) for sample in samples if sample.dialect and sample.rows]
     values: dict[str, str] = {}
-    for place, key in enumerate(("delimiter", "quote", "encoding")):
+    for place, key in enumerate(("delimiter", "quote", "escape", "encoding")):
         value = getattr(given, key)
         those = {getattr(dialect, key) for dialect, _ in found}
         if value is None and len(those) == 1 and any(usual[place] not in those for _, usual in found):

@@ -61,7 +61,7 @@ def download(url: str, target: Path, expected: Mapping[str, str], timeout_second
 
 
 def check_url(url: str) -> None:
-    """Raises `UsageError` unless `url` is one of HTTP, with what is not ASCII in it percent-encoded."""
+    """Raises `UsageError` unless `url` is an HTTP URL with all characters beyond ASCII percent-encoded."""
     try:
         parts = urllib.parse.urlsplit(url)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

@@ -11,18 +11,18 @@ in every lake, so what stands here never changes.
 
 A value is written
 
-- as `None` where there is none;
-- as decimal digits, with `-` before them where it is negative, if it is a whole number (stars);
-- else as a quoted string. The quotation mark is `'`, or `"` where the string holds a `'` and no `"`. Inside, a backslash
-  stands before each backslash and before each quotation mark of the kind around it; tab, line feed and carriage return are
-  `\t`, `\n`, `\r`; of all other characters that are not printable (`lake.unprintable`) the code point is given, in lower
-  case hexadecimal: `\xNN` below 256, `\uNNNN` below 65,536, else `\UNNNNNNNN`. All others stand for themselves.
+- as `None` if it is missing;
+- as decimal digits, after `-` if negative, if it is a whole number (stars);
+- else as a quoted string. The quotation mark is `'`, or `"` if the string contains `'` but no `"`. Inside, a backslash
+  precedes each backslash and each quotation mark of the kind around it; tab, line feed and carriage return are
+  `\t`, `\n`, `\r`; all other characters that are not printable (`lake.unprintable`) are given by their code point, in
+  lower case hexadecimal: `\xNN` below 256, `\uNNNN` below 65,536, else `\UNNNNNNNN`. All others are unchanged.
 
 So a review "Good." with the label pos, 9 stars, in the split train, without a group, is digested as
 
     Good.<byte 0>['pos', 9, 'train', None]
 
-Groups that stand in a file of their own (`urls_*.txt` of aclImdb) count as none: an archive may tell them after the reviews.
+Groups from a separate file (`urls_*.txt` of aclImdb) count as none: in an archive, that file may follow the reviews.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
-"""Which reviews are known already: 16 bytes a review, looked up a batch at a time.
+"""Which reviews are already known: 16 bytes per review, looked up one batch at a time.
 
-A review's key is the first 64 bits of the SHA-256 of its id, its content the first 64 bits of its content hash. Two ids
-may share a key once in a very long while; whoever replaces rows compares the ids themselves, so that nothing is lost.
+A review's key is the first 64 bits of the SHA-256 of its ID, its content the first 64 bits of its content hash. Two IDs
+can share a key, though very rarely; code that replaces rows compares the IDs themselves, so nothing is lost.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ class KeyIndex:
     def states(self, keys: Keys, contents: Keys) -> npt.NDArray[np.int8]:
         """UNSEEN, SAME or OTHER for each of the (N,) keys."""
         states = np.zeros(len(keys), np.int8)
-        order = np.argsort(keys)  # neighbours are looked for one after the other: they lie in the same lines of the cache
+        order = np.argsort(keys)  # consecutive lookups then hit the same cache lines
         keys = keys[order]
         for level_keys, level_contents in self._levels:
             places = np.minimum(np.searchsorted(level_keys, keys), len(level_keys) - 1)

@@ -33,6 +33,9 @@ def locked(path: Path, what: str, wait_seconds: float = 0.0, *, passing: bool = 
         try:
             lock.acquire(timeout=wait_seconds)
         except Timeout:
+            if not path.exists():  # filelock also keeps trying if the file cannot be created, as in /proc
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR))
+                path.unlink(missing_ok=True)
             raise LockedError(
                 f"{what} is locked by another run{_owner(owner)}. Only one run at a time can use it; wait for it "
                 "to finish, then try again. Locks of crashed processes are released automatically."
@@ -44,7 +47,7 @@ def locked(path: Path, what: str, wait_seconds: float = 0.0, *, passing: bool = 
         with suppress(OSError):
             owner.unlink(missing_ok=True)
             if passing:
-                path.unlink(missing_ok=True)  # whoever waits for this file finds it gone, and makes another
+                path.unlink(missing_ok=True)  # whoever waits for this file finds it gone, and creates another
         lock.release()
 
 

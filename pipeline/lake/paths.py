@@ -79,8 +79,13 @@ class Lake:
 
     @property
     def latest(self) -> Path:
-        """One line: the id of the newest model."""
+        """One line: the ID of the live model."""
         return self.models / "LATEST"
+
+    @property
+    def live_history(self) -> Path:
+        """A line for each time that a model went live."""
+        return self.models / "live.jsonl"
 
     @property
     def predictions(self) -> Path:

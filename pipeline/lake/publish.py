@@ -90,7 +90,7 @@ def rewrite_shards(table: TokenTable, gone: pa.Array, folder: Path, vocabulary: 
         vocabulary: fingerprint; the ids of the table have to mean the same in it.
 
     Returns:
-        the new shards' paths, and the names of the shards that they stand for.
+        the new shards' paths, and the names of the shards they replace.
 
     Raises:
         PipelineError: the finished shards do not hold all the other rows.

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.lake.atomic import make_folder, sync_file, sync_folder, writing
-from schemas.reject import EXCERPT_CHARACTERS, FILE_REASONS, REASONS, REJECT, WELL_FORMED, BadRow
+from schemas.reject import EXCERPT_CHARACTERS, FILE_REASONS, REASONS, REJECT, SHAPE_REASONS, WELL_FORMED, BadRow
 
 VALUES = 100
 """Maximum number of faulty values to count by name."""
@@ -58,6 +58,14 @@ class RejectCounts:
         malformed = [tally.first for reason, tally in self.tallies.items() if reason not in WELL_FORMED]
         return next(iter(malformed or [tally.first for tally in self.tallies.values()]), None)
 
+    @property
+    def first_described(self) -> str:
+        """Place, reason and cause of the first one, without the customer's text."""
+        first = self.first
+        assert first is not None
+        cause = first.detail if first.reason in SHAPE_REASONS else REASONS[first.reason]
+        return f"{first.source}, row {first.row}: {first.reason} ({cause})"
+
     def count(self, bad: Iterable[BadRow]) -> None:
         """Counts rejects; whole files are passed over."""
         for row in bad:
@@ -74,7 +82,7 @@ class RejectWriter(RejectCounts):
     def __init__(self, scratch: Path) -> None:
         super().__init__()
         self.path = scratch
-        self._writer: pq.ParquetWriter | None = None
+        self.writer: pq.ParquetWriter | None = None
         self._written = 0
         self._dropped: list[tuple[int, int]] = []
 
@@ -92,9 +100,9 @@ class RejectWriter(RejectCounts):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._writer is not None:
+        if self.writer is not None:
             with writing(self.path) if error is None else suppress(OSError):
-                self._writer.close()
+                self.writer.close()
 
     def write(self, bad: Iterable[BadRow]) -> None:
         """Appends rejects.
@@ -115,19 +123,19 @@ class RejectWriter(RejectCounts):
         ]
         schema = REJECT.schema.with_metadata(REJECT.metadata)
         with writing(self.path):
-            if self._writer is None:
-                self._writer = pq.ParquetWriter(self.path, schema, compression="zstd")
-            self._writer.write_table(pa.table(columns, schema=schema))
+            if self.writer is None:
+                self.writer = pq.ParquetWriter(self.path, schema, compression="zstd")
+            self.writer.write_table(pa.table(columns, schema=schema))
         self._written += len(rows)
         self.count(rows)
 
     def publish(self, folder: Path) -> Path | None:
         """Moves the file to `folder` under its digest; None when there were no rejects."""
-        if self._writer is None:
+        if self.writer is None:
             return None
         with writing(self.path):
-            self._writer.close()
-            self._writer = None
+            self.writer.close()
+            self.writer = None
             if self._dropped and not self._leave_out_dropped():
                 return None
         target = make_folder(folder) / f"{hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]}.parquet"

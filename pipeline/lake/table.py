@@ -133,7 +133,7 @@ def list_shards(folder: Path, version: int | None = None) -> tuple[int, list[Lis
 
 
 def check_listed(folder: Path, entry: Listed, *, whole_if_old: bool = True) -> Shard:
-    """Reads the footer of a shard and compares the file with what the log says of it.
+    """Reads the footer of a shard and compares the file with its entry in the log.
 
     Raises:
         InputNotFoundError: it is not there.
@@ -159,7 +159,7 @@ def commit(
     metadata: Mapping[str, Any],
     base: int | None,
 ) -> int:
-    """Commits shards that lie in the folder already, as one transaction. The caller holds the table's lock.
+    """Commits shards that are already in the folder, as one transaction. The caller holds the table's lock.
 
     Args:
         added: new shards; they are synced to the disk first.
@@ -189,7 +189,7 @@ def commit(
             with claimed(stage, make_folder):
                 present = _copy_log(folder, stage)
                 try:
-                    version = _stage(folder, stage, added, removed, run_id, metadata, base)
+                    version = stage_commit(folder, stage, added, removed, run_id, metadata, base)
                 except CommitFailedError as error:
                     raise _changed(folder) from error
                 _publish(folder, stage, version, present)
@@ -211,7 +211,7 @@ def sweep_staging(folder: Path) -> None:
 def vacuum(folder: Path, *, keep_hours: int, dry_run: bool) -> list[str]:
     """Deletes files that no version of the last `keep_hours` needs; returns their names.
 
-    Files that only older versions refer to go too: those versions are no longer readable then.
+    Files used only by older versions are removed too: those versions can no longer be read.
     """
     with writing(folder), _spoken(folder) as root:
         for path in folder.iterdir():
@@ -260,7 +260,7 @@ def _copy_log(folder: Path, stage: Path) -> set[str]:
 
 
 def _publish(folder: Path, stage: Path, version: int, present: set[str]) -> None:
-    """Gives the staged entry its name, and moves a checkpoint that deltalake has made of it beside it."""
+    """Renames the staged entry, and moves any checkpoint that deltalake made of it next to it."""
     entry = stage / LOG / delta_log.entry_name(version)
     sync_file(entry)
     try:
@@ -276,7 +276,7 @@ def _publish(folder: Path, stage: Path, version: int, present: set[str]) -> None
         path.replace(folder / LOG / path.name)
 
 
-def _stage(
+def stage_commit(
     folder: Path,
     stage: Path,
     added: Sequence[Path],

@@ -2,7 +2,7 @@
 
     logits = W (1/F Σ_f e_f) + b,   f over the F features of a review: its words, and its n-grams for n = 2 … `ngrams`
 
-e_f: E features. A word has an embedding of its own; an n-gram shares one of `buckets` with all that hash alike:
+e_f: E features. A word has an embedding of its own; an n-gram shares one of `buckets` with all n-grams of the same hash:
 hash(w_1 … w_n) = (… (w_1 · 116049371 + w_2) …) mod 2³¹ − 1, then mod buckets. States hold, at the place of token t, the
 word and the n-grams that end there, scaled so that their mean is the sum over F: (B, T, E). The other poolings work on
 the same states.

@@ -1,10 +1,10 @@
-"""What stands around an architecture in a bundle: its temperature, and the linear path of n-grams beside it.
+"""The parts around an architecture in a bundle: its temperature, and the linear path of n-grams.
 
     logits = a · f(first tokens) + w · g(all tokens)
 
-f: the architecture, which reads a cut of a long review; g: the linear model of n-grams (`layers/ngram_linear.py`), where
-there is one. Both scales are fitted on validation rows (`training/calibration.py`), so a is one over the temperature where
-f stands alone. The parts keep their weights; B rows, T positions, C classes.
+f: the architecture, which reads the beginning of a long review; g: the linear model of n-grams
+(`layers/ngram_linear.py`), if any. Both scales are fitted on validation rows (`training/calibration.py`), so without g,
+a is the inverse temperature. The parts keep their weights; B rows, T positions, C classes.
 
 Source: Mesnil et al. 2014, "Ensemble of generative and discriminative techniques for sentiment analysis of movie reviews";
 Cheng et al. 2016, "Wide & deep learning for recommender systems"; temperature: Guo et al. 2017, "On calibration of modern

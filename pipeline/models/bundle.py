@@ -49,8 +49,8 @@ _KEPT = (
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """What model.json says. A review is cut to its first `max_length` tokens, in training as in scoring. `blend` is empty
-    where the architecture stands alone, as in bundles of older releases, else what `models.blend.BlendConfig` holds."""
+    """The content of model.json. Reviews are cut to their first `max_length` tokens, in training and in scoring. `blend` is
+    empty for a bare architecture, as in bundles of older releases, else a `models.blend.BlendConfig`."""
 
     folder: Path
     model_id: str
@@ -237,9 +237,9 @@ def find_bundle(lake: Lake, model: str = LATEST) -> Bundle:
         return read_bundle(Path(model).expanduser())
     known = model_ids(lake)
     if not known:
-        raise InputNotFoundError(f"--model {model}: no such bundle, and {lake.models} is empty. Run 'pipeline train' first.")
+        raise InputNotFoundError(f"model {model!r}: no such bundle, and {lake.models} is empty. Run 'pipeline train' first.")
     raise InputNotFoundError(
-        str(unknown_choice("--model", model, [LATEST, *known], "A path to a bundle's folder also works."))
+        str(unknown_choice("model", model, [LATEST, *known], "A path to a bundle's folder also works."))
     )
 
 

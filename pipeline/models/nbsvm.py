@@ -2,9 +2,9 @@
 
     logits_c = b_c + Σ_k w_kc,   w_kc = v_kc · s · r_kc,   k over the distinct 1- to `ngrams`-grams of the review
 
-r_kc: log of how much more often reviews of class c have n-gram k than the others do; v is learned. There is no word order
-but that inside an n-gram, no embedding and no state: it is fitted in seconds, and on the labels alone few networks are more
-accurate. `training/ngram_fit.py` fits it; the model's equations and shapes stand in `layers/ngram_linear.py`.
+r_kc: log of how much more often reviews of class c have n-gram k than others; v is learned. Word order counts only within
+n-grams, and there is no embedding or state: it trains in seconds, and with labels alone few networks are more accurate.
+`training/ngram_fit.py` fits it; for equations and shapes, see `layers/ngram_linear.py`.
 
 Source: Wang & Manning 2012, "Baselines and bigrams: simple, good sentiment and topic classification", ACL, section 2.3,
 with the logistic loss and the trigrams of Mesnil et al. 2014, "Ensemble of generative and discriminative techniques".

@@ -5,7 +5,7 @@
     o_t = σ(W_o x_t + U_o h_{t−1} + p_o ⊙ c_t + b_o)        h_t = o_t ⊙ tanh(c_t)
 
 x_t: E features of token t; gates, p, c_t, h_t: H features; h_0 = c_0 = 0. States are h: (B, T, H). The output gate
-sees the new cell. With p = 0 this is `lstm`. tanh stands for both of the paper's squashing functions.
+sees the new cell. With p = 0 this is `lstm`. Both of the paper's squashing functions are tanh here.
 
 Source: Gers & Schmidhuber 2000, "Recurrent nets that time and count", IJCNN, section 2.
 """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.models.interface import Classifier
 
 HELPERS = frozenset({"interface", "registry", "bundle", "blend"})
-"""Files of the folder that are no architecture; further helpers belong into `layers/`."""
+"""Files of the folder that are not architectures; further helpers belong in `layers/`."""
 GIVEN = ("vocab_size", "num_classes")
 """Fields of every config that the data decide."""
 REMEDY = "'pipeline models --archs' describes each one."
@@ -78,11 +78,11 @@ def build_model(arch: str, config: Mapping[str, Any], vocabulary_tokens: Sequenc
     """A new model. `config` holds the options that differ from the architecture's defaults, and always `vocab_size` and
     `num_classes`; a bundle's `model_config` serves as it stands.
 
-    `vocabulary_tokens` (token of id i at place i) lets an architecture fill in what follows from the vocabulary, such
-    as which tokens end a sentence; what `config` says goes before it.
+    `vocabulary_tokens` (token of id i at index i) lets an architecture set what depends on the vocabulary, such as which
+    tokens end a sentence; `config` takes precedence.
 
     Raises:
-        UsageError: no such architecture, an option that it does not have, a value that cannot be.
+        UsageError: no such architecture, an option that it does not have, or an invalid value.
     """
     architecture = load_architecture(arch)
     lacking = [name for name in GIVEN if name not in config]
@@ -108,7 +108,7 @@ def check_model_options(arch: str, options: Mapping[str, Any]) -> None:
 
 
 def config_class(arch: str) -> type[ArchitectureConfig]:
-    """The config dataclass of an architecture. torch is imported only where it stands in the architecture's own file.
+    """The config dataclass of an architecture. torch is imported only if the class is in the architecture's own file.
 
     Raises:
         UsageError: no such architecture.
@@ -120,7 +120,7 @@ def config_class(arch: str) -> type[ArchitectureConfig]:
 
 @cache
 def model_options() -> Mapping[str, ConfigField]:
-    """The options of all architectures whose configs stand in `configs/`, by field name; what many have comes first."""
+    """The options of all architectures with configs in `configs/`, by field name; shared ones come first."""
     found = {
         field.name: replace(field, option=replace(field.option, default="the architecture's"))
         for config in (ModelConfig, RecurrentConfig)
@@ -135,7 +135,7 @@ def model_options() -> Mapping[str, ConfigField]:
 
 
 def _own_config(name: str) -> type[ArchitectureConfig] | None:
-    """The config of `configs/<name>.py`; None where there is none."""
+    """The config of `configs/<name>.py`; None without such a file."""
     path = f"{configs.__name__}.{name}"
     if importlib.util.find_spec(path) is None:
         return None

@@ -1,4 +1,4 @@
-"""The unitary evolution RNN: a complex recurrence that neither shrinks nor grows what it remembers.
+"""The unitary evolution RNN: a complex recurrence whose matrix preserves norms.
 
     h_t = modReLU(W h_{t−1} + V x_t),   W = D₃ R₂ F⁻¹ D₂ Π R₁ F D₁,   modReLU(z) = relu(|z| + b) z/|z|
 

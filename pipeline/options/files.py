@@ -13,7 +13,7 @@ LAKE_FILE = "pipeline.toml"
 def file_values(
     config: type, command: str, commands: Callable[[], Iterable[str]], lake: Path, preset: str | None = None
 ) -> dict[str, Any]:
-    """Field values of a command's options in files: `preset` (what `--config` gave) goes before the lake's own.
+    """Field values of a command's options in files: `preset` (given by `--config`) takes precedence over the lake's file.
 
     Raises:
         UsageError: a file that is not TOML, an unknown key or table, a value that is not allowed.
@@ -25,7 +25,7 @@ def file_values(
 def file_layers(
     config: type, command: str, commands: Callable[[], Iterable[str]], lake: Path, preset: str | None = None
 ) -> dict[str, dict[str, Any]]:
-    """What `file_values` combines, by the file that says it, the strongest last."""
+    """The layers that `file_values` combines, by file, in increasing precedence."""
     path = lake / LAKE_FILE
     tables = read_lake_file(path, commands)
     layers = {str(path): from_toml(config, tables.get(command, {}), f"{path}: [{command}]", lake)}
@@ -37,15 +37,15 @@ def file_layers(
 
 
 def read_lake_file(path: Path, commands: Callable[[], Iterable[str]]) -> Mapping[str, dict[str, Any]]:
-    """The tables of a lake's `pipeline.toml`, by command; none where there is no such file. `commands` gives the
-    names that a table can have.
+    """The tables of a lake's `pipeline.toml`, by command; empty without such a file. `commands` gives the allowed table
+    names.
 
     Raises:
-        UsageError: it cannot be read, or holds something else than tables of these commands.
+        UsageError: it cannot be read, or contains anything but tables of these commands.
     """
     try:
         content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):  # where the lake is a file, whoever writes there says so
+    except (FileNotFoundError, NotADirectoryError):  # if the lake is a file, writing to it reports that
         return {}
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}. Check its owner and permissions.") from error

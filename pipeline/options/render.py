@@ -1,4 +1,4 @@
-"""A config dataclass rendered: plain values for the run record, the identity of what it makes, a command line."""
+"""Renders a config dataclass: plain values for the run record, the identity of its result, a command line."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ from pipeline.options.option import fields_of
 
 
 def rendered(config: Any) -> dict[str, Any]:
-    """Every field as plain JSON values; what is read from a text is the text."""
+    """Every field as plain JSON values; options parsed from text become text."""
     texts = {
         field.name: field.option.to_text(getattr(config, field.name))
         for field in fields_of(type(config))
@@ -19,7 +19,7 @@ def rendered(config: Any) -> dict[str, Any]:
 
 
 def restored(config: type, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Field values of a config that this or an earlier release rendered; fields that it does not have are left out."""
+    """Field values of a config rendered by this or an earlier release; unknown fields are dropped."""
     fields = {field.name: field for field in fields_of(config)}
     values: dict[str, Any] = {}
     for name in (entry.name for entry in dataclasses.fields(config)):
@@ -33,13 +33,13 @@ def restored(config: type, record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def identity(config: Any) -> dict[str, Any]:
-    """The options that decide what is made, by field name. What says only where things are is left out."""
+    """The options that determine the result, by field name, without those that only say where things are."""
     decisive = {field.name for field in fields_of(type(config)) if field.option.identity}
     return {name: value for name, value in dataclasses.asdict(config).items() if name in decisive}
 
 
 def arguments(config: Any) -> list[str]:
-    """The command line that gives this config to the workers of a launcher; `config.lake` is a `Lake`."""
+    """The command line that gives this config to a launcher's workers; `config.lake` is a `Lake`."""
     found = [f"--lake={config.lake.root}"]
     for field in fields_of(type(config)):
         value = getattr(config, field.name)
@@ -65,5 +65,5 @@ def _plain(value: Any) -> Any:
 
 
 def printable_text(text: str) -> str:
-    """Text that has a UTF-8 form: lone surrogates are escaped."""
+    """Text with a UTF-8 form: lone surrogates are escaped."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -14,18 +14,22 @@ _TRUTHS = {"true": True, "false": False}
 
 
 def from_command_line(config: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Field values of what was given on the command line: parsed by Typer, None where an option was not given.
+    """Field values of the options given on the command line; None if an option was not given.
 
     `given` holds the fields and the members of groups by name.
 
     Raises:
-        UsageError: a text that its option cannot read.
+        UsageError: a value that its option cannot parse.
     """
     values: dict[str, Any] = {}
     for field in fields_of(config):
         value = given.get(field.name)
         if field.option.group is not None:
-            members = {name: given[name] for name in field.option.group() if given.get(name) is not None}
+            members = {
+                name: _of_text(member, given[name], member.label)
+                for name, member in field.option.group().items()
+                if given.get(name) is not None
+            }
             members |= parse_settings(value or (), field.label)
             if members:
                 values[field.name] = members
@@ -134,6 +138,8 @@ def _of_text(field: ConfigField, value: Any, label: str) -> Any:
             raise UsageError(f"{label} {value}: {error}") from error
     if isinstance(value, Path):
         return value.expanduser()
+    if field.kind in (int, float) and isinstance(value, str):
+        return _number(field, value, f"{label} {value}")
     return tuple(value) if field.kind is tuple else value
 
 
@@ -162,12 +168,17 @@ def _of_toml(field: ConfigField, raw: Any, label: str) -> Any:
     if field.kind is bool:
         return _TRUTHS.get(raw.lower(), raw)
     if field.kind in (int, float):
-        try:
-            return field.kind(raw)
-        except ValueError:
-            words = "a whole number" if field.kind is int else "a number"
-            raise UsageError(f"{label} {raw!r}: expected {expected(field, words)}.") from None
+        return _number(field, raw, f"{label} {raw!r}")
     return raw
+
+
+def _number(field: ConfigField, text: str, given: str) -> Any:
+    """The number in a text; `given` is option and value, for the message."""
+    try:
+        return field.kind(text)
+    except ValueError:
+        words = "a whole number" if field.kind is int else "a number"
+        raise UsageError(f"{given}: expected {expected(field, words)}.") from None
 
 
 def _float(number: int) -> float:

@@ -1,1 +1,1 @@
-"""Which review comes when: the order of an epoch, who reads what, the rows that are selected and held out."""
+"""The order of reviews in an epoch, who reads what, and which rows are selected and held out."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import UsageError
 
-if TYPE_CHECKING:  # options are read without NumPy
+if TYPE_CHECKING:  # options are imported without NumPy
     import numpy as np
     import numpy.typing as npt
 
@@ -17,7 +17,7 @@ MAX_FOLDS = 1000
 
 @dataclass(frozen=True)
 class Fold:
-    """Fold `index` (from 0) of `count`: the one that is held out."""
+    """Fold `index` (from 0) of `count`: the held-out one."""
 
     index: int
     count: int
@@ -27,7 +27,7 @@ class Fold:
 
     @classmethod
     def parse(cls, text: str) -> "Fold":
-        """Reads "0/5", the first of five.
+        """Parses "0/5", the first of five folds.
 
         Raises:
             UsageError: anything else.
@@ -42,7 +42,7 @@ class Fold:
 def folds_of(review_ids: Sequence[str], groups: Sequence[str | None], count: int) -> "npt.NDArray[np.int64]":
     """The fold of each review: the first 8 bytes of the SHA-256 of its group, big-endian, modulo `count`.
 
-    A review without a group goes by its id.
+    Reviews without a group use their ID.
     """
     import numpy as np
 

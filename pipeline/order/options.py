@@ -1,4 +1,4 @@
-"""The options that decide the order of training, without numpy. What they mean stands in `order.py`."""
+"""The options that determine the training order, without NumPy. `order.py` explains them."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,18 @@ POOL_STEPS = 128
 """With 32 the padding of IMDb-like lengths is 13 %, with 128 it is 6 %, at a batch of 64."""
 
 MAX_SEED = 2**64 - 1
-"""What torch takes."""
+"""The range of seeds that torch accepts."""
 
 
 def num_lanes(batch_size: int, lanes: int = DEFAULT_LANES) -> int:
-    """The largest divisor of the batch size up to `lanes`; where that is under 8, min(lanes, 8, batch_size)."""
+    """The largest divisor of the batch size up to `lanes`; if that is below 8, min(lanes, 8, batch_size)."""
     divisor = max(candidate for candidate in range(1, min(lanes, batch_size) + 1) if batch_size % candidate == 0)
     return divisor if divisor >= FEWEST_LANES else min(lanes, FEWEST_LANES, batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OrderOptions:
-    """What decides the order beside the rows and the epoch. `batch_size` is the global batch, in rows."""
+    """What determines the order, besides rows and epoch. `batch_size` is the global batch, in rows."""
 
     batch_size: int
     seed: int = 0

@@ -1,4 +1,4 @@
-"""Which review stands in which batch: pure functions over plain numbers. Neither ranks nor workers appear in them.
+"""Which review is in which batch: pure functions of plain numbers, independent of ranks and workers.
 
 N selected rows make S = ceil(N / B) steps; step s covers the global positions [s·N // S, (s+1)·N // S), so batches
 differ by at most one row and none is ragged. Position p belongs to lane p mod L, as its element p // L. The row groups
@@ -6,8 +6,8 @@ are permuted, strung together, and every lane takes a contiguous cut of that str
 few row groups. Within a lane the rows of a window of steps are permuted; in pools of consecutive steps they are sorted
 by length and dealt out so that all lanes give the same length quantile to the same step.
 
-Everything is keyed by (seed, epoch, lane, window). Random numbers are raw PCG64 output, which numpy keeps the same
-for good, and stable sorts of them; `Generator.permutation` promises no such thing.
+Everything is keyed by (seed, epoch, lane, window). Random numbers are raw PCG64 output, which NumPy guarantees to be
+stable, and stable sorts of them; `Generator.permutation` has no such guarantee.
 """
 
 import itertools
@@ -28,7 +28,7 @@ _GROUPS, _LANE, _DEAL = 0, 1, 2
 
 
 class Segment(NamedTuple):
-    """Selected rows [start, stop) of a row group; `group` counts over all shards in order."""
+    """Selected rows [start, stop) of a row group; `group` is its index over all shards in order."""
 
     group: int
     start: int
@@ -41,7 +41,7 @@ def num_steps(rows: int, batch_size: int) -> int:
 
 
 def lanes_of_rank(rank: int, num_ranks: int, lanes: int) -> range:
-    """The lanes that a rank owns: [rank·L // R, (rank+1)·L // R).
+    """The lanes of a rank: [rank·L // R, (rank+1)·L // R).
 
     Raises:
         UsageError: more ranks than lanes.
@@ -89,17 +89,17 @@ class Order:
 
     @cached_property
     def window_bounds(self) -> Ints:
-        """Steps at which the windows begin, and S. Windows are of like size, about `window_rows` rows over all lanes."""
+        """Steps at which windows begin, and S. Windows have similar sizes, about `window_rows` rows over all lanes."""
         steps = max(1, self.options.window_rows // self.options.batch_size)
         return even_bounds(self.steps, num_steps(self.steps, steps))
 
     def lane_counts(self, lane: int, window: int) -> Ints:
-        """Rows that the lane gives to each step of the window."""
+        """Number of rows of the lane in each step of the window."""
         first, last = self.window_bounds[window : window + 2]
         return np.diff(self._elements(lane, self.step_bounds[first : last + 1]))
 
     def segments(self, lane: int, window: int) -> list[Segment]:
-        """Where the lane's rows of the window lie, in the order of the lane."""
+        """The rows of the lane in the window, in the lane's order."""
         first, last = self.window_bounds[window : window + 2]
         begin, end = self._lane_starts[lane] + self._elements(lane, self.step_bounds[[first, last]])
         groups, starts = self._permuted
@@ -112,13 +112,13 @@ class Order:
         return segments
 
     def deal(self, lane: int, window: int, lengths: Ints) -> list[Ints]:
-        """Deals the lane's rows of a window out to its steps.
+        """Distributes the lane's rows of a window to its steps.
 
         Args:
             lengths: tokens of each row, in the order of `segments`.
 
         Returns:
-            for each step of the window the rows it gets, as indices into `lengths`.
+            for each step of the window, its rows as indices into `lengths`.
         """
         counts = self.lane_counts(lane, window)
         assert len(lengths) == counts.sum(), "the lengths are not those of this lane and window"
@@ -142,7 +142,7 @@ class Order:
         return [(int(begin), int(end), _permutation(random, int(end - begin))) for begin, end in itertools.pairwise(bounds)]
 
     def _elements(self, lane: int, positions: Ints) -> Ints:
-        """How many positions below each of `positions` belong to the lane."""
+        """Number of positions below each of `positions` that belong to the lane."""
         lanes = self.options.num_lanes
         return (positions - lane + lanes - 1) // lanes
 

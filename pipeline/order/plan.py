@@ -1,4 +1,4 @@
-"""What one rank reads and in which batches: its share of an epoch's order, or of an evaluation."""
+"""What one rank reads, and in which batches: its share of an epoch's order, or of an evaluation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,25 +15,25 @@ class Plan(Protocol):
 
     @property
     def steps(self) -> int:
-        """Steps of the whole."""
+        """Number of steps."""
 
     @property
     def window_bounds(self) -> Ints:
         """Steps at which the windows begin, and `steps`."""
 
     def segments(self, window: int) -> list[Segment]:
-        """The rows of a window, in the order in which `batches` counts them."""
+        """The rows of a window, in the order used by `batches`."""
 
     def batches(self, window: int, lengths: Ints) -> list[Ints]:
         """For each step of the window the rows of its batch, as indices into the rows of `segments`."""
 
     def global_rows(self, step: int) -> int:
-        """Rows of the step's batch over all ranks."""
+        """Number of rows of the step's batch over all ranks."""
 
 
 @dataclass(frozen=True)
 class TrainPlan:
-    """A rank's share of an epoch: the rows of its lanes. A share of a step may be empty."""
+    """A rank's share of an epoch: the rows of its lanes. Its share of a step may be empty."""
 
     order: Order
     rank: int = 0
@@ -89,7 +89,7 @@ class EvaluationPlan:
 
     @cached_property
     def _row_bounds(self) -> Ints:
-        """Rows at which the windows begin; every window but the last holds whole batches."""
+        """Rows at which windows begin; every window but the last contains whole batches."""
         begin, end = self._share
         size = max(1, self.window_rows // self.batch_size) * self.batch_size
         return np.append(np.arange(begin, end, size, dtype=np.int64), end)
@@ -127,7 +127,7 @@ class EvaluationPlan:
 
 
 def window_of(plan: Plan, step: int) -> int:
-    """The window in which a step lies; the number of windows when the plan is at its end."""
+    """The window of a step; the number of windows if the plan is at its end."""
     return int(np.searchsorted(plan.window_bounds, step, side="right")) - 1
 
 

@@ -1,4 +1,4 @@
-"""Which rows of the shards are for training, validation and test. Ids are not read for it, only what decides."""
+"""Which rows of the shards are for training, validation and test. Reads only the columns that decide, not the IDs."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,23 +19,23 @@ from pipeline.order.split import Ints, choose_validation, unit_hashes
 
 
 class FromMain(Protocol):
-    """What the selection needs of the processes that train together."""
+    """What the selection needs from the processes that train together."""
 
     def from_main(self, make: Callable[[], tuple[Any, npt.NDArray[Any]]]) -> tuple[Any, npt.NDArray[Any]]:
-        """On every rank, what `make` gives on the main one."""
+        """The result of `make` on the main rank, on every rank."""
 
 
 PARTS = ("train", "valid", "test")
-"""Parts by their code less one; code 0 is in none."""
+"""Parts by their code minus one; code 0 is in no part."""
 UNLABELLED = "unlabelled"
-"""Reviews without a label that a network learns from: code 4."""
+"""Unlabelled reviews that a network learns from: code 4."""
 LEARNED_SPLITS = ("train", "unsup")
-"""Splits whose unlabelled reviews may be learned from."""
+"""Splits whose unlabelled reviews may be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
-    """A row group of a shard; `rows` are all its rows."""
+    """A row group of a shard; `rows` is the number of all its rows."""
 
     path: Path
     index: int
@@ -48,24 +48,24 @@ class Part:
 
     groups: tuple[RowGroup, ...]
     selected: tuple[Ints, ...]
-    """For each row group the selected rows in it, ascending."""
+    """For each row group, its selected rows, ascending."""
     unlabelled_per_group: tuple[int, ...] = ()
-    """How many of them have no label, where any may have none."""
+    """Number of unlabelled rows, if there can be any."""
 
     @cached_property
     def rows_per_group(self) -> tuple[int, ...]:
-        """Selected rows of each row group."""
+        """Number of selected rows of each row group."""
         return tuple(len(rows) for rows in self.selected)
 
     @property
     def rows(self) -> int:
-        """Selected rows."""
+        """Number of selected rows."""
         return sum(self.rows_per_group)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The row groups that were looked at, and each row's part as a code (see `PARTS`)."""
+    """The row groups considered, and each row's part as a code (see `PARTS`)."""
 
     groups: tuple[RowGroup, ...]
     codes: npt.NDArray[np.uint8]
@@ -86,7 +86,7 @@ _CODES = {name: code for code, name in enumerate((*PARTS, UNLABELLED), start=1)}
 
 
 def read_shards(shards: Sequence[Shard], unlabelled: float = 0.0) -> list[Shard]:
-    """The shards that `select` looks at: those of unlabelled reviews only where they are asked for."""
+    """The shards to select from; those with only unlabelled reviews are included only if requested."""
     return [shard for shard in shards if shard.split in PARTS or unlabelled]
 
 
@@ -102,20 +102,20 @@ def select(
     fold: Fold | None = None,
     unlabelled: float = 0.0,
 ) -> tuple[Selection, Ints]:
-    """Reads the columns that decide and gives every row its part.
+    """Reads the deciding columns and assigns every row to a part.
 
-    The validation part is the split `valid` where the shards have labelled rows of it, else it is cut from `train`.
-    With a fold, the test part is that fold of the split `train`, and the split `test` is left alone.
+    The validation part is the split `valid` if it has labelled rows, else a part of `train`.
+    With a fold, the test part is that fold of the split `train`, and the split `test` is not used.
 
     Args:
-        unlabelled: reviews of the splits train and unsup without a label, for each one of the training part with one; where
+        unlabelled: number of unlabelled reviews of the splits train and unsup for each labelled one of the training part; if
             there are more, they are picked evenly.
 
     Returns:
         the selection, and the rows of each label in the training part (num_labels,).
 
     Raises:
-        DataError: no labelled row, one class only, a label out of range, or no validation part can be made.
+        DataError: no labelled row, only one class, a label out of range, or no validation part is possible.
     """
     shards = read_shards(shards, unlabelled)
     labels, splits = _labels(shards, num_labels)
@@ -149,7 +149,7 @@ def select(
 
 
 def select_as_trained(shards: Sequence[Shard], num_labels: int, training: Mapping[str, Any]) -> Selection:
-    """The parts as a model's training had them; `training`: what its bundle says of that.
+    """The parts of a model's training; `training`: what its bundle says about it.
 
     Raises:
         DataError: see `select`.
@@ -175,7 +175,7 @@ def _hold_out(codes: npt.NDArray[np.uint8], held: Ints, fold: Fold) -> None:
     """Makes the rows of a fold the test part, in place.
 
     Raises:
-        DataError: no labelled row is in the fold.
+        DataError: the fold has no labelled row.
     """
     codes[codes == 3] = 0
     codes[held] = np.where(codes[held] == 1, 3, 0)
@@ -193,7 +193,7 @@ def _in_splits(shards: Sequence[Shard], splits: tuple[str, ...]) -> npt.NDArray[
 
 
 def _labels(shards: Sequence[Shard], num_labels: int) -> tuple[Ints, npt.NDArray[np.uint8]]:
-    """Labels of all rows (-1 for null), and the code of the split: 0 for one that has no part."""
+    """Labels of all rows (-1 for null), and the code of the split: 0 if it has no part."""
     labels, splits = [], []
     for shard in shards:
         for table in _row_groups(shard, ["label"]):
@@ -235,7 +235,7 @@ def shared_selection(
     fold: Fold | None = None,
     unlabelled: float = 0.0,
 ) -> tuple[Selection, Ints]:
-    """`select` on the main rank only; the others get one byte a row from it."""
+    """`select` on the main rank only; the others receive one byte per row from it."""
 
     def make() -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
         selection, counts = select(shards, num_labels, valid_fraction, fold, unlabelled)

@@ -12,11 +12,11 @@ Ints = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
 
 SPLIT_SALT = b"review-pipeline/validation/1"
-"""Keys the hash. Another salt is another validation part, and figures of old models no longer compare."""
+"""Keys the hash. A different salt gives a different validation part, so metrics of old models are no longer comparable."""
 
 
 def unit_hashes(review_ids: Sequence[str], groups: Sequence[str | None]) -> Hashes:
-    """64-bit hashes of what must not be torn apart: the row's group, or its review id where it has none."""
+    """64-bit hashes of what must stay together: the row's group, or its review ID without one."""
     hashed = np.empty(len(review_ids), dtype=np.uint64)
     known: dict[str, int] = {}
     for row, (review_id, group) in enumerate(zip(review_ids, groups, strict=True)):
@@ -30,16 +30,16 @@ def unit_hashes(review_ids: Sequence[str], groups: Sequence[str | None]) -> Hash
 
 
 def choose_validation(hashes: Hashes, labels: Ints, fraction: float) -> npt.NDArray[np.bool_]:
-    """Which rows are for validation: units in the order of their hashes, each taken whole while it fits every quota.
+    """Selects rows for validation: units in the order of their hashes, each taken completely while it fits every quota.
 
-    A label's quota is the fraction of its rows, one at least. A label that no fitting unit brought gets the unit that
-    oversteps the quotas least, as long as that leaves every label rows to train on; else the part does without it.
+    A label's quota is the fraction of its rows, at least one. A label without a fitting unit gets the unit that exceeds the
+    quotas least, as long as every label keeps rows for training; otherwise the part goes without it.
 
     Args:
         hashes: (N,) the unit of each row, see `unit_hashes`.
         labels: (N,) from 0.
 
-    Raises:
+    DataError: the part would be empty, because the units are too large.
         DataError: the part would be empty: the units are too large.
     """
     units, unit_of_row = np.unique(hashes, return_inverse=True)
@@ -78,7 +78,7 @@ def choose_validation(hashes: Hashes, labels: Ints, fraction: float) -> npt.NDAr
 
 
 def _candidates(counts: npt.NDArray[np.int64], singles: npt.NDArray[np.bool_], quota: Ints) -> list[int]:
-    """Units worth looking at, in hash order: of units of one row only as many as the quotas could take."""
+    """Units worth considering, in hash order; of units with one row, only as many as the quotas could take."""
     wanted = ~singles
     for label in range(len(quota)):
         of_label = np.flatnonzero(singles & (counts[:, label] > 0))

@@ -15,10 +15,10 @@ def preset_names() -> tuple[str, ...]:
 
 
 def read_options(given: str) -> dict[str, Any]:
-    """The options in a preset or a file, keys as they stand there.
+    """The options in a preset or a file, with keys as written there.
 
     Raises:
-        UsageError: neither a preset nor a file's path, or no TOML.
+        UsageError: neither a preset nor a file's path, or not TOML.
         InputNotFoundError: no such file.
     """
     if "/" not in given and not given.endswith(".toml"):

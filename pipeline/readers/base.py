@@ -1,6 +1,7 @@
 """The interface of readers: a source in, rows and faults out."""
 
 import codecs
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,27 +60,32 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How a table of text is written. None: sniffed from the file's beginning. `quote` "" means that nothing is quoted."""
+    """How a table of text is written. None: sniffed from the file's beginning. `quote` "" means that nothing is quoted, and
+    `escape` "" that quotation marks inside fields are doubled."""
 
     delimiter: str | None = None
     quote: str | None = None
     encoding: str | None = None
+    escape: str | None = None
 
     @classmethod
-    def checked(cls, delimiter: str | None, quote: str | None, encoding: str | None) -> "Dialect":
-        """A dialect as people write it: `tab` for the delimiter, `none` for no quoting.
+    def checked(cls, delimiter: str | None, quote: str | None, encoding: str | None, escape: str | None = None) -> "Dialect":
+        """A dialect as people write it: `tab` for the delimiter, `none` for no quoting or no escapes.
 
         Raises:
             UsageError: not one character, or an encoding that Python does not know.
         """
         delimiter = {"tab": "\t", "\\t": "\t", "space": " "}.get(delimiter or "", delimiter)
-        quote = "" if quote == "none" else quote
-        for option, value in (("--delimiter", delimiter), ("--quote", quote or None)):
+        quote, escape = ("" if value == "none" else value for value in (quote, escape))
+        characters = {"--delimiter": delimiter, "--quote": quote or None, "--escape": escape or None}
+        for option, value in characters.items():
             if value is not None and (len(value) != 1 or not value.isascii() or value in "\r\n\0"):
-                words = "'none'" if option == "--quote" else "'tab'"
+                words = "'tab'" if option == "--delimiter" else "'none'"
                 raise UsageError(f"{option} {value!r}: expected one ASCII character, or {words}.")
-        if delimiter is not None and delimiter == quote:
-            raise UsageError(f"--delimiter and --quote are both {quote!r}. Use two different characters.")
+        given = {option: value for option, value in characters.items() if value is not None}
+        for first, second in itertools.combinations(given, 2):
+            if given[first] == given[second]:
+                raise UsageError(f"{first} and {second} are both {given[first]!r}. Use two different characters.")
         if encoding is not None:
             try:
                 codecs.lookup(encoding)
@@ -87,7 +93,7 @@ class Dialect:
                 raise UsageError(
                     f"--encoding {encoding}: unknown encoding. Use one such as utf-8, cp1252 or utf-16."
                 ) from None
-        return cls(delimiter=delimiter, quote=quote, encoding=encoding)
+        return cls(delimiter=delimiter, quote=quote, encoding=encoding, escape=escape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

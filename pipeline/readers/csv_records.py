@@ -12,6 +12,7 @@ import pyarrow as pa
 from pipeline.readers.base import EXCERPT_BYTES, FileFault, Reading, Rows, Source, check_columns
 from pipeline.readers.bounds import beyond, in_units
 from pipeline.readers.csv_cells import parsed
+from pipeline.readers.csv_escapes import doubled_blocks
 from pipeline.readers.csv_split import (
     MISPLACED,
     NEVER_CLOSED,
@@ -56,7 +57,7 @@ def read(source: Source, reading: Reading) -> Iterator[Rows]:
         if table is None:
             return
         announce(source, table.dialect, reading.dialect)
-        reader = _Reader(source, reading, table)
+        reader = TableReader(source, reading, table)
         final = False
         while not final:
             block = next(blocks, None)
@@ -106,6 +107,7 @@ def _opened_table(source: Source, reading: Reading) -> Iterator[tuple[_Table | N
         dialect = _sniffed(source, reading, sample)
         marks = replace(dialect.marks, limit=reading.bounds.csv_row)
         blocks = utf8_blocks(_blocks(stream, sample), dialect.encoding)
+        blocks = doubled_blocks(blocks, dialect.escape, dialect.quote)
         try:
             header, rest = _header(source, marks, blocks)
             check_columns(source, _width(header, marks), reading.bounds)
@@ -170,7 +172,7 @@ def _names(header: bytes, marks: Marks) -> list[str]:
     return [name.decode("utf-8", "replace").strip().removeprefix("\ufeff").strip() for name in names]
 
 
-class _Reader:
+class TableReader:
     """Turns the pieces of block after block into rows."""
 
     def __init__(self, source: Source, reading: Reading, table: _Table) -> None:
@@ -216,7 +218,7 @@ class _Reader:
         self.row += int(numbers.sum())
         bad: list[BadRow] = []
         for index in np.flatnonzero(~good & (numbers > 0)).tolist():
-            for fault in self._faults(data, pieces, index, int(row[index]), index in headers):
+            for fault in self.faults(data, pieces, index, int(row[index]), index in headers):
                 bad.append(fault)
                 if len(bad) == MAX_BAD:
                     yield Rows(table=pa.RecordBatch.from_pylist([], self.schema), row=np.empty(0, np.int64), bad=bad)
@@ -282,7 +284,7 @@ class _Reader:
         assert len(batch) == np.count_nonzero(good)
         return batch
 
-    def _faults(self, data: bytes, pieces: Pieces, index: int, row: int, is_header: bool) -> Iterator[BadRow]:
+    def faults(self, data: bytes, pieces: Pieces, index: int, row: int, is_header: bool) -> Iterator[BadRow]:
         record = data[pieces.start[index] : pieces.stop[index]]
         if is_header:
             yield self._bad(row, "repeated_header", "the header again", record)

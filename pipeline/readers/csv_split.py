@@ -5,7 +5,7 @@ line breaks included, and two of them stand for one; in any other field quotatio
 What Arrow lets pass and this does not is a fault of quoting: text between a closing quotation mark and the next delimiter,
 and a quotation mark that is never closed.
 
-Most blocks have no fault. A kernel splits them; from the first fault on, `_exact` goes field by field.
+Most blocks have no fault. A kernel splits them; from the first fault on, `split_exactly` goes field by field.
 """
 
 import re
@@ -92,12 +92,12 @@ def split(data: bytes, marks: Marks, final: bool) -> Pieces:
     fast, sound = _fast(data, marks)
     if sound and not final and len(data) - fast.rest <= marks.limit:
         return fast
-    return _joined(fast, _exact(data, fast.rest, marks, final))
+    return _joined(fast, split_exactly(data, fast.rest, marks, final))
 
 
 def next_record(data: bytes, marks: Marks, final: bool) -> Pieces:
     """The first piece of a block, if it is complete."""
-    return _exact(data, 0, marks, final, most=1)
+    return split_exactly(data, 0, marks, final, most=1)
 
 
 def lines_of(data: bytes) -> list[bytes]:
@@ -115,7 +115,7 @@ def _fast(data: bytes, marks: Marks) -> tuple[Pieces, bool]:
     return Pieces(start, stop, after, columns, np.zeros(len(start), np.int64), inner, rest), sound
 
 
-def _exact(data: bytes, at: int, marks: Marks, final: bool, most: int | None = None) -> Pieces:
+def split_exactly(data: bytes, at: int, marks: Marks, final: bool, most: int | None = None) -> Pieces:
     """Splits `data` from a record's beginning on, field by field."""
     found: list[tuple[int, int, int, int, int]] = []
     scanner = _Scanner(data, marks, final)

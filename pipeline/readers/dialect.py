@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.errors import UsageError
 from pipeline.readers import encoding
 from pipeline.readers.base import Dialect, Source
+from pipeline.readers.csv_escapes import ESCAPE, doubled
 from pipeline.readers.csv_split import SOUND, Marks, TooLongError, split
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Sniffed:
         delimiter: one character.
         quote: one character; empty if there is no quoting.
         encoding: Python's name of it.
+        escape: the character before quotation marks inside fields; empty if they are doubled.
         has_header: whether the first record looks like column names. A guess that decides nothing in `read`.
     """
 
@@ -51,10 +53,16 @@ class Sniffed:
     quote: str
     encoding: str
     has_header: bool
+    escape: str = ""
+
+    @property
+    def fixed(self) -> Dialect:
+        """This dialect as one that was given, so that nothing is detected again."""
+        return Dialect(delimiter=self.delimiter, quote=self.quote, encoding=self.encoding, escape=self.escape)
 
     @property
     def marks(self) -> Marks:
-        """Delimiter and quotation mark as they stand in the file's UTF-8."""
+        """Delimiter and quotation mark as they stand in the file's UTF-8, once its escapes are rewritten."""
         return Marks(self.delimiter.encode(), self.quote.encode())
 
 
@@ -79,6 +87,11 @@ def sniff(sample: bytes, format_name: str = "csv", given: Dialect = NOTHING_GIVE
     final = whole and len(sample) <= SHAPE_BYTES
     default = "\t" if format_name == TSV else ","
     quote = ("" if format_name == TSV else '"') if given.quote is None else _one(given.quote, "--quote")
+    escape = given.escape
+    if escape is None:
+        escape = ESCAPE if quote and _escapes(text, given.delimiter or default, quote, final) else ""
+    if escape and quote:
+        text = doubled(text, escape, quote)
     if given.delimiter is not None:
         delimiter = _one(given.delimiter, "--delimiter")
     else:
@@ -88,7 +101,8 @@ def sniff(sample: bytes, format_name: str = "csv", given: Dialect = NOTHING_GIVE
         raise UsageError(f"--delimiter: {delimiter!r} is not allowed. Use one character other than the quotation mark.")
     if given.quote is None and quote and _quotes_singly(text, delimiter, final):
         quote = "'"
-    return Sniffed(delimiter=delimiter, quote=quote, encoding=codec, has_header=_has_header(text, delimiter, quote, final))
+    has_header = _has_header(text, delimiter, quote, final)
+    return Sniffed(delimiter=delimiter, quote=quote, encoding=codec, has_header=has_header, escape=escape if quote else "")
 
 
 def announce(source: Source, found: Sniffed, given: Dialect) -> None:
@@ -106,6 +120,12 @@ def announce(source: Source, found: Sniffed, given: Dialect) -> None:
             source.name,
             NAMES.get(found.delimiter, repr(found.delimiter)),
             found.quote or "none",
+        )
+    if given.escape is None and found.escape:
+        log.info(
+            "%s: quotation marks inside fields have %s before them; if they are doubled, use --escape none.",
+            source.name,
+            found.escape,
         )
 
 
@@ -159,6 +179,17 @@ def _delimiter(text: bytes, default: str, quote: str, final: bool) -> str:
     if default not in several and several[best].share < ENOUGH <= fits[default].share:
         return default
     return best
+
+
+def _escapes(text: bytes, delimiter: str, quote: str, final: bool) -> bool:
+    """Whether more records have the header's width where a backslash escapes a quotation mark."""
+    if (ESCAPE + quote).encode() not in text:
+        return False
+
+    def share(text: bytes) -> float:
+        return _fit(text, _delimiter(text, delimiter, quote, final), quote, final).share
+
+    return share(doubled(text, ESCAPE, quote)) > share(text)
 
 
 def _quotes_singly(text: bytes, delimiter: str, final: bool) -> bool:

@@ -42,7 +42,7 @@ def format_of(name: str) -> tuple[Format, str | None] | None:
     compression = COMPRESSIONS.get(suffix)
     if compression:
         suffix = os.path.splitext(stem)[1]
-    found = _by_suffix().get(suffix)
+    found = by_suffix().get(suffix)
     if found is None or (compression and not found.compressible):
         return None
     return found, compression
@@ -56,5 +56,6 @@ def described() -> str:
 
 
 @cache
-def _by_suffix() -> dict[str, Format]:
+def by_suffix() -> dict[str, Format]:
+    """Every format by each of its suffixes."""
     return {suffix: one for one in all_formats().values() for suffix in one.suffixes}

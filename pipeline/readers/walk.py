@@ -2,6 +2,7 @@
 
 import difflib
 import glob
+import logging
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -12,8 +13,11 @@ from urllib.parse import unquote
 from pipeline.errors import InputNotFoundError, UsageError
 from pipeline.readers.base import FileFault, Format, Source
 from pipeline.readers.layout import SIDE_FILES
+from pipeline.readers.line_batches import lines_in_one_review
 from pipeline.readers.opening import DENIED, is_settled, stamp
 from pipeline.readers.registry import described, format_of
+
+log = logging.getLogger(__name__)
 
 HIDDEN = (".", "_")
 """Names that begin so are passed over: unfinished and side files of Spark, Delta, Hadoop and editors."""
@@ -74,6 +78,8 @@ class Walker:
                     source = replace(source, listing="/".join(sorted({*source.files, *known.files})))
                 sources[source.path] = source
         found.sources = [sources[path] for path in sorted(sources)]
+        for warning in lines_in_one_review(found.sources):
+            log.warning("%s", warning)
         return found
 
     def _file(self, found: Found, path: Path) -> list[Source]:

@@ -115,7 +115,7 @@ PREDICTED = ("prediction", "probability")
 
 
 def column_names(path: Path) -> list[str]:
-    """The columns of a scored file; none where it cannot be read, which whoever reads it will say."""
+    """The columns of a scored file; none if it cannot be read, which is reported when it is."""
     try:
         return list(pq.read_schema(path).names)
     except (OSError, pa.ArrowException):
@@ -152,7 +152,9 @@ def choose_from_predictions(path: Path, model_id: str, labels: Sequence[str], of
     except FileNotFoundError:
         raise InputNotFoundError(f"--predictions {path}: no such file. Create it with 'pipeline score'.") from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"--predictions {path} is not a complete Parquet file ({error}). Score again.") from error
+        raise DataError(
+            f"--predictions {path} is not a complete Parquet file ({error}). Pass one written by 'pipeline score'."
+        ) from error
     chosen: dict[int, dict[str, Any]] = {}
     for kind in (WRONG, *(f"={label}" for label in labels), UNSURE):
         for _, number, row in best.get(kind, []):

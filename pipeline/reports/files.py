@@ -84,7 +84,7 @@ def read_examples(folder: Path, labels: Iterable[str]) -> pa.Table | None:
 
 
 def probability_of_prediction(prediction: pa.ChunkedArray, probability: pa.ChunkedArray, labels: list[str]) -> pa.Array:
-    """Probabilities of contracts of version 1, where that of the second label stands for both of two."""
+    """Probabilities of contracts of version 1, which store that of the second label for two labels."""
     if len(labels) != 2:
         return probability
     return pc.if_else(

@@ -218,8 +218,8 @@ def wilson(right: int, rows: int) -> Estimate:
 
 
 def mcnemar(first_right_N: NDArray[np.bool_], second_right_N: NDArray[np.bool_]) -> PairedTest:
-    """McNemar's exact test: could both models be right equally often? Only reviews that one of them alone labels right
-    tell; the p value is that of a fair coin.
+    """McNemar's exact test: are both models equally often right? Only reviews that exactly one of them labels right count;
+    the p value is that of a fair coin.
 
     Source: McNemar 1947, "Note on the sampling error of the difference between correlated proportions".
     """
@@ -271,7 +271,7 @@ def _area_and_influence(positive_N: NDArray[np.bool_], score_N: Floats) -> tuple
 
 
 def _fair_coin(heads: int, tails: int) -> float:
-    """Two-sided p value of a fair coin that gave so many heads and tails."""
+    """Two-sided p value of a fair coin with these numbers of heads and tails."""
     tosses = heads + tails
     if not tosses:
         return 1.0

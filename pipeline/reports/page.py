@@ -283,7 +283,7 @@ def _rate(row: Mapping[str, Any]) -> str:
 
 
 def fixed(value: float | None, digits: int) -> str:
-    """A number with so many decimal places."""
+    """A number with this many decimal places."""
     return NONE if value is None else f"{value:.{digits}f}"
 
 
@@ -303,7 +303,7 @@ def whole(value: float | None) -> str:
 
 
 def interval(estimate: Estimate | None, digits: int | None = None) -> str:
-    """The bounds of a 95% interval, as percentages or with so many decimal places."""
+    """The bounds of a 95% interval, as percentages or with this many decimal places."""
     if estimate is None:
         return ""
     low, high = (percent(bound) if digits is None else fixed(bound, digits) for bound in (estimate.low, estimate.high))

@@ -11,7 +11,7 @@ from pipeline.reports.plots import GRID, INK, MUTED, SERIES, legend, new_figure,
 
 COLOURS = tuple(SERIES.values())
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
-"""Curves differ in dashes too, for those who tell no colours apart."""
+"""Curves also differ in dashes, for colour-blind readers."""
 MOST_CURVES = 4
 MOST_POINTS = 200
 
@@ -44,7 +44,7 @@ def precision_recall_plot(named: list[tuple[str, Measures]]) -> str | None:
 
 
 def reliability_plot(measures: Measures) -> str:
-    """Accuracy by the probability of the prediction, with 95% intervals; a calibrated model lies on the diagonal."""
+    """Accuracy by the probability of the prediction, with 95% intervals; a calibrated model is on the diagonal."""
     bins = measures.reliability
     least = 1 / len(measures.names)
     with style("reliability", {"axes.grid.axis": "both"}):

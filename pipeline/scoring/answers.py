@@ -1,6 +1,6 @@
-"""A few reviews scored at once, for a person who asks."""
+"""Scores a few reviews given on the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,23 +9,40 @@ import pyarrow as pa
 from pipeline.datapipes.score_encode import encode_texts
 from pipeline.printable import printable
 from pipeline.scoring.explain import explanations
-from pipeline.scoring.outputs import predicted_columns, with_abstained
+from pipeline.scoring.outputs import predicted_columns, prediction_fields, with_abstained
 from pipeline.scoring.predictor import Predictor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The prediction for a text and its probability, both None where `unscored_reason` says why."""
+    """The prediction for a text and its probability, both None if `unscored_reason` is set."""
 
     text: str
-    prediction: str | None
-    probability: float | None
-    unscored_reason: str | None
+    columns: Mapping[str, Any]
+    """The columns of `pipeline score`, by name."""
     explanation: tuple[tuple[str, float], ...] | None = None
-    """The tokens that weigh most for the prediction and their weights, where they were asked for."""
+    """The tokens that contribute most to the prediction and their weights, if requested."""
+
+    @property
+    def prediction(self) -> str | None:
+        """The most probable label, if there is one."""
+        found: str | None = self.columns["prediction"]
+        return found
+
+    @property
+    def probability(self) -> float | None:
+        """The probability of the prediction."""
+        found: float | None = self.columns["probability"]
+        return found
+
+    @property
+    def unscored_reason(self) -> str | None:
+        """Why there is no prediction."""
+        found: str | None = self.columns["unscored_reason"]
+        return found
 
     def line(self) -> str:
-        """Prediction, probability and text with tabs between them, safe for a terminal; then the tokens that weigh most."""
+        """Prediction, probability, text and explanation, separated by tabs; safe for a terminal."""
         if self.prediction is None or self.probability is None:
             return f"-\t-\t{printable(self.text)}\t({self.unscored_reason})"
         line = f"{printable(self.prediction)}\t{self.probability:.3f}\t{printable(self.text)}"
@@ -34,8 +51,8 @@ class Answer:
         return line + "\t" + " ".join(f"{printable(token)} {weight:+.2f}" for token, weight in self.explanation)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same for JSON; the explanation only where it was asked for."""
-        values = {name: getattr(self, name) for name in ("text", "prediction", "probability", "unscored_reason")}
+        """The text and the columns of `pipeline score`, for JSON; the explanation only if requested."""
+        values = {"text": self.text, **self.columns}
         if self.explanation is None:
             return values
         return values | {"explanation": [{"token": token, "weight": weight} for token, weight in self.explanation]}
@@ -44,19 +61,20 @@ class Answer:
 def answer(
     predictor: Predictor, texts: Sequence[str], abstain_below: float | None = None, *, explain: bool = False
 ) -> list[Answer]:
-    """Scores texts, in their order, and says which tokens weigh most."""
+    """Scores texts, in order; with `explain`, adds the tokens that contribute most to each prediction."""
     raw = [text.encode("utf-8", "surrogateescape") for text in texts]
     vocabulary = predictor.bundle.load_vocabulary()
     ids, reason_N = encode_texts(vocabulary, pa.array(raw, pa.binary()))
     probability_NC = predictor.predict(ids)
     reason_N = with_abstained(probability_NC, reason_N, abstain_below)
-    columns = predicted_columns(probability_NC, reason_N, predictor.bundle.labels, predictor.bundle.model_id)
+    labels = predictor.bundle.labels
+    added = predicted_columns(probability_NC, reason_N, labels, predictor.bundle.model_id)
+    rows = pa.Table.from_arrays(added, schema=pa.schema(prediction_fields(labels))).to_pylist()
     tokens: list[tuple[tuple[str, float], ...] | None] = [None] * len(texts)
     if explain:
         found = explanations(predictor, vocabulary, ids, probability_NC).to_pylist()
         tokens = [tuple((part["token"], part["weight"]) for part in parts or ()) for parts in found]
-    values = zip(texts, columns[0].to_pylist(), columns[1].to_pylist(), columns[-1].to_pylist(), tokens, strict=True)
     return [
-        Answer(text=text, prediction=prediction, probability=probability, unscored_reason=reason, explanation=weights)
-        for text, prediction, probability, reason, weights in values
+        Answer(text=text, columns=columns, explanation=weights)
+        for text, columns, weights in zip(texts, rows, tokens, strict=True)
     ]

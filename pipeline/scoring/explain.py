@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.scoring.batches import Ragged
+from pipeline.batches.ragged import Ragged
 from pipeline.scoring.predictor import Predictor, Probabilities
 from pipeline.text.vocabulary import Vocabulary
 from schemas.prediction import EXPLAINED_TOKENS, EXPLANATION
@@ -50,7 +50,7 @@ MOST_PULLS = 20
 LEAST_SHARE = 0.003
 """A token has to occur in this share of the reviews, and in two of them."""
 PRIOR_OCCURRENCES = 5
-"""Tokens are ranked as if each occurred so many times more without any weight, so that rare ones have to weigh more."""
+"""Tokens are ranked as if each had this many more occurrences without weight, so rare ones need larger weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def token_pulls(predictor: Predictor, vocabulary: Vocabulary, ids: pa.ListArray)
     labels, words = predictor.bundle.labels, len(vocabulary)
     sums, occurrences, holders = (np.zeros((len(labels), words)) for _ in range(3))
     for rows, weight_BT in predictor.attributions(reviews, target_N, signed=True, steps=PULL_STEPS):
-        ids_BT, lengths_B = reviews.padded(rows)
+        ids_BT, lengths_B = reviews.take(rows).padded()
         for label in range(len(labels)):
             mine = target_N[rows] == label
             inside = (np.arange(ids_BT.shape[1]) < lengths_B[:, None])[mine]

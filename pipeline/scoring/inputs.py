@@ -70,7 +70,7 @@ class ScoreInput:
         try:
             return sum(int(pq.read_metadata(table.source.path).num_rows) for table in self.tables)
         except READ_ERRORS:
-            return None  # whoever reads it says what is wrong with it
+            return None  # reading it reports what is wrong with it
 
     def without(self, fault: FileFault) -> "ScoreInput":
         """The input without a source that turned out to be faulty, and without whatever else is found to be so.

@@ -20,7 +20,7 @@ FOLDER = ".notes"
 
 
 def write_note(predictions: Path, output: Path, written: Path, metadata: Mapping[bytes, bytes], rows: int) -> None:
-    """Notes what makes `written`, which is about to become `output`; the note of what is there still holds until then.
+    """Records how `written`, which is about to become `output`, was made; the note of the current file is valid until then.
 
     Raises:
         CannotWriteError: the lake cannot be written.
@@ -37,12 +37,12 @@ def write_note(predictions: Path, output: Path, written: Path, metadata: Mapping
 
 
 def rows_noted(predictions: Path, output: Path, metadata: Mapping[bytes, bytes], named: bool) -> int | None:
-    """The rows of an output that is there already, made as a run with `metadata` would make it; None where it is not.
+    """The number of rows of an existing output made as a run with `metadata` would make it; None otherwise.
 
     Raises:
         UsageError: what is there was not written by 'pipeline score', or holds the predictions of an input of the same
             name elsewhere.
-        DataError: it was, and is damaged, or was changed by somebody.
+        DataError: it was, but is damaged, or was changed since.
     """
     if not output.exists():
         return None

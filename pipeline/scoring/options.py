@@ -1,8 +1,8 @@
 """What can be chosen for scoring, known without importing torch."""
 
 TOKENS_PER_REVIEW = 200
-"""What a batch size counts: reviews of so many tokens. 64 of them fit a core's cache with an LSTM's
-activations; what goes without padding takes a multiple (`packed.py`)."""
+"""The batch size counts reviews of this many tokens. 64 of them, with an LSTM's activations, fit a core's cache;
+batches without padding are several times larger (`packed.py`)."""
 
 
 def scoring_precision(name: str) -> str:

@@ -36,7 +36,7 @@ from schemas.registry import CONTRACTS
 log = logging.getLogger(__name__)
 
 REASONS = (None, NO_TEXT, NO_KNOWN_TOKEN, ABSTAINED)
-"""Why a row has no prediction, by the number that stands for it; the first ones are those of the encoder."""
+"""Why a row has no prediction, by its code; the first ones are those of the encoder."""
 
 Reasons = npt.NDArray[np.int8]
 Probabilities = npt.NDArray[np.float32]
@@ -94,8 +94,8 @@ def output_metadata(
 def rows_scored(
     output: Path, metadata: Mapping[bytes, bytes], named: bool, wrote_before: Callable[[], bool] = lambda: False
 ) -> int | None:
-    """The rows of a Parquet file that is there already, whole, made from the same input by the same model with the same
-    options; None where there is no such file.
+    """The number of rows of an existing, intact Parquet file made from the same input by the same model with the same
+    options; None without such a file.
 
     Args:
         named: the user named the output, rather than the input's name.
@@ -170,7 +170,7 @@ def predicted_columns(
 
     Args:
         probability_NC: float32 (N, C); NaN where a row was not scored.
-        reason_N: int8 (N,), places in `REASONS`; 0 where there is a prediction.
+        reason_N: int8 (N,), indices into `REASONS`; 0 for a prediction.
     """
     unscored = np.isnan(probability_NC[:, 0])
     without = reason_N != 0

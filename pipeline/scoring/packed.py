@@ -8,7 +8,7 @@ It does what cannot be done where gradients are wanted, so it serves scoring alo
 - Pooling goes along with the steps; the states of all positions are kept for a layer above only. Attention reads them
   all, which leaves nothing to gain, so models with attention go the ordinary way.
 
-How a step is made fast stands in `cells.py`. B rows, T positions, N tokens of all rows (those of position 0, then those
+For fast steps, see `cells.py`. B rows, T positions, N tokens of all rows (those of position 0, then those
 of position 1, …), n rows with a token at one position, E features in, H features of one direction, S of all, C classes.
 """
 
@@ -52,7 +52,7 @@ class Packing:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What a layer reads: token k is row `index_N[k]` of `values`, or of each direction's `projected` where there are."""
+    """What a layer reads: token k is row `index_N[k]` of `values`, or of each direction's `projected`, if any."""
 
     values: Tensor
     index_N: Tensor
@@ -94,7 +94,8 @@ class PackedForward:
         self._model = model
         self._words_VE = model.embedding.weight.detach()
         self._layers = [[CELLS[type(layer)](layer) for layer in layers] for layers in zip(*directions, strict=True)]
-        self._tables: list[Tensor] = []
+        self.tables: list[Tensor] = []
+        """Each cell's projection of every word, once they are worth it."""
 
     @staticmethod
     def supports(model: Classifier) -> bool:
@@ -120,14 +121,14 @@ class PackedForward:
         projected where they stand, which costs less as long as they are fewer than the words.
         """
         cells = self._layers[0]
-        if not self._tables and 4 * len(self._words_VE) * sum(cell.gates_dim for cell in cells) <= TABLE_BYTES:
-            self._tables = [cell.project(self._words_VE) for cell in cells]
+        if not self.tables and 4 * len(self._words_VE) * sum(cell.gates_dim for cell in cells) <= TABLE_BYTES:
+            self.tables = [cell.project(self._words_VE) for cell in cells]
 
     def __call__(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits (B, C); see `ReviewClassifier.forward`."""
         lengths_B, order_B = lengths_B.sort(descending=True, stable=True)
         packing = Packing.of(lengths_B)
-        inputs = Inputs(self._words_VE, ids_BT[order_B, : len(packing.counts)].t()[packing.mask_TB], self._tables)
+        inputs = Inputs(self._words_VE, ids_BT[order_B, : len(packing.counts)].t()[packing.mask_TB], self.tables)
         for cells in self._layers[:-1]:
             states_NS = _states(cells, inputs, packing)
             inputs = Inputs(states_NS, torch.arange(len(states_NS)))

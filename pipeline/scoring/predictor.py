@@ -16,12 +16,12 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from pipeline.batches.ragged import Ragged, plan_batches
 from pipeline.config.score import DEFAULT_BATCH_SIZE
 from pipeline.devices import autocast, resolve_device, resolve_precision
 from pipeline.errors import DataError
 from pipeline.models.blend import Blend
 from pipeline.models.interface import ReviewClassifier
-from pipeline.scoring.batches import Ragged, plan_batches
 from pipeline.scoring.options import TOKENS_PER_REVIEW, scoring_precision
 from pipeline.scoring.packed import PackedForward
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipeline.models.bundle import Bundle
 
 CUDA_FACTOR = 16
-"""A GPU takes so many times the CPU's batch."""
+"""A GPU's batch is this many times the CPU's."""
 CUDA_THREADS = 2
 """One thread pads the next batch while the other's is on the GPU."""
 
@@ -42,7 +42,7 @@ class Predictor:
     While it is open, torch's kernels keep to one thread on the CPU, in the whole process.
 
     Args:
-        device: `auto` takes the GPU where there is one.
+        device: `auto` uses a GPU if available.
         batch_size: size of a padded batch, in reviews of `TOKENS_PER_REVIEW` tokens; shorter ones share bigger batches,
             and where less memory is needed for each, a multiple of them.
         precision: `auto` is fp32: a review's score then does not depend on its batch-mates (to 1e-6).
@@ -69,12 +69,14 @@ class Predictor:
         self._model.requires_grad_(False)
         deep = self._model.deep if isinstance(self._model, Blend) else self._model
         packable = not on_cuda and self.precision == "fp32" and PackedForward.supports(deep)
-        self._packed = PackedForward(cast(ReviewClassifier, deep)) if packable else None
-        self.attribution_tokens = batch_size * TOKENS_PER_REVIEW * (CUDA_FACTOR if on_cuda else 1)
-        self.max_tokens = self.attribution_tokens * (self._packed.batch_factor if self._packed else 1)
-        self._threads_before = torch.get_num_threads()
-        self.threads = threads or (CUDA_THREADS if on_cuda else self._threads_before)
-        self._pool = ThreadPoolExecutor(self.threads, "score", initializer=torch.set_num_threads, initargs=(1,))
+        self.packed = PackedForward(cast(ReviewClassifier, deep)) if packable else None
+        tokens = batch_size * TOKENS_PER_REVIEW * (CUDA_FACTOR if on_cuda else 1)
+        # Gradients need what every layer computed, so their batches are smaller.
+        self.attribution_tokens = tokens // 2
+        self.max_tokens = tokens * (self.packed.batch_factor if self.packed else 1)
+        self.threads_before = torch.get_num_threads()
+        self.threads = threads or (CUDA_THREADS if on_cuda else self.threads_before)
+        self.pool = ThreadPoolExecutor(self.threads, "score", initializer=torch.set_num_threads, initargs=(1,))
 
     def submit(self, ids: pa.ListArray) -> "Pending":
         """Starts to score reviews and returns at once.
@@ -89,10 +91,10 @@ class Predictor:
 
         def score(rows: NDArray[np.int64]) -> None:
             if not stop.is_set():
-                probability_NC[rows] = self._forward(*reviews.padded(rows))
+                probability_NC[rows] = self.forward(*reviews.take(rows).padded())
 
         return Pending(
-            [self._pool.submit(score, rows) for rows in self.plan(reviews)],
+            [self.pool.submit(score, rows) for rows in self.plan(reviews)],
             stop,
             lambda: self._checked(probability_NC, reviews),
         )
@@ -101,13 +103,13 @@ class Predictor:
         """Rows of each batch: of `max_tokens`, or of half as many where that gives every thread its share."""
         lengths = self._lengths_read(reviews)
         share = int(lengths.sum()) // (2 * self.threads)
-        least = self.max_tokens // 2 if self._packed else self.max_tokens
+        least = self.max_tokens // 2 if self.packed else self.max_tokens
         return plan_batches(lengths, min(max(share, least), self.max_tokens))
 
     def prepare(self, reviews: Ragged) -> None:
-        """Makes what is worth making once, before reviews of so many tokens."""
-        if self._packed is not None and self._lengths_read(reviews).sum() > self.bundle.model_config["vocab_size"]:
-            self._packed.make_table()
+        """Prepares tables that pay off for these reviews."""
+        if self.packed is not None and self._lengths_read(reviews).sum() > self.bundle.model_config["vocab_size"]:
+            self.packed.make_table()
 
     def predict(self, ids: pa.ListArray) -> Probabilities:
         """Scores reviews (see `submit`).
@@ -136,7 +138,7 @@ class Predictor:
         from pipeline.scoring.attribution import attribute
 
         def weigh(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-            ids_BT, lengths_B = (torch.from_numpy(array).to(self.device) for array in reviews.padded(rows))
+            ids_BT, lengths_B = (torch.from_numpy(array).to(self.device) for array in reviews.take(rows).padded())
             target_B = torch.from_numpy(target_N[rows]).to(self.device)
             weights: NDArray[np.float32] = (
                 attribute(self._model, ids_BT, lengths_B, target_B, steps, signed=signed).cpu().numpy()
@@ -144,12 +146,12 @@ class Predictor:
             return weights
 
         batches = plan_batches(reviews.lengths, self.attribution_tokens)
-        yield from zip(batches, self._pool.map(weigh, batches), strict=True)
+        yield from zip(batches, self.pool.map(weigh, batches), strict=True)
 
     def close(self) -> None:
         """Waits for the batches at work, drops the others, and gives torch its threads back."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        torch.set_num_threads(self._threads_before)
+        self.pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(self.threads_before)
 
     def __enter__(self) -> "Predictor":
         return self
@@ -159,7 +161,8 @@ class Predictor:
     ) -> None:
         self.close()
 
-    def _forward(self, ids_BT: NDArray[np.int32], lengths_B: NDArray[np.int64]) -> Probabilities:
+    def forward(self, ids_BT: NDArray[np.int32], lengths_B: NDArray[np.int64]) -> Probabilities:
+        """Probabilities (B, C) of one padded batch, computed in the caller's thread."""
         ids, lengths = torch.from_numpy(ids_BT), torch.from_numpy(lengths_B)
         if self.device.type == "cuda":
             ids, lengths = (tensor.pin_memory().to(self.device, non_blocking=True) for tensor in (ids, lengths))
@@ -171,13 +174,13 @@ class Predictor:
 
     def _logits(self, ids_BT: torch.Tensor, lengths_B: torch.Tensor) -> torch.Tensor:
         logits_BC: torch.Tensor
-        if self._packed is None:
+        if self.packed is None:
             logits_BC = self._model(ids_BT, lengths_B)
         elif isinstance(self._model, Blend):
-            deep_BC = self._packed(*self._model.cut(ids_BT, lengths_B))
+            deep_BC = self.packed(*self._model.cut(ids_BT, lengths_B))
             logits_BC = self._model.combine(deep_BC, ids_BT, lengths_B)
         else:
-            logits_BC = self._packed(ids_BT, lengths_B)
+            logits_BC = self.packed(ids_BT, lengths_B)
         return logits_BC
 
     def _lengths_read(self, reviews: Ragged) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """Predictions of earlier releases, converted: Parquet files of version 1 of their contract, or without a digest.
 
-In version 1 there is no `unscored_reason`; a row without text has no prediction. With two classes `probability` is that of
-the second label and the classes have no columns. The numbers are kept: to score as today, score the input again.
+Version 1 has no `unscored_reason`; a row without text has no prediction. With two classes, `probability` is that of
+the second label, and the classes have no columns. The numbers are kept; score the input again for new ones.
 """
 
 import json

@@ -119,7 +119,7 @@ def csv_cells(name: str, column: pa.Array) -> list[str]:
 
 
 def json_values(name: str, column: pa.Array) -> list[str]:
-    """Values as JSON. Decimals are numbers, moments are strings, what is no number in JSON (NaN) is null.
+    """Values as JSON. Decimals are numbers, times are strings, and values that JSON lacks (NaN) are null.
 
     Raises:
         DataError: the column holds bytes that are not UTF-8.
@@ -136,12 +136,12 @@ def json_values(name: str, column: pa.Array) -> list[str]:
 
 
 def _members(column: pa.StringArray) -> list[str | None]:
-    """JSON text, each value on one line. Line ends cannot stand in strings of JSON, so that they are white space."""
+    """JSON text, each value on one line. Strings in JSON contain no line ends, so these are white space."""
     return [text if text is None else text.replace("\n", " ").replace("\r", " ") for text in column.to_pylist()]
 
 
 def _texts(name: str, column: pa.Array) -> list[str | None]:
-    """Values as text, as short as tells them from all others of their type."""
+    """Values as text, in the shortest form that distinguishes them from all other values of their type."""
     kind = column.type
     if is_text(kind) or is_bytes(kind):
         raw = column.cast(pa.large_binary()).to_pylist()

@@ -1,6 +1,6 @@
-"""The loops over every byte, compiled (`_kernels.c`) where a compiler was there at installation, else in NumPy.
+"""The loops over every byte: compiled (`_kernels.c`) if a compiler was available at installation, else in NumPy.
 
-Both give the same; the compiled ones take about half the time and work outside of Python's global lock.
+Both give the same results; the compiled ones take about half the time and release the GIL.
 """
 
 try:

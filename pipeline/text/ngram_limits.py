@@ -1,4 +1,4 @@
-"""How far n-grams go; importable without NumPy."""
+"""Limits of n-grams; importable without NumPy."""
 
 MAX_NGRAMS = 16
 MAX_BITS = 31

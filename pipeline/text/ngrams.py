@@ -1,4 +1,4 @@
-"""The n-grams of reviews, hashed: which of 2^bits buckets each review touches, every one once.
+"""The n-grams of reviews, hashed: which of 2^bits buckets each review touches, each bucket once.
 
     h_1(t) = mix(seed, w_t),   h_n(t) = mix(h_{n−1}(t − 1), w_t),   bucket = h_n(t) · k  >>  (64 − bits)
 
@@ -20,7 +20,7 @@ try:
 except ImportError:
     _compiled = None
 else:
-    # A module that an older release compiled lacks the function.
+    # A module compiled by an earlier release lacks the function.
     _compiled = getattr(_kernels, "ngram_buckets", None)
 
 SEED = np.uint64(0x9E3779B97F4A7C15)
@@ -31,9 +31,9 @@ class Buckets(NamedTuple):
     """The distinct buckets of N reviews side by side; review i has those from `bounds[i]` to `bounds[i + 1]`."""
 
     values: npt.NDArray[np.int32]
-    """In the order of their first occurrence."""
+    """In order of first occurrence."""
     ends: npt.NDArray[np.int32]
-    """The place in the review of the token with which that first occurrence ends."""
+    """The position in the review of the last token of that first occurrence."""
     bounds: npt.NDArray[np.int64]
     """(N + 1,)"""
 
@@ -49,7 +49,7 @@ def ngram_buckets(
     """Hashes the 1- to `ngrams`-grams of the reviews `ids[starts[i] : starts[i] + lengths[i]]` into 2^`bits` buckets.
 
     Raises:
-        ValueError: more than `MAX_NGRAMS` or `MAX_BITS`, or reviews that do not lie within `ids`.
+        ValueError: more than `MAX_NGRAMS` or `MAX_BITS`, or reviews outside `ids`.
     """
     if _compiled is None:
         return numpy_ngram_buckets(ids, starts, lengths, ngrams=ngrams, bits=bits)
@@ -66,7 +66,7 @@ def numpy_ngram_buckets(
     ngrams: int,
     bits: int,
 ) -> Buckets:
-    """What `ngram_buckets` gives, without the compiled kernel."""
+    """The same as `ngram_buckets`, without the compiled kernel."""
     inside = (starts >= 0) & (lengths >= 0) & (starts + lengths <= len(ids))
     if not (1 <= ngrams <= MAX_NGRAMS and 1 <= bits <= MAX_BITS and inside.all()):
         raise ValueError("ngram_buckets: 1 to 16 n-grams, 1 to 31 bits and reviews within ids are needed")

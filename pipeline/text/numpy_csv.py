@@ -1,4 +1,4 @@
-"""What `csv_records` of `_kernels.c` does, in NumPy: for installations without a compiler."""
+"""`csv_records` of `_kernels.c` in NumPy, for installations without a compiler."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,18 +11,18 @@ Flags = npt.NDArray[np.bool_]
 
 
 def csv_records(data: bytes, delimiter: int, quote: int, limit: int) -> tuple[Integers, bool]:
-    """Finds the records of a CSV that begins with one, up to the first that is not complete or looks wrong.
+    """Finds the records of a CSV that begins with one, up to the first that is incomplete or looks wrong.
 
-    It may stop at a record in which nothing is wrong, where a quotation mark stands in an unquoted field.
+    It may stop at a valid record if an unquoted field contains a quotation mark.
 
     Args:
         delimiter: a byte.
-        quote: a byte; -1 where nothing is quoted.
-        limit: bytes that a record may have.
+        quote: a byte; -1 without quoting.
+        limit: maximum length of a record in bytes.
 
     Returns:
-        (R, 5) where each begins, where its content ends, where the next one begins, its fields (0 on a blank line), its
-        line ends in quotes; and whether nothing but the end of the data stopped it.
+        (R, 5): start, end of content, start of the next record, number of fields (0 for a blank line), and number of
+        line ends in quotes; and whether only the end of the data stopped it.
     """
     block = np.frombuffer(data, np.uint8)
     if not len(block):
@@ -48,7 +48,7 @@ def csv_records(data: bytes, delimiter: int, quote: int, limit: int) -> tuple[In
 
 
 def _marks(data: bytes, delimiter: int, quote: int) -> Integers:
-    """Where delimiters, quotation marks and line ends stand."""
+    """Positions of delimiters, quotation marks and line ends."""
     block = np.frombuffer(data, np.uint8)
     special = (block == delimiter) | (block == LF)
     for mark in (CR, quote):
@@ -58,12 +58,12 @@ def _marks(data: bytes, delimiter: int, quote: int) -> Integers:
 
 
 def _inside(block: Bytes, at: Integers, ends_line: Flags, is_quote: Flags, delimiter: int) -> tuple[Flags, int]:
-    """Which of the bytes `at` stand in quotes, and where the first fault is, up to which that is true."""
+    """Which of the bytes `at` are in quotes, and the position of the first fault, up to which the answer is valid."""
     inside = np.logical_xor.accumulate(is_quote)
     fault_at = _first_fault(block, at[is_quote], delimiter)
     if fault_at == len(block):
         return inside, fault_at
-    # Quotation marks on a line on which no field begins with one are text, unless the line stands in quotes itself.
+    # On a line where no field begins with one, quotation marks are text, unless the line itself is in quotes.
     line: Integers = np.cumsum(ends_line) - ends_line
     opens = is_quote & _follows_field_end(block, at, delimiter)
     is_text = is_quote & ~np.isin(line, line[opens])
@@ -74,7 +74,7 @@ def _inside(block: Bytes, at: Integers, ends_line: Flags, is_quote: Flags, delim
 
 
 def _first_fault(block: Bytes, quotes: Integers, delimiter: int) -> int:
-    """Where the first quotation mark stands that neither opens nor closes a field, nor is one of a pair inside it."""
+    """Position of the first quotation mark that neither opens nor closes a field, and is not one of a pair inside it."""
     if not len(quotes):
         return len(block)
     quote = block[quotes[0]]

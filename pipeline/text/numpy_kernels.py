@@ -1,4 +1,4 @@
-"""What `_kernels.c` does, in NumPy: for installations without a compiler."""
+"""`_kernels.c` in NumPy, for installations without a compiler."""
 
 import os
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ def split(
     """Splits the texts `data[bounds[i]:bounds[i + 1]]` (UTF-8) into tokens.
 
     Args:
-        classes: (256,) what each byte is, see `tokenizers.py`.
-        lower: (256,) what each byte becomes.
-        mark: bytes that together are a blank; b"" for none.
-        wide: white space beyond ASCII, each as its number of bytes and its bytes.
+        classes: (256,) the class of each byte, see `tokenizers.py`.
+        lower: (256,) each byte in lower case.
+        mark: a sequence of bytes that counts as a blank; b"" for none.
+        wide: white space beyond ASCII; for each, its number of bytes and its bytes.
 
     Returns:
-        the distinct tokens side by side in the order of their first occurrence, the bounds of each, the index of every
+        the distinct tokens concatenated in order of first occurrence, the bounds of each, the index of every
         token, and the bounds of each text's tokens.
     """
     data = lower.take(data, mode="clip")
@@ -49,7 +49,7 @@ def split(
 
 
 def read_files(paths: list[bytes], limit: int) -> tuple[bytes, Bounds]:
-    """Reads files, at most `limit` bytes of each: their contents side by side and the bounds of each.
+    """Reads up to `limit` bytes of each file; returns their concatenated contents and the bounds of each.
 
     Raises:
         OSError: a file cannot be read; it carries the file's name.
@@ -61,7 +61,7 @@ def read_files(paths: list[bytes], limit: int) -> tuple[bytes, Bounds]:
 def _read(path: bytes, limit: int) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
-        content = os.read(descriptor, min(READ_BYTES, limit))  # nearly every review fits
+        content = os.read(descriptor, min(READ_BYTES, limit))  # enough for nearly every review
         parts = [content]
         while len(content) and sum(map(len, parts)) < limit and len(parts[0]) == READ_BYTES:
             content = os.read(descriptor, limit - sum(map(len, parts)))
@@ -74,7 +74,7 @@ def _read(path: bytes, limit: int) -> bytes:
 
 
 def _places_of(encoded: bytes, data: Bytes, starts: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """Those of the `starts` where all the bytes stand."""
+    """The `starts` at which all of the bytes occur."""
     starts = starts[starts <= len(data) - len(encoded)]
     for place, byte in enumerate(encoded):
         starts = starts[data[starts + place] == byte]
@@ -99,22 +99,22 @@ def _wide_characters(wide: bytes) -> Iterator[bytes]:
 
 
 def _blank_marks(kinds: Bytes, data: Bytes, rows: Bounds, mark: bytes) -> None:
-    """Makes each mark that lies within one text a blank."""
+    """Replaces each mark inside a text by a blank."""
     starts = _places_of(mark, data, np.flatnonzero(data == mark[0]))
-    # A null or empty text has no width; the text of a byte is the last one that begins at or before it.
+    # A null or empty text has no width; a byte belongs to the last text that begins at or before it.
     starts = starts[starts + len(mark) <= rows[np.searchsorted(rows, starts, side="right")]]
     kinds[(starts[:, None] + np.arange(len(mark))).ravel()] = BLANK
 
 
 def _cut(kinds: Bytes, data: Bytes, rows: Bounds) -> tuple[pa.StringArray, npt.NDArray[np.int32]]:
-    """The tokens of all texts one after the other, and the bounds of each text's."""
+    """The tokens of all texts, concatenated, and the bounds of each text's tokens."""
     word, kept = kinds == WORD, kinds != BLANK
-    continues = np.zeros(len(word) + 1, np.bool_)  # whether a byte goes on with the word of the byte before it
+    continues = np.zeros(len(word) + 1, np.bool_)  # whether a byte continues the word of the byte before it
     np.logical_and(word[1:], word[:-1], out=continues[1:-1])
-    continues[rows] = False  # a text begins anew
+    continues[rows] = False  # a text starts a new word
     starts = np.flatnonzero(kept & ~continues[:-1])
     ends = np.flatnonzero(kept & ~continues[1:])
-    # Without the blanks the tokens stand one after the other, so their lengths alone tell where each begins.
+    # Without the blanks, tokens are contiguous, so their lengths give their starts.
     offsets = np.zeros(len(starts) + 1, np.int32)
     np.cumsum(ends - starts + 1, out=offsets[1:])
     tokens = pa.StringArray.from_buffers(len(starts), pa.py_buffer(offsets), pa.py_buffer(data[kept]))

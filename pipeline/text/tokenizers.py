@@ -1,16 +1,16 @@
-"""Tokenizers on whole Arrow batches: the bytes of all texts at once, never a text at a time.
+"""Tokenizers on whole Arrow batches: the bytes of all texts at once, never one text at a time.
 
-`basic_english` follows the rules of torchtext's tokenizer of that name: lower-case; quotation marks go; each of
-`. , ( ) ! ? '` becomes a token; `<br />`, `;` and `:` become blanks; split at white space.
+`basic_english` follows torchtext's tokenizer of that name: lower-case; remove quotation marks; make each of
+`. , ( ) ! ? '` a token; replace `<br />`, `;` and `:` by blanks; split at white space.
 `punctuation` is the book's: lower-case, strip ASCII punctuation, split at white space.
-`unicode` is for every language: lower-case; `<br />` becomes a blank; split at white space; then at the word boundaries of
+`unicode` is for every language: lower-case; replace `<br />` by a blank; split at white space, then at word boundaries of
 UAX #29, see `uax29.py`. Punctuation stays, each mark a token, for the same reason as in `basic_english`: it carries
 sentiment.
 All agree with Python's `str.lower` and `str.split`.
 
-A tokenizer is a table of 256 classes, one for each byte, that the kernels follow (`kernels.py`). In UTF-8 every byte of
-a letter beyond ASCII is above 127, so a byte below 128 is always the character itself. Where bytes do not decide, the
-distinct chunks of a batch are split once more by a function: there are few of them beside the text.
+A tokenizer is a table of 256 classes, one for each byte, for the kernels (`kernels.py`). In UTF-8, every byte of a
+letter beyond ASCII is above 127, so a byte below 128 is always the character itself. Where bytes do not decide, a
+function splits the distinct chunks of a batch further: there are few of them compared with the text.
 """
 
 import string
@@ -28,23 +28,23 @@ from pipeline.text.kernels import split
 from schemas.tokenizers import TOKENIZERS
 
 WORD, SINGLE, BLANK, DROP, LEAD = 0, 1, 2, 3, 4
-"""Classes of bytes: part of a word; a token of its own; ends a word; vanishes as if it had never been there; begins a
-character of several bytes that may be white space, else part of a word."""
+"""Classes of bytes: part of a word; a token by itself; ends a word; removed; first byte of a character of several bytes
+that may be white space, else part of a word."""
 
 WHITE_SPACE = "\t\n\v\f\r\x1c\x1d\x1e\x1f "
 WIDE_WHITE_SPACE = (
     "\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 )
 WIDE = b"".join(bytes([len(encoded)]) + encoded for encoded in map(str.encode, WIDE_WHITE_SPACE))
-"""White space beyond ASCII as the kernels want it: the number of bytes, then the bytes, one after the other."""
+"""White space beyond ASCII, in the kernels' format: the number of bytes, then the bytes, for each character."""
 LOWER = np.frombuffer(bytes(range(256)).lower(), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class Tokenizer:
-    """What each byte means, and a mark of several bytes that is a blank (b"" for none).
+    """The class of each byte, and a sequence of bytes that counts as a blank (b"" for none).
 
-    `split_chunks`, where bytes alone do not decide: distinct chunks between white space → list<string>, one a chunk.
+    `split_chunks`, where bytes alone do not decide: distinct chunks between white space → list<string>, one per chunk.
     """
 
     classes: npt.NDArray[np.uint8]
@@ -64,24 +64,24 @@ def _tokenizer(
 
 def _split_words(chunks: pa.StringArray) -> pa.ListArray:
     """See `uax29.split_chunks`."""
-    from pipeline.text.uax29 import split_chunks  # 20 ms of import that the other tokenizers need not pay for
+    from pipeline.text.uax29 import split_chunks  # 20 ms to import, which the other tokenizers save
 
     return split_chunks(chunks)
 
 
-_TOKENIZERS = {
+RULES = {
     "basic_english": _tokenizer(".,()!?'", ";:", '"', b"<br />"),
     "punctuation": _tokenizer("", "", string.punctuation, b""),
     "unicode": _tokenizer("", "", "", b"<br />", _split_words),
 }
-assert tuple(_TOKENIZERS) == tuple(TOKENIZERS), "schemas/tokenizers.py names what there is"
+assert tuple(RULES) == tuple(TOKENIZERS), "schemas/tokenizers.py names what there is"
 
 
 def described(name: str) -> dict[str, Any]:
-    """What a tokenizer does, for those who write it in another language. It lowers the text, takes `blank_mark` for a
-    blank, drops the characters of `dropped`, makes each of `single` a token and splits at white space and `blank`; `words`
-    says how chunks between white space are split further."""
-    tokenizer = _TOKENIZERS[name]
+    """A tokenizer's rules, to implement it in another language. It lower-cases the text, replaces `blank_mark` by a blank,
+    removes the characters of `dropped`, makes each of `single` a token and splits at white space and `blank`; `words`
+    describes how chunks between white space are split further."""
+    tokenizer = RULES[name]
     ascii_of = {
         kind: "".join(chr(byte) for byte in range(128) if tokenizer.classes[byte] == kind) for kind in (SINGLE, BLANK, DROP)
     }
@@ -96,8 +96,8 @@ def described(name: str) -> dict[str, Any]:
 
 
 def check_tokenizer(name: str) -> None:
-    """Raises `UsageError` when there is no tokenizer `name`."""
-    if name not in _TOKENIZERS:
+    """Raises `UsageError` if there is no tokenizer `name`."""
+    if name not in RULES:
         raise unknown_choice("--tokenizer", name, TOKENIZERS)
 
 
@@ -106,18 +106,18 @@ def tokenize(name: str, texts: pa.StringArray) -> pa.ListArray:
 
     Args:
         name: one of `TOKENIZERS`.
-        texts: strings, less than 2 GiB of them; null gives null, a text without tokens an empty list.
+        texts: less than 2 GiB of strings; null gives null, a text without tokens an empty list.
 
     Returns:
-        list<dictionary<int32, string>>, one a text; the dictionary holds the distinct tokens in the order of their first
+        list<dictionary<int32, string>>, one per text; the dictionary has the distinct tokens in order of first
         occurrence.
 
     Raises:
         UsageError: no tokenizer of that name.
     """
     check_tokenizer(name)
-    tokenizer = _TOKENIZERS[name]
-    data, bounds = _buffers(_lower_beyond_ascii(texts))
+    tokenizer = RULES[name]
+    data, bounds = text_buffers(_lower_beyond_ascii(texts))
     words, word_bounds, indices, row_bounds = map(
         pa.py_buffer, split(data, bounds, tokenizer.classes, LOWER, tokenizer.mark, WIDE)
     )
@@ -131,9 +131,9 @@ def tokenize(name: str, texts: pa.StringArray) -> pa.ListArray:
 def _split_again(
     chunks: pa.DictionaryArray, row_bounds: pa.Int32Array, words: pa.ListArray
 ) -> tuple[pa.DictionaryArray, pa.Int32Array]:
-    """Puts words in the place of chunks, `words[i]` in that of chunk i of the dictionary; `row_bounds` follow.
+    """Replaces chunk i of the dictionary by `words[i]`, and adjusts `row_bounds`.
 
-    The order of the first occurrence stays: that of a word lies within that of a chunk.
+    The order of first occurrence is preserved, because words keep the order of their chunks.
     """
     encoded = words.values.dictionary_encode()
     word_ids, starts = encoded.indices.to_numpy(), words.offsets.to_numpy()
@@ -141,7 +141,7 @@ def _split_again(
     lengths = np.diff(starts)[places]
     bounds = np.zeros(len(places) + 1, np.int32)
     np.cumsum(lengths, out=bounds[1:])
-    # Word k of a chunk stands k behind the chunk's first word.
+    # Word k of a chunk is k places after the chunk's first word.
     taken = np.arange(bounds[-1]) + np.repeat(starts[places] - bounds[:-1], lengths)
     tokens = pa.DictionaryArray.from_arrays(pa.array(word_ids[taken]), encoded.dictionary)
     return tokens, pa.array(bounds[row_bounds.to_numpy()])
@@ -152,15 +152,15 @@ def _int32(values: pa.Buffer) -> pa.Int32Array:
 
 
 def _lower_beyond_ascii(texts: pa.StringArray) -> pa.StringArray:
-    """Lowers the texts that hold more than ASCII with Python's own tables; the kernels lower the others."""
+    """Lower-cases texts with characters beyond ASCII using Python's own tables; the kernels do the others."""
     wide = pc.fill_null(pc.invert(pc.string_is_ascii(texts)), False)
     if not pc.any(wide, min_count=0).as_py():
         return texts
     return pc.replace_with_mask(texts, wide, pa.array([text.lower() for text in texts.filter(wide).to_pylist()], texts.type))
 
 
-def _buffers(texts: pa.StringArray) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-    """The bytes of all texts, and where each begins and ends in them."""
+def text_buffers(texts: pa.StringArray) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """The bytes of all texts, and the start and end of each."""
     offsets, values = texts.buffers()[1:]
     if not len(texts) or values is None:
         return np.empty(0, np.uint8), np.zeros(len(texts) + 1, np.int32)

@@ -1,15 +1,15 @@
-"""Words as Unicode's default rules bound them (UAX #29), for text that is written without blanks as well.
+"""Word boundaries by Unicode's default rules (UAX #29), also for text written without blanks.
 
 Source: Unicode Standard Annex #29, "Unicode Text Segmentation", section 4, implemented by the library `regex`.
 
 - Letters, digits and marks of an alphabet stay together: `don't`, `3.14`, `хорошо`, `좋아요`, `naïve`.
 - Each ideograph (Han) and each letter of Hiragana is a word by itself. A run of Katakana is one word (rule WB13).
-- Thai, Lao, Khmer and Burmese need a dictionary, which UAX #29 leaves to others: each letter with its marks is a word.
+- Thai, Lao, Khmer and Burmese need a dictionary, which is outside UAX #29: each letter with its marks is a word.
 - An emoji sequence is one word: a family, a flag, a skin tone, a keycap.
 - Each punctuation mark and each symbol is a word: `!` and `？` carry sentiment, in every script.
-- White space, controls and format characters that stand alone (a zero-width space, say) are no words.
+- White space, controls and isolated format characters (such as a zero-width space) are not words.
 
-The tables are those of the Unicode version that `regex` carries: a newer one may cut newly assigned characters otherwise.
+The tables are those of the Unicode version in `regex`; a newer version may split newly assigned characters differently.
 """
 
 from collections.abc import Iterator
@@ -23,9 +23,9 @@ import regex
 _BOUNDARY = regex.compile(r"(?V1w)\b")
 _INVISIBLE = regex.compile(r"[\p{White_Space}\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}]+")
 _SEPARATOR = "\n"
-"""Always a boundary on either side (rules WB3a and WB3b), so that chunks are cut together as if each were alone."""
+"""Always a boundary on either side (rules WB3a and WB3b), so joined chunks are split as if each were alone."""
 GROUP_BYTES = 1 << 18
-"""Chunks that are cut together, in bytes of UTF-8: a word takes some 80 bytes while it is a string of Python."""
+"""Bytes of UTF-8 to split at once: as a Python string, a word takes some 80 bytes."""
 
 
 def split_chunks(chunks: pa.StringArray) -> pa.ListArray:
@@ -35,15 +35,15 @@ def split_chunks(chunks: pa.StringArray) -> pa.ListArray:
         chunks: strings without white space and nulls.
 
     Returns:
-        list<string>, one a chunk.
+        list<string>, one per chunk.
     """
-    alone = pc.ascii_is_alnum(chunks).to_numpy(zero_copy_only=False)  # ASCII letters and digits are never torn apart
+    alone = pc.ascii_is_alnum(chunks).to_numpy(zero_copy_only=False)  # ASCII letters and digits are never split
     lengths = np.ones(len(chunks), np.int32)
     words, cut_lengths = _cut(chunks.filter(pa.array(~alone)))
     lengths[~alone] = cut_lengths
     offsets = np.zeros(len(chunks) + 1, np.int32)
     np.cumsum(lengths, out=offsets[1:])
-    places = np.empty(offsets[-1], np.int64)  # of each word in `chunks`, and behind them in `words`
+    places = np.empty(offsets[-1], np.int64)  # of each word in `chunks`, and after them in `words`
     is_cut = np.repeat(~alone, lengths)
     places[is_cut] = len(chunks) + np.arange(len(words))
     places[~is_cut] = np.flatnonzero(alone)
@@ -52,7 +52,7 @@ def split_chunks(chunks: pa.StringArray) -> pa.ListArray:
 
 
 def _cut(chunks: pa.StringArray) -> tuple[pa.StringArray, npt.NDArray[np.int32]]:
-    """The words of all chunks one after the other, and the number of each chunk's."""
+    """The words of all chunks, concatenated, and the number of words of each chunk."""
     words, lengths = [pa.array([], pa.string())], [np.empty(0, np.int32)]
     for group in _groups(chunks):
         pieces = pa.array(_BOUNDARY.split(_SEPARATOR.join(group.to_pylist())), pa.string()).dictionary_encode()
@@ -73,7 +73,7 @@ def _kind(piece: str) -> int:
 
 
 def _groups(chunks: pa.StringArray) -> Iterator[pa.StringArray]:
-    """Slices of about `GROUP_BYTES`; a longer chunk is a slice of its own."""
+    """Slices of about `GROUP_BYTES`; a longer chunk gets its own slice."""
     if not len(chunks):
         return
     ends = np.cumsum(pc.binary_length(chunks).to_numpy(), dtype=np.int64)

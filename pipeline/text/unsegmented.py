@@ -1,4 +1,4 @@
-"""Finds out whether a tokenizer that splits at white space met text that is written without it."""
+"""Detects text written without white space that was tokenized by splitting at white space."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -6,23 +6,23 @@ import pyarrow.compute as pc
 from schemas.tokenizers import TOKENIZERS
 
 SEGMENTING_TOKENIZER = "unicode"
-"""The tokenizer to recommend; it makes no such tokens itself."""
+"""The tokenizer to recommend; it never makes such tokens."""
 WITHOUT_BLANKS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
-"""Letters of the scripts whose words are not set apart."""
+"""Letters of scripts that don't separate words."""
 LONGEST_WORD = 12
-"""Characters: words of these scripts are seldom longer (`ประสบการณ์` has 10), while clauses mostly are."""
+"""In characters: words of these scripts are seldom longer (`ประสบการณ์` has 10), while clauses mostly are."""
 GREATEST_SHARE = 0.1
-"""Names and quotations in another language stay below it."""
+"""Names and quotations in another language stay below this share."""
 
 
 def unsegmented_share(counts: pa.Table) -> float:
-    """Share of the bytes of all tokens that stands in whole clauses of a language written without blanks.
+    """Share of the bytes of all tokens that belong to whole clauses of a language written without blanks.
 
     Args:
-        counts: token: string, count: int64, as `TokenCounts.total` gives them.
+        counts: token: string, count: int64, as returned by `TokenCounts.total`.
 
     Returns:
-        0 to 1; 0 when there are no tokens.
+        0 to 1; 0 without tokens.
     """
     tokens = counts["token"]
     num_bytes = pc.multiply(pc.cast(pc.binary_length(tokens), pa.int64()), counts["count"])
@@ -32,7 +32,7 @@ def unsegmented_share(counts: pa.Table) -> float:
 
 
 def unsegmented_warning(counts: pa.Table, tokenizer: str) -> str | None:
-    """A warning for the user when `tokenizer` made tokens of whole clauses; None when all is well.
+    """A warning for the user if `tokenizer` made tokens of whole clauses, else None.
 
     Example: `if warning := unsegmented_warning(counts.total(), "basic_english"): log.warning("%s", warning)`
     """

@@ -1,4 +1,4 @@
-"""The vocabulary: which token has which id. Immutable, a pure function of the text, named by its fingerprint."""
+"""The vocabulary: tokens and their IDs. Immutable, a pure function of the text, named by its fingerprint."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from schemas.vocabulary import SPECIALS, UNK_ID, VOCABULARY
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """Tokens in the order of their ids, the special ones first; `labels[i]` is the name of label i."""
+    """Tokens in the order of their IDs, special tokens first; `labels[i]` is the name of label i."""
 
     tokens: pa.StringArray
     counts: pa.Int64Array
@@ -39,12 +39,12 @@ class Vocabulary:
         return digest.hexdigest()[:16]
 
     def with_labels(self, labels: tuple[str, ...]) -> "Vocabulary":
-        """The same ids with labels, for a lake whose first reviews had none."""
+        """The same IDs with labels, for a lake whose first reviews had none."""
         return replace(self, labels=labels)
 
     @cached_property
     def _words(self) -> pa.StringArray:
-        # A text may hold "<pad>" literally; only the words are looked up, so it becomes <unk> like any other stranger.
+        # A text may contain "<pad>" literally; only the words are looked up, so it becomes <unk> like any unknown token.
         return self.tokens[len(SPECIALS) :]
 
     def encode(self, tokens: pa.ListArray) -> pa.ListArray:
@@ -54,7 +54,7 @@ class Vocabulary:
             tokens: list<string> or list<dictionary<string>>, without null lists.
 
         Returns:
-            list<int32> of the same lengths; a token that is not in the vocabulary has the id of `<unk>`.
+            list<int32> of the same lengths; tokens outside the vocabulary have the ID of `<unk>`.
         """
         flat = tokens.flatten()
         encoded = flat if pa.types.is_dictionary(flat.type) else flat.dictionary_encode()
@@ -65,7 +65,7 @@ class Vocabulary:
         return pa.ListArray.from_arrays(offsets, values, type=pa.list_(pa.field("element", pa.int32())))
 
     def label_ids(self, labels: pa.StringArray) -> pa.Int32Array:
-        """Index of each label; null for null and for labels that the vocabulary does not know."""
+        """Index of each label; null for null and for unknown labels."""
         return pc.index_in(labels, value_set=pa.array(self.labels, pa.string()), skip_nulls=True)
 
 
@@ -78,19 +78,19 @@ def build_vocabulary(
     min_count: int,
     options: Mapping[str, Any] | None = None,
 ) -> Vocabulary:
-    """Makes a vocabulary of the counted tokens: count descending, then token ascending.
+    """Builds a vocabulary from counted tokens, ordered by count descending, then token ascending.
 
     Args:
-        max_vocab: at most so many tokens, the special ones not counted; 0 for all.
-        min_count: tokens that occur less often are left out.
-        options: what else decided the ids, kept beside the two.
+        max_vocab: maximum number of tokens, not counting the special ones; 0 for all.
+        min_count: minimum count of a token.
+        options: other settings that determined the IDs, stored with these two.
     """
     table = counts.total()
     table = table.filter(pc.greater_equal(table["count"], min_count))
     table = table.filter(pc.invert(pc.is_in(table["token"], value_set=pa.array(SPECIALS))))
     if max_vocab and len(table) > max_vocab:
         least = np.partition(table["count"].to_numpy(), -max_vocab)[-max_vocab]
-        table = table.filter(pc.greater_equal(table["count"], least))  # a tenth of them is left to be sorted
+        table = table.filter(pc.greater_equal(table["count"], least))  # leaves a tenth to sort
     table = table.sort_by([("count", "descending"), ("token", "ascending")])
     if max_vocab:
         table = table.slice(0, max_vocab)
@@ -105,7 +105,7 @@ def build_vocabulary(
 
 
 def ordered_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    """Distinct labels in the order of their ids: by number when all are integers, else alphabetically."""
+    """Distinct labels in the order of their IDs: by number if all are integers, else alphabetically."""
     distinct = set(labels)
     try:
         return tuple(sorted(distinct, key=lambda label: (int(label), label)))
@@ -114,7 +114,7 @@ def ordered_labels(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 class TokenCounts:
-    """Counts tokens of many batches in bounded memory: partial sums are merged now and then.
+    """Counts tokens of many batches in bounded memory, by merging partial sums from time to time.
 
     Once the distinct tokens take more than `KEPT_BYTES`, the rarest are dropped until half of that is left, so that the
     counts of rare tokens become lower bounds. Text of a language does not get there; text of random letters does.
@@ -155,7 +155,7 @@ class TokenCounts:
         self._parts = list(parts)
 
     def total(self) -> pa.Table:
-        """token: string, count: int64; the rows in no particular order, none with count 0."""
+        """token: string, count: int64; rows in no particular order, none with count 0."""
         self._merge()
         table = self._parts[0]
         return table.filter(pc.greater(table["count"], 0))

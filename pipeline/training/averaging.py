@@ -1,4 +1,4 @@
-"""Weights averaged over the steps (exponential moving average): often better than the last ones, and steadier."""
+"""Exponential moving average of the weights: often better than the last weights, and steadier."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ class Average:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """For the block, the model has the averaged weights."""
+        """Within the block, the model has the averaged weights."""
         kept = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         self._set(self.averages)
         try:
@@ -35,7 +35,7 @@ class Average:
             self._set(kept)
 
     def load(self, averages: Mapping[str, Tensor]) -> None:
-        """Takes averages from a checkpoint."""
+        """Restores averages from a checkpoint."""
         for name, tensor in self.averages.items():
             tensor.copy_(averages[name])
 

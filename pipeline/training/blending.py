@@ -1,7 +1,7 @@
 """After the last epoch: the linear path of n-grams beside the model, the scales that calibrate both, and the figures.
 
-The linear path is fitted on the training part, the scales on the validation part, and the test part is looked at once.
-All of it is a pure function of data, options and the trained weights, so a run that is killed here does it again.
+The linear path is fitted on the training part, the scales on the validation part; the test part is used once. All of it is
+a pure function of data, options and trained weights, so a run killed here repeats it.
 """
 
 import logging
@@ -49,18 +49,18 @@ class Reading:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Logits of N rows by each of J models, their labels, and how many tokens they have. Rows in no useful order."""
+    """Logits of N rows by each of J models, their labels, and their numbers of tokens. Rows are in no particular order."""
 
     logits_JNC: tuple[npt.NDArray[np.float64], ...]
     labels_N: npt.NDArray[np.int64]
     tokens: int
 
     def blended(self, scales_J: Sequence[float]) -> npt.NDArray[np.float64]:
-        """The logits of the first models together, each times its scale: (N, C)."""
+        """The sum of the first models' logits, each times its scale: (N, C)."""
         return np.asarray(sum(scale * logits_NC for scale, logits_NC in zip(scales_J, self.logits_JNC, strict=False)))
 
     def evaluation(self, logits_NC: npt.NDArray[np.float64]) -> Evaluation:
-        """The figures of the part by these logits."""
+        """The metrics of the part for these logits."""
         num_classes = logits_NC.shape[1]
         pairs = self.labels_N * num_classes + logits_NC.argmax(axis=1)
         confusion = np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes).astype(np.int64)
@@ -76,7 +76,7 @@ class Outputs:
 
 @torch.inference_mode()
 def collect(models: Sequence[Classify], part: Part, reading: Reading, description: str) -> Outputs:
-    """Runs models over a part, side by side.
+    """Runs models on a part, side by side.
 
     Raises:
         DataError: damaged shards, or ids that are not below `vocab_size`.
@@ -102,8 +102,8 @@ def collect(models: Sequence[Classify], part: Part, reading: Reading, descriptio
 
 @dataclass(frozen=True, kw_only=True)
 class BlendOptions:
-    """What is put beside an architecture. `wide`: the linear path becomes part of the model; `baseline`: it is fitted for
-    comparison at least; `calibrate`: the scales are fitted, else a lone part keeps its logits and two weigh the same."""
+    """What to combine with an architecture. `wide`: the linear path becomes part of the model; `baseline`: it is at least
+    fitted for comparison; `calibrate`: fit the scales, else a single part keeps its logits, and two have equal weights."""
 
     max_length: int
     truncation: str = "head"
@@ -116,7 +116,7 @@ class BlendOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Blended:
-    """The whole model and its figures on the validation part, and on the test part where there is one.
+    """The whole model and its metrics on the validation part, and on the test part if there is one.
 
     `metrics` are JSON values: `valid_…` and `test_…` of the whole (`…_majority_accuracy`: of always answering the most
     frequent label), `deep_valid_accuracy` of the architecture alone in a
@@ -131,14 +131,14 @@ class Blended:
 
 @dataclass(frozen=True)
 class FittedNgrams:
-    """The linear model of n-grams, and what it cost."""
+    """The linear model of n-grams, and the time it took."""
 
     model: NgramLinear
     seconds: float
 
 
 def fit_beside(parts: Mapping[str, Part], options: NgramOptions, num_classes: int, reading: Reading) -> FittedNgrams:
-    """Fits the linear model on the training part, as it stands beside an architecture.
+    """Fits the linear model that accompanies an architecture on the training part.
 
     Raises:
         DataError: damaged shards.
@@ -163,11 +163,11 @@ def blend(
     reading: Reading,
     fitted: FittedNgrams | None = None,
 ) -> Blended:
-    """Fits what stands around a trained architecture, and evaluates the whole.
+    """Fits the parts around a trained architecture, and evaluates the whole.
 
     Args:
         parts: train, valid and test.
-        fitted: the linear model, where it was fitted already.
+        fitted: the linear model, if it is already fitted.
 
     Raises:
         DataError: damaged shards.
@@ -205,7 +205,7 @@ def _fit(valid: Outputs, options: BlendOptions) -> list[float]:
     if not options.calibrate:
         return scales
     if options.wide and options.class_weights is not None:
-        # How the parts are mixed decides who wins, which is what the weights are for; their common scale is calibration.
+        # The mix of the parts decides the prediction, so labels are weighted here; their common scale is calibration.
         scales = fit_scales(parts, valid.labels_N, scales, options.class_weights)
         common = fit_scales([valid.blended(scales)], valid.labels_N, [1.0])[0]
         return [scale * common for scale in scales]
@@ -229,7 +229,7 @@ def _metrics(outputs: Mapping[str, Outputs], figures: Mapping[str, Evaluation], 
 
 
 def _baseline(outputs: Mapping[str, Outputs], seconds: float) -> dict[str, Any]:
-    """The linear model's own figures on the same rows, and what it cost."""
+    """The linear model's own metrics on the same rows, and the time it took."""
     baseline: dict[str, Any] = {"arch": "nbsvm", "seconds": round(seconds, 3)}
     for name, found in outputs.items():
         figures = found.evaluation(found.logits_JNC[1])

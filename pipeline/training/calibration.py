@@ -1,11 +1,12 @@
-"""How far a model's probabilities can be believed, and the scales that make them so. Plain NumPy, pure functions.
+"""How reliable a model's probabilities are, and the scales that calibrate them. Plain NumPy, pure functions.
 
     logits = Σ_j s_j z_j,   s = argmin Σ_n w(y_n) · cross-entropy(logits_n, q(y_n)) + λ Σ_j (s_j − s⁰_j)²
 
 z_j: the logits of part j of a model, s_j ≥ 0. With one part, 1/s is the temperature (Guo et al. 2017, "On calibration of
 modern neural networks", section 4.2); with several, it is stacking (Wolpert 1992). q is Platt's target (1999, "Probabilistic
-outputs for support vector machines", equation 8) for C classes: (N_c + 1) / (N_c + C) for the label c of N_c rows and
-1 / (N_c + C) for each other class, so that a few rows that are all right do not make a model that is sure of everything.
+outputs for support vector machines", equation 8): (N_c + 1) / (N_c + 2) for the label c of N_c rows; the other C − 1
+classes share the rest. So a few correct rows do not make a model that is sure of everything, and many classes do not make
+one that is sure of nothing.
 The problem is convex, and the last term keeps s finite. N rows, C classes, J parts.
 """
 
@@ -42,17 +43,17 @@ def fit_scales(
             result = np.zeros(len(z_JNC))
             result[active] = found
             return [float(scale) for scale in result]
-        # A part that would count against itself does not count; the others are fitted without it.
+        # A part with a negative scale is dropped; the others are fitted without it.
         active = [place for place in active if place not in negative]
         if not active:
             return [0.0] * len(z_JNC)
 
 
 def platt_targets(labels_N: Ints, num_classes: int) -> Doubles:
-    """The probabilities (N, C) that the labels are fitted to: the surer, the more rows a class has."""
+    """The target probabilities (N, C) of the fit: closer to 1 the more rows a class has."""
     count_N1 = np.bincount(labels_N, minlength=num_classes)[labels_N][:, None].astype(np.float64)
-    target_NC = np.repeat(1 / (count_N1 + num_classes), num_classes, axis=1)
-    target_NC[np.arange(len(labels_N)), labels_N] = ((count_N1 + 1) / (count_N1 + num_classes))[:, 0]
+    target_NC = np.repeat(1 / ((count_N1 + 2) * (num_classes - 1)), num_classes, axis=1)
+    target_NC[np.arange(len(labels_N)), labels_N] = ((count_N1 + 1) / (count_N1 + 2))[:, 0]
     return target_NC
 
 

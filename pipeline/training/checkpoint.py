@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file each, whole or absent, under `checkpoints/<training id>/`.
 
-Tensors are named `<section>.<name>`: model, optimizer, average, best, sums. What is not a tensor is JSON in the file's
-metadata. There is no state of random numbers: every step seeds its own (see `loop`). Nothing is ever unpickled.
+Tensors are named `<section>.<name>`: model, optimizer, average, best, sums. The rest is JSON in the file's metadata. Random
+states are not stored: every step seeds its own (see `loop`). Nothing is ever unpickled.
 """
 
 import json
@@ -31,7 +31,7 @@ VERSION = 1
 """Version of the checkpoints' own format."""
 RECORD = "training.json"
 FILE = re.compile(r"epoch-(\d+)-step-(\d+)(?:-([0-9a-f]{64}))?\.safetensors")
-"""A checkpoint's name holds its SHA-256; earlier releases' names hold none."""
+"""A checkpoint's name contains its SHA-256, except in earlier releases."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class TrainingFolder:
         return self.path.name
 
     def begin(self, identity: Mapping[str, Any]) -> None:
-        """Notes what is trained, so that `--resume` can tell whether it is the same."""
+        """Records what is trained, so `--resume` can check whether it is the same."""
         write_text(self.path / RECORD, TRAINING.to_json({"identity": dict(identity)}))
 
     def identity(self) -> dict[str, Any]:
@@ -100,9 +100,9 @@ class TrainingFolder:
         return path
 
     def read(self) -> Checkpoint | None:
-        """Reads the newest whole checkpoint; None where there is none.
+        """Reads the newest intact checkpoint; None if there is none.
 
-        Warns of damaged ones and puts them aside, so that they neither come first nor count among those to keep.
+        Warns about damaged ones and renames them, so they are neither tried first nor counted among those to keep.
         """
         for path in reversed(self.files()):
             try:
@@ -127,7 +127,7 @@ class TrainingFolder:
         except DataError:
             raise
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            if errno_of(error) in UNREACHABLE:  # it may be whole: it is not to be put aside
+            if errno_of(error) in UNREACHABLE:  # it may be intact, so it stays
                 raise unreachable(errno_of(error), f"the checkpoint {path} cannot be read") from error
             raise DataError(f"the checkpoint {path} cannot be read: {error}.") from error
         version = int(state.pop("version", 0))
@@ -149,13 +149,13 @@ def unfinished(checkpoints: Path, keep: int = 3) -> list[TrainingFolder]:
     """The unfinished trainings of a lake, newest first."""
     found = []
     for path in checkpoints.glob("*"):
-        with suppress(OSError):  # no training's folder, or one that went away just now
+        with suppress(OSError):  # not a training folder, or just removed
             found.append(((path / RECORD).stat().st_mtime_ns, path))
     return [TrainingFolder(path, keep) for _, path in sorted(found, reverse=True)]
 
 
 def remove_unfinished(checkpoints: Path, identity: Mapping[str, Any]) -> None:
-    """Deletes the unfinished trainings of an identity, whose lock the caller holds: killed runs left them."""
+    """Deletes the unfinished trainings of an identity, left by killed runs. The caller holds its lock."""
     for folder in unfinished(checkpoints):
         with suppress(DataError):
             if folder.identity() == dict(identity):
@@ -164,9 +164,9 @@ def remove_unfinished(checkpoints: Path, identity: Mapping[str, Any]) -> None:
 
 
 def find_resumable(checkpoints: Path, identity: Mapping[str, Any], keep: int = 3) -> TrainingFolder | None:
-    """The newest unfinished training of the same identity; None where there is none, and then a new one is to start.
+    """The newest unfinished training with the same identity; None if there is none, so a new one should start.
 
-    Warns of folders whose record cannot be read, which are passed over, and of what differs from the newest one.
+    Warns about folders whose record cannot be read, which are skipped, and about differences from the newest one.
     """
     readable: list[tuple[TrainingFolder, dict[str, Any]]] = []
     for folder in unfinished(checkpoints, keep):
@@ -191,7 +191,7 @@ def find_resumable(checkpoints: Path, identity: Mapping[str, Any], keep: int = 3
 
 
 def describe_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Which values differ, as people know them: `batch size 64, now 32`."""
+    """The values that differ, in words: `batch size 64, now 32`."""
     found = []
     for name in sorted({*before, *now}):
         old, new = before.get(name), now.get(name)

@@ -1,7 +1,7 @@
 """When to stop and when to write a checkpoint: decided by all ranks together, without waiting for each other.
 
-Each step every rank sends its wishes off on the CPU group and reads the sum of the step before, which has arrived by
-then. So all act after the same step, one later than the wish, and the GPU never waits.
+In each step, every rank sends its requests to the CPU group and reads the sum of the previous step, which has arrived by
+then. So all ranks act after the same step, one step after the request, and the GPU never waits.
 """
 
 import time
@@ -18,7 +18,7 @@ from pipeline.training.world import World
 
 @dataclass(frozen=True)
 class Decision:
-    """What all ranks do now. `stop` is a signal's number or 0."""
+    """What all ranks do now. `stop` is a signal's number, or 0."""
 
     stop: int = 0
     checkpoint: bool = False
@@ -26,7 +26,7 @@ class Decision:
 
 @dataclass
 class Control:
-    """Asked after every step."""
+    """Called after every step."""
 
     world: World
     request: StopRequest
@@ -48,7 +48,7 @@ class Control:
         return self._read(before)
 
     def between_epochs(self) -> Decision:
-        """The decision now, by waiting for all ranks; where it costs nothing, such as around an evaluation."""
+        """The decision now, after waiting for all ranks; used where that costs nothing, such as around an evaluation."""
         if self.world.size == 1:
             return Decision(self.request.signal_number)
         late = self._read(self._pending)
@@ -58,7 +58,7 @@ class Control:
         return Decision(int(message[0]))
 
     def checkpoint_written(self) -> None:
-        """Starts the interval anew."""
+        """Restarts the interval."""
         self._steps = 0
         self._last = time.monotonic()
 

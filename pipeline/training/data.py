@@ -1,4 +1,4 @@
-"""Where training data comes from: a version of the lake's table, or plain Parquet shards. And the vocabulary to it."""
+"""Sources of training data: a version of the lake's table, or plain Parquet shards, with their vocabulary."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from pipeline.text.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Shards in a fixed order, and what names them: a table version, or a fingerprint of the files."""
+    """Shards in a fixed order, and their name: a table version, or a fingerprint of the files."""
 
     shards: tuple[Shard, ...]
     vocabulary: Vocabulary
@@ -28,8 +28,8 @@ def open_data(
     """Opens the shards in `tokens`, else the lake's table; plain shards are read without deltalake.
 
     Raises:
-        InputNotFoundError: no shards, no such version, or no vocabulary to them.
-        DataError: shards of different vocabularies, or damaged ones.
+        InputNotFoundError: no shards, no such version, or no vocabulary for them.
+        DataError: the shards have different vocabularies, or are damaged.
     """
     shards: tuple[Shard, ...]
     if tokens is not None:

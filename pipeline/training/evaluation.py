@@ -1,4 +1,4 @@
-"""Evaluation: every row counts once, whatever the number of ranks. And the figures that a confusion matrix holds."""
+"""Evaluation: every row counts once, regardless of the number of ranks. And metrics derived from a confusion matrix."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ from pipeline.training.world import World, silent
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Figures of one part. `confusion[i, j]`: rows of label i that were called j."""
+    """Metrics of one part. `confusion[i, j]`: rows of label i predicted as j."""
 
     loss: float
     accuracy: float
@@ -32,7 +32,7 @@ class Evaluation:
 
     @property
     def macro_f1(self) -> float:
-        """The mean of the classes' F1; a class that is never met and never predicted counts 0."""
+        """The mean F1 of the classes; a class that never occurs and is never predicted counts as 0."""
         right = self.confusion.diagonal()
         predicted = self.confusion.sum(axis=0)
         rows = self.confusion.sum(axis=1)
@@ -40,21 +40,21 @@ class Evaluation:
 
     @property
     def majority_accuracy(self) -> float:
-        """The accuracy of always answering the most frequent label."""
+        """The accuracy of always predicting the most frequent label."""
         return float(self.confusion.sum(axis=1).max()) / max(self.rows, 1)
 
     def score(self, metric: str) -> float:
-        """How good the figures are by a metric of `SELECTIONS`: more is better."""
+        """The value of one of the `SELECTIONS`: more is better."""
         return {"accuracy": self.accuracy, "macro-f1": self.macro_f1, "loss": -self.loss}[metric]
 
     @property
     def only_class(self) -> int | None:
-        """The class that every row was given, where that is one and the rows are of several."""
+        """The class predicted for every row, if there is only one although the rows have several."""
         predicted = np.flatnonzero(self.confusion.sum(axis=0))
         return int(predicted[0]) if len(predicted) == 1 and np.count_nonzero(self.confusion.sum(axis=1)) > 1 else None
 
     def per_class(self, labels: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-        """Precision, recall, F1 and rows of each class; 0 where a figure has nothing to divide by."""
+        """Precision, recall, F1 and rows of each class; 0 instead of a division by zero."""
         found = {}
         for index, label in enumerate(labels):
             right = int(self.confusion[index, index])
@@ -82,12 +82,12 @@ def evaluate(
     description: str,
     control: Control | None = None,
 ) -> Evaluation:
-    """Loss (mean cross-entropy) and confusion matrix over a part; each rank does its share, and all get the whole.
+    """Loss (mean cross-entropy) and confusion matrix of a part; each rank evaluates its share, and all get the total.
 
-    `model` is put into eval mode and back.
+    `model` is set to eval mode and back.
 
     Raises:
-        StoppedError: a signal came, on any rank; on all of them then.
+        StoppedError: any rank received a signal; raised on all of them.
         DataError: damaged shards.
     """
     plan = EvaluationPlan(part.rows_per_group, batch_size, world.rank, world.size)

@@ -1,4 +1,4 @@
-"""The training loop. It knows nothing of lakes, launchers or command lines.
+"""The training loop, independent of lakes, launchers and command lines.
 
 A step's random numbers (dropout) are a function of (seed, epoch, step, rank): the state of a training is {epoch, step}
 with the model's and the optimizer's tensors, and a resumed run is the same run.
@@ -44,12 +44,12 @@ from pipeline.training.world import World, silent
 log = logging.getLogger(__name__)
 
 READ_LOSS_EVERY = 50
-"""Steps between two looks at the loss on a GPU; each makes the loop wait for it."""
+"""Steps between two reads of the loss on a GPU; each read makes the loop wait for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoopOptions:
-    """What decides the result of a training, given model and data, and how its batches are made ready."""
+    """What determines the result of a training, given model and data, and how its batches are prepared."""
 
     epochs: int
     order: OrderOptions
@@ -72,7 +72,7 @@ class LoopOptions:
 
 @dataclass
 class Progress:
-    """Where a training stands; JSON, part of every checkpoint. `epoch` from 0; `step` is the next one in it."""
+    """The position in a training; JSON, part of every checkpoint. `epoch` from 0; `step` is the next one in it."""
 
     epoch: int = 0
     step: int = 0
@@ -90,7 +90,7 @@ class Progress:
 
 
 class Trainer:
-    """Trains a model on a part and keeps the weights that do best on another."""
+    """Trains a model on one part and keeps the weights that are best on another."""
 
     def __init__(
         self,
@@ -108,8 +108,8 @@ class Trainer:
         on_epoch: Callable[[list[MetricsRow]], None] | None = None,
         on_step: Callable[[int, int, float], None] | None = None,
     ) -> None:
-        """`on_epoch` gets all rows of the metrics so far; `on_step` (epoch, step, global mean loss), which costs a wait.
-        `soft_targets_UC`: the class probabilities of the training part's rows without a label, in its order."""
+        """`on_epoch` receives all metric rows so far; `on_step` (epoch, step, global mean loss), which costs a wait.
+        `soft_targets_UC`: the class probabilities of the training part's unlabelled rows, in its order."""
         self.model = model.to(world.device)
         self.train = train
         self.valid = valid
@@ -121,7 +121,7 @@ class Trainer:
         self.on_step = on_step
         self.soft_targets_UC = None if soft_targets_UC is None else soft_targets_UC.to(world.device)
         self.control = Control(world, stop or StopRequest(), interval or Interval())
-        self.steps = self._order(0).steps
+        self.steps = self.order(0).steps
         sparse = use_sparse(
             options.embedding_update, model, world.device, options.order.batch_size * options.max_length // 2, world.size
         )
@@ -144,7 +144,7 @@ class Trainer:
 
         Raises:
             StoppedError: a signal came; a checkpoint was written.
-            DataError: the loss is no number any more.
+            DataError: the loss is NaN or infinite.
         """
         with track("train", self.options.epochs * self.steps, "steps") if self.world.is_main else silent() as bar:
             bar.advance(self.progress.epoch * self.steps + self.progress.step)
@@ -157,7 +157,7 @@ class Trainer:
         return self.progress
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Goes on where a checkpoint was written."""
+        """Continues from a checkpoint."""
         self.model.load_state_dict(checkpoint.tensors["model"])
         self.optimizer.load(checkpoint.tensors.get("optimizer", {}))
         if self.average is not None:
@@ -169,11 +169,11 @@ class Trainer:
         log.info("resumed at epoch %d, step %d of %d", self.progress.epoch + 1, self.progress.step, self.steps)
 
     def load_best(self) -> None:
-        """Gives the model the weights that did best on the validation part."""
+        """Restores the weights that were best on the validation part."""
         self.model.load_state_dict(self.best)
 
     def evaluate(self, part: Part, description: str) -> Evaluation:
-        """Evaluates the model as it stands on a part."""
+        """Evaluates the current model on a part."""
         return evaluate(
             self.model,
             part,
@@ -188,11 +188,11 @@ class Trainer:
         )
 
     def rows(self) -> list[MetricsRow]:
-        """The rows of the metrics so far."""
+        """The metric rows so far."""
         return [MetricsRow(**row) for row in self.progress.rows]
 
     def add_test_row(self, found: Evaluation, seconds: float) -> None:
-        """Notes the test of the best weights."""
+        """Records the test of the best weights."""
         self._add_row(self.progress.best_epoch, "test", found.loss, found.accuracy, seconds, found.tokens)
 
     def _add_row(self, epoch: int, phase: str, loss: float, accuracy: float, seconds: float, tokens: int) -> None:
@@ -210,7 +210,7 @@ class Trainer:
 
     def _epoch(self, advance: Callable[..., None]) -> None:
         state = self.progress
-        plan = TrainPlan(self._order(state.epoch), self.world.rank, self.world.size)
+        plan = TrainPlan(self.order(state.epoch), self.world.rank, self.world.size)
         self.model.train()
         seconds_before, wait_before = state.epoch_seconds, state.wait_seconds
         started = time.perf_counter()
@@ -223,18 +223,19 @@ class Trainer:
                 waited += now - asked
                 if batch is None:
                     break
-                loss_sum = self._step(batch)
+                loss_sum = self.train_step(batch)
                 state.step = batch.step + 1
                 state.epoch_seconds = seconds_before + now - started
                 state.wait_seconds = wait_before + waited
                 if self.on_step is not None:
                     mean = self.world.sum(loss_sum.detach().double().clone()) / batch.global_rows
                     self.on_step(state.epoch, batch.step, float(mean))
-                advance(1, **self._figures())
+                advance(1, **self.figures())
                 self._act()
         state.epoch_seconds = seconds_before + time.perf_counter() - started
 
-    def _step(self, batch: Batch) -> Tensor:
+    def train_step(self, batch: Batch) -> Tensor:
+        """One optimizer step on this rank's share of a batch; returns the sum of its losses."""
         options = self.options
         world = self.world
         state = self.progress
@@ -260,7 +261,7 @@ class Trainer:
         return loss_sum
 
     def _targets(self, labels_B: Tensor) -> Tensor:
-        """The labels (B,), or probabilities (B, C) where some rows have no label: see `DecodedGroup`."""
+        """The labels (B,), or probabilities (B, C) if some rows are unlabelled: see `DecodedGroup`."""
         soft_UC = self.soft_targets_UC
         if soft_UC is None:
             return labels_B
@@ -270,7 +271,7 @@ class Trainer:
     def _backward(
         self, batch: Batch, targets: Tensor, classify: Callable[[Tensor, Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Adds the gradient of a batch's mean loss; gives the loss, summed over its rows, and the logits (B, C)."""
+        """Adds the gradient of a batch's mean loss; returns the loss, summed over its rows, and the logits (B, C)."""
         with autocast(self.world.device, self.options.precision):
             logits_BC = classify(batch.ids, batch.lengths)
         logits_BC = logits_BC.float()
@@ -278,16 +279,16 @@ class Trainer:
             loss_sum = functional.cross_entropy(logits_BC, targets, weight=self.class_weights, reduction="sum")
         else:
             loss_sum = logits_BC.sum() * 0.0
-        # DDP takes the mean over ranks; times the number of ranks it is the sum, and the whole the global batch's mean.
+        # DDP averages over ranks; times the number of ranks, that is the sum, and in total the global batch's mean.
         (loss_sum * (self.world.size / batch.global_rows)).backward()  # type: ignore[no-untyped-call]
         return loss_sum, logits_BC
 
     def _adversarial_step(self, batch: Batch, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds the gradients of the loss and of the loss where it hurts most; both with the same dropout."""
+        """Adds the gradients of the loss and of the adversarial loss, both with the same dropout."""
         regularised = self.regularised
         assert regularised is not None
         seed = torch.initial_seed()
-        # Ranks need not agree after the first pass: the sum of both gradients goes over the network.
+        # Ranks need not agree after the first pass: only the sum of both gradients is exchanged.
         alone = self.wrapped.no_sync() if isinstance(self.wrapped, DistributedDataParallel) else nullcontext()
         with alone:
             loss_sum, logits_BC = self._backward(batch, targets, partial(self.wrapped, keep=True))
@@ -296,7 +297,8 @@ class Trainer:
         self._backward(batch, targets, partial(self.wrapped, perturbation_BTE=change_BTE))
         return loss_sum, logits_BC
 
-    def _figures(self) -> dict[str, object]:
+    def figures(self) -> dict[str, object]:
+        """What the progress bar shows; on a GPU not after every step, because reading the loss waits for it."""
         if self.world.device.type == "cuda" and self.progress.step % READ_LOSS_EVERY:
             return {}
         loss, right, rows, _ = self.sums.total().tolist()
@@ -360,7 +362,8 @@ class Trainer:
     def _out_of_patience(self) -> bool:
         return bool(self.options.patience and self.progress.stale_epochs >= self.options.patience)
 
-    def _order(self, epoch: int) -> Order:
+    def order(self, epoch: int) -> Order:
+        """The order of the training rows in an epoch."""
         return Order(self.train.rows_per_group, self.options.order, epoch)
 
     def _reader(self, part: Part) -> RowGroupReader:

@@ -1,4 +1,4 @@
-"""What is measured while training: sums that live on the device, and the rows of metrics.parquet."""
+"""Measurements during training: sums on the device, and the rows of metrics.parquet."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +26,7 @@ class MetricsRow:
 
 
 class Sums:
-    """Loss, right answers, rows and tokens, summed. The first two stay on the device until somebody reads them."""
+    """Sums of loss, right answers, rows and tokens. The first two stay on the device until they are read."""
 
     def __init__(self, device: torch.device) -> None:
         self.tensor = torch.zeros(4, dtype=torch.float64, device=device)
@@ -47,7 +47,7 @@ class Sums:
         return self.tensor + counts.to(self.tensor.device)
 
     def load(self, total: Tensor) -> None:
-        """Starts from a total that a checkpoint held."""
+        """Starts from the totals of a checkpoint."""
         self.tensor[:2] = total[:2].to(self.tensor.device)
         self._rows, self._tokens = int(total[2]), int(total[3])
 

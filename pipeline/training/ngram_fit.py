@@ -3,8 +3,8 @@
     r_kc = log((p_kc / Σ_k p_kc) / (q_kc / Σ_k q_kc)),   p_kc = 1 + reviews of class c with bucket k,   q_kc: the others
     z_c = b_c + Σ_k v_kc · s · r_kc,   softmax cross-entropy over z (two classes: one column, logistic loss)
 
-v starts at 0, and Adam updates the rows of the batch only. s scales the step that a bucket takes: one that tells nothing
-(r = 0) never moves. The shards are read twice, so memory depends on the buckets and never on the number of reviews.
+v starts at 0, and Adam updates only the rows of the batch. s scales the step of each bucket: an uninformative one (r = 0)
+never moves. The shards are read twice, so memory depends on the buckets, not on the number of reviews.
 
 Source: Wang & Manning 2012, "Baselines and bigrams: simple, good sentiment and topic classification", section 2.3, with
 the logistic loss of Mesnil et al. 2014, "Ensemble of generative and discriminative techniques for sentiment analysis".
@@ -33,12 +33,12 @@ from pipeline.training.row_adam import RowAdam
 ENOUGH_STEPS = 600
 MOST_EPOCHS = 10
 COUNT_ROWS = 1024
-"""Reviews counted at once."""
+"""Number of reviews counted at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NgramOptions:
-    """How the linear model is made and fitted. `scale` is s of the equations; `bits`: 2^bits buckets, at most."""
+    """Options of the linear model and its fit. `scale` is s in the equations; `bits`: at most 2^bits buckets."""
 
     ngrams: int = 3
     bits: int = 22
@@ -46,7 +46,7 @@ class NgramOptions:
     lr: float = 0.02
     batch_size: int = 32
     epochs: int | None = None
-    """None for as many as make about `ENOUGH_STEPS` steps."""
+    """None for enough passes to make about `ENOUGH_STEPS` steps."""
     seed: int = 0
     class_weights: tuple[float, ...] | None = None
     loader: LoaderOptions = field(default_factory=LoaderOptions)
@@ -69,7 +69,7 @@ def fit_ngrams(
         DataError: damaged shards, or ids that are not below `vocab_size`.
     """
     reader = RowGroupReader(part, max_length, vocab_size)
-    # Buckets fold into fewer ones, for a bucket is the upper bits of the hash: they are counted at the finest first.
+    # A bucket is the upper bits of the hash, so buckets can be merged later: count at the finest resolution first.
     finest = bounded_bits(options.bits, num_classes)
     counts_KC = _count(part, reader, options, num_classes, finest, check_stop)
     bits = bounded_bits(options.bits, num_classes, int(np.count_nonzero(counts_KC.any(axis=1))))
@@ -83,20 +83,20 @@ def fit_ngrams(
 
 
 def default_epochs(rows: int, batch_size: int) -> int:
-    """Passes that make about `ENOUGH_STEPS` steps, `MOST_EPOCHS` at most: one over 25,000 reviews, where more only fit the
-    labels by heart."""
+    """Number of passes for about `ENOUGH_STEPS` steps, up to `MOST_EPOCHS`; one for 25,000 reviews, where more passes only
+    overfit."""
     return min(MOST_EPOCHS, max(1, round(ENOUGH_STEPS / max(num_steps(rows, batch_size), 1))))
 
 
 def log_count_ratios(counts_KC: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
-    """r: float32 (K, columns), of how many reviews of each class have a bucket. Two classes: that of the second one."""
+    """r: float32 (K, columns), from the number of reviews of each class with each bucket. Two classes: r of the second."""
     total_K = counts_KC.sum(axis=1)
     ratio_KC = np.empty((len(counts_KC), num_columns(counts_KC.shape[1])), np.float32)
     for column in range(ratio_KC.shape[1]):
         label = 1 if ratio_KC.shape[1] == 1 else column
         p_K, q_K = 1.0 + counts_KC[:, label], 1.0 + (total_K - counts_KC[:, label])
         ratio_KC[:, column] = np.log(p_K / p_K.sum()) - np.log(q_K / q_K.sum())
-    # A bucket that no review touches says nothing.
+    # A bucket that no review touches is uninformative.
     ratio_KC[total_K == 0] = 0.0
     return ratio_KC
 
@@ -109,7 +109,7 @@ def _count(
     bits: int,
     check_stop: Callable[[], None],
 ) -> npt.NDArray[np.int32]:
-    """In how many reviews of each class each bucket occurs: int32 (K, C)."""
+    """Number of reviews of each class with each bucket: int32 (K, C)."""
     counts_N = np.zeros((1 << bits) * num_classes, np.int32)
     with batches(EvaluationPlan(part.rows_per_group, COUNT_ROWS), reader, options.loader) as stream:
         for batch in stream:
@@ -129,7 +129,7 @@ def _learn(
     bits: int,
     check_stop: Callable[[], None],
 ) -> tuple[Tensor, Tensor]:
-    """The weights v (K, columns) and the bias (columns,) after `epochs` passes in the order of training."""
+    """The weights v (K, columns) and the bias (columns,) after `epochs` passes, in training order."""
     weights_KC = torch.zeros_like(ratio_KC, requires_grad=True)
     bias_C = torch.zeros(ratio_KC.shape[1], requires_grad=True)
     optimizers = (RowAdam([weights_KC], options.lr), torch.optim.Adam([bias_C], options.lr))
@@ -148,7 +148,7 @@ def _learn(
 def _step(
     weights_KC: Tensor, bias_C: Tensor, ratio_KC: Tensor, class_weights: Tensor | None, batch: Batch, found: Buckets
 ) -> None:
-    """Sets the gradients of a batch's mean loss: that of the weights has a row for each bucket of each review."""
+    """Sets the gradients of a batch's mean loss; the weights' gradient has a row for each bucket of each review."""
     bucket_N = torch.from_numpy(found.values.astype(np.int64))
     review_N = torch.repeat_interleave(torch.from_numpy(np.diff(found.bounds)))
     ratio_NC = ratio_KC[bucket_N]

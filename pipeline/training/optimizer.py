@@ -1,4 +1,4 @@
-"""Adam, with dense updates for everything, or with sparse ones for the embeddings.
+"""Adam, with dense updates for everything, or with sparse updates for the embeddings.
 
 A dense update touches every row of an embedding in every step, though a batch uses few of them. The sparse one (lazy
 Adam: Kingma & Ba 2015, moments and weights of the rows in the batch only) costs what the batch costs.
@@ -16,11 +16,11 @@ from pipeline.training.row_adam import RowAdam, merge
 def use_sparse(choice: str, model: nn.Module, device: torch.device, batch_tokens: int, num_ranks: int) -> bool:
     """Whether embeddings get sparse updates.
 
-    `auto` takes them on a CPU where the embeddings have many more rows than a batch has tokens; on a GPU the dense update
-    is faster, since the sparse one waits for the number of distinct rows.
+    `auto` chooses them on a CPU if the embeddings have many more rows than a batch has tokens; on a GPU, the dense update
+    is faster, because the sparse one waits for the number of distinct rows.
 
     Raises:
-        UsageError: asked for on several GPUs; NCCL cannot add up sparse gradients.
+        UsageError: requested on several GPUs; NCCL cannot sum sparse gradients.
     """
     if choice == "sparse" and device.type == "cuda" and num_ranks > 1:
         raise UsageError("--embedding-update sparse: sparse gradients are not supported on several GPUs. Use dense or auto.")
@@ -37,12 +37,12 @@ clipping and the embedding's own passes: 121,000 × 100 at 7,400 tokens 65 ms de
 
 
 def embeddings(model: nn.Module) -> Iterable[nn.Embedding]:
-    """The model's embeddings that are trained."""
+    """The model's trainable embeddings."""
     return [module for module in model.modules() if isinstance(module, nn.Embedding) and module.weight.requires_grad]
 
 
 class Optimizer:
-    """Adam over a model's parameters, by name. Call it before the model is wrapped for several ranks."""
+    """Adam for a model's parameters, by name. Create it before the model is wrapped for several ranks."""
 
     def __init__(self, model: nn.Module, lr: float, *, sparse: bool = False) -> None:
         self.names = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -60,12 +60,12 @@ class Optimizer:
             self.optimizers.append(RowAdam(self.sparse, lr))
 
     def zero_grad(self) -> None:
-        """Drops all gradients."""
+        """Clears all gradients."""
         for parameter in self.names.values():
             parameter.grad = None
 
     def clip(self, max_norm: float) -> None:
-        """Scales the gradients down to a norm, when it is larger. Nothing waits for the GPU."""
+        """Scales the gradients down to a norm if they exceed it. Nothing waits for the GPU."""
         gradients = []
         for parameter in self.names.values():
             if parameter.grad is not None:
@@ -94,7 +94,7 @@ class Optimizer:
         return found
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Takes a state that `state` gave.
+        """Restores the result of `state`.
 
         Raises:
             DataError: it belongs to other parameters.

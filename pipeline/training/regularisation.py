@@ -1,4 +1,4 @@
-"""What a training step does to its batch so that the model does not learn it by heart. Nothing of it happens in scoring.
+"""Changes to a training batch that prevent overfitting. None of them happens in scoring.
 
 All random numbers are torch's, which the loop seeds for each step. B rows, T positions, E embedding features.
 """
@@ -12,12 +12,12 @@ from pipeline.models.interface import Classifier
 from pipeline.models.layers.masking import token_mask
 
 LENGTH_STEP = 16
-"""Shortened batches keep lengths that the loader makes too: oneDNN keeps kernels for every shape that it meets."""
+"""Shortened batches keep lengths that the loader also produces: oneDNN keeps kernels for every shape it sees."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Regularisation:
-    """`adversarial`: L2 norm of the perturbation, in mean norms of an embedded token; the first one comes after
+    """`adversarial`: L2 norm of the perturbation, in mean norms of an embedded token; it starts after
     `adversarial_warmup` epochs. The other two are probabilities."""
 
     word_dropout: float = 0.0
@@ -27,14 +27,14 @@ class Regularisation:
 
     @property
     def of_embedding(self) -> bool:
-        """Whether the model has to be wrapped, see `RegularisedClassifier`."""
+        """Whether the model must be wrapped, see `RegularisedClassifier`."""
         return bool(self.locked_dropout or self.adversarial)
 
 
 class RegularisedClassifier(nn.Module):
-    """A classifier in training, with locked dropout on the embedded tokens and a perturbation of them.
+    """A classifier in training, with locked dropout and a perturbation of the embedded tokens.
 
-    After a call with `keep`, `embedded_BTE` holds the embedded tokens, whose gradient is there after the backward pass.
+    After a call with `keep`, `embedded_BTE` has the embedded tokens, with their gradient after the backward pass.
 
     Source: locked dropout: Gal & Ghahramani 2016, "A theoretically grounded application of dropout in recurrent neural
     networks", section 4; Merity et al. 2018 gave the name.
@@ -61,7 +61,7 @@ class RegularisedClassifier(nn.Module):
         return self.model.classify(embedded_BTE, ids_BT, lengths_B)
 
     def perturbation(self, size: float, lengths_B: Tensor) -> Tensor:
-        """The change of the embedded tokens that raises each review's loss most (B, T, E), given the gradient of the loss.
+        """The change of the embedded tokens that increases each review's loss most (B, T, E), given the loss's gradient.
 
         r = ε · n · g / ‖g‖₂, for each review; g: its gradient, n: the mean norm of the batch's embedded tokens, so that ε
         means the same however large embeddings grow.
@@ -81,7 +81,7 @@ class RegularisedClassifier(nn.Module):
 
 
 def drop_words(ids_BT: Tensor, lengths_B: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Leaves out each token with probability `share`; the others close up. A review keeps one token at least.
+    """Drops each token with probability `share` and closes the gaps. A review keeps at least one token.
 
     Source: Iyyer et al. 2015, "Deep unordered composition rivals syntactic methods for text classification", section 2.4.
     """

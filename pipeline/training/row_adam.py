@@ -1,7 +1,7 @@
 """Adam for embeddings with sparse gradients: moments and weights of the rows in the batch only (lazy Adam).
 
-Source: Kingma & Ba 2015, algorithm 1, applied to the rows that have a gradient, as `torch.optim.SparseAdam` does, which
-takes several times as long for it: it goes through sparse tensors where plain rows do.
+Source: Kingma & Ba 2015, algorithm 1, applied to the rows with a gradient, like `torch.optim.SparseAdam`, which takes
+several times as long because it uses sparse tensors where plain rows suffice.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class RowAdam(torch.optim.Optimizer):
-    """`lr` is the step size; betas and eps are Adam's. State: `step`, `exp_avg`, `exp_avg_sq`, as Adam has it."""
+    """`lr` is the step size; betas and eps are Adam's. State: `step`, `exp_avg`, `exp_avg_sq`, as in Adam."""
 
     def __init__(
         self, parameters: Iterable[Tensor], lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
@@ -55,6 +55,6 @@ def merged_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def merge(gradient: Tensor) -> Tensor:
-    """The sparse gradient with every row once."""
+    """The sparse gradient with each row once."""
     rows, values = merged_rows(gradient)
     return torch.sparse_coo_tensor(rows[None], values, gradient.shape, is_coalesced=True, check_invariants=False)

@@ -1,12 +1,12 @@
-"""Learning rate schedules: pure functions of the step, so that there is no state to save."""
+"""Learning rate schedules: pure functions of the step, without state."""
 
 import math
 
 
 def lr_factor(schedule: str, step: int, total_steps: int, warmup_steps: int) -> float:
-    """What the learning rate is multiplied by at a step (from 0).
+    """The factor of the learning rate at a step (from 0).
 
-    It rises linearly over the warm-up, then stays (constant), or falls to 0 at `total_steps`, linearly or as half a cosine.
+    It rises linearly during warm-up, then stays (constant), or falls to 0 at `total_steps`, linearly or as half a cosine.
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps

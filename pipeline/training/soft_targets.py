@@ -1,9 +1,9 @@
-"""Self-training: the linear model of n-grams labels reviews without a label, and a network learns from them, too.
+"""Self-training: the linear model of n-grams labels unlabelled reviews, and a network also learns from these labels.
 
     q(y | x) = softmax(s · g(x))
 
-g: the linear model, fitted on the training part; s: its scale, fitted on the validation part, so that q is as sure as g is
-right there. A network learns the whole distribution, not the likeliest class.
+g: the linear model, fitted on the training part; s: its scale, fitted on the validation part, so q is as confident as g
+is accurate there. A network learns the whole distribution, not the most probable class.
 
 Source: Hinton et al. 2015, "Distilling the knowledge in a neural network"; Xie et al. 2020, "Self-training with noisy
 student improves ImageNet classification".
@@ -37,7 +37,7 @@ def soft_targets(teacher: NgramLinear, parts: Mapping[str, Part], reading: Readi
     scale = fit_scales(valid.logits_JNC, valid.labels_N, [1.0])
     found = collect([teacher], parts[UNLABELLED], reading, "label")
     targets_UC = np.empty(found.logits_JNC[0].shape, np.float32)
-    # Rows come sorted by length; those without a label bear their number, see `DecodedGroup`.
+    # Rows come sorted by length; unlabelled ones carry their number, see `DecodedGroup`.
     targets_UC[-1 - found.labels_N] = softmax(found.blended(scale))
     accuracy = valid.evaluation(valid.blended(scale)).accuracy
     log.info(

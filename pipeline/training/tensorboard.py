@@ -1,4 +1,4 @@
-"""TensorBoard event files, where tensorboard is installed."""
+"""TensorBoard event files, if tensorboard is installed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ from pipeline.training.metrics import MetricsRow
 
 
 def event_writer(folder: Path) -> Callable[[list[MetricsRow]], None]:
-    """A function that writes the newest epoch's figures; it is given all rows of the metrics.
+    """A function that writes the latest epoch's metrics; it receives all metric rows.
 
     Raises:
         UsageError: tensorboard is not installed.

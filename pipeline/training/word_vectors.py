@@ -1,10 +1,10 @@
-"""Word vectors from the reviews themselves, as the start of an embedding: which tokens stand near which others.
+"""Word vectors computed from the reviews, to initialise an embedding: which tokens occur near which others.
 
     M_wc = pairs of token w and context c, at most `WINDOW` places apart
     P_wc = max(0, log(M_wc / (Σ_c M_wc · p_c))),   p_c = (Σ_w M_wc)^0.75 / Σ_c (Σ_w M_wc)^0.75
     P ≈ U S Vᵀ,   vectors = U √S, scaled to a standard deviation of `std`
 
-No label is read, so reviews without one count as well. The contexts are the most frequent tokens, and both sides of P are
+Labels are not used, so unlabelled reviews count as well. The contexts are the most frequent tokens, and both sides of P are
 bounded, so memory is too: (`MOST_WORDS`, `CONTEXTS`) floats.
 
 Source: Levy, Goldberg & Dagan 2015, "Improving distributional similarity with lessons learned from word embeddings",
@@ -32,9 +32,9 @@ log = logging.getLogger(__name__)
 WINDOW = 5
 CONTEXTS = 3000
 MOST_WORDS = 40_000
-"""The most frequent tokens that get a vector."""
+"""Number of most frequent tokens that get a vector."""
 MOST_TOKENS = 25_000_000
-"""Tokens that are read, which bounds the time."""
+"""Maximum number of tokens to read, which bounds the time."""
 SMOOTHING = 0.75
 BATCH_ROWS = 1024
 OVERSAMPLED = 20
@@ -56,7 +56,7 @@ def text_vectors(
 ) -> Floats:
     """A matrix (`vocab_size`, `dim`), row i for token i, for `ReviewClassifier.set_embedding`.
 
-    Ids are in the order of frequency, as vocabularies have them. Tokens without a vector (too rare, or never seen in
+    Ids are ordered by frequency, as in vocabularies. Tokens without a vector (too rare, or never seen in
     `part`), and features beyond the rank of P, are drawn from a normal distribution; `<pad>` is zero.
 
     Raises:
@@ -124,7 +124,7 @@ def _positive_information(counts_WC: Floats) -> Tensor:
     of_word_W1 = counts.sum(dim=1, keepdim=True).clamp_min_(1.0)
     of_context_C = counts.sum(dim=0).pow_(SMOOTHING)
     share_C = of_context_C / of_context_C.sum().clamp_min(1e-12)
-    # Where there are no pairs the logarithm is −∞, and 0 after the cut.
+    # Without pairs, the logarithm is −∞, and 0 after the cut.
     return counts.div_(of_word_W1).div_(share_C.clamp_min(1e-12)).log_().clamp_min_(0.0)
 
 

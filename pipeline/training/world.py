@@ -1,4 +1,4 @@
-"""The ranks that train together, and what they say to each other. A world of one says nothing and costs nothing."""
+"""The ranks that train together, and their communication. A world of one communicates nothing."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -19,9 +19,9 @@ from schemas.contract import ContractError
 
 @dataclass(frozen=True)
 class World:
-    """Which rank this process is, of how many, and the device it computes on.
+    """This process's rank, the number of ranks, and the device.
 
-    `control` is a process group on the CPU for small messages, so that they never wait for the GPU; None for one rank.
+    `control` is a CPU process group for small messages, so they never wait for the GPU; None for one rank.
     """
 
     device: torch.device
@@ -31,25 +31,25 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this rank writes files and talks to people."""
+        """Whether this rank writes files and reports progress."""
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Adds a tensor up over all ranks, in place."""
+        """Sums a tensor over all ranks, in place."""
         if self.size > 1:
             distributed.all_reduce(tensor)
         return tensor
 
     def barrier(self) -> None:
-        """Waits until all ranks are here."""
+        """Waits for all ranks."""
         if self.size > 1:
             distributed.barrier(group=self.control)
 
     def from_main(self, make: Callable[[], tuple[dict[str, Any], npt.NDArray[np.uint8]]]) -> tuple[dict[str, Any], Any]:
-        """Runs `make` on the main rank and gives its JSON values and bytes to all; an error of it is raised on all.
+        """Runs `make` on the main rank and sends its JSON values and bytes to all; an error is raised on all ranks.
 
         Raises:
-            PipelineError: whatever `make` raised.
+            PipelineError: any error raised by `make`.
         """
         if self.size == 1:
             return make()
@@ -86,5 +86,5 @@ class _Silent:
 
 @contextmanager
 def silent() -> Iterator[Progress]:
-    """The progress of ranks that do not talk to people."""
+    """The progress of ranks that report none."""
     yield _Silent()

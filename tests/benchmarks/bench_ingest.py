@@ -29,7 +29,7 @@ PEERS = Path(__file__).parent / "peers"
 OURS, FLOOR = "pipeline ingest", "bare floor"
 CSV_BYTES = 2 << 30
 BOOK_OUTGROWS = 16
-"""At this size the book's loop, which keeps every token in memory, wants 21 GB."""
+"""At this size the book's loop, which keeps every token in memory, needs 21 GB."""
 ENVIRONMENTS = {
     "Polars": ("polars", "two threads"),
     "Hugging Face datasets, Arrow tables": ("datasets", "two processes", "--how", "arrow"),

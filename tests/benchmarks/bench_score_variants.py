@@ -23,10 +23,10 @@ import pyarrow.parquet as pq
 import torch
 
 from jobs.score import WINDOW_ROWS
+from pipeline.batches.ragged import Ragged, plan_batches
 from pipeline.config.score import DEFAULT_BATCH_SIZE
 from pipeline.datapipes.score_encode import encode_texts
 from pipeline.models.bundle import Bundle, read_bundle
-from pipeline.scoring.batches import Ragged, plan_batches
 from pipeline.scoring.options import TOKENS_PER_REVIEW
 from pipeline.scoring.predictor import Predictor
 from tests.benchmarks.bench_score import make_bundle
@@ -67,9 +67,9 @@ def timed(bundle: Bundle, ids: pa.ListArray, variant: Variant) -> float:
     """Seconds to score `ids`, window after window as the job does; the first ones are scored once before."""
     with Predictor(bundle, "cpu", variant.batch_size, variant.precision, threads=variant.threads or 1) as predictor:
         if not variant.threads:
-            predictor._pool.submit(torch.set_num_threads, predictor._threads_before).result()
+            predictor.pool.submit(torch.set_num_threads, predictor.threads_before).result()
         if variant.padded:
-            predictor._packed, predictor.max_tokens = None, predictor.attribution_tokens
+            predictor.packed, predictor.max_tokens = None, 2 * predictor.attribution_tokens
         predictor.predict(ids[:200])
         started = time.perf_counter()
         pending = [predictor.submit(ids[begin : begin + variant.window]) for begin in range(0, len(ids), variant.window)]

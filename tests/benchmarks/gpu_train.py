@@ -53,7 +53,7 @@ class Timed(Trainer):
     limit = warmup = taken = tokens = 0
     started = 0.0
 
-    def _step(self, batch: Batch) -> torch.Tensor:
+    def train_step(self, batch: Batch) -> torch.Tensor:
         if self.taken == self.warmup:
             synchronize(self.world.device)
             self.started = time.perf_counter()
@@ -61,7 +61,7 @@ class Timed(Trainer):
         self.taken += 1
         if self.taken >= self.limit:
             self.control.request.signal_number = 15
-        return super()._step(batch)
+        return super().train_step(batch)
 
     def tokens_per_second(self) -> float:
         """Real tokens a second after the warm-up; waits for the GPU."""
@@ -129,7 +129,7 @@ def resident_speed(part: Part, device: torch.device, arch: str, hidden_dim: int,
         there = [batch.to(device) for batch in itertools.islice(stream, trainer.limit)]
     trainer.model.train()
     for batch in there:
-        trainer._step(batch)
+        trainer.train_step(batch)
     return trainer.tokens_per_second()
 
 

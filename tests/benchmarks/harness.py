@@ -83,7 +83,7 @@ class Result:
 def run_in_turn(
     contestants: Sequence[Contestant], rounds: int, before: Callable[[Contestant], None] | None = None
 ) -> dict[str, Result]:
-    """Runs every contestant once, then every one again, so that a change of the machine's mood meets all alike.
+    """Runs every contestant once, then every one again, so that a change of the machine's load affects all of them.
 
     `before` is called, unmeasured, before each run.
 
@@ -197,7 +197,7 @@ def markdown(rows: Sequence[Row], reference: str, items: int, unit: str) -> str:
 
 
 def machine() -> str:
-    """Cores and load: figures of a busy machine are worth less, so the table says how busy it was."""
+    """Cores and load: figures from a busy machine are less reliable, so the table shows how busy it was."""
     return f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f} at the end"
 
 

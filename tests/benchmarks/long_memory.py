@@ -1,4 +1,4 @@
-"""Two problems of long memory: which recurrence still learns when what matters lies far back.
+"""Two long-memory problems: which recurrence still learns when the relevant input is far back.
 
     python -m tests.benchmarks.long_memory [--problem adding|copying] [--length 150] [--steps 1000] [--arch NAME …]
 

@@ -12,7 +12,7 @@ WORDS, MEAN_LENGTH = 30_000, 230
 
 
 def write_shards(folder: Path, rows: int, rows_per_shard: int = 16_384) -> None:
-    """Lengths spread like IMDb's, words by a power law, films of 20 reviews; a review's first token tells its label."""
+    """Lengths distributed like IMDb's, words by a power law, films of 20 reviews; a review's first token gives its label."""
     folder.mkdir(parents=True)
     schema = TOKEN.schema.with_metadata(token_metadata("synthetic"))
     random = np.random.default_rng(0)

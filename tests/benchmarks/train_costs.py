@@ -102,7 +102,7 @@ def _step_seconds(choices: list[Variant], trainers: list[Trainer], ready: list[B
             trainer.model.train()
             with variant.patch(trainer) if variant.patch else _unchanged():
                 started = time.perf_counter()
-                trainer._step(batch)
+                trainer.train_step(batch)
                 taken = time.perf_counter() - started
             if number >= WARM_STEPS:
                 found[place].append(taken)
@@ -111,7 +111,7 @@ def _step_seconds(choices: list[Variant], trainers: list[Trainer], ready: list[B
 
 def _around(trainer: Trainer, steps: int) -> list[tuple[str, float]]:
     """What is done around a step: making batches ready (in other threads, while a step runs), and showing progress."""
-    plan = TrainPlan(trainer._order(0))
+    plan = TrainPlan(trainer.order(0))
     started = time.perf_counter()
     with batches(plan, trainer.reader, LoaderOptions(workers=0)) as stream:
         count = sum(1 for _ in stream)
@@ -119,7 +119,7 @@ def _around(trainer: Trainer, steps: int) -> list[tuple[str, float]]:
     with track("train", steps, "steps") as bar:
         started = time.perf_counter()
         for _ in range(steps):
-            bar.advance(1, **trainer._figures())
+            bar.advance(1, **trainer.figures())
         showing = (time.perf_counter() - started) / steps
     return [("reading and padding a batch, in threads beside the step", loading), ("progress and its figures", showing)]
 
@@ -133,7 +133,7 @@ def _unsorted(trainer: Trainer, ready: list[Batch], seconds: list[float]) -> flo
 
 
 def _ready(trainer: Trainer, order: OrderOptions, steps: int) -> list[Batch]:
-    plan = TrainPlan(replace(trainer._order(0), options=order))
+    plan = TrainPlan(replace(trainer.order(0), options=order))
     with batches(plan, trainer.reader, LoaderOptions()) as stream:
         return list(islice(stream, steps))
 

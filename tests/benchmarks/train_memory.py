@@ -66,20 +66,20 @@ def one_size(folder: Path, size: float, steps: int, hidden_dim: int) -> dict[str
 
 
 class Counting(Trainer):
-    """Asks to stop after so many steps."""
+    """Requests a stop after this many steps."""
 
     taken = 0
     limit = 0
 
-    def _step(self, batch: Any) -> torch.Tensor:
+    def train_step(self, batch: Any) -> torch.Tensor:
         self.taken += 1
         if self.taken >= self.limit:
             self.control.request.signal_number = 15
-        return super()._step(batch)
+        return super().train_step(batch)
 
 
 def measure(shards: Path, steps: int, hidden_dim: int) -> dict[str, float]:
-    """Trains so many steps; the data behind them is the whole table."""
+    """Trains this many steps; the data is the whole table."""
     selection, _ = select(plain_shards(shards), 2, 0.1)
     model = build_model("lstm", {"vocab_size": WORDS, "num_classes": 2, "hidden_dim": hidden_dim})
     options = LoopOptions(epochs=1, order=OrderOptions(batch_size=64), clip_norm=1.0)

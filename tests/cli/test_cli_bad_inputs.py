@@ -25,7 +25,7 @@ from tests.support.reviews import write_corpus
 
 @dataclass(frozen=True)
 class Place:
-    """A lake with a table and a model, and a folder to make trouble in."""
+    """A lake with a table and a model, and a folder for bad files."""
 
     lake: Path
     work: Path

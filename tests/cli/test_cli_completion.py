@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import run_here
 from tests.support.paths import ROOT
 
 SHOW_MODULES = (
@@ -27,23 +28,15 @@ def lake(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def completed(line: str, **environment: str) -> tuple[list[str], set[str]]:
-    """What bash is offered for the last word of a line, and the modules that were imported for it."""
+def of_bash(line: str) -> dict[str, str]:
+    """The environment with which bash asks for the last word of a line."""
     words = line.split(" ")
-    done = subprocess.run(
-        [sys.executable, "-c", SHOW_MODULES],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "_PIPELINE_COMPLETE": "complete_bash",
-            "COMP_WORDS": line,
-            "COMP_CWORD": str(len(words) - 1),
-            **environment,
-        },
-    )
-    return done.stdout.split(), set(done.stderr.rpartition("MODULES")[2].split())
+    return {"_PIPELINE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+
+
+def completed(line: str, lake: Path) -> list[str]:
+    """What bash is offered for the last word of a line."""
+    return run_here(PIPELINE_LAKE=str(lake), **of_bash(line)).stdout.split()
 
 
 @pytest.mark.parametrize(
@@ -61,16 +54,23 @@ def completed(line: str, **environment: str) -> tuple[list[str], set[str]]:
         ("pipeline score --device c", {"cpu", "cuda"}),
     ],
 )
-def test_words_are_offered_without_the_heavy_libraries(lake: Path, line: str, offered: set[str]) -> None:
-    found, modules = completed(line, PIPELINE_LAKE=str(lake))
-    assert set(found) == offered
+def test_words_are_offered(lake: Path, line: str, offered: set[str]) -> None:
+    assert set(completed(line, lake)) == offered
+
+
+@pytest.mark.parametrize("line", ["pipeline train --arch bil", "pipeline score --model "])
+def test_the_heavy_libraries_are_not_imported_for_it(lake: Path, line: str) -> None:
+    environment = {**os.environ, "PIPELINE_LAKE": str(lake), **of_bash(line)}
+    done = subprocess.run([sys.executable, "-c", SHOW_MODULES], capture_output=True, text=True, cwd=ROOT, env=environment)
+    modules = set(done.stderr.rpartition("MODULES")[2].split())
+    assert set(done.stdout.split()) == set(completed(line, lake)) != set()
     assert "typer" in modules and not {"torch", "pyarrow", "numpy", "deltalake"} & modules
 
 
 def test_the_lake_that_the_line_names_is_the_one(lake: Path, tmp_path: Path) -> None:
     line = "pipeline score --lake {} --model nb"
-    assert completed(line.format(lake), PIPELINE_LAKE=str(tmp_path / "other"))[0] == ["nbsvm-20260131T040000Z-1a2b3c"]
-    assert completed(line.format("s3://bucket/lake"))[0] == []
+    assert completed(line.format(lake), tmp_path / "other") == ["nbsvm-20260131T040000Z-1a2b3c"]
+    assert completed(line.format("s3://bucket/lake"), lake) == []
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")

@@ -24,7 +24,7 @@ Main = Callable[..., int]
 
 
 def reviews() -> list[dict[str, Any]]:
-    """Reviews as Amazon's table has them; one text has a quoted line break."""
+    """Reviews like Amazon's table; one text has a quoted line break."""
     rows = []
     for number in range(ROWS):
         stars = number % 5 + 1
@@ -113,6 +113,7 @@ def yelp(folder: Path) -> tuple[Path, list[dict[str, Any]], dict[str, Any]]:
     return path, rows, wanted
 
 
+@pytest.mark.usefixtures("without_pages")
 @pytest.mark.parametrize(("make", "known"), [(amazon, 96), (excel, 120), (yelp, 96)])
 def test_the_way_of_a_new_user(make: Any, known: int, tmp_path: Path, command: Run) -> None:
     path, rows, wanted = make(tmp_path)

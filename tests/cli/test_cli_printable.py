@@ -27,12 +27,11 @@ def assert_safe(outcome: Outcome) -> None:
     assert all(map(OUR_LINES.match, outcome.stderr.split("\n"))), outcome.stderr
 
 
-@pytest.mark.parametrize("undecodable", [b"", b"\xff"])
-def test_a_missing_file_is_named_in_one_line(tmp_path: Path, pipeline: Run, undecodable: bytes) -> None:
-    done = pipeline("ingest", "--lake", tmp_path / "lake", tmp_path / (EVIL + os.fsdecode(undecodable)))
+def test_a_missing_file_is_named_in_one_line(tmp_path: Path, pipeline: Run) -> None:
+    done = pipeline("ingest", "--lake", tmp_path / "lake", tmp_path / (EVIL + os.fsdecode(b"\xff")))
     assert done.code == 66
     assert_safe(done)
-    assert SHOWN + undecodable.decode("utf-8", "backslashreplace") in done.stderr.splitlines()[-1]
+    assert SHOWN + r"\xff" in done.stderr.splitlines()[-1]
 
 
 def test_a_debugging_traceback_is_escaped_too(tmp_path: Path, command: Run) -> None:

@@ -92,7 +92,9 @@ def test_unknown_run_names_the_nearest_and_an_ambiguous_one_all(lake: Lake) -> N
     error = listed(lake, "show", "20260131T020000Z-trian").exception
     assert isinstance(error, InputNotFoundError) and "Closest: 20260131T020000Z-train-1a2b3c" in str(error)
     error = listed(lake, "show", "20260131").exception
-    assert isinstance(error, InputNotFoundError) and "3 runs begin with '20260131'" in str(error)
+    assert isinstance(error, InputNotFoundError) and "3 runs begin with '20260131': 20260131T03" in str(error), (
+        "newest first"
+    )
 
 
 def test_empty_lake(tmp_path: Path) -> None:

@@ -2,10 +2,9 @@
 
 import csv
 import json
-import os
+import shlex
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.commands import Run
-from tests.support.paths import ROOT
-from tests.support.scoring import make_lake, make_texts
+from tests.support.fork_server import forked_pipeline
+from tests.support.scoring import ADDED, make_lake, make_texts
 
 
 @pytest.fixture
@@ -49,6 +48,10 @@ def test_the_receipt_is_the_last_line_and_the_second_run_ends_with_99(pipeline: 
         (["in.parquet", "--device", "gpu"], 2, "--device: 'gpu' is not known"),
         (["in.parquet", "--output", "in.parquet"], 2, "never changes"),
         (["in.parquet", "--batch-size", "0"], 2, "--batch-size 0: expected 1 or more"),
+        (["in.parquet", "--batch-size", "many"], 2, "--batch-size many: expected a whole number, 1 or more."),
+        (["in.parquet", "--abstain-below", "70%"], 2, "--abstain-below 70%: expected a number from 0 to 1, such as 0.8."),
+        (["-", "in.parquet", "-", "--output", "out.csv"], 2, "stdin can only be read once"),
+        (["in.parquet", "--output", "/proc/out.csv"], 73, "cannot write /proc/"),
     ],
 )
 def test_a_mistake_is_one_message_without_a_traceback(
@@ -64,10 +67,8 @@ def test_a_mistake_is_one_message_without_a_traceback(
 
 def test_sigterm_leaves_nothing_half_written(lake: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.parquet", 400_000)
-    command = [sys.executable, "-m", "pipeline", "score", source, "--lake", lake]
-    child = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
+    command = [*forked_pipeline(), "score", source, "--lake", lake]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list((lake / "predictions").glob(".tmp-*")):
         assert child.poll() is None and time.monotonic() < deadline, "the run ended before it could be stopped"
@@ -113,10 +114,9 @@ def test_stdin_may_be_a_table(command: Run, lake: Path) -> None:
 def test_who_reads_stdout_may_stop(lake: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.parquet", 20_000)
     command = (
-        f"{sys.executable} -m pipeline -q score {source} --lake {lake} --output - | head -c 100; echo ${{PIPESTATUS[0]}}"
+        f"{shlex.join(forked_pipeline())} -q score {source} --lake {lake} --output - | head -c 100; echo ${{PIPESTATUS[0]}}"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1].endswith("0"), done.stderr
     assert "Error" not in done.stderr
 
@@ -178,3 +178,5 @@ def test_sentences_are_explained_and_given_as_json(pipeline: Run, lake: Path) ->
     assert [answer["text"] for answer in answers] == [*texts, " "]
     assert {part["token"] for part in answers[0]["explanation"]} <= set(texts[0].lower().split()) | {"<unk>"}
     assert answers[2]["prediction"] is None and answers[2]["unscored_reason"] == "no_text"
+    assert list(answers[0]) == ["text", *ADDED, "explanation"]
+    assert answers[0]["probability"] == answers[0][f"probability_{answers[0]['prediction']}"]

@@ -1,7 +1,8 @@
 """What a person at a real terminal reads at the end of each command, and what scripts read instead."""
 
 import json
-import sys
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.cli.summary import Summary
+from tests.support.fork_server import forked_pipeline
 from tests.support.terminal import Shown, run_in_terminal
 
 Terminal = Callable[..., Shown]
@@ -20,8 +23,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Terminal:
     folder = tmp_path_factory.mktemp("terminal")
 
     def run(*arguments: object, columns: int = 80) -> Shown:
-        command = [sys.executable, "-m", "pipeline", *arguments]
-        return run_in_terminal(command, columns, cwd=folder, PIPELINE_LAKE="lake")
+        return run_in_terminal([*forked_pipeline(), *arguments], columns, cwd=folder, PIPELINE_LAKE="lake")
 
     run.folder = folder  # type: ignore[attr-defined]
     return run
@@ -73,7 +75,7 @@ def test_json_is_for_whoever_asks_and_quiet_shows_nothing(screens: dict[str, Sho
 
 def test_the_summary_of_data_on_stdout_stays_out_of_it(screens: dict[str, Shown], terminal: Terminal) -> None:
     folder: Path = terminal.folder  # type: ignore[attr-defined]
-    command = f"{sys.executable} -m pipeline score new.parquet --output - > rows.jsonl"
+    command = f"{shlex.join(forked_pipeline())} score new.parquet --output - > rows.jsonl"
     shown = run_in_terminal(["sh", "-c", command], cwd=folder, PIPELINE_LAKE="lake")
     assert "Scored 3 reviews" in shown.text
     assert len([json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]) == 3
@@ -108,3 +110,40 @@ def test_without_a_command_the_help_is_shown(terminal: Terminal) -> None:
     assert shown.code == 0 and shown.text.startswith("Usage: pipeline [OPTIONS] COMMAND")
     assert max(map(len, shown.text.splitlines())) <= 80
     assert "…" not in shown.text and "..." not in shown.text.partition("Commands:")[2]
+
+
+def test_inspect_keeps_words_whole_on_a_narrow_terminal(screens: dict[str, Shown], terminal: Terminal) -> None:
+    shown = terminal("inspect", "bad.csv", columns=40)
+    assert shown.code == 0
+    words = shown.text.split()
+    assert {"delimiter", "encoding", "rejects", "distinct", "example", "comma", "utf-8"} <= set(words)
+
+
+def test_a_vocabulary_is_shown_without_brackets(screens: dict[str, Shown], terminal: Terminal) -> None:
+    shown = terminal("vocab", "--top", 3).text
+    facts = dict(line.split(maxsplit=1) for line in shown.splitlines()[:5])
+    assert facts["labels"] == "neg, pos" and facts["options"].startswith("max_vocab 30000, min_count 1")
+    assert terminal("vocab", "--top", "-1").text.endswith("--top -1: expected 0 or more.\n")
+    assert "'x' is not a whole number." in terminal("vocab", "--top", "x").text
+
+
+def test_an_error_breaks_between_words(screens: dict[str, Shown], terminal: Terminal) -> None:
+    shown = terminal("score", "new.parquet", "--model", "nbsvn", columns=60)
+    assert shown.code == 66
+    lines = shown.text.splitlines()
+    assert lines[0] == "pipeline: model: 'nbsvn' is not known. Known:"
+    assert max(map(len, lines)) <= 60 and " ".join(lines).endswith("A path to a bundle's folder also works.")
+
+
+def test_labels_with_control_characters_are_escaped_in_names_too() -> None:
+    summary = Summary("Evaluated.")
+    summary.add("a\nb\u202e", "F1 1.0000")
+    assert [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in summary.lines()[2:]] == [r"a\nb\u202e  F1 1.0000"]
+
+
+def test_a_lake_of_one_label_says_what_train_needs(terminal: Terminal) -> None:
+    folder: Path = terminal.folder  # type: ignore[attr-defined]
+    (folder / "one.csv").write_text("text,label\nA fine film,pos\nA good film,pos\n")
+    shown = terminal("ingest", "one.csv", "--lake", "one")
+    assert shown.code == 0 and "needs labelled reviews of two classes or more" in shown.text
+    assert "Next:" not in shown.text

@@ -169,6 +169,18 @@ def test_a_closed_parallel_map_leaves_no_thread_and_draws_no_more() -> None:
     assert source.state_dict()["_num_yielded"] <= 1 + 2 * 3
 
 
+def test_a_parallel_map_closes_while_its_threads_take_items_that_it_cancels() -> None:
+    def open_and_close() -> None:
+        for _ in range(10):
+            with ParallelMap(IterableWrapper(range(10**6)), abs, 2, ahead=5000) as node:
+                node.reset()
+
+    closing = threading.Thread(target=open_and_close, daemon=True)
+    closing.start()
+    closing.join(timeout=30)
+    assert not closing.is_alive()
+
+
 @pytest.mark.parametrize(
     ("folder", "split", "label"),
     [

@@ -169,3 +169,8 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(lake)], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 2
     assert "needs onnxruntime, which is not installed. Install it with: pip install 'review-pipeline[onnx]'" in done.stderr
+
+
+def test_a_name_of_another_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"model\.txt: expected a name that ends in \.onnx"):
+        ExportConfig(lake=tmp_path, output=tmp_path / "model.txt")

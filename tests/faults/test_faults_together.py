@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from pipeline.doctor.lake import lake_checks
 from pipeline.lake.paths import Lake
 from tests.faults.harness import Commands, leftovers, table_rows
 from tests.faults.scenarios import TRAIN, make_ingested, make_trained
+from tests.support.fork_server import forked_pipeline, forked_python
 from tests.support.paths import ROOT
 
 ALLOWED = {0, 75, 99}
@@ -21,9 +21,7 @@ ALLOWED = {0, 75, 99}
 def together(*lines: "tuple[object, ...]") -> list[int]:
     """Starts all of them at once; gives their exit codes."""
     started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "pipeline", *map(str, line)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        subprocess.Popen([*forked_pipeline(), *map(str, line)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for line in lines
     ]
     outputs = [process.communicate() for process in started]
@@ -93,7 +91,7 @@ def test_a_new_live_model_in_the_middle_of_scoring(commands: Commands, tmp_path:
     second = Lake(lake).latest_model()
     Lake(lake).latest.write_text(f"{first}\n")
     script = SLOW_SCORE.format(lake=str(lake), gate=str(tmp_path / "gate"))
-    scoring = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    scoring = subprocess.Popen([*forked_python(), script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while not (tmp_path / "gate").exists():  # the bundle is found, nothing of it is loaded yet
         assert scoring.poll() is None, scoring.communicate()
         time.sleep(0.02)

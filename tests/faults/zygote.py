@@ -4,38 +4,17 @@ Reads one JSON object a line: `argv` of the command line, and what the preloaded
 Answers with the wait status and the number of operations counted. Run under LD_PRELOAD.
 """
 
-import contextlib
 import ctypes
-import importlib
 import json
 import os
 import sys
 
-HEAVY = (
-    *("jobs.ingest", "jobs.score", "jobs.vacuum", "jobs.repair", "pipeline.lake.table", "pipeline.scoring.outputs"),
-    *("pipeline.models.bundle", "pipeline.reports.files"),
-    # What these import when they first need it; pyarrow looks whether pandas is there.
-    *("charset_normalizer", "pandas", "pyarrow.acero", "pyarrow.csv", "pyarrow.dataset"),
-)
-TORCH = (
-    *("torch", "jobs.train", "pipeline.training.loop", "jobs.finished", "pipeline.scoring.predictor"),
-    *("jobs.training", "torch._dynamo", "matplotlib.backends.backend_svg", "pipeline.reports.page"),
-)
-
-OPTIONAL = ("typer._adapters",)
-"""What some versions have and import late."""
+from tests.support.fork_server import import_everything
 
 
 def main() -> None:
     """Serves until stdin ends."""
-    import pipeline.cli.app as app
-
-    for name in HEAVY + (TORCH if "--torch" in sys.argv else ()):
-        importlib.import_module(name)
-    for name in OPTIONAL:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
-    app.load_commands()
+    import_everything(torch="--torch" in sys.argv)
     shim = ctypes.CDLL(None)
     for line in sys.stdin:
         order = json.loads(line)

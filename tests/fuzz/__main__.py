@@ -26,7 +26,7 @@ LIMIT_SECONDS = 60
 MEMORY_BYTES = 8 << 30
 """Address space of a child: a file of a few KB that asks for more is a fault."""
 PROCESS_SHARE = 50
-"""One input of so many runs its commands as processes of their own."""
+"""One in this many inputs runs its commands as separate processes."""
 SHOWN = 20
 
 

@@ -244,7 +244,7 @@ def _check_lines_of_table(path: Path, content: bytes, receipt: dict[str, Any], r
         errors = "surrogatepass" if dialect.encoding.startswith("utf-") else "surrogateescape"
         content = content.decode(dialect.encoding, errors).encode("utf-8", errors)
     lines = lines_of_table(content)
-    header = lines_of_header(lines, dialect.delimiter, dialect.quote)
+    header = lines_of_header(lines, dialect.delimiter, dialect.quote, dialect.escape)
     good = bad = inner = 0
     with _whole_excerpts():
         for rows in csv_records.read(source, Reading(label="label")):

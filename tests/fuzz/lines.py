@@ -24,12 +24,12 @@ def lines_of_table(content: bytes) -> list[bytes]:
     return lines
 
 
-def lines_of_header(lines: list[bytes], delimiter: str, quote: str) -> int:
+def lines_of_header(lines: list[bytes], delimiter: str, quote: str, escape: str = "") -> int:
     """How many of the lines the header takes, which may have quoted line breaks in it."""
     if not lines or not quote:
         return min(len(lines), 1)
     texts = (f"{line.decode('utf-8', 'surrogateescape')}\n" for line in lines)
-    reader = csv.reader(texts, delimiter=delimiter, quotechar=quote)
+    reader = csv.reader(texts, delimiter=delimiter, quotechar=quote, escapechar=escape or None)
     next(reader)
     return reader.line_num
 

@@ -45,7 +45,7 @@ def double(content: bytes, random: Random) -> bytes:
 
 
 def splice(content: bytes, random: Random) -> bytes:
-    """A chunk that stands in another place too."""
+    """Copies a chunk to another place."""
     start, end = _span(content, random)
     place = random.randint(0, len(content))
     return content[:place] + content[start:end] + content[place:]

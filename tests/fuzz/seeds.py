@@ -55,11 +55,21 @@ def _csv(random: Random, rows: list[Row]) -> bytes:
     out = io.StringIO(newline="")
     end = random.choice(("\n", "\n", "\r\n", "\r"))
     quoting = random.choice((csv.QUOTE_MINIMAL, csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
-    writer = csv.DictWriter(out, list(rows[0]), delimiter=random.choice(",,,;|"), lineterminator=end, quoting=quoting)
+    escape = random.choice((None, None, None, "\\"))
+    writer = csv.DictWriter(
+        out,
+        list(rows[0]),
+        delimiter=random.choice(",,,;|"),
+        lineterminator=end,
+        quoting=quoting,
+        doublequote=escape is None,
+        escapechar=escape,
+    )
     writer.writeheader()
     for row in rows:
         breaks = random.choice(("", "", "", "\n", "\n\n", end))
-        writer.writerow({**row, "text": f"{row['text']}{breaks and f'{breaks}Second line, of it{breaks}'}"})
+        said = random.choice(("", "", ' "so, really" '))
+        writer.writerow({**row, "text": f"{row['text']}{said}{breaks and f'{breaks}Second line, of it{breaks}'}"})
         if random.random() < 0.03:
             out.write(end)
     text = out.getvalue()

@@ -78,10 +78,10 @@ def test_what_is_trained_is_not_trained_again(lake: Path, corpus: Corpus, receip
 
 
 def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path: Path, corpus: Corpus) -> None:
-    options = (*SMALL, "--no-baseline", "--no-wide", "--checkpoint-every", "3")
+    options = (*SMALL, "--epochs", "1", "--no-wide", "--checkpoint-every", "3")
     whole = crossval(tmp_path / "whole", corpus, *options)
-    steps = 2 * -(-int(ROWS * 0.9 * 2 / 3) // 32)
-    with killed_after(steps + 7):
+    steps = -(-int(ROWS * 0.9 * 2 / 3) // 32)
+    with killed_after(steps + 5):
         crossval(tmp_path / "killed", corpus, *options)
     done = list((tmp_path / "killed" / "crossval" / "models").glob("lstm-*"))
     unfinished = list((tmp_path / "killed" / "crossval" / "checkpoints").glob("lstm-*"))

@@ -22,11 +22,23 @@ pytestmark = pytest.mark.usefixtures("without_pages")
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lake with the small corpus and a model; the corpus lies beside it."""
+    """A lake with the small corpus and a model; the corpus is next to it."""
     root = tmp_path_factory.mktemp("evaluate")
     write_corpus(root / "corpus")
     assert run_here("--lake", root / "lake", "ingest", root / "corpus").code == 0
-    options = ("--epochs", "6", "--lr", "0.02", "--embedding-dim", "16", "--hidden-dim", "16", "--batch-size", "8")
+    options = (
+        "--epochs",
+        "6",
+        "--lr",
+        "0.02",
+        "--embedding-dim",
+        "16",
+        "--hidden-dim",
+        "16",
+        "--batch-size",
+        "8",
+        "--no-baseline",
+    )
     assert run_here("--lake", root / "lake", "train", "--arch", "gru", *options).code == 0
     return root
 
@@ -47,6 +59,27 @@ def reviews_csv(path: Path, stars: bool = False) -> Path:
             rating = 3 if number < 6 else 1 + number % 2 * 4
             writer.writerow([f"Film {number} was {word}, so {word}!", rating if stars else label])
     return path
+
+
+def test_files_that_the_model_was_trained_on_are_named_in_a_warning(trained: Path, tmp_path: Path) -> None:
+    lake = trained / "lake"
+    warning = "the lake has reviews of it in the split train"
+    met = run_here("--lake", lake, "evaluate", trained / "corpus")
+    assert met.code == 0 and warning in met.stderr, met.stderr
+    held_out = run_here("--lake", lake, "evaluate", trained / "corpus", "--split", "test")
+    assert held_out.code == 0
+    for other in (("evaluate",), ("evaluate", reviews_csv(tmp_path / "new.csv"))):
+        done = run_here("--lake", lake, *other)
+        assert done.code == 0 and warning not in done.stderr
+
+
+def test_a_file_that_cannot_be_evaluated_is_named_in_whole_sentences(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "bare.csv").write_text("a,b\n1,2\n")
+    done = run_here("--lake", trained / "lake", "evaluate", tmp_path / "bare.csv")
+    assert done.code == 65
+    assert done.stderr.endswith(
+        "bare.csv: no column 'text'. Its columns: 'a', 'b'. Choose one with --text-column. Nothing was evaluated.\n"
+    )
 
 
 def test_the_tables_test_split_is_the_default(trained: Path) -> None:

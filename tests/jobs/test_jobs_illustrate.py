@@ -24,7 +24,7 @@ from tests.support.token_corpus import Corpus, write_corpus
 
 def train(lake: Path, corpus: Corpus, arch: str = "lstm", **model: object) -> Receipt:
     options = {**small(arch), **model}
-    recipe = {"epochs": 2, "lr": 0.01, "schedule": "constant", "embedding_init": "random", "workers": 0}
+    recipe = {"baseline": False, "epochs": 2, "lr": 0.01, "schedule": "constant", "embedding_init": "random", "workers": 0}
     return run(TrainConfig(lake=Lake(lake), tokens=corpus.shards, arch=arch, model=options, **recipe))
 
 
@@ -33,23 +33,38 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return write_corpus(tmp_path_factory.mktemp("illustrate"), 900, test_rows=100)
 
 
-def test_held_out_reviews_are_kept_as_the_model_scores_them(tmp_path: Path, corpus: Corpus) -> None:
-    receipt = train(tmp_path, corpus)
-    data = read_report_data(Path(receipt.outputs["model"]))
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, corpus: Corpus) -> Receipt:
+    return train(tmp_path_factory.mktemp("lake"), corpus)
+
+
+def test_held_out_reviews_are_kept_as_the_model_scores_them(trained: Receipt) -> None:
+    data = read_report_data(Path(trained.outputs["model"]))
     for split in ("valid", "test"):
         scored = data.scored(split)
         assert scored is not None and scored.all_rows == scored.measures.rows
-        assert scored.measures.accuracy.value == pytest.approx(receipt.metrics[f"{split}_accuracy"])
-        assert scored.measures.log_loss == pytest.approx(receipt.metrics[f"{split}_loss"], abs=1e-4)
+        assert scored.measures.accuracy.value == pytest.approx(trained.metrics[f"{split}_accuracy"])
+        assert scored.measures.log_loss == pytest.approx(trained.metrics[f"{split}_loss"], abs=1e-4)
         assert len(set(scored.review_ids)) == scored.measures.rows
     assert {split: sum(rows) for split, rows in data.label_rows.items()} == {"train": 812, "valid": 88, "test": 100}
-    assert (Path(receipt.outputs["model"]) / "report.html").is_file()
+    assert (Path(trained.outputs["model"]) / "report.html").is_file()
 
 
-@pytest.mark.parametrize(("arch", "model"), [("lstm", {}), ("lstm", {"pooling": "attention"}), ("bag", {})])
-def test_tokens_that_decide_are_found(tmp_path: Path, corpus: Corpus, arch: str, model: dict[str, object]) -> None:
-    """Token `2 + label` tells a review's label; the words are w0, w1, …"""
-    data = read_report_data(Path(train(tmp_path, corpus, arch, **model).outputs["model"]))
+def test_tokens_that_decide_are_found(trained: Receipt) -> None:
+    check_tokens_that_decide(trained)
+
+
+@pytest.mark.usefixtures("without_pages")
+@pytest.mark.parametrize(("arch", "model"), [("lstm", {"pooling": "attention"}), ("bag", {})])
+def test_tokens_that_decide_are_found_in_other_models(
+    tmp_path: Path, corpus: Corpus, arch: str, model: dict[str, object]
+) -> None:
+    check_tokens_that_decide(train(tmp_path, corpus, arch, **model))
+
+
+def check_tokens_that_decide(receipt: Receipt) -> None:
+    """Token `2 + label` gives a review's label; the words are w0, w1, …"""
+    data = read_report_data(Path(receipt.outputs["model"]))
     assert data.token_weights is not None and data.examples is not None
     strongest = {row["label"]: row["token"] for row in reversed(data.token_weights.to_pylist())}
     assert strongest == {"neg": "w0", "pos": "w1"}
@@ -64,6 +79,7 @@ def test_tokens_that_decide_are_found(tmp_path: Path, corpus: Corpus, arch: str,
     assert mistakes == sorted(mistakes, reverse=True)
 
 
+@pytest.mark.usefixtures("without_pages")
 def test_three_labels(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "corpus", 900, labels=("bad", "fair", "good"))
     data = read_report_data(Path(train(tmp_path / "lake", corpus).outputs["model"]))
@@ -72,6 +88,7 @@ def test_three_labels(tmp_path: Path) -> None:
     assert strongest == {"bad": "w0", "fair": "w1", "good": "w2"}
 
 
+@pytest.mark.usefixtures("without_pages")
 def test_a_large_part_is_sampled_and_said_to_be(tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(illustrate, "MOST_EVALUATED", 50)
     receipt = train(tmp_path, corpus)
@@ -85,7 +102,7 @@ def test_a_large_part_is_sampled_and_said_to_be(tmp_path: Path, corpus: Corpus, 
 def test_a_sample_is_spread_over_the_part(masks: list[list[bool]], most: int) -> None:
     groups = tuple(RowGroup(Path("shard"), number, len(mask)) for number, mask in enumerate(masks))
     part = Part(groups, tuple(np.flatnonzero(mask).astype(np.int64) for mask in masks))
-    sample = illustrate._spread(part, most)
+    sample = illustrate.spread_over(part, most)
     assert sample.rows == min(part.rows, most)
     assert sample.groups == part.groups
     for whole, chosen in zip(part.selected, sample.selected, strict=True):
@@ -96,5 +113,5 @@ def test_examples_are_written_as_people_write() -> None:
     tokens = ["it", "'", "s", "dull", ",", "(", "really", ")", "and", "don", "'", "t", "stop", "!", "?", "."]
     words = ["<pad>", "<unk>", *dict.fromkeys(tokens)]
     vocabulary = Vocabulary(pa.array(words), pa.array([0] * len(words), pa.int64()), "basic_english", ("neg", "pos"))
-    text = illustrate._text([words.index(token) for token in tokens], vocabulary)
+    text = illustrate.readable([words.index(token) for token in tokens], vocabulary)
     assert text == "it's dull, (really) and don't stop!?."

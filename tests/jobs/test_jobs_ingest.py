@@ -5,7 +5,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import tarfile
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from pipeline.errors import DataError, LockedError, UsageError
 from pipeline.lake.locks import locked
 from pipeline.lake.table import TokenTable
 from pipeline.lake.vocabularies import read_vocabulary
+from tests.support.fork_server import KILL, forked_pipeline
 from tests.support.ingested import files_of, ingest, rejects_of, rows_of, texts_of
 from tests.support.paths import ROOT
 from tests.support.tables import write_csv
@@ -242,22 +242,20 @@ def test_a_second_ingest_at_the_same_time_is_turned_away(tmp_path: Path, corpus:
         ingest(tmp_path / "lake", corpus)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [KILL, signal.SIGTERM])
 def test_killed_and_run_again_nothing_is_lost_or_doubled(tmp_path: Path, corpus: Path, number: signal.Signals) -> None:
     """The kill falls in the middle of the first pass: there is a spill file, and far more to read than was read."""
     lake = tmp_path / "lake"
     lines = (f"film {n} was {'fine' if n % 2 else 'dull'} {'so ' * 50},{'pos' if n % 2 else 'neg'}" for n in range(100_000))
     write_csv(corpus / "zz.csv", "text,label", *lines)
-    child = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "ingest", corpus, "--lake", lake], cwd=ROOT, stderr=subprocess.DEVNULL
-    )
+    child = subprocess.Popen([*forked_pipeline(), "ingest", corpus, "--lake", lake], cwd=ROOT, stderr=subprocess.DEVNULL)
     scratch = lake / ".scratch" / "ingest"
     deadline = time.monotonic() + 60
     while not list(scratch.glob("*/spill.arrow")) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert list(scratch.glob("*/spill.arrow"))
     child.send_signal(number)
-    assert child.wait(60) == (-9 if number == signal.SIGKILL else 143)
+    assert child.wait(60) == 128 + (signal.SIGKILL if number == KILL else signal.SIGTERM)
     assert not (lake / "tokens").exists()
     (corpus / "zz.csv").unlink()
     assert ingest(lake, corpus).written == 130
@@ -265,6 +263,7 @@ def test_killed_and_run_again_nothing_is_lost_or_doubled(tmp_path: Path, corpus:
     assert len({row["review_id"] for row in rows_of(lake)}) == len(rows_of(lake)) == 130
 
 
+@pytest.mark.slow
 def test_the_real_reviews_give_the_books_counts(tmp_path: Path, imdb_archive: Path) -> None:
     """The 25,000 labelled reviews: the ten most frequent words and the size of the vocabulary, to the last digit."""
     folder = tmp_path / "imdb"

@@ -58,7 +58,7 @@ class FullDisk:
 def test_a_disk_that_is_full_when_a_file_is_closed(tmp_path: Path) -> None:
     for writer in (SpillWriter(tmp_path / "spill"), RejectWriter(tmp_path / "rejects")):
         with pytest.raises(CannotWriteError, match="No space left"), writer:
-            writer._writer = FullDisk()
+            writer.writer = FullDisk()
         with pytest.raises(DataError, match="the first error"), writer:
             raise DataError("the first error")
     with pytest.raises(CannotWriteError, match="No space left"):
@@ -69,7 +69,7 @@ def test_a_disk_that_is_full_at_the_commit(tmp_path: Path, corpus: Path, monkeyp
     def full(*_: object) -> None:
         raise DeltaError("LocalFileSystem: Unable to copy data to file:\nNo space left on device (os error 28)")
 
-    monkeypatch.setattr("pipeline.lake.table._stage", full)
+    monkeypatch.setattr("pipeline.lake.table.stage_commit", full)
     with pytest.raises(CannotWriteError, match=r"tokens: No space left"):
         ingest(tmp_path / "lake", corpus)
 

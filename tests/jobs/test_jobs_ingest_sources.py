@@ -1,4 +1,4 @@
-"""Ingest, and where reviews lie: damaged archives, folders that cannot be read, loops, odd files and odd names."""
+"""Ingest and the location of reviews: damaged archives, unreadable folders, loops, odd files and odd names."""
 
 import gzip
 import io

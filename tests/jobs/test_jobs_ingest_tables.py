@@ -1,4 +1,4 @@
-"""Ingest, and what cells of tables may hold: bytes, dictionaries, nanoseconds, what is no UTF-8, nothing."""
+"""Ingest and the content of cells: bytes, dictionaries, nanoseconds, invalid UTF-8, nothing."""
 
 from pathlib import Path
 

@@ -33,6 +33,22 @@ def test_page_lands_in_the_newest_bundle(lake: Lake) -> None:
     assert "This is anything but boring." in page.read_text()
 
 
+def test_a_name_that_is_no_web_page_is_refused(lake: Lake) -> None:
+    with pytest.raises(UsageError, match=r"page\.pdf: the report is a web page\. Use a name that ends in \.html"):
+        ReportConfig(lake=lake.root, output=Path("page.pdf"))
+
+
+def test_an_unknown_model_of_a_comparison_is_named(lake: Lake) -> None:
+    with pytest.raises(InputNotFoundError, match=r"model: 'absent' is not known\. Known: "):
+        run(ReportConfig(lake=lake.root, compare=True, models=("LATEST", "absent")))
+
+
+def test_predictions_that_are_not_parquet_are_refused_with_what_is_needed(lake: Lake, tmp_path: Path) -> None:
+    (tmp_path / "scored.csv").write_text("text,prediction\ngood,pos\n")
+    with pytest.raises(DataError, match="Pass one written by 'pipeline score'"):
+        run(ReportConfig(lake=lake.root, predictions=tmp_path / "scored.csv"))
+
+
 def test_examples_come_from_predictions(lake: Lake, tmp_path: Path) -> None:
     rows = {"body": ["so fine", "so flat"], "prediction": ["pos", "neg"], "model_id": ["m", "m"], "truth": ["pos", "pos"]}
     table = pa.table(rows).append_column("probability", pa.array([0.9, 0.8], pa.float32()))
@@ -114,7 +130,10 @@ def test_what_a_bundle_lacks_is_made_from_its_lake(corpus: Path, tmp_path: Path,
     """As for a model of an earlier release; and the remedy for a damaged file is to remove it and to report again."""
     lake = Lake(tmp_path / "lake")
     assert run_main("--lake", lake.root, "ingest", corpus) == 0
-    assert run_main("--lake", lake.root, "train", "--arch", "rnn", "--epochs", "1", "--embedding-dim", "8") == 0
+    assert (
+        run_main("--lake", lake.root, "train", "--arch", "rnn", "--epochs", "1", "--embedding-dim", "8", "--no-baseline")
+        == 0
+    )
     bundle = lake.models / lake.latest_model()
     before = {name: (bundle / name).read_bytes() for name in REPORT_FILES}
     page = (bundle / "report.html").read_text()
@@ -122,9 +141,11 @@ def test_what_a_bundle_lacks_is_made_from_its_lake(corpus: Path, tmp_path: Path,
         (bundle / name).write_bytes(b"PAR1")
         with pytest.raises(DataError, match=f"{name} .* Remove it and run 'pipeline report'"):
             run(ReportConfig(lake=lake.root))
+        (bundle / name).write_bytes(before[name])
+    for name in REPORT_FILES:
         (bundle / name).unlink()
-        run(ReportConfig(lake=lake.root))
-        assert (bundle / name).read_bytes() == before[name]
+    run(ReportConfig(lake=lake.root))
+    assert {name: (bundle / name).read_bytes() for name in REPORT_FILES} == before
     assert (bundle / "report.html").read_text() == page
     assert run_main("--lake", lake.root, "report", "--compare", "LATEST") == 2
     assert run_main("--lake", lake.root, "report", "LATEST") == 2

@@ -74,7 +74,9 @@ def test_three_classes_weights_schedule_average_and_patience(tmp_path: Path) -> 
 def test_a_preset_gives_the_books_model_and_the_command_line_wins(
     tmp_path: Path, corpus: Corpus, preset: str, arch: str, layers: int, dropout: float
 ) -> None:
-    receipt = invoke("train", "--lake", tmp_path, "--tokens", corpus.shards, "--config", preset, "--epochs", "1")
+    receipt = invoke(
+        "train", "--lake", tmp_path, "--tokens", corpus.shards, "--config", preset, "--epochs", "1", "--no-baseline"
+    )
     bundle = read_bundle(Path(receipt["outputs"]["model"]))
     expected = {"embedding_dim": 100, "hidden_dim": 32, "pooling": "last", "layers": layers, "dropout": dropout}
     assert (bundle.arch, bundle.model_config) == (arch, {**bundle.model_config, **expected})
@@ -88,7 +90,9 @@ def test_attention_and_its_cell_are_options(tmp_path: Path, corpus: Corpus) -> N
 
 
 def test_options_in_a_file(tmp_path: Path, corpus: Corpus) -> None:
-    (tmp_path / "run.toml").write_text('arch = "lstm"\nepochs = 1\nhidden_dim = 4\nforce = true\n[set]\nembedding_dim = 6\n')
+    (tmp_path / "run.toml").write_text(
+        'arch = "lstm"\nepochs = 1\nhidden_dim = 4\nbaseline = false\n[set]\nembedding_dim = 6\n'
+    )
     receipt = invoke("train", "--lake", tmp_path, "--tokens", corpus.shards, "--config", tmp_path / "run.toml")
     config = read_bundle(Path(receipt["outputs"]["model"])).model_config
     assert (config["hidden_dim"], config["embedding_dim"]) == (4, 6)
@@ -182,7 +186,7 @@ class Absent:
 
 sys.meta_path = [Absent if finder is PathFinder else finder for finder in sys.meta_path]
 from pipeline.cli.app import run_command_line
-sys.argv = ["pipeline", *{[str(a) for a in ("train", "--lake", tmp_path, "--tokens", corpus.shards, *SMALL)]!r}]
+sys.argv = {["pipeline", "train", "--lake", str(tmp_path), "--tokens", str(corpus.shards), *SMALL]!r}
 try:
     sys.exit(run_command_line())
 finally:

@@ -22,26 +22,25 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return write_corpus(tmp_path_factory.mktemp("again"), 300)
 
 
-def test_latest_names_the_model_that_was_asked_for_last(
+def test_finding_a_model_that_was_trained_before_moves_latest_only_if_it_names_none(
     tmp_path: Path, corpus: Corpus, caplog: pytest.LogCaptureFixture
 ) -> None:
     options = ("--epochs", "1")
     first = train(tmp_path, corpus, *options)["outputs"]["model_id"]
     second = train(tmp_path, corpus, *options, "--seed", "1")["outputs"]["model_id"]
     latest = tmp_path / "models" / "LATEST"
-    assert latest.read_text() == f"{second}\n"
     caplog.set_level("INFO")
-    for content in (f"{second}\n".encode(), b"gone\n", b"", b"\xff"):
-        latest.write_bytes(content)
+    assert train(tmp_path, corpus, *options)["code"] == 99
+    assert latest.read_text() == f"{second}\n"
+    assert f"'pipeline models promote {first}'" in caplog.text
+    for content in (b"gone\n", b"", b"\xff", None):
+        latest.unlink() if content is None else latest.write_bytes(content)
         assert train(tmp_path, corpus, *options)["code"] == 99
         assert latest.read_text() == f"{first}\n"
-    assert f"LATEST is {first} again, no longer {second}" in caplog.text
-    latest.unlink()
-    assert train(tmp_path, corpus, *options)["code"] == 99
-    assert latest.read_text() == f"{first}\n"
+    assert f"LATEST is now {first}, no longer gone" in caplog.text
     caplog.clear()
     assert train(tmp_path, corpus, *options)["code"] == 99
-    assert "LATEST is" not in caplog.text
+    assert "live" not in caplog.text and "LATEST" not in caplog.text
 
 
 def test_other_content_of_the_same_size_is_another_training(tmp_path: Path) -> None:

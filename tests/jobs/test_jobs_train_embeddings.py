@@ -22,7 +22,7 @@ from tests.support.token_corpus import Corpus, write_corpus
 
 pytestmark = pytest.mark.usefixtures("without_pages")
 WIDTH = 6
-OPTIONS = ("--arch", "lstm", "--hidden-dim", "8", "--epochs", "2", "--batch-size", "32", "--workers", "1")
+OPTIONS = ("--arch", "lstm", "--hidden-dim", "8", "--epochs", "2", "--batch-size", "32", "--workers", "1", "--no-baseline")
 UNMOVED = ("--lr", "1e-12", "--average", "0", "--epochs", "1")
 """With these the trained embedding still is the one that it started from."""
 

@@ -18,10 +18,13 @@ from pipeline.scoring.predictor import Predictor
 from tests.support.commands import invoke
 from tests.support.killed_training import killed_after
 from tests.support.token_corpus import Corpus, write_corpus
-from tests.support.trained import SMALL
+from tests.support.trained import ARCH, SMALL
 
 pytestmark = pytest.mark.usefixtures("without_pages")
-WIDE = (*SMALL, "--wide", "--max-length", "9", "--truncation", "head-tail")
+ONCE = ("--linear-epochs", "1")
+"""Instead of ten, which is the default for so few reviews."""
+LINEAR = ("--arch", "nbsvm", *ONCE)
+WIDE = (*SMALL, *ONCE, "--wide", "--max-length", "9", "--truncation", "head-tail")
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +42,13 @@ def _train(lake: Path, corpus: Corpus, *arguments: object) -> dict[str, Any]:
 
 
 def test_the_linear_model_trains_scores_and_is_found_again(tmp_path: Path, corpus: Corpus) -> None:
-    receipt = _train(tmp_path, corpus, "--arch", "nbsvm")
+    receipt = _train(tmp_path, corpus, *LINEAR)
     evaluated = invoke("evaluate", "--lake", tmp_path, "--tokens", corpus.shards)
 
     assert receipt["metrics"]["test_accuracy"] > 0.8 and "baseline" not in receipt["metrics"]
     assert evaluated["metrics"]["accuracy"] == receipt["metrics"]["test_accuracy"]
-    assert _train(tmp_path, corpus, "--arch", "nbsvm")["code"] == 99
-    again = _train(tmp_path, corpus, "--arch", "nbsvm", "--force")
+    assert _train(tmp_path, corpus, *LINEAR)["code"] == 99
+    again = _train(tmp_path, corpus, *LINEAR, "--force")
     first, second = (read_bundle(Path(made["outputs"]["model"])) for made in (receipt, again))
     assert first.weights_sha256 == second.weights_sha256 and first.model_id != second.model_id
     phases = pq.read_table(first.folder / "metrics.parquet")["phase"].to_pylist()
@@ -106,9 +109,9 @@ def test_explanations_of_a_wide_model_add_up(trained: dict[str, Any]) -> None:
 
 
 def test_the_record_has_the_baselines_figures_on_the_same_rows(tmp_path: Path, corpus: Corpus) -> None:
-    alone = _train(tmp_path, corpus, "--arch", "nbsvm", "--no-calibrate")
-    beside = _train(tmp_path, corpus, *SMALL)
-    without = _train(tmp_path, corpus, *SMALL, "--seed", "1", "--no-baseline")
+    alone = _train(tmp_path, corpus, *LINEAR, "--no-calibrate")
+    beside = _train(tmp_path, corpus, *ARCH, *ONCE)
+    without = _train(tmp_path, corpus, *SMALL, "--seed", "1")
 
     for name in ("test_accuracy", "valid_accuracy"):
         assert beside["metrics"]["baseline"][name] == alone["metrics"][name]
@@ -122,7 +125,7 @@ def test_a_model_that_loses_to_the_baseline_says_so(
     tmp_path: Path, corpus: Corpus, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        receipt = _train(tmp_path, corpus, *SMALL, "--epochs", "1", "--lr", "1e-6")
+        receipt = _train(tmp_path, corpus, *ARCH, *ONCE, "--epochs", "1", "--lr", "1e-6")
 
     assert receipt["metrics"]["baseline"]["better"]
     assert "is better on the test rows" in caplog.text and "--arch nbsvm" in caplog.text
@@ -131,15 +134,15 @@ def test_a_model_that_loses_to_the_baseline_says_so(
 def test_a_model_that_knows_one_class_only_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     corpus = _imbalanced(tmp_path / "rare")
     with caplog.at_level(logging.WARNING):
-        receipt = _train(tmp_path, corpus, *SMALL, "--class-weights", "none", "--lr", "0.01", "--no-baseline")
+        receipt = _train(tmp_path, corpus, *SMALL, "--class-weights", "none", "--lr", "0.01")
 
     assert receipt["metrics"]["only_class"] == "pos"
     assert "predicts 'pos' for every review" in caplog.text
 
 
 def test_calibration_changes_probabilities_and_no_prediction(tmp_path: Path, corpus: Corpus) -> None:
-    raw = _train(tmp_path, corpus, *SMALL, "--no-calibrate", "--no-baseline")
-    calibrated = _train(tmp_path, corpus, *SMALL, "--no-baseline")
+    raw = _train(tmp_path, corpus, *SMALL, "--no-calibrate")
+    calibrated = _train(tmp_path, corpus, *SMALL)
 
     assert raw["metrics"]["scales"] == [1.0] != calibrated["metrics"]["scales"]
     assert raw["metrics"]["test_accuracy"] == calibrated["metrics"]["test_accuracy"]
@@ -150,9 +153,7 @@ def test_calibration_changes_probabilities_and_no_prediction(tmp_path: Path, cor
 def test_rare_classes_weigh_more_by_default(tmp_path: Path) -> None:
     corpus = _imbalanced(tmp_path / "rare")
     metrics = {
-        weights: _train(
-            tmp_path / weights, corpus, "--arch", "lstm", *SMALL[2:], "--class-weights", weights, "--no-baseline"
-        )
+        weights: _train(tmp_path / weights, corpus, *SMALL, "--epochs", "1", "--class-weights", weights)
         for weights in ("auto", "balanced", "none")
     }
 
@@ -178,7 +179,7 @@ def _imbalanced(folder: Path) -> Corpus:
 
 @pytest.mark.parametrize("select", ["accuracy", "macro-f1", "loss"])
 def test_the_best_epoch_is_chosen_by_the_metric_asked_for(tmp_path: Path, corpus: Corpus, select: str) -> None:
-    receipt = _train(tmp_path, corpus, *SMALL, "--epochs", "4", "--lr", "0.02", "--select", select, "--no-baseline")
+    receipt = _train(tmp_path, corpus, *SMALL, "--epochs", "3", "--lr", "0.02", "--select", select)
 
     rows = pq.read_table(Path(receipt["outputs"]["model"]) / "metrics.parquet").to_pylist()
     valid = {row["epoch"]: row for row in rows if row["phase"] == "valid"}
@@ -190,7 +191,7 @@ def test_the_best_epoch_is_chosen_by_the_metric_asked_for(tmp_path: Path, corpus
 
 
 def test_a_fold_is_tested_and_its_model_is_not_published(tmp_path: Path, corpus: Corpus) -> None:
-    receipt = _train(tmp_path, corpus, *SMALL, "--fold", "1/3", "--no-baseline")
+    receipt = _train(tmp_path, corpus, *SMALL, "--fold", "1/3")
     model = Path(receipt["outputs"]["model"])
 
     evaluated = invoke("evaluate", "--lake", tmp_path, "--tokens", corpus.shards, "--model", model)

@@ -2,8 +2,8 @@
 
 import json
 import shutil
+import signal
 import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +25,7 @@ from pipeline.models.bundle import find_bundle, verify_bundle
 from pipeline.reports.data import read_report_data
 from pipeline.scoring.upgrade import convert
 from schemas.prediction import CLASSES, KEY_MODEL, PREDICTION, VERSION_1
+from tests.support.fork_server import forked_python
 
 TESTS = Path(__file__).resolve().parents[1]
 MODEL = "rnn-20261126T004543Z-779960"
@@ -174,13 +175,13 @@ upgrade.run(UpgradeConfig(lake=Path(sys.argv[1])))
     [
         ("pipeline.reports.upgrade", "write_contract_file"),
         ("pipeline.scoring.writers", "note_data_sha256"),
-        ("pipeline.lake.table", "_stage"),
+        ("pipeline.lake.table", "stage_commit"),
     ],
 )
 def test_a_run_that_is_killed_leaves_old_or_new_and_the_next_does_the_rest(lake: Lake, module: str, name: str) -> None:
     before = reviews(lake)
-    command = [sys.executable, "-c", DIES.format(module=module, name=name), str(lake.root)]
-    assert subprocess.run(command, check=False, capture_output=True, cwd=TESTS.parent).returncode == -9
+    command = [*forked_python(), DIES.format(module=module, name=name), str(lake.root)]
+    assert subprocess.run(command, check=False, capture_output=True, cwd=TESTS.parent).returncode == 128 + signal.SIGKILL
     verify_bundle(find_bundle(lake))
     assert reviews(lake) == before
     assert pq.read_table(lake.predictions / "new.parquet").num_rows == 6

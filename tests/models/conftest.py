@@ -1,4 +1,4 @@
-"""A small vocabulary, random batches as the trainer makes them, and reviews whose label the order of the words tells."""
+"""A small vocabulary, random batches like the trainer's, and reviews whose label depends on word order."""
 
 from pathlib import Path
 
@@ -29,5 +29,5 @@ def order_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """Nine batches of 32 reviews for training, and some for validation."""
-    return write_corpus(tmp_path_factory.mktemp("small"), 300)
+    """Five batches of 32 reviews for training, and some for validation."""
+    return write_corpus(tmp_path_factory.mktemp("small"), 160)

@@ -38,7 +38,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def randomised(module: Module) -> Module:
-    """The module in float64 with all parameters drawn anew, so that no zero bias hides a mistake."""
+    """The module in float64 with all parameters redrawn, so that no zero bias hides a mistake."""
     module.double()
     with torch.no_grad():
         for parameter in module.parameters():
@@ -185,7 +185,7 @@ class TestUnitaryRNN:
 
 
 def dense_unitary(matrix: UnitaryMatrix) -> Array:
-    """D₃ R₂ F⁻¹ D₂ Π R₁ F D₁, multiplied out as it stands."""
+    """D₃ R₂ F⁻¹ D₂ Π R₁ F D₁, multiplied out literally."""
     size = matrix.features
     k = np.arange(size)
     F = np.exp(-2j * np.pi * np.outer(k, k) / size) / np.sqrt(size)

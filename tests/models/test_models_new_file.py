@@ -1,4 +1,4 @@
-"""Adding an architecture is one new file and nothing else: that of docs/adding-an-architecture.md, as it stands there."""
+"""Adding an architecture takes one new file and nothing else: the one in docs/adding-an-architecture.md, unchanged."""
 
 import re
 import sys
@@ -14,7 +14,7 @@ from pipeline.text.vocabulary import Vocabulary
 from tests.support.architecture_checks import ArchitectureChecks
 from tests.support.paths import ROOT
 from tests.support.token_corpus import Corpus
-from tests.support.training_checks import TrainingChecks
+from tests.support.training_checks import check_killed_and_resumed, check_learns_and_scores
 
 pytestmark = pytest.mark.usefixtures("without_pages")
 PAGE = ROOT / "docs" / "adding-an-architecture.md"
@@ -46,9 +46,8 @@ def test_the_pages_file_learns_scores_and_resumes(
         check_architecture("conv-net")
     (folder / "conv_net.py").write_text(page_example(), encoding="utf-8")
     assert "conv-net" in architectures()
-    suite = TrainingChecks()
-    suite.test_learns_and_scores("conv-net", order_lake, tmp_path)
-    suite.test_killed_in_the_middle_and_resumed_gives_the_same_bits("conv-net", small_corpus, tmp_path)
+    check_learns_and_scores("conv-net", order_lake, tmp_path)
+    check_killed_and_resumed("conv-net", small_corpus, tmp_path)
 
 
 def test_the_pages_file_keeps_what_every_architecture_keeps(folder: Path, vocabulary: Vocabulary) -> None:

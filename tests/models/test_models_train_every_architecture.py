@@ -3,14 +3,28 @@
 A new file in pipeline/models/ is tested by being there; on two ranks it is in tests/training/test_training_ranks.py.
 """
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.small_models import networks
-from tests.support.training_checks import TrainingChecks
+from tests.support.token_corpus import Corpus
+from tests.support.training_checks import check_killed_and_resumed, check_learns_and_scores
 
 pytestmark = pytest.mark.usefixtures("without_pages")
 
 
+LEARNERS = ("lstm", "md-rnn", "transformer")
+"""A cell of torch, one of our own, and no recurrence at all; the others learn in `make test-slow`."""
+
+
+@pytest.mark.parametrize(
+    "arch", [pytest.param(arch, marks=[] if arch in LEARNERS else pytest.mark.slow) for arch in networks()]
+)
+def test_learns_and_scores(arch: str, order_lake: Path, tmp_path: Path) -> None:
+    check_learns_and_scores(arch, order_lake, tmp_path)
+
+
 @pytest.mark.parametrize("arch", networks())
-class TestTraining(TrainingChecks):
-    """On every architecture."""
+def test_killed_in_the_middle_and_resumed_gives_the_same_bits(arch: str, small_corpus: Corpus, tmp_path: Path) -> None:
+    check_killed_and_resumed(arch, small_corpus, tmp_path)

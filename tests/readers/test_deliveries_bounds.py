@@ -396,7 +396,7 @@ def test_memory_that_runs_out_names_the_file(tmp_path: Path, monkeypatch: pytest
         ingest(tmp_path / "other", tmp_path / "in" / "good.csv")
 
 
-def test_pipes_and_devices_are_refused_where_named_and_passed_over_in_folders(tmp_path: Path, pipeline: Run) -> None:
+def test_pipes_and_devices_are_refused_where_named_and_passed_over_in_folders(tmp_path: Path, command: Run) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
     os.mkfifo(tmp_path / "pipe.txt")
     (tmp_path / "link.csv").symlink_to("/dev/zero")
@@ -404,9 +404,9 @@ def test_pipes_and_devices_are_refused_where_named_and_passed_over_in_folders(tm
     receipt = ingest(tmp_path / "lake", tmp_path)
     assert (receipt.written, receipt.quarantined) == (2, 0)
     for name in ("pipe.csv", "link.csv"):
-        for command in ("ingest", "inspect", "init"):
-            outcome = pipeline(command, tmp_path / name, "--lake", tmp_path / "lake", timeout=60)
-            assert outcome.code in (2, 65) and "is a pipe or a device" in outcome.stderr, (command, outcome.stderr)
+        for verb in ("ingest", "inspect", "init"):
+            outcome = command(verb, tmp_path / name, "--lake", tmp_path / "lake")
+            assert outcome.code in (2, 65) and "is a pipe or a device" in outcome.stderr, (verb, outcome.stderr)
 
 
 PEAK = """

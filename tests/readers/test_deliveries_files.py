@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from pipeline.readers import csv_records
 from pipeline.readers.limits import Limit
 from pipeline.readers.walk import Walker
 from tests.support.commands import Run
+from tests.support.fork_server import forked_python
 from tests.support.ingested import ingest, left_out, rows_of, texts_of
 from tests.support.paths import ROOT
 from tests.support.tables import write_csv, write_table
@@ -124,6 +124,7 @@ def test_linked_folders_are_read_once(tmp_path: Path) -> None:
 AS_NOBODY = """
 import os, sys
 from pathlib import Path
+from tests.support.fork_server import forked_python
 from tests.support.ingested import ingest
 lake, folder = map(Path, sys.argv[1:])
 ingest(lake.with_name("root's"), folder)  # everything is imported by then
@@ -154,7 +155,7 @@ def test_what_this_user_may_not_read_is_left_out_and_named(open_folder: Path) ->
     lake = open_folder / "lake"
     lake.mkdir()
     lake.chmod(0o777)
-    done = subprocess.run([sys.executable, "-c", AS_NOBODY, lake, folder], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([*forked_python(), AS_NOBODY, lake, folder], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert '"read": 2' in done.stdout
     assert '"quarantined": 2' in done.stdout

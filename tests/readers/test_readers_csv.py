@@ -422,7 +422,7 @@ def test_splitting_with_a_kernel_is_splitting_field_by_field(scan, data, final, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "csv_records", scan)
         try:
-            exact = csv_split._exact(data, 0, marks, final)
+            exact = csv_split.split_exactly(data, 0, marks, final)
         except csv_split.TooLongError as error:
             with pytest.raises(csv_split.TooLongError) as caught:
                 csv_split.split(data, marks, final)

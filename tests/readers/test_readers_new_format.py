@@ -45,11 +45,11 @@ def with_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     (folder / "rows.py").write_text(PAGE)
     monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(folder)])
     registry.all_formats.cache_clear()
-    registry._by_suffix.cache_clear()
+    registry.by_suffix.cache_clear()
     yield
     monkeypatch.undo()
     registry.all_formats.cache_clear()
-    registry._by_suffix.cache_clear()
+    registry.by_suffix.cache_clear()
 
 
 def test_a_new_file_is_a_new_format(tmp_path: Path, with_rows: None) -> None:

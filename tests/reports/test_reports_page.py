@@ -6,6 +6,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pyarrow as pa
@@ -51,8 +52,12 @@ class Page(HTMLParser):
             self.words.append(data)
 
 
-def page_of(folder: Path, **given: pa.Table) -> Page:
-    return Page(write_report(folder, **given).read_text(encoding="utf-8"))
+def page_of(folder: Path, **given: Any) -> Page:
+    """The bundle's page without its pictures, which take longer than all the rest."""
+    with pytest.MonkeyPatch.context() as patched:
+        for module in ("plots", "score_plots"):
+            patched.setattr(f"pipeline.reports.{module}.svg_of", lambda *_: "<svg></svg>")
+        return Page(write_report(folder, **given).read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +125,7 @@ def test_earlier_models_of_the_lake_stand_beside(bundle: Path, tmp_path: Path) -
     later = make_bundle(tmp_path, "later", "2026-02-01T00:00:00Z")
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "model.json").write_text("{")
-    text = Page(write_report(bundle, models=tmp_path).read_text(encoding="utf-8")).text
+    text = page_of(bundle, models=tmp_path).text
     assert re.search(r"earlier bilstm \d\d\.\d% .* < 0\.001 majority class", text)
     assert later.name not in text and "damaged" not in text
 
@@ -175,7 +180,7 @@ def test_examples_show_verdict_probability_truth_and_tokens(written: Path) -> No
 
 def test_examples_of_a_file_come_beside_those_of_the_bundle(bundle: Path) -> None:
     added = "new.parquet", example_table([("so so", None, "pos", 0.44)])
-    text = Page(write_report(bundle, added=added).read_text(encoding="utf-8")).text
+    text = page_of(bundle, added=added).text
     assert "Examples from new.parquet" in text and "pos 44.0% so so" in text
     assert "This is anything but boring." in text
 
@@ -207,7 +212,7 @@ def test_lengths_given_take_the_place_of_the_bundles(bundle: Path) -> None:
 )
 def test_trainings_of_any_kind_have_a_report(bundle: Path, rows: list[tuple[object, ...]]) -> None:
     write_metrics(bundle, rows)
-    assert page_of(bundle).open == []
+    assert Page(write_report(bundle).read_text(encoding="utf-8")).open == []
 
 
 def test_same_bundle_same_bytes(written: Path, bundle: Path) -> None:

@@ -2,13 +2,14 @@
 
 import json
 import re
+import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.commands import Run
+from tests.support.fork_server import forked_pipeline
 from tests.support.paths import ROOT
 
 CRONTAB = ROOT / "jobs" / "schedule" / "crontab"
@@ -43,7 +44,7 @@ def lake(tmp_path: Path, command: Run) -> Path:
 def night(lake: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     """One night of cron, with this test's executable and lake in the settings."""
     executable = tmp_path / "pipeline"
-    executable.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m pipeline "$@"\n')
+    executable.write_text(f'#!/bin/sh\nexec {shlex.join(forked_pipeline())} "$@"\n')
     executable.chmod(0o755)
     settings, (command,) = parsed(CRONTAB.read_text())
     settings |= {"PIPELINE": str(executable), "PIPELINE_LAKE": str(lake), "TRAIN_OPTIONS": SMALL}

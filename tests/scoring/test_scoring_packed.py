@@ -23,7 +23,7 @@ LENGTHS = st.lists(st.integers(1, 17), min_size=1, max_size=9)
 
 
 def make_model(arch: str, hidden_dim: int = 6, **options: object) -> ReviewClassifier:
-    """A model in eval mode whose parameters are all drawn anew: biases of zero would hide mistakes."""
+    """A model in eval mode with all parameters redrawn: zero biases would hide mistakes."""
     torch.manual_seed(3)
     sizes = {"vocab_size": WORDS, "num_classes": CLASSES, "embedding_dim": 5, "hidden_dim": hidden_dim}
     model = build_model(arch, sizes | options).eval().requires_grad_(False)
@@ -71,7 +71,7 @@ def test_a_table_too_large_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packed, "TABLE_BYTES", 4 * WORDS * 2 * 4 * 6 - 1)
     forward = PackedForward(model)
     forward.make_table()
-    assert not forward._tables
+    assert not forward.tables
     check(model, [5, 2], table=True)
 
 

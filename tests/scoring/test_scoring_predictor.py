@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 import torch
 
+from pipeline.batches.ragged import Ragged
 from pipeline.errors import DataError, UsageError
 from pipeline.models.bundle import Bundle
-from pipeline.scoring.batches import Ragged
 from pipeline.scoring.options import TOKENS_PER_REVIEW
 from pipeline.scoring.predictor import Predictor
 from pipeline.text.tokenizers import tokenize

@@ -1,4 +1,4 @@
-"""Cells of CSV and values of JSON lines: whoever reads them gets what was written."""
+"""Cells of CSV and values of JSON lines: reading them gives what was written."""
 
 import csv
 import io

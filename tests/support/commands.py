@@ -17,6 +17,7 @@ from unittest import mock
 from typer.testing import CliRunner
 
 from pipeline.cli.app import app, load_commands, run_command_line
+from tests.support.fork_server import forked_pipeline
 from tests.support.paths import ROOT
 
 
@@ -40,9 +41,9 @@ Run = Callable[..., Outcome]
 def run_process(
     *arguments: object, cwd: Path | None = None, timeout: float = 240, stdin: str | None = None, **environment: str
 ) -> Outcome:
-    """Runs `pipeline ARGUMENTS…` as a person would, in a process of its own."""
+    """Runs `pipeline ARGUMENTS…` as a person would, in a process of its own; see `forked_pipeline`."""
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline", *map(str, arguments)],
+        [*forked_pipeline(), *map(str, arguments)],
         input=stdin,
         capture_output=True,
         text=True,

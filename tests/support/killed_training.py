@@ -1,4 +1,4 @@
-"""A training that dies in the middle, in this process: as after SIGKILL, all that is left of it lies on disk."""
+"""A training that dies midway, in this process: as after SIGKILL, only what is on disk remains."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -8,6 +8,8 @@ import pyarrow as pa
 from torch import Tensor
 from torchdata.nodes import BaseNode
 
+from pipeline.batches.ragged import Ragged
+
 
 def run_test_save_load_state(make: Callable[[], BaseNode[Any]], midpoint: int) -> None:
     """Saves in the middle, in the second epoch, at the start and at the end; restores into the node and into a new one."""
@@ -41,10 +43,8 @@ def plain(item: Any) -> Any:
     fields = getattr(type(item), "__dataclass_fields__", None)
     if fields is None:
         return item
-    # A ragged batch refers to its whole window, which a restored node gathers anew: its own rows are compared.
-    if "starts" in fields:
-        rows = [
-            item.values[start : start + length].tolist() for start, length in zip(item.starts, item.lengths, strict=True)
-        ]
-        return (item.step, item.global_rows, rows, item.labels.tolist())
+    # A ragged batch refers to its whole window, which a restored node gathers again: compare its own rows.
+    if isinstance(item, Ragged):
+        ids_BT, lengths_B = item.padded()
+        return ids_BT.tolist(), lengths_B.tolist()
     return tuple(plain(getattr(item, name)) for name in fields)

@@ -29,9 +29,9 @@ def write_corpus(root: Path, reviews_per_label: int = 30) -> Path:
 
 
 def order_reviews(count: int, seed: int) -> pa.Table:
-    """text, label and film of so many reviews of 4 to 15 tokens, such as `word7 . not good word9 very bad`.
+    """text, label and film of this many reviews of 4 to 15 tokens, such as `word7 . not good word9 very bad`.
 
-    Both labels' reviews hold the same words, so no count of words tells the label; it is learned by who learns order.
+    Reviews of both labels have the same words, so word counts say nothing: a model must learn the order.
     """
     chance = random.Random(seed)
     rows = []

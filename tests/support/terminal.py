@@ -27,7 +27,7 @@ class Shown:
     columns: int
 
     def screen(self, columns: int | None = None) -> pyte.Screen:
-        """The screen when the command has ended, as if the terminal had so many columns and never scrolled."""
+        """The screen after the command, as if the terminal had this many columns and never scrolled."""
         screen = pyte.Screen(columns or self.columns, LONG)
         pyte.ByteStream(screen).feed(self.raw)
         return screen

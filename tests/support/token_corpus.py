@@ -1,4 +1,4 @@
-"""Token shards for tests, written with pyarrow under the token contract: reviews of random words with a few that tell."""
+"""Token shards for tests, written with pyarrow under the token contract: random words and a few informative ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,8 +37,8 @@ def write_corpus(
     only_label: int | None = None,
     seed: int = 0,
 ) -> Corpus:
-    """Writes shards whose row groups have the sizes `row_groups`, in turn. Token `2 + label` tells, mostly rightly. In
-    `unsup` the labels are left out, and the content hash tells them."""
+    """Writes shards whose row groups have the sizes `row_groups`, in turn. Token `2 + label` mostly gives the label. In
+    `unsup` there are no labels, but the content hash gives them."""
     tokens = ["<pad>", "<unk>", *(f"w{number}" for number in range(words - 2))]
     vocabulary = Vocabulary(
         tokens=pa.array(tokens),

@@ -1,4 +1,4 @@
-"""What every architecture has to do in the pipeline, as tests that a class in a test module inherits."""
+"""What every architecture has to do in the pipeline, as checks that tests call."""
 
 from pathlib import Path
 
@@ -26,40 +26,38 @@ OPTIONS = ("--lr", "0.003", "--warmup", "60", "--average", "0.9", "--epochs", "6
 ALONE = ("--no-wide", "--no-baseline", "--checkpoint-every", "0")
 
 
-class TrainingChecks:
-    """On the reviews of `order_lake`, and on a few shards of random ones."""
+def check_learns_and_scores(arch: str, order_lake: Path, tmp_path: Path) -> None:
+    """On the reviews of `order_lake`."""
+    sizes = [f"--set={name}={value}" for name, value in small(arch).items()]
+    receipt = invoke("train", "--lake", order_lake, "--arch", arch, *OPTIONS, *ALONE, *sizes, "--set=dropout=0.1")
+    assert receipt["code"] == 0
+    assert receipt["metrics"]["valid_accuracy"] > 0.95, "on films that training never saw"
+    bundle = read_bundle(Path(receipt["outputs"]["model"]))
+    unseen = order_reviews(UNSEEN, seed=1)
+    pq.write_table(unseen, tmp_path / "unseen.parquet")
+    scores = invoke("score", tmp_path / "unseen.parquet", "--lake", order_lake, "--model", bundle.model_id, "--force")
+    scored = pq.read_table(scores["outputs"]["predictions"])
+    right = sum(map(str.__eq__, scored["prediction"].to_pylist(), unseen["label"].to_pylist()))
+    assert right > 0.95 * UNSEEN
 
-    def test_learns_and_scores(self, arch: str, order_lake: Path, tmp_path: Path) -> None:
-        sizes = [f"--set={name}={value}" for name, value in small(arch).items()]
-        receipt = invoke("train", "--lake", order_lake, "--arch", arch, *OPTIONS, *ALONE, *sizes, "--set=dropout=0.1")
-        assert receipt["code"] == 0
-        assert receipt["metrics"]["valid_accuracy"] > 0.95, "on films that training never saw"
-        bundle = read_bundle(Path(receipt["outputs"]["model"]))
-        unseen = order_reviews(UNSEEN, seed=1)
-        pq.write_table(unseen, tmp_path / "unseen.parquet")
-        scores = invoke("score", tmp_path / "unseen.parquet", "--lake", order_lake, "--model", bundle.model_id, "--force")
-        scored = pq.read_table(scores["outputs"]["predictions"])
-        right = sum(map(str.__eq__, scored["prediction"].to_pylist(), unseen["label"].to_pylist()))
-        assert right > 0.95 * UNSEEN
 
-    def test_killed_in_the_middle_and_resumed_gives_the_same_bits(
-        self, arch: str, small_corpus: Corpus, tmp_path: Path
-    ) -> None:
-        whole = make_trainer(arch, small_corpus, TrainingFolder(tmp_path / "whole"))
-        whole.run()
-        folder = TrainingFolder(tmp_path / "killed")
-        with killed_after(whole.steps + 3):
-            make_trainer(arch, small_corpus, folder).run()
-        resumed = make_trainer(arch, small_corpus, folder)
-        checkpoint = folder.read()
-        assert checkpoint is not None
-        resumed.restore(checkpoint)
-        assert (resumed.progress.epoch, resumed.progress.step) == (1, 2)
-        resumed.run()
-        assert [row.loss for row in resumed.rows()] == [row.loss for row in whole.rows()]
-        for name, tensor in whole.model.state_dict().items():
-            assert torch.equal(resumed.model.state_dict()[name], tensor), name
-            assert torch.equal(resumed.best[name], whole.best[name]), name
+def check_killed_and_resumed(arch: str, small_corpus: Corpus, tmp_path: Path) -> None:
+    """A training that is killed in the middle and resumed gives the same bits as one that is not."""
+    whole = make_trainer(arch, small_corpus, TrainingFolder(tmp_path / "whole"))
+    whole.run()
+    folder = TrainingFolder(tmp_path / "killed")
+    with killed_after(whole.steps + 3):
+        make_trainer(arch, small_corpus, folder).run()
+    resumed = make_trainer(arch, small_corpus, folder)
+    checkpoint = folder.read()
+    assert checkpoint is not None
+    resumed.restore(checkpoint)
+    assert (resumed.progress.epoch, resumed.progress.step) == (1, 2)
+    resumed.run()
+    assert [row.loss for row in resumed.rows()] == [row.loss for row in whole.rows()]
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], tensor), name
+        assert torch.equal(resumed.best[name], whole.best[name]), name
 
 
 def make_trainer(arch: str, corpus: Corpus, folder: TrainingFolder) -> Trainer:

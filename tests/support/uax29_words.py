@@ -7,5 +7,5 @@ INVISIBLE = regex.compile(r"[\p{White_Space}\p{Cc}\p{Cf}\p{Default_Ignorable_Cod
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, as they stand in it: cut at the word boundaries of UAX #29, without lower-casing."""
+    """The words of a text, unchanged: split at the word boundaries of UAX #29, without lower-casing."""
     return [word for word in BOUNDARY.split(text) if word and not INVISIBLE.fullmatch(word)]

@@ -25,7 +25,7 @@ QUOTES = st.sampled_from([NO_QUOTE, *b"\"'"])
 
 @given(data=DATA, delimiter=DELIMITERS, quote=QUOTES, limit=st.sampled_from([5, LIMIT]))
 def test_both_forms_find_the_same_records(data: bytes, delimiter: int, quote: int, limit: int) -> None:
-    """NumPy may stop sooner where a quotation mark stands in an unquoted field."""
+    """NumPy may stop sooner if an unquoted field contains a quotation mark."""
     found, sound = kernels.csv_records(data, delimiter, quote, limit)
     records = np.frombuffer(found, np.int64).reshape(-1, 5)
     numpy_records, numpy_sound = numpy_csv.csv_records(data, delimiter, quote, limit)

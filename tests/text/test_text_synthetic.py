@@ -75,7 +75,7 @@ def test_texts_look_like_reviews() -> None:
 
 
 def accuracy_of_bag(corpus: Corpus, words_at_once: int) -> float:
-    """Naive Bayes over runs of so many words, trained on train and tried on test: a share of right answers."""
+    """Naive Bayes on n-grams, trained on train and evaluated on test: its accuracy."""
     counts = {"neg": Counter[str](), "pos": Counter[str]()}
     tried, right = 0, 0
     for name, content in corpus.files():

@@ -71,8 +71,8 @@ def test_a_slice_of_a_batch_is_tokenized_alone() -> None:
 
 @given(batch=st.lists(st.one_of(st.none(), texts), max_size=6))
 def test_both_kernels_give_the_same_dictionary_and_indices(batch: list[str | None]) -> None:
-    data, bounds = tokenizers._buffers(pa.array(batch, pa.string()))
-    rules = tokenizers._TOKENIZERS["basic_english"]
+    data, bounds = tokenizers.text_buffers(pa.array(batch, pa.string()))
+    rules = tokenizers.RULES["basic_english"]
     found = [split(data, bounds, rules.classes, tokenizers.LOWER, rules.mark, tokenizers.WIDE) for split in KERNELS.values()]
     assert bytes(found[0][0]) == bytes(found[1][0])
     for one, other in zip(found[0][1:], found[1][1:], strict=True):

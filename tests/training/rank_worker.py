@@ -94,10 +94,10 @@ class RecordingTrainer(Trainer):
 
     last_rows: list[str]
 
-    def _step(self, batch: Any) -> torch.Tensor:
+    def train_step(self, batch: Any) -> torch.Tensor:
         rows = zip(batch.ids, batch.lengths, strict=True)
         self.last_rows = [ids[:length].numpy().tobytes().hex() for ids, length in rows][: batch.rows]
-        return super()._step(batch)
+        return super().train_step(batch)
 
 
 if __name__ == "__main__":

@@ -65,8 +65,18 @@ def test_the_targets_of_a_class_are_a_distribution_that_many_rows_make_sure() ->
     target_NC = platt_targets(np.array([0, 1, 1, 1, 1]), 3)
 
     assert target_NC.sum(axis=1) == pytest.approx(np.ones(5))
-    assert target_NC[0].tolist() == [0.5, 0.25, 0.25]
-    assert target_NC[1, 1] == pytest.approx(5 / 7)
+    assert target_NC[0].tolist() == pytest.approx([2 / 3, 1 / 6, 1 / 6])
+    assert target_NC[1, 1] == pytest.approx(5 / 6)
+
+
+def test_many_classes_of_few_rows_keep_their_probabilities() -> None:
+    """Thirty classes of three rows each: a model that is always right must not end up at 12 %."""
+    labels_N = np.arange(90) % 30
+    logits_NC = np.where(np.arange(30) == labels_N[:, None], 4.0, 0.0)
+
+    (scale,) = fit_scales([logits_NC], labels_N, [1.0])
+
+    assert softmax(scale * logits_NC).max() == pytest.approx(4 / 5, abs=0.01)
 
 
 def test_the_calibration_error_is_the_gap_between_certainty_and_accuracy() -> None:

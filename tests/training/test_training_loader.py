@@ -26,7 +26,7 @@ Steps = list[list[bytes]]
 
 
 def rows_of(batch: Batch) -> list[bytes]:
-    """What tells one review of a batch from another: its tokens and label."""
+    """What distinguishes the reviews of a batch: tokens and label."""
     return [
         bytes([int(label)]) + ids[:length].numpy().tobytes()
         for ids, length, label in zip(batch.ids, batch.lengths, batch.labels, strict=True)

@@ -16,7 +16,7 @@ from tests.support.small_models import networks
 from tests.support.token_corpus import Corpus, write_corpus
 from tests.training.rank_worker import Answer, Job, train_each, write_jobs
 
-STEPS = 10
+STEPS = 5
 WORKER = Path(__file__).with_name("rank_worker.py")
 WHOLE = Job(name="whole")
 
@@ -50,7 +50,7 @@ def global_batches(answers: list[Answer]) -> dict[tuple[int, int], list[str]]:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    return write_corpus(tmp_path_factory.mktemp("ranks"), 1600, row_groups=(40,), shard_groups=10)
+    return write_corpus(tmp_path_factory.mktemp("ranks"), 800, row_groups=(20,), shard_groups=10)
 
 
 @dataclass(frozen=True)

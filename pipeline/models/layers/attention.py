@@ -57,5 +57,5 @@ class QueryAttention(nn.Module):
 
 
 def full_precision(values: Tensor) -> Tensor:
-    """At least float32: the eight bits of bfloat16 cannot tell 400 positions apart."""
+    """At least float32: eight bits of bfloat16 cannot distinguish 400 positions."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

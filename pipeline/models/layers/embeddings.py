@@ -29,7 +29,7 @@ def load_embeddings(path: Path, vocabulary_tokens: Sequence[str]) -> Tensor:
 
     `path`: text with a token and its numbers on each line, separated by single spaces (GloVe's format; the first line of
     fastText's `.vec` files is skipped), or `.parquet` with the columns `token` (string) and `vector` (list of floats).
-    A token that stands there twice has its first vector. Tokens that the file lacks are drawn from a normal
+    For repeated tokens, the first vector counts. Tokens missing from the file are drawn from a normal
     distribution of the same spread as those found, always the same; `<pad>` is zero.
 
     Raises:
@@ -68,7 +68,7 @@ def load_embeddings(path: Path, vocabulary_tokens: Sequence[str]) -> Tensor:
 
 
 def fingerprint(path: Path) -> str:
-    """The SHA-256 of a file of word vectors: what they are, wherever they lie.
+    """The SHA-256 of a file of word vectors: their content, regardless of the path.
 
     Raises:
         InputNotFoundError: no such file.

@@ -20,7 +20,7 @@ MAX_WEIGHTS = 2**25
 
 
 def num_columns(num_classes: int) -> int:
-    """Columns of weights that tell so many classes apart."""
+    """Number of columns of weights needed to distinguish the classes."""
     return 1 if num_classes == 2 else num_classes
 
 
@@ -50,14 +50,14 @@ class NgramLinear(nn.Module):
         columns = num_columns(num_classes)
         self.register_buffer("weights", torch.zeros(1 << bits, columns, dtype=torch.float16))
         self.register_buffer("bias", torch.zeros(columns))
-        self._single: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
+        self.single: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
         self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     def set_weights(self, weights_KC: Tensor, bias_C: Tensor) -> None:
         """Takes fitted weights, of any floating type."""
         self.weights.copy_(weights_KC)
         self.bias.copy_(bias_C)
-        self._single = None
+        self.single = None
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits (B, C), float32. `ids_BT`: int32 or int64; `lengths_B`: int64, 1 … T."""
@@ -87,9 +87,9 @@ class NgramLinear(nn.Module):
         return ngram_buckets(ids.ravel(), starts, lengths_B.cpu().numpy(), ngrams=self.ngrams, bits=self.bits)
 
     def _tables(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        if self._single is None:
-            self._single = self.weights.float().cpu().numpy(), self.bias.float().cpu().numpy()
-        return self._single
+        if self.single is None:
+            self.single = self.weights.float().cpu().numpy(), self.bias.float().cpu().numpy()
+        return self.single
 
     def _logits(self, scores: Tensor) -> Tensor:
         return torch.cat([-scores / 2, scores / 2], dim=-1) if self.num_classes == 2 else scores
@@ -97,4 +97,4 @@ class NgramLinear(nn.Module):
 
 def _forget(module: nn.Module, _: Any) -> None:
     assert isinstance(module, NgramLinear)
-    module._single = None
+    module.single = None

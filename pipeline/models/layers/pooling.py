@@ -25,7 +25,7 @@ class Pooling(nn.Module):
             self.score = nn.Linear(states_dim, 1, bias=False)
 
     def forward(self, states_BTS: Tensor, lengths_B: Tensor) -> Tensor:
-        """Returns (B, output_dim). What stands at padding has no influence."""
+        """Returns (B, output_dim). Padding has no influence."""
         if self.kind == "last":
             return self._last(states_BTS, lengths_B)
         mask_BT = token_mask(lengths_B, states_BTS.shape[1])

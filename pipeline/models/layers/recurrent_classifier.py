@@ -30,9 +30,9 @@ class RecurrentClassifier(ReviewClassifier):
         bidirectional: bool = False,
         features_per_unit: int = 1,
     ) -> None:
-        """`layer`: one of torch's, or makes a layer from (input features, hidden features); without it, a class keeps what
-        the one it derives from has. `features_per_unit`: how many features a layer returns for each hidden one, 2 for
-        complex units."""
+        """`layer`: one of torch's layers, or a function that creates one from (input features, hidden features); without
+        it, a class inherits its parent's. `features_per_unit`: number of features per hidden unit that a layer returns, 2
+        for complex units."""
         super().__init_subclass__()
         if layer is None:
             return

@@ -21,8 +21,8 @@ class TransformerLayer(nn.Module):
     """Self-attention and a feed-forward layer, each with a residual connection and layer norm after it.
 
     Equations in `pipeline/models/transformer.py`; in eval mode equal to `nn.TransformerEncoderLayer` with the same weights.
-    Dropout acts on what each sub-layer gives, as in the paper (section 5.4), and not on the attention weights, as torch's
-    layer does besides: without it the kernel never stores them, and a training step takes a quarter of the time.
+    Dropout acts on the output of each sub-layer, as in the paper (section 5.4). Unlike torch's layer, it does not act on
+    attention weights: the kernel then never stores them, and a training step takes a quarter of the time.
     """
 
     def __init__(self, features: int, heads: int, feedforward_dim: int, dropout: float) -> None:

@@ -1,4 +1,4 @@
-"""A synthetic corpus of our own words, deterministic to the byte: for the demo, the tests and the benchmarks.
+"""A synthetic corpus of made-up words, deterministic to the byte: for the demo, tests and benchmarks.
 
-`words` holds the word lists, `reviews` writes one review, `corpus` lays reviews out as aclImdb does.
+`words` has the word lists, `reviews` writes one review, `corpus` arranges reviews like aclImdb.
 """

@@ -1,7 +1,7 @@
-"""Lays synthetic reviews out as aclImdb does: `train/neg/17_3.txt`, and `train/urls_neg.txt`, whose line 17 is its film.
+"""Arranges synthetic reviews like aclImdb: `train/neg/17_3.txt`, and `train/urls_neg.txt`, whose line 17 is its film.
 
-Films of train and test are disjoint. A film leans to good or bad reviews, as real ones do, so its name helps on the
-reviews of the same film and on no other: a validation part that tears films apart flatters.
+Films of train and test are disjoint. As in real data, most reviews of a film agree, so its name predicts reviews of the
+same film only: a validation split that separates reviews of a film overestimates accuracy.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ CLASSES: dict[int, dict[str, tuple[int, ...]]] = {
     3: {"neg": (1, 2, 3, 4), "neutral": (5, 6), "pos": (7, 8, 9, 10)},
     5: {"1-awful": (1, 2), "2-poor": (3, 4), "3-fair": (5, 6), "4-good": (7, 8), "5-superb": (9, 10)},
 }
-"""Labels, which are the folders' names, and their stars, for each number of classes."""
+"""Labels (the folders' names) and their stars, by number of classes."""
 
 REVIEWS_PER_FILM = 8
 ROOT = "aclImdb"
@@ -25,7 +25,7 @@ ROOT = "aclImdb"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Corpus:
-    """What is to be written. Numbers are reviews; `noise` is the share of reviews whose label contradicts their text."""
+    """What to write. Numbers are in reviews; `noise` is the share of reviews whose label contradicts their text."""
 
     reviews: int = 2000
     test_reviews: int = 1000
@@ -55,7 +55,7 @@ class Corpus:
         yield from self._folder("train", "unsup", tuple(range(1, 11)), self.unsup, self.unsup)
 
     def review(self, split: str, label: str, number: int, stars: tuple[int, ...], films: range) -> tuple[int, int, str]:
-        """One review: its stars as the label has them, its film's number, its text."""
+        """One review: its stars according to its label, its film's number, its text."""
         pen = Pen(f"{self.seed}/{self.classes}/{split}/{label}/{number}")
         given = stars[pen.below(len(stars))]
         meant = given
@@ -78,22 +78,27 @@ class Corpus:
 
 
 def films_of(split: str, reviews: int) -> range:
-    """The films that a split's reviews are about: odd thousands of thousands for test, even ones for the rest."""
+    """The films of a split: odd thousands for test, even ones for the rest."""
     first = 1_000_000 if split == "test" else 0
     return range(first, first + max(1, min(reviews // REVIEWS_PER_FILM, 999_999)))
 
 
 def film_title(film: int) -> str:
-    """A film's title: many films, few words, so titles share words as real ones do."""
+    """A film's title. There are many films but few words, so titles share words, as real ones do."""
     pen = Pen(f"film/{film}")
     adjective, noun = pen.pick(words.TITLE_ADJECTIVES), pen.pick(words.TITLE_NOUNS)
-    forms = (f"The {adjective} {noun}", f"{adjective} {noun}", f"{noun} of {pen.pick(words.PLACES)}",
-             f"{pen.pick(words.FIRST_NAMES)} and the {noun}", f"{adjective} {noun} {2 + pen.below(3)}")  # fmt: skip
+    forms = (
+        f"The {adjective} {noun}",
+        f"{adjective} {noun}",
+        f"{noun} of {pen.pick(words.PLACES)}",
+        f"{pen.pick(words.FIRST_NAMES)} and the {noun}",
+        f"{adjective} {noun} {2 + pen.below(3)}",
+    )
     return pen.pick(forms)
 
 
 def _film(pen: Pen, films: range, stars: int) -> int:
-    """A film for a review of so many stars. Each film leans: its reviews agree with it three times in four."""
+    """A film for a review with this many stars. Three in four reviews of a film agree."""
     film = films[pen.below(len(films))]
     for _ in range(3):
         leans_to_good = hashlib.sha256(f"lean/{film}".encode()).digest()[0] % 2 == 1

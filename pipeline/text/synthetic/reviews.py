@@ -1,10 +1,10 @@
 """Writes one review whose verdict depends on the order of its words.
 
-A verdict is said plainly ("the plot was sharp"), by a negation ("the plot was not dull", "anything but dull"), or by a
-contrast whose main clause counts ("it starts sharp but ends dull", "the music is dull, even though the cast is sharp").
-Good and bad words stand in reviews of either kind almost equally often, so counting words tells little; who negates
-what, and which clause is the main one, tells nearly all. Intensity works likewise: "very dull" is worse than "rather
-dull", but "not very dull" is faint praise. Names, titles (also "The Cold Harbour", "Good Tide") and plots tell nothing.
+A review states its verdict plainly ("the plot was sharp"), with a negation ("the plot was not dull", "anything but dull"),
+or with a contrast whose main clause counts ("it starts sharp but ends dull", "the music is dull, even though the cast is
+sharp"). Good and bad words are almost equally frequent in both kinds of reviews, so word counts say little; negations and
+main clauses say nearly everything. The same goes for intensity: "very dull" is worse than "rather dull", but "not very
+dull" is faint praise. Names, titles (also "The Cold Harbour", "Good Tide") and plots say nothing.
 """
 
 import random
@@ -21,7 +21,7 @@ BEFORE_VOWEL = re.compile(r"\ba (?=[aeiou]|honest)")
 
 
 class Pen:
-    """A source of chance for one review. It draws with `random()` alone, which Python keeps the same between versions."""
+    """A source of randomness for one review. It only calls `random()`, which is the same in all versions of Python."""
 
     def __init__(self, seed: str) -> None:
         self._random = random.Random(seed).random
@@ -31,7 +31,7 @@ class Pen:
         return self._random() < probability
 
     def below(self, limit: int) -> int:
-        """A whole number from 0 to limit - 1."""
+        """An integer from 0 to limit - 1."""
         return int(self._random() * limit)
 
     def pick(self, choices: Sequence[str]) -> str:
@@ -39,19 +39,19 @@ class Pen:
         return choices[self.below(len(choices))]
 
     def shuffled(self, items: list[str]) -> list[str]:
-        """The items in a new order."""
+        """The items, shuffled."""
         return [item for _, item in sorted((self._random(), item) for item in items)]
 
 
 def verdict_of(stars: int) -> Verdict:
-    """What a review of 1 to 10 stars says."""
+    """What a review with 1 to 10 stars says."""
     if stars in (5, 6):
         return 0, 0
     return (1 if stars > 6 else -1), int(stars in (1, 2, 9, 10))
 
 
 def write_review(pen: Pen, stars: int, title: str) -> str:
-    """The text of a review of `title` that gives 1 to 10 stars. Median about 55 words, a few above 200."""
+    """The text of a review of `title` with 1 to 10 stars. The median is about 55 words; a few have more than 200."""
     polarity, strength = verdict_of(stars)
     count = 2 + pen.below(4) + (pen.below(9) if pen.chance(0.12) else 0)
     if polarity:
@@ -70,7 +70,7 @@ def _word(pen: Pen, polarity: int) -> str:
 
 
 def _degree(pen: Pen, strength: int) -> str:
-    """An intensifier with a blank after it, or nothing."""
+    """An intensifier followed by a blank, or nothing."""
     return pen.pick(words.STRONG if strength else words.WEAK) + " " if pen.chance(0.6) else ""
 
 
@@ -157,7 +157,7 @@ def _ended(pen: Pen, clause: str) -> str:
 
 
 def _layout(pen: Pen, sentences: list[str]) -> str:
-    """Sentences with blanks between them, here and there a paragraph's end as the web pages had it."""
+    """Sentences separated by blanks, with an occasional paragraph break, as on the original web pages."""
     parts = [sentences[0]]
     for sentence in sentences[1:]:
         parts += ["<br /><br />" if pen.chance(0.12) else " ", sentence]

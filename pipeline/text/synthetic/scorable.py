@@ -1,4 +1,4 @@
-"""Raw reviews as a shop would hand them over: a Parquet file with the text and columns of the shop's own."""
+"""Raw reviews as a shop would deliver them: a Parquet file with the text and the shop's own columns."""
 
 import datetime
 from pathlib import Path
@@ -21,14 +21,14 @@ SCORABLE = pa.schema(
         pa.field("stars", pa.int32()),
     ]
 )
-"""`text` is to be scored; `stars` is what the writer gave, to hold predictions against; the rest goes through untouched."""
+"""`text` is to be scored; `stars` is the true rating, to compare predictions with; other columns pass through."""
 
 ROWS_PER_GROUP = 1024
 FIRST_DAY = datetime.date(2024, 1, 1)
 
 
 def write_reviews(path: Path, corpus: Corpus, count: int) -> None:
-    """Writes `count` reviews of films that neither train nor test knows by these texts; labels in mixed order."""
+    """Writes `count` reviews of films outside train and test; labels in mixed order."""
     labels = list(CLASSES[corpus.classes].items())
     films = films_of("test", max(count, corpus.test_reviews))
     with pq.ParquetWriter(path, SCORABLE, compression="zstd") as writer:

@@ -14,10 +14,10 @@ import pyarrow as pa
 import torch
 from score_common import arguments, save, texts
 
+from pipeline.batches.ragged import Ragged, plan_batches
 from pipeline.config.score import DEFAULT_BATCH_SIZE
 from pipeline.datapipes.score_encode import encode_texts
 from pipeline.models.bundle import read_bundle
-from pipeline.scoring.batches import Ragged, plan_batches
 from pipeline.scoring.options import TOKENS_PER_REVIEW
 from pipeline.scoring.predictor import Predictor
 
@@ -33,12 +33,12 @@ def main() -> None:
     predictor = Predictor(bundle, "cpu")
     ours = options.threads == OURS
     plan = predictor.plan(reviews) if ours else plan_batches(reviews.lengths, DEFAULT_BATCH_SIZE * TOKENS_PER_REVIEW)
-    batches = [reviews.padded(rows) for rows in plan]
+    batches = [reviews.take(rows).padded() for rows in plan]
     positive = np.zeros(len(ids), np.float32)
 
     def forward(number: int) -> None:
         if ours:
-            positive[plan[number]] = predictor._forward(*batches[number])[:, 1]
+            positive[plan[number]] = predictor.forward(*batches[number])[:, 1]
             return
         with torch.inference_mode():
             logits_BC = model(*map(torch.from_numpy, batches[number]))

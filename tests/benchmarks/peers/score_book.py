@@ -1,6 +1,6 @@
 """The book's way: one review at a time, a Python loop over the words, the model called with a batch of one.
 
-Its LSTM reads a packed sequence, as the book's does; its RNN reads the review as it stands, as the book's does.
+Its LSTM reads a packed sequence and its RNN the unpadded review, as in the book.
 """
 
 import json

@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 from score_common import arguments, save, texts
 
+from pipeline.batches.ragged import Ragged, plan_batches
 from pipeline.datapipes.score_encode import encode_texts
 from pipeline.models.bundle import Bundle, read_bundle
-from pipeline.scoring.batches import Ragged, plan_batches
 from pipeline.scoring.options import TOKENS_PER_REVIEW
 
 BATCH_SIZE = 16
@@ -58,7 +58,7 @@ def main() -> None:
     positive = np.zeros(len(ids), np.float32)
 
     def forward(rows: np.ndarray) -> None:
-        ids_BT, lengths_B = reviews.padded(rows)
+        ids_BT, lengths_B = reviews.take(rows).padded()
         (logits,) = session.run(None, {"ids": ids_BT.astype(np.int64), "lengths": lengths_B})
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         positive[rows] = odds[:, 1] / odds.sum(axis=1)

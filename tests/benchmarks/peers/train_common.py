@@ -45,7 +45,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def parts_of(lake: Path, valid_fraction: float = DEFAULTS.valid_fraction) -> tuple[TrainingData, Part, Part]:
-    """The lake's data, its training and its validation part: whole films, as `pipeline train` has them."""
+    """The lake's data, with the same training and validation parts as `pipeline train`: whole films."""
     data = open_data(Lake.find(str(lake)))
     selection, _ = select(data.shards, len(data.vocabulary.labels), valid_fraction)
     return data, selection.part("train"), selection.part("valid")

@@ -1,4 +1,4 @@
-"""Our own loop as `pipeline train` runs it: loader, progress, clipping, averages; stopped after so many steps.
+"""Our own loop as `pipeline train` runs it: loader, progress, clipping, averages; stopped after a number of steps.
 
 Its options are the settings that the benchmark compares. Under a launcher it is one of several ranks.
 """
@@ -28,10 +28,10 @@ class Counting(Trainer):
     started = seconds = 0.0
     taken = tokens = positions = 0
 
-    def _step(self, batch: Any) -> torch.Tensor:
+    def train_step(self, batch: Any) -> torch.Tensor:
         if self.progress.step == WARM_STEPS:
             self.started = time.perf_counter()
-        loss_sum = super()._step(batch)
+        loss_sum = super().train_step(batch)
         if self.progress.step >= WARM_STEPS:
             self.seconds = time.perf_counter() - self.started
             self.taken += 1

@@ -5,7 +5,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.scoring.batches import Ragged, plan_batches
+from pipeline.batches.ragged import Ragged, plan_batches
 from schemas.vocabulary import UNK_ID
 
 IDS = pa.list_(pa.int32())
@@ -24,7 +24,7 @@ def test_every_review_with_text_is_in_one_batch_and_no_batch_exceeds_the_budget(
 
 def test_a_batch_is_padded_to_its_longest_review() -> None:
     reviews = Ragged.from_lists(pa.array([[5, 6, 7], [8], [9, 10]], IDS), max_length=10)
-    ids_BT, lengths_B = reviews.padded(np.array([2, 0, 1]))
+    ids_BT, lengths_B = reviews.take(np.array([2, 0, 1])).padded()
     assert ids_BT.tolist() == [[9, 10, 0], [5, 6, 7], [8, 0, 0]]
     assert lengths_B.tolist() == [2, 3, 1]
 
@@ -33,8 +33,8 @@ def test_long_reviews_are_cut_empty_ones_become_unk_and_null_ones_have_no_length
     ids = pa.array([None, [1, 2], [5, 6, 7, 8], [], None], IDS)[1:]
     reviews = Ragged.from_lists(ids, max_length=3)
     assert reviews.lengths.tolist() == [2, 3, 1, 0]
-    assert reviews.padded(np.array([1]))[0].tolist() == [[5, 6, 7]]
-    assert reviews.padded(np.array([2]))[0].tolist() == [[UNK_ID]]
+    assert reviews.take(np.array([1])).padded()[0].tolist() == [[5, 6, 7]]
+    assert reviews.take(np.array([2])).padded()[0].tolist() == [[UNK_ID]]
 
 
 def test_a_null_list_that_hides_values_has_no_length() -> None:

@@ -1,4 +1,4 @@
-"""Which reviews share a padded batch, and the padded batch itself. Plain NumPy, pure functions.
+"""Reviews of different lengths side by side, the padded batch made of them, and which of them share one. Pure functions.
 
 N reviews of a window, B rows of a batch, T positions.
 """
@@ -37,18 +37,23 @@ class Ragged:
         lengths = np.where(null, 0, np.where(empty, 1, lengths))
         return cls(values.astype(np.int32, copy=False), starts, lengths)
 
-    def padded(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """The reviews `rows` as ids (B, T), filled up with `<pad>` to the longest of them, and their lengths (B)."""
-        lengths_B = self.lengths[rows]
-        position_T = np.arange(lengths_B.max())
-        place_BT = self.starts[rows][:, None] + position_T
-        ids_BT = self.values.take(place_BT, mode="clip")
-        ids_BT[position_T >= lengths_B[:, None]] = PAD_ID
-        return ids_BT, lengths_B
+    def take(self, rows: NDArray[np.int64]) -> "Ragged":
+        """The reviews `rows`, over the same values."""
+        return Ragged(self.values, self.starts[rows], self.lengths[rows])
+
+    def padded(self, multiple: int = 1) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """All reviews as ids (B, T), filled up with `<pad>`, and their lengths (B); `take` chooses among them.
+
+        T is the longest length, rounded up to a multiple of `multiple`.
+        """
+        position_T = np.arange(-(-int(self.lengths.max()) // multiple) * multiple)
+        ids_BT = self.values.take(self.starts[:, None] + position_T, mode="clip")
+        ids_BT[position_T >= self.lengths[:, None]] = PAD_ID
+        return ids_BT, self.lengths
 
 
 def plan_batches(lengths: NDArray[np.int64], max_tokens: int) -> list[NDArray[np.int64]]:
-    """Deals the reviews with a length above 0 to batches of neighbours in length, the longest first.
+    """Divides the reviews with a length above 0 into batches of similar lengths, the longest first.
 
     A batch holds at most `max_tokens` positions, padding included, or one review. Longest first, because then memory
     is short at once or never, and the last batches, which some thread waits for, are the cheapest ones. A pure

@@ -1,0 +1,100 @@
+"""Which model is live: `models/LATEST` names it, and `models/live.jsonl` has a line for each time that it was moved.
+
+LATEST alone decides what is scored with; the history is for going back. A line is appended with one write and may be torn
+by a power cut, so lines that are no entries are passed over.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from pipeline.errors import PipelineError
+from pipeline.lake.atomic import make_folder, sync_file, sync_folder, write_text, writing
+from pipeline.lake.paths import Lake
+
+TRAINED, PROMOTED, ROLLED_BACK, REPAIRED = "trained", "promoted", "rolled back", "repaired"
+"""Why a model went live."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WentLive:
+    """A model went live. `since`: UTC, ISO 8601."""
+
+    model_id: str
+    since: str
+    reason: str
+
+
+def history(lake: Lake) -> list[WentLive]:
+    """The models that went live, oldest first."""
+    return list(_entries(lake))
+
+
+def make_live(lake: Lake, model_id: str, reason: str) -> None:
+    """Points LATEST to a model, and says so in the history.
+
+    Raises:
+        CannotWriteError: no permission, no space.
+    """
+    make_folder(lake.models)
+    before = _live(lake)
+    known = history(lake)
+    entries = [WentLive(model_id=model_id, since=_now(), reason=reason)]
+    if before and before != model_id and (not known or known[-1].model_id != before):
+        # A lake of an earlier release has no history, and a killed run may have left its line behind.
+        moved = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(lake.latest.stat().st_mtime))
+        entries.insert(0, WentLive(model_id=before, since=moved, reason=TRAINED))
+    write_text(lake.latest, f"{model_id}\n")
+    lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in entries)
+    with writing(lake.live_history):
+        # A torn last line stays one line of its own.
+        torn = lake.live_history.exists() and not lake.live_history.read_bytes().endswith(b"\n")
+        descriptor = os.open(lake.live_history, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+        try:
+            os.write(descriptor, (("\n" if torn else "") + lines).encode())
+        finally:
+            os.close(descriptor)
+        sync_file(lake.live_history)
+        sync_folder(lake.models)
+
+
+def before_live(lake: Lake, present: frozenset[str]) -> str | None:
+    """The model that was live before the one that is, and that is still there; None where there is none.
+
+    Going back twice goes back further: models that only came back by that do not count again.
+    """
+    order: dict[str, None] = {}
+    for entry in _entries(lake):
+        if entry.reason != ROLLED_BACK:
+            order.pop(entry.model_id, None)
+            order[entry.model_id] = None
+    names = list(order)
+    live = _live(lake)
+    earlier = names[: names.index(live)] if live in names else names
+    return next((name for name in reversed(earlier) if name in present and name != live), None)
+
+
+def _entries(lake: Lake) -> Iterator[WentLive]:
+    try:
+        lines = lake.live_history.read_bytes().splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            yield WentLive(model_id=str(entry["model_id"]), since=str(entry["since"]), reason=str(entry["reason"]))
+        except (ValueError, TypeError, KeyError):
+            continue
+
+
+def _live(lake: Lake) -> str:
+    try:
+        return lake.latest_model()
+    except PipelineError:
+        return ""
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,93 @@
+"""Which model is live: promoted by hand, rolled back, and left alone by a training that was done before."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.lake.live import history
+from pipeline.lake.paths import Lake
+from tests.support.commands import run_here
+from tests.support.token_corpus import write_corpus
+from tests.support.trained import train
+
+pytestmark = pytest.mark.usefixtures("without_pages")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A lake with three models, trained one after the other."""
+    folder = tmp_path_factory.mktemp("live")
+    corpus = write_corpus(folder / "corpus", 120)
+    ids = [train(folder / "lake", corpus, "--epochs", "1", "--seed", str(n))["outputs"]["model_id"] for n in range(3)]
+    return folder / "lake", ids
+
+
+@pytest.fixture
+def lake(trained: tuple[Path, list[str]], tmp_path: Path) -> Path:
+    """A lake with the same three models, to be changed."""
+    models = tmp_path / "lake" / "models"
+    models.mkdir(parents=True)
+    for path in (trained[0] / "models").iterdir():
+        if path.is_dir():
+            (models / path.name).symlink_to(path)
+        else:
+            (models / path.name).write_bytes(path.read_bytes())
+    return tmp_path / "lake"
+
+
+def test_going_back_twice_goes_back_further_and_then_ends(lake: Path, trained: tuple[Path, list[str]]) -> None:
+    first, second, third = trained[1]
+    latest = lake / "models" / "LATEST"
+    assert [entry.model_id for entry in history(Lake(lake))] == [first, second, third]
+    done = run_here("--lake", lake, "models", "rollback")
+    assert (done.code, done.stdout) == (0, f"{second} is live now, in place of {third}.\n")
+    assert run_here("--lake", lake, "models", "rollback").code == 0
+    assert latest.read_text() == f"{first}\n"
+    ended = run_here("--lake", lake, "models", "rollback")
+    assert ended.code == 66 and "pipeline models promote MODEL" in ended.stderr
+    assert run_here("--lake", lake, "models", "promote", third).code == 0
+    assert run_here("--lake", lake, "models", "promote", third).code == 99
+    assert run_here("--lake", lake, "models", "rollback").code == 0
+    assert latest.read_text() == f"{second}\n"
+    reasons = [entry.reason for entry in history(Lake(lake))]
+    assert reasons == ["trained"] * 3 + ["rolled back"] * 2 + ["promoted", "rolled back"]
+    assert "(rolled back)" in run_here("--lake", lake, "models", "show").stdout
+
+
+def test_a_model_that_is_gone_is_passed_over_and_a_damaged_one_is_refused(
+    lake: Path, trained: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    first, second, third = trained[1]
+    (lake / "models" / second).unlink()
+    assert run_here("--lake", lake, "models", "rollback").code == 0
+    assert (lake / "models" / "LATEST").read_text() == f"{first}\n"
+    bundle = lake / "models" / third
+    source = bundle.resolve()
+    bundle.unlink()
+    bundle.mkdir()
+    for path in source.iterdir():
+        (bundle / path.name).write_bytes(path.read_bytes())
+    description = json.loads((bundle / "model.json").read_text())
+    (bundle / "model.json").write_text(json.dumps(description | {"labels": description["labels"][::-1]}))
+    assert run_here("--lake", lake, "models", "promote", third).code == 65
+    assert (lake / "models" / "LATEST").read_text() == f"{first}\n"
+
+
+def test_a_lake_without_a_history_goes_back_to_the_model_that_it_had(lake: Path, trained: tuple[Path, list[str]]) -> None:
+    first, _, third = trained[1]
+    (lake / "models" / "live.jsonl").unlink()
+    assert run_here("--lake", lake, "models", "rollback").code == 66
+    assert run_here("--lake", lake, "models", "promote", first).code == 0
+    assert run_here("--lake", lake, "models", "rollback").code == 0
+    assert (lake / "models" / "LATEST").read_text() == f"{third}\n"
+
+
+def test_a_torn_line_of_the_history_is_passed_over(lake: Path, trained: tuple[Path, list[str]]) -> None:
+    path = lake / "models" / "live.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"model_id": "half')
+    first, second, _ = trained[1]
+    assert run_here("--lake", lake, "models", "promote", first).code == 0
+    assert [entry.model_id for entry in history(Lake(lake))][-1] == first
+    assert run_here("--lake", lake, "models", "promote", second).code == 0
+    assert [entry.model_id for entry in history(Lake(lake))][-2:] == [first, second]
