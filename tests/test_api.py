@@ -99,8 +99,15 @@ def test_tables_of_every_kind(lake: Path, texts: list[str]) -> None:
     with pipeline.load(lake) as model:
         expected = model.predict_table(table)
         assert expected.column_names == [
-            "n", "text", "prediction", "probability", "probability_neg", "probability_pos", "model_id", "unscored_reason",
-        ]  # fmt: skip
+            "n",
+            "text",
+            "prediction",
+            "probability",
+            "probability_neg",
+            "probability_pos",
+            "model_id",
+            "unscored_reason",
+        ]
         assert expected.select(["n", "text"]).equals(table)
         for data in (
             pd.DataFrame(columns),
@@ -177,8 +184,12 @@ def test_ways_to_name_a_model(lake: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.delenv("PIPELINE_LAKE", raising=False)
     names = []
     for source, options in (
-        (None, {}), ("data_lake", {}), (lake, {"model": "second"}), ("second", {}), (lake / "models" / "second", {}),
-    ):  # fmt: skip
+        (None, {}),
+        ("data_lake", {}),
+        (lake, {"model": "second"}),
+        ("second", {}),
+        (lake / "models" / "second", {}),
+    ):
         with pipeline.load(source, **options) as model:
             names.append(model.model_id)
             assert model.model_id in repr(model)
@@ -254,8 +265,10 @@ def test_three_labels(tmp_path: Path, texts: list[str]) -> None:
         assert model.predict_proba(texts[:5]).shape == (5, 3)
         table = model.predict_table(pa.table({"text": texts[:5]}))
     assert [name for name in table.column_names if name.startswith("probability_")] == [
-        "probability_bad", "probability_fair", "probability_good",
-    ]  # fmt: skip
+        "probability_bad",
+        "probability_fair",
+        "probability_good",
+    ]
 
 
 def test_the_examples_of_the_docs_run(

@@ -89,9 +89,18 @@ def make_bundle(lake: Path, source: Path, arch: str, hidden: int) -> Path:
     model = build_model(arch, {"vocab_size": len(vocabulary), "num_classes": 2, "hidden_dim": hidden})
     folder = lake / "models" / f"{arch}-{hidden}"
     save_bundle(
-        folder, model=model, arch=arch, labels=vocabulary.labels, tokenizer=vocabulary.tokenizer, max_length=MAX_LENGTH,
-        vocabulary=vocabulary, table_version=None, metrics={}, training={}, created="2026-01-01T00:00:00Z",
-    )  # fmt: skip
+        folder,
+        model=model,
+        arch=arch,
+        labels=vocabulary.labels,
+        tokenizer=vocabulary.tokenizer,
+        max_length=MAX_LENGTH,
+        vocabulary=vocabulary,
+        table_version=None,
+        metrics={},
+        training={},
+        created="2026-01-01T00:00:00Z",
+    )
     (lake / "models" / "LATEST").write_text(folder.name + "\n", encoding="utf-8")
     return folder
 

@@ -145,9 +145,12 @@ def finish(rows: Sequence[Row], reference: str, items: int, unit: str) -> dict[s
 def _loop_row(result: Result) -> Row:
     loops = result.figures["loop_seconds"]
     return Row(
-        name=result.contestant.name, seconds=result.figure("loop_seconds"), spread=(min(loops), max(loops)),
-        peak=result.peak, note=result.contestant.note,
-    )  # fmt: skip
+        name=result.contestant.name,
+        seconds=result.figure("loop_seconds"),
+        spread=(min(loops), max(loops)),
+        peak=result.peak,
+        note=result.contestant.note,
+    )
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

@@ -114,9 +114,12 @@ def row(part: Part, device: torch.device, arch: str, hidden_dim: int, precision:
 def timed(part: Part, device: torch.device, arch: str, hidden_dim: int, precision: str, given: Any) -> Timed:
     """The trainer as `pipeline train` makes it."""
     options = LoopOptions(
-        epochs=1, order=OrderOptions(batch_size=given.batch_size), clip_norm=1.0, precision=precision,
+        epochs=1,
+        order=OrderOptions(batch_size=given.batch_size),
+        clip_norm=1.0,
+        precision=precision,
         loader=LoaderOptions(workers=given.workers, pin_memory=device.type == "cuda"),
-    )  # fmt: skip
+    )
     trainer = Timed(make_model(arch, hidden_dim), part, part, World(device), options, num_classes=2, stop=StopRequest())
     trainer.limit, trainer.warmup = min(given.steps, trainer.steps), given.warmup
     return trainer

@@ -48,9 +48,12 @@ def _epoch_row(result: Result, epochs: int) -> Row:
     seconds = [value for epoch in range(1, epochs + 1) for value in result.figures[f"seconds_{epoch}"]]
     accuracy = ", ".join(f"{result.figure(f'accuracy_{epoch}'):.1%}" for epoch in range(1, epochs + 1))
     return Row(
-        name=result.contestant.name, seconds=statistics.median(seconds), spread=(min(seconds), max(seconds)),
-        peak=result.peak, note=f"validation after each epoch: {accuracy}",
-    )  # fmt: skip
+        name=result.contestant.name,
+        seconds=statistics.median(seconds),
+        spread=(min(seconds), max(seconds)),
+        peak=result.peak,
+        note=f"validation after each epoch: {accuracy}",
+    )
 
 
 def target_contestants(folder: Path, raw: Path, options: argparse.Namespace, ingested: Path) -> list[Contestant]:

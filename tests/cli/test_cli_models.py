@@ -22,9 +22,18 @@ def save(models: Path, model_id: str, created: str, metrics: dict[str, float], t
     vocabulary = make_vocabulary()
     model = build_model("rnn", {"vocab_size": len(vocabulary), "num_classes": 2, "hidden_dim": 2, "embedding_dim": 2})
     save_bundle(
-        models / model_id, model=model, arch="rnn", labels=("neg", "pos"), tokenizer="basic_english", max_length=9,
-        vocabulary=vocabulary, table_version=table_version, metrics=metrics, training={}, created=created,
-    )  # fmt: skip
+        models / model_id,
+        model=model,
+        arch="rnn",
+        labels=("neg", "pos"),
+        tokenizer="basic_english",
+        max_length=9,
+        vocabulary=vocabulary,
+        table_version=table_version,
+        metrics=metrics,
+        training={},
+        created=created,
+    )
 
 
 @pytest.fixture
@@ -72,8 +81,10 @@ def test_the_tables_fit_80_columns(lake: Path) -> None:
 def test_json_says_the_same(lake: Path) -> None:
     rows = json.loads(CliRunner().invoke(app, ["--lake", str(lake), "models", "--json"]).stdout)
     assert [(row["model_id"], row["accuracy"], row["latest"]) for row in rows] == [
-        ("c", 0.5, False), ("b", 0.7, True), ("a", None, False),
-    ]  # fmt: skip
+        ("c", 0.5, False),
+        ("b", 0.7, True),
+        ("a", None, False),
+    ]
     assert rows[1]["vocabulary"] == make_vocabulary().fingerprint and rows[1]["labels"] == ["neg", "pos"]
 
 

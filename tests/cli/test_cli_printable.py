@@ -75,9 +75,18 @@ def test_listings_of_runs_and_models_stay_tables(tmp_path: Path, command: Run) -
     vocabulary = make_vocabulary()
     model = build_model("rnn", {"vocab_size": len(vocabulary), "num_classes": 2, "hidden_dim": 2, "embedding_dim": 2})
     save_bundle(
-        lake.models / f"m{EVIL}", model=model, arch="rnn", labels=("neg", EVIL), tokenizer="basic_english", max_length=9,
-        vocabulary=vocabulary, table_version=1, metrics={}, training={}, created="2026-01-01",
-    )  # fmt: skip
+        lake.models / f"m{EVIL}",
+        model=model,
+        arch="rnn",
+        labels=("neg", EVIL),
+        tokenizer="basic_english",
+        max_length=9,
+        vocabulary=vocabulary,
+        table_version=1,
+        metrics={},
+        training={},
+        created="2026-01-01",
+    )
     done = command("models", "--lake", lake.root)
     assert_safe(done)
     assert done.code == 0 and len(done.stdout.splitlines()) == 2 and f"m{SHOWN}" in done.stdout

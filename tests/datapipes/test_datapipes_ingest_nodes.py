@@ -92,8 +92,13 @@ def test_spilled_batches_keep_their_own_dictionaries(spill: Path) -> None:
 def test_shards_hold_one_split_and_every_row_once() -> None:
     shards = list(CutShards(Encoded(), lambda rows: None))
     assert [(shard.split, len(shard.rows)) for shard in shards] == [
-        ("train", 16_384), ("train", 16_384), ("test", 16_384), ("train", 16_384), ("test", 8_616), ("train", 5_848)
-    ]  # fmt: skip
+        ("train", 16_384),
+        ("train", 16_384),
+        ("test", 16_384),
+        ("train", 16_384),
+        ("test", 8_616),
+        ("train", 5_848),
+    ]
     assert all(set(shard.rows["split"].to_pylist()) == {shard.split} for shard in shards)
 
 
@@ -184,10 +189,14 @@ def test_a_parallel_map_closes_while_its_threads_take_items_that_it_cancels() ->
 @pytest.mark.parametrize(
     ("folder", "split", "label"),
     [
-        ("x/train/pos", "train", "pos"), ("a!/aclImdb/test/neg", "test", "neg"), ("x/train/unsup", "unsup", None),
-        ("x/val/3", "valid", "3"), ("reviews/pos", None, None), ("train", None, None),
+        ("x/train/pos", "train", "pos"),
+        ("a!/aclImdb/test/neg", "test", "neg"),
+        ("x/train/unsup", "unsup", None),
+        ("x/val/3", "valid", "3"),
+        ("reviews/pos", None, None),
+        ("train", None, None),
     ],
-)  # fmt: skip
+)
 def test_the_layout_tells_split_and_label(folder: str, split: str | None, label: str | None) -> None:
     assert (layout_of(folder).split, layout_of(folder).label) == (split, label)
 

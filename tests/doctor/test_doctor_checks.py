@@ -45,8 +45,13 @@ def test_healthy_lake_is_left_as_it_was(lake: Lake) -> None:
     before = sorted(path for path in lake.root.rglob("*"))
     checks = by_name(lake)
     assert {name: check.state for name, check in checks.items()} == {
-        "lake": "OK", "space": "OK", "tokens": "OK", "vocabulary": "OK", "models": "WARN", "runs": "OK",
-    }  # fmt: skip
+        "lake": "OK",
+        "space": "OK",
+        "tokens": "OK",
+        "vocabulary": "OK",
+        "models": "WARN",
+        "runs": "OK",
+    }
     assert checks["tokens"].detail.startswith("version 0: 26 reviews")
     assert checks["models"].remedy == "Run 'pipeline train'."
     assert sorted(path for path in lake.root.rglob("*")) == before

@@ -48,9 +48,18 @@ def bundle_of(
         if tensor.is_floating_point():
             tensor.detach().uniform_(-1, 1)
     return save_bundle(
-        folder, model=model, arch=arch, labels=labels, tokenizer=vocabulary.tokenizer, max_length=MAX_LENGTH,
-        vocabulary=vocabulary, table_version=None, metrics={}, training={}, created="2026-01-01T00:00:00Z",
-    )  # fmt: skip
+        folder,
+        model=model,
+        arch=arch,
+        labels=labels,
+        tokenizer=vocabulary.tokenizer,
+        max_length=MAX_LENGTH,
+        vocabulary=vocabulary,
+        table_version=None,
+        metrics={},
+        training={},
+        created="2026-01-01T00:00:00Z",
+    )
 
 
 def scored_without_us(path: Path, texts: list[str]) -> np.ndarray[Any, Any]:

@@ -56,13 +56,21 @@ class Commands:
 
     def __init__(self, shim: Path, folder: Path, *, torch: bool = False) -> None:
         environment = {
-            **os.environ, "LD_PRELOAD": str(shim), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
-        }  # fmt: skip
+            **os.environ,
+            "LD_PRELOAD": str(shim),
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONHASHSEED": "0",
+        }
         self._folder = folder
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("zygote.py")), *(["--torch"] if torch else [])],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=ROOT,
+        )
 
     def __enter__(self) -> "Commands":
         return self
@@ -83,10 +91,15 @@ class Commands:
             "stdout": str(out),
             "stderr": str(err),
             "fault": {
-                "root": str(root), "kinds": fault.kinds, "at": fault.at, "action": fault.action, "errno": fault.errno,
-                "sticky": int(fault.sticky), "trace": str(fault.trace or ""),
+                "root": str(root),
+                "kinds": fault.kinds,
+                "at": fault.at,
+                "action": fault.action,
+                "errno": fault.errno,
+                "sticky": int(fault.sticky),
+                "trace": str(fault.trace or ""),
             },
-        }  # fmt: skip
+        }
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())

@@ -43,9 +43,14 @@ def serve(order: dict[str, object], shim: ctypes.CDLL, write_end: int) -> None:
     fault = order["fault"]
     assert isinstance(fault, dict)
     shim.fault_arm(
-        fault["root"].encode(), fault["kinds"].encode(), ctypes.c_long(fault["at"]), fault["action"].encode(),
-        fault["errno"], fault["sticky"], fault["trace"].encode(),
-    )  # fmt: skip
+        fault["root"].encode(),
+        fault["kinds"].encode(),
+        ctypes.c_long(fault["at"]),
+        fault["action"].encode(),
+        fault["errno"],
+        fault["sticky"],
+        fault["trace"].encode(),
+    )
     code = app.run_command_line()
     sys.stdout.flush()
     sys.stderr.flush()

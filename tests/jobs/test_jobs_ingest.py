@@ -132,9 +132,14 @@ def test_bad_rows_of_a_csv_are_rejected_with_their_numbers(tmp_path: Path) -> No
     receipt = ingest(tmp_path / "lake", source, id_column="id", tokenizer="punctuation", encoding="utf-8")
     assert (receipt.read, receipt.written, receipt.rejected) == (10, 3, 7)
     assert sorted(rejects_of(receipt)) == [
-        (1, "malformed_row"), (2, "invalid_utf8"), (3, "nul_byte"), (4, "missing_text"), (6, "malformed_row"),
-        (7, "duplicate_id"), (8, "empty_text"),
-    ]  # fmt: skip
+        (1, "malformed_row"),
+        (2, "invalid_utf8"),
+        (3, "nul_byte"),
+        (4, "missing_text"),
+        (6, "malformed_row"),
+        (7, "duplicate_id"),
+        (8, "empty_text"),
+    ]
     assert {row["review_id"]: row["row"] for row in rows_of(tmp_path / "lake")} == {"0": 0, "5": 5, "8": 9}
     again = ingest(tmp_path / "lake", source, id_column="id", encoding="utf-8")
     assert (again.exit_code, again.known, again.rejected) == (99, 3, 7)
@@ -274,6 +279,14 @@ def test_the_real_reviews_give_the_books_counts(tmp_path: Path, imdb_archive: Pa
     vocabulary = read_vocabulary(receipt.outputs["vocabulary"])
     assert (receipt.written, len(vocabulary) - 2) == (25_000, 121_364)
     assert dict(zip(vocabulary.tokens[2:12].to_pylist(), vocabulary.counts[2:12].to_pylist(), strict=True)) == {
-        "the": 334691, "and": 162228, "a": 161940, "of": 145326, "to": 135042, "is": 106855, "in": 93028, "it": 77099,
-        "i": 75719, "this": 75190,
-    }  # fmt: skip
+        "the": 334691,
+        "and": 162228,
+        "a": 161940,
+        "of": 145326,
+        "to": 135042,
+        "is": 106855,
+        "in": 93028,
+        "it": 77099,
+        "i": 75719,
+        "this": 75190,
+    }

@@ -59,9 +59,26 @@ def test_a_model_is_trained_once(tmp_path: Path, corpus: Corpus) -> None:
 def test_three_classes_weights_schedule_average_and_patience(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "corpus", 900, labels=("bad", "fair", "good"))
     receipt = train(
-        tmp_path / "lake", corpus, "--lr", "0.02", "--schedule", "cosine", "--warmup", "5", "--average", "0.9",
-        "--class-weights", "balanced", "--patience", "1", "--epochs", "4", "--precision", "bf16", "--tensorboard",
-    )  # fmt: skip
+        tmp_path / "lake",
+        corpus,
+        "--lr",
+        "0.02",
+        "--schedule",
+        "cosine",
+        "--warmup",
+        "5",
+        "--average",
+        "0.9",
+        "--class-weights",
+        "balanced",
+        "--patience",
+        "1",
+        "--epochs",
+        "4",
+        "--precision",
+        "bf16",
+        "--tensorboard",
+    )
     assert receipt["metrics"]["valid_accuracy"] > 0.6
     events = list((tmp_path / "lake" / "runs" / "tensorboard" / receipt["outputs"]["model_id"]).iterdir())
     assert events

@@ -103,8 +103,10 @@ def test_everything_old_is_converted_once(lake: Lake, caplog: pytest.LogCaptureF
     bundle = find_bundle(lake)
     verify_bundle(bundle)
     assert set(json.loads((bundle.folder / "manifest.json").read_text())["files"]) == {
-        "model.json", "model.safetensors", "vocabulary.parquet"
-    }  # fmt: skip
+        "model.json",
+        "model.safetensors",
+        "vocabulary.parquet",
+    }
     assert pq.read_schema(bundle.folder / "metrics.parquet").metadata[b"review_pipeline.schema"] == b"metrics"
     assert pq.read_schema(bundle.folder / "examples.parquet").metadata[b"review_pipeline.schema_version"] == b"2"
 

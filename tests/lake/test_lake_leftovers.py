@@ -204,9 +204,18 @@ def test_old_records_go_but_those_that_committed_reviews(lake: Lake) -> None:
         ("3-score", "score", now),
     ):
         record = {
-            "version": 1, "run_id": run_id, "command": command, "started": finished, "finished": finished, "outcome": "done",
-            "exit_code": 0, "config": {}, "receipt": receipt, "versions": {}, "peak_memory_bytes": 0,
-        }  # fmt: skip
+            "version": 1,
+            "run_id": run_id,
+            "command": command,
+            "started": finished,
+            "finished": finished,
+            "outcome": "done",
+            "exit_code": 0,
+            "config": {},
+            "receipt": receipt,
+            "versions": {},
+            "peak_memory_bytes": 0,
+        }
         write_text(lake.runs / f"{run_id}.json", json.dumps(record))
     assert vacuum(VacuumConfig(lake=lake.root, runs=True, keep_days=30)).metrics["files"] == ["runs/2-score.json"]
     assert {path.name for path in lake.runs.iterdir()} >= {"1-ingest.json", "3-score.json"}

@@ -37,8 +37,11 @@ def test_says_what_was_saved(lake: Lake, vocabulary: Vocabulary) -> None:
     assert (bundle.metrics, bundle.training, bundle.created) == ({"valid_accuracy": 0.75}, {"seed": 1}, "2026-01-01")
     assert bundle.load_vocabulary().tokens == vocabulary.tokens
     assert sorted(path.name for path in bundle.folder.iterdir()) == [
-        "manifest.json", "model.json", "model.safetensors", "vocabulary.parquet",
-    ]  # fmt: skip
+        "manifest.json",
+        "model.json",
+        "model.safetensors",
+        "vocabulary.parquet",
+    ]
 
 
 def test_is_found_by_latest_by_id_and_by_path(lake: Lake, tmp_path: Path, vocabulary: Vocabulary) -> None:

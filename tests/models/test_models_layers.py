@@ -176,9 +176,13 @@ def test_transformer_layer_equals_torchs() -> None:
     ours = TransformerLayer(8, 2, 16, dropout=0.0).double()
     theirs = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True).double()
     pairs = {
-        "self_attn.in_proj": ours.qkv, "self_attn.out_proj": ours.out, "linear1": ours.feedforward[0],
-        "linear2": ours.feedforward[3], "norm1": ours.norm_attention, "norm2": ours.norm_feedforward,
-    }  # fmt: skip
+        "self_attn.in_proj": ours.qkv,
+        "self_attn.out_proj": ours.out,
+        "linear1": ours.feedforward[0],
+        "linear2": ours.feedforward[3],
+        "norm1": ours.norm_attention,
+        "norm2": ours.norm_feedforward,
+    }
     with torch.no_grad():
         for name, module in pairs.items():
             for part in ("weight", "bias"):

@@ -39,12 +39,25 @@ def browse(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
     assert CHROMIUM is not None
     return subprocess.run(
         [
-            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-            "--disable-dev-shm-usage", f"--user-data-dir={page.parent / 'profile'}", "--enable-logging=stderr", *options,
-            "--virtual-time-budget=3000", "--dump-dom", page.as_uri(),
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--no-first-run",
+            "--disable-dev-shm-usage",
+            f"--user-data-dir={page.parent / 'profile'}",
+            "--enable-logging=stderr",
+            *options,
+            "--virtual-time-budget=3000",
+            "--dump-dom",
+            page.as_uri(),
         ],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
 
 
 def measured(page: Path, scheme: int) -> tuple[list[dict[str, Any]], bool]:

@@ -81,10 +81,20 @@ def test_page_is_whole_and_needs_nothing_from_outside(written: Path) -> None:
 def test_page_says_what_the_bundle_holds(written: Path) -> None:
     text = Page(written.read_text(encoding="utf-8")).text
     for expected in (
-        "20260131T040000Z-bilstm-1a2b3c", "whose weights were kept", "The model reads the first 400 tokens",
-        "id 0 neg id 1 pos", "hidden dim 128", "resume no", "table version 3", "parameters 3,142,210",
-        "training neg 900 60.0% pos 600 40.0%", "to neg dull 0.40 (40)", "$movie", "to pos good 0.40 (40)", "café",
-    ):  # fmt: skip
+        "20260131T040000Z-bilstm-1a2b3c",
+        "whose weights were kept",
+        "The model reads the first 400 tokens",
+        "id 0 neg id 1 pos",
+        "hidden dim 128",
+        "resume no",
+        "table version 3",
+        "parameters 3,142,210",
+        "training neg 900 60.0% pos 600 40.0%",
+        "to neg dull 0.40 (40)",
+        "$movie",
+        "to pos good 0.40 (40)",
+        "café",
+    ):
         assert expected in text
 
 

@@ -72,8 +72,10 @@ def test_a_night_with_work_and_a_night_without(lake: Path, tmp_path: Path) -> No
     second = night(lake, tmp_path)
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
     assert [(r["command"], r["written"], r["known"]) for r in receipts(tmp_path)[3:]] == [
-        ("ingest", 0, 74), ("train", 0, 0), ("score", 0, 12)
-    ]  # fmt: skip
+        ("ingest", 0, 74),
+        ("train", 0, 0),
+        ("score", 0, 12),
+    ]
     assert len(list((lake / "models").glob("rnn-*"))) == 1
 
 

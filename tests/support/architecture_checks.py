@@ -92,9 +92,18 @@ class ArchitectureChecks:
         model = make_classifier(arch, vocabulary).eval()
         lake = Lake(tmp_path)
         save_bundle(
-            lake.models / "one", model=model, arch=arch, labels=("neg", "pos"), tokenizer="basic_english",
-            max_length=12, vocabulary=vocabulary, table_version=3, metrics={}, training={"seed": 1}, created="2026-01-01",
-        )  # fmt: skip
+            lake.models / "one",
+            model=model,
+            arch=arch,
+            labels=("neg", "pos"),
+            tokenizer="basic_english",
+            max_length=12,
+            vocabulary=vocabulary,
+            table_version=3,
+            metrics={},
+            training={"seed": 1},
+            created="2026-01-01",
+        )
         bundle = find_bundle(lake, "one")
         assert bundle == read_bundle(lake.models / "one")
         ids_BT, lengths_B = random_batch(LENGTHS)

@@ -36,6 +36,15 @@ def save_rnn(folder: Path, vocabulary: Vocabulary, hidden_dim: int = 4, labels: 
     torch.manual_seed(hidden_dim)
     sizes = {"vocab_size": len(vocabulary), "num_classes": len(labels), "embedding_dim": 4, "hidden_dim": hidden_dim}
     return save_bundle(
-        folder, model=build_model("rnn", sizes), arch="rnn", labels=labels, tokenizer="basic_english", max_length=12,
-        vocabulary=vocabulary, table_version=3, metrics={"valid_accuracy": 0.75}, training={"seed": 1}, created="2026-01-01",
-    )  # fmt: skip
+        folder,
+        model=build_model("rnn", sizes),
+        arch="rnn",
+        labels=labels,
+        tokenizer="basic_english",
+        max_length=12,
+        vocabulary=vocabulary,
+        table_version=3,
+        metrics={"valid_accuracy": 0.75},
+        training={"seed": 1},
+        created="2026-01-01",
+    )

@@ -19,13 +19,43 @@ from pipeline.text.vocabulary import Vocabulary
 from schemas.report import EVALUATION, EXAMPLE, KEY_LABEL_ROWS, LENGTH, TOKEN_WEIGHT
 
 METRICS = pa.schema(
-    [("epoch", pa.int32()), ("step", pa.int64()), ("phase", pa.string()), ("loss", pa.float64()),
-     ("accuracy", pa.float64()), ("seconds", pa.float64()), ("tokens", pa.int64())]
-)  # fmt: skip
+    [
+        ("epoch", pa.int32()),
+        ("step", pa.int64()),
+        ("phase", pa.string()),
+        ("loss", pa.float64()),
+        ("accuracy", pa.float64()),
+        ("seconds", pa.float64()),
+        ("tokens", pa.int64()),
+    ]
+)
 WORDS = (
-    "the", "and", "a", "of", "to", "is", "in", "it", "i", "this", "was", "as", "with", "film", "but", "$movie", "not",
-    "good", "dull", "ending", "plot", "music", "cast", "café", "pace",
-)  # fmt: skip
+    "the",
+    "and",
+    "a",
+    "of",
+    "to",
+    "is",
+    "in",
+    "it",
+    "i",
+    "this",
+    "was",
+    "as",
+    "with",
+    "film",
+    "but",
+    "$movie",
+    "not",
+    "good",
+    "dull",
+    "ending",
+    "plot",
+    "music",
+    "cast",
+    "café",
+    "pace",
+)
 
 
 def write_metrics(folder: Path, rows: list[tuple[object, ...]]) -> None:
@@ -100,13 +130,20 @@ def make_bundle(parent: Path, name: str = "20260131T040000Z-bilstm-1a2b3c", crea
     rows.append((4, 4 * 293, "test", 0.345, 0.8812, 29.0, 5_800_000))
     write_metrics(folder, rows)
     description = {
-        "version": 1, "arch": "bilstm", "parameters": 3_142_210, "labels": ["neg", "pos"],
-        "tokenizer": "basic_english", "max_length": 400,
+        "version": 1,
+        "arch": "bilstm",
+        "parameters": 3_142_210,
+        "labels": ["neg", "pos"],
+        "tokenizer": "basic_english",
+        "max_length": 400,
         "model_config": {"vocab_size": 30000, "num_classes": 2, "embedding_dim": 100, "hidden_dim": 128, "dropout": 0.5},
         "training": {"epochs": 6, "lr": 0.001, "seed": 0, "resume": False, "config": None},
-        "metrics": {"valid_loss": 0.33}, "vocabulary": vocabulary.fingerprint, "table_version": 3,
-        "created": created, "weights_sha256": "ab" * 32,
-    }  # fmt: skip
+        "metrics": {"valid_loss": 0.33},
+        "vocabulary": vocabulary.fingerprint,
+        "table_version": 3,
+        "created": created,
+        "weights_sha256": "ab" * 32,
+    }
     (folder / "model.json").write_text(json.dumps(description))
     scales = {"train": 90, "valid": 30, "test": 110}
     write_lengths(folder, lengths_table({split: _bell(scale) for split, scale in scales.items()}))

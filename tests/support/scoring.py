@@ -73,9 +73,18 @@ def make_bundle(
         if "weight_hh" not in name:
             parameter.detach().mul_(scale)
     return save_bundle(
-        folder, model=model, arch=arch, labels=vocabulary.labels, tokenizer="basic_english", max_length=MAX_LENGTH,
-        vocabulary=vocabulary, table_version=None, metrics={}, training={}, created="2026-01-01T00:00:00Z",
-    )  # fmt: skip
+        folder,
+        model=model,
+        arch=arch,
+        labels=vocabulary.labels,
+        tokenizer="basic_english",
+        max_length=MAX_LENGTH,
+        vocabulary=vocabulary,
+        table_version=None,
+        metrics={},
+        training={},
+        created="2026-01-01T00:00:00Z",
+    )
 
 
 def make_lake(root: Path) -> Path:

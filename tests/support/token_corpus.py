@@ -56,9 +56,16 @@ def write_corpus(
         first = 0
         for shard in range(0, len(sizes), shard_groups):
             _write_shard(
-                shards / f"{split}-{shard:04d}.parquet", split, first, sizes[shard : shard + shard_groups],
-                vocabulary, random, mean_length, group_size, only_label,
-            )  # fmt: skip
+                shards / f"{split}-{shard:04d}.parquet",
+                split,
+                first,
+                sizes[shard : shard + shard_groups],
+                vocabulary,
+                random,
+                mean_length,
+                group_size,
+                only_label,
+            )
             first += sum(sizes[shard : shard + shard_groups])
     return Corpus(shards, vocabulary, path)
 
@@ -72,9 +79,16 @@ def group_sizes(total: int, row_groups: Sequence[int]) -> list[int]:
 
 
 def _write_shard(
-    path: Path, split: str, first: int, sizes: Sequence[int], vocabulary: Vocabulary, random: np.random.Generator,
-    mean_length: int, group_size: int, only_label: int | None,
-) -> None:  # fmt: skip
+    path: Path,
+    split: str,
+    first: int,
+    sizes: Sequence[int],
+    vocabulary: Vocabulary,
+    random: np.random.Generator,
+    mean_length: int,
+    group_size: int,
+    only_label: int | None,
+) -> None:
     schema = TOKEN.schema.with_metadata(token_metadata(vocabulary.fingerprint))
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for size in sizes:

@@ -25,8 +25,12 @@ def test_layout_is_that_of_aclimdb() -> None:
         re.fullmatch(r"(train|test)/(neg/\d+_[1-4]|pos/\d+_([789]|10))\.txt|train/unsup/\d+_0\.txt", n) for n in texts
     )
     assert {name for name in names if "/urls_" in name} == {
-        "train/urls_neg.txt", "train/urls_pos.txt", "train/urls_unsup.txt", "test/urls_neg.txt", "test/urls_pos.txt",
-    }  # fmt: skip
+        "train/urls_neg.txt",
+        "train/urls_pos.txt",
+        "train/urls_unsup.txt",
+        "test/urls_neg.txt",
+        "test/urls_pos.txt",
+    }
 
 
 def test_line_n_of_the_urls_is_the_film_of_review_n() -> None:

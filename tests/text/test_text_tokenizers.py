@@ -19,9 +19,19 @@ KERNELS = {"compiled": kernels.split, "numpy": numpy_kernels.split}
 """The same twice where nothing was compiled."""
 
 BASIC_ENGLISH_RULES = [
-    ("'", " '  "), ('"', ""), (r"\.", " . "), (r"<br \/>", " "), (",", " , "), (r"\(", " ( "), (r"\)", " ) "),
-    (r"\!", " ! "), (r"\?", " ? "), (r"\;", " "), (r"\:", " "), (r"\s+", " "),
-]  # fmt: skip
+    ("'", " '  "),
+    ('"', ""),
+    (r"\.", " . "),
+    (r"<br \/>", " "),
+    (",", " , "),
+    (r"\(", " ( "),
+    (r"\)", " ) "),
+    (r"\!", " ! "),
+    (r"\?", " ? "),
+    (r"\;", " "),
+    (r"\:", " "),
+    (r"\s+", " "),
+]
 
 
 def reference(name: str, text: str) -> list[str]:

@@ -79,9 +79,17 @@ def train(job: Job, world: World, selection: Selection) -> Answer:
         epochs=job.epochs, order=OrderOptions(batch_size=32), embedding_update=job.embedding_update, clip_norm=1.0
     )
     trainer = RecordingTrainer(
-        model, selection.part("train"), selection.part("valid"), world, options,
-        num_classes=2, folder=folder, interval=Interval(), stop=stop, on_step=on_step,
-    )  # fmt: skip
+        model,
+        selection.part("train"),
+        selection.part("valid"),
+        world,
+        options,
+        num_classes=2,
+        folder=folder,
+        interval=Interval(),
+        stop=stop,
+        on_step=on_step,
+    )
     if folder is not None and (checkpoint := folder.read()) is not None:
         trainer.restore(checkpoint)
     with contextlib.suppress(StoppedError):

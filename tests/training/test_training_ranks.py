@@ -30,9 +30,15 @@ def on_one_rank(shards: Path, *jobs: Job) -> dict[str, Answer]:
 def on_two_ranks(shards: Path, out: Path, *jobs: Job) -> list[dict[str, Answer]]:
     """The answers of each rank."""
     config = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=2, max_restarts=0, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
-        local_addr="localhost", run_id=f"test-{os.getpid()}-{out.name}",
-    )  # fmt: skip
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=2,
+        max_restarts=0,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        run_id=f"test-{os.getpid()}-{out.name}",
+    )
     out.mkdir(parents=True, exist_ok=True)
     file = write_jobs(out / "jobs.json", jobs)
     with mock.patch.dict(os.environ, {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}):

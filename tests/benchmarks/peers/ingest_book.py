@@ -13,10 +13,20 @@ from ingest_common import UNKNOWN, arguments, index_of, prove, review_files
 PATTERNS = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"\"", ""), (r"<br \/>", " "), (r"'", " ' "), (r"\.", " . "), (r",", " , "), (r"\(", " ( "), (r"\)", " ) "),
-        (r"\!", " ! "), (r"\?", " ? "), (r"\;", " "), (r"\:", " "), (r"\s+", " "),
+        (r"\"", ""),
+        (r"<br \/>", " "),
+        (r"'", " ' "),
+        (r"\.", " . "),
+        (r",", " , "),
+        (r"\(", " ( "),
+        (r"\)", " ) "),
+        (r"\!", " ! "),
+        (r"\?", " ? "),
+        (r"\;", " "),
+        (r"\:", " "),
+        (r"\s+", " "),
     )
-]  # fmt: skip
+]
 
 
 def tokenize(text: str) -> list[str]:

@@ -24,9 +24,12 @@ class PackedLSTM(nn.Module):
         super().__init__()
         first = encoder.forward_layers[0]
         self.lstm = nn.LSTM(
-            first.input_size, first.hidden_size, len(encoder.forward_layers), batch_first=True,
+            first.input_size,
+            first.hidden_size,
+            len(encoder.forward_layers),
+            batch_first=True,
             bidirectional=encoder.bidirectional,
-        )  # fmt: skip
+        )
         for layers, suffix in ((encoder.forward_layers, ""), (encoder.backward_layers, "_reverse")):
             for number, layer in enumerate(layers):
                 for name, parameter in layer.named_parameters():

@@ -61,16 +61,28 @@ def main() -> None:
         data, train, valid = parts_of(options.lake)
         order = OrderOptions(batch_size=DEFAULTS.batch_size, window_rows=options.window_rows, pool_steps=options.pool_steps)
         loop = LoopOptions(
-            epochs=1, order=order, lr=DEFAULTS.lr, clip_norm=DEFAULTS.clip_norm, average=DEFAULTS.average,
-            max_length=DEFAULTS.max_length, precision=options.precision, embedding_update=options.embedding_update,
+            epochs=1,
+            order=order,
+            lr=DEFAULTS.lr,
+            clip_norm=DEFAULTS.clip_norm,
+            average=DEFAULTS.average,
+            max_length=DEFAULTS.max_length,
+            precision=options.precision,
+            embedding_update=options.embedding_update,
             loader=LoaderOptions(workers=options.workers),
-        )  # fmt: skip
+        )
         losses: list[float] = []
         model = first_model(data, options.arch, options.hidden, options.dropout)
         trainer = Counting(
-            model, train, valid, world, loop, num_classes=len(data.vocabulary.labels), stop=StopRequest(),
+            model,
+            train,
+            valid,
+            world,
+            loop,
+            num_classes=len(data.vocabulary.labels),
+            stop=StopRequest(),
             on_step=(lambda epoch, step, loss: losses.append(loss)) if options.output else None,
-        )  # fmt: skip
+        )
         trainer.limit = options.steps
         with contextlib.suppress(StoppedError):
             trainer.run()
@@ -79,9 +91,11 @@ def main() -> None:
             if options.output:
                 np.save(options.output, np.array(losses[: options.steps]))
             say(
-                loop_seconds=trainer.seconds, steps=trainer.taken, tokens=counts[0],
+                loop_seconds=trainer.seconds,
+                steps=trainer.taken,
+                tokens=counts[0],
                 padding=1 - counts[0] / counts[1],
-            )  # fmt: skip
+            )
 
 
 if __name__ == "__main__":
