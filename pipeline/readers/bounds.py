@@ -40,7 +40,7 @@ class Bounds:
     name: int = MIB
     films: int = 16 * MIB
     page: int = 256 * MIB
-    ratio: int = 1000
+    ratio: int = 250
     columns: int = 10_000
 
     @property
