@@ -8,7 +8,7 @@ Source: `parquet.thrift` of parquet-format, in Thrift's compact protocol.
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,10 @@ from pipeline.readers.parquet_delta import DELTA_BYTE_ARRAY, DELTA_LENGTH_BYTE_A
 HEADER_BYTES = 1 << 10
 """As much of a page's header is read at first; it is longer only where it holds long statistics."""
 MOST_HEADER_BYTES = 16 << 20
+MOST_FOOTER_BYTES = 1 << 20
+"""Larger footers are not searched, which would take seconds."""
+CODECS = 8
+"""Codecs are numbered from 0, no compression, to 7, LZ4_RAW."""
 DICTIONARY_PAGE = 2
 PLAIN = 0
 _VALUES_OF = {5: 1, 7: 1, 8: 1}
@@ -80,6 +84,46 @@ def pages(path: Path, chunk: pq.ColumnChunkMetaData, leaf: pq.ColumnSchema, allo
                 shared = longest if is_dictionary or prefixed else 0
             yield Page(size, values, is_dictionary, shared, longest)
             start += length + compressed
+
+
+def check_footer(path: Path, leaves: Sequence[pq.ColumnSchema]) -> None:
+    """Refuses a footer whose description of a column would make Arrow end the process: it throws where nobody catches.
+
+    Raises:
+        OSError: an unknown compression, or counts that do not fit the column's type.
+    """
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END) - 8
+        file.seek(max(end, 0))
+        (length,) = struct.unpack("<I", file.read(4).ljust(4, b"\0"))
+        if not 0 < length <= min(end, MOST_FOOTER_BYTES):
+            return
+        content = os.pread(file.fileno(), length, end - length)
+    try:
+        footer = _Compact(content).struct()
+    except IndexError:
+        return  # whatever it is, Arrow says so
+    for group in _items(footer, 4):
+        for chunk, leaf in zip(_items(group, 1), leaves, strict=False):
+            described = _fields(_fields(chunk).get(3))
+            if described.get(4) not in range(CODECS):
+                raise OSError(f"the footer names an unknown compression of column {leaf.path!r}")
+            counts = _fields(described.get(16))
+            if 1 in counts and leaf.physical_type != "BYTE_ARRAY":
+                raise OSError(f"the footer counts bytes of strings of column {leaf.path!r}, which is {leaf.physical_type}")
+            for field, levels in ((2, leaf.max_repetition_level), (3, leaf.max_definition_level)):
+                found = len(_items(counts, field))
+                if found not in (0, levels + 1):
+                    raise OSError(f"the footer counts {found} levels of column {leaf.path!r}, not {levels + 1}")
+
+
+def _fields(value: Any) -> dict[int, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _items(value: Any, field: int) -> list[Any]:
+    found = _fields(value).get(field)
+    return found if isinstance(found, list) else []
 
 
 def _number(fields: dict[int, Any], field: int, at: int) -> int:
@@ -174,7 +218,7 @@ def _header(descriptor: int, at: int) -> tuple[dict[int, Any], int]:
 
 
 class _Compact:
-    """Reads Thrift's compact protocol: integers and structs by value, the rest is passed over.
+    """Reads Thrift's compact protocol: integers, structs and lists by value, the rest is passed over.
 
     Raises from its methods:
         IndexError: the content ends early, or is none.
@@ -203,9 +247,11 @@ class _Compact:
         if kind in _LISTS:
             head = self._byte()
             count = head >> 4 if head >> 4 < 15 else self._varint()
-            for _ in range(count):
+            return [
                 self._value(_BYTE if head & 15 in (_TRUE, _FALSE) else head & 15, depth + 1)
-        elif kind in (_BINARY, _DOUBLE, _BYTE):
+                for _ in range(min(count, len(self.content) + 1))
+            ]
+        if kind in (_BINARY, _DOUBLE, _BYTE):
             self._skip({_DOUBLE: 8, _BYTE: 1}.get(kind, -1))
         elif kind in (_TRUE, _FALSE):
             return kind == _TRUE

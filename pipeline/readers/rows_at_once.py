@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from pipeline.readers.base import BATCH_ROWS, FileFault, Source
 from pipeline.readers.bounds import MIB, Bounds, beyond
-from pipeline.readers.parquet_pages import pages
+from pipeline.readers.parquet_pages import check_footer, pages
 from pipeline.readers.values import holds_text
 
 AT_ONCE_BYTES = 16 * MIB
@@ -35,6 +35,7 @@ def rows_of_parquet(source: Source, file: pq.ParquetFile, columns: Sequence[str]
     """
     leaves = [file.schema.column(index) for index in range(len(file.schema))]
     read = [at for at, leaf in enumerate(leaves) if columns is None or any(_is_in(leaf.path, column) for column in columns)]
+    check_footer(source.path, leaves)
     largest = 0
     for number in range(file.metadata.num_row_groups):
         group = file.metadata.row_group(number)
