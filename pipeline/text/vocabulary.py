@@ -146,13 +146,15 @@ class TokenCounts:
             self._merge()
 
     def snapshot(self) -> tuple[list[pa.Table], int, int, int]:
-        """What `restore` takes back to. Costs nothing: the tables are never changed."""
+        """A state for `restore`. Costs nothing, because the tables are never changed."""
         return list(self._parts), self._rows, self._bytes, self._dropped
 
     def restore(self, snapshot: tuple[list[pa.Table], int, int, int]) -> None:
         """Makes the counts what they were when the snapshot was taken."""
-        parts, self._rows, self._bytes, self._dropped = snapshot
-        self._parts = list(parts)
+        self._parts = list(snapshot[0])
+        self._rows = snapshot[1]
+        self._bytes = snapshot[2]
+        self._dropped = snapshot[3]
 
     def total(self) -> pa.Table:
         """token: string, count: int64; rows in no particular order, none with count 0."""
@@ -167,7 +169,7 @@ class TokenCounts:
         if int(_sizes(table).sum()) > self.KEPT_BYTES:
             table = self._without_rarest(table)
         self._parts = [table]
-        # What was merged stays small beside the thresholds, or every batch would merge anew.
+        # The merged table counts for half of each threshold at most; otherwise, every batch would trigger a merge.
         self._rows = min(len(table), self.MERGE_ROWS // 2)
         self._bytes = min(int(_sizes(table).sum()), self.MERGE_BYTES // 2)
 
