@@ -1,9 +1,12 @@
 """Writing token shards: Parquet named by split and content, so that the same rows give the same file everywhere."""
 
+import itertools
 import secrets
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.lake.atomic import PREFIX, create, writing
@@ -12,6 +15,8 @@ from schemas.token import TOKEN, token_metadata
 
 ROW_GROUP_ROWS = 1024
 """Rows of a row group: the unit that training deals to its ranks."""
+ROW_GROUP_TOKENS = 4 << 20
+"""Tokens after which a row group ends before it has so many rows: its writer takes several times their memory."""
 
 
 def write_shard(folder: Path, split: str, rows: pa.Table, vocabulary: str) -> Path:
@@ -38,10 +43,21 @@ def write_shard(folder: Path, split: str, rows: pa.Table, vocabulary: str) -> Pa
             write_statistics=["label", "stars", "split", "row"],
             write_page_checksum=True,
         ) as writer:
-            for begin in range(0, len(rows), ROW_GROUP_ROWS):  # a copy of one row group at a time
-                writer.write_table(rows.slice(begin, ROW_GROUP_ROWS).combine_chunks().cast(schema))
+            for begin, end in itertools.pairwise(_row_groups(rows["ids"])):  # a copy of one row group at a time
+                writer.write_table(rows.slice(begin, end - begin).combine_chunks().cast(schema))
             note_data_sha256(writer, temporary)
         return temporary.rename(folder / f"{split}-{footer_sha256(temporary)}.parquet")
+
+
+def _row_groups(ids: pa.ChunkedArray) -> list[int]:
+    """Where row groups begin, and the end of the last one."""
+    tokens = np.cumsum(pc.list_value_length(ids).to_numpy(), dtype=np.int64)
+    bounds = [0]
+    while bounds[-1] < len(ids):
+        before = tokens[bounds[-1] - 1] if bounds[-1] else 0
+        full = int(np.searchsorted(tokens, before + ROW_GROUP_TOKENS)) + 1
+        bounds.append(min(full, bounds[-1] + ROW_GROUP_ROWS, len(ids)))
+    return bounds
 
 
 def rows_written(path: Path) -> int:

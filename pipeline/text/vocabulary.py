@@ -124,7 +124,7 @@ class TokenCounts:
 
     MERGE_ROWS = 1_000_000
     MERGE_BYTES = 32 << 20
-    KEPT_BYTES = 128 << 20
+    KEPT_BYTES = 64 << 20
 
     def __init__(self) -> None:
         self._parts: list[pa.Table] = []
