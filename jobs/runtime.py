@@ -17,6 +17,7 @@ from pipeline.lake.leftovers import sweep_leftovers
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import new_run_id, write_record
 from pipeline.options.render import printable_text, rendered
+from pipeline.printable import printable
 from pipeline.progress import UNATTENDED
 from pipeline.signals import as_stop, deferred_stop, raise_if_swallowed, settle, unsettle
 from pipeline.version import __version__
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 COUNTED_COMMANDS = ("ingest", "score")
 """Commands whose rows have to add up: read = written + rejected + known."""
+MOST_WARNINGS = 20
+"""So many warnings of a run are kept in its record."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -83,6 +86,8 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
     """
     unsettle()
     run = Run(run_id=new_run_id(command), command=command, config=rendered(config))
+    warned = _Warnings()
+    logging.getLogger().addHandler(warned)
     log.info("%s %s starts in %s", command, run.run_id, lake.root, extra={UNATTENDED: True})
     if record:
         for leftover in sweep_leftovers(lake):
@@ -103,8 +108,9 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
                 raise
             raise error from caught
     finally:
+        logging.getLogger().removeHandler(warned)
         with deferred_stop():
-            final = _record(run, error)
+            final = _record(run, error, warned.messages)
             if record:
                 try:
                     write_record(lake, final)
@@ -143,7 +149,21 @@ def committing(run: Run) -> Iterator[None]:
         settle()
 
 
-def _record(run: Run, error: BaseException | None) -> RunRecord:
+class _Warnings(logging.Handler):
+    """Keeps the warnings that are logged, each once, as far as `MOST_WARNINGS`."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keeps the message of a record."""
+        message = printable(record.getMessage())
+        if len(self.messages) < MOST_WARNINGS and message not in self.messages:
+            self.messages.append(message)
+
+
+def _record(run: Run, error: BaseException | None, warnings: list[str]) -> RunRecord:
     receipt = run.receipt()
     exit_code = receipt.exit_code
     outcome = "nothing-new" if run.nothing_new else "done"
@@ -161,6 +181,7 @@ def _record(run: Run, error: BaseException | None) -> RunRecord:
         exit_code=exit_code,
         config=run.config,
         receipt=dataclasses.asdict(receipt),
+        warnings=warnings,
         error=None if error is None else printable_text(f"{type(error).__name__}: {error}"),
         versions=versions(),
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),

@@ -40,6 +40,12 @@ RUN = Document(
             nullable=True,
         ),
         Field(
+            name="warnings",
+            type="strings",
+            description="the warnings logged by the run, each once, at most 20",
+            optional=True,
+        ),
+        Field(
             name="versions",
             type="object",
             description="versions of this package, Python and the libraries that affect the output",
@@ -97,6 +103,7 @@ class RunRecord:
     config: dict[str, Any]
     receipt: dict[str, Any]
     error: str | None = None
+    warnings: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     peak_memory_bytes: int = 0
     recovered: bool = False

@@ -1,6 +1,7 @@
 """What every job does around its work, when a signal falls at an awkward moment."""
 
 import json
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -57,3 +58,17 @@ def test_a_stop_that_an_import_swallows_is_one_before_anything_is_committed(tmp_
     assert stopped.value.exit_code == 143 and not committed
     (record,) = (tmp_path / "runs").glob("*.json")
     assert json.loads(record.read_text())["outcome"] == "stopped"
+
+
+def test_a_record_keeps_the_warnings_of_its_run(tmp_path: Path) -> None:
+    log = logging.getLogger("pipeline.test")
+    with recorded_run("vacuum", Lake(tmp_path), VacuumConfig(lake=tmp_path)):
+        log.info("nothing to see")
+        for _ in range(2):
+            log.warning("rows %d\x1b[2J", 3)
+        for number in range(30):
+            log.warning("another, %d", number)
+    log.warning("too late")
+    (record,) = (tmp_path / "runs").glob("*.json")
+    warnings = json.loads(record.read_text())["warnings"]
+    assert warnings[:2] == ["rows 3\\x1b[2J", "another, 0"] and len(warnings) == 20
