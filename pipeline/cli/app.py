@@ -217,6 +217,7 @@ COMMANDS: tuple[str, ...] = (
     "evaluate",
     "report",
     "export",
+    "status",
     "models",
     "runs",
     "vocab",
