@@ -12,7 +12,7 @@ def run(config: StatusConfig) -> Status:
     Raises:
         InputNotFoundError: there is no such lake.
         CannotWriteError: the page cannot be written.
-        PipelineError: jinja2 is not installed, which writes the page.
+        UsageError: jinja2, which writes the page, is not installed.
     """
     limits = Limits(max_age=config.max_age, max_unknown=config.max_unknown, min_free=config.min_free)
     status = look(Lake(config.lake), limits)

@@ -21,7 +21,7 @@ LEGEND_CHARACTER = 7.6
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line: its name, the page's colour variable, and a value with a description for each time. `dashes`: of the stroke."""
+    """A line: its name, a colour variable of the page, a value and a description for each time, the pattern of its dashes."""
 
     name: str
     colour: str
@@ -120,9 +120,8 @@ def _line(scale: _Scale, line: Line) -> Iterator[str]:
     )
     radius = 3.5 if len(places) <= 31 else 2.2
     for x, y, label in places:
-        yield (
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="var(--{line.colour})"><title>{escape(label)}</title></circle>'
-        )
+        title = f"<title>{escape(label)}</title>"
+        yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="var(--{line.colour})">{title}</circle>'
 
 
 def _legend_rows(lines: Sequence[Line]) -> int:

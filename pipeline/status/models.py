@@ -68,11 +68,12 @@ class Decision:
         if not all(isinstance(found.get(name), str) and found[name] for name in ("model_id", "decision")):
             return None
         words = ("model_id", "decision", "decided", "reason", "message", "live")
-        numbers = ("challenger_accuracy", "live_accuracy", "p_value")
         return cls(
             **{name: found[name] for name in words if isinstance(found.get(name), str)},
-            **{name: figure(found.get(name)) for name in numbers},
             rows=int(figure(found.get("rows")) or 0),
+            challenger_accuracy=figure(found.get("challenger_accuracy")),
+            live_accuracy=figure(found.get("live_accuracy")),
+            p_value=figure(found.get("p_value")),
         )
 
 

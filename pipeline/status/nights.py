@@ -126,7 +126,7 @@ def _day(newest_first: list[Record]) -> Iterator[Night]:
 
 
 def _exit_code(steps: tuple[Step, ...]) -> int:
-    """As that of `nightly`: the first that is neither 0 nor 99, of each command's last run. A retry that went well counts."""
+    """As that of `nightly`: the first that is neither 0 nor 99. Of each command the last run counts, such as a retry."""
     last = {step.command: step.exit_code for step in steps}
     failed = [last[command] for command in STEPS if command in last and not went_well(last[command])]
     if failed:

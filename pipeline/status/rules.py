@@ -1,6 +1,7 @@
 """What needs a person: pure functions over run records and facts about the lake.
 
-`pipeline status` and the morning page show the findings of all rules. `night_findings` holds those about the last runs alone.
+`pipeline status` and the morning page show the findings of all rules, `findings`. Those about the last runs alone are
+`night_findings`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -155,7 +156,9 @@ def _failed(facts: Facts) -> Iterator[Finding]:
         night = night_of(nightly[0])
         failed = [step for step in night.steps if not went_well(step.exit_code)]
         said = {finding.run_id for finding in found}
-        open_steps = [step for step in failed if step.run_id not in said and not _succeeded_since(facts, step.command, night)]
+        open_steps = [
+            step for step in failed if step.run_id not in said and not _succeeded_since(facts, step.command, night)
+        ]
         for step in open_steps:
             text = f"{step.command} ended with exit code {step.exit_code} in the night of {when(night.started)}"
             yield Finding(kind="failed", message=text, command=("runs", "show", night.run_id), run_id=night.run_id)

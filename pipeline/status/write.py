@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.errors import PipelineError
+from pipeline.errors import UsageError
 from pipeline.lake.atomic import write_text
 from pipeline.status.status import PAGE, Status
 
@@ -12,14 +12,13 @@ def write_page(status: Status) -> Path:
 
     Raises:
         CannotWriteError: no permission, no space.
-        PipelineError: jinja2 is not installed.
+        UsageError: jinja2 is not installed.
     """
     try:
         from pipeline.status.page import render_page
     except ModuleNotFoundError as missing:
-        raise PipelineError(
-            f"the page needs {missing.name}, which is not installed. Reinstall the package: "
-            "pip install --force-reinstall review-pipeline"
+        raise UsageError(
+            f"--page needs {missing.name}, which is not installed. Install it with: pip install {missing.name}"
         ) from missing
     target = status.lake.root / PAGE
     write_text(target, render_page(status))
