@@ -15,17 +15,21 @@ FONT = 14
 """Units of the drawing, which is so narrow that its text is readable at the width of a phone."""
 DATES, TICKS = 4, 4
 """Most labels of the axes."""
-LEGEND_CHARACTER = 7.6
+LEGEND_CHARACTER = 7.8
 """Width of a character of the legend."""
+
+
+Point = tuple[datetime, float, str]
+"""A value at a time, not negative, and its description."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line: its name, a colour variable of the page, a value and a description for each time, the pattern of its dashes."""
+    """A line: its name, a colour variable of the page, its points, and the pattern of its dashes."""
 
     name: str
     colour: str
-    points: Sequence[tuple[datetime, float, str]]
+    points: Sequence[Point]
     dashes: str = ""
 
 
@@ -132,7 +136,7 @@ def _places(lines: Sequence[Line]) -> Iterator[tuple[float, int, Line]]:
     """Where each line's name stands: x, the row from the top, the line."""
     x, row = LEFT, 0
     for line in lines:
-        width = 30 + LEGEND_CHARACTER * len(line.name) + 14
+        width = 30 + LEGEND_CHARACTER * len(line.name) + 12
         if x > LEFT and x + width > WIDTH:
             x, row = LEFT, row + 1
         yield x, row, line

@@ -62,7 +62,11 @@ class Night:
 
 def nights(records: Records, most: int) -> list[Night]:
     """The newest nights, newest first."""
-    return list(itertools.islice(_nights(records), most))
+    nightly = [night_of(record) for record in itertools.islice(records.of(NIGHTLY), most)]
+    oldest = nightly[-1].started if len(nightly) == most else ""
+    within = {step.run_id for night in nightly for step in night.steps}
+    days = itertools.islice(_days(records, within, oldest), most)
+    return sorted([*nightly, *days], key=lambda night: night.started, reverse=True)[:most]
 
 
 def night_of(record: Record) -> Night:
@@ -94,30 +98,18 @@ def step_of(record: Record) -> Step:
     )
 
 
-def _nights(records: Records) -> Iterator[Night]:
-    within: set[str] = set()
-    day: list[Record] = []
-    for record in records.of(NIGHTLY, *STEPS):
-        if record["command"] == NIGHTLY:
-            night = night_of(record)
-            within |= {step.run_id for step in night.steps}
-            yield from _day(day)
-            day = []
-            yield night
-        elif record["run_id"] not in within:
-            if day and day[-1]["started"][:10] != record["started"][:10]:
-                yield from _day(day)
-                day = []
-            day.append(record)
-    yield from _day(day)
+def _days(records: Records, within: set[str], oldest: str) -> Iterator[Night]:
+    """Yields the days with runs that belong to no `nightly` run, newest first, back to the moment `oldest`."""
+    alone = (record for record in records.of(*STEPS) if record["run_id"] not in within)
+    recent = itertools.takewhile(lambda record: record["started"] >= oldest, alone)
+    for _, runs in itertools.groupby(recent, key=lambda record: record["started"][:10]):
+        yield _day(list(runs))
 
 
-def _day(newest_first: list[Record]) -> Iterator[Night]:
-    """The runs of a day as a night; none for none."""
-    if not newest_first:
-        return
+def _day(newest_first: list[Record]) -> Night:
+    """The runs of a day as a night."""
     steps = tuple(step_of(record) for record in reversed(newest_first))
-    yield Night(
+    return Night(
         started=newest_first[-1]["started"],
         finished=max(record["finished"] for record in newest_first),
         exit_code=_exit_code(steps),

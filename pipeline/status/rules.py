@@ -15,6 +15,7 @@ from pipeline.status.lake import Disk, Table
 from pipeline.status.models import NOT_PROMOTED, Live
 from pipeline.status.nights import NIGHTLY, STEPS, Night, night_of, step_of
 from pipeline.status.records import Record, count, figure, inside, metrics, moment, outputs, texts, went_well, when
+from pipeline.status.words import FEATURES
 from schemas.status import KINDS
 
 PASSING = (StorageUnavailableError.exit_code, LockedError.exit_code)
@@ -251,7 +252,7 @@ def _drifted(facts: Facts) -> Iterator[Finding]:
     drift = inside(metrics(score), "drift")
     if drift.get("drifted") is not True:
         return
-    over = texts(drift.get("over"))
+    over = [FEATURES.get(name, name) for name in texts(drift.get("over"))]
     text = f"the reviews scored last differ from the training data{f' in {_listed(over)}' if over else ''}"
     yield Finding(
         kind="drift",

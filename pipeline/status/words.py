@@ -6,6 +6,8 @@ from typing import Any
 from pipeline.status.records import count, figure, inside, texts
 
 NONE = "–"
+FEATURES = {"unknown": "unknown tokens", "prediction": "predicted classes"}
+"""What drift measures, where its name is not what people call it."""
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -37,7 +39,7 @@ def drift(found: Mapping[str, Any]) -> str:
         return ""
     if found.get("measured") is not True:
         return "not measured"
-    over = texts(found.get("over"))
+    over = [FEATURES.get(name, name) for name in texts(found.get("over"))]
     rows = count(found, "rows")
     of = f" over {rows:,} reviews" if rows else ""
     if found.get("drifted") is not True:
