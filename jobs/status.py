@@ -2,7 +2,7 @@
 
 from pipeline.config.status import StatusConfig
 from pipeline.lake.paths import Lake
-from pipeline.status.rules import Limits
+from pipeline.status.facts import Limits
 from pipeline.status.status import Status, look
 
 

@@ -38,15 +38,16 @@ class StatusConfig:
         ),
     ] = 36 * 3600.0
     max_unknown: Annotated[
-        float,
+        float | None,
         Option(
             metavar="SHARE",
-            help="Report if a larger share of new tokens is not in the vocabulary.",
+            help="Report if a larger share of the last tokens is not in the vocabulary.",
+            default="--unknown-warn of the run, else 0.05",
             minimum=0,
             maximum=1,
             example="0.1",
         ),
-    ] = 0.1
+    ] = None
     min_free: Annotated[
         int,
         Option(

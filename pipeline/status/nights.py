@@ -25,6 +25,8 @@ class Step:
     counts: Mapping[str, int]
     outputs: Mapping[str, Any]
     metrics: Mapping[str, Any]
+    error: str = ""
+    """Why it failed, as the night noted it."""
 
     @property
     def rejects(self) -> dict[str, int]:
@@ -137,4 +139,5 @@ def _part(step: Mapping[str, Any]) -> Step:
         counts={name: count(step, name) for name in COUNTS},
         outputs=inside(step, "outputs"),
         metrics=inside(step, "metrics"),
+        error=" ".join(texts(step.get("error"))),
     )

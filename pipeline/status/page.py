@@ -14,6 +14,7 @@ from pipeline.status.figures import pictures
 from pipeline.status.links import Link, link
 from pipeline.status.model_rows import REPORT, KnownModels, model_rows
 from pipeline.status.night_rows import night_row
+from pipeline.status.night_rules import unknown_limit
 from pipeline.status.nights import STEPS, Night, nights
 from pipeline.status.records import when
 from pipeline.status.status import Status, typed
@@ -53,7 +54,7 @@ def render_page(status: Status) -> str:
         refresh=printable(f"pipeline --lake {shlex.quote(lake)} status --page"),
         nights=[night_row(status, night, models) for night in shown],
         most_nights=MOST_NIGHTS,
-        pictures=pictures(shown, status.limits.max_unknown),
+        pictures=pictures(shown, unknown_limit(status.facts.newest("ingest"), status.limits)),
         models=model_rows(status, models),
         table=_table_facts(status),
         disk=_disk(status),

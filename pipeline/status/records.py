@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW, DataError
 from pipeline.lake.paths import Lake
-from pipeline.lake.runs import read_record, record_paths
+from pipeline.lake.runs import read_record, reason, record_paths
 from schemas.contract import ContractError
 
 Record = Mapping[str, Any]
@@ -108,5 +108,21 @@ def when(text: Any) -> str:
 
 
 def went_well(exit_code: Any) -> bool:
-    """Whether a run did its work, or had none."""
+    """Whether a command did its work, or had none, by its exit code."""
     return exit_code in (EXIT_DONE, EXIT_NOTHING_NEW)
+
+
+def worked(record: Record) -> bool:
+    """Whether a run did its work, or had none. One that has found drift may end with 65 nevertheless."""
+    return record["outcome"] in ("done", "nothing-new")
+
+
+def why(record: Record) -> str:
+    """Why a run failed, in a sentence; where the record has words that quote nothing of the input, in those."""
+    brief = record.get("error_brief")
+    return first_sentence(brief) if isinstance(brief, str) and brief else reason(record.get("error"))
+
+
+def first_sentence(text: str) -> str:
+    """What happened, without the advice that follows."""
+    return text.split(". ")[0].removesuffix(".")

@@ -12,11 +12,12 @@ from pipeline.errors import InputNotFoundError
 from pipeline.lake.live import history
 from pipeline.lake.paths import Lake
 from pipeline.printable import utf8_name
+from pipeline.status.facts import Facts, Finding, Limits
 from pipeline.status.lake import Disk, read_disk, read_table
 from pipeline.status.models import live_model
 from pipeline.status.nights import COUNTS, NIGHTLY, STEPS, step_of
 from pipeline.status.records import Record, Records, count, figure, inside, metrics
-from pipeline.status.rules import Facts, Finding, Limits, findings, verdict
+from pipeline.status.rules import findings, verdict
 from schemas.status import STATUS
 
 PAGE = "index.html"

@@ -52,3 +52,8 @@ def largest_psi(found: Mapping[str, Any]) -> tuple[str, float] | None:
     values = inside(found, "psi")
     numbers = [(str(name), value) for name in values if (value := figure(values[name])) is not None]
     return max(numbers, key=lambda item: item[1], default=None)
+
+
+def counted(number: int, one: str) -> str:
+    """A number with what it counts."""
+    return f"{number:,} {one if number == 1 else one + 's'}"

@@ -28,6 +28,8 @@ def add_run(
     error: str | None = None,
     outputs: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+    outcome: str = "",
     seconds: float = 60.0,
     **counts: int,
 ) -> dict[str, Any]:
@@ -36,7 +38,7 @@ def add_run(
     rows = dict.fromkeys(("read", "written", "rejected", "known", "quarantined"), 0) | counts
     receipt = {"run_id": run_id, "command": command, "seconds": seconds, **rows}
     receipt |= {"outputs": dict(outputs or {}), "metrics": dict(metrics or {})}
-    outcome = {0: "done", 99: "nothing-new", 130: "stopped", 143: "stopped"}.get(exit_code, "failed")
+    outcome = outcome or {0: "done", 99: "nothing-new", 130: "stopped", 143: "stopped"}.get(exit_code, "failed")
     write_record(
         lake,
         RunRecord(
@@ -46,7 +48,7 @@ def add_run(
             finished=iso(when + timedelta(seconds=seconds)),
             outcome=outcome,
             exit_code=exit_code,
-            config={},
+            config=dict(config or {}),
             receipt=receipt,
             error=error,
         ),
