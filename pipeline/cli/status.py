@@ -36,8 +36,9 @@ def status(config: StatusConfig, finish: Finish) -> None:
     if finish.as_json:
         print_json(found.document())
     elif found.found or not finish.session.quiet:
-        lines = _summary(found, finish.lake).lines(sys.stdout.fileno() if sys.stdout.isatty() else None)
-        for line in lines[1:]:  # the first is blank: it separates a summary from what a run has shown
+        told = _summary(found, finish.lake)
+        # On a terminal, the first line of a summary is blank: it separates it from what a run has shown.
+        for line in told.lines(sys.stdout.fileno())[1:] if sys.stdout.isatty() else _unwrapped(told):
             typer.echo(line)
     raise typer.Exit(NEEDS_PERSON if found.found else 0)
 
@@ -55,6 +56,18 @@ def _summary(found: "Status", lake: str | None) -> "Summary":
     commands = [typed(finding.command, lake or "") for finding in found.found]
     told.next = list(dict.fromkeys(filter(None, commands)))[:NEXT]
     return told
+
+
+def _unwrapped(told: "Summary") -> Iterator[str]:
+    """The summary for logs and mails: each fact is one line."""
+    from pipeline.printable import printable
+
+    yield printable(told.headline)
+    margin = max((len(name) for name, _ in told.facts), default=0)
+    for name, text in told.facts:
+        yield f"  {printable(name).ljust(margin)}  {printable(text)}"
+    for command in told.next:
+        yield f"Next: {printable(command)}"
 
 
 def _facts(found: "Status") -> Iterator[tuple[str, str]]:
