@@ -215,6 +215,16 @@ def test_the_page_is_written_and_named(lake: Path) -> None:
     assert "All well" in (lake / "index.html").read_text() and document(lake)["page"] == str(lake / "index.html")
 
 
+def test_what_a_killed_writer_of_the_page_left_is_removed_by_the_next_run(lake: Path) -> None:
+    left = [lake / ".tmp-0123abcd-index.html", lake / ".tmp-0123abcd-pipeline.toml"]
+    foreign = lake / ".tmp-notes.txt"
+    for path in (*left, foreign):
+        path.write_text("<!doctype")
+    assert status(lake, "--page").code == 0
+    assert run_here("--lake", lake, "ingest").code == 99
+    assert foreign.exists() and not any(path.exists() for path in left)
+
+
 def test_a_page_that_cannot_be_written(lake: Path) -> None:
     (lake / "index.html").mkdir()
     done = status(lake, "--page")
@@ -232,7 +242,8 @@ def test_the_status_imports_neither_torch_nor_matplotlib(lake: Path) -> None:
     code = (
         "import sys; from pipeline.cli.app import run_command_line; "
         f"sys.argv = ['pipeline', '--lake', {str(lake)!r}, 'status', '--page', '--min-free', '0']; "
-        "code = run_command_line(); assert code == 0, code; print('MODULES', *sorted({name.partition('.')[0] for name in sys.modules}))"
+        "code = run_command_line(); assert code == 0, code; "
+        "print('MODULES', *sorted({name.partition('.')[0] for name in sys.modules}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     modules = done.stdout.rpartition("MODULES")[2].split()
