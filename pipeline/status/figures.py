@@ -30,9 +30,14 @@ class Picture:
     alt: str
 
 
-def pictures(shown: Sequence[Night], max_unknown: float) -> list[Picture]:
-    """The charts that have something to show."""
-    return [picture for picture in (_unknown(shown, max_unknown), _drift(shown)) if picture.svg]
+def pictures(shown: Sequence[Night], max_unknown: float, max_psi: float | None) -> list[Picture]:
+    """The charts that have something to show.
+
+    Args:
+        max_unknown: the limit for the share of unknown tokens.
+        max_psi: the limit for drift, None where no run has noted it.
+    """
+    return [picture for picture in (_unknown(shown, max_unknown), _drift(shown, max_psi)) if picture.svg]
 
 
 def _unknown(shown: Sequence[Night], limit: float) -> Picture:
@@ -40,21 +45,25 @@ def _unknown(shown: Sequence[Night], limit: float) -> Picture:
         Line(name=name, colour=colour, dashes=dashes, points=[*_shares(shown, name, measure, commands)])
         for name, colour, dashes, measure, commands in UNKNOWN_LINES
     ]
-    largest = max((value for line in lines for _, value, _ in line.points), default=0.0)
-    marked = limit if limit < 4 * largest else None  # a limit far above all values would press them to the ground
-    caption = "Share of tokens that are not in the vocabulary."
-    if marked is not None:
-        caption += f" The dotted line is the limit, {share(limit)}."
-    return Picture(svg=line_chart(lines, _percent, marked), caption=caption, alt=_alt(caption, lines, share))
+    return _picture("Share of tokens that are not in the vocabulary.", lines, _percent, limit)
 
 
-def _drift(shown: Sequence[Night]) -> Picture:
+def _drift(shown: Sequence[Night], limit: float | None) -> Picture:
     lines = [
         Line(name=FEATURES.get(name, name), colour=colour, dashes=dashes, points=[*_indices(shown, name)])
         for name, colour, dashes in DRIFT_LINES
     ]
     caption = "Population stability index of scored reviews against the training data: 0 means the same distribution."
-    return Picture(svg=line_chart(lines, "{:g}".format), caption=caption, alt=_alt(caption, lines, "{:.3f}".format))
+    return _picture(caption, lines, "{:.4g}".format, limit)
+
+
+def _picture(caption: str, lines: Sequence[Line], text: Callable[[float], str], limit: float | None) -> Picture:
+    largest = max((value for line in lines for _, value, _ in line.points), default=0.0)
+    if limit is not None and limit >= 4 * largest:
+        limit = None  # far above all values, it would press them to the ground
+    if limit is not None:
+        caption += f" The dotted line is the limit, {text(limit)}."
+    return Picture(svg=line_chart(lines, text, limit), caption=caption, alt=_alt(caption, lines, text))
 
 
 def _shares(shown: Sequence[Night], name: str, measure: str, commands: Sequence[str]) -> Iterator[Point]:
@@ -76,7 +85,7 @@ def _indices(shown: Sequence[Night], name: str) -> Iterator[Point]:
 
 
 def _percent(value: float) -> str:
-    return f"{round(100 * value, 6):g}%"
+    return f"{round(100 * value, 2):g}%"
 
 
 def _alt(caption: str, lines: Sequence[Line], text: Callable[[float], str]) -> str:

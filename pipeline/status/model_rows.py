@@ -89,5 +89,5 @@ def _compared(decision: Decision) -> str:
     if decision.p_value is None:
         p_value = ""
     else:
-        p_value = ", p < 0.001" if decision.p_value < 0.001 else f", p = {decision.p_value:.3f}"
+        p_value = ", p\u00a0<\u00a00.001" if decision.p_value < 0.001 else f", p\u00a0=\u00a0{decision.p_value:.3f}"
     return f"{share(decision.challenger_accuracy)}{against}{rows}{p_value}"

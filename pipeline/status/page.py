@@ -16,7 +16,7 @@ from pipeline.status.model_rows import REPORT, KnownModels, model_rows
 from pipeline.status.night_rows import night_row
 from pipeline.status.night_rules import unknown_limit
 from pipeline.status.nights import STEPS, Night, nights
-from pipeline.status.records import when
+from pipeline.status.records import figure, inside, when
 from pipeline.status.status import Status, typed
 from pipeline.status.words import FEATURES, NONE, bytes_of, drift, largest_psi, share, took
 from pipeline.version import __version__
@@ -54,13 +54,18 @@ def render_page(status: Status) -> str:
         refresh=printable(f"pipeline --lake {shlex.quote(lake)} status --page"),
         nights=[night_row(status, night, models) for night in shown],
         most_nights=MOST_NIGHTS,
-        pictures=pictures(shown, unknown_limit(status.facts.newest("ingest"), status.limits)),
+        pictures=pictures(shown, unknown_limit(status.facts.newest("ingest"), status.limits), _drift_limit(status)),
         models=model_rows(status, models),
         table=_table_facts(status),
         disk=_disk(status),
         links=_links(status),
         version=__version__,
     )
+
+
+def _drift_limit(status: Status) -> float | None:
+    """The index past which the last run of score calls it drift, as its record says."""
+    return figure(inside(status.facts.newest("score"), "config").get("drift_warn"))
 
 
 def _figures(status: Status, shown: Sequence[Night]) -> list[dict[str, str]]:
