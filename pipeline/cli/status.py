@@ -66,8 +66,8 @@ def _unwrapped(told: "Summary") -> Iterator[str]:
     margin = max((len(name) for name, _ in told.facts), default=0)
     for name, text in told.facts:
         yield f"  {printable(name).ljust(margin)}  {printable(text)}"
-    for command in told.next:
-        yield f"Next: {printable(command)}"
+    for place, command in enumerate(told.next):
+        yield f"{'Next:' if place == 0 else '     '} {printable(command)}"
 
 
 def _facts(found: "Status") -> Iterator[tuple[str, str]]:
@@ -100,10 +100,11 @@ def _facts(found: "Status") -> Iterator[tuple[str, str]]:
 def _run(record: "Record") -> str:
     from pipeline.status.nights import step_of
     from pipeline.status.records import when
+    from pipeline.status.words import counted
 
     step = step_of(record)
     words = {"read": "read", "written": "written", "rejected": "rejected", "known": "known"}
     counts = [f"{step.counts[name]:,} {word}" for name, word in words.items() if step.counts[name]]
     if step.counts["quarantined"]:
-        counts.append(f"{step.counts['quarantined']:,} files skipped")
+        counts.append(f"{counted(step.counts['quarantined'], 'file')} skipped")
     return f"exit code {record['exit_code']}, {when(record['finished'])}" + (f": {', '.join(counts)}" if counts else "")
