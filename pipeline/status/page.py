@@ -88,7 +88,8 @@ def _figures(status: Status, shown: Sequence[Night]) -> list[dict[str, str]]:
     if status.drift:
         psi = largest_psi(status.drift)
         note = f"largest index {psi[1]:.3f}, of {FEATURES.get(psi[0], psi[0])}" if psi else drift(status.drift)
-        figures.append(_figure("Drift", "yes" if status.drift.get("drifted") is True else "no", note))
+        drifted = "yes" if status.drift.get("drifted") is True else "no"
+        figures.append(_figure("Drift", drifted if status.drift.get("measured") is True else NONE, note))
     return figures
 
 

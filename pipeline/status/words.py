@@ -38,7 +38,8 @@ def drift(found: Mapping[str, Any]) -> str:
     if not found:
         return ""
     if found.get("measured") is not True:
-        return "not measured"
+        why = found.get("reason")
+        return f"not measured{f': {why}' if isinstance(why, str) and why else ''}"
     over = [FEATURES.get(name, name) for name in texts(found.get("over"))]
     rows = count(found, "rows")
     of = f" over {rows:,} reviews" if rows else ""

@@ -18,6 +18,7 @@ from pipeline.status.nights import nights
 from pipeline.status.records import Records
 from pipeline.status.status import look
 from pipeline.status.write import write_page
+from tests.support.commands import run_here
 from tests.support.nights import (
     NOW,
     add_line,
@@ -149,6 +150,14 @@ def test_the_model_that_was_live_after_each_night_and_why_others_are_not(tmp_pat
     models = {row[0][-6:]: row for row in page.rows if row[0].startswith("bilstm")}
     assert models["000004"][1] == "live" and models["000003"][1] == "not promoted" and models["000002"][1] == "was live"
     assert models["000003"][4] == "88.1% against 90.2% on 2,000 reviews, p < 0.001"
+
+
+def test_drift_that_was_not_measured_is_not_called_none(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    found = {"measured": False, "drifted": False, "reason": "too few reviews", "rows": 9, "psi": {}, "over": []}
+    add_run(lake, "score", LAST, metrics={"drift": found})
+    assert "Drift–not measured: too few reviews" in page_of(lake).text
+    assert "not measured: too few reviews" in run_here("--lake", lake.root, "status").stdout
 
 
 def test_torn_and_odd_decisions_are_passed_over(tmp_path: Path) -> None:
