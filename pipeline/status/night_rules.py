@@ -57,8 +57,8 @@ def _failed(facts: Facts) -> Iterator[Finding]:
     nightly = facts.last.get(NIGHTLY, ())
     if nightly and _counts_as_failed(nightly, facts.now):
         night = night_of(nightly[0])
-        drifted = {run["run_id"] for runs in facts.last.values() for run in runs if worked(run)}
-        failed = [step for step in night.steps if not went_well(step.exit_code) and step.run_id not in drifted]
+        well = {run["run_id"] for runs in facts.last.values() for run in runs if worked(run)}
+        failed = [step for step in night.steps if not went_well(step.exit_code) and step.run_id not in well]
         said = {finding.run_id for finding in found}
         open_steps = [
             step for step in failed if step.run_id not in said and not _succeeded_since(facts, step.command, night)
