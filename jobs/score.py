@@ -23,6 +23,7 @@ from pipeline.lake.atomic import atomic_path, claimed, sweep
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import wrote
 from pipeline.process import collector_paused
+from pipeline.progress import IN_FIGURES
 from pipeline.readers.base import FileFault
 from pipeline.readers.registry import format_named
 from pipeline.scoring.inputs import STDIN_NAME, ScoreInput, find_sources, open_input, spooled_stdin
@@ -69,7 +70,7 @@ def run(config: ScoreConfig) -> Receipt:
                 this.outputs |= {"predictions": STDOUT if config.to_stdout else output, "model": bundle.model_id}
                 _score(ScorePlan.of(config, source, bundle, output), lake, this)
         except FileFault as fault:
-            raise DataError(f"{fault}. Nothing was written.") from fault
+            raise DataError(f"{fault}. Nothing was written.", brief=f"{fault.brief}. Nothing was written.") from fault
     return this.receipt()
 
 
@@ -144,7 +145,7 @@ def _score(plan: ScorePlan, lake: Lake, this: Run) -> None:
                 break
             except FileFault as fault:
                 plan = plan.without(fault)
-                log.warning("%s; starting over without it", fault)
+                log.warning("%s; starting over without it", fault, extra=IN_FIGURES)
 
 
 def _score_once(plan: ScorePlan, this: Run, predictor: "Predictor", temporary: Path) -> None:
@@ -156,7 +157,7 @@ def _score_once(plan: ScorePlan, this: Run, predictor: "Predictor", temporary: P
     """
     from pipeline.lake.reject_writer import RejectCounts
     from pipeline.progress import track
-    from pipeline.readers.summary import summarize
+    from pipeline.readers.summary import named_faults, summarize
     from pipeline.scoring.explain import explanations
     from pipeline.scoring.outputs import predicted_columns, with_abstained
 
@@ -180,7 +181,7 @@ def _score_once(plan: ScorePlan, this: Run, predictor: "Predictor", temporary: P
     summarize(rejects, faults, None)
     _check_bad(config, this, rejects, faults, source.files)
     this.check_counts()
-    this.metrics = figures.summary(predictor) | {"rejects": rejects.by_reason}
+    this.metrics = figures.summary(predictor) | {"rejects": rejects.by_reason, "quarantined_files": named_faults(faults)}
 
 
 def _scored_windows(plan: ScorePlan, predictor: "Predictor") -> "Iterator[tuple[Window, Probabilities]]":

@@ -14,6 +14,11 @@ log = logging.getLogger(__name__)
 LOG_EVERY_SECONDS = 15.0
 UNATTENDED = "unattended"
 """Attribute of log records for logs alone: a person at a terminal sees a bar and a summary instead."""
+BRIEF = "brief"
+"""Attribute of a warning that may be mailed: the same in words that quote nothing of the input but names of files. True if
+the message is such already, "" if the receipt's figures say it."""
+AS_IT_IS = {BRIEF: True}
+IN_FIGURES = {BRIEF: ""}
 
 
 class Progress(Protocol):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from pipeline.cli.console import Session
+from pipeline.cli.console import Session, as_log_line
 from pipeline.printable import printable, printable_json
 
 if TYPE_CHECKING:
@@ -76,9 +76,9 @@ def print_json(result: Any, indent: int | None = None) -> None:
 
 def say(message: str) -> None:
     """Reports on stderr why a command failed."""
-    text = f"pipeline: {printable(message)}"
+    text = as_log_line(printable(message)) or f"pipeline: {printable(message)}"
     with contextlib.suppress(OSError, ValueError):  # nobody reads it; the exit code still says it
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not text.startswith("{"):
             from pipeline.cli.listing import wrapped
 
             text = "\n".join(wrapped(text, wide=os.get_terminal_size(sys.stderr.fileno()).columns))
