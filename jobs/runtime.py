@@ -51,8 +51,8 @@ class Run:
     nothing_new: bool = False
     committed: bool = False
     """Whether the result is visible to others; from then on the run counts as done."""
-    failed_with: int = 0
-    """Exit code of a run that ended as it should although a part of it failed; 0 if none did."""
+    failure: PipelineError | None = None
+    """What failed in a run of several parts that ended as it should nevertheless."""
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     started: float = dataclasses.field(default_factory=time.time)
 
@@ -69,7 +69,7 @@ class Run:
             quarantined=self.quarantined,
             outputs={name: str(value) if isinstance(value, Path) else value for name, value in self.outputs.items()},
             metrics=self.metrics,
-            exit_code=self.failed_with or (EXIT_NOTHING_NEW if self.nothing_new else EXIT_DONE),
+            exit_code=self.failure.exit_code if self.failure else EXIT_NOTHING_NEW if self.nothing_new else EXIT_DONE,
         )
 
     def check_counts(self) -> None:
@@ -175,7 +175,8 @@ class _Warnings(logging.Handler):
 def _record(run: Run, error: BaseException | None, warned: _Warnings) -> RunRecord:
     receipt = run.receipt()
     exit_code = receipt.exit_code
-    outcome = "failed" if run.failed_with else "nothing-new" if run.nothing_new else "done"
+    error = error or run.failure
+    outcome = "nothing-new" if run.nothing_new else "done"
     if isinstance(error, StoppedError):
         outcome, exit_code = "stopped", error.exit_code
     elif error is not None:

@@ -44,6 +44,22 @@ def track(description: str, total: int | None = None, unit: str = "reviews") -> 
         lines.finish()
 
 
+@contextmanager
+def working(description: str) -> Iterator[None]:
+    """Shows on a terminal that something is at work, and for how long; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+    with RichProgress(*columns, console=Console(stderr=True), transient=True) as progress:
+        progress.add_task(printable(description), total=None)
+        yield
+
+
 class _Lines:
     """Progress as log lines, at most one every `LOG_EVERY_SECONDS`."""
 

@@ -98,10 +98,10 @@ def silence() -> None:
         handler.setLevel(logging.CRITICAL + 1)
 
 
-def as_log_line(message: str) -> str | None:
-    """An error message as a line of a JSON log; None where stderr is for people."""
+def as_log_line(message: str, level: str = "error") -> str | None:
+    """A message as a line of a JSON log; None where stderr is for people."""
     if any(isinstance(handler.formatter, JsonFormatter) for handler in _handlers()):
-        return json_line("error", message)
+        return json_line(level, message)
     return None
 
 

@@ -59,6 +59,11 @@ class Finish:
             )
         raise typer.Exit(receipt.exit_code)
 
+    @property
+    def is_for_scripts(self) -> bool:
+        """Whether stdout gets the receipt as JSON instead of a summary in words."""
+        return self.as_json or not sys.stdout.isatty()
+
     def _lines(self, receipt: "Receipt", stream: TextIO) -> list[str]:
         if self.as_json or not stream.isatty():
             return [printable_json(receipt.to_json())]
@@ -83,6 +88,12 @@ def say(message: str) -> None:
 
             text = "\n".join(wrapped(text, wide=os.get_terminal_size(sys.stderr.fileno()).columns))
         print(text, file=sys.stderr, flush=True)
+
+
+def tell(message: str) -> None:
+    """Writes a line to stderr that a person must know."""
+    with contextlib.suppress(OSError, ValueError):  # nobody reads it; the run record has it
+        print(as_log_line(printable(message), "warning") or printable(message), file=sys.stderr, flush=True)
 
 
 def forget(stream: TextIO) -> None:
