@@ -9,8 +9,9 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from jobs.night.attention import attention, unknown_share, unknown_tokens
@@ -25,15 +26,18 @@ from pipeline.config.nightly import REBUILD, NightlyConfig
 from pipeline.errors import EXIT_DONE, InputNotFoundError, PipelineError, StoppedError
 from pipeline.lake.locks import locked
 from pipeline.lake.paths import Lake
+from pipeline.progress import UNATTENDED
 from schemas.run import Receipt
 
 log = logging.getLogger(__name__)
 
+STATUS_CODES = (EXIT_DONE, 1)
+"""Exit codes of `pipeline status`: all is well, or something needs a person."""
 HIDDEN = (".", "_")
 """Names that begin so are unfinished or belong to other tools; score passes them over."""
 
 
-def run(config: NightlyConfig, arguments: Sequence[str] = (), formatter: logging.Formatter | None = None) -> Receipt:
+def run(config: NightlyConfig, arguments: Sequence[str], formatter: logging.Formatter) -> Receipt:
     """Runs a night.
 
     Args:
@@ -49,19 +53,27 @@ def run(config: NightlyConfig, arguments: Sequence[str] = (), formatter: logging
     lake = Lake(config.lake)
     if not lake.root.is_dir():
         raise InputNotFoundError(
-            f"no such lake: {lake.root}. Pass its folder with --lake, or make one with 'pipeline init'."
+            f"no such lake: {lake.root}. Pass its folder with --lake; 'pipeline --lake {lake.root} ingest SOURCE' makes it."
         )
-    with (
-        locked(lake.locks / "nightly.lock", f"the nightly run of {lake.root}"),
-        recorded_run("nightly", lake, config) as this,
-    ):
-        with night_log(lake, this.run_id, formatter or logging.Formatter()) as log_file:
+    with locked(lake.locks / "nightly.lock", f"the nightly run of {lake.root}"):
+        with recorded_run("nightly", lake, config) as this, night_log(lake, this.run_id, formatter) as log_file:
             this.outputs["log"] = log_file
             runner = Runner(lake=lake, run_id=this.run_id, log_file=log_file, arguments=arguments)
             night = _Night(config=config, lake=lake, runner=runner, log_file=log_file)
             with _told(night, this):
                 night.run()
+        _write_page(night)
     return this.receipt()
+
+
+def _write_page(night: "_Night") -> None:
+    """The morning page, once the record of the night is there. The night is over: whatever comes now does not change that."""
+    if find_spec("jobs.status") is None:
+        return
+    with suppress(StoppedError):
+        code = night.runner.call("status", "--page")
+        if code not in STATUS_CODES:
+            night.attention.append(f"nightly: the morning page was not written (exit code {code}). Log: {night.log_file}")
 
 
 @dataclass(kw_only=True)
@@ -164,7 +176,7 @@ def _told(night: _Night, this: Run) -> Iterator[None]:
         if trouble:
             night.attention.append(f"nightly: the command of --on-attention {trouble}. Log: {night.log_file}")
     for line in night.attention:
-        log.warning("attention: %s", line)
+        log.info("attention: %s", line, extra={UNATTENDED: True})
 
 
 def _write_metrics(night: _Night, this: Run, exit_code: int) -> None:
@@ -191,7 +203,7 @@ def _is_waiting(place: str, lake: Lake) -> bool:
     if path.exists():
         return True
     if glob.has_magic(place):
-        return any(_is_waiting(found, lake) for found in glob.iglob(str(path), recursive=True))
+        return any(_is_waiting(found, lake) for found in glob.iglob(str(path), recursive=True))  # noqa: PTH207
     return path != lake.incoming
 
 

@@ -71,7 +71,7 @@ class PrintableFormatter(logging.Formatter):
 
 
 class JsonFormatter(PrintableFormatter):
-    """Formats log records as lines of JSON: `time` (UTC), `level`, `logger`, `message`, and `traceback` where there is one."""
+    """Formats log records as lines of JSON: `time` (UTC), `level`, `logger`, `message`, and `traceback` if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One record as a line of JSON."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from jobs.night.step import Step
-from pipeline.errors import PipelineError
+from pipeline.errors import EXIT_DONE, PipelineError
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import read_record
 
@@ -15,7 +15,10 @@ FAR_BACK = 30
 
 
 class History:
-    """The last steps of the nights before `run_id`, by command."""
+    """The last steps of the nights before `run_id`, by command, of those that looked at all of their input.
+
+    Ingest does so even if it finds nothing new; other commands then end before they read anything.
+    """
 
     def __init__(self, lake: Lake, run_id: str) -> None:
         self.lake = lake
@@ -24,7 +27,8 @@ class History:
             for found in reversed(record["receipt"].get("metrics", {}).get("steps", [])):
                 with suppress(TypeError, AttributeError):  # a record that somebody has edited
                     step = Step.of(found)
-                    self._steps.setdefault(step.command, step)
+                    if step.exit_code == EXIT_DONE or (step.command == "ingest" and not step.failed):
+                        self._steps.setdefault(step.command, step)
 
     def last(self, command: str) -> Step | None:
         """The newest step of a command, with the warnings in its own record."""

@@ -44,7 +44,9 @@ def write_metrics(path: Path, lake: Lake, steps: Sequence[Step], figures: Mappin
 def _metrics(lake: Lake, steps: Sequence[Step], figures: Mapping[str, float]) -> Iterator[tuple[str, str, list[Sample]]]:
     """Name, help and samples of each metric. Of steps of the same command, the last one counts."""
     last = {step.command: step for step in steps}
-    rows = [({"step": name, "rows": count}, getattr(step, count)) for name, step in last.items() for count in ROWS]
+    rows: list[Sample] = [
+        ({"step": name, "rows": count}, getattr(step, count)) for name, step in last.items() for count in ROWS
+    ]
     yield "nightly_last_run_timestamp_seconds", "When the last night ended.", [({}, figures["finished"])]
     yield "nightly_exit_code", "Exit code of the last night; 99 if there was nothing to do.", [({}, figures["exit_code"])]
     yield "nightly_duration_seconds", "How long the last night took.", [({}, figures["seconds"])]

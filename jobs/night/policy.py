@@ -59,9 +59,8 @@ def decide(policy: Retrain, lake: Lake, scored: Step | None) -> Decision:
     met = [text for is_met, text in found if is_met]
     if met:
         return Decision(True, f"training: {', '.join(met)} since {newest.model_id}")
-    return Decision(
-        False, f"no training: {', '.join(text for _, text in found)} since {newest.model_id}; --retrain {policy}"
-    )
+    figures = ", ".join(text for _, text in found)
+    return Decision(False, f"no training: {figures} since {newest.model_id}; --retrain {policy}")
 
 
 def _conditions(policy: Retrain, lake: Lake, newest: Trained, scored: Step | None) -> Iterator[tuple[bool, str]]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pipeline
 from jobs.runtime import PART_OF
@@ -96,43 +96,44 @@ class Runner:
         Raises:
             StoppedError: a signal came; the step got it, too, and has ended.
         """
-        line = [*COMMAND, *self.arguments, "--lake", str(self.lake.root), command, "--json", *words]
         log.info("%s starts", command)
         started, began = time.time(), self.log_file.stat().st_size
-        with (
-            tempfile.TemporaryFile("w+", encoding="utf-8") as stdout,
-            self.log_file.open("ab") as stderr,
-            deferred_stop() as stop,
-        ):
-            code = self._wait(line, stdout, stderr, stop)
-            stdout.seek(0)
-            receipt = _last_object(stdout.read())
-            step = self._told(command, code, round(time.time() - started, 3), receipt, began)
+        with deferred_stop() as stop:
+            code, stdout = self._process(command, words, stop)
+            step = self._told(command, code, round(time.time() - started, 3), _last_object(stdout), began)
             self.steps.append(step)
         counts = ", ".join(f"{count:,} {name}" for name in Step.COUNTS if (count := getattr(step, name)))
         log.info("%s ended with %d in %.1f s%s", command, code, step.seconds, f": {counts}" if counts else "")
         stop.raise_if_set()
         return step
 
-    def _wait(self, line: Sequence[str], stdout: IO[str], stderr: IO[bytes], stop: StopRequest) -> int:
-        child = subprocess.Popen(
-            line,
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            env=self._environment(),
-            process_group=0,  # a signal to the night's own group, as from a terminal, reaches the step once, through us
-            preexec_fn=_ends_with(os.getpid()),
-        )
-        with working(line[len(COMMAND) + len(self.arguments) + 2]):
-            while True:
-                with suppress(subprocess.TimeoutExpired):
-                    code = child.wait(LOOK_SECONDS)
-                    break
-                if stop.signal_number:
-                    code = _end(child, stop.signal_number)
-                    break
-        return code if code >= 0 else 128 - code
+    def call(self, command: str, *words: str) -> int:
+        """Runs a command that is no step: it has neither receipt nor record. Gives its exit code."""
+        with deferred_stop() as stop:
+            return self._process(command, words, stop)[0]
+
+    def _process(self, command: str, words: Sequence[str], stop: StopRequest) -> tuple[int, str]:
+        """Waits for a command, or stops it; gives its exit code and what it has written to stdout."""
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as stdout, self.log_file.open("ab") as stderr:
+            child = subprocess.Popen(
+                [*COMMAND, *self.arguments, "--lake", str(self.lake.root), command, "--json", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env=self._environment(),
+                process_group=0,  # a signal to the night's own group, as from a terminal, comes once, through us
+                preexec_fn=_ends_with(os.getpid()),
+            )
+            with working(command):
+                while True:
+                    with suppress(subprocess.TimeoutExpired):
+                        code = child.wait(LOOK_SECONDS)
+                        break
+                    if stop.signal_number:
+                        code = _end(child, stop.signal_number)
+                        break
+            stdout.seek(0)
+            return code if code >= 0 else 128 - code, stdout.read()
 
     def _environment(self) -> dict[str, str]:
         home = str(Path(pipeline.__file__).resolve().parents[1])

@@ -15,9 +15,9 @@ from pipeline.options.files import file_values
 def nightly(config: NightlyConfig, finish: Finish) -> None:
     """Run a whole night: ingest, train, score what waits, clean up.
 
-    Each step has its options from pipeline.toml. What a person must know is written to stderr in a few lines, and nothing
-    else: cron mails only then. Everything else is in logs/, a file for each night. Exits with the code of the first step that
-    failed, with 99 if there was nothing to do.
+    Each step has its options from pipeline.toml. Unless stderr is a terminal, it gets only what a person must know, in a
+    few lines. All else is in logs/, a file for each night. Exits with the code of the first step that failed, or with 99
+    if there was nothing to do.
 
     Example: pipeline nightly --retrain rows:1000,days:7 --on-attention 'mail -s reviews team@example.org'
     """

@@ -52,7 +52,7 @@ class NightlyConfig:
     vocabulary: Annotated[
         str,
         Option(
-            help="What to do when --unknown-limit is passed: keep the vocabulary, or rebuild it by reading all reviews again.",
+            help="What to do past --unknown-limit: keep the vocabulary, or rebuild it by reading all reviews again.",
             choices=(KEEP, REBUILD),
         ),
     ] = KEEP

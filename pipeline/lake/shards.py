@@ -108,8 +108,8 @@ def labelled_rows(shard: Shard) -> int:
         leaf = next(i for i in range(len(file.schema)) if file.schema.column(i).path == "label")
         groups = [file.metadata.row_group(group).column(leaf).statistics for group in range(file.num_row_groups)]
         if all(found is not None and found.has_null_count for found in groups):
-            return shard.rows - sum(found.null_count for found in groups)
-        return shard.rows - file.read(columns=["label"]).column(0).null_count
+            return shard.rows - sum(int(found.null_count) for found in groups)
+        return shard.rows - int(file.read(columns=["label"]).column(0).null_count)
 
 
 def _split(path: Path, schema: pa.Schema, metadata: pq.FileMetaData) -> str:
