@@ -52,9 +52,7 @@ def run(config: NightlyConfig, arguments: Sequence[str], formatter: logging.Form
     """
     lake = Lake(config.lake)
     if not lake.root.is_dir():
-        raise InputNotFoundError(
-            f"no such lake: {lake.root}. Pass its folder with --lake; 'pipeline --lake {lake.root} ingest SOURCE' makes it."
-        )
+        raise InputNotFoundError(f"no such lake: {lake.root}. Pass its folder with --lake, or put reviews into {lake.raw}.")
     with locked(lake.locks / "nightly.lock", f"the nightly run of {lake.root}"):
         with recorded_run("nightly", lake, config) as this, night_log(lake, this.run_id, formatter) as log_file:
             this.outputs["log"] = log_file
@@ -67,7 +65,7 @@ def run(config: NightlyConfig, arguments: Sequence[str], formatter: logging.Form
 
 
 def _write_page(night: "_Night") -> None:
-    """The morning page, once the record of the night is there. The night is over: whatever comes now does not change that."""
+    """The morning page, once the record of the night is there: the night is over, and a signal no longer changes that."""
     if find_spec("jobs.status") is None:
         return
     with suppress(StoppedError):

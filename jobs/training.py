@@ -313,7 +313,7 @@ def _tell(training: Training, blended: Blended) -> None:
             "the model predicts %r for every review. Train longer, use --class-weights balanced or another --lr, or "
             "check the labels.",
             label,
-            extra={BRIEF: "the model predicts the same label for every review"},
+            extra={BRIEF: "the model predicts the same label for every review: train longer, or check the labels"},
         )
         blended.metrics["only_class"] = label
     baseline = blended.metrics.get("baseline")
