@@ -1,4 +1,4 @@
-"""What a night writes to stderr, and hands on, never holds a customer's text; and where it goes: log, command, metrics file."""
+"""What a night says never holds a customer's text; and where it says it: stderr, the log, a command, a metrics file."""
 
 import json
 import shutil
@@ -136,9 +136,8 @@ def test_a_log_that_cannot_be_written_is_blamed(lake: Path, command: Run) -> Non
 
 def test_the_command_gets_the_receipt_when_a_person_must_know(lake: Path, command: Run, tmp_path: Path) -> None:
     mail = tmp_path / "mail"
-    (lake / "pipeline.toml").write_text(
-        f"{SETTINGS}[nightly]\nretrain = 'never'\non-attention = 'cat > {mail}; echo $PIPELINE_LAKE >> {mail}; echo sent >&2'\n"
-    )
+    told = f"(cat; echo $PIPELINE_LAKE) > {mail}; echo sent >&2"
+    (lake / "pipeline.toml").write_text(f"{SETTINGS}[nightly]\nretrain = 'never'\non-attention = '{told}'\n")
     assert command("--lake", lake, "nightly").code == 99
     assert not mail.exists(), "nobody must know anything"
     (lake / "raw" / "broken.tar.gz").write_bytes(b"\x1f\x8b no archive")
