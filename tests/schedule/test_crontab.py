@@ -80,22 +80,14 @@ def test_the_script_of_earlier_releases_still_works(lake: Path, executable: Path
     (lake / "pipeline.toml").unlink()
     other = lake / "other input"
     shutil.copytree(lake / "incoming", other)
-    settings = {
-        "PIPELINE": executable,
-        "PIPELINE_LAKE": lake,
-        "TRAIN_OPTIONS": "--arch nbsvm --seed 7",
-        "SCORE_INPUT": other,
-    }
+    settings = {"PIPELINE": executable, "PIPELINE_LAKE": lake, "TRAIN_OPTIONS": "--arch nbsvm --seed 7"}
     script = f"sh {shlex.quote(str(SCHEDULE / 'nightly.sh'))}"
     done = run(script, tmp_path, **settings, SCORE_INPUT=other)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert (lake / "predictions" / "other input.parquet").exists()
     assert list((lake / "models").glob("nbsvm-*"))
     shutil.rmtree(lake / "incoming")
-    assert (
-        run(script, tmp_path, PIPELINE=executable, PIPELINE_LAKE=lake, TRAIN_OPTIONS="--arch nbsvm --seed 7").returncode
-        == 99
-    )
+    assert run(script, tmp_path, **settings).returncode == 99
 
 
 def test_the_script_refuses_what_it_no_longer_reads(lake: Path, executable: Path, tmp_path: Path) -> None:
