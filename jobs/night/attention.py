@@ -54,7 +54,8 @@ def _same_rejects(step: Step, before: Step) -> bool:
     """The file of rejects is named by its content; where a step writes none, the counts have to do."""
     if step.outputs.get("rejects") or before.outputs.get("rejects"):
         return step.outputs.get("rejects") == before.outputs.get("rejects")
-    return (step.rejected, step.metrics.get("rejects")) == (before.rejected, before.metrics.get("rejects"))
+    now, then = ((found.read, found.rejected, found.metrics.get("rejects")) for found in (step, before))
+    return now == then
 
 
 def _quarantined(step: Step, before: Step | None) -> Iterator[str]:
