@@ -26,6 +26,7 @@ from pipeline.process import collector_paused
 from pipeline.progress import IN_FIGURES
 from pipeline.readers.base import FileFault
 from pipeline.readers.registry import format_named
+from pipeline.readers.summary import named_faults
 from pipeline.scoring.inputs import STDIN_NAME, ScoreInput, find_sources, open_input, spooled_stdin
 from pipeline.signals import raise_if_swallowed
 from schemas.run import Receipt
@@ -126,6 +127,7 @@ def _score(plan: ScorePlan, lake: Lake, this: Run) -> None:
     if not config.force and not config.to_stdout and (rows := _rows_there(plan, lake)) is not None:
         this.read = this.known = rows
         this.quarantined = len(plan.source.faults)
+        this.metrics = {"quarantined_files": named_faults(plan.source.faults)}
         this.nothing_new = True
         return
     # torch is imported here, after everything that can be wrong with input and output was looked at.
@@ -157,7 +159,7 @@ def _score_once(plan: ScorePlan, this: Run, predictor: "Predictor", temporary: P
     """
     from pipeline.lake.reject_writer import RejectCounts
     from pipeline.progress import track
-    from pipeline.readers.summary import named_faults, summarize
+    from pipeline.readers.summary import summarize
     from pipeline.scoring.explain import explanations
     from pipeline.scoring.outputs import predicted_columns, with_abstained
 

@@ -104,6 +104,13 @@ def test_an_unreadable_file_is_said_once_and_does_not_fail_the_night(night: Nigh
     assert night().stderr == ""
 
 
+def test_an_unreadable_file_among_those_to_score_is_said_once(night: Night, lake: Path) -> None:
+    (lake / "incoming" / "broken.parquet").write_bytes(b"PAR1 no table")
+    first = night("--retrain", "never")
+    assert "score: 1 file skipped as unreadable, the first: incoming/broken.parquet (damaged)" in first.stderr
+    assert night("--retrain", "never").stderr == ""
+
+
 def test_new_classes_come_with_the_command_that_adds_them(night: Night, lake: Path, command: Run) -> None:
     (lake / "raw" / "mixed.csv").write_text(GOOD + "so so,neutral\n")
     done = night("--retrain", "never")
