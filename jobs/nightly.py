@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from jobs.night.attention import attention, unknown_share, unknown_tokens
+from jobs.night.attention import FAILED, IN_VAIN, KEPT, attention, unknown_share, unknown_tokens
 from jobs.night.history import History
 from jobs.night.log_file import night_log, remove_old_logs
 from jobs.night.metrics_file import write_metrics
 from jobs.night.notify import notify
-from jobs.night.policy import decide
+from jobs.night.policy import Decision, decide
 from jobs.night.step import Runner, Step
 from jobs.runtime import Run, recorded_run
 from pipeline.config.nightly import REBUILD, NightlyConfig
@@ -27,12 +27,15 @@ from pipeline.errors import EXIT_DONE, InputNotFoundError, PipelineError, Stoppe
 from pipeline.lake.locks import locked
 from pipeline.lake.paths import Lake
 from pipeline.progress import UNATTENDED
+from schemas.contract import ContractError
 from schemas.run import Receipt
 
 log = logging.getLogger(__name__)
 
 STATUS_CODES = (EXIT_DONE, 1)
 """Exit codes of `pipeline status`: all is well, or something needs a person."""
+GROWTH = 1.25
+"""If a rebuilt vocabulary is still past the limit, it is worth another try once the share of unknown tokens has grown so."""
 HIDDEN = (".", "_")
 """Names that begin so are unfinished or belong to other tools; score passes them over."""
 
@@ -83,6 +86,8 @@ class _Night:
     runner: Runner
     log_file: Path
     attention: list[str] = field(default_factory=list)
+    rebuilt: bool = False
+    """Whether the night has rebuilt the vocabulary: only a new model makes use of it."""
 
     def run(self) -> None:
         """The steps, in order."""
@@ -114,15 +119,20 @@ class _Night:
         before = self.history.last("ingest")
         step = self._step("ingest")
         share = unknown_share(step) if unknown_share(step) is not None else unknown_share(before)
-        if share is None or share <= self.config.unknown_limit:
+        limit = self.config.unknown_limit
+        if share is None or share <= limit:
             return
-        failed = False
-        if self.config.vocabulary == REBUILD and not step.failed:
-            log.info("the vocabulary lacks %.1f%% of the table's tokens: rebuilding it", share * 100)
-            failed = self._step("ingest", "--rebuild-vocab", before=step).failed
-            if not failed:
-                return
-        self.attention += unknown_tokens(share, self.config.unknown_limit, before, rebuilt=failed)
+        if self.config.vocabulary != REBUILD or step.failed:
+            self.attention += unknown_tokens(share, limit, before, KEPT)
+            return
+        least = self.history.rebuilt_share()
+        if least is not None and share <= max(limit, least * GROWTH):
+            self.attention += unknown_tokens(share, limit, before, IN_VAIN)
+            return
+        log.info("the vocabulary lacks %.1f%% of the table's tokens: rebuilding it", share * 100)
+        self.rebuilt = not self._step("ingest", "--rebuild-vocab", before=step).failed
+        if not self.rebuilt:
+            self.attention += unknown_tokens(share, limit, None, FAILED)
 
     def _train(self) -> None:
         if self.failed is not None and not (self.lake.tokens / "_delta_log").is_dir():
@@ -130,9 +140,11 @@ class _Night:
             return
         try:
             decision = decide(self.config.retrain, self.lake, self.history.last("score"))
-        except PipelineError as error:  # train says what is wrong with the table
+        except (PipelineError, ContractError) as error:  # train says what is wrong with the table
             log.info("training: the policy %s cannot be applied: %s", self.config.retrain, error)
         else:
+            if self.rebuilt and not self.config.retrain.never:
+                decision = Decision(True, "training: the vocabulary was rebuilt")
             log.info("%s", decision.why)
             if not decision.train:
                 return

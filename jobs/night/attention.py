@@ -128,20 +128,17 @@ def _brief(step: Step, warning: str) -> str | None:
     return step.briefs.get(warning)
 
 
-def unknown_tokens(share: float, limit: float, before: Step | None, *, rebuilt: bool) -> list[str]:
-    """The line for a table too many of whose tokens are unknown, unless the night before has said so.
+KEPT = "'pipeline ingest --rebuild-vocab' rebuilds it, and vocabulary = \"rebuild\" in [nightly] does so by itself"
+IN_VAIN = "rebuilding it did not help: raise max-vocab in [ingest], or unknown-limit in [nightly] of pipeline.toml"
+FAILED = "it could not be rebuilt, see above"
+"""What is to be done about a vocabulary that lacks too much."""
 
-    Args:
-        rebuilt: whether the night tried to build another vocabulary, and could not.
-    """
+
+def unknown_tokens(share: float, limit: float, before: Step | None, remedy: str) -> list[str]:
+    """The line for a table too many of whose tokens are unknown, unless the night before has said so."""
     earlier = unknown_share(before)
-    if not rebuilt and earlier is not None and earlier > limit:
+    if earlier is not None and earlier > limit:
         return []
-    remedy = (
-        "the vocabulary could not be rebuilt, see above"
-        if rebuilt
-        else "'pipeline ingest --rebuild-vocab' rebuilds it, and vocabulary = \"rebuild\" in [nightly] does so by itself"
-    )
     return [f"ingest: the vocabulary lacks {share:.1%} of the table's tokens, the limit is {limit:.1%}; {remedy}"]
 
 

@@ -40,6 +40,16 @@ class History:
             return replace(step, warnings=tuple(record.get("warnings", ())), briefs=record.get("warning_briefs", {}))
         return step
 
+    def rebuilt_share(self) -> float | None:
+        """The share of unknown tokens that the last rebuild of the vocabulary has left; None if nothing says so."""
+        for path in sorted(self.lake.runs.glob("*-ingest-*.json"), reverse=True)[: 2 * FAR_BACK]:
+            with suppress(PipelineError):
+                record = read_record(path)
+                share = record["receipt"].get("metrics", {}).get("unknown_share_table")
+                if record["config"].get("rebuild_vocab") and record["outcome"] == "done" and isinstance(share, float):
+                    return share
+        return None
+
 
 def _nights(lake: Lake, run_id: str) -> Iterator[dict[str, Any]]:
     paths = sorted((path for path in lake.runs.glob("*-nightly-*.json") if path.stem < run_id), reverse=True)

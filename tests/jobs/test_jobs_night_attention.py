@@ -1,12 +1,15 @@
 """The lines that a person gets, from the figures of a step and of the night before."""
 
-from collections.abc import Callable
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobs.night.attention import attention, unknown_share, unknown_tokens
+from jobs.night.attention import KEPT, attention, unknown_share, unknown_tokens
+from jobs.night.history import History
 from jobs.night.step import Step
+from pipeline.lake.paths import Lake
 from tests.support.commands import Run
 from tests.support.fork_server import forked_pipeline
 
@@ -61,15 +64,14 @@ def test_drift_names_what_is_past_its_threshold() -> None:
 
 
 def test_a_share_of_unknown_tokens_past_the_limit_is_said_until_it_was_said() -> None:
-    (line,) = unknown_tokens(0.071, 0.05, None, rebuilt=False)
+    (line,) = unknown_tokens(0.071, 0.05, None, KEPT)
     assert line.startswith(
         "ingest: the vocabulary lacks 7.1% of the table's tokens, the limit is 5.0%; 'pipeline ingest --reb"
     )
     before = step("ingest", metrics={"unknown_share_table": 0.06})
     assert unknown_share(before) == 0.06
-    assert unknown_tokens(0.071, 0.05, before, rebuilt=False) == []
-    assert unknown_tokens(0.071, 0.05, step("ingest", metrics={"unknown_share_table": 0.04}), rebuilt=False)
-    assert unknown_tokens(0.071, 0.05, before, rebuilt=True)
+    assert unknown_tokens(0.071, 0.05, before, KEPT) == []
+    assert unknown_tokens(0.071, 0.05, step("ingest", metrics={"unknown_share_table": 0.04}), KEPT)
 
 
 def test_warnings_without_a_brief_form_are_counted() -> None:
@@ -85,18 +87,13 @@ def test_classes_that_the_table_has_got_are_counted() -> None:
     assert lines(now, now) == []
 
 
-def test_a_death_without_a_word_names_the_signal(
-    tmp_path: Any, command: Run, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
+def test_a_death_without_a_word_names_the_signal(tmp_path: Path, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "raw").mkdir()
     killed = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     monkeypatch.setattr("jobs.night.step.COMMAND", (forked_pipeline()[0], "-c", killed))
     done = command("--lake", tmp_path, "nightly")
     assert done.code == 137
     assert done.stderr.startswith("ingest: failed with exit code 137: it was killed, as when memory runs out. Log: ")
-
-
-Shares = Callable[[Step | None], float | None]
 
 
 @pytest.fixture
@@ -107,7 +104,7 @@ def much_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("much_unknown")
-def test_the_vocabulary_is_rebuilt_past_the_limit_if_the_sources_hold_every_review(tmp_path: Any, command: Run) -> None:
+def test_the_vocabulary_is_rebuilt_past_the_limit_if_the_sources_hold_every_review(tmp_path: Path, command: Run) -> None:
     (tmp_path / "raw").mkdir()
     review = tmp_path / "raw" / "one.csv"
     review.write_text("text,label\ngood film,pos\nbad film,neg\n")
@@ -125,4 +122,43 @@ def test_the_vocabulary_is_rebuilt_past_the_limit_if_the_sources_hold_every_revi
     first, second = refused.stderr.splitlines()
     assert first.startswith("ingest: failed with exit code 65: --rebuild-vocab: the table contains reviews that are not in")
     assert "Pass all sources" in first
-    assert second.endswith("the limit is 5.0%; the vocabulary could not be rebuilt, see above")
+    assert second.endswith("the limit is 5.0%; it could not be rebuilt, see above")
+
+
+@pytest.mark.usefixtures("much_unknown")
+def test_a_vocabulary_is_not_rebuilt_again_and_again(tmp_path: Path, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "one.csv").write_text("text,label\ngood film,pos\nbad film,neg\n")
+    night = ("--lake", tmp_path, "nightly", "--retrain", "never", "--vocabulary", "rebuild")
+    assert [found["command"] for found in command(*night).receipt["metrics"]["steps"]] == ["ingest", "ingest"]
+    monkeypatch.setattr("jobs.night.history.History.rebuilt_share", lambda self: 0.19)
+    again = command(*night)
+    assert [found["command"] for found in again.receipt["metrics"]["steps"]] == ["ingest"]
+    monkeypatch.setattr("jobs.night.history.History.rebuilt_share", lambda self: 0.15)
+    assert [found["command"] for found in command(*night).receipt["metrics"]["steps"]] == ["ingest", "ingest"]
+
+
+@pytest.mark.usefixtures("much_unknown")
+def test_a_rebuilt_vocabulary_is_trained_on_whatever_the_policy(tmp_path: Path, command: Run) -> None:
+    (tmp_path / "raw").mkdir()
+    lines = [f"a fine film {n},pos\na dull film {n},neg\n" for n in range(20)]
+    (tmp_path / "raw" / "one.csv").write_text("text,label\n" + "".join(lines))
+    night = ("--lake", tmp_path, "nightly", "--train-options", "--arch nbsvm", "--retrain", "days:30")
+    assert [found["command"] for found in command(*night).receipt["metrics"]["steps"]] == ["ingest", "train"]
+    (tmp_path / "raw" / "two.csv").write_text("text,label\nanother word,pos\nmore words,neg\n")
+    assert [found["command"] for found in command(*night).receipt["metrics"]["steps"]] == ["ingest"]
+    found = command(*night, "--vocabulary", "rebuild").receipt["metrics"]["steps"]
+    assert [(step["command"], step["exit_code"]) for step in found] == [("ingest", 99), ("ingest", 0), ("train", 0)]
+
+
+def test_what_a_rebuild_has_left_is_read_from_its_record(tmp_path: Path, command: Run) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "one.csv").write_text("text,label\ngood film,pos\nbad film,neg\n")
+    assert command("--lake", tmp_path, "ingest").code == 0
+    assert History(Lake(tmp_path), "z").rebuilt_share() is None
+    assert command("--lake", tmp_path, "ingest", "--rebuild-vocab", "--min-count", 2).code == 0
+    path = max((tmp_path / "runs").glob("*-ingest-*.json"))
+    record = json.loads(path.read_text())
+    record["receipt"]["metrics"]["unknown_share_table"] = 0.07
+    path.write_text(json.dumps(record))
+    assert History(Lake(tmp_path), "z").rebuilt_share() == 0.07
