@@ -16,6 +16,7 @@ from pipeline.lake.paths import Lake
 from pipeline.models.bundle import Bundle, model_ids, read_bundle, save_bundle, verify_bundle
 from pipeline.models.interface import Classifier
 from pipeline.order.selection import Part
+from pipeline.progress import AS_IT_IS, BRIEF
 from pipeline.training.checkpoint import TrainingFolder
 from pipeline.training.data import TrainingData
 from pipeline.training.metrics import MetricsRow, write_metrics
@@ -33,7 +34,7 @@ def find_finished(lake: Lake, identity: Mapping[str, Any]) -> Bundle | None:
                 continue
             verify_bundle(bundle)
         except (InputNotFoundError, ValueError) as error:
-            log.warning("skipped %s: %s", folder, error)
+            log.warning("skipped %s: %s", folder, error, extra=AS_IT_IS)
             continue
         return bundle
     return None
@@ -102,7 +103,9 @@ def _write_bundle(
 
         write_report(temporary, model_id=folder.training_id, models=config.lake.models)
     except Exception as error:  # whatever it is, the model is worth more than its picture
-        log.warning("no report (%s: %s); create one with 'pipeline report'", type(error).__name__, error)
+        text = "no report (%s: %s); create one with 'pipeline report'"
+        brief = f"no report ({type(error).__name__}); create one with 'pipeline report'"
+        log.warning(text, type(error).__name__, error, extra={BRIEF: brief})
     for path in temporary.iterdir():
         sync_file(path)
     sync_folder(temporary)
@@ -134,7 +137,7 @@ def finish_late(lake: Lake, model_id: str) -> None:
         named = lake.latest_model()
     except PipelineError as error:
         named = ""
-        log.warning("%s", error)
+        log.warning("%s", error, extra=AS_IT_IS)
     folder = TrainingFolder(lake.checkpoints / model_id)
     if named == model_id:
         folder.remove()

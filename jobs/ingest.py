@@ -39,10 +39,10 @@ from pipeline.lake.shard_writer import rows_written, write_shard
 from pipeline.lake.table import TokenTable
 from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.options.render import printable_text
-from pipeline.progress import UNATTENDED, track
+from pipeline.progress import AS_IT_IS, BRIEF, UNATTENDED, track
 from pipeline.readers.labels import doubts
 from pipeline.readers.registry import described, format_named
-from pipeline.readers.summary import summarize
+from pipeline.readers.summary import named_faults, summarize
 from pipeline.readers.values import OPTION as RULE_OPTION
 from pipeline.readers.values import RULE_VERSION
 from pipeline.readers.walk import Found, Walker, some_of
@@ -161,11 +161,12 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
         "missing": missing,
         "pruned": missing if config.prune else 0,
         "rejects": rejects.by_reason,
+        "quarantined_files": named_faults(collected.faults),
     }
     _say_repeated(run, config)
     if config.prune and collected.doubtful:
         text = "not pruned because some rows were rejected: %s. Fix these rows and run it again"
-        log.warning(text, some_of(collected.doubtful))
+        log.warning(text, some_of(collected.doubtful), extra=AS_IT_IS)
     run.check_counts()
     _commit(config, lake, run, table, vocabulary, collected, gone, shards)
 
@@ -177,7 +178,7 @@ def _say_repeated(run: Run, config: IngestConfig) -> None:
         # Reviews do repeat; half of them is a file that was delivered twice.
         many = 2 * duplicates >= run.written
         text = "%s of %s new reviews have the same text and label as others; --dedupe skips them"
-        beside = {} if many else {UNATTENDED: True}  # the summary says it
+        beside: dict[str, object] = {**AS_IT_IS} if many else {UNATTENDED: True}  # the summary says it
         log.log(logging.WARNING if many else logging.INFO, text, f"{duplicates:,}", f"{run.written:,}", extra=beside)
     if missing and not config.prune:
         log.info("%s reviews of the lake are no longer in their files; --prune removes them", f"{missing:,}")
@@ -242,12 +243,13 @@ def _labels(collected: Collector) -> tuple[str, ...]:
     """
     labels = ordered_labels(collected.labels)
     if len(labels) > MAX_LABELS:
+        remedy = f"the maximum is {MAX_LABELS}. Check that --label-column is the right column."
         raise DataError(
-            f"{len(labels):,} different labels, such as {', '.join(labels[:5])}; the maximum is {MAX_LABELS}. "
-            "Check that --label-column is the right column."
+            f"{len(labels):,} different labels, such as {', '.join(labels[:5])}; {remedy}",
+            brief=f"{len(labels):,} different labels; {remedy}",
         )
     for doubt in doubts(labels):
-        log.warning("%s", doubt)
+        log.warning("%s", doubt, extra={BRIEF: "some labels look like variants of one another, or like no labels"})
     return labels
 
 
@@ -263,14 +265,15 @@ def _build_vocabulary(config: IngestConfig, collected: Collector) -> Vocabulary:
         options={RULE_OPTION: RULE_VERSION},
     )
     if collected.new and len(vocabulary) == len(SPECIALS):
-        log.warning("the vocabulary is empty: no token in the splits train and unsup occurs --min-count times")
+        text = "the vocabulary is empty: no token in the splits train and unsup occurs --min-count times"
+        log.warning(text, extra=AS_IT_IS)
     if collected.counts.dropped:
         text = (
             "distinct tokens take more than %d MiB, so the rarest were dropped during counting; the vocabulary may lack some"
         )
-        log.warning(text, collected.counts.KEPT_BYTES >> 20)
+        log.warning(text, collected.counts.KEPT_BYTES >> 20, extra=AS_IT_IS)
     if warning := unsegmented_warning(collected.counts.total(), vocabulary.tokenizer):
-        log.warning("%s", warning)
+        log.warning("%s", warning, extra=AS_IT_IS)
     return vocabulary
 
 
@@ -300,12 +303,10 @@ def _check_bad(config: IngestConfig, run: Run, rejects: RejectWriter, collected:
     files = sum(len(source.files) or 1 for source in found.sources) + len(found.faults)
     if faults and (len(faults) >= files or (config.file_limit and config.file_limit.is_passed(len(faults), files))):
         if files == 1:
-            raise DataError(f"{faults[0]}. Nothing was committed.")
+            raise DataError(f"{faults[0]}. Nothing was committed.", brief=f"{faults[0].brief}. Nothing was committed.")
         allowed = f"--max-bad-files allows {config.file_limit}" if config.file_limit else "none are left"
-        raise DataError(
-            f"{len(faults):,} of {files:,} files cannot be read; {allowed}; nothing was committed. "
-            f"The first: {faults[0]}.{everything}"
-        )
+        problem = f"{len(faults):,} of {files:,} files cannot be read; {allowed}; nothing was committed. The first: "
+        raise DataError(f"{problem}{faults[0]}.{everything}", brief=f"{problem}{faults[0].brief}.{everything}")
     if config.row_limit.is_passed(rejects.malformed, run.read):
         problem = f"{rejects.malformed:,} of {run.read:,} rows are malformed; --max-bad allows {config.row_limit}"
         remedy = " Fix the rows, or allow more with --max-bad."

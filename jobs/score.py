@@ -23,8 +23,10 @@ from pipeline.lake.atomic import atomic_path, claimed, sweep
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import wrote
 from pipeline.process import collector_paused
+from pipeline.progress import IN_FIGURES
 from pipeline.readers.base import FileFault
 from pipeline.readers.registry import format_named
+from pipeline.readers.summary import named_faults
 from pipeline.scoring.inputs import STDIN_NAME, ScoreInput, find_sources, open_input, spooled_stdin
 from pipeline.signals import raise_if_swallowed
 from schemas.run import Receipt
@@ -69,7 +71,7 @@ def run(config: ScoreConfig) -> Receipt:
                 this.outputs |= {"predictions": STDOUT if config.to_stdout else output, "model": bundle.model_id}
                 _score(ScorePlan.of(config, source, bundle, output), lake, this)
         except FileFault as fault:
-            raise DataError(f"{fault}. Nothing was written.") from fault
+            raise DataError(f"{fault}. Nothing was written.", brief=f"{fault.brief}. Nothing was written.") from fault
     return this.receipt()
 
 
@@ -125,6 +127,7 @@ def _score(plan: ScorePlan, lake: Lake, this: Run) -> None:
     if not config.force and not config.to_stdout and (rows := _rows_there(plan, lake)) is not None:
         this.read = this.known = rows
         this.quarantined = len(plan.source.faults)
+        this.metrics = {"quarantined_files": named_faults(plan.source.faults)}
         this.nothing_new = True
         return
     # torch is imported here, after everything that can be wrong with input and output was looked at.
@@ -144,7 +147,7 @@ def _score(plan: ScorePlan, lake: Lake, this: Run) -> None:
                 break
             except FileFault as fault:
                 plan = plan.without(fault)
-                log.warning("%s; starting over without it", fault)
+                log.warning("%s; starting over without it", fault, extra=IN_FIGURES)
 
 
 def _score_once(plan: ScorePlan, this: Run, predictor: "Predictor", temporary: Path) -> None:
@@ -180,7 +183,7 @@ def _score_once(plan: ScorePlan, this: Run, predictor: "Predictor", temporary: P
     summarize(rejects, faults, None)
     _check_bad(config, this, rejects, faults, source.files)
     this.check_counts()
-    this.metrics = figures.summary(predictor) | {"rejects": rejects.by_reason}
+    this.metrics = figures.summary(predictor) | {"rejects": rejects.by_reason, "quarantined_files": named_faults(faults)}
 
 
 def _scored_windows(plan: ScorePlan, predictor: "Predictor") -> "Iterator[tuple[Window, Probabilities]]":

@@ -46,6 +46,26 @@ RUN = Document(
             optional=True,
         ),
         Field(
+            name="error_brief",
+            type="string",
+            description="the error in words that quote nothing of the input but names of files",
+            optional=True,
+            nullable=True,
+        ),
+        Field(
+            name="warning_briefs",
+            type="object",
+            description='the same for warnings, by warning; "" if the receipt\'s figures say it',
+            optional=True,
+        ),
+        Field(
+            name="part_of",
+            type="string",
+            description="run ID of the nightly run that started this one",
+            optional=True,
+            nullable=True,
+        ),
+        Field(
             name="versions",
             type="object",
             description="versions of this package, Python and the libraries that affect the output",
@@ -104,6 +124,9 @@ class RunRecord:
     receipt: dict[str, Any]
     error: str | None = None
     warnings: list[str] = field(default_factory=list)
+    error_brief: str | None = None
+    warning_briefs: dict[str, str] = field(default_factory=dict)
+    part_of: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     peak_memory_bytes: int = 0
     recovered: bool = False

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pipeline.cli import listing
-from pipeline.errors import EXIT_NOTHING_NEW
+from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW
 from pipeline.printable import printable, short_path
 
 if TYPE_CHECKING:
@@ -135,6 +135,24 @@ def _score(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     found.add("result", place)
     if place.endswith(".parquet"):
         found.next = [f"pipeline report{lake} --predictions {place}"]
+    return found
+
+
+def _nightly(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    metrics = receipt.metrics
+    failed = receipt.exit_code not in (EXIT_DONE, EXIT_NOTHING_NEW)
+    if nothing:
+        found = Summary("Nothing new: there was nothing to do tonight.")
+    else:
+        found = Summary(f"The night {'failed' if failed else 'is done'}, after {_seconds(receipt)}.")
+    for step in metrics["steps"]:
+        counts = [(step[name], name) for name in ("written", "known", "rejected") if step[name]]
+        words = ", ".join(f"{count:,} {name}" for count, name in counts)
+        outcome = {EXIT_DONE: words or "done", EXIT_NOTHING_NEW: "nothing new"}
+        found.add(step["command"], outcome.get(step["exit_code"], f"failed with exit code {step['exit_code']}"))
+    for place, line in enumerate(metrics["attention"]):
+        found.add("" if place else "attention", line)
+    found.add("log", short_path(metrics["log"]))
     return found
 
 
@@ -265,6 +283,7 @@ WRITERS: Mapping[str, Callable[["Receipt", str, bool], Summary]] = {
     "ingest": _ingest,
     "train": _train,
     "score": _score,
+    "nightly": _nightly,
     "evaluate": _evaluate,
     "report": _report,
     "crossval": _crossval,

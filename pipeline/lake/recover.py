@@ -10,6 +10,7 @@ from pipeline.lake.atomic import PREFIX
 from pipeline.lake.log import Entry
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import write_record
+from pipeline.progress import AS_IT_IS
 from schemas.run import Receipt, RunRecord
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ def complete_records(lake: Lake) -> list[str]:
             break  # commits of earlier releases noted no counts
         write_record(lake, _record(lake, entry, run_id))
         completed.append(run_id)
-        log.warning("%s committed version %d without a run record; restored it", run_id, version)
+        text = "%s committed version %d without a run record; restored it"
+        log.warning(text, run_id, version, extra=AS_IT_IS)
     return completed
 
 

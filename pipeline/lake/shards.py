@@ -97,6 +97,21 @@ def common_vocabulary(shards: list[Shard] | tuple[Shard, ...], where: str) -> st
     return found[0] if found else ""
 
 
+def labelled_rows(shard: Shard) -> int:
+    """Rows of a shard that have a label. The footer says how many have none; if it does not, the column is read.
+
+    Raises:
+        InputNotFoundError: the shard is not there any more.
+        DataError: it is damaged.
+    """
+    with open_shard(shard.path) as file:
+        leaf = next(i for i in range(len(file.schema)) if file.schema.column(i).path == "label")
+        groups = [file.metadata.row_group(group).column(leaf).statistics for group in range(file.num_row_groups)]
+        if all(found is not None and found.has_null_count for found in groups):
+            return shard.rows - sum(int(found.null_count) for found in groups)
+        return shard.rows - int(file.read(columns=["label"]).column(0).null_count)
+
+
 def _split(path: Path, schema: pa.Schema, metadata: pq.FileMetaData) -> str:
     column = (
         next(i for i in range(metadata.num_columns) if metadata.row_group(0).column(i).path_in_schema == "split")
