@@ -58,8 +58,13 @@ static ptrdiff_t length_of(const Job *job, ptrdiff_t row)
     return (ptrdiff_t)job->lengths[row];
 }
 
-static const double FACTORIALS[] = {
-    1, 1, 2, 6, 24, 120, 720, 5040, 40320, 362880, 3628800, 39916800, 479001600, 6227020800};
+/* e^r by the terms r^k / k! up to k = 7, and up to k = 13 */
+#define SERIES_7(r, after) \
+    (1 + r * (1 + r * (C(2) + r * (C(6) + r * (C(24) + r * (C(120) + r * (C(720) + r * (after))))))))
+#define SERIES_13(r) \
+    SERIES_7(r, C(5040) + r * (C(40320) + r * (C(362880) + r * (C(3628800) + r * (C(39916800) + r * (C(479001600) \
+        + r * C(6227020800)))))))
+#define C(factorial) ((REAL)(1.0 / factorial))
 
 #define REAL float
 #define WORD uint32_t
@@ -68,7 +73,7 @@ static const double FACTORIALS[] = {
 #define MAGIC 12582912.0f
 #define LN2_HIGH 0.693145751953125f
 #define LN2_LOW 1.42860682030941723212e-6f
-#define TERMS 8
+#define SERIES(r) SERIES_7(r, C(5040))
 #define EXPONENT_BIAS 127u
 #define MANTISSA_BITS 23
 #include "_scan_rows.h"
@@ -79,7 +84,7 @@ static const double FACTORIALS[] = {
 #undef MAGIC
 #undef LN2_HIGH
 #undef LN2_LOW
-#undef TERMS
+#undef SERIES
 #undef EXPONENT_BIAS
 #undef MANTISSA_BITS
 
@@ -90,7 +95,7 @@ static const double FACTORIALS[] = {
 #define MAGIC 6755399441055744.0
 #define LN2_HIGH 6.93147180369123816490e-01
 #define LN2_LOW 1.90821492927058770002e-10
-#define TERMS 14
+#define SERIES(r) SERIES_13(r)
 #define EXPONENT_BIAS 1023u
 #define MANTISSA_BITS 52
 #include "_scan_rows.h"

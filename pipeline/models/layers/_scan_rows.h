@@ -70,8 +70,7 @@ static inline __attribute__((always_inline)) REAL NAME(exponential)(REAL x)
     REAL sum = x * (REAL)1.4426950408889634 + MAGIC;
     REAL k = sum - MAGIC;
     REAL r = (x - k * LN2_HIGH) - k * LN2_LOW;
-    REAL series = (REAL)1 / FACTORIALS[TERMS - 1];
-    for (int term = TERMS - 2; term >= 0; term--) series = series * r + (REAL)1 / FACTORIALS[term];
+    REAL series = SERIES(r);
     WORD bits;
     memcpy(&bits, &sum, sizeof bits);
     bits = (bits + EXPONENT_BIAS) << MANTISSA_BITS;
