@@ -75,9 +75,8 @@ class LRUDirection(nn.Module):
         """The states s (…, H)."""
         values: Tensor = self.encoder(inputs)
         driven = linear(values, (self.input * self.gamma.exp()[:, None, None]).flatten(0, 1))
-        kind = self.nu.dtype
-        complex_values = torch.view_as_complex(driven.to(kind).unflatten(-1, (-1, 2)))
-        states = rows.scan(torch.polar((-self.nu.exp()).exp(), self.theta.exp()), complex_values, way)
+        pairs = driven.to(self.nu.dtype).view(*driven.shape[:-1], -1, 2)
+        states = rows.scan(torch.polar((-self.nu.exp()).exp(), self.theta.exp()), torch.view_as_complex(pairs), way)
         # Re(C x) = Re C · Re x − Im C · Im x: with the conjugate of C, a real product.
         outputs = linear(torch.view_as_real(states).flatten(-2), self.output.flatten(1)) + self.skip * values
         return values + glu(self.mixer(gelu(outputs)), dim=-1)

@@ -1,6 +1,6 @@
 """The quasi-recurrent network: a convolution makes candidates and gates, an elementwise pooling over time follows.
 
-    z_t = tanh(Σ_k W_z,k x_{t−k} + b_z)   f_t = σ(Σ_k W_f,k x_{t−k} + b_f)   o_t = σ(Σ_k W_o,k x_{t−k} + b_o),   k = 0 … w − 1
+    z_t = tanh(Σ_k Z_k x_{t−k} + b_z)    f_t = σ(Σ_k F_k x_{t−k} + b_f)    o_t = σ(Σ_k O_k x_{t−k} + b_o),    k = 0 … w − 1
     c_t = f_t ⊙ c_{t−1} + (1 − f_t) ⊙ z_t,   c_0 = 0,   h_t = o_t ⊙ c_t
 
 x_t: E features of token t, 0 outside the review; all others H features. States are h: (B, T, H). w: `filter_width`, 2 as in

@@ -60,7 +60,7 @@ class PaddedRows(Rows):
 
 
 class PackedRows(Rows):
-    """Tensors (N, D): the tokens of all rows, one row after the other, on the CPU. Without gradients; every row has a token."""
+    """Tensors (N, D): the tokens of all rows, one row after the other, on the CPU and without gradients."""
 
     def __init__(self, lengths_B: Tensor) -> None:
         lengths_B = lengths_B.contiguous()

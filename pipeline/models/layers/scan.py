@@ -95,13 +95,13 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, decay: Tensor, values_TBH: Tensor, lengths_B: Tensor | None, split: int) -> Tensor:
         library = scan_kernel if scan_kernel.takes(values_TBH) else scan_torch
-        states_TBH = library.scan(decay, values_TBH, lengths_B, split)
+        states_TBH: Tensor = library.scan(decay, values_TBH, lengths_B, split)
         context.save_for_backward(decay, states_TBH, lengths_B)
         context.split, context.library = split, library
         return states_TBH
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(context: Any, gradient_TBH: Tensor) -> tuple[Tensor, Tensor, None, None]:
         decay, states_TBH, lengths_B = context.saved_tensors
         return *context.library.scan_gradient(gradient_TBH, decay, states_TBH, lengths_B, context.split), None, None
@@ -116,9 +116,12 @@ class _GatedAverage(torch.autograd.Function):
         return states_TBH
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(context: Any, gradient_TBH: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        both_TBG = scan_kernel.gated_average_gradient(gradient_TBH, *context.saved_tensors, context.split)
+        gate_TBH, values_TBH, states_TBH, lengths_B = context.saved_tensors
+        both_TBG = scan_kernel.gated_average_gradient(
+            gradient_TBH, gate_TBH, values_TBH, states_TBH, lengths_B, context.split
+        )
         of_gate, of_values = both_TBG.chunk(2, dim=-1)
         return of_gate, of_values, None, None
 
@@ -126,15 +129,16 @@ class _GatedAverage(torch.autograd.Function):
 class _JointGatedAverage(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, both_TBG: Tensor, lengths_B: Tensor | None, split: int) -> Tensor:
-        states_TBH = scan_kernel.gated_average(*both_TBG.chunk(2, dim=-1), lengths_B, split)
+        gate_TBH, values_TBH = both_TBG.chunk(2, dim=-1)
+        states_TBH = scan_kernel.gated_average(gate_TBH, values_TBH, lengths_B, split)
         context.save_for_backward(both_TBG, states_TBH, lengths_B)
         context.split = split
         return states_TBH
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(context: Any, gradient_TBH: Tensor) -> tuple[Tensor, None, None]:
         both_TBG, states_TBH, lengths_B = context.saved_tensors
-        parts = both_TBG.chunk(2, dim=-1)
-        found = scan_kernel.gated_average_gradient(gradient_TBH, *parts, states_TBH, lengths_B, context.split)
+        gate_TBH, values_TBH = both_TBG.chunk(2, dim=-1)
+        found = scan_kernel.gated_average_gradient(gradient_TBH, gate_TBH, values_TBH, states_TBH, lengths_B, context.split)
         return found, None, None

@@ -87,12 +87,19 @@ def pool_packed(
     """Last state, largest and sum of the states of each row, (B, features) each; float32.
 
     Row `index_N[k]` of `table` (row k without an index) has a and b of token k side by side, or the state itself. The last
-    state of the features that are read backward is that at the row's first token.
+    state of the features that are read backward is that at the row's first token. Every row has a token.
+
+    Raises:
+        IndexError: an index outside the table.
     """
     starts_B, lengths_B = rows
     table = table.contiguous()
     found = [torch.empty(len(lengths_B), features) for _ in range(3)]
     assert table.dtype == torch.float32 and table.shape[1] in (features, 2 * features), (table.dtype, table.shape)
+    if index_N is not None and len(index_N):
+        smallest, largest = (int(bound) for bound in torch.aminmax(index_N))
+        if smallest < 0 or largest >= len(table):
+            raise IndexError(f"rows {smallest} to {largest} of a table of {len(table)}.")
     index_address = 0 if index_N is None else index_N.data_ptr()
     has_decay = int(table.shape[1] == 2 * features)
     _scan.pool_rows(

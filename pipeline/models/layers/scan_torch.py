@@ -25,9 +25,7 @@ def scan_gradient(
     forward = _gradient(gradient_TBH[..., :split], wide[..., :split], states_TBH[..., :split])
     mirrored = (tensor[..., split:].flip(0) for tensor in (gradient_TBH, wide, states_TBH))
     backward = (found.flip(0) for found in _gradient(*mirrored))
-    of_decay, of_values = (
-        _masked(torch.cat(parts, dim=-1), mask_TB1) for parts in zip(forward, backward, strict=True)
-    )
+    of_decay, of_values = (_masked(torch.cat(parts, dim=-1), mask_TB1) for parts in zip(forward, backward, strict=True))
     return (of_decay.sum(dim=(0, 1)) if decay.dim() == 1 else of_decay), of_values
 
 
