@@ -57,6 +57,7 @@ def gated_average(
         raise ValueError(f"gated_average: real tensors of one shape, not {gate_TBH.shape} and {values_TBH.shape}, {kind}.")
     gate_TBH, values_TBH = gate_TBH.to(kind), values_TBH.to(kind)
     if not scan_kernel.takes(values_TBH):
+        gate_TBH, values_TBH = (scan_torch.without_padding(tensor, lengths_B) for tensor in (gate_TBH, values_TBH))
         return scan(torch.sigmoid(gate_TBH), torch.sigmoid(-gate_TBH) * values_TBH, lengths_B, direction)
     parts = split(direction, values_TBH)
     states_TBH: Tensor = _GatedAverage.apply(gate_TBH, values_TBH, lengths_B, parts)  # type: ignore[no-untyped-call]

@@ -47,6 +47,11 @@ def loop_scan(decay: Tensor, values_TBH: Tensor, lengths_B: Tensor | None, split
     return torch.cat(parts, dim=-1)
 
 
+def without_padding(values_TBH: Tensor, lengths_B: Tensor | None) -> Tensor:
+    """Zeros at padding."""
+    return _masked(values_TBH, _mask(values_TBH, lengths_B))
+
+
 def _doubled(decay: Tensor, values_TBH: Tensor) -> Tensor:
     """The forward scan. `decay` has T positions, or one that all share."""
     reach = 1
