@@ -212,6 +212,11 @@ def test_shapes_that_do_not_belong_together_are_refused() -> None:
         scan(torch.rand(3, 2, 5), torch.rand(3, 2, 4))
     with pytest.raises(ValueError, match="5 features cannot be split into two directions"):
         scan(torch.rand(3, 2, 5), torch.rand(3, 2, 5), None, "both")
+    for call in (scan, gated_average):
+        with pytest.raises(ValueError, match=r"lengths of shape \(3,\) for values of shape \(3, 2, 4\)"):
+            call(torch.rand(3, 2, 4), torch.rand(3, 2, 4), torch.tensor([1, 2, 3]))
+        with pytest.raises(ValueError, match="tensors on meta and on cpu"):
+            call(torch.rand(3, 2, 4, device="meta"), torch.rand(3, 2, 4))
     with pytest.raises(ValueError, match="real tensors of one shape"):
         gated_average(torch.rand(3, 2, 5), torch.rand(3, 2, 4))
 
@@ -296,6 +301,14 @@ class TestPackedRows:
                 torch.testing.assert_close(total[row], rows.sum(dim=0))
         with pytest.raises(IndexError, match="rows 0 to 17 of a table of 17"):
             scan_kernel.pool_packed(table, torch.cat([index_N[:16], torch.tensor([17])]).clamp_min(0), packed.rows, 6, parts)
+
+    def test_rows_beyond_the_tokens_are_refused(self) -> None:
+        packed = PackedRows(torch.tensor([3, 3]))
+        values = torch.rand(5, 4)
+        with pytest.raises(IndexError, match="rows that end at token 6 of 5"):
+            packed.scan(values, values, "forward")
+        with pytest.raises(IndexError, match="rows that end at token 6 of 5"):
+            scan_kernel.pool_packed(values, None, packed.rows, 4, 4)
 
     def test_what_is_not_a_number_is_pooled_as_such(self) -> None:
         states = torch.tensor([[1.0], [float("nan")], [3.0]])

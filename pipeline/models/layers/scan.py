@@ -38,6 +38,7 @@ def scan(decay: Tensor, values_TBH: Tensor, lengths_B: Tensor | None = None, dir
     decay, values_TBH = decay.to(_computed(kind)), values_TBH.to(_computed(kind))
     if decay.shape not in (values_TBH.shape, values_TBH.shape[2:]):
         raise ValueError(f"scan: a decay of shape {tuple(decay.shape)} for values of shape {tuple(values_TBH.shape)}.")
+    lengths_B = _checked(lengths_B, decay, values_TBH)
     states_TBH: Tensor = _Scan.apply(decay, values_TBH, lengths_B, split(direction, values_TBH))  # type: ignore[no-untyped-call]
     return states_TBH
 
@@ -56,6 +57,7 @@ def gated_average(
     if gate_TBH.shape != values_TBH.shape or kind.is_complex:
         raise ValueError(f"gated_average: real tensors of one shape, not {gate_TBH.shape} and {values_TBH.shape}, {kind}.")
     gate_TBH, values_TBH = gate_TBH.to(kind), values_TBH.to(kind)
+    lengths_B = _checked(lengths_B, gate_TBH, values_TBH)
     if not scan_kernel.takes(values_TBH):
         gate_TBH, values_TBH = (scan_torch.without_padding(tensor, lengths_B) for tensor in (gate_TBH, values_TBH))
         return scan(torch.sigmoid(gate_TBH), torch.sigmoid(-gate_TBH) * values_TBH, lengths_B, direction)
@@ -75,6 +77,7 @@ def joint_gated_average(both_TBG: Tensor, lengths_B: Tensor | None = None, direc
     both_TBG = both_TBG.to(_computed(both_TBG.dtype))
     if not scan_kernel.takes(both_TBG) or both_TBG.is_complex() or gate_TBH.shape != values_TBH.shape:
         return gated_average(gate_TBH, values_TBH, lengths_B, direction)
+    lengths_B = _checked(lengths_B, both_TBG, both_TBG)
     parts = split(direction, values_TBH)
     states_TBH: Tensor = _JointGatedAverage.apply(both_TBG, lengths_B, parts)  # type: ignore[no-untyped-call]
     return states_TBH
@@ -86,6 +89,17 @@ def split(direction: Direction, values: Tensor) -> int:
     if direction == "both" and features % 2:
         raise ValueError(f"scan: {features} features cannot be split into two directions.")
     return {"forward": features, "backward": 0, "both": features // 2}[direction]
+
+
+def _checked(lengths_B: Tensor | None, first: Tensor, values_TBH: Tensor) -> Tensor | None:
+    """The lengths as int64 beside the values. The kernel trusts what it is given."""
+    if first.device != values_TBH.device:
+        raise ValueError(f"scan: tensors on {first.device} and on {values_TBH.device}.")
+    if lengths_B is None:
+        return None
+    if lengths_B.shape != values_TBH.shape[1:2]:
+        raise ValueError(f"scan: lengths of shape {tuple(lengths_B.shape)} for values of shape {tuple(values_TBH.shape)}.")
+    return lengths_B.to(values_TBH.device, torch.int64).contiguous()
 
 
 def _computed(kind: torch.dtype) -> torch.dtype:

@@ -90,9 +90,9 @@ def pool_packed(
     state of the features that are read backward is that at the row's first token. Every row has a token.
 
     Raises:
-        IndexError: an index outside the table.
+        IndexError: an index outside the table, or a row outside its tokens.
     """
-    starts_B, lengths_B = rows
+    starts_B, lengths_B = _within(rows, len(table if index_N is None else index_N))
     table = table.contiguous()
     found = [torch.empty(len(lengths_B), features) for _ in range(3)]
     assert table.dtype == torch.float32 and table.shape[1] in (features, 2 * features), (table.dtype, table.shape)
@@ -121,8 +121,6 @@ def _run(operation: int, tensors: tuple[Tensor, ...], lengths_B: Tensor | None, 
     """Runs the kernel over padded tensors (T, B, H) or (H,), outputs first."""
     tensors = tuple(_dense(tensor) for tensor in tensors)
     positions, rows, features = tensors[-1].shape
-    if lengths_B is not None:
-        lengths_B = lengths_B.to(torch.int64).contiguous()
     _scan.run(
         operation,
         *_kind(tensors[-1]),
@@ -140,7 +138,7 @@ def _run(operation: int, tensors: tuple[Tensor, ...], lengths_B: Tensor | None, 
 def _run_packed(operation: int, tensors: tuple[Tensor, ...], rows: Rows, split: int) -> None:
     """Runs the kernel over the tokens of all rows (N, H) or (H,), outputs first."""
     tensors = tuple(_dense(tensor) for tensor in tensors)
-    starts_B, lengths_B = rows
+    starts_B, lengths_B = _within(rows, len(tensors[-1]))
     operands = (_address(tensor.unsqueeze(1) if tensor.dim() == 2 else tensor) for tensor in tensors)
     _scan.run(
         operation,
@@ -154,6 +152,14 @@ def _run_packed(operation: int, tensors: tuple[Tensor, ...], rows: Rows, split: 
         torch.get_num_threads() if tensors[-1].numel() >= SMALL else 1,
         tuple(number for time_major in operands for number in (*time_major[:2], 0)),
     )
+
+
+def _within(rows: Rows, tokens: int) -> Rows:
+    """The rows, which must lie among so many tokens."""
+    starts_B, lengths_B = (tensor.to(torch.int64).contiguous() for tensor in rows)
+    if len(starts_B) and (int(starts_B.min()) < 0 or int((starts_B + lengths_B).max()) > tokens):
+        raise IndexError(f"rows that end at token {int((starts_B + lengths_B).max())} of {tokens}.")
+    return starts_B, lengths_B
 
 
 def _dense(tensor: Tensor) -> Tensor:
