@@ -10,10 +10,9 @@ Its bias starts at timescales of 1 to 64 tokens (Tallec & Ollivier 2018), the pa
 Source: Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024, "Were RNNs all we needed?", arXiv 2410.01201, section 3.1.
 """
 
-from typing import cast
-
 from torch import Tensor
 
+from pipeline.models.layers.rows import Rows
 from pipeline.models.layers.scan_cell import AverageCell, blocks, remember
 from pipeline.models.layers.scan_classifier import ScanClassifier
 
@@ -27,9 +26,14 @@ class MinGRUCell(AverageCell):
         """Gates of both directions, then candidates of both."""
         remember(self.projection.bias[: self.output_dim])
 
-    def gate_and_values(self, inputs: Tensor) -> Tensor:
-        """1 − z before its σ, and h̃: (…, 2S)."""
-        return cast(Tensor, self.projection(inputs))
+    def forward(self, inputs: Tensor, rows: Rows) -> Tensor:
+        """The states h (…, S)."""
+        return rows.joint_average(self.projection(inputs), self.direction)
+
+    def gate_and_values(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """1 − z before its σ, and h̃."""
+        gate, values = self.projection(inputs).chunk(2, dim=-1)
+        return gate, values
 
 
 class MinGRU(ScanClassifier, cell=MinGRUCell):

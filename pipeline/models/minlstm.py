@@ -10,7 +10,6 @@ gated average like `mingru`. The forget bias starts at timescales of 1 to 64 tok
 Source: Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024, "Were RNNs all we needed?", arXiv 2410.01201, section 3.2.
 """
 
-import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -27,10 +26,10 @@ class MinLSTMCell(AverageCell):
         """Forget gates of both directions, then input gates, then candidates."""
         remember(self.projection.bias[: self.output_dim])
 
-    def gate_and_values(self, inputs: Tensor) -> Tensor:
-        """f' before its σ, and h̃: (…, 2S)."""
+    def gate_and_values(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """f' before its σ, and h̃."""
         forget, write, candidate = self.projection(inputs).chunk(3, dim=-1)
-        return torch.cat([logsigmoid(forget) - logsigmoid(write), candidate], dim=-1)
+        return logsigmoid(forget) - logsigmoid(write), candidate
 
 
 class MinLSTM(ScanClassifier, cell=MinLSTMCell):

@@ -45,16 +45,16 @@ class AverageCell(ScanCell):
     """A cell whose states are gated averages: it writes `gate_and_values`."""
 
     @abstractmethod
-    def gate_and_values(self, inputs: Tensor) -> Tensor:
-        """Side by side, (…, 2S): the gate, whose σ says how much of the state is kept, and the values to average."""
+    def gate_and_values(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The gate, whose σ says how much of the state is kept, and the values to average: (…, S) each."""
 
     def forward(self, inputs: Tensor, rows: Rows) -> Tensor:
         """The states (…, S)."""
-        return rows.joint_average(self.gate_and_values(inputs), self.direction)
+        return rows.average(*self.gate_and_values(inputs), self.direction)
 
     def table(self, words_VE: Tensor) -> Tensor | None:
         """a and b of each word."""
-        gate, values = self.gate_and_values(words_VE).chunk(2, dim=-1)
+        gate, values = self.gate_and_values(words_VE)
         return torch.cat([torch.sigmoid(gate), torch.sigmoid(-gate) * values], dim=-1)
 
 
