@@ -99,6 +99,7 @@ def _write_bundle(
         metrics=metrics,
         training=identity,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        judged=not isinstance(config.lake, FoldLake),
     )
     write_judge(temporary, parts["test"])
     try:
@@ -143,7 +144,7 @@ def finish_late(config: TrainConfig, data: TrainingData, bundle: Bundle, run: Ru
     lake, model_id = config.lake, bundle.model_id
     folder = TrainingFolder(lake.checkpoints / model_id)
     decision = decision_of(lake, model_id)
-    if folder.path.exists() and decision is None:
+    if bundle.judged and decision is None:
         test = select_as_trained(data.shards, len(bundle.labels), bundle.training).part("test")
         finish_training(config, data, folder, test, run)
         return True

@@ -122,6 +122,17 @@ def complete_promotion(lake: Lake) -> str | None:
     return left.model_id
 
 
+def paired(ours: Right, theirs: Right) -> Comparison:
+    """The comparison of two models' answers to the same rows, at least one."""
+    only_theirs, only_ours = int((theirs & ~ours).sum()), int((ours & ~theirs).sum())
+    return Comparison(
+        rows=len(ours),
+        challenger=float(np.mean(ours)),
+        live=float(np.mean(theirs)),
+        p_value=worse_by_chance(only_theirs, only_ours),
+    )
+
+
 def _decide(config: TrainConfig, data: TrainingData, bundle: Bundle, test: Part, run_id: str) -> Decision:
     live = _live_bundle(config.lake)
     decided = Decision(
@@ -219,17 +230,7 @@ def _compare(config: TrainConfig, data: TrainingData, challenger: Bundle, live: 
         # The shards have just been read, so it is the live model that cannot be.
         log.warning("%s", error)
         return Comparison(obstacle=f"{live.model_id} cannot be used, so nothing was compared")
-    return _paired(ours, theirs)
-
-
-def _paired(ours: Right, theirs: Right) -> Comparison:
-    only_theirs, only_ours = int((theirs & ~ours).sum()), int((ours & ~theirs).sum())
-    return Comparison(
-        rows=len(ours),
-        challenger=float(np.mean(ours)),
-        live=float(np.mean(theirs)),
-        p_value=worse_by_chance(only_theirs, only_ours),
-    )
+    return paired(ours, theirs)
 
 
 def _below_majority(bundle: Bundle) -> tuple[str, str]:

@@ -76,6 +76,12 @@ MODEL = Document(
             optional=True,
         ),
         Field(
+            name="judged",
+            type="boolean",
+            description="whether models/decisions.jsonl has, or is to have, a line about the model",
+            optional=True,
+        ),
+        Field(
             name="manifest",
             type="string",
             description="name of the file with the sizes and digests of the bundle's files",

@@ -229,8 +229,8 @@ def mcnemar(first_right_N: NDArray[np.bool_], second_right_N: NDArray[np.bool_])
 
 
 def worse_by_chance(only_first: int, only_second: int) -> float:
-    """One-sided p value of McNemar's exact test: how likely a second model that is as good as the first is the only right one
-    so rarely, at most `only_second` times of all the times that exactly one of them is right.
+    """One-sided p value of McNemar's exact test: how likely a second model as good as the first is the only right one so
+    rarely, at most `only_second` times of all the times that exactly one of them is right.
 
     Source: McNemar 1947, with the binomial distribution itself in place of its normal approximation.
     """
