@@ -55,7 +55,7 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Seque
     lanes_of_rank(0, workers, config.order.num_lanes)
     check_device(config.device, workers)
     data = _open(config)
-    if _finished(config, config.identity(data.identity)) is not None:
+    if _finished(config, _identity(config, data)) is not None:
         finish(run(config))
     if not config.is_linear:
         new_model(config, data)
@@ -86,20 +86,21 @@ def run(config: TrainConfig) -> Receipt:
 
 
 def _run(config: TrainConfig, run: Run) -> None:
-    from jobs.finished import finish_late, save_model
+    from jobs.finished import finish_late, finish_training, save_model
+    from jobs.promotion import complete_promotion
     from jobs.training import new_model, train_linear, train_network
     from pipeline.engines import local, torchrun
     from pipeline.order.selection import PARTS
 
     data = _open(config)
-    identity = config.identity(data.identity)
+    identity = _identity(config, data)
+    completed = complete_promotion(config.lake) if torchrun.is_main() else None
     if (bundle := _finished(config, identity)) is not None:
         log.info("%s was trained on the same data with the same options; --force trains again", bundle.model_id)
-        run.nothing_new = True
-        if torchrun.is_main():
-            finish_late(config.lake, bundle.model_id)
         run.outputs = {"model": bundle.folder, "model_id": bundle.model_id, "table_version": bundle.table_version}
         run.metrics = dict(bundle.metrics)
+        late = torchrun.is_main() and finish_late(config, data, bundle, run)
+        run.nothing_new = not late and completed != bundle.model_id
         return
     join = torchrun.joined if torchrun.launched() else local.joined
     model = None if config.is_linear else new_model(config, data)
@@ -118,9 +119,10 @@ def _run(config: TrainConfig, run: Run) -> None:
                 "report": config.lake.models / folder.training_id / "report.html",
             }
             if trained is not None:
-                run.metrics = trained.metrics
+                run.metrics = dict(trained.metrics)
                 labelled = {name: part for name, part in training.parts.items() if name in PARTS}
                 save_model(config, data, identity, trained.model, trained.rows, folder, trained.metrics, labelled)
+                finish_training(config, data, folder, labelled["test"], run)
                 settle()
                 run.committed = True
             world.barrier()
@@ -134,7 +136,7 @@ def _training(config: TrainConfig, data: "TrainingData", world: "World", stop: S
     fold = Fold.parse(config.fold) if config.fold else None
     num_classes = len(data.vocabulary.labels)
     selection, class_counts = shared_selection(
-        world, data.shards, num_classes, config.valid_fraction, fold, config.unlabelled_ratio
+        world, data.shards, num_classes, config.valid_fraction, fold, config.unlabelled_ratio, config.holdout_share
     )
     parts = {name: selection.part(name) for name in (*PARTS, UNLABELLED)}
     learned = selection.part("train", UNLABELLED) if parts[UNLABELLED].rows else parts["train"]
@@ -225,7 +227,14 @@ def finished_model(config: TrainConfig) -> "Bundle | None":
     from jobs.finished import find_finished
 
     config = _placed(config)
-    return find_finished(config.lake, config.identity(_open(config).identity))
+    return find_finished(config.lake, _identity(config, _open(config)))
+
+
+def _identity(config: TrainConfig, data: "TrainingData") -> dict[str, Any]:
+    """Everything that determines the model."""
+    from pipeline.order.selection import has_labelled
+
+    return config.identity(data.identity, has_test=bool(config.holdout_share) and has_labelled(data.shards, "test"))
 
 
 def _finished(config: TrainConfig, identity: dict[str, Any]) -> Any:

@@ -197,8 +197,10 @@ def train_linear(training: Training) -> Trained | None:
 
 
 def _rows(training: Training) -> dict[str, Any]:
-    """The rows of each part, which the figures beside them speak of."""
-    return {f"{name}_rows": part.rows for name, part in training.parts.items()}
+    """The rows of each part, which the figures beside them speak of, and what each class's rows weighed if not the same."""
+    weights = training.class_weights
+    found: dict[str, Any] = {} if weights is None else {"class_weights": list(weights)}
+    return found | {f"{name}_rows": part.rows for name, part in training.parts.items()}
 
 
 def _fit_nbsvm(training: Training) -> Nbsvm:

@@ -1,6 +1,7 @@
 """All the contracts, by name."""
 
 from schemas.contract import Versioned
+from schemas.judge import JUDGE
 from schemas.model import MODEL
 from schemas.out_of_fold import OUT_OF_FOLD
 from schemas.prediction import PREDICTION
@@ -17,6 +18,6 @@ CONTRACTS: dict[str, Versioned] = {
     contract.name: contract
     for contract in (
         *(REVIEW, TOKEN, VOCABULARY, PREDICTION, OUT_OF_FOLD, REJECT),
-        *(MODEL, METRICS, LENGTH, EVALUATION, TOKEN_WEIGHT, EXAMPLE, TRAINING, RUN, STATUS),
+        *(MODEL, METRICS, LENGTH, EVALUATION, TOKEN_WEIGHT, EXAMPLE, JUDGE, TRAINING, RUN, STATUS),
     )
 }

@@ -108,9 +108,13 @@ def _train(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
             found.add("", f"{_percent(baseline[f'{part}_accuracy'])} by {baseline['arch']}, a linear model of n-grams")
     if metrics.get("only_class") is not None:
         found.add("warning", f"it predicts {metrics['only_class']} for every review")
+    promotion = metrics.get("promotion")
+    refused = promotion is not None and promotion["decision"] != "promoted"
+    if promotion is not None:
+        found.add("live", f"{promotion['decision']} ({promotion['reason']}): {promotion['message']}")
     found.add("model", short_path(outputs["model"]))
     found.add("page", short_path(outputs["report"]) if "report" in outputs else "")
-    found.next = [f"pipeline score{lake} FILE"]
+    found.next = [f"pipeline models promote {model}{lake}" if refused else f"pipeline score{lake} FILE"]
     if metrics.get("baseline", {}).get("better"):
         found.next.append(f"pipeline train{lake} --arch {metrics['baseline']['arch']}")
     return found

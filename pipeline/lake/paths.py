@@ -88,6 +88,11 @@ class Lake:
         return self.models / "live.jsonl"
 
     @property
+    def decisions(self) -> Path:
+        """A line for each trained model: whether it went live, and why."""
+        return self.models / "decisions.jsonl"
+
+    @property
     def predictions(self) -> Path:
         """Scored files."""
         return self.root / "predictions"

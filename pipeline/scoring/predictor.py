@@ -37,6 +37,10 @@ CUDA_THREADS = 2
 Probabilities = NDArray[np.float32]
 
 
+class DivergedError(DataError):
+    """A model gives probabilities that are NaN or infinite."""
+
+
 class Predictor:
     """A model ready to score; use it as a context manager, or `close` it.
 
@@ -118,7 +122,7 @@ class Predictor:
             float32 (N, C), rows in the order of `ids`, classes in the order of the bundle's labels; NaN for null.
 
         Raises:
-            DataError: the model gives no finite probabilities.
+            DivergedError: the model gives no finite probabilities.
             MemoryError: the GPU has too little for a batch.
         """
         return self.submit(ids).result()
@@ -191,7 +195,7 @@ class Predictor:
 
     def _checked(self, probability_NC: Probabilities, reviews: Ragged) -> Probabilities:
         if not np.isfinite(probability_NC[reviews.lengths > 0]).all():
-            raise DataError(
+            raise DivergedError(
                 f"the model {self.bundle.model_id} gives probabilities that are NaN or infinite: its training diverged. "
                 "Score with another one (--model), or train again with a lower --lr."
             )

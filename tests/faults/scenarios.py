@@ -4,6 +4,7 @@ import errno
 import json
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.doctor.lake import lake_checks
+from pipeline.lake.decisions import decisions
 from pipeline.lake.paths import Lake
+from pipeline.models.bundle import model_ids
 from tests.faults.harness import Commands, Ending, Fault, leftovers, table_rows
 from tests.support.reviews import write_corpus
 
@@ -93,6 +96,7 @@ SCENARIOS = {
         Scenario("second ingest", make_ingested, ("ingest", "--workers", 0)),
         Scenario("rebuild", make_ingested, ("ingest", "--workers", 0, "--rebuild-vocab", "--max-vocab", 30)),
         Scenario("train", make_ingested, ("train", *TRAIN)),
+        Scenario("train again", make_trained, ("train", *TRAIN, "--seed", 1)),
         Scenario("score", make_trained, ("score", "{lake}/input.parquet", "--workers", 1)),
     )
 }
@@ -166,8 +170,22 @@ class Trial:
             # Its metadata may say that the input could not be read for its digest; the next run then scores it again.
             if pq.read_table(path) != pq.read_table(self.after / "predictions" / path.name):
                 self.tally.add("half", f"{where}{path.name} is half")
+        if done and self.scenario.command[0] == "train":
+            self._check_decisions(where)
         if done and self.scenario.name == "score" and not (self.lake / "predictions" / "input.parquet").exists():
             self.tally.add("lost", f"{where}no predictions")
+
+    def _check_decisions(self, where: str) -> None:
+        """Each model is decided on once, and the last one promoted is live."""
+        lake = Lake(self.lake)
+        decided = list(decisions(lake))
+        counts = Counter(decision.model_id for decision in decided)
+        for name in model_ids(lake):
+            if counts[name] != 1:
+                self.tally.add("doubled" if counts[name] else "lost", f"{where}{counts[name]} decisions on {name}")
+        promoted = [decision.model_id for decision in decided if decision.promoted]
+        if not promoted or lake.latest_model() != promoted[-1]:
+            self.tally.add("half", f"{where}the live model is not the last one promoted")
 
     def _check_health(self, where: str) -> None:
         if left := leftovers(self.lake):
