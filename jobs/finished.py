@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.illustrate import illustrate
+from jobs.reference import refer
 from pipeline.config.train import TrainConfig
 from pipeline.errors import InputNotFoundError, PipelineError
 from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_folder, writing
@@ -95,6 +96,10 @@ def _write_bundle(
         training=identity,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
+    try:
+        refer(temporary, data.vocabulary, parts)
+    except Exception as error:  # the model is worth more than this
+        log.warning("no reference (%s: %s): scoring will not measure drift", type(error).__name__, error)
     try:
         illustrate(temporary, tuple(data.shards), data.vocabulary, parts)
         # A machine that only trains may lack matplotlib and jinja2; the bundle is then whole without a report.

@@ -80,10 +80,10 @@ def spread_over(part: Part, most: int) -> Part:
     if part.rows <= most:
         return part
     numbers = np.linspace(0, part.rows - 1, most).astype(np.int64)
-    return _rows_of(part, numbers)
+    return rows_of(part, numbers)
 
 
-def _rows_of(part: Part, numbers: Ints) -> Part:
+def rows_of(part: Part, numbers: Ints) -> Part:
     """The rows with these numbers in the part, ascending."""
     ends = np.cumsum(part.rows_per_group)
     selected = []
@@ -93,7 +93,7 @@ def _rows_of(part: Part, numbers: Ints) -> Part:
     return Part(part.groups, tuple(selected))
 
 
-def _read(part: Part, columns: list[str], workers: int = 0) -> Iterator[pa.Table]:
+def read_rows(part: Part, columns: list[str], workers: int = 0) -> Iterator[pa.Table]:
     """The selected rows, a table for each row group that has any."""
     wanted = [(group, rows) for group, rows in zip(part.groups, part.selected, strict=True) if len(rows)]
 
@@ -109,7 +109,7 @@ def _read(part: Part, columns: list[str], workers: int = 0) -> Iterator[pa.Table
 def _label_rows(part: Part, num_labels: int) -> list[int]:
     """The number of rows of each label."""
     counts = np.zeros(num_labels, dtype=np.int64)
-    for table in _read(part, ["label"]):
+    for table in read_rows(part, ["label"]):
         counts += np.bincount(table["label"].to_numpy(), minlength=num_labels)
     return [int(count) for count in counts]
 
@@ -124,7 +124,7 @@ def scored_part(predictor: Predictor, split: str, part: Part, workers: int = 2) 
         return EVALUATION.schema.empty_table()
     tables = []
     with track(f"evaluating on {split}", part.rows) as progress:
-        for table in _read(part, ["review_id", "label", "ids"], workers):
+        for table in read_rows(part, ["review_id", "label", "ids"], workers):
             ids = table["ids"].combine_chunks()
             _check_ids(ids, predictor.bundle)
             probability_NC = predictor.predict(ids)
@@ -154,7 +154,7 @@ def _check_ids(ids: pa.ListArray, bundle: Bundle) -> None:
 
 
 def _token_weights(predictor: Predictor, vocabulary: Vocabulary, part: Part) -> pa.Table:
-    ids = pa.concat_arrays([table["ids"].combine_chunks() for table in _read(part, ["ids"])])
+    ids = pa.concat_arrays([table["ids"].combine_chunks() for table in read_rows(part, ["ids"])])
     rows = [
         {"label": label, "token": pull.token, "weight": pull.weight, "reviews": pull.reviews}
         for label, pulls in token_pulls(predictor, vocabulary, ids).items()
@@ -168,7 +168,7 @@ def _examples(bundle: Bundle, predictor: Predictor, vocabulary: Vocabulary, part
     probability_NC = np.stack(scored["probabilities"].to_pylist()).astype(np.float32)
     chosen = _chosen(probability_NC, scored["label"].to_numpy())
     numbers = np.array(sorted(chosen), dtype=np.int64)
-    texts = pa.concat_arrays([table["ids"].combine_chunks() for table in _read(_rows_of(part, numbers), ["ids"])])
+    texts = pa.concat_arrays([table["ids"].combine_chunks() for table in read_rows(rows_of(part, numbers), ["ids"])])
     weights = explanations(predictor, vocabulary, texts, probability_NC[numbers]).to_pylist()
     place = {int(number): index for index, number in enumerate(numbers)}
     examples = []

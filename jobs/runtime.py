@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 COUNTED_COMMANDS = ("ingest", "score")
 """Commands whose rows have to add up: read = written + rejected + known."""
+COMMITTED_METRICS = ("unknown_share", "unknown_share_table")
+"""Figures that a restored run record keeps: they are followed over the nights."""
 MOST_WARNINGS = 20
 """So many warnings of a run are kept in its record."""
 
@@ -134,6 +136,7 @@ def commit_record(run: Run) -> dict[str, Any]:
         "started": _iso(run.started),
         "rows": run.written,
         "counts": counts,
+        "metrics": {name: run.metrics[name] for name in COMMITTED_METRICS if name in run.metrics},
         "config": run.config,
     }
 

@@ -15,9 +15,16 @@ TYPES: dict[str, Callable[[object], bool]] = {
     "number": lambda value: type(value) is int or (type(value) is float and math.isfinite(value)),
     "object": lambda value: isinstance(value, dict),
     "strings": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
+    "numbers": lambda value: isinstance(value, list) and all(TYPES["number"](item) for item in value),
 }
-"""The types of fields by name. `integer` and `number` take no booleans; `strings` is a list."""
-NAMES = {"integer": "a whole number", "number": "a number", "strings": "a list of strings", "object": "an object"}
+"""The types of fields by name. `integer` and `number` take no booleans; `strings` and `numbers` are lists."""
+NAMES = {
+    "integer": "a whole number",
+    "number": "a number",
+    "strings": "a list of strings",
+    "numbers": "a list of numbers",
+    "object": "an object",
+}
 SHOWN_CHARACTERS = 40
 """Longest excerpt of a wrong value in a message."""
 
@@ -91,7 +98,7 @@ class Field:
         text = self.description + (f": {self.allowed}" if bounded else "")
         yield Column(
             name=prefix + self.name,
-            type="list of strings" if self.type == "strings" else self.type,
+            type=f"list of {self.type}" if self.type in ("strings", "numbers") else self.type,
             nullable=self.nullable or self.optional,
             description=text + ("; absent in files of earlier releases" if self.optional else ""),
         )
