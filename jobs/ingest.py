@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from jobs.runtime import Run, commit_record, committing, recorded_run
 from pipeline.config.ingest import IngestConfig
+from pipeline.config.shared import FEWEST_TOKENS
 from pipeline.datapipes.collect import Collector, content_index
 from pipeline.datapipes.cut_shards import CutShards, ShardRows
 from pipeline.datapipes.encode_reviews import EncodeReviews
@@ -61,8 +62,6 @@ log = logging.getLogger(__name__)
 DEFAULT_MAX_VOCAB = 30_000
 DEFAULT_MIN_COUNT = 1
 MAX_LABELS = 1000
-FEWEST_TOKENS = 1000
-"""Of fewer tokens the share of unknown ones is not judged: a few odd reviews would decide it."""
 
 
 def run(config: IngestConfig) -> Receipt:
@@ -204,7 +203,7 @@ def _say_unknown(config: IngestConfig, new: ShardTokens, built: bool) -> None:
     else:
         text = (
             "%s of the new tokens are not in the vocabulary (--unknown-warn %s), so no model can learn from them. Build a "
-            "new vocabulary with 'pipeline ingest --rebuild-vocab', from sources that contain every review, then train again."
+            "new vocabulary with 'pipeline ingest --rebuild-vocab', from sources with every review, then train again."
         )
     log.warning(text, f"{share:.1%}", f"{config.unknown_warn:.1%}")
 

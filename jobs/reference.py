@@ -92,7 +92,7 @@ class _Words:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.size = len(vocabulary)
         self.count_V = vocabulary.counts.to_numpy(zero_copy_only=False)
-        self.least = fewest_occurrences(vocabulary)
+        self.least, self.is_before_cut_V = _cut(vocabulary)
         self.rows = 0
         self._keys: list[NDArray[np.int64]] = []
         self._numbers: list[NDArray[np.int64]] = []
@@ -122,16 +122,18 @@ class _Words:
         pair = np.unique(unit * self.size + token, return_inverse=True)[1]
         in_unit = np.bincount(pair, number)[pair]
         elsewhere = self.count_V[token] - in_unit
+        is_out = (elsewhere < self.least) | ((elsewhere == self.least) & ~self.is_before_cut_V[token])
         # Below 0, the review came after the vocabulary was built, which knew the word without it.
-        alone = (
-            (elsewhere >= 0) & (elsewhere < self.least) & (token >= len(SPECIALS)) & np.concatenate(self._was_counted)[row]
-        )
+        alone = is_out & (elsewhere >= 0) & (token >= len(SPECIALS)) & np.concatenate(self._was_counted)[row]
         return np.bincount(row, number * alone, minlength=self.rows).astype(np.int64)
 
 
-def fewest_occurrences(vocabulary: Vocabulary) -> int:
-    """How often a token had to occur to get into the vocabulary."""
+def _cut(vocabulary: Vocabulary) -> tuple[int, NDArray[np.bool_]]:
+    """How often a token had to occur to get into the vocabulary, and which tokens (V,) would be in it with just so many
+    occurrences: of these, a full vocabulary takes the first by the alphabet."""
     most = vocabulary.options.get("max_vocab", 0)
-    words = vocabulary.counts.to_numpy(zero_copy_only=False)[len(SPECIALS) :]
-    is_full = most and len(words) >= most
-    return int(words.min()) if is_full else int(vocabulary.options.get("min_count", 1))
+    words = len(vocabulary) - len(SPECIALS)
+    if not most or words < most:
+        return int(vocabulary.options.get("min_count", 1)), np.ones(len(vocabulary), np.bool_)
+    is_before_cut = pc.less_equal(vocabulary.tokens, vocabulary.tokens[-1])
+    return int(vocabulary.counts[-1].as_py()), is_before_cut.to_numpy(zero_copy_only=False)

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW, PipelineError, StoppedError, by_cause
+from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW, DataError, PipelineError, StoppedError, by_cause
 from pipeline.lake.leftovers import sweep_leftovers
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import new_run_id, write_record
@@ -48,6 +48,8 @@ class Run:
     outputs: dict[str, Any] = dataclasses.field(default_factory=dict)
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
     nothing_new: bool = False
+    failed_check: bool = False
+    """Whether the run did its work, but found what an option makes it exit with 65 for."""
     committed: bool = False
     """Whether the result is visible to others; from then on the run counts as done."""
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -66,7 +68,7 @@ class Run:
             quarantined=self.quarantined,
             outputs={name: str(value) if isinstance(value, Path) else value for name, value in self.outputs.items()},
             metrics=self.metrics,
-            exit_code=EXIT_NOTHING_NEW if self.nothing_new else EXIT_DONE,
+            exit_code=DataError.exit_code if self.failed_check else EXIT_NOTHING_NEW if self.nothing_new else EXIT_DONE,
         )
 
     def check_counts(self) -> None:

@@ -35,6 +35,8 @@ Precision = Annotated[
 ]
 DEFAULT_UNKNOWN_WARN = 0.05
 """Reviews of other films have 2 % unknown tokens by a vocabulary of 30,000, those of other topics more: docs/drift.md."""
+FEWEST_TOKENS = 1000
+"""Of fewer tokens the share of unknown ones is not judged: a few odd reviews would decide it."""
 UnknownWarn = Annotated[
     float,
     Option(
