@@ -1,4 +1,4 @@
-"""What `pipeline score` measures beside its predictions: unknown tokens, and drift from the reviews the model was tested on."""
+"""What `pipeline score` measures beside its predictions: unknown tokens, and drift from the model's test data."""
 
 import json
 import logging
@@ -88,15 +88,26 @@ def check_measurable(config: ScoreConfig, bundle: "Bundle") -> None:
         raise UsageError(f"--fail-on-drift: {_no_reference(bundle)}, or remove the option.")
 
 
-def recorded_drift(lake: Lake, output: Path, model_id: str) -> dict[str, Any] | None:
-    """What the newest run found that wrote `output` with this model; None where no record says so."""
+def recorded_drift(config: ScoreConfig, lake: Lake, output: Path, model_id: str) -> dict[str, Any] | None:
+    """What the newest run measured that wrote `output` with this model, judged by today's limits; None where no record says.
+
+    A warning says it again, because a run that ends with 65 must say why.
+    """
     for path in sorted(lake.runs.glob("*-score-*.json"), reverse=True):
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             record = json.loads(path.read_bytes())
-            outputs, metrics = record["receipt"]["outputs"], record["receipt"]["metrics"]
-            of_output = outputs["predictions"] == str(output) and outputs["model"] == model_id
-            if of_output and record["outcome"] == "done" and isinstance(metrics["drift"], dict):
-                return dict(metrics["drift"])
+            outputs, drift = record["receipt"]["outputs"], record["receipt"]["metrics"]["drift"]
+            if (outputs["predictions"], outputs["model"]) != (str(output), model_id) or record["outcome"] != "done":
+                continue
+            over = [
+                name
+                for name, psi in drift["psi"].items()
+                if psi > config.drift_warn and drift["p_value"][name] < config.drift_p_value
+            ]
+            if over:
+                text = "when %s was written, the reviews differed from the test data of %s: %s"
+                log.warning(text, output, model_id, ", ".join(over))
+            return {**drift, "over": over, "drifted": bool(over)}
     return None
 
 

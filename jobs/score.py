@@ -124,7 +124,7 @@ def _target(config: ScoreConfig, lake: Lake, source: ScoreInput) -> Iterator[Pat
 def _score(plan: ScorePlan, lake: Lake, this: Run) -> None:
     config, output = plan.config, plan.output
     if not config.force and not config.to_stdout and (rows := _rows_there(plan, lake)) is not None:
-        drift = recorded_drift(lake, output, plan.bundle.model_id) if config.fail_on_drift else None
+        drift = recorded_drift(config, lake, output, plan.bundle.model_id) if config.fail_on_drift else None
         if drift is not None or not config.fail_on_drift:
             this.read = this.known = rows
             this.quarantined = len(plan.source.faults)

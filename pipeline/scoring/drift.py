@@ -39,10 +39,10 @@ Ints = npt.NDArray[np.int64]
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 """Where the reference is divided. The outer bins are narrow: a tenth of foreign reviews fills one of them tenfold, but
 raises a bin of a tenth to two tenths at most."""
-FEWEST_IN_BIN = 5
-"""Reference reviews in the outermost bins; small references have fewer bins."""
-FEWEST_ROWS = 100
-"""With fewer reviews, on either side, nothing is compared."""
+FEWEST_IN_BIN = 2
+"""Reference reviews outside of the outermost edges; small references have fewer bins."""
+FEWEST_ROWS, FEWEST_REFERENCE_ROWS = 100, 200
+"""With fewer reviews to compare, or to compare with, false alarms are more frequent than 2 %, so nothing is compared."""
 LEAST_SHIFT = 0.02
 """Least change of the mean rank (0.5 where nothing has moved) that has a direction."""
 
@@ -270,9 +270,12 @@ def compare(observed: Observed, *, psi_limit: float, p_limit: float) -> Drift:
     """Compares what was counted with its reference. A feature is over its limits where PSI > psi_limit and p < p_limit."""
     reference, now = observed.reference, observed.histograms()
     share = {"now": now[UNKNOWN].mean if observed.rows else None, "reference": reference.features[UNKNOWN].mean}
-    for rows, whose in ((observed.rows, "to compare"), (reference.rows, "in the model's reference")):
-        if rows < FEWEST_ROWS:
-            reason = f"too few reviews {whose}: {rows:,}; at least {FEWEST_ROWS:,} are needed"
+    for rows, least, whose in (
+        (observed.rows, FEWEST_ROWS, "to compare"),
+        (reference.rows, FEWEST_REFERENCE_ROWS, "in the model's test data"),
+    ):
+        if rows < least:
+            reason = f"too few reviews {whose}: {rows:,}; at least {least:,} are needed"
             return Drift(measured=False, reason=reason, rows=observed.rows, unknown_share=share)
     psi, p_value = {}, {}
     for name, before in reference.features.items():

@@ -2,10 +2,9 @@
 
     python tests/benchmarks/drift.py ARCHIVE.tar.gz FOLDER [--arch nbsvm]
 
-The films of the archive's labelled reviews (Maas et al. 2011) are divided by hash: a half to train on (validation included), a
-quarter to choose the thresholds with, a quarter for the claims. FOLDER keeps the lake, the model and the scored features, so
-that a second run only draws. Every draw takes whole films at random until it has 500 reviews; with a share of another kind
-mixed in, so many of the reviews are replaced. The kinds:
+The films of the archive's labelled reviews (Maas et al. 2011) are divided by hash: a half to train on (validation
+included), a quarter to choose the thresholds with, a quarter for the claims. FOLDER keeps lake and model. Every draw takes
+whole films at random until it has 500 reviews; with a share of another kind mixed in, so many of them are replaced. Kinds:
 
     synthetic        reviews of 'pipeline sample'
     other language   the film reviews with their 3,000 most frequent words replaced by made-up ones, always the same
@@ -34,18 +33,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from imdb_tables import read_reviews
-
-from pipeline.config.score import DEFAULT_DRIFT_WARN, DEFAULT_DRIFT_P_VALUE
+from pipeline.config.score import DEFAULT_DRIFT_P_VALUE, DEFAULT_DRIFT_WARN
 from pipeline.datapipes.score_encode import encode_texts
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import Bundle, find_bundle
 from pipeline.scoring.drift import Drift, Observed, Reference, Reviews, compare
 from pipeline.scoring.predictor import Predictor
 from pipeline.scoring.reference import read_reference
+from tests.benchmarks.harness import ROOT
+from tests.benchmarks.imdb_tables import read_reviews
 
 DRAWS, ROWS = 200, 500
 SHARES = (0.1, 0.25, 0.5)
@@ -90,9 +88,8 @@ def _report(part: str, reference: Reference, pool: Pool, others: dict[str, Pool]
     unknown = {
         kind: one.reviews.unknown_N.sum() / one.reviews.length_N.sum() for kind, one in {"films": pool, **others}.items()
     }
-    print(
-        f"\n{part}: {len(pool.texts):,} reviews of {len(np.unique(pool.film_N)):,} films; PSI > {options.psi}, p < {options.p}"
-    )
+    films = len(np.unique(pool.film_N))
+    print(f"\n{part}: {len(pool.texts):,} reviews of {films:,} films; PSI > {options.psi}, p < {options.p}")
     print("unknown tokens: " + ", ".join(f"{kind} {share:.1%}" for kind, share in unknown.items()))
     print(f"{'':22}  drifted  past both limits by feature; 95 % quantile of PSI by feature")
     _line("no other reviews", [_compare(reference, one, options) for one in _draws(pool, None, 0.0, part)])
@@ -169,7 +166,12 @@ def _trained(options: argparse.Namespace, rows: list[dict[str, Any]]) -> Bundle:
 
 def _pipeline(lake: Path, *arguments: object) -> dict[str, Any]:
     command = [sys.executable, "-P", "-m", "pipeline", "-q", "--lake", str(lake), *map(str, arguments)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=None)
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
     assert done.returncode in (0, 99), command
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
