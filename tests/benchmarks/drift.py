@@ -20,6 +20,7 @@ import argparse
 import hashlib
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections import Counter
@@ -234,7 +235,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("archive", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--arch", default="nbsvm")
-    parser.add_argument("--train", nargs="*", default=[], help="further options of 'pipeline train'")
+    parser.add_argument(
+        "--train", type=shlex.split, default=[], metavar="OPTIONS", help="options of 'pipeline train', quoted"
+    )
     parser.add_argument("--psi", type=float, default=DEFAULT_DRIFT_WARN)
     parser.add_argument("--p", type=float, default=DEFAULT_DRIFT_P_VALUE)
     parser.add_argument("--choose", action="store_true", help="also the films that the thresholds were chosen with")
