@@ -40,7 +40,7 @@ from pipeline.config.score import DEFAULT_DRIFT_P_VALUE, DEFAULT_DRIFT_WARN
 from pipeline.datapipes.score_encode import encode_texts
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import Bundle, find_bundle
-from pipeline.scoring.drift import Drift, Observed, Reference, Reviews, compare
+from pipeline.scoring.drift import Drift, Observed, Reference, Reviews, compare, make_reference
 from pipeline.scoring.predictor import Predictor
 from pipeline.scoring.reference import read_reference
 from tests.benchmarks.harness import ROOT
@@ -81,6 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
         for part in [*(["choose"] if options.choose else []), "claim"]:
             others = {kind: _pool(predictor, rows) for kind, rows in _kinds(options, tables[part]).items()}
             _report(part, reference, pools[part], others, options)
+        _other_references(reference, pools, options)
         if options.check:
             _check(options, bundle, reference, pools["claim"])
 
@@ -99,6 +100,18 @@ def _report(part: str, reference: Reference, pool: Pool, others: dict[str, Pool]
             _line(f"{share:.0%} {kind}", [_compare(reference, one, options) for one in _draws(pool, other, share, part)])
 
 
+def _other_references(reference: Reference, pools: dict[str, Pool], options: argparse.Namespace) -> None:
+    """False alarms with references of other films, as large as the model's, and for inputs of other sizes."""
+    others, generator = pools["choose"], np.random.default_rng(2)
+    print("\nno other reviews, each draw with a reference of other films:")
+    for rows in (100, 200, 500, 2000):
+        found = []
+        for reviews in _draws(pools["claim"], None, 0.0, f"{rows} rows", rows):
+            chosen = _films(others, generator, reference.rows)
+            found.append(_compare(make_reference(others.take(chosen), others.film_N[chosen]), reviews, options))
+        _line(f"{rows} reviews", found)
+
+
 def _line(name: str, found: list[Drift]) -> None:
     over = Counter(feature for one in found for feature in one.over)
     psi = {feature: round(float(np.quantile([one.psi[feature] for one in found], 0.95)), 3) for feature in found[0].psi}
@@ -111,10 +124,10 @@ def _compare(reference: Reference, reviews: Reviews, options: argparse.Namespace
     return compare(observed, psi_limit=options.psi, p_limit=options.p)
 
 
-def _draws(pool: Pool, other: Pool | None, share: float, seed: str) -> Iterator[Reviews]:
+def _draws(pool: Pool, other: Pool | None, share: float, seed: str, size: int = ROWS) -> Iterator[Reviews]:
     generator = np.random.default_rng(list(f"{seed}".encode()))
     for _ in range(DRAWS):
-        rows = _films(pool, generator, ROWS)
+        rows = _films(pool, generator, size)
         if other is None:
             yield pool.take(rows)
             continue
