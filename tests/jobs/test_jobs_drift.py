@@ -4,6 +4,8 @@ import json
 import random
 import re
 import shlex
+import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs import finished
 from pipeline.lake.shard_writer import write_shard
-from pipeline.lake.table import TokenTable
-from schemas.token import KEY_TOKENS
+from schemas.token import KEY_TOKENS, KEY_UNKNOWN, TOKEN
 from tests.support.commands import Outcome, run_here
 from tests.support.ingested import ingest, rows_of
 
+TESTS = Path(__file__).resolve().parents[1]
 WORDS = 2500
 TRAIN = ("--arch", "nbsvm", "--linear-bits", "12", "--valid-fraction", "0.2")
 
@@ -196,8 +199,6 @@ def test_a_damaged_reference_is_refused(trained: Path, tmp_path: Path) -> None:
 def test_a_training_without_a_reference_is_still_a_model(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jobs import finished
-
     def broken(*arguments: object) -> None:
         raise MemoryError("too many reviews")
 
@@ -251,23 +252,17 @@ def test_ingest_measures_unknown_tokens_of_the_run_and_of_the_table(tmp_path: Pa
     assert nothing.metrics["unknown_share_table"] == third.metrics["unknown_share_table"]
 
 
-def test_the_share_of_the_table_is_not_known_where_a_shard_does_not_note_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_share_of_the_table_is_not_known_with_a_shard_of_an_earlier_release(tmp_path: Path) -> None:
+    with tarfile.open(TESTS / "support" / "first_lake.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
     lake = tmp_path / "lake"
-    with monkeypatch.context() as patch:
-        patch.setattr("pipeline.lake.shard_writer._token_counts", lambda ids: {})
-        patch.setattr("jobs.ingest.counted", lambda path: None)
-        patch.setattr("jobs.ingest._say_unknown", lambda *arguments: None)
-        patch.setattr("jobs.ingest.total", lambda counts: type("Nothing", (), {"unknown_share": None})())
-        ingest(lake, write(tmp_path / "first.parquet", texts(50, 1)), id_column="id")
-    shards = TokenTable.open(lake / "tokens").shards
-    assert [shard.tokens for shard in shards] == [None]
-    second = ingest(lake, write(tmp_path / "second.parquet", texts(50, 2)), id_column="id")
-    assert second.metrics["unknown_share"] is not None
-    assert second.metrics["unknown_share_table"] is None
-    sources = tmp_path / "first.parquet", tmp_path / "second.parquet"
-    assert ingest(lake, *sources, id_column="id", rebuild_vocab=True).metrics["unknown_share_table"] == 0
+    found = pa.table({"id": ["new-1", "new-2"], "text": ["zyx zyx", "The film"]})
+    pq.write_table(found, tmp_path / "more.parquet")
+    more = ingest(lake, tmp_path / "more.parquet", id_column="id")
+    assert more.metrics["unknown_share"] >= 0.5
+    assert more.metrics["unknown_share_table"] is None
+    assert pipeline(lake, "upgrade").code == 0  # writes the shard again
+    assert 0 < ingest(lake, tmp_path / "more.parquet", id_column="id").metrics["unknown_share_table"] < 0.5
 
 
 def test_too_many_unknown_tokens_are_warned_of_and_the_remedy_works(tmp_path: Path) -> None:
@@ -320,15 +315,12 @@ def test_a_restored_record_keeps_the_share(tmp_path: Path) -> None:
 
 
 def test_a_shard_notes_its_tokens(tmp_path: Path) -> None:
-    from schemas.token import TOKEN
-
     rows = pa.Table.from_pylist([{"ids": [1, 5, 1]}, {"ids": []}, {"ids": [2]}], schema=TOKEN.schema)
     path = write_shard(tmp_path, "train", rows.set_column(4, "split", pa.array(["train"] * 3)), "0" * 16)
-    assert pq.read_metadata(path).metadata[KEY_TOKENS] == b"4"
+    metadata = pq.read_metadata(path).metadata
+    assert (metadata[KEY_TOKENS], metadata[KEY_UNKNOWN]) == (b"4", b"2")
 
 
 def copied(lake: Path, folder: Path) -> Path:
     """A copy of a lake, to be changed."""
-    import shutil
-
     return Path(shutil.copytree(lake, folder / "lake"))
