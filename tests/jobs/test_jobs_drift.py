@@ -119,6 +119,20 @@ def test_other_reviews_are_warned_of_in_words(trained: Path, tmp_path: Path) -> 
     assert [" differ " in warning for warning in warnings] == [False, True]
 
 
+def test_the_remedy_for_other_reviews_works(trained: Path, tmp_path: Path) -> None:
+    lake = copied(trained, tmp_path)
+    mixed = write(tmp_path / "mixed.parquet", texts(300, 15) + texts(300, 16, prefix="x", longer=4))
+    warned = score(lake, mixed).stderr
+    assert "Ingest reviews like these with 'pipeline ingest --rebuild-vocab', then train again." in warned
+    assert "ingest and label some of them, and train again." in warned
+    write(lake / "raw" / "others.parquet", texts(1000, 17, prefix="x", longer=4))
+    assert pipeline(lake, "ingest", "--rebuild-vocab", "--id-column", "id").code == 0
+    assert pipeline(lake, "train", *TRAIN).code == 0
+    done = score(lake, mixed, "--fail-on-drift")
+    assert (done.code, done.receipt["metrics"]["drift"]["over"]) == (0, [])
+    assert "WARNING" not in done.stderr
+
+
 def test_fail_on_drift_writes_the_predictions_and_ends_with_65_each_time(trained: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "other.parquet", texts(200, 6, longer=4))
     first = score(trained, source, "--fail-on-drift")
