@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from jobs.runtime import Run, commit_record, committing, recorded_run
 from pipeline.config.ingest import IngestConfig
+from pipeline.config.shared import FEWEST_TOKENS
 from pipeline.datapipes.collect import Collector, content_index
 from pipeline.datapipes.cut_shards import CutShards, ShardRows
 from pipeline.datapipes.encode_reviews import EncodeReviews
@@ -32,9 +33,10 @@ from pipeline.lake.known import KeyIndex, known_reviews
 from pipeline.lake.locks import locked
 from pipeline.lake.missing import missing_reviews
 from pipeline.lake.paths import Lake
-from pipeline.lake.publish import change_of, check_covered, check_recovered, publish, rewrite_shards
+from pipeline.lake.publish import Change, change_of, check_covered, check_recovered, publish, rewrite_shards
 from pipeline.lake.recover import complete_records
 from pipeline.lake.reject_writer import RejectWriter
+from pipeline.lake.shard_tokens import ShardTokens, counted, total
 from pipeline.lake.shard_writer import rows_written, write_shard
 from pipeline.lake.table import TokenTable
 from pipeline.lake.vocabularies import read_vocabulary
@@ -152,9 +154,13 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
         collected.seen = KeyIndex()  # nobody asks again; 16 bytes a review
     shards = _second_pass(config, vocabulary, collected, scratch)
     run.written = sum(rows_written(path) for path in shards)
+    new_tokens = total(map(counted, shards))
+    assert new_tokens is not None, "this release notes them"
     run.metrics = {
         "tokens": collected.tokens,
         "vocabulary_size": len(vocabulary),
+        "unknown_share": new_tokens.unknown_share,
+        "unknown_share_table": None,
         "labels": list(vocabulary.labels),
         "duplicates": collected.duplicates(known),
         "replaced": sum(map(len, collected.replaced_ids)),
@@ -164,6 +170,7 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
         "quarantined_files": named_faults(collected.faults),
     }
     _say_repeated(run, config)
+    _say_unknown(config, new_tokens, collected.counts is not None)
     if config.prune and collected.doubtful:
         text = "not pruned because some rows were rejected: %s. Fix these rows and run it again"
         log.warning(text, some_of(collected.doubtful), extra=AS_IT_IS)
@@ -182,6 +189,24 @@ def _say_repeated(run: Run, config: IngestConfig) -> None:
         log.log(logging.WARNING if many else logging.INFO, text, f"{duplicates:,}", f"{run.written:,}", extra=beside)
     if missing and not config.prune:
         log.info("%s reviews of the lake are no longer in their files; --prune removes them", f"{missing:,}")
+
+
+def _say_unknown(config: IngestConfig, new: ShardTokens, built: bool) -> None:
+    """Warns when the vocabulary does not know too many of the new tokens. `built`: this run has built the vocabulary."""
+    share = new.unknown_share
+    if share is None or share <= config.unknown_warn or new.tokens < FEWEST_TOKENS:
+        return
+    if built:
+        text = (
+            "%s of the tokens are not in the new vocabulary (--unknown-warn %s). Make it larger with 'pipeline ingest "
+            "--rebuild-vocab', a higher --max-vocab and a lower --min-count."
+        )
+    else:
+        text = (
+            "%s of the new tokens are not in the vocabulary (--unknown-warn %s), so no model can learn from them. Build a "
+            "new vocabulary with 'pipeline ingest --rebuild-vocab', from sources with every review, then train again."
+        )
+    log.warning(text, f"{share:.1%}", f"{config.unknown_warn:.1%}")
 
 
 def _vocabulary(config: IngestConfig, lake: Lake, table: TokenTable | None) -> Vocabulary | None:
@@ -344,6 +369,7 @@ def _commit(
     if config.replacing and not config.accept_loss:
         check_recovered(lake.tokens, config.replacing, run.written)
     change = change_of(table, shards, [*removed, *config.replacing])
+    run.metrics["unknown_share_table"] = _unknown_share(table, change)
     if not config.dry_run:
         run.outputs |= {"tokens": lake.tokens, "vocabulary": lake.vocabulary / f"{vocabulary.fingerprint}.parquet"}
         if change:
@@ -357,6 +383,13 @@ def _commit(
     run.known, run.written = run.known + run.written, 0  # a rebuilt vocabulary gave the shards that are there
     if not run.known and not table and not collected.faults:
         raise DataError("no reviews to read: the sources are empty. Nothing was committed.")
+
+
+def _unknown_share(table: TokenTable | None, change: Change) -> float | None:
+    """The share of unknown tokens in the table after the change; None if a shard of an earlier release remains in it."""
+    kept = [shard.tokens for shard in table.shards if shard.path.name not in change.removed] if table else []
+    tokens = total([*kept, *map(counted, change.added)])
+    return None if tokens is None else tokens.unknown_share
 
 
 def _workers(config: IngestConfig) -> int:
