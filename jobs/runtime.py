@@ -46,6 +46,8 @@ class Run:
     outputs: dict[str, Any] = dataclasses.field(default_factory=dict)
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
     nothing_new: bool = False
+    leaves_parts: bool = False
+    """Whether each part of the result stays although the run fails; else such a run leaves all or nothing."""
     committed: bool = False
     """Whether the result is visible to others; from then on the run counts as done."""
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -102,8 +104,8 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
         else:
             stopped = as_stop(caught)
             error = by_cause(stopped) if isinstance(stopped, Exception) else stopped
-            if command in COUNTED_COMMANDS:
-                run.written = 0  # such a run leaves all or nothing
+            if command in COUNTED_COMMANDS and not run.leaves_parts:
+                run.written = 0
             if error is caught:
                 raise
             raise error from caught
