@@ -144,7 +144,8 @@ def test_text_is_answered_in_a_line_and_leaves_nothing_behind(command: Run, lake
         ),
         (["in.parquet", "--text", "good"], "--text cannot be combined with INPUT or --output"),
         ([], "nothing to score. Pass files, folders or globs, - for stdin, or a review with --text."),
-        (["in.parquet", "in.parquet"], "Name it with --output FILE."),
+        (["in.parquet", "-"], "Name the output with --output FILE."),
+        (["in.parquet", "--rescore", "some"], "Known: "),
         (["in.xlsx"], "Save the sheet as CSV."),
     ],
 )

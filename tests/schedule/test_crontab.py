@@ -68,7 +68,7 @@ def test_a_night_with_work_and_a_night_without(lake: Path, tmp_path: Path) -> No
     first = night(lake, tmp_path)
     assert (first.returncode, first.stdout, first.stderr) == (0, "", "")
     assert [(r["command"], r["written"]) for r in receipts(tmp_path)] == [("ingest", 74), ("train", 0), ("score", 12)]
-    assert (lake / "predictions" / "incoming.parquet").exists()
+    assert (lake / "predictions" / "incoming" / "new.parquet").exists()
     second = night(lake, tmp_path)
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
     assert [(r["command"], r["written"], r["known"]) for r in receipts(tmp_path)[3:]] == [
