@@ -64,7 +64,7 @@ def run(config: ScoreConfig) -> Receipt:
         if is_scored_one_by_one(config):
             bundle = find_bundle(lake, config.model)
             with _held(bundle):
-                ScoreEach(config, lake, this, bundle, found).run(_written)
+                ScoreEach(config, lake, this, bundle, found).run(write_rows)
             return this.receipt()
         places = [STDIN_NAME if place == STDIN else lake.relative(Path(place).expanduser()) for place in config.sources]
         try:
@@ -164,7 +164,7 @@ def _score_once(plan: ScorePlan, this: Run, predictor: "Predictor", temporary: P
 
     config, source = plan.config, plan.source
     with track("scoring", source.rows()) as progress:
-        figures = _written(plan, predictor, temporary, progress)
+        figures = write_rows(plan, predictor, temporary, progress)
     rejects, faults = figures.rejects, [*source.faults, *figures.faults]
     this.written, this.rejected, this.quarantined = figures.written, rejects.rows, len(faults)
     this.read = figures.rows + rejects.rows
@@ -176,7 +176,7 @@ def _score_once(plan: ScorePlan, this: Run, predictor: "Predictor", temporary: P
     this.metrics = figures.summary(predictor)
 
 
-def _written(plan: ScorePlan, predictor: "Predictor", temporary: Path, progress: "Progress") -> Figures:
+def write_rows(plan: ScorePlan, predictor: "Predictor", temporary: Path, progress: "Progress") -> Figures:
     """Writes the scored rows, and counts them."""
     from pipeline.scoring.explain import explanations
     from pipeline.scoring.outputs import predicted_columns, with_abstained

@@ -90,7 +90,7 @@ class Places:
         Raises:
             UsageError: two of them are the same.
         """
-        outputs = sorted(((*os.path.split(self._output(source)), number) for number, source in enumerate(sources)))
+        outputs = sorted((*os.path.split(self._output(source)), number) for number, source in enumerate(sources))
         before = None
         for folder, name, number in outputs:
             if before is not None and before[:2] == (folder, name):
@@ -156,13 +156,14 @@ def _plain(name: str) -> str:
 
 
 def _escaped(name: str) -> str:
-    """`%` and `=` are escaped as in URIs, and so is a first character that would hide the file."""
+    """`%`, `=` and bytes that are not UTF-8 are escaped as in URIs, and so is a first character that would hide the file."""
     name = name.replace("%", "%25").replace("=", "%3D")
+    name = "".join(f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in name)
     return f"%{ord(name[0]):02X}{name[1:]}" if name.startswith(HIDDEN) else name
 
 
 def _fitting(name: str, suffix: str) -> str:
-    raw = os.fsencode(name)
+    raw = name.encode()
     if len(raw) + len(suffix) <= NAME_BYTES:
         return name + suffix
     digest = hashlib.sha256(raw).hexdigest()[:16]

@@ -106,11 +106,10 @@ class Notes:
             return
         with file, suppress(OSError, UnicodeDecodeError):
             for line in file:
-                with suppress(ValueError, KeyError, TypeError):
+                with suppress(ValueError, KeyError, TypeError, AttributeError):
                     told = json.loads(line)
-                    fault = told.pop("fault", None)
-                    name = told.pop("name")
-                    yield name, Note(**told, fault=None if fault is None else (str(fault[0]), str(fault[1])))
+                    name, rows, fault = told.pop("name"), int(told.pop("rows")), told.pop("fault", None)
+                    yield name, Note(**told, rows=rows, fault=None if fault is None else (str(fault[0]), str(fault[1])))
 
 
 def _line(name: str, note: Note) -> str:
