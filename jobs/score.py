@@ -182,6 +182,7 @@ def write_rows(plan: ScorePlan, predictor: "Predictor", temporary: Path, progres
     from pipeline.scoring.outputs import predicted_columns, with_abstained
 
     config, bundle = plan.config, plan.bundle
+    predictor.begin()
     figures = Figures(bundle.labels)
     vocabulary = bundle.load_vocabulary() if config.explain else None
     with plan.writer(temporary) as writer:

@@ -19,7 +19,7 @@ from pipeline.lake.paths import Lake
 from pipeline.readers.limits import Limit
 from pipeline.scoring import scored as notes
 from schemas.run import Receipt
-from tests.support.scoring import ADDED, make_bundle, run_score, scored
+from tests.support.scoring import ADDED, make_bundle, make_texts, make_words, run_score, scored
 from tests.support.tables import Write
 
 
@@ -91,10 +91,12 @@ def test_one_more_file_costs_that_file_alone(lake: Path, write: Write, tmp_path:
 
 
 def test_each_output_is_what_the_input_alone_gives(lake: Path, write: Write, tmp_path: Path) -> None:
-    write("in/a.parquet", text=["good", "bad film"], n=[1, 2])
-    write("in/b.parquet", text=["dull"], other=["x"])
+    """To the byte, although the model prepares itself for many reviews."""
+    write("in/a.parquet", text=make_texts(500), n=list(range(500)))
+    for name in "bcdef":
+        write(f"in/{name}.parquet", text=make_words(1, seed=ord(name)), other=["x"])
     run_score(lake, tmp_path / "in")
-    for name in ("a.parquet", "b.parquet"):
+    for name in (f"{letter}.parquet" for letter in "abcdef"):
         alone = scored(lake, tmp_path / "in" / name, output=tmp_path / "alone.parquet", force=True)
         assert (lake / "predictions" / "in" / name).read_bytes() == (tmp_path / "alone.parquet").read_bytes()
         assert alone.column_names[-len(ADDED) :] == ADDED
