@@ -6,7 +6,7 @@ stopped leaves those that are finished, and the next run goes on from there.
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,7 @@ from pipeline.scoring.scored import Note, Notes, digest_of, input_stamp, output_
 from pipeline.signals import deferred_stop, raise_if_swallowed
 from pipeline.version import __version__
 from schemas.contract import ContractError
+from schemas.prediction import PREDICTION
 
 if TYPE_CHECKING:
     from pipeline.models.bundle import Bundle
@@ -267,7 +268,10 @@ class ScoreEach:
 
     def _check_output(self, place: Place) -> None:
         """Raises `UsageError` where the output is the input itself."""
-        if place.output.exists() and place.source.path.exists() and place.output.samefile(place.source.path):
+        is_input = False
+        with suppress(OSError):  # one of them is not there
+            is_input = place.output.samefile(place.source.path)
+        if is_input:
             raise UsageError(
                 f"the predictions of {place.source.name} would be written over it, and 'pipeline score' never changes its "
                 "input. Choose a folder elsewhere with --output DIR/."
@@ -300,7 +304,8 @@ def _how(config: ScoreConfig) -> dict[str, Any]:
     """What decides an output beside input and model."""
     read = {name: getattr(config, name) for name in ("text_column", "format", "delimiter", "quote", "escape", "encoding")}
     told = read | {name: getattr(config, name) for name in ("keep", "precision", "explain", "abstain_below")}
-    return {**told, **config.given_bounds, "as": config.written_as.name, "release": __version__}
+    made = {"as": config.written_as.name, "contract": PREDICTION.version, "release": __version__}
+    return {**told, **config.given_bounds, **made}
 
 
 def _by_folder(places: Iterator[Place]) -> Iterator[tuple[Path, list[Place]]]:

@@ -66,8 +66,8 @@ class Places:
                     "run of its own, with --output DIR/, or pass the folder above both."
                 )
         folders = {path.resolve() for path in (Path(place).expanduser() for place in given) if path.is_dir()}
-        for name in bases.values():
-            if (inside := _above(root / name, folders)) is not None:
+        for base, name in bases.items():
+            if (inside := base if root / name == base else _above(root / name, folders)) is not None:
                 raise UsageError(
                     f"the predictions would be written to {root / name}, which is part of the input {inside}. 'pipeline "
                     "score' never changes its input. Choose a folder elsewhere with --output DIR/."

@@ -396,11 +396,22 @@ def test_outputs_elsewhere(lake: Path, write: Write, tmp_path: Path) -> None:
 def test_the_input_is_never_written_to(lake: Path, write: Write, tmp_path: Path) -> None:
     write("in/a.parquet", text=["good"])
     before = (tmp_path / "in/a.parquet").read_bytes()
-    for given, output in ((tmp_path / "in", tmp_path), (tmp_path / "in", tmp_path / "in"), (tmp_path / "in/*", tmp_path)):
+    given = [(tmp_path / "in",), (tmp_path / "in/*",), (tmp_path / "in/a.parquet", tmp_path / "in/b.csv")]
+    (tmp_path / "in/b.csv").write_text("text\ngood\n")
+    for sources in given:
         with pytest.raises(UsageError, match="never changes"):
-            run_score(lake, given, output=f"{output}/", force=True)
+            run_score(lake, *sources, output=f"{tmp_path}/", force=True)
+    for output in (tmp_path / "in", tmp_path / "in" / "deeper"):
+        with pytest.raises(UsageError, match="never changes"):
+            run_score(lake, tmp_path / "in", output=f"{output}/", force=True)
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link/a.parquet").symlink_to(tmp_path / "in/a.parquet")
+    (tmp_path / "there/link").mkdir(parents=True)
+    (tmp_path / "there/link/a.parquet").hardlink_to(tmp_path / "in/a.parquet")
+    with pytest.raises(UsageError, match="never changes"):
+        run_score(lake, tmp_path / "link", output=f"{tmp_path}/there/", force=True)
     assert (tmp_path / "in/a.parquet").read_bytes() == before
-    assert outputs(tmp_path / "in") == ["a.parquet"]
+    assert outputs(tmp_path / "in") == ["a.parquet", "b.csv"]
 
 
 def stopping_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
