@@ -53,6 +53,8 @@ class Run:
     nothing_new: bool = False
     failed_check: bool = False
     """Whether the run did its work, but found what an option makes it exit with 65 for."""
+    leaves_parts: bool = False
+    """Whether each part of the result stays although the run fails; else such a run leaves all or nothing."""
     committed: bool = False
     """Whether the result is visible to others; from then on the run counts as done."""
     failure: PipelineError | None = None
@@ -118,8 +120,8 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
         else:
             stopped = as_stop(caught)
             error = by_cause(stopped) if isinstance(stopped, Exception) else stopped
-            if command in COUNTED_COMMANDS:
-                run.written = 0  # such a run leaves all or nothing
+            if command in COUNTED_COMMANDS and not run.leaves_parts:
+                run.written = 0
             if error is caught:
                 raise
             raise error from caught

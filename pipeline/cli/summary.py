@@ -125,6 +125,8 @@ def _score(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     place = short_path(outputs["predictions"]) if outputs.get("predictions", "-") != "-" else "standard output"
     if not outputs:
         return Summary("Nothing to score yet: all files changed only a moment ago.")
+    if "inputs" in metrics:
+        return _score_each(receipt, place, nothing)
     if nothing or receipt.known:
         found = Summary(f"Nothing new: {place} already has predictions for the same {_count(receipt.known, 'review')}.")
         _left_out(found, receipt)
@@ -159,6 +161,29 @@ def _nightly(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     for place, line in enumerate(metrics["attention"]):
         found.add("" if place else "attention", line)
     found.add("log", short_path(metrics["log"]))
+    return found
+
+
+def _score_each(receipt: "Receipt", place: str, nothing: bool) -> Summary:
+    """The summary of a run with one output per input."""
+    metrics, inputs = receipt.metrics, receipt.metrics["inputs"]
+    if nothing:
+        found = Summary(f"Nothing new: {_count(inputs['known'], 'input')} already scored.")
+    else:
+        scored = f"{_count(receipt.written, 'review')} of {_count(inputs['scored'], 'input')}"
+        found = Summary(f"Scored {scored} in {_seconds(receipt)}.")
+        found.add("labels", ", ".join(f"{label} {count:,}" for label, count in metrics.get("predicted", {}).items()))
+        found.add("unscored", _counts(metrics.get("unscored", {})))
+        found.add("known", f"{_count(inputs['known'], 'input')} already scored" if inputs["known"] else "")
+    if inputs["known_earlier_model"]:
+        earlier = _count(inputs["known_earlier_model"], "input")
+        found.add("earlier", f"{earlier} scored by an earlier model; --rescore all scores them again")
+    _left_out(found, receipt)
+    found.add("drift", _drift(metrics))
+    found.add("model", str(receipt.outputs["model"]))
+    found.add("result", place)
+    if nothing and not inputs["known_earlier_model"]:
+        found.add("again", "add --force to the same command to score them again")
     return found
 
 

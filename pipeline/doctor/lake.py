@@ -166,13 +166,13 @@ def _predictions(lake: Lake, verify: bool) -> Iterator[Check]:
 
     if not verify:
         return
-    files = [path for path in sorted(lake.predictions.glob("*.parquet")) if not path.name.startswith(PREFIX)]
+    files = [path for path in sorted(lake.predictions.glob("**/*.parquet")) if not path.name.startswith(PREFIX)]
     unproven = 0
     for path in files:
         try:
             unproven += not verify_data(path, "")
         except (*DAMAGE, *READ_ERRORS) as error:
-            yield fail("predictions", f"{path}: {error}", "Score its input again.", DataError.exit_code)
+            yield fail("predictions", f"{path}: {error}", "Delete it, and score its input again.", DataError.exit_code)
     for path in lake.rejects.glob("[!.]*.parquet"):
         if not file_sha256(path).startswith(path.stem):
             yield warn("rejects", f"{path} has changed since it was written", "Delete it; the next ingest recreates it.")

@@ -231,6 +231,14 @@ class Observed:
             self.counts[name] += np.bincount(bins_N, minlength=len(one.counts))
             self.sums[name] += float(reviews.unknown_N.sum() if name == UNKNOWN else values_N.sum())
 
+    def absorb(self, other: "Observed") -> None:
+        """Adds what was counted of other reviews, in the bins of the same reference."""
+        self.rows += other.rows
+        for name, total in other.sums.items():
+            self.sums[name] += total
+        for name, counts in other.counts.items():
+            self.counts[name] += counts
+
     def histograms(self) -> dict[str, Histogram]:
         """What was counted, by feature."""
         found = {}

@@ -89,6 +89,19 @@ def make_trained(commands: Commands, lake: Path) -> None:
     pq.write_table(pa.table({"text": [f"film {number} was so good" for number in range(20)]}), lake / "input.parquet")
 
 
+def make_folder(commands: Commands, lake: Path) -> None:
+    """A folder was scored; then one of its files has changed, and others came."""
+    make_trained(commands, lake)
+    incoming = lake / "incoming"
+    (incoming / "day=2").mkdir(parents=True)
+    for name, words in (("known", "good"), ("changed", "bad")):
+        (incoming / f"{name}.csv").write_text(f"text\nthis was {words}\n")
+    assert commands.run(lake, "score", incoming, "--lake", lake).code == 0
+    (incoming / "changed.csv").write_text("text\nthis was good after all\nand this\n")
+    (incoming / "day=2" / "new.csv").write_text("text\nthis was new\n")
+    pq.write_table(pa.table({"text": [f"film {number} was so bad" for number in range(20)]}), incoming / "new.parquet")
+
+
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
@@ -98,6 +111,7 @@ SCENARIOS = {
         Scenario("train", make_ingested, ("train", *TRAIN)),
         Scenario("train again", make_trained, ("train", *TRAIN, "--seed", 1)),
         Scenario("score", make_trained, ("score", "{lake}/input.parquet", "--workers", 1)),
+        Scenario("score a folder", make_folder, ("score", "{lake}/incoming", "--workers", 1)),
     )
 }
 
@@ -106,6 +120,10 @@ def _quarantined(ending: Ending) -> bool:
     """Whether the run left out a source that it could not read, and said so: the next run takes it."""
     last = (ending.stdout.strip().splitlines() or ["{}"])[-1]
     return ending.code == 0 and json.loads(last).get("quarantined", 0) > 0
+
+
+def _predictions(path: Path) -> pa.Table | None:
+    return pq.ParquetFile(path).read() if path.exists() else None
 
 
 class Trial:
@@ -166,14 +184,18 @@ class Trial:
             lost, doubled = self.rows[1] - rows, rows - self.rows[1]
             words = f"{where}{sum(lost.values())} rows are missing, {sum(doubled.values())} too many"
             self.tally.add("lost" if lost else "doubled", words)
-        for path in self.lake.glob("predictions/[!.]*.parquet"):
+        names = [path.relative_to(self.after) for path in self.after.glob("predictions/**/[!.]*.parquet")]
+        for name in names:
             # Its metadata may say that the input could not be read for its digest; the next run then scores it again.
-            if pq.read_table(path) != pq.read_table(self.after / "predictions" / path.name):
-                self.tally.add("half", f"{where}{path.name} is half")
+            found, before, after = (_predictions(root / name) for root in (self.lake, self.before, self.after))
+            if found is None and before is None and not done:
+                continue
+            if found is None:
+                self.tally.add("lost", f"{where}no predictions in {name}")
+            elif found != after and (done or found != before):
+                self.tally.add("half", f"{where}{name} is half")
         if done and self.scenario.command[0] == "train":
             self._check_decisions(where)
-        if done and self.scenario.name == "score" and not (self.lake / "predictions" / "input.parquet").exists():
-            self.tally.add("lost", f"{where}no predictions")
 
     def _check_decisions(self, where: str) -> None:
         """Each model is decided on once, and the last one promoted is live."""

@@ -39,6 +39,7 @@ FEW = {
     "second ingest": tuple(FAULTS),
     "rebuild": ("kill",),
     "score": ("ENOSPC", "EIO"),
+    "score a folder": ("kill", "EIO once"),
 }
 
 
