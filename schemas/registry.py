@@ -7,6 +7,7 @@ from schemas.prediction import PREDICTION
 from schemas.reject import REJECT
 from schemas.report import EVALUATION, EXAMPLE, LENGTH, TOKEN_WEIGHT
 from schemas.review import REVIEW
+from schemas.review_key import REVIEW_KEY
 from schemas.run import RUN
 from schemas.token import TOKEN
 from schemas.training import METRICS, TRAINING
@@ -15,7 +16,7 @@ from schemas.vocabulary import VOCABULARY
 CONTRACTS: dict[str, Versioned] = {
     contract.name: contract
     for contract in (
-        *(REVIEW, TOKEN, VOCABULARY, PREDICTION, OUT_OF_FOLD, REJECT),
+        *(REVIEW, TOKEN, VOCABULARY, PREDICTION, OUT_OF_FOLD, REJECT, REVIEW_KEY),
         *(MODEL, METRICS, LENGTH, EVALUATION, TOKEN_WEIGHT, EXAMPLE, TRAINING, RUN),
     )
 }

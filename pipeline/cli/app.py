@@ -225,6 +225,7 @@ COMMANDS: tuple[str, ...] = (
     "sample",
     "fetch",
     "vacuum",
+    "retract",
     "repair",
     "upgrade",
 )

@@ -15,8 +15,8 @@ from pipeline.printable import printable
 HEADS = ("run", "outcome", "time", "read", "written")
 FIGURES = ("time", "read", "written")
 RECORDED = (
-    *("crossval", "evaluate", "export", "fetch", "ingest", "repair", "report", "sample", "score", "train", "upgrade"),
-    "vacuum",
+    *("crossval", "erase", "evaluate", "export", "fetch", "ingest", "repair", "report", "retract", "sample", "score"),
+    *("train", "upgrade", "vacuum"),
 )
 """Commands that write run records."""
 

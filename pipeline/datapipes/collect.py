@@ -57,6 +57,8 @@ class Collector:
     known: int = 0
     deduplicated: int = 0
     tokens: int = 0
+    withheld: list[tuple[Keys, npt.NDArray[np.int8]]] = field(default_factory=list)
+    """Keys of reviews that were retracted or erased, and which; they count as known."""
     _before: dict[str, Any] = field(default_factory=dict)
     _in_doubt: bool = False
 
@@ -78,6 +80,9 @@ class Collector:
         self.rejects.write(batch.bad)
         self._in_doubt |= any(row.reason not in WELL_FORMED or row.reason == "unknown_label" for row in batch.bad)
         self._take_known(batch)
+        if len(batch.withheld_keys):
+            self.withheld.append((batch.withheld_keys, batch.withheld))
+            self.known += len(batch.withheld_keys)
         batch = self._without_repeated(batch)
         if self.dedupe_against is not None:
             batch = self._without_duplicates(batch, self.dedupe_against)
@@ -91,6 +96,20 @@ class Collector:
         contents = np.concatenate([np.zeros(0, np.uint64), *self.contents])
         distinct = np.unique(contents)
         return len(contents) - len(distinct) + int(np.isin(distinct, known.contents()).sum())
+
+    def num_withheld(self, why: int) -> int:
+        """Reviews that were retracted, or erased."""
+        return sum(int(np.count_nonzero(states == why)) for _, states in self.withheld)
+
+    def see_withheld(self) -> None:
+        """Counts withheld reviews as seen, after the last row: what the table has in their place is not missing.
+
+        Not before: a delivery that brings the same ids with other content is welcome.
+        """
+        for keys, _ in self.withheld:
+            keys = np.unique(keys)
+            new = keys[self.seen.states(keys, keys) == UNSEEN]
+            self.seen.add(new, new)
 
     def _take_groups(self, groups: Groups) -> None:
         if groups.lines is not None:
@@ -113,6 +132,7 @@ class Collector:
         if self.dedupe_against is not None:
             self.dedupe_against.restore(self._before.pop("dedupe_against"))
         del self.contents[self._before.pop("contents") :]
+        del self.withheld[self._before.pop("withheld") :]
         del self.replaced_ids[self._before.pop("replaced_ids") :]
         for name, value in self._before.items():
             setattr(self, name, value)
@@ -137,6 +157,7 @@ class Collector:
             "groups": dict(self.groups),
             "replaced_ids": len(self.replaced_ids),
             "contents": len(self.contents),
+            "withheld": len(self.withheld),
             "read": self.read,
             "new": self.new,
             "known": self.known,
