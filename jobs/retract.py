@@ -61,7 +61,7 @@ def _retract(config: RetractConfig, lake: Lake, this: Run, scratch: Path | None)
     commit = _find(lake, commits, config.run)
     this.config["run"] = commit.run_id
     noted = lake.retracted / f"{commit.run_id}.parquet"
-    this.metrics = {"run": commit.run_id, "version": commit.version, "undone": config.undo}
+    this.metrics = {"run": commit.run_id, "version": commit.version, "undone": config.undo, "dry_run": config.dry_run}
     if config.undo:
         this.nothing_new = not noted.exists()
         if scratch is not None and noted.exists():

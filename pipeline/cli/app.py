@@ -226,6 +226,7 @@ COMMANDS: tuple[str, ...] = (
     "fetch",
     "vacuum",
     "retract",
+    "erase",
     "repair",
     "upgrade",
 )

@@ -236,11 +236,11 @@ def _retract(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     name = metrics["run"]
     if metrics["undone"]:
         found = Summary(f"Nothing to undo: {name} is not retracted." if nothing else f"{name} is no longer retracted.")
-        found.next = [] if nothing else [f"pipeline ingest{lake}"]
+        found.next = [] if nothing or metrics["dry_run"] else [f"pipeline ingest{lake}"]
         return found
     if nothing:
         return Summary(f"Nothing to retract: the table has no row that {name} brought.")
-    dry_run = "table_version" not in receipt.outputs
+    dry_run = metrics["dry_run"]
     found = Summary(f"{'Would retract' if dry_run else 'Retracted'} {name}.")
     found.add("removed", _count(metrics["removed"], "review"))
     found.add("restored", f"{_count(metrics['restored'], 'review')} as before the run" if metrics["restored"] else "")
@@ -254,6 +254,20 @@ def _retract(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     else:
         found.add("table", f"{short_path(receipt.outputs['tokens'])}, version {receipt.outputs['table_version']}")
         found.next = [metrics["go_back"].replace("pipeline", f"pipeline{lake}", 1)] if metrics["go_back"] else []
+    return found
+
+
+def _erase(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    metrics = receipt.metrics
+    if nothing:
+        return Summary("Nothing to erase: the lake holds nothing of these reviews.")
+    found = Summary(f"{'Would erase' if metrics['dry_run'] else 'Erased'} {_count(metrics['reviews'], 'review')}.")
+    found.add("table", _count(metrics["removed"], "row") if metrics["removed"] else "")
+    if metrics["versions"]:
+        found.add("versions", f"{_count(metrics['versions'], 'old shard')}; older versions can no longer be read")
+    found.add("rejects", _count(metrics["rejects"], "row") if metrics["rejects"] else "")
+    found.add("predictions", _some(f"{path} ({rows:,})" for path, rows in metrics["predictions"].items()))
+    found.add("models", _some(f"{name} ({rows:,})" for name, rows in metrics["pages"].items()))
     return found
 
 
@@ -300,6 +314,7 @@ WRITERS: Mapping[str, Callable[["Receipt", str, bool], Summary]] = {
     "upgrade": _upgrade,
     "vacuum": _vacuum,
     "retract": _retract,
+    "erase": _erase,
     "export": _export,
     "fetch": _fetch,
     "sample": _sample,

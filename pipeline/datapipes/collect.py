@@ -17,6 +17,7 @@ from pipeline.datapipes.spill import SpillWriter
 from pipeline.datapipes.tokenize_reviews import TokenizedBatch
 from pipeline.lake.known import OTHER, SAME, UNSEEN, KeyIndex, Keys
 from pipeline.lake.reject_writer import RejectWriter
+from pipeline.lake.withheld import RETRACTED
 from pipeline.readers.base import FileFault
 from pipeline.readers.reviews import Groups
 from pipeline.text.vocabulary import TokenCounts
@@ -102,12 +103,13 @@ class Collector:
         return sum(int(np.count_nonzero(states == why)) for _, states in self.withheld)
 
     def see_withheld(self) -> None:
-        """Counts withheld reviews as seen, after the last row: what the table has in their place is not missing.
+        """Counts retracted reviews as seen, after the last row: what came back in their place is not missing.
 
-        Not before: a delivery that brings the same ids with other content is welcome.
+        Not before: a delivery that brings the same ids with other content is welcome. Nothing comes back in the place of an
+        erased review.
         """
-        for keys, _ in self.withheld:
-            keys = np.unique(keys)
+        for keys, states in self.withheld:
+            keys = np.unique(keys[states == RETRACTED])
             new = keys[self.seen.states(keys, keys) == UNSEEN]
             self.seen.add(new, new)
 

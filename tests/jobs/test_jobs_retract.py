@@ -16,7 +16,6 @@ from pipeline.doctor.lake import lake_checks
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake.live import PROMOTED, make_live
 from pipeline.lake.paths import Lake
-from pipeline.lake.runs import read_records
 from pipeline.lake.table import TokenTable
 from pipeline.training.data import open_data
 from schemas.run import Receipt
@@ -66,7 +65,12 @@ def test_new_rows_go_and_replaced_ones_come_back(lake: Path) -> None:
     assert content(lake) == before
     found = {name: receipt.metrics[name] for name in ("run", "removed", "restored", "lost", "kept", "sources", "models")}
     assert found == {
-        **{"run": bad.run_id, "removed": 3, "restored": 2, "lost": 0, "kept": 0, "models": []},
+        "run": bad.run_id,
+        "removed": 3,
+        "restored": 2,
+        "lost": 0,
+        "kept": 0,
+        "models": [],
         "sources": {"raw/second.csv": 3},
     }
     assert receipt.outputs["table_version"] == bad.outputs["table_version"] + 1
