@@ -114,7 +114,9 @@ class _Erasure:
         self.commits = delta_log.commits(lake.tokens)
         known = {row.review_id for row in self.held}
         self.unknown = [name for name in given if name not in known]
-        self.trained = trained_on(lake, self.commits, {row.shard for row in self.held}, 0) if self.held else None
+        holding = {row.shard for row in self.held}
+        self.trained = trained_on(lake, self.commits, holding, 0) if holding else None
+        self.folds = trained_on(lake.crossval(), self.commits, holding, 0).models if holding else ()
 
     def run(self) -> None:
         """Does it all."""
@@ -200,7 +202,7 @@ class _Erasure:
             "raw": raw,
             "inputs": [name for name in done.inputs if (self.lake.root / name).exists() and name not in raw],
             "outside": outside,
-            "models": list(trained.models) if trained else [],
+            "models": [*(trained.models if trained else ()), *(f"crossval/models/{name}" for name in self.folds)],
             "live": trained.live if trained else "",
             "unread": [path.name for path in self.unread],
             "set_aside": self.lake.damaged.exists() and any(self.lake.damaged.iterdir()),

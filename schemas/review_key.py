@@ -11,7 +11,7 @@ REVIEW_KEY = Contract(
     version=1,
     description="A review by digests: rows brought by a run (runs/<run_id>.rows.parquet), retracted rows "
     "(retracted/<run_id>.parquet), erased reviews (erased/<run_id>.parquet).",
-    remedy="Restore it from a backup.",
+    remedy="Restore it from a backup, or delete it; its reviews then come in again.",
     schema=pa.schema(
         [
             pa.field("review", pa.uint64(), nullable=False),

@@ -2,12 +2,17 @@
 
 import sys
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import typer
 
 from pipeline.cli.derive import config_command
 from pipeline.cli.finish import Finish
 from pipeline.config.erase import EraseConfig
+from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW
+
+if TYPE_CHECKING:
+    from schemas.run import Receipt
 
 
 @config_command(EraseConfig)
@@ -23,9 +28,21 @@ def erase(config: EraseConfig, finish: Finish) -> None:
     from jobs import erase as job
 
     if not (config.yes or config.dry_run) and sys.stdin.isatty():
-        from pipeline.cli.summary import summary
-
-        for line in summary(job.run(replace(config, dry_run=True))).lines():
-            typer.echo(line, err=True)
-        typer.confirm("Erase them for good?", abort=True, err=True)
+        found = job.run(replace(config, dry_run=True))
+        if found.exit_code == EXIT_DONE and not _confirmed(found):
+            typer.echo("Nothing was erased.", err=True)
+            raise typer.Exit(EXIT_NOTHING_NEW)
     finish(job.run(config))
+
+
+def _confirmed(found: "Receipt") -> bool:
+    """Shows what would be erased, and asks."""
+    from pipeline.cli.summary import summary
+
+    for line in summary(found).lines():
+        typer.echo(line, err=True)
+    try:
+        return typer.confirm("Erase for good?", err=True)
+    except typer.Abort:  # the terminal was closed, or Ctrl-D
+        typer.echo(err=True)
+        return False

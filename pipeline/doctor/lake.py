@@ -189,7 +189,7 @@ def _withheld(lake: Lake, verify: bool) -> Iterator[Check]:
     from pipeline.lake.health import DAMAGE
     from pipeline.lake.review_keys import key_files, read_keys
 
-    counts = {}
+    counts: dict[str, int] = {}
     for folder in (lake.retracted, lake.erased):
         for path in key_files(folder):
             try:
