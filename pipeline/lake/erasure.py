@@ -86,8 +86,13 @@ def keys_to_erase(review_ids: Collection[str], held: Sequence[HeldReview], withh
     file, as it should be, another review moves there. Its content is withheld in its file.
     """
     placed = {row for row in held if row.is_placed}
+    own = {row.review_id for row in held} - {row.review_id for row in placed}
     whole = sorted(set(review_ids) - {row.review_id for row in placed})
-    whole = [name for name, known in zip(whole, withheld.erases(whole).tolist(), strict=True) if not known]
+    erases, erased = withheld.erases(whole).tolist(), withheld.has_erased(whole).tolist()
+    # An id that is nowhere any more was noted as it had to be when it was erased.
+    whole = [
+        name for name, same, any_of in zip(whole, erases, erased, strict=True) if not (same or (any_of and name not in own))
+    ]
     parts = sorted({(row.review_id, row.content_sha256, row.source) for row in placed})
     review, content = keys_of([part[0] for part in parts]), contents_of([part[1] for part in parts])
     source = keys_of([part[2] for part in parts])

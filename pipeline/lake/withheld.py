@@ -38,6 +38,8 @@ class _List:
     contents: Keys = field(default_factory=lambda: NOTHING)
     pairs: Keys = field(default_factory=lambda: NOTHING)
     """Contents together with an id or a source."""
+    named: Keys = field(default_factory=lambda: NOTHING)
+    """All reviews that are in the lists."""
 
     @classmethod
     def of(cls, lists: Sequence[ReviewKeys]) -> "_List":
@@ -50,7 +52,8 @@ class _List:
             source, unknown = keys.source
             placed = ~without & ~unknown
             pairs.append(_pairs(source[placed], content[placed]))
-        return cls(*(np.unique(np.concatenate(part)) for part in (ids, contents, pairs)))
+        named = [NOTHING, *(keys.review for keys in lists)]
+        return cls(*(np.unique(np.concatenate(part)) for part in (ids, contents, pairs, named)))
 
     def __len__(self) -> int:
         return len(self.ids) + len(self.contents)
@@ -103,10 +106,11 @@ class Withheld:
 
     def erases(self, review_ids: Sequence[str | None]) -> npt.NDArray[np.bool_]:
         """Which of (N,) ids were erased whatever the content."""
-        if not len(self.erased.ids):
-            return np.zeros(len(review_ids), np.bool_)
-        # Ids that are not UTF-8 were never in the table.
-        return _in(keys_of([(text or "").encode(errors="replace").decode() for text in review_ids]), self.erased.ids)
+        return _ids_in(review_ids, self.erased.ids)
+
+    def has_erased(self, review_ids: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Which of (N,) ids were ever erased, whatever is noted of them."""
+        return _ids_in(review_ids, self.erased.named)
 
     def blanked(self, bad: Iterable[BadRow]) -> list[BadRow]:
         """Rejects, those of erased reviews without a word of theirs."""
@@ -121,6 +125,13 @@ class Withheld:
 def blank(row: BadRow) -> BadRow:
     """A reject that tells its place and reason alone."""
     return replace(row, detail="erased on request", excerpt=b"", value="")
+
+
+def _ids_in(review_ids: Sequence[str | None], held: Keys) -> npt.NDArray[np.bool_]:
+    if not len(held):
+        return np.zeros(len(review_ids), np.bool_)
+    # Ids that are not UTF-8 were never in the table.
+    return _in(keys_of([(text or "").encode(errors="replace").decode() for text in review_ids]), held)
 
 
 def _in(values: Keys, held: Keys) -> npt.NDArray[np.bool_]:

@@ -120,6 +120,7 @@ def test_a_place_is_erased_by_its_content_so_the_next_row_may_move_there(tmp_pat
     ingest(lake, workers=0)
     remove(lake, "raw/a.csv#1")
     assert ids_of(lake) == ["raw/a.csv#0", "raw/a.csv#2"]
+    assert remove(lake, "raw/a.csv#1").exit_code == 99
     assert ingest(lake, workers=0).metrics["erased"] == 1
     # A row before it goes: the erased review moves up, and stays out all the same.
     write_csv(lake / "raw" / "a.csv", "text,label", "second,neg", "third,pos", "fourth,neg")
