@@ -16,7 +16,6 @@ from pipeline.errors import InputNotFoundError, UsageError
 from pipeline.lake import log as delta_log
 from pipeline.lake import table as token_table
 from pipeline.lake.atomic import make_folder, sync_folder, writing
-from pipeline.lake.brought import INGEST
 from pipeline.lake.known import shards_holding
 from pipeline.lake.log import Commit
 from pipeline.lake.paths import Lake
@@ -96,7 +95,7 @@ def _find(lake: Lake, commits: Sequence[Commit], name: str) -> Commit:
         InputNotFoundError: no such run, or none that committed.
         UsageError: several, or a run of another command.
     """
-    ingests = {commit.run_id: commit for commit in commits if commit.command == INGEST and commit.run_id}
+    ingests = {commit.run_id: commit for commit in commits if commit.brings}
     newest = list(reversed(ingests))
     if name == LATEST and newest:
         return ingests[newest[0]]
@@ -108,7 +107,7 @@ def _find(lake: Lake, commits: Sequence[Commit], name: str) -> Commit:
     listed = f"Runs of ingest that committed: {_some(newest)}." if newest else "No run of ingest has committed."
     others = [path.stem for path in record_paths(lake) if path.stem.startswith(name)]
     if others:
-        raise UsageError(f"RUN {name!r} is {_some(others)}, which brought no reviews into the table. {listed}")
+        raise UsageError(f"RUN {name!r} is {_some(others)}, of which the table's log has no commit of ingest. {listed}")
     raise InputNotFoundError(f"no run {name!r}. {listed} 'pipeline runs --command ingest' lists them all.")
 
 

@@ -20,9 +20,6 @@ from pipeline.lake.paths import Lake
 from pipeline.lake.review_keys import ReviewKeys, read_keys, write_keys
 from pipeline.lake.shards import open_shard
 
-INGEST = "ingest"
-"""The command whose commits bring rows; all others move, remove or give back what is there."""
-
 
 @dataclass(frozen=True, slots=True)
 class Brought:
@@ -69,7 +66,7 @@ def note_brought(lake: Lake, going: Collection[str]) -> list[str]:
     noted = []
     for commit in delta_log.commits(lake.tokens):
         path = rows_path(lake, commit.run_id)
-        if commit.command != INGEST or not commit.run_id or (commit.added | commit.removed).isdisjoint(going):
+        if not commit.brings or (commit.added | commit.removed).isdisjoint(going):
             continue
         if path.exists():
             continue

@@ -47,6 +47,8 @@ class Commit:
     command: str
     added: frozenset[str]
     removed: frozenset[str]
+    brings: bool = True
+    """Whether it may bring rows: an ingest that did not only read damaged shards again."""
 
 
 def entry_name(version: int) -> str:
@@ -121,9 +123,12 @@ def commits(folder: Path) -> list[Commit]:
             frozenset(unquote(str(action[kind]["path"])) for action in actions if kind in action)
             for kind in ("add", "remove")
         )
+        config = info.get("config")
+        repairs = isinstance(config, dict) and bool(config.get("replacing"))
         # Earlier releases noted no command; only ingest committed.
         run_id, command = str(info.get("run_id", "")), str(info.get("command", "ingest"))
-        found.append(Commit(version, run_id, command, added, removed))
+        brings = command == "ingest" and bool(run_id) and not repairs
+        found.append(Commit(version, run_id, command, added, removed, brings))
     return found
 
 

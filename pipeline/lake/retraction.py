@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import DataError, InputNotFoundError, PipelineError
-from pipeline.lake.brought import INGEST, Brought, brought_by, read_shard_keys
+from pipeline.lake.brought import Brought, brought_by, read_shard_keys
 from pipeline.lake.known import SAME, KeyIndex, Keys, contents_of, keys_of
 from pipeline.lake.log import Commit
 from pipeline.lake.paths import Lake
@@ -98,9 +98,12 @@ def _without_later(lake: Lake, brought: Brought, commits: Sequence[Commit], comm
     """The rows without those that a later run brought again, byte for byte; and the keys of all that later runs brought."""
     keys = [np.zeros(0, np.uint64)]
     for later in commits:
-        if later.version <= commit.version or later.command != INGEST:
+        if later.version <= commit.version or not later.brings:
             continue
-        again = brought_by(lake, later)
+        try:
+            again = brought_by(lake, later)
+        except (DataError, InputNotFoundError):
+            again = None  # repair replaced a damaged shard
         if again is not None:  # else it cannot be told, and the row stays the first one's
             keep = again.index().states(brought.keys, brought.contents) != SAME
             brought = Brought(brought.keys[keep], brought.contents[keep], brought.replaced[keep])

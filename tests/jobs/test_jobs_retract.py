@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from jobs import repair, retract, vacuum
@@ -249,7 +250,7 @@ def test_a_name_that_is_no_run_of_ingest(lake: Path) -> None:
     with pytest.raises(UsageError, match="fits 2 runs"):
         take_back(lake, bad.run_id[:2])
     nothing = ingest(lake, lake / "raw" / "second.csv", **WITH_IDS)
-    with pytest.raises(UsageError, match="brought no reviews into the table"):
+    with pytest.raises(UsageError, match="has no commit of ingest"):
         take_back(lake, nothing.run_id)
     with pytest.raises(InputNotFoundError, match="nothing to take back"):
         take_back(lake.parent / "elsewhere")
@@ -263,6 +264,19 @@ def test_repair_after_a_retraction_reads_only_what_was_left(lake: Path) -> None:
         path.write_bytes(b"damaged" + path.read_bytes())
     assert repair.run(RepairConfig(lake=lake, workers=0)).exit_code == 0
     assert sorted((row["review_id"], row["content_sha256"]) for row in rows_of(lake)) == before
+
+
+def test_a_damaged_shard_of_the_run_is_repaired_before_it_is_taken_back(lake: Path) -> None:
+    before = content(lake)
+    bad = poison(lake, "e,a new film,pos")
+    paths = [shard.path for shard in TokenTable.open(lake / "tokens").shards]
+    (added,) = [path for path in paths if pq.read_table(path)["review_id"].to_pylist() == ["e"]]
+    added.write_bytes(added.read_bytes()[:-9])
+    with pytest.raises(DataError, match="Run 'pipeline repair'"):
+        take_back(lake, bad.run_id)
+    assert repair.run(RepairConfig(lake=lake, workers=0)).exit_code == 0
+    assert take_back(lake, bad.run_id).metrics["removed"] == 1
+    assert content(lake) == before
 
 
 def test_a_damaged_list_stops_ingest_until_it_is_deleted(lake: Path) -> None:
