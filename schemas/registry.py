@@ -9,6 +9,7 @@ from schemas.report import EVALUATION, EXAMPLE, LENGTH, TOKEN_WEIGHT
 from schemas.review import REVIEW
 from schemas.review_key import REVIEW_KEY
 from schemas.run import RUN
+from schemas.status import STATUS
 from schemas.token import TOKEN
 from schemas.training import METRICS, TRAINING
 from schemas.vocabulary import VOCABULARY
@@ -17,6 +18,6 @@ CONTRACTS: dict[str, Versioned] = {
     contract.name: contract
     for contract in (
         *(REVIEW, TOKEN, VOCABULARY, PREDICTION, OUT_OF_FOLD, REJECT, REVIEW_KEY),
-        *(MODEL, METRICS, LENGTH, EVALUATION, TOKEN_WEIGHT, EXAMPLE, TRAINING, RUN),
+        *(MODEL, METRICS, LENGTH, EVALUATION, TOKEN_WEIGHT, EXAMPLE, TRAINING, RUN, STATUS),
     )
 }

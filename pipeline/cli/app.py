@@ -93,8 +93,8 @@ def common(
 ) -> None:
     """Review sentiment from raw files to predictions: ingest, train, score. Made for scheduled runs.
 
-    Exit codes: 0 done; 99 nothing new; 2 usage error; 65 bad data; 66 input not found; 69 storage unreachable;
-    70 internal error; 73 cannot write; 75 locked, try again; 130/143 stopped by a signal.
+    Exit codes: 0 done; 99 nothing new; 1 needs a person (status only); 2 usage error; 65 bad data; 66 input not found;
+    69 storage unreachable; 70 internal error; 73 cannot write; 75 locked, try again; 130/143 stopped by a signal.
     """
     context.obj = Session(lake, quiet, verbose)
     set_level(context.obj)
@@ -217,6 +217,7 @@ COMMANDS: tuple[str, ...] = (
     "evaluate",
     "report",
     "export",
+    "status",
     "models",
     "runs",
     "vocab",

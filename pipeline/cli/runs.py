@@ -112,8 +112,10 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
 
 def _remark(record: dict[str, Any]) -> str:
     """Why a run failed, or what it left out."""
+    from pipeline.lake.runs import reason
+
     if record["outcome"] in ("failed", "stopped"):
-        return listing.reason(record.get("error"))
+        return reason(record.get("error"))
     receipt = record["receipt"]
     left = ((receipt.get("rejected", 0), "rows rejected"), (receipt.get("quarantined", 0), "files skipped"))
     return ", ".join(f"{count:,} {what}" for count, what in left if count)
