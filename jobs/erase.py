@@ -215,14 +215,18 @@ class _Erasure:
             log.warning("not erased: %s", text)
 
     def _raw(self) -> Iterator[tuple[str, list[int]]]:
-        """The files that the reviews came from, as far as they are still there, and the rows."""
+        """The files that the reviews came from, as far as they are still there, and the rows of tables.
+
+        Where a file or a member of an archive is a review, its name is the review's id: its folder or archive stands for it.
+        """
         homes: dict[str, set[int]] = {}
         for row in self.held:
-            homes.setdefault(row.home, set()).add(row.row)
-        for home, rows in sorted(homes.items()):
-            path = Path(home.removeprefix("file://")) if home.startswith("file://") else self.lake.root / home
+            path = Path(row.home.removeprefix("file://")) if row.home.startswith("file://") else self.lake.root / row.home
             if path.exists():
-                yield home, sorted(rows)[:NAMED]
+                is_file = row.home == row.review_id
+                rows = homes.setdefault(f"{row.home.rpartition('/')[0]}/" if is_file else row.home, set())
+                rows |= set() if row.source == row.review_id else {row.row}
+        yield from ((home, sorted(rows)[:NAMED]) for home, rows in sorted(homes.items()))
 
     def _outside(self) -> Iterator[Path]:
         """Predictions of this lake elsewhere."""
@@ -239,7 +243,8 @@ class _Erasure:
 def out_of_reach(metrics: dict[str, Any]) -> Iterator[str]:
     """What erasing left, in words."""
     for name, rows in metrics["raw"].items():
-        yield f"{name} still has row {', '.join(map(str, rows))}, counted from 0; take it out of the file"
+        where = f"row {', '.join(map(str, rows))}, counted from 0" if rows else "it as a file of its own"
+        yield f"{name} still has {where}; take it out"
     if metrics["inputs"]:
         yield f"inputs of predictions: {_some(metrics['inputs'])}"
     if metrics["outside"]:

@@ -107,7 +107,7 @@ def _find(lake: Lake, commits: Sequence[Commit], name: str) -> Commit:
     listed = f"Runs of ingest that committed: {_some(newest)}." if newest else "No run of ingest has committed."
     others = [path.stem for path in record_paths(lake) if path.stem.startswith(name)]
     if others:
-        raise UsageError(f"RUN {name!r} is {_some(others)}, of which the table's log has no commit of ingest. {listed}")
+        raise UsageError(f"RUN {name!r} is {_some(others)}, which added no reviews to the table. {listed}")
     raise InputNotFoundError(f"no run {name!r}. {listed} 'pipeline runs --command ingest' lists them all.")
 
 

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,22 @@ def test_a_place_is_erased_by_its_content_so_the_next_row_may_move_there(tmp_pat
     write_csv(lake / "raw" / "a.csv", "text,label", "third,pos", "fourth,neg")
     ingest(lake, prune=True, workers=0)
     assert ids_of(lake) == ["raw/a.csv#0", "raw/a.csv#1"]
+
+
+def test_a_review_that_is_a_file_is_erased_whatever_it_says_later(corpus: Path, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    (lake / "raw").mkdir(parents=True)
+    shutil.move(corpus / "aclImdb", lake / "raw" / "aclImdb")
+    with tarfile.open(lake / "raw" / "more.tar.gz", "w:gz") as archive:
+        archive.add(lake / "raw" / "aclImdb" / "train", "more/train")
+    ingest(lake, workers=0)
+    names = ("raw/aclImdb/train/pos/3_9.txt", "raw/more.tar.gz!/more/train/pos/4_9.txt")
+    receipt = remove(lake, *names)
+    assert receipt.metrics["raw"] == {"raw/aclImdb/train/pos/": [], "raw/more.tar.gz": []}
+    assert holders(lake, *names) == []
+    (lake / names[0]).write_text("Something else altogether.")
+    assert ingest(lake, workers=0).metrics["erased"] == 2
+    assert not set(names) & set(ids_of(lake))
 
 
 @pytest.mark.parametrize("name", ["out.parquet", "out.csv", "out.jsonl", "out.csv.gz"])

@@ -250,7 +250,7 @@ def test_a_name_that_is_no_run_of_ingest(lake: Path) -> None:
     with pytest.raises(UsageError, match="fits 2 runs"):
         take_back(lake, bad.run_id[:2])
     nothing = ingest(lake, lake / "raw" / "second.csv", **WITH_IDS)
-    with pytest.raises(UsageError, match="has no commit of ingest"):
+    with pytest.raises(UsageError, match="added no reviews to the table"):
         take_back(lake, nothing.run_id)
     with pytest.raises(InputNotFoundError, match="nothing to take back"):
         take_back(lake.parent / "elsewhere")
