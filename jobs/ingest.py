@@ -7,7 +7,6 @@ that is killed leaves nothing behind, and the same run again does the same work.
 
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,6 +16,7 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 
 from jobs.runtime import Run, commit_record, committing, recorded_run
+from jobs.workplace import table_locked
 from pipeline.config.ingest import IngestConfig
 from pipeline.config.shared import FEWEST_TOKENS
 from pipeline.datapipes.collect import Collector, content_index
@@ -28,18 +28,17 @@ from pipeline.datapipes.spill import SpilledBatches, SpillWriter
 from pipeline.datapipes.tokenize_reviews import TokenizeReviews
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake import table as token_table
-from pipeline.lake.atomic import claimed, make_folder
+from pipeline.lake.atomic import make_folder
 from pipeline.lake.known import KeyIndex, known_reviews
-from pipeline.lake.locks import locked
 from pipeline.lake.missing import missing_reviews
 from pipeline.lake.paths import Lake
 from pipeline.lake.publish import Change, change_of, check_covered, check_recovered, publish, rewrite_shards
-from pipeline.lake.recover import complete_records
 from pipeline.lake.reject_writer import RejectWriter
 from pipeline.lake.shard_tokens import ShardTokens, counted, total
 from pipeline.lake.shard_writer import rows_written, write_shard
 from pipeline.lake.table import TokenTable
 from pipeline.lake.vocabularies import read_vocabulary
+from pipeline.lake.withheld import ERASED, RETRACTED, Withheld
 from pipeline.options.render import printable_text
 from pipeline.progress import AS_IT_IS, BRIEF, UNATTENDED, track
 from pipeline.readers.labels import doubts
@@ -117,15 +116,8 @@ def _workplace(lake: Lake, run: Run, config: IngestConfig) -> Iterator[Path]:
         with TemporaryDirectory() as folder:
             yield Path(folder)
         return
-    with locked(lake.locks / "ingest.lock", f"ingest into {lake.root}"):
-        shutil.rmtree(lake.scratch / "ingest", ignore_errors=True)  # of a run that was killed: the lock is ours now
-        scratch = lake.scratch / "ingest" / run.run_id
-        try:
-            with claimed(scratch, make_folder):
-                complete_records(lake)
-                yield scratch
-        finally:
-            shutil.rmtree(lake.scratch / "ingest", ignore_errors=True)
+    with table_locked(lake, run.run_id, f"ingest into {lake.root}") as scratch:
+        yield scratch
 
 
 def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: Path) -> None:
@@ -133,7 +125,9 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
     vocabulary = _vocabulary(config, lake, table)
     known = known_reviews(table.shards) if table and not config.rebuild_vocab else KeyIndex()
     with RejectWriter(scratch / "rejects.parquet") as rejects:
-        collected = _first_pass(config, found, vocabulary, known, scratch, rejects)
+        withheld = Withheld.load(lake)
+        held = known_reviews(table.shards) if table and config.rebuild_vocab and withheld else KeyIndex()
+        collected = _first_pass(config, found, vocabulary, known, scratch, rejects, withheld, held)
         if not config.dry_run and (published := rejects.publish(lake.rejects)):
             run.outputs["rejects"] = published
     run.read, run.known, run.rejected = collected.read, collected.known, rejects.rows
@@ -148,6 +142,7 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
     gone = pa.array([], pa.string())
     missing = 0
     if table and not config.rebuild_vocab:
+        collected.see_withheld()
         gone = missing_reviews(table.shards, known, collected.seen, collected.sources)
         missing = len(gone)
         gone = pa.concat_arrays([*(gone if config.prune else gone[:0],), *collected.replaced_ids])
@@ -168,6 +163,8 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
         "pruned": missing if config.prune else 0,
         "rejects": rejects.by_reason,
         "quarantined_files": named_faults(collected.faults),
+        "retracted": collected.num_withheld(RETRACTED),
+        "erased": collected.num_withheld(ERASED),
     }
     _say_repeated(run, config)
     _say_unknown(config, new_tokens, collected.counts is not None)
@@ -187,6 +184,9 @@ def _say_repeated(run: Run, config: IngestConfig) -> None:
         text = "%s of %s new reviews have the same text and label as others; --dedupe skips them"
         beside: dict[str, object] = {**AS_IT_IS} if many else {UNATTENDED: True}  # the summary says it
         log.log(logging.WARNING if many else logging.INFO, text, f"{duplicates:,}", f"{run.written:,}", extra=beside)
+    if retracted := run.metrics["retracted"]:
+        text = "%s rows were skipped because their runs were retracted; 'pipeline retract --undo RUN' lets them in again"
+        log.info(text, f"{retracted:,}")
     if missing and not config.prune:
         log.info("%s reviews of the lake are no longer in their files; --prune removes them", f"{missing:,}")
 
@@ -233,6 +233,8 @@ def _first_pass(
     known: KeyIndex,
     scratch: Path,
     rejects: RejectWriter,
+    withheld: Withheld,
+    held: KeyIndex,
 ) -> Collector:
     tokenize = TokenizeReviews(
         tokenizer=vocabulary.tokenizer if vocabulary else config.tokenizer or DEFAULT_TOKENIZER,
@@ -241,6 +243,8 @@ def _first_pass(
         label_map=config.label_map,
         split=config.split,
         rule=vocabulary.options.get(RULE_OPTION, 1) if vocabulary else RULE_VERSION,
+        withheld=withheld,
+        held=held,
     )
     with (
         SpillWriter(scratch / "spill.arrow") as spill,

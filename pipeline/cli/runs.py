@@ -16,7 +16,20 @@ HEADS = ("run", "outcome", "time", "read", "written")
 FIGURES = ("time", "read", "written")
 DRIFT_HEADS = ("run", "share", "length", "unknown", "classes", "confidence")
 RECORDED = (
-    *("crossval", "evaluate", "export", "fetch", "ingest", "nightly", "repair", "report", "sample", "score"),
+    *(
+        "crossval",
+        "erase",
+        "evaluate",
+        "export",
+        "fetch",
+        "ingest",
+        "nightly",
+        "repair",
+        "report",
+        "retract",
+        "sample",
+        "score",
+    ),
     *("train", "upgrade", "vacuum"),
 )
 """Commands that write run records."""

@@ -74,6 +74,8 @@ def _ingest(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     _left_out(found, receipt)
     if metrics.get("duplicates"):
         found.add("repeated", f"{metrics['duplicates']:,} have the same text and label as others; --dedupe skips them")
+    held = [(metrics.get("retracted"), "retracted"), (metrics.get("erased"), "erased")]
+    found.add("withheld", ", ".join(f"{count:,} {why}" for count, why in held if count))
     if metrics.get("pruned"):
         found.add("pruned", f"{_count(metrics['pruned'], 'review')} no longer in the sources")
     found.add("labels", ", ".join(metrics.get("labels", ())) if metrics.get("labels") else "")
@@ -278,6 +280,46 @@ def _vacuum(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     return found
 
 
+def _retract(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    metrics = receipt.metrics
+    name = metrics["run"]
+    if metrics["undone"]:
+        found = Summary(f"Nothing to undo: {name} is not retracted." if nothing else f"{name} is no longer retracted.")
+        found.next = [] if nothing or metrics["dry_run"] else [f"pipeline ingest{lake}"]
+        return found
+    if nothing:
+        return Summary(f"Nothing to retract: the table has no row that {name} brought.")
+    dry_run = metrics["dry_run"]
+    found = Summary(f"{'Would retract' if dry_run else 'Retracted'} {name}.")
+    found.add("removed", _count(metrics["removed"], "review"))
+    found.add("restored", f"{_count(metrics['restored'], 'review')} as before the run" if metrics["restored"] else "")
+    found.add("lost", f"{_count(metrics['lost'], 'earlier review')}: ingest the old files again" if metrics["lost"] else "")
+    found.add("kept", f"{_count(metrics['kept'], 'row')} that later runs replaced or removed" if metrics["kept"] else "")
+    found.add("sources", _some(f"{source} ({rows:,})" for source, rows in metrics["sources"].items()))
+    found.add("models", _some(metrics["models"], "saw them") if metrics["models"] else "none saw them")
+    found.add("live", f"{metrics['live']} is one of them" if metrics["live"] else "")
+    if dry_run:
+        found.next = [f"pipeline retract{lake} {name}"]
+    else:
+        found.add("table", f"{short_path(receipt.outputs['tokens'])}, version {receipt.outputs['table_version']}")
+        found.next = [metrics["go_back"].replace("pipeline", f"pipeline{lake}", 1)] if metrics["go_back"] else []
+    return found
+
+
+def _erase(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    metrics = receipt.metrics
+    if nothing:
+        return Summary("Nothing to erase: the lake holds nothing of these reviews.")
+    found = Summary(f"{'Would erase' if metrics['dry_run'] else 'Erased'} {_count(metrics['reviews'], 'review')}.")
+    found.add("table", _count(metrics["removed"], "row") if metrics["removed"] else "")
+    if metrics["versions"]:
+        found.add("versions", f"{_count(metrics['versions'], 'old shard')}; older versions can no longer be read")
+    found.add("rejects", _count(metrics["rejects"], "row") if metrics["rejects"] else "")
+    found.add("predictions", _some(f"{path} ({rows:,})" for path, rows in metrics["predictions"].items()))
+    found.add("models", _some(f"{name} ({rows:,})" for name, rows in metrics["pages"].items()))
+    return found
+
+
 def _export(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     metrics = receipt.metrics
     found = Summary(f"Exported {receipt.outputs['model_id']} to ONNX in {_seconds(receipt)}.")
@@ -321,6 +363,8 @@ WRITERS: Mapping[str, Callable[["Receipt", str, bool], Summary]] = {
     "repair": _repair,
     "upgrade": _upgrade,
     "vacuum": _vacuum,
+    "retract": _retract,
+    "erase": _erase,
     "export": _export,
     "fetch": _fetch,
     "sample": _sample,

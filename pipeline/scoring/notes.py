@@ -70,6 +70,23 @@ def scored_noted(predictions: Path, output: Path, metadata: Mapping[bytes, bytes
     return Scored(rows=int(note["rows"]), model_id=found[KEY_MODEL].decode())
 
 
+def current_note(predictions: Path, output: Path) -> dict[str, Any] | None:
+    """The note of an output, if it is the output's content that the note holds for."""
+    note = _read(predictions, output)
+    return note if note is not None and _digest(output) in (note["sha256"], note["before"]) else None
+
+
+def noted_outputs(predictions: Path) -> list[Path]:
+    """The outputs that have a note."""
+    found = []
+    for path in sorted((predictions / FOLDER).glob("*.json")):
+        try:
+            found.append(Path(json.loads(path.read_text(encoding="utf-8"))["output"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
 def _path(predictions: Path, output: Path) -> Path:
     return predictions / FOLDER / f"{hashlib.sha256(str(output).encode('utf-8', 'surrogateescape')).hexdigest()[:16]}.json"
 

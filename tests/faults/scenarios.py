@@ -61,10 +61,12 @@ class Scenario:
     name: str
     make: Callable[[Commands, Path], None]
     command: tuple[object, ...]
+    then: tuple[object, ...] = ()
+    """Another command, which must not change the rows afterwards."""
 
-    def argv(self, lake: Path) -> list[object]:
+    def argv(self, lake: Path, command: tuple[object, ...] = ()) -> list[object]:
         """The command for a lake; `{lake}` in it stands for its folder."""
-        return [str(word).replace("{lake}", str(lake)) for word in self.command] + ["--lake", lake]
+        return [str(word).replace("{lake}", str(lake)) for word in command or self.command] + ["--lake", lake]
 
 
 def make_raw(commands: Commands, lake: Path) -> None:
@@ -102,6 +104,27 @@ def make_folder(commands: Commands, lake: Path) -> None:
     pq.write_table(pa.table({"text": [f"film {number} was so bad" for number in range(20)]}), incoming / "new.parquet")
 
 
+def make_second(commands: Commands, lake: Path) -> None:
+    """Two nights are done; the second replaced a review."""
+    make_ingested(commands, lake)
+    assert commands.run(lake, "ingest", "--lake", lake, "--workers", 0).code == 0
+
+
+def make_scored(commands: Commands, lake: Path) -> None:
+    """The second night's predictions are there, one of a review that is to be erased, and a reject."""
+    make_second(commands, lake)
+    assert commands.run(lake, "train", "--lake", lake, *TRAIN).code == 0
+    (lake / "raw" / "late.csv").write_text(
+        "text,label\n" + "".join(f"late and good {n},pos\n" for n in range(5)) + "bad,odd\n"
+    )
+    assert commands.run(lake, "ingest", "--lake", lake, "--workers", 0).code in (0, 99)
+    for name in ("late.parquet", "late.csv"):
+        output = ("--output", lake / "predictions" / name)
+        assert commands.run(lake, "score", lake / "raw" / "late.csv", "--lake", lake, *output).code == 0
+
+
+ERASED = ("erase", "--review-id", "raw/late.csv#3", "--review-id", "raw/aclImdb/train/pos/0_9.txt")
+
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
@@ -110,6 +133,8 @@ SCENARIOS = {
         Scenario("rebuild", make_ingested, ("ingest", "--workers", 0, "--rebuild-vocab", "--max-vocab", 30)),
         Scenario("train", make_ingested, ("train", *TRAIN)),
         Scenario("train again", make_trained, ("train", *TRAIN, "--seed", 1)),
+        Scenario("retract", make_second, ("retract", "latest"), ("ingest", "--workers", 0)),
+        Scenario("erase", make_scored, ERASED, ("ingest", "--workers", 0)),
         Scenario("score", make_trained, ("score", "{lake}/input.parquet", "--workers", 1)),
         Scenario("score a folder", make_folder, ("score", "{lake}/incoming", "--workers", 1)),
     )
@@ -176,6 +201,11 @@ class Trial:
             words = f"{where}the next run ended with {again.code}: {again.stderr.strip().splitlines()[-1:]}"
             self.tally.add("stuck", words)
         self._check(where + "after the next run ", done=True)
+        if self.scenario.then:
+            then = self.commands.run(self.lake, *self.scenario.argv(self.lake, self.scenario.then))
+            if then.code != 99:
+                self.tally.add("stuck", f"{where}{self.scenario.then[0]} ended with {then.code}")
+            self._check(where + f"after {self.scenario.then[0]} ", done=True)
         self._check_health(where)
 
     def _check(self, where: str, *, done: bool) -> None:
