@@ -202,7 +202,7 @@ def _training_folder(
 
 
 def _resumable(config: TrainConfig, identity: dict[str, Any], initial: "Initial") -> "TrainingFolder | None":
-    """The unfinished training to continue. Without an intact checkpoint it begins again, from the same model if there is one."""
+    """The unfinished training to continue. Without an intact checkpoint it begins again, from the same model."""
     from jobs.initial import is_lost, recover_initial
     from pipeline.training.checkpoint import find_resumable
 
@@ -213,7 +213,7 @@ def _resumable(config: TrainConfig, identity: dict[str, Any], initial: "Initial"
     if not is_lost(begun, recover_initial(config.lake, begun, initial)) or found.read() is not None:
         return found
     log.warning(
-        "--resume: the training %s has no intact checkpoint, and the model that it started from is gone. Starting a new one.",
+        "--resume: %s has no intact checkpoint, and the model that it started from is gone. Starting a new one.",
         found.training_id,
     )
     return None
