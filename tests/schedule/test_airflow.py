@@ -1,13 +1,8 @@
 """The DAGs in a real Airflow 3, in the environment that `make airflow` makes: green, skipped, failed at once, retried."""
 
 import json
-import os
-import shlex
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,43 +10,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.lake.table import TokenTable
+from tests.support.airflow import AIRFLOW, MARKS, Environment, executable, make_environment, output, wait_for
 from tests.support.commands import Run
 from tests.support.paths import ROOT
 
-AIRFLOW = Path(os.environ.get("AIRFLOW_VENV", ROOT / ".venv-airflow")) / "bin"
 TINY = "--arch rnn --epochs 1 --embedding-dim 4 --hidden-dim 4 --no-baseline"
 NIGHTLY = "review_pipeline_nightly"
 
-pytestmark = [
-    pytest.mark.airflow,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(not (AIRFLOW / "airflow").exists(), reason="'make airflow' has not made .venv-airflow"),
-]
-
-Environment = dict[str, str]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """The environment of an Airflow with a database of its own."""
-    home = tmp_path_factory.mktemp("airflow")
-    environment = {
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "HOME": str(home),
-        "AIRFLOW_HOME": str(home / "airflow"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "jobs" / "schedule"),
-        "PIPELINE": str(executable(home / "our pipeline", f'PYTHONPATH="{ROOT}" exec "{sys.executable}" -m pipeline "$@"')),
-    }
-    environment["PIPELINE"] = shlex.quote(environment["PIPELINE"])
-    output(environment, str(AIRFLOW / "airflow"), "db", "migrate")
-    return environment
-
-
-def executable(path: Path, script: str) -> Path:
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return path
+    return make_environment(tmp_path_factory.mktemp("airflow"))
 
 
 @pytest.fixture
@@ -201,18 +172,3 @@ def start(environment: Environment) -> subprocess.Popen[str]:
     return subprocess.Popen(
         RUN_DAG, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=environment["HOME"]
     )
-
-
-def output(environment: Environment, *words: str) -> str:
-    done = subprocess.run(
-        words, capture_output=True, text=True, env=environment, cwd=environment["HOME"], timeout=420, check=False
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.05)
