@@ -11,7 +11,7 @@ import torch
 from pipeline.config.crossval import CrossvalConfig
 from pipeline.config.train import TrainConfig
 from pipeline.errors import InputNotFoundError, LockedError, PipelineError, UsageError
-from pipeline.lake.live import ROLLED_BACK, make_live
+from pipeline.lake.live import PROMOTED, ROLLED_BACK, make_live
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import Bundle, read_bundle
 from pipeline.options.render import arguments
@@ -41,12 +41,15 @@ def weights_of(bundle: Bundle) -> dict[str, torch.Tensor]:
     return bundle.load_model().deep.state_dict()
 
 
-def live(lake: Path) -> str:
-    return (lake / "models" / "LATEST").read_text().strip()
+def live_bundle(lake: Path, *training: object) -> Bundle:
+    """Trains, and makes the model the live one, whether or not it is good enough to become it by itself."""
+    found = bundle_of(train(lake, *training))
+    make_live(Lake(lake), found.model_id, PROMOTED)
+    return found
 
 
 def test_the_model_starts_from_the_live_one(tmp_path: Path, nights: tuple[Corpus, Corpus]) -> None:
-    first = bundle_of(train(tmp_path, nights[0], "--lr", "0.01"))
+    first = live_bundle(tmp_path, nights[0], "--lr", "0.01")
     receipt = train(tmp_path, nights[1], "--init-from", "LIVE", *UNMOVED)
     second = bundle_of(receipt)
     before, after = weights_of(first), weights_of(second)
@@ -65,13 +68,11 @@ def test_following_the_live_model_ends_when_nothing_is_new(tmp_path: Path, night
     warm = ("--init-from", "LIVE")
     names = []
     for corpus in nights:
-        names.append(bundle_of(train(tmp_path, corpus, *warm)).model_id)
+        names.append(live_bundle(tmp_path, corpus, *warm).model_id)
         for _ in range(2):
             again = train(tmp_path, corpus, *warm)
-            assert (again["code"], again["outputs"]["model_id"]) == (99, names[-1])
-            assert live(tmp_path) == names[-1], "LIVE has moved, and this is no reason to train again"
+            assert (again["code"], again["outputs"]["model_id"]) == (99, names[-1]), "that LIVE has moved is no reason"
     make_live(Lake(tmp_path), names[0], ROLLED_BACK)
-    assert live(tmp_path) == names[0]
     assert train(tmp_path, nights[1], *warm)["code"] == 99, "neither is a rollback"
     assert train(tmp_path, nights[1], *warm, "--force")["metrics"]["init_from"]["model_id"] == names[0]
 
@@ -104,13 +105,12 @@ def test_a_killed_training_goes_on_from_its_own_start_although_another_model_is_
     tmp_path: Path, nights: tuple[Corpus, Corpus], lost: bool
 ) -> None:
     options = ("--checkpoint-every", "3", "--init-from", "LIVE")
-    first = bundle_of(train(tmp_path / "whole", nights[0]))
+    first = live_bundle(tmp_path / "whole", nights[0])
     shutil.copytree(tmp_path / "whole", tmp_path / "killed")
     whole = bundle_of(train(tmp_path / "whole", nights[1], *options))
     with killed_after(13):
         train(tmp_path / "killed", nights[1], *options)
-    other = bundle_of(train(tmp_path / "killed", nights[0], "--seed", "1"))
-    assert live(tmp_path / "killed") == other.model_id
+    live_bundle(tmp_path / "killed", nights[0], "--seed", "1")
     if lost:
         shutil.rmtree(tmp_path / "killed" / "models" / first.model_id)
     resumed = bundle_of(train(tmp_path / "killed", nights[1], *options, "--resume"))
@@ -125,13 +125,13 @@ def test_without_an_intact_checkpoint_it_begins_again_from_the_same_model_if_the
     tmp_path: Path, nights: tuple[Corpus, Corpus], lost: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     options = ("--checkpoint-every", "3", "--init-from", "LIVE")
-    first = bundle_of(train(tmp_path, nights[0]))
+    first = live_bundle(tmp_path, nights[0])
     with killed_after(7):
         train(tmp_path, nights[1], *options)
     (unfinished,) = (tmp_path / "checkpoints").iterdir()
     for checkpoint in unfinished.glob("*.safetensors"):
         checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
-    other = bundle_of(train(tmp_path, nights[0], "--seed", "1"))
+    other = live_bundle(tmp_path, nights[0], "--seed", "1")
     if lost:
         shutil.rmtree(first.folder)
     receipt = train(tmp_path, nights[1], *options, "--resume")
@@ -143,7 +143,7 @@ def test_without_an_intact_checkpoint_it_begins_again_from_the_same_model_if_the
 def test_two_that_follow_the_live_model_do_not_run_at_once(tmp_path: Path, nights: tuple[Corpus, Corpus]) -> None:
     from pipeline.lake import locks
 
-    train(tmp_path, nights[0])
+    live_bundle(tmp_path, nights[0])
     held: list[Path] = []
     with pytest.MonkeyPatch.context() as patched, killed_after(1):
         true = locks.locked
@@ -163,7 +163,7 @@ def test_two_that_follow_the_live_model_do_not_run_at_once(tmp_path: Path, night
 
 def test_the_linear_part_is_fitted_from_the_start(tmp_path: Path, nights: tuple[Corpus, Corpus]) -> None:
     wide = ("--wide", "--linear-bits", "10", *UNMOVED)
-    first = bundle_of(train(tmp_path, nights[0], "--wide", "--linear-bits", "10"))
+    first = live_bundle(tmp_path, nights[0], "--wide", "--linear-bits", "10")
     second = bundle_of(train(tmp_path, nights[1], *wide, "--init-from", "LIVE"))
     cold = bundle_of(train(tmp_path / "cold", nights[1], *wide))
     own, fresh = second.load_model().ngrams, cold.load_model().ngrams
@@ -194,17 +194,18 @@ def test_the_linear_model_has_nothing_to_start_from(tmp_path: Path, nights: tupl
     with pytest.raises(UsageError, match=r"--init-from: --arch nbsvm is always fitted from the start\. Remove the option"):
         invoke(*fit, "--init-from", "LIVE")
     first = invoke(*fit)["outputs"]["model_id"]
+    make_live(Lake(tmp_path), first, PROMOTED)
     for more in ((), ("--nproc", "2")):
         with pytest.raises(UsageError, match=f"--init-from {first}: nothing of it fits"):
             train(tmp_path, nights[0], "--init-from", "LIVE", *more)
     assert not any((tmp_path / "checkpoints").iterdir())
-    bundle_of(train(tmp_path, nights[0]))  # the message says to remove the option
+    live_bundle(tmp_path, nights[0])  # the message says to remove the option
     bundle_of(train(tmp_path, nights[1], "--init-from", "LIVE"))
 
 
 def test_a_live_model_that_is_gone_is_named_with_the_repair(tmp_path: Path, nights: tuple[Corpus, Corpus]) -> None:
     first = bundle_of(train(tmp_path, nights[0]))
-    second = bundle_of(train(tmp_path, nights[0], "--seed", "1"))
+    second = live_bundle(tmp_path, nights[0], "--seed", "1")
     shutil.rmtree(second.folder)
     with pytest.raises(InputNotFoundError, match="Run 'pipeline repair'"):
         train(tmp_path, nights[1], "--init-from", "LIVE")
@@ -220,7 +221,7 @@ def test_cross_validation_starts_from_random_weights() -> None:
 @pytest.mark.slow
 def test_several_processes_start_from_the_same_weights(tmp_path: Path, nights: tuple[Corpus, Corpus]) -> None:
     assert "--init-from=LIVE" in arguments(TrainConfig(lake=Lake(tmp_path), init_from="LIVE"))
-    first = bundle_of(train(tmp_path, nights[0], "--lr", "0.01"))
+    first = live_bundle(tmp_path, nights[0], "--lr", "0.01")
     shutil.copytree(tmp_path, other := tmp_path.with_name("one"))
     options = ("train", "--tokens", nights[1].shards, *SMALL, *UNMOVED, "--init-from", "LIVE")
     two = run_process(*options, "--lake", tmp_path, "--nproc", "2")

@@ -6,11 +6,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from pipeline.lake.table import TokenTable
-from tests.support.airflow import AIRFLOW, MARKS, Environment, executable, make_environment, output, wait_for
+from tests.support.airflow import AIRFLOW, MARKS, Environment, executable, make_environment, output, scored_rows, wait_for
 from tests.support.commands import Run
 from tests.support.paths import ROOT
 
@@ -39,7 +38,7 @@ def test_four_tasks_are_green_then_skipped(airflow: Environment, lake: Path) -> 
     assert first["tasks"] == dict.fromkeys(("ingest", "train", "score", "report"), "success"), first
     receipts = first["receipts"]
     assert (receipts["ingest"]["written"], receipts["score"]["written"]) == (74, 12), "receipts are parsed"
-    assert pq.read_metadata(lake / "predictions" / "incoming.parquet").num_rows == 12
+    assert scored_rows(lake) == 12
     assert first["foreign"] == []
     trained = receipts["train"]["outputs"]
     assert first["assets"]["review_pipeline_train"] == {
@@ -141,7 +140,7 @@ def test_a_killed_training_is_retried_and_nothing_is_doubled(airflow: Environmen
     assert "pipeline train ended with 143" in said + log and "resumed at epoch" in said + log
     assert [path.name for path in lake.glob("models/rnn-*")] == [training.name], "one model, the one that was begun"
     assert sum(shard.rows for shard in TokenTable.open(lake / "tokens").shards) == 74
-    assert pq.read_metadata(lake / "predictions" / "incoming.parquet").num_rows == 12
+    assert scored_rows(lake) == 12
 
 
 def test_a_training_that_takes_too_long_is_stopped_with_its_children(airflow: Environment, tmp_path: Path) -> None:

@@ -11,10 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from pipeline.lake.table import TokenTable
-from tests.support.airflow import AIRFLOW, MARKS, Environment, make_environment, output, wait_for
+from tests.support.airflow import AIRFLOW, MARKS, Environment, make_environment, output, scored_rows, wait_for
 from tests.support.commands import Run
 from tests.support.paths import ROOT
 
@@ -70,7 +68,7 @@ def test_a_worker_that_dies_is_retried_and_nothing_is_doubled(tmp_path: Path, co
     assert tasks["train"][1] >= 3
     assert [path.name for path in lake.glob("models/rnn-*")] == [training.name], "one model, the one that was begun"
     assert sum(shard.rows for shard in TokenTable.open(lake / "tokens").shards) == 74
-    assert pq.read_metadata(lake / "predictions" / "incoming.parquet").num_rows == 12
+    assert scored_rows(lake) == 12
     codes = [json.loads(path.read_text())["exit_code"] for path in sorted(lake.glob("runs/*-train-*.json"))]
     assert 75 in codes and sorted({*codes}) == [0, 75, 99]
     assert codes.count(0) == 1, "it was finished once"

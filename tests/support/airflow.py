@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.support.paths import ROOT
@@ -57,3 +58,8 @@ def wait_for(condition: Callable[[], object], seconds: float = 120, pause: float
     while not condition():
         assert time.monotonic() < until, "it did not happen"
         time.sleep(pause)
+
+
+def scored_rows(lake: Path) -> int:
+    """The rows of all predictions of a lake."""
+    return sum(pq.read_metadata(path).num_rows for path in lake.glob("predictions/**/*.parquet"))
