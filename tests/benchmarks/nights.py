@@ -46,7 +46,7 @@ from tests.benchmarks.reviews import archive
 SERIES = tuple(f"{vocabulary}-{training}" for vocabulary in ("frozen", "rebuilt") for training in ("full", "short", "warm"))
 NOTES, RESULT = "nights.jsonl", "nights.json"
 COLUMNS = ("--id-column", "id", "--label-column", "label", "--group-column", "group", "--split-column", "split")
-MODEL = "--arch bag --ngrams 1 --embedding-dim 32 --lr 0.01 --average 0 --no-baseline"
+MODEL = "--arch bag --ngrams 1 --embedding-dim 32 --lr 0.03 --average 0 --no-baseline"
 FIGURES = (
     ("accuracy", "accuracy", 100),
     ("accuracy_new", "on the nights' films", 100),
