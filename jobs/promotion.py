@@ -47,7 +47,7 @@ from pipeline.lake.paths import Lake
 from pipeline.models.bundle import WEIGHTS, Bundle, model_ids, read_bundle, verify_bundle
 from pipeline.order.holdout import FEWEST_ROWS
 from pipeline.order.selection import Part, has_labelled
-from pipeline.progress import AS_IT_IS
+from pipeline.progress import AS_IT_IS, IN_FIGURES
 from pipeline.reports.metrics import binomial_tail, worse_by_chance
 from pipeline.scoring.predictor import DivergedError
 from pipeline.training.data import TrainingData
@@ -312,7 +312,7 @@ def _say(decision: Decision) -> None:
     remains = f"{live} stays live" if live else "No model is live"
     level = logging.INFO if decision.reason == NEVER else logging.WARNING
     text = "%s was not promoted (%s): %s. %s. 'pipeline models promote %s' makes it live all the same."
-    log.log(level, text, model_id, decision.reason, decision.message, remains, model_id)
+    log.log(level, text, model_id, decision.reason, decision.message, remains, model_id, extra=IN_FIGURES)
 
 
 @contextmanager
