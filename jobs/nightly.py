@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 
 from jobs.night.attention import FAILED, IN_VAIN, KEPT, attention, unknown_share, unknown_tokens
@@ -69,8 +68,6 @@ def run(config: NightlyConfig, arguments: Sequence[str], formatter: logging.Form
 
 def _write_page(night: "_Night") -> None:
     """The morning page, once the record of the night is there: the night is over, and a signal no longer changes that."""
-    if find_spec("jobs.status") is None:
-        return
     with suppress(StoppedError):
         code = night.runner.call("status", "--page")
         if code not in STATUS_CODES:

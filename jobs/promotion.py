@@ -47,6 +47,7 @@ from pipeline.lake.paths import Lake
 from pipeline.models.bundle import WEIGHTS, Bundle, model_ids, read_bundle, verify_bundle
 from pipeline.order.holdout import FEWEST_ROWS
 from pipeline.order.selection import Part, has_labelled
+from pipeline.progress import AS_IT_IS, IN_FIGURES
 from pipeline.reports.metrics import binomial_tail, worse_by_chance
 from pipeline.scoring.predictor import DivergedError
 from pipeline.training.data import TrainingData
@@ -208,7 +209,7 @@ def _compare(config: TrainConfig, data: TrainingData, challenger: Bundle, live: 
     try:
         listed = read_judge(live.folder)
     except (PipelineError, ContractError) as error:
-        log.warning("%s Comparing on the whole test part.", error)
+        log.warning("%s Comparing on the whole test part.", error, extra=AS_IT_IS)
         listed = None
     if listed is None and not has_labelled(data.shards, "test"):
         # Without a list, nothing shows that the live model was not trained on today's test part.
@@ -228,7 +229,7 @@ def _compare(config: TrainConfig, data: TrainingData, challenger: Bundle, live: 
         theirs = right_answers(live, rows, data.vocabulary, config.device)
     except (PipelineError, ContractError) as error:
         # The shards have just been read, so it is the live model that cannot be.
-        log.warning("%s", error)
+        log.warning("%s", error, extra=AS_IT_IS)
         return Comparison(obstacle=f"{live.model_id} cannot be used, so nothing was compared")
     return paired(ours, theirs)
 
@@ -292,7 +293,7 @@ def _live_bundle(lake: Lake) -> Bundle | str:
     try:
         return read_bundle(lake.models / named)
     except (PipelineError, ContractError) as error:
-        log.warning("%s", error)
+        log.warning("%s", error, extra=AS_IT_IS)
         return f"{named} cannot be read, so nothing was compared"
 
 
@@ -311,7 +312,7 @@ def _say(decision: Decision) -> None:
     remains = f"{live} stays live" if live else "No model is live"
     level = logging.INFO if decision.reason == NEVER else logging.WARNING
     text = "%s was not promoted (%s): %s. %s. 'pipeline models promote %s' makes it live all the same."
-    log.log(level, text, model_id, decision.reason, decision.message, remains, model_id)
+    log.log(level, text, model_id, decision.reason, decision.message, remains, model_id, extra=IN_FIGURES)
 
 
 @contextmanager
