@@ -11,6 +11,7 @@ from typing import Any
 from jobs.illustrate import illustrate
 from jobs.judge import write_judge
 from jobs.promotion import conclude
+from jobs.reference import refer
 from jobs.runtime import Run
 from pipeline.config.train import TrainConfig
 from pipeline.errors import InputNotFoundError, PipelineError
@@ -103,6 +104,10 @@ def _write_bundle(
         judged=not isinstance(config.lake, FoldLake),
     )
     write_judge(temporary, parts["test"])
+    try:
+        refer(temporary, data.vocabulary, parts)
+    except Exception as error:  # the model is worth more than this
+        log.warning("no reference (%s: %s): scoring will not measure drift", type(error).__name__, error)
     try:
         illustrate(temporary, tuple(data.shards), data.vocabulary, parts)
         # A machine that only trains may lack matplotlib and jinja2; the bundle is then whole without a report.

@@ -217,9 +217,14 @@ def _rows_since(lake: Lake, version: int) -> int:
     for record in read_records(lake):
         receipt = record["receipt"]
         committed = receipt.get("outputs", {}).get("table_version", -1)
-        if record["command"] == "ingest" and record["outcome"] == "done" and committed >= version:
-            rows += max(0, receipt["written"] - receipt.get("metrics", {}).get("replaced", 0))
-    return rows
+        metrics = receipt.get("metrics", {})
+        if record["outcome"] != "done" or committed < version:
+            continue
+        if record["command"] == "ingest":
+            rows += max(0, receipt["written"] - metrics.get("replaced", 0))
+        elif record["command"] in ("retract", "erase"):
+            rows -= metrics.get("removed", 0) - metrics.get("restored", 0)
+    return max(0, rows)
 
 
 def earlier_ingests(lake: Lake, given_sources: Sequence[str] = ()) -> Iterator[dict[str, Any]]:

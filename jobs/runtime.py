@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW, PipelineError, StoppedError, by_cause
+from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW, DataError, PipelineError, StoppedError, by_cause
 from pipeline.lake.leftovers import sweep_leftovers
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import new_run_id, write_record
@@ -31,6 +31,8 @@ COUNTED_COMMANDS = ("ingest", "score")
 """Commands whose rows have to add up: read = written + rejected + known."""
 PART_OF = "PIPELINE_PART_OF"
 """The environment variable in which a run that starts others hands them its run ID, for their records."""
+COMMITTED_METRICS = ("unknown_share", "unknown_share_table")
+"""Figures that a restored run record keeps: they are followed over the nights."""
 MOST_WARNINGS = 20
 """So many warnings of a run are kept in its record."""
 
@@ -49,6 +51,10 @@ class Run:
     outputs: dict[str, Any] = dataclasses.field(default_factory=dict)
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
     nothing_new: bool = False
+    failed_check: bool = False
+    """Whether the run did its work, but found what an option makes it exit with 65 for."""
+    leaves_parts: bool = False
+    """Whether each part of the result stays although the run fails; else such a run leaves all or nothing."""
     committed: bool = False
     """Whether the result is visible to others; from then on the run counts as done."""
     failure: PipelineError | None = None
@@ -69,8 +75,15 @@ class Run:
             quarantined=self.quarantined,
             outputs={name: str(value) if isinstance(value, Path) else value for name, value in self.outputs.items()},
             metrics=self.metrics,
-            exit_code=self.failure.exit_code if self.failure else EXIT_NOTHING_NEW if self.nothing_new else EXIT_DONE,
+            exit_code=self._exit_code(),
         )
+
+    def _exit_code(self) -> int:
+        if self.failure is not None:
+            return self.failure.exit_code
+        if self.failed_check:
+            return DataError.exit_code
+        return EXIT_NOTHING_NEW if self.nothing_new else EXIT_DONE
 
     def check_counts(self) -> None:
         """Raises `PipelineError` unless every row read is accounted for."""
@@ -107,8 +120,8 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
         else:
             stopped = as_stop(caught)
             error = by_cause(stopped) if isinstance(stopped, Exception) else stopped
-            if command in COUNTED_COMMANDS:
-                run.written = 0  # such a run leaves all or nothing
+            if command in COUNTED_COMMANDS and not run.leaves_parts:
+                run.written = 0
             if error is caught:
                 raise
             raise error from caught
@@ -139,6 +152,7 @@ def commit_record(run: Run) -> dict[str, Any]:
         "started": _iso(run.started),
         "rows": run.written,
         "counts": counts,
+        "metrics": {name: run.metrics[name] for name in COMMITTED_METRICS if name in run.metrics},
         "config": run.config,
     }
 

@@ -15,17 +15,19 @@ TYPES: dict[str, Callable[[object], bool]] = {
     "number": lambda value: type(value) is int or (type(value) is float and math.isfinite(value)),
     "object": lambda value: isinstance(value, dict),
     "strings": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
+    "numbers": lambda value: isinstance(value, list) and all(TYPES["number"](item) for item in value),
     "objects": lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
 }
-"""The types of fields by name. `integer` and `number` take no booleans; `strings` and `objects` are lists."""
+"""The types of fields by name. `integer` and `number` take no booleans; `strings`, `numbers` and `objects` are lists."""
 NAMES = {
     "integer": "a whole number",
     "number": "a number",
     "strings": "a list of strings",
+    "numbers": "a list of numbers",
     "object": "an object",
     "objects": "a list of objects",
 }
-LISTS = {"strings": "list of strings", "objects": "list of objects"}
+LISTS = {"strings": "list of strings", "numbers": "list of numbers", "objects": "list of objects"}
 SHOWN_CHARACTERS = 40
 """Longest excerpt of a wrong value in a message."""
 

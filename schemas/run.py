@@ -87,7 +87,8 @@ class Receipt:
 
     `quarantined` counts files that could not be read and were left out whole; their rows are in none of the four.
 
-    `exit_code` is 0, or 99 when there was nothing new to do; it is the process's exit status and not printed.
+    `exit_code` is 0, 99 when there was nothing new to do, or 65 when the work was done but failed a check that was asked for
+    (`score --fail-on-drift`); it is the process's exit status and not printed.
     """
 
     run_id: str

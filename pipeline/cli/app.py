@@ -236,6 +236,8 @@ COMMANDS: tuple[str, ...] = (
     "sample",
     "fetch",
     "vacuum",
+    "retract",
+    "erase",
     "repair",
     "upgrade",
 )

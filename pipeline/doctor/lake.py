@@ -33,6 +33,7 @@ def lake_checks(lake: Lake, verify: bool = False) -> Iterator[Check]:
         ("vocabulary", _vocabularies),
         ("models", _models),
         ("predictions", _predictions),
+        ("withheld", _withheld),
         ("runs", _runs),
         ("leftovers", _leftovers),
     ):
@@ -73,7 +74,7 @@ def _writable(lake: Lake, verify: bool) -> Iterator[Check]:
 
 def _own_folders(lake: Lake) -> list[Path]:
     data = [lake.tokens, lake.vocabulary, lake.rejects, lake.models, lake.predictions]
-    return [*data, lake.runs, lake.checkpoints, lake.locks]
+    return [*data, lake.runs, lake.retracted, lake.erased, lake.checkpoints, lake.locks]
 
 
 def _space(lake: Lake, verify: bool) -> Iterator[Check]:
@@ -166,19 +167,35 @@ def _predictions(lake: Lake, verify: bool) -> Iterator[Check]:
 
     if not verify:
         return
-    files = [path for path in sorted(lake.predictions.glob("*.parquet")) if not path.name.startswith(PREFIX)]
+    files = [path for path in sorted(lake.predictions.glob("**/*.parquet")) if not path.name.startswith(PREFIX)]
     unproven = 0
     for path in files:
         try:
             unproven += not verify_data(path, "")
         except (*DAMAGE, *READ_ERRORS) as error:
-            yield fail("predictions", f"{path}: {error}", "Score its input again.", DataError.exit_code)
+            yield fail("predictions", f"{path}: {error}", "Delete it, and score its input again.", DataError.exit_code)
     for path in lake.rejects.glob("[!.]*.parquet"):
         if not file_sha256(path).startswith(path.stem):
             yield warn("rejects", f"{path} has changed since it was written", "Delete it; the next ingest recreates it.")
     if files:
         more = f"; {unproven:,} from earlier releases have no digest" if unproven else ""
         yield ok("predictions", f"{len(files):,} files{more}")
+
+
+def _withheld(lake: Lake, verify: bool) -> Iterator[Check]:
+    """The lists of what was retracted and erased. A damaged one stops ingest, for it might bring such reviews back."""
+    from pipeline.lake.health import DAMAGE
+    from pipeline.lake.review_keys import key_files, read_keys
+
+    counts: dict[str, int] = {}
+    for folder in (lake.retracted, lake.erased):
+        for path in key_files(folder):
+            try:
+                counts[folder.name] = counts.get(folder.name, 0) + len(read_keys(path))
+            except DAMAGE as error:
+                yield _failed("withheld", error)
+    if counts:
+        yield ok("withheld", ", ".join(f"{rows:,} rows {name}" for name, rows in counts.items()))
 
 
 def _leftovers(lake: Lake, verify: bool) -> Iterator[Check]:

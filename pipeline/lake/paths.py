@@ -55,7 +55,8 @@ class Lake:
     @property
     def own(self) -> tuple[Path, ...]:
         """Folders of what the commands write: a walk through a folder around the lake finds no reviews there."""
-        return (self.tokens, self.vocabulary, self.rejects, self.models, self.predictions, self.runs)
+        data = (self.tokens, self.vocabulary, self.rejects, self.models, self.predictions, self.runs)
+        return (*data, self.retracted, self.erased)
 
     @property
     def tokens(self) -> Path:
@@ -106,6 +107,16 @@ class Lake:
     def logs(self) -> Path:
         """Logs of scheduled runs, one file each."""
         return self.root / "logs"
+
+    @property
+    def retracted(self) -> Path:
+        """Lists of the rows that 'pipeline retract' took back, one for each run that brought them."""
+        return self.root / "retracted"
+
+    @property
+    def erased(self) -> Path:
+        """Lists of the reviews that 'pipeline erase' removed for good."""
+        return self.root / "erased"
 
     @property
     def checkpoints(self) -> Path:

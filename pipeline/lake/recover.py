@@ -45,6 +45,7 @@ def _record(lake: Lake, entry: Entry, run_id: str) -> RunRecord:
     info: dict[str, Any] = entry.info
     counts: dict[str, Any] = {name: int(info["counts"].get(name, 0)) for name in COUNTS}
     command = str(info.get("command", "ingest"))
+    metrics = info.get("metrics")
     committed = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(info.get("timestamp", 0)) / 1000))
     outputs = {"tokens": str(lake.tokens), "table_version": entry.version}
     if info.get("vocabulary"):
@@ -57,6 +58,15 @@ def _record(lake: Lake, entry: Entry, run_id: str) -> RunRecord:
         outcome="done",
         exit_code=0,
         config=dict(info.get("config") or {}),
-        receipt=asdict(Receipt(run_id=run_id, command=command, seconds=0.0, **counts, outputs=outputs)),
+        receipt=asdict(
+            Receipt(
+                run_id=run_id,
+                command=command,
+                seconds=0.0,
+                **counts,
+                outputs=outputs,
+                metrics=metrics if isinstance(metrics, dict) else {},
+            )
+        ),
         recovered=True,
     )

@@ -35,7 +35,8 @@ def wrote(lake: Lake, output: Path) -> bool:
     for path in lake.runs.glob("*-score-*.json"):
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             record = json.loads(path.read_bytes())
-            if record["outcome"] == "done" and record["receipt"]["outputs"].get("predictions") == str(output):
+            place = record["receipt"]["outputs"].get("predictions")
+            if record["outcome"] == "done" and place and output.is_relative_to(place):  # a file, or the folder of many
                 return True
     return False
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import DataError, InputNotFoundError
 from pipeline.lake.content import READ_ERRORS, open_parquet, verify_name
 from pipeline.lake.damage import REPAIR, damaged
+from pipeline.lake.shard_tokens import ShardTokens
 from schemas.token import KEY_VOCABULARY, TOKEN
 
 
@@ -25,6 +26,8 @@ class Shard:
     """Rows of each row group."""
     vocabulary: str
     """Fingerprint of the vocabulary that its ids belong to."""
+    tokens: ShardTokens | None = None
+    """How many tokens it holds; None for shards of earlier releases."""
 
 
 def read_shard(path: Path, *, whole_if_old: bool = True) -> Shard:
@@ -51,6 +54,7 @@ def read_shard(path: Path, *, whole_if_old: bool = True) -> Shard:
         rows=metadata.num_rows,
         row_groups=tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)),
         vocabulary=(schema.metadata or {}).get(KEY_VOCABULARY, b"").decode(errors="replace"),
+        tokens=ShardTokens.noted(schema.metadata or {}),
     )
 
 

@@ -28,6 +28,7 @@ from schemas.prediction import PREDICTION
 log = logging.getLogger(__name__)
 
 
+SMALL_BYTES = 64 << 10
 STDIN_NAME = "stdin"
 STDIN_FORMAT = "lines"
 
@@ -61,6 +62,11 @@ class ScoreInput:
     def is_json(self) -> bool:
         """Whether all of it is JSON, so that values can be kept as they were written."""
         return all(table.is_json for table in self.tables)
+
+    def is_small(self) -> bool:
+        """Whether starting threads would take longer than reading all of it."""
+        sizes = [None if table.found is None else table.found.size for table in self.tables]
+        return len(sizes) == 1 and sizes[0] is not None and sizes[0] <= SMALL_BYTES
 
     def rows(self) -> int | None:
         """The rows, where the files say how many there are."""

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -93,14 +94,36 @@ def output_metadata(
     }
 
 
-def rows_scored(
-    output: Path, metadata: Mapping[bytes, bytes], named: bool, wrote_before: Callable[[], bool] = lambda: False
-) -> int | None:
-    """The number of rows of an existing, intact Parquet file made from the same input by the same model with the same
-    options; None without such a file.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What an output holds: the number of its rows, and the model that scored them."""
+
+    rows: int
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Naming:
+    """How an output has its place, which decides what may be overwritten there.
 
     Args:
-        named: the user named the output, rather than the input's name.
+        in_lake: it is in the lake's own folder, which holds nothing but predictions.
+        by_input: the input's name decides it, so that an input of the same name elsewhere would overwrite it.
+        any_model: an output of another model is as good as one of this run's.
+    """
+
+    in_lake: bool
+    by_input: bool
+    any_model: bool = False
+
+
+def scored_before(
+    output: Path, metadata: Mapping[bytes, bytes], naming: Naming, wrote_before: Callable[[], bool] = lambda: False
+) -> Scored | None:
+    """What an existing, intact Parquet file holds that was made from the same input with the same model and options; None
+    without such a file.
+
+    Args:
         wrote_before: whether an earlier run wrote the output; asked only when what is there cannot be read.
 
     Raises:
@@ -114,7 +137,7 @@ def rows_scored(
         footer = pq.read_metadata(output)
         found = footer.metadata or {}
     except READ_ERRORS as error:
-        if not named or wrote_before():  # the lake's own folder holds nothing but predictions
+        if naming.in_lake or wrote_before():
             log.warning("%s cannot be read: %s. Rewriting it.", output, error, extra=AS_IT_IS)
             return None
         found = {}
@@ -127,7 +150,9 @@ def rows_scored(
             f"{output} already exists and was not written by 'pipeline score'. Choose another --output, or use --force."
         )
     PREDICTION.check_version(found[b"review_pipeline.schema_version"].decode(), str(output))
-    return footer.num_rows if is_same(output, found, metadata, named) and _is_whole(output) else None
+    if not is_same(output, found, metadata, naming) or not _is_whole(output):
+        return None
+    return Scored(rows=footer.num_rows, model_id=found[KEY_MODEL].decode(errors="replace"))
 
 
 def _is_whole(output: Path) -> bool:
@@ -141,19 +166,20 @@ def _is_whole(output: Path) -> bool:
     return True
 
 
-def is_same(output: Path, found: Mapping[bytes, bytes], metadata: Mapping[bytes, bytes], named: bool) -> bool:
+def is_same(output: Path, found: Mapping[bytes, bytes], metadata: Mapping[bytes, bytes], naming: Naming) -> bool:
     """Whether an output with the metadata `found` is what a run with `metadata` would write.
 
     Raises:
         UsageError: it holds the predictions of an input of the same name elsewhere.
     """
-    if all(found.get(key) == value for key, value in metadata.items() if key != KEY_SOURCE):
+    free = {KEY_SOURCE, KEY_MODEL, KEY_LABELS} if naming.any_model else {KEY_SOURCE}
+    if KEY_MODEL in found and all(found.get(key) == value for key, value in metadata.items() if key not in free):
         return True
     other = found.get(KEY_SOURCE, metadata[KEY_SOURCE])
-    if not named and other != metadata[KEY_SOURCE]:
+    if naming.by_input and other != metadata[KEY_SOURCE]:
         raise UsageError(
             f"{output} contains the predictions of {other.decode(errors='replace')}, an input of the same name. "
-            "Choose another file with --output, or overwrite them with --force."
+            "Choose another place with --output, or overwrite them with --force."
         )
     return False
 

@@ -96,6 +96,7 @@ class PackedForward:
         self._layers = [[CELLS[type(layer)](layer) for layer in layers] for layers in zip(*directions, strict=True)]
         self.tables: list[Tensor] = []
         """Each cell's projection of every word, once they are worth it."""
+        self._made: list[Tensor] = []
 
     @staticmethod
     def supports(model: Classifier) -> bool:
@@ -121,8 +122,14 @@ class PackedForward:
         projected where they stand, which costs less as long as they are fewer than the words.
         """
         cells = self._layers[0]
-        if not self.tables and 4 * len(self._words_VE) * sum(cell.gates_dim for cell in cells) <= TABLE_BYTES:
-            self.tables = [cell.project(self._words_VE) for cell in cells]
+        if self._made:
+            self.tables = self._made
+        elif 4 * len(self._words_VE) * sum(cell.gates_dim for cell in cells) <= TABLE_BYTES:
+            self.tables = self._made = [cell.project(self._words_VE) for cell in cells]
+
+    def leave_table(self) -> None:
+        """Projects tokens where they stand again, until `make_table` is called; the table is kept for that."""
+        self.tables = []
 
     def __call__(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits (B, C); see `ReviewClassifier.forward`."""

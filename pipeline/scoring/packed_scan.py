@@ -38,7 +38,8 @@ class PackedScan:
         self._words_VE = model.embedding.weight.detach()
         self._cells = [cast(ScanCell, cell) for cell in model.encoder.cells]
         self.table: Tensor | None = None
-        """a and b of each word, (V, 2S), once they are worth it."""
+        """a and b of each word, (V, 2S), while they are worth it."""
+        self._made: Tensor | None = None
 
     @staticmethod
     def supports(model: Classifier) -> bool:
@@ -54,9 +55,15 @@ class PackedScan:
     def make_table(self) -> None:
         """Computes a and b of the whole vocabulary, once, where that is possible and takes at most `TABLE_BYTES`."""
         (cell, *above) = self._cells
-        if self.table is None and not above and 8 * len(self._words_VE) * cell.output_dim <= TABLE_BYTES:
+        if self._made is not None:
+            self.table = self._made
+        elif not above and 8 * len(self._words_VE) * cell.output_dim <= TABLE_BYTES:
             with torch.inference_mode():
-                self.table = cell.table(self._words_VE)
+                self.table = self._made = cell.table(self._words_VE)
+
+    def leave_table(self) -> None:
+        """Computes a and b of tokens where they stand again, until `make_table` is called; the table is kept for that."""
+        self.table = None
 
     def __call__(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits (B, C); see `ReviewClassifier.forward`."""

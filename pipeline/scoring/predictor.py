@@ -110,6 +110,13 @@ class Predictor:
         least = self.max_tokens // 2 if self.packed else self.max_tokens
         return plan_batches(lengths, min(max(share, least), self.max_tokens))
 
+    def begin(self) -> None:
+        """Forgets what was scored before. The last bits of a review's score depend on the tables in use, so that without
+        this they would depend on the inputs before its own.
+        """
+        if self.packed is not None:
+            self.packed.leave_table()
+
     def prepare(self, reviews: Ragged) -> None:
         """Prepares tables that pay off for these reviews."""
         if self.packed is not None and self._lengths_read(reviews).sum() > self.bundle.model_config["vocab_size"]:

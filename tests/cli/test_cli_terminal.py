@@ -23,8 +23,8 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Terminal:
     """Runs `pipeline` on a terminal, in a folder with the lake `lake`."""
     folder = tmp_path_factory.mktemp("terminal")
 
-    def run(*arguments: object, columns: int = 80) -> Shown:
-        return run_in_terminal([*forked_pipeline(), *arguments], columns, cwd=folder, PIPELINE_LAKE="lake")
+    def run(*arguments: object, columns: int = 80, typed: bytes = b"") -> Shown:
+        return run_in_terminal([*forked_pipeline(), *arguments], columns, cwd=folder, typed=typed, PIPELINE_LAKE="lake")
 
     run.folder = folder  # type: ignore[attr-defined]
     return run
@@ -178,3 +178,24 @@ def test_a_night_shows_its_steps_and_ends_with_what_a_person_must_know(terminal:
     again = run_in_terminal([*forked_python(), code.replace("'nightly'", "'nightly', '--json'")], 80, cwd=folder)
     assert again.code == 99
     assert json.loads(again.raw.splitlines()[-1])["command"] == "nightly"
+
+
+def test_taking_back_and_erasing_on_a_terminal(terminal: Terminal, screens: dict[str, Shown]) -> None:
+    folder: Path = terminal.folder  # type: ignore[attr-defined]
+    (folder / "flipped.csv").write_text("text,label\nA fine film,neg\nA dull film,pos\n")
+    assert terminal("ingest", "flipped.csv").code == 0
+    planned = terminal("retract", "latest", "--dry-run").text
+    assert "Would retract 2" in planned and "removed  2 reviews" in planned and "none saw them" in planned
+    done = terminal("retract", "latest")
+    assert done.code == 0 and "Retracted 2" in done.text and "version 2" in done.text
+    assert "Nothing to retract" in terminal("retract", "latest").text
+    assert "2 retracted" in terminal("ingest", "flipped.csv").text
+    lifted = terminal("retract", "latest", "--undo").text
+    assert "is no longer retracted." in lifted and lifted.endswith("Next: pipeline ingest\n")
+    (review_id,) = (f"{(folder / 'bad.csv').as_uri()}#1",)
+    kept = terminal("erase", "--review-id", review_id, typed=b"n\n")
+    assert kept.code == 99 and "Would erase 1 review." in kept.text and kept.text.endswith("Nothing was erased.\n")
+    gone = terminal("erase", "--review-id", review_id, typed=b"y\n")
+    assert gone.code == 0 and "Erased 1 review." in gone.text and "bad.csv still has row 1" in gone.text
+    again = terminal("erase", "--review-id", review_id)
+    assert again.code == 99 and "holds nothing of these reviews" in again.text

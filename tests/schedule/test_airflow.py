@@ -45,7 +45,7 @@ def test_three_tasks_are_green_then_skipped(tmp_path: Path, command: Run) -> Non
     assert first["tasks"] == {"ingest": "success", "train": "success", "score": "success"}, first
     receipts = first["receipts"]
     assert (receipts["ingest"]["written"], receipts["score"]["written"]) == (74, 12)
-    assert pq.read_metadata(lake / "predictions" / "incoming.parquet").num_rows == 12
+    assert pq.read_metadata(lake / "predictions" / "incoming" / "new.parquet").num_rows == 12
     assert first["foreign"] == []
 
     second = dag_run(environment)

@@ -71,7 +71,7 @@ def test_the_line_of_the_crontab_runs_a_night(lake: Path, executable: Path, tmp_
     command = command.replace(INSTALLED, shlex.quote(str(executable))).replace(LAKE, shlex.quote(str(lake)))
     first = run(command, tmp_path)
     assert (first.returncode, first.stdout, first.stderr) == (0, "", "")
-    assert list((lake / "predictions").rglob("*.parquet"))
+    assert (lake / "predictions" / "incoming" / "new.parquet").exists()
     second = run(command, tmp_path)
     assert (second.returncode, second.stdout, second.stderr) == (99, "", "")
 

@@ -9,6 +9,7 @@ import pytest
 from schemas.contract import ContractError
 from schemas.document import Document, Field
 from schemas.model import MODEL
+from schemas.reference import REFERENCE
 from schemas.registry import CONTRACTS
 from schemas.run import RUN, Receipt, RunRecord
 from schemas.status import STATUS
@@ -115,7 +116,7 @@ def test_a_run_record_has_the_fields_of_its_contract() -> None:
     assert RUN.parse(record.to_json().encode(), "1-x.json")["receipt"] == receipt
 
 
-@pytest.mark.parametrize("contract", [MODEL, TRAINING, RUN, STATUS])
+@pytest.mark.parametrize("contract", [MODEL, REFERENCE, TRAINING, RUN, STATUS])
 def test_the_schema_command_lists_every_field(contract: Document) -> None:
     assert CONTRACTS[contract.name] is contract
     shown = json.loads(json.dumps(contract.to_dict()))
