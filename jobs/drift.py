@@ -12,6 +12,7 @@ from pipeline.config.shared import FEWEST_TOKENS
 from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
 from pipeline.lake.shard_tokens import ShardTokens
+from pipeline.progress import AS_IT_IS, IN_FIGURES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,6 +80,7 @@ class Watch:
                 "ingest --rebuild-vocab', then train again.",
                 f"{share:.1%}",
                 f"{self.config.unknown_warn:.1%}",
+                extra=AS_IT_IS,
             )
         return {"unknown_share": share, "drift": self._drift(share)}
 
@@ -98,6 +100,7 @@ class Watch:
                 "come, ingest and label some of them, and train again.",
                 self.bundle.model_id,
                 "; ".join(moved(self.observed, drift.over, self.bundle.labels)),
+                extra=IN_FIGURES,
             )
         return drift.to_dict()
 
@@ -126,7 +129,7 @@ def recorded_drift(config: ScoreConfig, lake: Lake, output: Path, model_id: str)
             ]
             if over:
                 text = "when %s was written, the reviews differed from the test data of %s: %s"
-                log.warning(text, output, model_id, ", ".join(over))
+                log.warning(text, output, model_id, ", ".join(over), extra=IN_FIGURES)
             return {**drift, "over": over, "drifted": bool(over)}
     return None
 

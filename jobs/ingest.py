@@ -206,7 +206,7 @@ def _say_unknown(config: IngestConfig, new: ShardTokens, built: bool) -> None:
             "%s of the new tokens are not in the vocabulary (--unknown-warn %s), so no model can learn from them. Build a "
             "new vocabulary with 'pipeline ingest --rebuild-vocab', from sources with every review, then train again."
         )
-    log.warning(text, f"{share:.1%}", f"{config.unknown_warn:.1%}")
+    log.warning(text, f"{share:.1%}", f"{config.unknown_warn:.1%}", extra=AS_IT_IS)
 
 
 def _vocabulary(config: IngestConfig, lake: Lake, table: TokenTable | None) -> Vocabulary | None:
