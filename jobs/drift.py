@@ -12,7 +12,7 @@ from pipeline.config.shared import FEWEST_TOKENS
 from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
 from pipeline.lake.shard_tokens import ShardTokens
-from pipeline.progress import AS_IT_IS, IN_FIGURES
+from pipeline.progress import BRIEF, IN_FIGURES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,7 +80,7 @@ class Watch:
                 "ingest --rebuild-vocab', then train again.",
                 f"{share:.1%}",
                 f"{self.config.unknown_warn:.1%}",
-                extra=AS_IT_IS,
+                extra={BRIEF: "more tokens of the input are unknown to the model than --unknown-warn allows"},
             )
         return {"unknown_share": share, "drift": self._drift(share)}
 

@@ -23,20 +23,20 @@ from pipeline.models.bundle import Bundle, model_ids, read_bundle, save_bundle, 
 from pipeline.models.interface import Classifier
 from pipeline.order.selection import Part, select_as_trained
 from pipeline.progress import AS_IT_IS, BRIEF
-from pipeline.training.checkpoint import TrainingFolder
+from pipeline.training.checkpoint import TrainingFolder, same_training
 from pipeline.training.data import TrainingData
 from pipeline.training.metrics import MetricsRow, write_metrics
 
 log = logging.getLogger(__name__)
 
 
-def find_finished(lake: Lake, identity: Mapping[str, Any]) -> Bundle | None:
-    """The newest model that was trained on the same data with the same options."""
+def find_finished(lake: Lake, identity: Mapping[str, Any], ignored: frozenset[str] = frozenset()) -> Bundle | None:
+    """The newest model that was trained on the same data with the same options, apart from the names in `ignored`."""
     for name in sorted(model_ids(lake), key=lambda name: _written(lake.models / name), reverse=True):
         folder = lake.models / name
         try:
             bundle = read_bundle(folder)
-            if bundle.training != dict(identity):
+            if not same_training(bundle.training, identity, ignored):
                 continue
             verify_bundle(bundle)
         except (InputNotFoundError, ValueError) as error:

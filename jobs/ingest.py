@@ -40,7 +40,7 @@ from pipeline.lake.table import TokenTable
 from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.lake.withheld import ERASED, RETRACTED, Withheld
 from pipeline.options.render import printable_text
-from pipeline.progress import AS_IT_IS, BRIEF, UNATTENDED, track
+from pipeline.progress import AS_IT_IS, BRIEF, IN_FIGURES, UNATTENDED, track
 from pipeline.readers.labels import doubts
 from pipeline.readers.registry import described, format_named
 from pipeline.readers.summary import named_faults, summarize
@@ -206,7 +206,7 @@ def _say_unknown(config: IngestConfig, new: ShardTokens, built: bool) -> None:
             "%s of the new tokens are not in the vocabulary (--unknown-warn %s), so no model can learn from them. Build a "
             "new vocabulary with 'pipeline ingest --rebuild-vocab', from sources with every review, then train again."
         )
-    log.warning(text, f"{share:.1%}", f"{config.unknown_warn:.1%}", extra=AS_IT_IS)
+    log.warning(text, f"{share:.1%}", f"{config.unknown_warn:.1%}", extra=IN_FIGURES)
 
 
 def _vocabulary(config: IngestConfig, lake: Lake, table: TokenTable | None) -> Vocabulary | None:

@@ -19,10 +19,12 @@ from pipeline.lake.atomic import claimed, make_folder
 from pipeline.lake.paths import FoldLake, Lake
 from pipeline.options.render import arguments
 from pipeline.order.order import lanes_of_rank
+from pipeline.progress import AS_IT_IS
 from pipeline.signals import StopRequest, deferred_stop, raise_if_swallowed, settle
 from schemas.run import Receipt
 
 if TYPE_CHECKING:
+    from jobs.initial import Initial
     from jobs.training import Training
     from pipeline.models.bundle import Bundle
     from pipeline.training.checkpoint import TrainingFolder
@@ -40,6 +42,7 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Seque
     Args:
         command: how the command lines of workers begin; the config follows.
     """
+    from jobs.initial import find_initial
     from jobs.training import new_model
     from pipeline.devices import check_device
     from pipeline.engines import torchrun
@@ -55,10 +58,11 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Seque
     lanes_of_rank(0, workers, config.order.num_lanes)
     check_device(config.device, workers)
     data = _open(config)
-    if _finished(config, _identity(config, data)) is not None:
+    initial = find_initial(config)
+    if _finished(config, _identity(config, data, initial), initial.ignored) is not None:
         finish(run(config))
     if not config.is_linear:
-        new_model(config, data)
+        new_model(config, data, initial.bundle)
     torchrun.launch([*command, *arguments(config)], workers, config.max_restarts)
 
 
@@ -66,7 +70,7 @@ def run(config: TrainConfig) -> Receipt:
     """Trains, or continues, or finds that the same model is there already (exit code 99).
 
     Raises:
-        InputNotFoundError: no table, shards, vocabulary or embeddings.
+        InputNotFoundError: no table, shards, vocabulary, embeddings or model to start from.
         DataError: nothing to learn from, or damaged data.
         UsageError: options that cannot be.
         LockedError: another process works on the same training.
@@ -87,15 +91,24 @@ def run(config: TrainConfig) -> Receipt:
 
 def _run(config: TrainConfig, run: Run) -> None:
     from jobs.finished import finish_late, finish_training, save_model
+    from jobs.initial import find_initial, recover_initial
     from jobs.promotion import complete_promotion
     from jobs.training import new_model, train_linear, train_network
     from pipeline.engines import local, torchrun
     from pipeline.order.selection import PARTS
 
     data = _open(config)
-    identity = _identity(config, data)
+    initial = find_initial(config)
+    identity = _identity(config, data, initial)
     completed = complete_promotion(config.lake) if torchrun.is_main() else None
-    if (bundle := _finished(config, identity)) is not None:
+    if identity.get("holdout") and initial.bundle is not None and not initial.bundle.training.get("holdout"):
+        log.warning(
+            "%s, which this training starts from, was trained without --holdout, so it knows the reviews that are held out "
+            "now, and the accuracy on them will be too high",
+            initial.bundle.model_id,
+            extra=AS_IT_IS,
+        )
+    if (bundle := _finished(config, identity, initial.ignored)) is not None:
         log.info("%s was trained on the same data with the same options; --force trains again", bundle.model_id)
         run.outputs = {"model": bundle.folder, "model_id": bundle.model_id, "table_version": bundle.table_version}
         run.metrics = dict(bundle.metrics)
@@ -103,13 +116,15 @@ def _run(config: TrainConfig, run: Run) -> None:
         run.nothing_new = not late and completed != bundle.model_id
         return
     join = torchrun.joined if torchrun.launched() else local.joined
-    model = None if config.is_linear else new_model(config, data)
+    start = None if config.is_linear else new_model(config, data, initial.bundle)
     raise_if_swallowed()
     with join(config.device) as world, deferred_stop() as stop:
         resume = config.resume or torchrun.restarts() > 0
-        with _training_folder(config, identity, world, resume) as folder:
+        with _training_folder(config, identity, world, resume, initial) as (folder, begun):
+            if start is not None and begun != identity:
+                identity, start = begun, new_model(config, data, recover_initial(config.lake, begun, initial))
             training = _training(config, data, world, stop)
-            trained = train_linear(training) if model is None else train_network(training, model, folder, resume)
+            trained = train_linear(training) if start is None else train_network(training, start, folder, resume)
             run.read = sum(part.rows for part in training.parts.values())
             run.outputs = {
                 "model": config.lake.models / folder.training_id,
@@ -152,44 +167,66 @@ def _placed(config: TrainConfig) -> TrainConfig:
 
 @contextmanager
 def _training_folder(
-    config: TrainConfig, identity: dict[str, Any], world: "World", resume: bool
-) -> "Iterator[TrainingFolder]":
-    """The folder of the training to continue, or of a new one; the main rank holds the lock of what is trained.
+    config: TrainConfig, identity: dict[str, Any], world: "World", resume: bool, initial: "Initial"
+) -> "Iterator[tuple[TrainingFolder, dict[str, Any]]]":
+    """The folder of the training to continue, or of a new one, and its identity: that of a training that follows the live
+    model keeps the one that it began with. The main rank holds the lock of what is trained.
 
     When the block ends well, what killed runs have left of the same training goes too.
     """
-    from pipeline.training.checkpoint import TrainingFolder, find_resumable, remove_unfinished
+    from pipeline.training.checkpoint import TrainingFolder, remove_unfinished
 
     with ExitStack() as held:
 
         def choose() -> tuple[dict[str, Any], Any]:
-            alone = held.enter_context(_locked(config.lake, identity))
-            if _finished(config, identity) is not None:
+            alone = held.enter_context(_locked(config.lake, initial.key(identity)))
+            if _finished(config, identity, initial.ignored) is not None:
                 raise LockedError(
                     "another run just finished the same training. Run the command again: nothing is left to do."
                 )
-            found = find_resumable(config.lake.checkpoints, identity) if resume else None
+            found = _resumable(config, identity, initial) if resume else None
+            begun = identity if found is None else found.identity()
+            if initial.follows_live:
+                held.enter_context(_locked(config.lake, begun))
             if found is not None:
                 try:
                     held.enter_context(claimed(found.path))
                     log.info("resuming training %s", found.training_id)
                 except FileNotFoundError:  # vacuum has removed it in this moment
-                    found = None
+                    found, begun = None, identity
             if found is None:
                 now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
                 found = TrainingFolder(config.lake.checkpoints / f"{config.arch}-{now}-{secrets.token_hex(3)}")
                 held.enter_context(claimed(found.path, make_folder))
                 found.begin(identity)
                 log.info("starting training %s", found.training_id)
-            return {"training_id": found.training_id, "alone": alone}, np.zeros(0, np.uint8)
+            return {"training_id": found.training_id, "alone": alone, "begun": begun}, np.zeros(0, np.uint8)
 
         values, _ = world.from_main(choose)
         folder = TrainingFolder(config.lake.checkpoints / values["training_id"], config.keep_checkpoints)
         if world.is_main:
             folder.sweep()
-        yield folder
+        yield folder, values["begun"]
         if world.is_main and values["alone"]:
-            remove_unfinished(config.lake.checkpoints, identity)
+            remove_unfinished(config.lake.checkpoints, values["begun"])
+
+
+def _resumable(config: TrainConfig, identity: dict[str, Any], initial: "Initial") -> "TrainingFolder | None":
+    """The unfinished training to continue. Without an intact checkpoint it begins again, from the same model."""
+    from jobs.initial import is_lost, recover_initial
+    from pipeline.training.checkpoint import find_resumable
+
+    found = find_resumable(config.lake.checkpoints, identity, ignored=initial.ignored)
+    if found is None:
+        return None
+    begun = found.identity()
+    if not is_lost(begun, recover_initial(config.lake, begun, initial)) or found.read() is not None:
+        return found
+    log.warning(
+        "--resume: %s has no intact checkpoint, and the model that it started from is gone. Starting a new one.",
+        found.training_id,
+    )
+    return None
 
 
 @contextmanager
@@ -225,19 +262,22 @@ def _open(config: TrainConfig) -> "TrainingData":
 def finished_model(config: TrainConfig) -> "Bundle | None":
     """The model that a training with this config has left, if it is finished."""
     from jobs.finished import find_finished
+    from jobs.initial import find_initial
 
     config = _placed(config)
-    return find_finished(config.lake, _identity(config, _open(config)))
+    initial = find_initial(config)
+    return find_finished(config.lake, _identity(config, _open(config), initial), initial.ignored)
 
 
-def _identity(config: TrainConfig, data: "TrainingData") -> dict[str, Any]:
+def _identity(config: TrainConfig, data: "TrainingData", initial: "Initial") -> dict[str, Any]:
     """Everything that determines the model."""
     from pipeline.order.selection import has_labelled
 
-    return config.identity(data.identity, has_test=bool(config.holdout_share) and has_labelled(data.shards, "test"))
+    has_test = bool(config.holdout_share) and has_labelled(data.shards, "test")
+    return initial.identity(config.identity(data.identity, has_test=has_test))
 
 
-def _finished(config: TrainConfig, identity: dict[str, Any]) -> Any:
+def _finished(config: TrainConfig, identity: dict[str, Any], ignored: frozenset[str]) -> Any:
     from jobs.finished import find_finished
 
-    return None if config.force else find_finished(config.lake, identity)
+    return None if config.force else find_finished(config.lake, identity, ignored)

@@ -15,6 +15,7 @@ from pipeline.config.train import TrainConfig
 from pipeline.datapipes.train_loader import LoaderOptions
 from pipeline.devices import resolve_precision
 from pipeline.errors import StoppedError
+from pipeline.models.bundle import Bundle
 from pipeline.models.configs.base import ModelConfig
 from pipeline.models.configs.nbsvm import NbsvmConfig
 from pipeline.models.interface import Classifier, ReviewClassifier
@@ -36,6 +37,7 @@ from pipeline.training.ngram_fit import NgramOptions, default_epochs, fit_ngrams
 from pipeline.training.regularisation import Regularisation
 from pipeline.training.soft_targets import soft_targets
 from pipeline.training.tensorboard import event_writer
+from pipeline.training.warm_start import Taken, warm_start
 from pipeline.training.word_vectors import Floats, text_vectors
 from pipeline.training.world import World
 
@@ -119,9 +121,17 @@ class Trained:
     rows: list[MetricsRow]
 
 
-def new_model(config: TrainConfig, data: TrainingData) -> ReviewClassifier:
-    """The model before its first step: a function of the options, the seed and the embeddings, so the same on every rank.
-    Vectors from the reviews themselves come later: they take reading."""
+@dataclass(frozen=True)
+class Start:
+    """A model before its first step. `taken`: what it took from another model, if it starts from one."""
+
+    model: ReviewClassifier
+    taken: Taken | None = None
+
+
+def new_model(config: TrainConfig, data: TrainingData, initial: Bundle | None = None) -> Start:
+    """The model before its first step: a function of the options, the seed, the embeddings and the model to start from, so
+    the same on every rank. Vectors from the reviews themselves come later: they take reading."""
     tokens = data.vocabulary.tokens.to_pylist()
     options = {**config.model, "vocab_size": len(tokens), "num_classes": len(data.vocabulary.labels)}
     vectors_VE = None
@@ -133,13 +143,15 @@ def new_model(config: TrainConfig, data: TrainingData) -> ReviewClassifier:
     assert isinstance(model, ReviewClassifier), config.arch
     if vectors_VE is not None:
         model.set_embedding(vectors_VE)
-    return model
+    return Start(model, None if initial is None else warm_start(model, config.arch, data.vocabulary, initial))
 
 
-def train_network(training: Training, model: ReviewClassifier, folder: TrainingFolder, resume: bool) -> Trained | None:
+def train_network(training: Training, start: Start, folder: TrainingFolder, resume: bool) -> Trained | None:
     """Trains a network and fits what stands around it; None on ranks that are not the main one."""
+    config, model, taken = training.config, start.model, start.taken
     checkpoint = folder.read() if resume else None
-    if checkpoint is None and training.config.embedding_init == "text" and training.config.embeddings is None:
+    has_vectors = config.embeddings is not None or (taken is not None and taken.words > 0)
+    if checkpoint is None and config.embedding_init == "text" and not has_vectors:
         _start_from_text(training, model)
     fitted, soft_targets_UC = _label_unlabelled(training)
     trainer = _trainer(training, model, folder, soft_targets_UC)
@@ -148,6 +160,7 @@ def train_network(training: Training, model: ReviewClassifier, folder: TrainingF
     progress = trainer.run()
     trainer.load_best()
     metrics = _rows(training) | {
+        **({} if taken is None else {"init_from": taken.to_dict()}),
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
         "best_epoch_loss": progress.best_loss,

@@ -113,7 +113,7 @@ class TrainingOptions(LinearConfig):
         str,
         Option(
             panel=MODEL,
-            help="Initial word vectors without --embeddings: text (computed from the reviews) or random.",
+            help="Initial word vectors without --embeddings or --init-from: text (computed from the reviews) or random.",
             choices=EMBEDDING_INITS,
         ),
     ] = "text"
@@ -388,6 +388,17 @@ class TrainConfig(TrainingOptions):
             expected="INDEX/COUNT, such as 0/5, the first of five folds",
         ),
     ] = None
+    init_from: Annotated[
+        str | None,
+        Option(
+            panel=MODEL,
+            metavar="MODEL",
+            help="Start from another model's weights: LIVE (the live one, if any), a model ID, or the path to a bundle.",
+            default="none",
+            identity=False,
+            names_model=True,
+        ),
+    ] = None
     resume: Annotated[
         bool,
         Option(help="Continue the newest unfinished training run with the same options, if any.", identity=False),
@@ -431,6 +442,20 @@ class TrainConfig(TrainingOptions):
             raise UsageError(
                 f"--fold {self.fold} and --holdout {self.holdout}: a fold is the test part itself. Remove --holdout, or "
                 "pass --holdout 0."
+            )
+        self._check_init_from()
+
+    def _check_init_from(self) -> None:
+        if self.init_from is None:
+            return
+        if self.is_linear:
+            raise UsageError(f"--init-from: --arch {self.arch} is always fitted from the start. Remove the option.")
+        if self.embeddings is not None:
+            raise UsageError("--init-from and --embeddings both set the initial word vectors. Pass only one of them.")
+        if self.fold is not None:
+            raise UsageError(
+                f"--init-from and --fold {self.fold}: the model may have learned from the reviews that the fold holds out. "
+                "Pass only one of them."
             )
 
     @property

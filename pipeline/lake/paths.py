@@ -154,7 +154,7 @@ class Lake:
             InputNotFoundError: no model was trained yet, or LATEST is empty.
             DataError: LATEST is not a file with an ID.
         """
-        remedy = f"Train one with 'pipeline train --lake {self.root}', or pass a bundle with --model."
+        remedy = f"Train one with 'pipeline train --lake {self.root}', or pass the folder of a bundle."
         try:
             model_id = self.latest.read_text(encoding="utf-8").strip()
         except FileNotFoundError:
@@ -162,7 +162,7 @@ class Lake:
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(
                 f"{self.latest} cannot be read: {error}. Run 'pipeline repair' to point it to the newest intact model, "
-                "or pass a bundle with --model."
+                "or pass the folder of a bundle."
             ) from error
         if not model_id:
             raise InputNotFoundError(f"{self.latest} is empty. {remedy}")

@@ -27,6 +27,7 @@ class Bag(ReviewClassifier):
     """Averaged embeddings of words and hashed n-grams. Equations and shapes at the top of the file."""
 
     Config: ClassVar[type[ModelConfig]] = BagConfig
+    looked_up_by_id = ("ngram_embedding.weight",)
     year = 2016
     paper = "Joulin et al. 2016, Bag of tricks for efficient text classification"
     summary = "averaged words and hashed n-grams, the baseline"

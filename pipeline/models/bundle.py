@@ -6,6 +6,7 @@ included, so a bundle can score without its lake.
 """
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -70,6 +71,12 @@ class Bundle:
     blend: dict[str, Any] = field(default_factory=dict)
     judged: bool = False
     """Whether a decision about going live belongs to the model; not so in earlier releases, where every model did."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of what the model has learned, wherever it is: weights, and the words and labels that they are of."""
+        content = [self.arch, self.weights_sha256, self.vocabulary, list(self.labels)]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def load_model(self, device: "str | torch.device" = "cpu") -> "Classifier":
         """The whole model with its weights, on `device`, in eval mode.
@@ -233,7 +240,7 @@ def find_bundle(lake: Lake, model: str = LATEST) -> Bundle:
         if not folder.is_dir():
             raise InputNotFoundError(
                 f"{lake.latest} names {folder.name}, which does not exist. Run 'pipeline repair' to point it to the "
-                "newest intact model, or pass a bundle with --model."
+                "newest intact model, or pass the folder of a bundle."
             )
         return read_bundle(folder)
     if model and model != ".." and "/" not in model and (lake.models / model / DESCRIPTION).is_file():
@@ -260,7 +267,7 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise InputNotFoundError(
-            f"{path} does not exist, so {path.parent} is not a complete model bundle. Choose another with --model. {RESTORE}"
+            f"{path} does not exist, so {path.parent} is not a complete model bundle. Choose another model. {RESTORE}"
         ) from None
     except (OSError, ValueError) as error:  # ValueError: a name with a null byte
         reason = getattr(error, "strerror", None) or error

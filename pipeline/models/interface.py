@@ -62,6 +62,8 @@ class ReviewClassifier(Classifier):
     """
 
     Config: ClassVar[type[ModelConfig]] = ModelConfig
+    looked_up_by_id: ClassVar[tuple[str, ...]] = ()
+    """Parameters, beside the embedding, whose rows are found by token IDs: under another vocabulary they mean nothing."""
     config: ModelConfig
 
     def __init__(

@@ -163,8 +163,18 @@ def remove_unfinished(checkpoints: Path, identity: Mapping[str, Any]) -> None:
                 log.info("removing the unfinished training %s: the same one is finished", folder.training_id)
 
 
-def find_resumable(checkpoints: Path, identity: Mapping[str, Any], keep: int = 3) -> TrainingFolder | None:
-    """The newest unfinished training with the same identity; None if there is none, so a new one should start.
+def same_training(one: Mapping[str, Any], other: Mapping[str, Any], ignored: frozenset[str] = frozenset()) -> bool:
+    """Whether two identities are equal, apart from the names in `ignored`."""
+    return {name: one[name] for name in one if name not in ignored} == {
+        name: other[name] for name in other if name not in ignored
+    }
+
+
+def find_resumable(
+    checkpoints: Path, identity: Mapping[str, Any], keep: int = 3, ignored: frozenset[str] = frozenset()
+) -> TrainingFolder | None:
+    """The newest unfinished training with the same identity, apart from the names in `ignored`; None if there is none, so
+    a new one should start.
 
     Warns about folders whose record cannot be read, which are skipped, and about differences from the newest one.
     """
@@ -175,7 +185,7 @@ def find_resumable(checkpoints: Path, identity: Mapping[str, Any], keep: int = 3
         except DataError as error:
             log.warning("--resume: skipped %s: %s", folder.path, error)
             continue
-        if found == dict(identity):
+        if same_training(found, identity, ignored):
             return folder
         readable.append((folder, found))
     if readable:
