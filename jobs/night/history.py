@@ -17,7 +17,7 @@ FAR_BACK = 30
 class History:
     """The last steps of the nights before `run_id`, by command, of those that looked at all of their input.
 
-    Ingest does so even if it finds nothing new; other commands then end before they read anything.
+    Ingest and score do so even if they find nothing new; train then ends before it reads anything.
     """
 
     def __init__(self, lake: Lake, run_id: str) -> None:
@@ -27,7 +27,7 @@ class History:
             for found in reversed(record["receipt"].get("metrics", {}).get("steps", [])):
                 with suppress(TypeError, AttributeError):  # a record that somebody has edited
                     step = Step.of(found)
-                    if step.exit_code == EXIT_DONE or (step.command == "ingest" and not step.failed):
+                    if step.exit_code == EXIT_DONE or (step.command != "train" and not step.failed):
                         self._steps.setdefault(step.command, step)
 
     def last(self, command: str) -> Step | None:

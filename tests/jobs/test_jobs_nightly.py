@@ -76,6 +76,26 @@ def test_a_night_with_work_is_silent_and_leaves_one_receipt_and_one_log(first_ni
     assert json.loads((lake / "runs" / f"{score['run_id']}.json").read_text())["part_of"] == done.receipt["run_id"]
 
 
+def test_the_morning_page_knows_the_night(first_night: tuple[Path, Outcome]) -> None:
+    lake, done = first_night
+    page = (lake / "index.html").read_text()
+    assert done.receipt["metrics"]["steps"][1]["outputs"]["model_id"] in page
+
+
+def test_a_delivery_of_flipped_labels_does_not_go_live_and_is_one_line(night: Night, lake: Path) -> None:
+    live = (lake / "models" / "LATEST").read_text()
+    other = {"pos": "neg", "neg": "pos"}
+    texts = [(path.read_text(), path.parent.name) for path in sorted((lake / "raw").rglob("train/[np]*/*.txt"))]
+    rows = [json.dumps({"text": f"{text} {copy}", "label": other[label]}) for copy in range(3) for text, label in texts]
+    (lake / "raw" / "flipped.jsonl").write_text("\n".join(rows))
+    done = night()
+    assert steps(done) == [("ingest", 0), ("train", 0), ("score", 99)]
+    (line,) = [line for line in done.stderr.splitlines() if "same label" not in line]
+    assert "was not promoted: it is worse than " in line
+    assert (lake / "models" / "LATEST").read_text() == live
+    assert night().stderr == "", "the same model is said once"
+
+
 def test_a_night_without_work_is_silent_and_ends_with_99(night: Night, lake: Path) -> None:
     done = night()
     assert (done.code, done.stderr) == (99, "")
