@@ -1,4 +1,5 @@
-"""Finished trainings: the bundle appears whole, LATEST follows, the checkpoints go. And whether one was done before."""
+"""Finished trainings: the bundle appears whole, then the decision whether it goes live, and the checkpoints go. And whether
+one was done before."""
 
 import logging
 import shutil
@@ -8,14 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from jobs.illustrate import illustrate
+from jobs.judge import write_judge
+from jobs.promotion import conclude
+from jobs.reference import refer
+from jobs.runtime import Run
 from pipeline.config.train import TrainConfig
 from pipeline.errors import InputNotFoundError, PipelineError
 from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_folder, writing
+from pipeline.lake.decisions import decision_of
 from pipeline.lake.live import TRAINED, make_live
-from pipeline.lake.paths import Lake
+from pipeline.lake.paths import FoldLake, Lake
 from pipeline.models.bundle import Bundle, model_ids, read_bundle, save_bundle, verify_bundle
 from pipeline.models.interface import Classifier
-from pipeline.order.selection import Part
+from pipeline.order.selection import Part, select_as_trained
+from pipeline.progress import AS_IT_IS, BRIEF
 from pipeline.training.checkpoint import TrainingFolder, same_training
 from pipeline.training.data import TrainingData
 from pipeline.training.metrics import MetricsRow, write_metrics
@@ -33,7 +40,7 @@ def find_finished(lake: Lake, identity: Mapping[str, Any], ignored: frozenset[st
                 continue
             verify_bundle(bundle)
         except (InputNotFoundError, ValueError) as error:
-            log.warning("skipped %s: %s", folder, error)
+            log.warning("skipped %s: %s", folder, error, extra=AS_IT_IS)
             continue
         return bundle
     return None
@@ -57,7 +64,7 @@ def save_model(
     metrics: dict[str, Any],
     parts: Mapping[str, Part],
 ) -> None:
-    """Writes the bundle into a temporary folder, renames it to the training's id, points LATEST to it.
+    """Writes the bundle into a temporary folder and renames it to the training's id.
 
     Raises:
         CannotWriteError: no permission, no space.
@@ -94,7 +101,13 @@ def _write_bundle(
         metrics=metrics,
         training=identity,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        judged=not isinstance(config.lake, FoldLake),
     )
+    write_judge(temporary, parts["test"])
+    try:
+        refer(temporary, data.vocabulary, parts)
+    except Exception as error:  # the model is worth more than this
+        log.warning("no reference (%s: %s): scoring will not measure drift", type(error).__name__, error)
     try:
         illustrate(temporary, tuple(data.shards), data.vocabulary, parts)
         # A machine that only trains may lack matplotlib and jinja2; the bundle is then whole without a report.
@@ -102,44 +115,57 @@ def _write_bundle(
 
         write_report(temporary, model_id=folder.training_id, models=config.lake.models)
     except Exception as error:  # whatever it is, the model is worth more than its picture
-        log.warning("no report (%s: %s); create one with 'pipeline report'", type(error).__name__, error)
+        text = "no report (%s: %s); create one with 'pipeline report'"
+        brief = f"no report ({type(error).__name__}); create one with 'pipeline report'"
+        log.warning(text, type(error).__name__, error, extra={BRIEF: brief})
     for path in temporary.iterdir():
         sync_file(path)
     sync_folder(temporary)
 
 
 def publish(lake: Lake, folder: TrainingFolder, temporary: str) -> None:
-    """Renames the temporary bundle, points LATEST to it, deletes the checkpoints."""
+    """Renames the temporary bundle."""
     target = lake.models / folder.training_id
     if target.exists():
-        # An earlier process was killed between the rename and LATEST; its bundle is this one.
+        # An earlier process was killed after the rename; its bundle is this one.
         shutil.rmtree(lake.models / temporary, ignore_errors=True)
     else:
         with writing(target):
             (lake.models / temporary).rename(target)
     sync_folder(lake.models)
-    point_latest(lake, folder)
 
 
-def point_latest(lake: Lake, folder: TrainingFolder) -> None:
-    """The last steps, which a kill may have cut off: LATEST, and the end of the checkpoints."""
-    make_live(lake, folder.training_id, TRAINED)
+def finish_training(config: TrainConfig, data: TrainingData, folder: TrainingFolder, test: Part, run: Run) -> None:
+    """The last steps, which a kill may cut off: the decision, LATEST, and the end of the checkpoints."""
+    if isinstance(config.lake, FoldLake):
+        make_live(config.lake, folder.training_id, TRAINED)
+    else:
+        conclude(config, data, read_bundle(config.lake.models / folder.training_id), test, run)
     folder.remove()
 
 
-def finish_late(lake: Lake, model_id: str) -> None:
-    """Does what a kill after the bundle's appearance has cut off. Finding a model that was trained before moves LATEST only
-    where it does not name a model."""
+def finish_late(config: TrainConfig, data: TrainingData, bundle: Bundle, run: Run) -> bool:
+    """Does what a kill after the bundle's appearance has cut off; gives whether that was a decision.
+
+    Finding a model that was trained before moves LATEST only where it does not name a model.
+    """
+    lake, model_id = config.lake, bundle.model_id
+    folder = TrainingFolder(lake.checkpoints / model_id)
+    decision = decision_of(lake, model_id)
+    if bundle.judged and decision is None:
+        test = select_as_trained(data.shards, len(bundle.labels), bundle.training).part("test")
+        finish_training(config, data, folder, test, run)
+        return True
+    folder.remove()
     try:
         named = lake.latest_model()
     except PipelineError as error:
         named = ""
-        log.warning("%s", error)
-    folder = TrainingFolder(lake.checkpoints / model_id)
-    if named == model_id:
-        folder.remove()
-    elif folder.path.exists() or named not in model_ids(lake):
-        point_latest(lake, folder)
+        log.warning("%s", error, extra=AS_IT_IS)
+    if named not in model_ids(lake) and (decision is None or decision.promoted):
+        make_live(lake, model_id, TRAINED)
         log.info("LATEST is now %s%s", model_id, f", no longer {named}" if named else "")
-    else:
-        log.info("the live model is %s; 'pipeline models promote %s' puts %s in its place", named, model_id, model_id)
+    elif named != model_id:
+        instead = f"the live model is {named}" if named else "no model is live"
+        log.info("%s; 'pipeline models promote %s' makes %s the live one", instead, model_id, model_id)
+    return False

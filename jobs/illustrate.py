@@ -80,10 +80,10 @@ def spread_over(part: Part, most: int) -> Part:
     if part.rows <= most:
         return part
     numbers = np.linspace(0, part.rows - 1, most).astype(np.int64)
-    return _rows_of(part, numbers)
+    return rows_of(part, numbers)
 
 
-def _rows_of(part: Part, numbers: Ints) -> Part:
+def rows_of(part: Part, numbers: Ints) -> Part:
     """The rows with these numbers in the part, ascending."""
     ends = np.cumsum(part.rows_per_group)
     selected = []
@@ -93,7 +93,7 @@ def _rows_of(part: Part, numbers: Ints) -> Part:
     return Part(part.groups, tuple(selected))
 
 
-def _read(part: Part, columns: list[str], workers: int = 0) -> Iterator[pa.Table]:
+def read_part(part: Part, columns: list[str], workers: int = 0) -> Iterator[pa.Table]:
     """The selected rows, a table for each row group that has any."""
     wanted = [(group, rows) for group, rows in zip(part.groups, part.selected, strict=True) if len(rows)]
 
@@ -109,7 +109,7 @@ def _read(part: Part, columns: list[str], workers: int = 0) -> Iterator[pa.Table
 def _label_rows(part: Part, num_labels: int) -> list[int]:
     """The number of rows of each label."""
     counts = np.zeros(num_labels, dtype=np.int64)
-    for table in _read(part, ["label"]):
+    for table in read_part(part, ["label"]):
         counts += np.bincount(table["label"].to_numpy(), minlength=num_labels)
     return [int(count) for count in counts]
 
@@ -124,9 +124,9 @@ def scored_part(predictor: Predictor, split: str, part: Part, workers: int = 2) 
         return EVALUATION.schema.empty_table()
     tables = []
     with track(f"evaluating on {split}", part.rows) as progress:
-        for table in _read(part, ["review_id", "label", "ids"], workers):
+        for table in read_part(part, ["review_id", "label", "ids"], workers):
             ids = table["ids"].combine_chunks()
-            _check_ids(ids, predictor.bundle)
+            check_ids(ids, predictor.bundle.load_vocabulary())
             probability_NC = predictor.predict(ids)
             offsets = np.arange(0, probability_NC.size + 1, probability_NC.shape[1], dtype=np.int32)
             columns = [
@@ -143,8 +143,9 @@ def scored_part(predictor: Predictor, split: str, part: Part, workers: int = 2) 
     return pa.concat_tables(tables)
 
 
-def _check_ids(ids: pa.ListArray, bundle: Bundle) -> None:
-    size = len(bundle.load_vocabulary())
+def check_ids(ids: pa.ListArray, vocabulary: Vocabulary) -> None:
+    """Raises `DataError` unless all ids are those of a vocabulary."""
+    size = len(vocabulary)
     values = ids.flatten().to_numpy()
     if len(values) and not 0 <= values.min() <= values.max() < size:
         raise DataError(
@@ -154,7 +155,7 @@ def _check_ids(ids: pa.ListArray, bundle: Bundle) -> None:
 
 
 def _token_weights(predictor: Predictor, vocabulary: Vocabulary, part: Part) -> pa.Table:
-    ids = pa.concat_arrays([table["ids"].combine_chunks() for table in _read(part, ["ids"])])
+    ids = pa.concat_arrays([table["ids"].combine_chunks() for table in read_part(part, ["ids"])])
     rows = [
         {"label": label, "token": pull.token, "weight": pull.weight, "reviews": pull.reviews}
         for label, pulls in token_pulls(predictor, vocabulary, ids).items()
@@ -168,7 +169,7 @@ def _examples(bundle: Bundle, predictor: Predictor, vocabulary: Vocabulary, part
     probability_NC = np.stack(scored["probabilities"].to_pylist()).astype(np.float32)
     chosen = _chosen(probability_NC, scored["label"].to_numpy())
     numbers = np.array(sorted(chosen), dtype=np.int64)
-    texts = pa.concat_arrays([table["ids"].combine_chunks() for table in _read(_rows_of(part, numbers), ["ids"])])
+    texts = pa.concat_arrays([table["ids"].combine_chunks() for table in read_part(rows_of(part, numbers), ["ids"])])
     weights = explanations(predictor, vocabulary, texts, probability_NC[numbers]).to_pylist()
     place = {int(number): index for index, number in enumerate(numbers)}
     examples = []

@@ -23,9 +23,10 @@ from pipeline.errors import DataError, InputNotFoundError, PipelineError
 from pipeline.lake import log as delta_log
 from pipeline.lake import table as token_table
 from pipeline.lake.atomic import make_folder, sync_folder, writing
+from pipeline.lake.decisions import decision_of
 from pipeline.lake.health import DAMAGE, damaged_shards, table_vocabulary
 from pipeline.lake.leftovers import find_leftovers
-from pipeline.lake.live import REPAIRED, make_live
+from pipeline.lake.live import REPAIRED, history, make_live
 from pipeline.lake.locks import locked
 from pipeline.lake.log import LOG
 from pipeline.lake.paths import Lake
@@ -216,9 +217,14 @@ def _rows_since(lake: Lake, version: int) -> int:
     for record in read_records(lake):
         receipt = record["receipt"]
         committed = receipt.get("outputs", {}).get("table_version", -1)
-        if record["command"] == "ingest" and record["outcome"] == "done" and committed >= version:
-            rows += max(0, receipt["written"] - receipt.get("metrics", {}).get("replaced", 0))
-    return rows
+        metrics = receipt.get("metrics", {})
+        if record["outcome"] != "done" or committed < version:
+            continue
+        if record["command"] == "ingest":
+            rows += max(0, receipt["written"] - metrics.get("replaced", 0))
+        elif record["command"] in ("retract", "erase"):
+            rows -= metrics.get("removed", 0) - metrics.get("restored", 0)
+    return max(0, rows)
 
 
 def earlier_ingests(lake: Lake, given_sources: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
@@ -254,7 +260,7 @@ def earlier_ingests(lake: Lake, given_sources: Sequence[str] = ()) -> Iterator[d
 
 
 def _repair_latest(lake: Lake, found: Findings) -> None:
-    """Points LATEST to the newest intact bundle if it does not name one."""
+    """Points LATEST to the newest intact bundle if it does not name one. Models that were not promoted come last."""
     if not lake.latest.exists() and not lake.latest.is_symlink() and not model_ids(lake):
         return
     try:
@@ -264,7 +270,7 @@ def _repair_latest(lake: Lake, found: Findings) -> None:
         log.warning("%s", error)
     whole = sorted(_whole_bundles(lake))
     if whole:
-        _, found.latest = whole[-1]
+        *_, found.latest = whole[-1]
         if lake.latest.is_dir():
             _set_aside(lake, lake.latest, found)
         make_live(lake, found.latest, REPAIRED)
@@ -273,12 +279,15 @@ def _repair_latest(lake: Lake, found: Findings) -> None:
         _set_aside(lake, lake.latest, found)
 
 
-def _whole_bundles(lake: Lake) -> Iterator[tuple[str, str]]:
+def _whole_bundles(lake: Lake) -> Iterator[tuple[bool, str, str]]:
+    """Of each intact bundle, whether it may be live, when it was made, and its ID."""
+    went_live = {entry.model_id for entry in history(lake)}
     for name in model_ids(lake):
         with suppress(*DAMAGE):
             bundle = read_bundle(lake.models / name)
             verify_bundle(bundle)
-            yield bundle.created, name
+            decision = decision_of(lake, name)
+            yield decision is None or decision.promoted or name in went_live, bundle.created, name
 
 
 def _name_bundles(lake: Lake) -> None:

@@ -2,22 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipeline.config.score import ScoreConfig
+from pipeline.config.score import LATEST, NEW, ScoreConfig
 from pipeline.errors import DataError, UsageError
 from pipeline.lake.atomic import writing
 from pipeline.lake.paths import Lake
+from pipeline.lake.runs import wrote
 from pipeline.readers.base import FileFault, Source
 from pipeline.readers.registry import format_of
 from pipeline.scoring.inputs import ScoreInput
 from pipeline.scoring.options import scoring_precision
 
 if TYPE_CHECKING:
+    from pipeline.lake.reject_writer import RejectCounts
     from pipeline.models.bundle import Bundle
+    from pipeline.scoring.outputs import Naming, Scored
     from pipeline.scoring.writers import ParquetWriter, TextWriter
 
 
@@ -70,6 +74,16 @@ class ScorePlan:
             return pa.schema([(name, pa.string()) for name in self.source.schema.names])
         return self.source.schema
 
+    def there(self, lake: Lake, naming: "Naming") -> "Scored | None":
+        """What the output holds where it is what this run would write, else None."""
+        if self.is_parquet:
+            from pipeline.scoring.outputs import scored_before
+
+            return scored_before(self.output, self.metadata, naming, partial(wrote, lake, self.output))
+        from pipeline.scoring.notes import scored_noted
+
+        return scored_noted(lake.predictions, self.output, self.metadata, naming)
+
     def without(self, fault: FileFault) -> "ScorePlan":
         """The plan without a source that turned out to be faulty.
 
@@ -100,9 +114,56 @@ def check_files(config: ScoreConfig, faults: Sequence[FileFault], files: int) ->
         if files == 1:
             raise faults[0]
         allowed = "none are left" if limit is None else f"--max-bad-files allows {limit}"
-        raise DataError(
-            f"{len(faults):,} of {files:,} files cannot be scored; {allowed}; nothing was written. The first: {faults[0]}."
-        )
+        problem = f"{len(faults):,} of {files:,} files cannot be scored; {allowed}; nothing was written. The first: "
+        raise DataError(f"{problem}{faults[0]}.", brief=f"{problem}{faults[0].brief}.")
+
+
+def bad_rows(config: ScoreConfig, rows: int, rejects: "RejectCounts") -> str | None:
+    """What is wrong where more rows are bad than is allowed. Without the customer's text.
+
+    Args:
+        rows: those that were read and are not rejected.
+    """
+    read = rows + rejects.rows
+    if config.row_limit.is_passed(rejects.malformed, read):
+        problem = f"{rejects.malformed:,} of {read:,} rows are malformed; --max-bad allows {config.row_limit}"
+    elif rejects.rows and not rows:
+        problem = f"{rejects.rows:,} of {read:,} rows were rejected, so none are left"
+    else:
+        return None
+    return (
+        f"{problem}; nothing was written. The first: {rejects.first_described}. Fix the rows, or allow more with --max-bad."
+    )
+
+
+def is_scored_one_by_one(config: ScoreConfig) -> bool:
+    """Whether each input gets an output of its own, and is scored only if it has none."""
+    if config.to_stdout or (config.output is not None and not config.to_folder):
+        return False
+    return len(config.sources) > 1 or not Path(config.sources[0]).expanduser().is_file()
+
+
+def keeps_earlier(config: ScoreConfig) -> bool:
+    """Whether predictions of another model stay. With a model that the user names, they are wanted from that model."""
+    if config.rescore is None:
+        return config.model == LATEST and is_scored_one_by_one(config)
+    return config.rescore == NEW
+
+
+def naming(config: ScoreConfig) -> "Naming":
+    """How outputs have their places."""
+    from pipeline.scoring.outputs import Naming
+
+    return Naming(
+        in_lake=config.output is None,
+        by_input=config.output is None or config.to_folder,
+        any_model=keeps_earlier(config),
+    )
+
+
+def output_root(config: ScoreConfig, lake: Lake) -> Path:
+    """The folder of outputs that inputs give their names."""
+    return Path(config.output) if config.output else lake.predictions
 
 
 def output_place(config: ScoreConfig, lake: Lake, source: ScoreInput) -> Path:
@@ -112,7 +173,10 @@ def output_place(config: ScoreConfig, lake: Lake, source: ScoreInput) -> Path:
         UsageError: one of the inputs, or a place inside an input's folder.
         CannotWriteError: a name that cannot be.
     """
-    output = Path(config.output) if config.output else lake.predictions / _default_name(config)
+    if config.output is None or config.to_folder:
+        output = output_root(config, lake) / _default_name(config)
+    else:
+        output = Path(config.output)
     output = output.expanduser().resolve()
     with writing(output):
         folders = [path.resolve() for path in map(Path, config.sources) if path.is_dir()]
@@ -131,18 +195,9 @@ def _is_source(output: Path, source: Source) -> bool:
 
 
 def _default_name(config: ScoreConfig) -> str:
-    """The name of the one input, with the suffix of the output's format.
-
-    Raises:
-        UsageError: the input is a pattern.
-    """
-    place = Path(config.sources[0]).expanduser()
-    if not place.exists():
-        raise UsageError(
-            f"{place} is a pattern, and all matches are written to one output file. Name it with --output FILE."
-        )
-    name = place.resolve().name
-    if place.is_file() and (kind := format_of(name)) is not None:
+    """The name of the one input, a file, with the suffix of the output's format."""
+    name = Path(config.sources[0]).expanduser().resolve().name
+    if (kind := format_of(name)) is not None:
         stem = name.removesuffix(Path(name).suffix) if kind[1] else name
         name = next((stem[: -len(suffix)] for suffix in kind[0].suffixes if stem.lower().endswith(suffix)), stem)
     return f"{name}.{config.written_as.name}"

@@ -19,6 +19,7 @@ from pipeline.lake.atomic import claimed, make_folder
 from pipeline.lake.paths import FoldLake, Lake
 from pipeline.options.render import arguments
 from pipeline.order.order import lanes_of_rank
+from pipeline.progress import AS_IT_IS
 from pipeline.signals import StopRequest, deferred_stop, raise_if_swallowed, settle
 from schemas.run import Receipt
 
@@ -58,7 +59,7 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Seque
     check_device(config.device, workers)
     data = _open(config)
     initial = find_initial(config)
-    if _finished(config, initial.identity(config.identity(data.identity)), initial.ignored) is not None:
+    if _finished(config, _identity(config, data, initial), initial.ignored) is not None:
         finish(run(config))
     if not config.is_linear:
         new_model(config, data, initial.bundle)
@@ -89,22 +90,30 @@ def run(config: TrainConfig) -> Receipt:
 
 
 def _run(config: TrainConfig, run: Run) -> None:
-    from jobs.finished import finish_late, save_model
+    from jobs.finished import finish_late, finish_training, save_model
     from jobs.initial import find_initial, recover_initial
+    from jobs.promotion import complete_promotion
     from jobs.training import new_model, train_linear, train_network
     from pipeline.engines import local, torchrun
     from pipeline.order.selection import PARTS
 
     data = _open(config)
     initial = find_initial(config)
-    identity = initial.identity(config.identity(data.identity))
+    identity = _identity(config, data, initial)
+    completed = complete_promotion(config.lake) if torchrun.is_main() else None
+    if identity.get("holdout") and initial.bundle is not None and not initial.bundle.training.get("holdout"):
+        log.warning(
+            "%s, which this training starts from, was trained without --holdout, so it knows the reviews that are held out "
+            "now, and the accuracy on them will be too high",
+            initial.bundle.model_id,
+            extra=AS_IT_IS,
+        )
     if (bundle := _finished(config, identity, initial.ignored)) is not None:
         log.info("%s was trained on the same data with the same options; --force trains again", bundle.model_id)
-        run.nothing_new = True
-        if torchrun.is_main():
-            finish_late(config.lake, bundle.model_id)
         run.outputs = {"model": bundle.folder, "model_id": bundle.model_id, "table_version": bundle.table_version}
         run.metrics = dict(bundle.metrics)
+        late = torchrun.is_main() and finish_late(config, data, bundle, run)
+        run.nothing_new = not late and completed != bundle.model_id
         return
     join = torchrun.joined if torchrun.launched() else local.joined
     start = None if config.is_linear else new_model(config, data, initial.bundle)
@@ -125,9 +134,10 @@ def _run(config: TrainConfig, run: Run) -> None:
                 "report": config.lake.models / folder.training_id / "report.html",
             }
             if trained is not None:
-                run.metrics = trained.metrics
+                run.metrics = dict(trained.metrics)
                 labelled = {name: part for name, part in training.parts.items() if name in PARTS}
                 save_model(config, data, identity, trained.model, trained.rows, folder, trained.metrics, labelled)
+                finish_training(config, data, folder, labelled["test"], run)
                 settle()
                 run.committed = True
             world.barrier()
@@ -141,7 +151,7 @@ def _training(config: TrainConfig, data: "TrainingData", world: "World", stop: S
     fold = Fold.parse(config.fold) if config.fold else None
     num_classes = len(data.vocabulary.labels)
     selection, class_counts = shared_selection(
-        world, data.shards, num_classes, config.valid_fraction, fold, config.unlabelled_ratio
+        world, data.shards, num_classes, config.valid_fraction, fold, config.unlabelled_ratio, config.holdout_share
     )
     parts = {name: selection.part(name) for name in (*PARTS, UNLABELLED)}
     learned = selection.part("train", UNLABELLED) if parts[UNLABELLED].rows else parts["train"]
@@ -241,10 +251,11 @@ def _open(config: TrainConfig) -> "TrainingData":
     labels = data.vocabulary.labels
     if len(labels) < 2:
         found = f"one class only ({labels[0]})" if labels else "no labels"
-        raise DataError(
-            f"the reviews have {found}; a classifier needs two. Also ingest labelled reviews of another class "
-            "(aclImdb's folders, or --label-column)."
+        remedy = (
+            "a classifier needs two. Also ingest labelled reviews of another class (aclImdb's folders, or --label-column)."
         )
+        brief = f"the reviews have {'one class only' if labels else 'no labels'}; {remedy}"
+        raise DataError(f"the reviews have {found}; {remedy}", brief=brief)
     return data
 
 
@@ -255,8 +266,15 @@ def finished_model(config: TrainConfig) -> "Bundle | None":
 
     config = _placed(config)
     initial = find_initial(config)
-    identity = initial.identity(config.identity(_open(config).identity))
-    return find_finished(config.lake, identity, initial.ignored)
+    return find_finished(config.lake, _identity(config, _open(config), initial), initial.ignored)
+
+
+def _identity(config: TrainConfig, data: "TrainingData", initial: "Initial") -> dict[str, Any]:
+    """Everything that determines the model."""
+    from pipeline.order.selection import has_labelled
+
+    has_test = bool(config.holdout_share) and has_labelled(data.shards, "test")
+    return initial.identity(config.identity(data.identity, has_test=has_test))
 
 
 def _finished(config: TrainConfig, identity: dict[str, Any], ignored: frozenset[str]) -> Any:

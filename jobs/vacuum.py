@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from pipeline.config.vacuum import VacuumConfig
 from pipeline.errors import InputNotFoundError, PipelineError
 from pipeline.lake import log as delta_log
 from pipeline.lake import table as token_table
+from pipeline.lake.brought import note_brought
 from pipeline.lake.leftovers import Leftover, find_leftovers, remove_abandoned, set_aside, size_of
 from pipeline.lake.live import before_live
 from pipeline.lake.locks import locked
@@ -39,7 +41,12 @@ def run(config: VacuumConfig) -> Receipt:
         names: list[str] = []
         with locked(lake.locks / "ingest.lock", f"the token table of {lake.root}"):
             if has_table:
-                names = token_table.vacuum(lake.tokens, keep_hours=config.keep_hours, dry_run=config.dry_run)
+                going = token_table.vacuum(lake.tokens, keep_hours=config.keep_hours, dry_run=True)
+                if going and not config.dry_run:
+                    note_brought(lake, [unquote(name) for name in going])  # 'pipeline retract' needs to know
+                names = (
+                    going if config.dry_run else token_table.vacuum(lake.tokens, keep_hours=config.keep_hours, dry_run=False)
+                )
         gone = [*_leftovers(config, lake)]
         if config.models:
             gone += [*_models(config, lake), *_crossvals(config, lake)]

@@ -56,6 +56,15 @@ MODEL = Document(
                     maximum=1,
                     exclusive=True,
                 ),
+                Field(
+                    name="holdout",
+                    type="number",
+                    description="share of the training split's groups held out as the test part; absent without one",
+                    optional=True,
+                    minimum=0,
+                    maximum=1,
+                    exclusive=True,
+                ),
             ),
         ),
         Field(name="created", type="string", description="UTC, ISO 8601"),
@@ -64,6 +73,12 @@ MODEL = Document(
             name="blend",
             type="object",
             description="parts combined with the architecture: a linear part, scales; empty if none",
+            optional=True,
+        ),
+        Field(
+            name="judged",
+            type="boolean",
+            description="whether models/decisions.jsonl has, or is to have, a line about the model",
             optional=True,
         ),
         Field(

@@ -17,6 +17,8 @@ def completion(field: ConfigField) -> Any:
     option = field.option
     if option.names_model:
         return complete_model
+    if option.names_run:
+        return complete_run
     if option.choices is None:
         return None
     return lambda incomplete: _beginning(map(str, option.known()), incomplete)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HEADS = ("model", "accuracy", "on", "table", "")
+"""The last column says that a model is live, and since when."""
 WORDS = 30_000
 """Vocabulary for which `--archs` counts parameters: the default of `pipeline ingest --max-vocab`."""
 
@@ -39,6 +40,8 @@ def list_models(
 ) -> None:
     """List the lake's trained models, or the architectures.
 
+    A model that was not promoted is followed by the reason; 'pipeline models promote' makes it live all the same.
+
     Example: pipeline models --json
 
     Example: pipeline models show LATEST
@@ -53,8 +56,13 @@ def list_models(
     elif archs:
         _print_architectures(rows)
     elif rows:
-        for line in listing.columns(HEADS, list(map(_row, rows)), ("accuracy", "table")):
+        head, *lines = listing.columns(HEADS, list(map(_row, rows)), ("accuracy", "table"))
+        typer.echo(head)
+        for row, line in zip(rows, lines, strict=True):
             typer.echo(line)
+            if row["live_since"] is None and (decision := row["decision"]) is not None:
+                for text in listing.wrapped(printable(_decided(decision)), "  "):
+                    typer.echo(text)
     else:
         typer.echo("No models yet. Train one with 'pipeline train'.")
 
@@ -66,10 +74,12 @@ def show(
         str,
         typer.Argument(metavar="MODEL", help="Model ID, a unique prefix of it, or LATEST.", autocompletion=complete_model),
     ] = "LATEST",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the bundle's model.json.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the bundle's model.json, since when it is live, and the decision about it.")
+    ] = False,
     lake: LakeOption = None,
 ) -> None:
-    """Show one model: metrics, labels, training data and options.
+    """Show one model: metrics, labels, training data, options, and whether it went live and why.
 
     Example: pipeline models show bilstm-20260131
     """
@@ -80,7 +90,8 @@ def show(
     given = where.latest_model() if model_id == LATEST else model_id
     bundle = read_bundle(where.models / listing.find_id("model", given, known, "pipeline models"))
     if as_json:
-        print_json(json.loads((bundle.folder / DESCRIPTION).read_bytes()))
+        described = json.loads((bundle.folder / DESCRIPTION).read_bytes())
+        print_json(described | _standing(where, [bundle.model_id], _latest(where))[bundle.model_id])
     else:
         listing.details(_details(bundle, where))
 
@@ -151,6 +162,8 @@ def _row(row: dict[str, Any]) -> tuple[str, ...]:
     accuracy = "-" if row["accuracy"] is None else f"{row['accuracy']:.4f}"
     version = "-" if row["table_version"] is None else str(row["table_version"])
     live = "LATEST" if row["latest"] else ""
+    if row["latest"] and row["live_since"]:
+        live += f" {row['live_since'][:10]}"
     return (printable(row["model_id"]), accuracy, row["measured_on"] or "-", version, live)
 
 
@@ -159,14 +172,11 @@ def _models(lake: "Lake") -> list[dict[str, Any]]:
     from pipeline.errors import PipelineError
     from pipeline.models.bundle import model_ids, read_bundle
 
-    latest = None
-    if lake.latest.exists():
-        try:
-            latest = lake.latest_model()
-        except PipelineError as error:
-            log.warning("%s", error)
+    latest = _latest(lake)
+    known = model_ids(lake)
+    standing = _standing(lake, known, latest)
     rows = []
-    for model_id in model_ids(lake):
+    for model_id in known:
         try:
             bundle = read_bundle(lake.models / model_id)
         except PipelineError as error:
@@ -184,9 +194,39 @@ def _models(lake: "Lake") -> list[dict[str, Any]]:
                 "vocabulary": bundle.vocabulary,
                 "created": bundle.created,
                 "latest": model_id == latest,
+                **standing[model_id],
             }
         )
     return sorted(rows, key=lambda row: (row["created"], row["model_id"]))
+
+
+def _latest(lake: "Lake") -> str | None:
+    """The model that LATEST names; logs a warning if it is damaged."""
+    from pipeline.errors import PipelineError
+
+    if not lake.latest.exists():
+        return None
+    try:
+        return lake.latest_model()
+    except PipelineError as error:
+        log.warning("%s", error)
+        return None
+
+
+def _standing(lake: "Lake", known: Sequence[str], latest: str | None) -> dict[str, dict[str, Any]]:
+    """Of each model, since when it is or was last live (`live_since`, null if never), and the decision about it."""
+    from dataclasses import asdict
+
+    from pipeline.lake.decisions import decisions
+    from pipeline.lake.live import history
+
+    live = {entry.model_id: entry.since for entry in history(lake)}
+    decided = {decision.model_id: asdict(decision) for decision in decisions(lake)}
+    return {name: {"live": name == latest, "live_since": live.get(name), "decision": decided.get(name)} for name in known}
+
+
+def _decided(decision: Mapping[str, Any]) -> str:
+    return f"{decision['decision']} on {decision['decided'][:10]} ({decision['reason']}): {decision['message']}"
 
 
 def _architectures() -> list[dict[str, Any]]:
@@ -217,12 +257,17 @@ _SAID = ("arch", "model", "vocabulary", "table_version")
 
 
 def _details(bundle: "Bundle", lake: "Lake") -> Iterator[tuple[str, object]]:
+    from dataclasses import asdict
+
+    from pipeline.lake.decisions import decision_of
     from pipeline.lake.live import history
 
     latest = lake.latest.exists() and lake.latest.read_text(encoding="utf-8", errors="replace").strip() == bundle.model_id
     yield "model", bundle.model_id + (" (LATEST)" if latest else "")
     live = [entry for entry in history(lake) if entry.model_id == bundle.model_id]
     yield "live", "; ".join(f"since {entry.since} ({entry.reason})" for entry in live[-1:]) if latest and live else None
+    decision = decision_of(lake, bundle.model_id)
+    yield "decision", None if decision is None else _decided(asdict(decision))
     yield "architecture", bundle.arch
     yield "created", bundle.created
     yield "labels", ", ".join(bundle.labels)

@@ -16,8 +16,10 @@ def score(config: ScoreConfig, finish: Finish) -> None:
 
     Reads files, folders and globs of {formats}. Keeps the row order and the columns of the input, and adds prediction,
     probability, the probability of each class, model_id and unscored_reason. Reviews without text or without any token
-    known to the model get no prediction. Several inputs are written to one output; unreadable files are skipped with a
-    warning. Exits with 99 if the output already exists, made from the same input with the same model.
+    known to the model get no prediction. Unreadable files are skipped with a warning.
+
+    Each input of a folder, a glob or a list has an output of its own, and only new and changed inputs are scored; with
+    --output FILE, all are written to one output. Exits with 99 if there is nothing new to score.
 
     Example: pipeline score reviews.csv --text-column body --output scored.csv
     """

@@ -7,12 +7,12 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from pipeline.cli import listing
-from pipeline.errors import EXIT_NOTHING_NEW
+from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW
 from pipeline.printable import printable, short_path
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ def _ingest(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     _left_out(found, receipt)
     if metrics.get("duplicates"):
         found.add("repeated", f"{metrics['duplicates']:,} have the same text and label as others; --dedupe skips them")
+    held = [(metrics.get("retracted"), "retracted"), (metrics.get("erased"), "erased")]
+    found.add("withheld", ", ".join(f"{count:,} {why}" for count, why in held if count))
     if metrics.get("pruned"):
         found.add("pruned", f"{_count(metrics['pruned'], 'review')} no longer in the sources")
     found.add("labels", ", ".join(metrics.get("labels", ())) if metrics.get("labels") else "")
@@ -108,9 +110,13 @@ def _train(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
             found.add("", f"{_percent(baseline[f'{part}_accuracy'])} by {baseline['arch']}, a linear model of n-grams")
     if metrics.get("only_class") is not None:
         found.add("warning", f"it predicts {metrics['only_class']} for every review")
+    promotion = metrics.get("promotion")
+    refused = promotion is not None and promotion["decision"] != "promoted"
+    if promotion is not None:
+        found.add("live", f"{promotion['decision']} ({promotion['reason']}): {promotion['message']}")
     found.add("model", short_path(outputs["model"]))
     found.add("page", short_path(outputs["report"]) if "report" in outputs else "")
-    found.next = [f"pipeline score{lake} FILE"]
+    found.next = [f"pipeline models promote {model}{lake}" if refused else f"pipeline score{lake} FILE"]
     if metrics.get("baseline", {}).get("better"):
         found.next.append(f"pipeline train{lake} --arch {metrics['baseline']['arch']}")
     return found
@@ -121,9 +127,12 @@ def _score(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     place = short_path(outputs["predictions"]) if outputs.get("predictions", "-") != "-" else "standard output"
     if not outputs:
         return Summary("Nothing to score yet: all files changed only a moment ago.")
-    if nothing:
+    if "inputs" in metrics:
+        return _score_each(receipt, place, nothing)
+    if nothing or receipt.known:
         found = Summary(f"Nothing new: {place} already has predictions for the same {_count(receipt.known, 'review')}.")
         _left_out(found, receipt)
+        found.add("drift", _drift(metrics))
         found.add("again", "add --force to the same command to score them again")
         return found
     found = Summary(f"Scored {_count(receipt.written, 'review')} in {_seconds(receipt)}.")
@@ -131,10 +140,52 @@ def _score(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     unscored = _counts(metrics.get("unscored", {}))
     found.add("unscored", unscored)
     _left_out(found, receipt)
+    found.add("drift", _drift(metrics))
     found.add("model", str(outputs["model"]))
     found.add("result", place)
     if place.endswith(".parquet"):
         found.next = [f"pipeline report{lake} --predictions {place}"]
+    return found
+
+
+def _nightly(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    metrics = receipt.metrics
+    failed = receipt.exit_code not in (EXIT_DONE, EXIT_NOTHING_NEW)
+    if nothing:
+        found = Summary("Nothing new: there was nothing to do tonight.")
+    else:
+        found = Summary(f"The night {'failed' if failed else 'is done'}, after {_seconds(receipt)}.")
+    for step in metrics["steps"]:
+        counts = [(step[name], name) for name in ("written", "known", "rejected") if step[name]]
+        words = ", ".join(f"{count:,} {name}" for count, name in counts)
+        outcome = {EXIT_DONE: words or "done", EXIT_NOTHING_NEW: "nothing new"}
+        found.add(step["command"], outcome.get(step["exit_code"], f"failed with exit code {step['exit_code']}"))
+    for place, line in enumerate(metrics["attention"]):
+        found.add("" if place else "attention", line)
+    found.add("log", short_path(metrics["log"]))
+    return found
+
+
+def _score_each(receipt: "Receipt", place: str, nothing: bool) -> Summary:
+    """The summary of a run with one output per input."""
+    metrics, inputs = receipt.metrics, receipt.metrics["inputs"]
+    if nothing:
+        found = Summary(f"Nothing new: {_count(inputs['known'], 'input')} already scored.")
+    else:
+        scored = f"{_count(receipt.written, 'review')} of {_count(inputs['scored'], 'input')}"
+        found = Summary(f"Scored {scored} in {_seconds(receipt)}.")
+        found.add("labels", ", ".join(f"{label} {count:,}" for label, count in metrics.get("predicted", {}).items()))
+        found.add("unscored", _counts(metrics.get("unscored", {})))
+        found.add("known", f"{_count(inputs['known'], 'input')} already scored" if inputs["known"] else "")
+    if inputs["known_earlier_model"]:
+        earlier = _count(inputs["known_earlier_model"], "input")
+        found.add("earlier", f"{earlier} scored by an earlier model; --rescore all scores them again")
+    _left_out(found, receipt)
+    found.add("drift", _drift(metrics))
+    found.add("model", str(receipt.outputs["model"]))
+    found.add("result", place)
+    if nothing and not inputs["known_earlier_model"]:
+        found.add("again", "add --force to the same command to score them again")
     return found
 
 
@@ -229,6 +280,46 @@ def _vacuum(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     return found
 
 
+def _retract(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    metrics = receipt.metrics
+    name = metrics["run"]
+    if metrics["undone"]:
+        found = Summary(f"Nothing to undo: {name} is not retracted." if nothing else f"{name} is no longer retracted.")
+        found.next = [] if nothing or metrics["dry_run"] else [f"pipeline ingest{lake}"]
+        return found
+    if nothing:
+        return Summary(f"Nothing to retract: the table has no row that {name} brought.")
+    dry_run = metrics["dry_run"]
+    found = Summary(f"{'Would retract' if dry_run else 'Retracted'} {name}.")
+    found.add("removed", _count(metrics["removed"], "review"))
+    found.add("restored", f"{_count(metrics['restored'], 'review')} as before the run" if metrics["restored"] else "")
+    found.add("lost", f"{_count(metrics['lost'], 'earlier review')}: ingest the old files again" if metrics["lost"] else "")
+    found.add("kept", f"{_count(metrics['kept'], 'row')} that later runs replaced or removed" if metrics["kept"] else "")
+    found.add("sources", _some(f"{source} ({rows:,})" for source, rows in metrics["sources"].items()))
+    found.add("models", _some(metrics["models"], "saw them") if metrics["models"] else "none saw them")
+    found.add("live", f"{metrics['live']} is one of them" if metrics["live"] else "")
+    if dry_run:
+        found.next = [f"pipeline retract{lake} {name}"]
+    else:
+        found.add("table", f"{short_path(receipt.outputs['tokens'])}, version {receipt.outputs['table_version']}")
+        found.next = [metrics["go_back"].replace("pipeline", f"pipeline{lake}", 1)] if metrics["go_back"] else []
+    return found
+
+
+def _erase(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    metrics = receipt.metrics
+    if nothing:
+        return Summary("Nothing to erase: the lake holds nothing of these reviews.")
+    found = Summary(f"{'Would erase' if metrics['dry_run'] else 'Erased'} {_count(metrics['reviews'], 'review')}.")
+    found.add("table", _count(metrics["removed"], "row") if metrics["removed"] else "")
+    if metrics["versions"]:
+        found.add("versions", f"{_count(metrics['versions'], 'old shard')}; older versions can no longer be read")
+    found.add("rejects", _count(metrics["rejects"], "row") if metrics["rejects"] else "")
+    found.add("predictions", _some(f"{path} ({rows:,})" for path, rows in metrics["predictions"].items()))
+    found.add("models", _some(f"{name} ({rows:,})" for name, rows in metrics["pages"].items()))
+    return found
+
+
 def _export(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     metrics = receipt.metrics
     found = Summary(f"Exported {receipt.outputs['model_id']} to ONNX in {_seconds(receipt)}.")
@@ -265,12 +356,15 @@ WRITERS: Mapping[str, Callable[["Receipt", str, bool], Summary]] = {
     "ingest": _ingest,
     "train": _train,
     "score": _score,
+    "nightly": _nightly,
     "evaluate": _evaluate,
     "report": _report,
     "crossval": _crossval,
     "repair": _repair,
     "upgrade": _upgrade,
     "vacuum": _vacuum,
+    "retract": _retract,
+    "erase": _erase,
     "export": _export,
     "fetch": _fetch,
     "sample": _sample,
@@ -278,6 +372,16 @@ WRITERS: Mapping[str, Callable[["Receipt", str, bool], Summary]] = {
 
 _USES = {"train": "to train", "valid": "to validate", "test": "to test"}
 _SPLITS = {"test": "the test split", "valid": "the validation split", "train": "the training split"}
+
+
+def _drift(metrics: Mapping[str, Any]) -> str:
+    """Whether the reviews differ from the model's test data; "" if not."""
+    drift = metrics.get("drift")
+    if not drift:
+        return ""
+    if not drift["measured"]:
+        return f"not measured: {drift['reason']}"
+    return f"{', '.join(drift['over'])}: the reviews differ from the model's test data" if drift["over"] else ""
 
 
 def _left_out(found: Summary, receipt: "Receipt") -> None:

@@ -1,6 +1,5 @@
 """The output format of scored rows, which the file's suffix decides."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,18 +24,14 @@ def output_format(output: str | Path | None, named: str | None) -> OutputFormat:
     """The format of an output.
 
     Args:
-        output: None for the lake's own folder (Parquet); `-` for stdout (JSON lines).
+        output: None for a folder (Parquet); `-` for stdout (JSON lines).
         named: the format the user asked for.
 
     Raises:
-        UsageError: a folder, or a suffix that is unknown or contradicts `named`.
+        UsageError: the suffix is unknown or contradicts `named`.
     """
     if output is None or str(output) == STDOUT:
         return OutputFormat(named or ("parquet" if output is None else "jsonl"))
-    with suppress(OSError):  # writing reports what is wrong with the name
-        if Path(output).expanduser().is_dir():
-            example = Path(output) / "predictions.parquet"
-            raise UsageError(f"--output {output} is a folder. Pass a file name, such as {example}.")
     suffixes = [suffix.lower() for suffix in Path(output).suffixes]
     compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
     told = SUFFIXES.get(suffixes[-2] if compression and len(suffixes) > 1 else suffixes[-1]) if suffixes else None

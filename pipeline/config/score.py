@@ -1,6 +1,8 @@
 """The options of `pipeline score`."""
 
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +22,14 @@ from pipeline.config.reading import (
     TextColumns,
     names,
 )
-from pipeline.config.shared import DEVICES, MOST_WORKERS, PRECISIONS, ModelName
+from pipeline.config.shared import (
+    DEFAULT_UNKNOWN_WARN,
+    DEVICES,
+    MOST_WORKERS,
+    PRECISIONS,
+    ModelName,
+    UnknownWarn,
+)
 from pipeline.errors import UsageError
 from pipeline.options.check import validate
 from pipeline.options.option import DATA, HARDWARE, OUTPUT, Option
@@ -31,7 +40,11 @@ if TYPE_CHECKING:
     from pipeline.config.output_format import OutputFormat
 
 DEFAULT_BATCH_SIZE = 64
+DEFAULT_DRIFT_WARN, DEFAULT_DRIFT_P_VALUE = 0.1, 0.0001
+"""Chosen so that reviews of other films are no drift: tests/benchmarks/drift.py."""
 STDIN = STDOUT = "-"
+LATEST = "LATEST"
+NEW, ALL = RESCORE = ("new", "all")
 
 
 def _output_formats() -> Iterable[str]:
@@ -42,7 +55,7 @@ def _output_formats() -> Iterable[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreConfig(BoundsConfig):
-    """What to score and how. `output` None: the lake's predictions/, under the input's name; stdout for stdin.
+    """What to score and how. `output` None: the lake's predictions/, under the inputs' names; stdout for stdin.
 
     Raises:
         UsageError: a value that is not allowed.
@@ -63,13 +76,23 @@ class ScoreConfig(BoundsConfig):
         tuple[str, ...],
         Option(metavar="REVIEW", help="Score this text and print the result; can be repeated. Writes no file."),
     ] = ()
-    model: ModelName = "LATEST"
+    model: ModelName = LATEST
     output: Annotated[
         str | None,
         Option(
             metavar="FILE",
-            help="Output file: .parquet, .csv or .jsonl (the latter two also .gz, .zst, .bz2); - for stdout.",
-            default="predictions/INPUT.parquet in the lake",
+            help="One output file for all inputs: .parquet, .csv or .jsonl (the latter two also .gz, .zst, .bz2); - for "
+            "stdout. A folder, or DIR/: one output per input.",
+            default="one output per input, in predictions/ of the lake",
+        ),
+    ] = None
+    rescore: Annotated[
+        str | None,
+        Option(
+            metavar="WHICH",
+            help="When the model has changed: score new and changed inputs only (new), or all inputs again (all).",
+            default="new for folders and globs scored with LATEST; otherwise all",
+            choices=RESCORE,
         ),
     ] = None
     text_column: TextColumns = ("text",)
@@ -103,6 +126,32 @@ class ScoreConfig(BoundsConfig):
     max_bad: MaxBad = DEFAULT_MAX_BAD
     max_bad_files: MaxBadFiles = None
     strict: Strict = False
+    unknown_warn: UnknownWarn = DEFAULT_UNKNOWN_WARN
+    drift_warn: Annotated[
+        float,
+        Option(
+            panel=DATA,
+            metavar="PSI",
+            help="Warn if the reviews differ from the model's test data by more than this population stability index.",
+            above=0,
+            example="0.1",
+        ),
+    ] = DEFAULT_DRIFT_WARN
+    drift_p_value: Annotated[
+        float,
+        Option(
+            panel=DATA,
+            metavar="P",
+            help="Warn only of differences with a p-value below this.",
+            above=0,
+            maximum=1,
+            example="0.0001",
+        ),
+    ] = DEFAULT_DRIFT_P_VALUE
+    fail_on_drift: Annotated[
+        bool,
+        Option(panel=DATA, help="Exit with 65 after writing the predictions if the reviews differ that much."),
+    ] = False
     batch_size: Annotated[
         int,
         Option(
@@ -152,8 +201,8 @@ class ScoreConfig(BoundsConfig):
             raise UsageError("nothing to score. Pass files, folders or globs, - for stdin, or a review with --text.")
         if self.sources.count(STDIN) > 1:
             raise UsageError("INPUT - -: stdin can only be read once. Pass - once.")
-        if len(self.sources) > 1 and self.output is None:
-            raise UsageError("several inputs are written to one output file. Name it with --output FILE.")
+        if STDIN in self.sources and (self.to_folder or (self.output is None and len(self.sources) > 1)):
+            raise UsageError("stdin has no name, and neither has its output. Name the output with --output FILE.")
         _ = self.reading, self.written_as
 
     @property
@@ -177,6 +226,15 @@ class ScoreConfig(BoundsConfig):
         return STDOUT if self.output is None and self.sources == (STDIN,) else self.output
 
     @property
+    def to_folder(self) -> bool:
+        """Whether `output` is a folder for one output per input: it ends with a slash, or exists."""
+        if self.output is None or self.to_stdout:
+            return False
+        with suppress(OSError):  # writing reports what is wrong with the name
+            return self.output.endswith(("/", os.sep)) or Path(self.output).expanduser().is_dir()
+        return False
+
+    @property
     def to_stdout(self) -> bool:
         """Whether stdout is reserved for data."""
         return self.place == STDOUT
@@ -186,4 +244,4 @@ class ScoreConfig(BoundsConfig):
         """The format of the output."""
         from pipeline.config.output_format import output_format
 
-        return output_format(self.place, self.output_format)
+        return output_format(None if self.to_folder else self.place, self.output_format)

@@ -34,6 +34,9 @@ SELECTIONS = ("accuracy", "macro-f1", "loss")
 """Metrics that select the best epoch; ties go to the lower loss."""
 TRUNCATIONS = ("head", "head-tail")
 """Which tokens of a review longer than `--max-length` are read: the first ones, or half from each end."""
+PROMOTE = IF_NOT_WORSE, ALWAYS, NEVER = "if-not-worse", "always", "never"
+"""When a finished model replaces the live one."""
+DEFAULT_HOLDOUT = 0.1
 CLASS_WEIGHTS = ("auto", "none", "balanced")
 EMBEDDING_INITS = ("text", "random")
 UNLABELLED_BY_DEFAULT = 2.0
@@ -400,9 +403,49 @@ class TrainConfig(TrainingOptions):
         bool,
         Option(help="Continue the newest unfinished training run with the same options, if any.", identity=False),
     ] = False
+    holdout: Annotated[
+        float | None,
+        Option(
+            panel=DATA,
+            metavar="SHARE",
+            help="Share of the 'train' split's groups held out as the test part if no 'test' split is labelled; 0 for none. "
+            "New models are compared with the live one on it.",
+            default=f"{DEFAULT_HOLDOUT}; none with --fold",
+            minimum=0,
+            below=1,
+            identity=False,
+        ),
+    ] = None
+    promote: Annotated[
+        str,
+        Option(
+            panel=OUTPUT,
+            help="When the new model goes live: if-not-worse than the live one on the test part, always, or never.",
+            choices=PROMOTE,
+            identity=False,
+        ),
+    ] = IF_NOT_WORSE
+    promote_margin: Annotated[
+        float,
+        Option(
+            panel=OUTPUT,
+            help="With --promote if-not-worse: accuracy that a new model may lose.",
+            minimum=0,
+            maximum=1,
+            identity=False,
+        ),
+    ] = 0.005
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.fold is not None and self.holdout:
+            raise UsageError(
+                f"--fold {self.fold} and --holdout {self.holdout}: a fold is the test part itself. Remove --holdout, or "
+                "pass --holdout 0."
+            )
+        self._check_init_from()
+
+    def _check_init_from(self) -> None:
         if self.init_from is None:
             return
         if self.is_linear:
@@ -414,3 +457,22 @@ class TrainConfig(TrainingOptions):
                 f"--init-from and --fold {self.fold}: the model may have learned from the reviews that the fold holds out. "
                 "Pass only one of them."
             )
+
+    @property
+    def holdout_share(self) -> float:
+        """Share of the groups to hold out where there is no labelled `test` split."""
+        if self.fold is not None:
+            return 0.0
+        return DEFAULT_HOLDOUT if self.holdout is None else self.holdout
+
+    def identity(self, data: Mapping[str, Any], *, has_test: bool = False) -> dict[str, Any]:
+        """See `TrainingOptions.identity`.
+
+        Args:
+            has_test: whether the data have a labelled `test` split. Nothing is held out then, and the identity is that of
+                earlier releases, so that their models are found.
+        """
+        found = super().identity(data)
+        if self.holdout_share and not has_test:
+            found["holdout"] = self.holdout_share
+        return found

@@ -17,6 +17,7 @@ from pipeline.datapipes.spill import SpillWriter
 from pipeline.datapipes.tokenize_reviews import TokenizedBatch
 from pipeline.lake.known import OTHER, SAME, UNSEEN, KeyIndex, Keys
 from pipeline.lake.reject_writer import RejectWriter
+from pipeline.lake.withheld import RETRACTED
 from pipeline.readers.base import FileFault
 from pipeline.readers.reviews import Groups
 from pipeline.text.vocabulary import TokenCounts
@@ -57,6 +58,8 @@ class Collector:
     known: int = 0
     deduplicated: int = 0
     tokens: int = 0
+    withheld: list[tuple[Keys, npt.NDArray[np.int8]]] = field(default_factory=list)
+    """Keys of reviews that were retracted or erased, and which; they count as known."""
     _before: dict[str, Any] = field(default_factory=dict)
     _in_doubt: bool = False
 
@@ -78,6 +81,9 @@ class Collector:
         self.rejects.write(batch.bad)
         self._in_doubt |= any(row.reason not in WELL_FORMED or row.reason == "unknown_label" for row in batch.bad)
         self._take_known(batch)
+        if len(batch.withheld_keys):
+            self.withheld.append((batch.withheld_keys, batch.withheld))
+            self.known += len(batch.withheld_keys)
         batch = self._without_repeated(batch)
         if self.dedupe_against is not None:
             batch = self._without_duplicates(batch, self.dedupe_against)
@@ -91,6 +97,21 @@ class Collector:
         contents = np.concatenate([np.zeros(0, np.uint64), *self.contents])
         distinct = np.unique(contents)
         return len(contents) - len(distinct) + int(np.isin(distinct, known.contents()).sum())
+
+    def num_withheld(self, why: int) -> int:
+        """Reviews that were retracted, or erased."""
+        return sum(int(np.count_nonzero(states == why)) for _, states in self.withheld)
+
+    def see_withheld(self) -> None:
+        """Counts retracted reviews as seen, after the last row: what came back in their place is not missing.
+
+        Not before: a delivery that brings the same ids with other content is welcome. Nothing comes back in the place of an
+        erased review.
+        """
+        for keys, states in self.withheld:
+            keys = np.unique(keys[states == RETRACTED])
+            new = keys[self.seen.states(keys, keys) == UNSEEN]
+            self.seen.add(new, new)
 
     def _take_groups(self, groups: Groups) -> None:
         if groups.lines is not None:
@@ -113,6 +134,7 @@ class Collector:
         if self.dedupe_against is not None:
             self.dedupe_against.restore(self._before.pop("dedupe_against"))
         del self.contents[self._before.pop("contents") :]
+        del self.withheld[self._before.pop("withheld") :]
         del self.replaced_ids[self._before.pop("replaced_ids") :]
         for name, value in self._before.items():
             setattr(self, name, value)
@@ -137,6 +159,7 @@ class Collector:
             "groups": dict(self.groups),
             "replaced_ids": len(self.replaced_ids),
             "contents": len(self.contents),
+            "withheld": len(self.withheld),
             "read": self.read,
             "new": self.new,
             "known": self.known,

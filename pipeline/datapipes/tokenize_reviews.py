@@ -1,7 +1,7 @@
 """The mapping step of ingest: checks and tokenizes raw batches. Runs in worker threads; has no state."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from pipeline.datapipes.read_reviews import SourceBegins, SourceEnds
 from pipeline.errors import OutOfMemoryError, out_of_memory
 from pipeline.lake.identity import content_digests
 from pipeline.lake.known import OTHER, SAME, KeyIndex, Keys, contents_of, keys_of
+from pipeline.lake.withheld import FREE, Withheld, blank
 from pipeline.readers.base import EXCERPT_BYTES, FileFault
 from pipeline.readers.encoding import likely_encoding
 from pipeline.readers.labels import LabelMap
@@ -50,11 +51,15 @@ class TokenizedBatch:
     known_rows: pa.RecordBatch
     bad: Sequence[BadRow]
     faults: Sequence[FileFault] = ()
+    withheld_keys: Keys = field(default_factory=lambda: np.zeros(0, np.uint64))
+    """Reviews that were retracted or erased."""
+    withheld: npt.NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
+    """Why, as in `pipeline.lake.withheld`."""
 
     @property
     def read(self) -> int:
         """Number of input rows."""
-        return len(self.rows) + len(self.known_keys) + len(self.bad)
+        return len(self.rows) + len(self.known_keys) + len(self.withheld_keys) + len(self.bad)
 
     def take(self, keep: npt.NDArray[np.bool_]) -> "TokenizedBatch":
         """The batch with only the rows of the (N,) mask; `read` then excludes the others."""
@@ -70,6 +75,8 @@ class TokenizedBatch:
             known_rows=self.known_rows,
             bad=self.bad,
             faults=self.faults,
+            withheld_keys=self.withheld_keys,
+            withheld=self.withheld,
         )
 
 
@@ -81,6 +88,7 @@ class TokenizeReviews:
     `label_map` maps labels to classes; None keeps labels as they are.
     `split` applies to reviews whose source has none; None means train for labelled ones and unsup for the others.
     `rule` is the version of the rule for values.
+    `withheld` holds what must not come in again; it does not concern the reviews that are `held` in the table.
     """
 
     tokenizer: str
@@ -89,6 +97,8 @@ class TokenizeReviews:
     label_map: LabelMap | None = None
     split: str | None = None
     rule: int = RULE_VERSION
+    withheld: Withheld = field(default_factory=Withheld)
+    held: KeyIndex = field(default_factory=KeyIndex)
 
     def __call__(self, item: Item | SourceBegins | SourceEnds) -> TokenizedBatch | Groups | SourceBegins | SourceEnds:
         """Tokenizes one batch; groups and marks pass through.
@@ -106,12 +116,14 @@ class TokenizeReviews:
             raise OutOfMemoryError(out_of_memory(f"in the middle of {_place(item)}")) from error
 
     def _tokenize(self, raw: RawBatch) -> TokenizedBatch:
-        bad = list(raw.bad)
+        bad = self.withheld.blanked(raw.bad)
         kept = self._check(raw, bad)
         contents_hex = _digests(kept)
         keys, contents = keys_of(kept.review_id), contents_of(contents_hex)  # type: ignore[arg-type]  # checked: no null
         states = self.known.states(keys, contents)
-        fresh = states != SAME
+        known = states == SAME
+        withheld = self._withheld(keys, contents, kept.source)
+        fresh = ~known & (withheld == FREE)
         rows = _rows(kept, contents_hex)
         texts = kept.text
         known_rows = rows.select(["review_id", "source", "row"])
@@ -119,7 +131,7 @@ class TokenizeReviews:
             known_rows = known_rows.slice(0, 0)
         else:
             mask = pa.array(fresh)
-            known_rows = known_rows.filter(pa.array(~fresh))
+            known_rows = known_rows.filter(pa.array(known))
             rows, texts = rows.filter(mask), texts.filter(mask)
         batch = TokenizedBatch(
             rows=rows,
@@ -127,13 +139,22 @@ class TokenizeReviews:
             replaced=states[fresh] == OTHER,
             keys=keys[fresh],
             contents=contents[fresh],
-            known_keys=keys[~fresh],
-            known_contents=contents[~fresh],
+            known_keys=keys[known],
+            known_contents=contents[known],
             known_rows=known_rows,
             bad=bad,
             faults=raw.faults,
+            withheld_keys=keys[withheld != FREE],
+            withheld=withheld[withheld != FREE],
         )
         return _reject_empty(batch, texts, bad)
+
+    def _withheld(self, keys: Keys, contents: Keys, sources: Sequence[str]) -> npt.NDArray[np.int8]:
+        if not self.withheld:
+            return np.zeros(len(keys), np.int8)
+        states = self.withheld.states(keys, contents, sources)
+        states[(self.known.states(keys, contents) == SAME) | (self.held.states(keys, contents) == SAME)] = FREE
+        return states
 
     def _check(self, raw: RawBatch, bad: list[BadRow]) -> RawBatch:
         """Rejects rows without text or ID, or with an invalid split or label; fills in splits, maps labels."""
@@ -155,7 +176,7 @@ class TokenizeReviews:
                 faults.setdefault(i, ("missing_id", "the id is empty", ""))
         label = None if raw.label is None else [judged[place][0][0] for place in places]
         raw = replace(raw, label=label, split=[judged[place][0][1] for place in places])
-        return _without(raw, faults, bad) if faults else raw
+        return _without(raw, faults, bad, self.withheld) if faults else raw
 
     def _judge(self, label: str | None, split: str | None) -> tuple[Place, Fault | None]:
         """Label and split of a review whose source has both, and what is wrong with them."""
@@ -195,12 +216,15 @@ def _rows(raw: RawBatch, contents_hex: list[str]) -> pa.RecordBatch:
     )
 
 
-def _without(raw: RawBatch, faults: Mapping[int, Fault], bad: list[BadRow]) -> RawBatch:
-    """The batch without faulty rows, which are added to `bad`."""
-    for i, (reason, detail, value) in sorted(faults.items()):
+def _without(raw: RawBatch, faults: Mapping[int, Fault], bad: list[BadRow], withheld: Withheld) -> RawBatch:
+    """The batch without faulty rows, which are added to `bad`, those of erased reviews without a word of theirs."""
+    places = sorted(faults)
+    erased = withheld.erases([raw.review_id[i] for i in places])
+    for i, is_erased in zip(places, erased.tolist(), strict=True):
+        reason, detail, value = faults[i]
         excerpt = (raw.text[i].as_py() or b"")[:EXCERPT_BYTES]
         row = BadRow(source=raw.source[i], row=raw.row[i], reason=reason, detail=detail, excerpt=excerpt, value=value)
-        bad.append(row)
+        bad.append(blank(row) if is_erased else row)
     return without(raw, [i not in faults for i in range(len(raw.row))])
 
 

@@ -4,15 +4,13 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from pipeline.doctor.check import Check, fail, guarded, ok, warn
-from pipeline.errors import CannotWriteError, DataError, InputNotFoundError, UsageError
+from pipeline.errors import CannotWriteError, DataError
 from pipeline.lake.atomic import PREFIX, claimed, create, sync_file
 from pipeline.lake.paths import Lake
-from pipeline.lake.runs import read_records
+from pipeline.lake.runs import age, read_records, remembered
 from pipeline.lake.vocabularies import read_vocabulary
 
 LITTLE_BYTES = 2 << 30
@@ -35,6 +33,7 @@ def lake_checks(lake: Lake, verify: bool = False) -> Iterator[Check]:
         ("vocabulary", _vocabularies),
         ("models", _models),
         ("predictions", _predictions),
+        ("withheld", _withheld),
         ("runs", _runs),
         ("leftovers", _leftovers),
     ):
@@ -75,7 +74,7 @@ def _writable(lake: Lake, verify: bool) -> Iterator[Check]:
 
 def _own_folders(lake: Lake) -> list[Path]:
     data = [lake.tokens, lake.vocabulary, lake.rejects, lake.models, lake.predictions]
-    return [*data, lake.runs, lake.checkpoints, lake.locks]
+    return [*data, lake.runs, lake.retracted, lake.erased, lake.checkpoints, lake.locks]
 
 
 def _space(lake: Lake, verify: bool) -> Iterator[Check]:
@@ -168,19 +167,35 @@ def _predictions(lake: Lake, verify: bool) -> Iterator[Check]:
 
     if not verify:
         return
-    files = [path for path in sorted(lake.predictions.glob("*.parquet")) if not path.name.startswith(PREFIX)]
+    files = [path for path in sorted(lake.predictions.glob("**/*.parquet")) if not path.name.startswith(PREFIX)]
     unproven = 0
     for path in files:
         try:
             unproven += not verify_data(path, "")
         except (*DAMAGE, *READ_ERRORS) as error:
-            yield fail("predictions", f"{path}: {error}", "Score its input again.", DataError.exit_code)
+            yield fail("predictions", f"{path}: {error}", "Delete it, and score its input again.", DataError.exit_code)
     for path in lake.rejects.glob("[!.]*.parquet"):
         if not file_sha256(path).startswith(path.stem):
             yield warn("rejects", f"{path} has changed since it was written", "Delete it; the next ingest recreates it.")
     if files:
         more = f"; {unproven:,} from earlier releases have no digest" if unproven else ""
         yield ok("predictions", f"{len(files):,} files{more}")
+
+
+def _withheld(lake: Lake, verify: bool) -> Iterator[Check]:
+    """The lists of what was retracted and erased. A damaged one stops ingest, for it might bring such reviews back."""
+    from pipeline.lake.health import DAMAGE
+    from pipeline.lake.review_keys import key_files, read_keys
+
+    counts: dict[str, int] = {}
+    for folder in (lake.retracted, lake.erased):
+        for path in key_files(folder):
+            try:
+                counts[folder.name] = counts.get(folder.name, 0) + len(read_keys(path))
+            except DAMAGE as error:
+                yield _failed("withheld", error)
+    if counts:
+        yield ok("withheld", ", ".join(f"{rows:,} rows {name}" for name, rows in counts.items()))
 
 
 def _leftovers(lake: Lake, verify: bool) -> Iterator[Check]:
@@ -198,36 +213,18 @@ def _leftovers(lake: Lake, verify: bool) -> Iterator[Check]:
 
 
 def _runs(lake: Lake, verify: bool) -> Iterator[Check]:
-    """The last run of each command. A success clears what failed before, and so does time: see `_remembered`."""
+    """The last run of each command. A success clears what failed before, and so does time: see `remembered`."""
     last = {record["command"]: record for record in read_records(lake)}
     if not last:
         yield ok("runs", "none yet")
     for command, record in sorted(last.items()):
         if record["outcome"] not in ("failed", "stopped"):
             yield ok("runs", f"the last {command}: {record['outcome']}, {record['finished']}")
-        elif _age(record) > _remembered(record):
+        elif age(record) > remembered(record):
             yield ok("runs", f"the last {command}: {record['outcome']} long ago, {record['finished']}")
         else:
             remedy = f"'pipeline runs show {record['run_id']}' shows the details. Fix the cause, then run it again."
             yield warn("runs", f"the last {command} {record['outcome']}: {record['error']}", remedy)
-
-
-def _age(record: dict[str, Any]) -> timedelta:
-    """How long ago a run ended; not at all where its time cannot be read."""
-    try:
-        return datetime.now(UTC) - datetime.fromisoformat(record["finished"])
-    except (ValueError, TypeError):
-        return timedelta(0)
-
-
-def _remembered(record: dict[str, Any]) -> timedelta:
-    """How long a failure is worth a warning.
-
-    A mistyped name, a file that is not there and Ctrl-C are a person's affair of the day; a schedule that fails so fails
-    again every night.
-    """
-    passing = record["outcome"] == "stopped" or record["exit_code"] in (UsageError.exit_code, InputNotFoundError.exit_code)
-    return timedelta(days=1 if passing else 30)
 
 
 def _failed(name: str, error: Exception, remedy: str = "") -> Check:

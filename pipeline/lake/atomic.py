@@ -175,10 +175,12 @@ def _is_still(path: Path, descriptor: int) -> bool:
 
 
 def sweep(target: Path) -> None:
-    """Removes leftovers of crashed writers of `target`. The caller ensures that no writer is running."""
+    """Removes leftovers of crashed writers of `target`."""
     for path in target.parent.glob(f"{PREFIX}*"):
         if path.name[len(PREFIX) :].partition("-")[2] == target.name:
-            path.unlink(missing_ok=True)
+            with abandoned(path) as free:
+                if free:
+                    path.unlink(missing_ok=True)
 
 
 def write_bytes(target: Path, content: bytes) -> None:

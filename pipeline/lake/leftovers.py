@@ -14,6 +14,10 @@ from pipeline.lake.atomic import PREFIX, abandoned, is_claimed
 from pipeline.lake.paths import Lake
 
 CHECKPOINTS = "epoch-*.safetensors"
+NOTES = ".notes"
+"""The folder of notes in that of predictions."""
+AT_THE_ROOT = ("-index.html", "-pipeline.toml")
+"""Ends of the names of unfinished files in the lake's own folder, where people keep files, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +31,16 @@ class Leftover:
     """What its writer claims, where that is not the path itself."""
 
 
-def find_leftovers(lake: Lake) -> list[Leftover]:
-    """Everything that dead runs left in the lake, sorted by path."""
+def find_leftovers(lake: Lake, *, deep: bool = True) -> list[Leftover]:
+    """Everything that dead runs left in the lake, sorted by path.
+
+    Args:
+        deep: look into the folders of predictions too, of which there may be very many; `score` does so where it writes.
+    """
     found = [Leftover(path, size_of(path)) for path in _unfinished(lake) if not is_claimed(path)]
+    if deep:
+        nested = lake.predictions.glob(f"*/**/{PREFIX}*")
+        found += [Leftover(path, size_of(path)) for path in nested if path.parent.name != NOTES and not is_claimed(path)]
     found += [Leftover(path, size_of(path), owner=path.parent) for path in _unfinished_checkpoints(lake)]
     for folder in [*_entries(lake.checkpoints), *_entries(lake.crossval().checkpoints)]:
         if folder.is_dir() and not folder.name.startswith(PREFIX) and not is_claimed(folder):
@@ -46,7 +57,7 @@ def sweep_leftovers(lake: Lake) -> list[Leftover]:
     """Removes leftovers of crashed runs, except training runs that can be resumed; returns what was removed. Never fails."""
     gone = []
     with suppress(OSError):
-        for leftover in find_leftovers(lake):
+        for leftover in find_leftovers(lake, deep=False):
             if not leftover.resumable and remove_abandoned(leftover):
                 gone.append(leftover)
     return gone
@@ -72,9 +83,13 @@ def remove(path: Path) -> None:
 def _unfinished(lake: Lake) -> Iterator[Path]:
     """Name patterns of unfinished files, in every folder that commands write to."""
     folders = [lake.vocabulary, lake.rejects, lake.models, lake.predictions, lake.runs, lake.locks, lake.tokens]
+    folders += [lake.retracted, lake.erased]
     crossval = lake.crossval()
-    for folder in [*folders, lake.predictions / ".notes", *_entries(crossval.folder)]:
+    for folder in [*folders, lake.predictions / NOTES, *_entries(crossval.folder)]:
         yield from (path for path in _entries(folder) if path.name.startswith(PREFIX))
+    for path in _entries(lake.root):
+        if path.name.startswith(PREFIX) and path.name.endswith(AT_THE_ROOT):
+            yield path
     for folder in _entries(lake.scratch):
         yield from _entries(folder)
     for folder in [*_entries(lake.models), *_entries(crossval.models)]:

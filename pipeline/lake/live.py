@@ -1,17 +1,16 @@
 """Which model is live: `models/LATEST` names it, and `models/live.jsonl` has a line for each time that it was moved.
 
-LATEST alone decides what is scored with; the history is for going back. A line is appended with one write and may be torn
-by a power cut, so lines that are no entries are passed over.
+LATEST alone decides what is scored with; the history is for going back.
 """
 
-import json
-import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from pipeline.errors import PipelineError
-from pipeline.lake.atomic import make_folder, sync_file, sync_folder, write_text, writing
+from pipeline.lake import journal
+from pipeline.lake.atomic import make_folder, write_text
 from pipeline.lake.paths import Lake
 
 TRAINED, PROMOTED, ROLLED_BACK, REPAIRED = "trained", "promoted", "rolled back", "repaired"
@@ -47,17 +46,7 @@ def make_live(lake: Lake, model_id: str, reason: str) -> None:
         moved = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(lake.latest.stat().st_mtime))
         entries.insert(0, WentLive(model_id=before, since=moved, reason=TRAINED))
     write_text(lake.latest, f"{model_id}\n")
-    lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in entries)
-    with writing(lake.live_history):
-        # A torn last line stays one line of its own.
-        torn = lake.live_history.exists() and not lake.live_history.read_bytes().endswith(b"\n")
-        descriptor = os.open(lake.live_history, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
-        try:
-            os.write(descriptor, (("\n" if torn else "") + lines).encode())
-        finally:
-            os.close(descriptor)
-        sync_file(lake.live_history)
-        sync_folder(lake.models)
+    journal.append(lake.live_history, [asdict(entry) for entry in entries])
 
 
 def before_live(lake: Lake, present: frozenset[str]) -> str | None:
@@ -77,16 +66,9 @@ def before_live(lake: Lake, present: frozenset[str]) -> str | None:
 
 
 def _entries(lake: Lake) -> Iterator[WentLive]:
-    try:
-        lines = lake.live_history.read_bytes().splitlines()
-    except FileNotFoundError:
-        return
-    for line in lines:
-        try:
-            entry = json.loads(line)
+    for entry in journal.entries(lake.live_history):
+        with suppress(KeyError):
             yield WentLive(model_id=str(entry["model_id"]), since=str(entry["since"]), reason=str(entry["reason"]))
-        except (ValueError, TypeError, KeyError):
-            continue
 
 
 def _live(lake: Lake) -> str:

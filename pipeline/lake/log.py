@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import unquote
 
 from pipeline.lake.atomic import sync_folder
 from pipeline.lake.damage import REPAIR, damaged
@@ -35,6 +36,19 @@ class Entry:
     def listing_sha256(self) -> str:
         """Digest of the shards that the version lists; "" in entries of earlier releases."""
         return str(self.info.get(self.LISTING, ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a version changed: the names of the shards that it added and removed, and what was noted about its run."""
+
+    version: int
+    run_id: str
+    command: str
+    added: frozenset[str]
+    removed: frozenset[str]
+    brings: bool = True
+    """Whether it may bring rows: an ingest that did not only read damaged shards again."""
 
 
 def entry_name(version: int) -> str:
@@ -89,6 +103,37 @@ def read_entry(folder: Path, version: int) -> Entry | None:
     Raises:
         DataError: it is damaged.
     """
+    found = _read(folder, version)
+    return None if found is None else Entry(version, found[1])
+
+
+def commits(folder: Path) -> list[Commit]:
+    """What each version changed, oldest first; torn entries and those that are not there are left out.
+
+    Raises:
+        DataError: an entry is damaged.
+    """
+    found = []
+    for version in versions(folder):
+        read = None if is_torn(folder, version) else _read(folder, version)
+        if read is None:
+            continue
+        actions, info = read
+        added, removed = (
+            frozenset(unquote(str(action[kind]["path"])) for action in actions if kind in action)
+            for kind in ("add", "remove")
+        )
+        config = info.get("config")
+        repairs = isinstance(config, dict) and bool(config.get("replacing"))
+        # Earlier releases noted no command; only ingest committed.
+        run_id, command = str(info.get("run_id", "")), str(info.get("command", "ingest"))
+        brings = command == "ingest" and bool(run_id) and not repairs
+        found.append(Commit(version, run_id, command, added, removed, brings))
+    return found
+
+
+def _read(folder: Path, version: int) -> tuple[list[dict[str, Any]], dict[str, Any]] | None:
+    """An entry's actions and its commitInfo."""
     path = folder / LOG / entry_name(version)
     try:
         actions = [json.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
@@ -99,7 +144,7 @@ def read_entry(folder: Path, version: int) -> Entry | None:
         return None
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise damaged(path, error, "the log entry", REPAIR) from error
-    return Entry(version, info)
+    return actions, info
 
 
 def torn_versions(folder: Path) -> list[int]:

@@ -49,13 +49,14 @@ class Lake:
 
     @property
     def incoming(self) -> Path:
-        """Parquet files that wait to be scored; the schedules read them here."""
+        """Files that wait to be scored; the schedules read them here."""
         return self.root / "incoming"
 
     @property
     def own(self) -> tuple[Path, ...]:
         """Folders of what the commands write: a walk through a folder around the lake finds no reviews there."""
-        return (self.tokens, self.vocabulary, self.rejects, self.models, self.predictions, self.runs)
+        data = (self.tokens, self.vocabulary, self.rejects, self.models, self.predictions, self.runs)
+        return (*data, self.retracted, self.erased)
 
     @property
     def tokens(self) -> Path:
@@ -88,6 +89,11 @@ class Lake:
         return self.models / "live.jsonl"
 
     @property
+    def decisions(self) -> Path:
+        """A line for each trained model: whether it went live, and why."""
+        return self.models / "decisions.jsonl"
+
+    @property
     def predictions(self) -> Path:
         """Scored files."""
         return self.root / "predictions"
@@ -96,6 +102,21 @@ class Lake:
     def runs(self) -> Path:
         """Run records."""
         return self.root / "runs"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of scheduled runs, one file each."""
+        return self.root / "logs"
+
+    @property
+    def retracted(self) -> Path:
+        """Lists of the rows that 'pipeline retract' took back, one for each run that brought them."""
+        return self.root / "retracted"
+
+    @property
+    def erased(self) -> Path:
+        """Lists of the reviews that 'pipeline erase' removed for good."""
+        return self.root / "erased"
 
     @property
     def checkpoints(self) -> Path:

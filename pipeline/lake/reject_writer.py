@@ -75,6 +75,15 @@ class RejectCounts:
                 if row.value and (row.value in tally.values or len(tally.values) < VALUES):
                     tally.values[row.value] += 1
 
+    def absorb(self, other: "RejectCounts") -> None:
+        """Adds the counts of another part of the run, which came after this one."""
+        for reason, theirs in other.tallies.items():
+            tally = self.tallies.setdefault(reason, Tally(theirs.first))
+            tally.rows += theirs.rows
+            for value, count in theirs.values.items():
+                if value in tally.values or len(tally.values) < VALUES:
+                    tally.values[value] += count
+
 
 class RejectWriter(RejectCounts):
     """Writes rejects to `scratch` as they come, and counts them by reason. Whole files are counted apart."""

@@ -69,6 +69,8 @@ class Bundle:
     created: str = ""
     weights_sha256: str = ""
     blend: dict[str, Any] = field(default_factory=dict)
+    judged: bool = False
+    """Whether a decision about going live belongs to the model; not so in earlier releases, where every model did."""
 
     @property
     def fingerprint(self) -> str:
@@ -145,6 +147,7 @@ def save_bundle(
     metrics: dict[str, Any],
     training: dict[str, Any],
     created: str,
+    judged: bool = False,
 ) -> Bundle:
     """Writes a bundle's files into `folder`: a temporary one, which the caller renames to the model's id.
 
@@ -174,6 +177,7 @@ def save_bundle(
         "created": created,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "blend": model.blend.to_dict() if isinstance(model, Blend) else {},
+        "judged": judged,
         "manifest": MANIFEST,
     }
     write_bytes(folder / WEIGHTS, weights)
@@ -206,7 +210,8 @@ def read_bundle(folder: Path) -> Bundle:
     if num_labels != num_classes:
         raise DataError(f"{path}: {num_labels} labels, but the model has {num_classes} classes. {RESTORE}")
     values = {name: described[name] for name in _KEPT} | {"labels": tuple(described["labels"])}
-    return Bundle(folder=folder, model_id=folder.resolve().name, blend=described.get("blend", {}), **values)
+    values |= {name: described[name] for name in ("blend", "judged") if name in described}
+    return Bundle(folder=folder, model_id=folder.resolve().name, **values)
 
 
 def verify_bundle(bundle: Bundle) -> None:

@@ -1,6 +1,7 @@
 """Which rows of the shards are for training, validation and test. Reads only the columns that decide, not the IDs."""
 
 import itertools
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +15,11 @@ import pyarrow as pa
 from pipeline.errors import DataError
 from pipeline.lake.shards import Shard, open_shard
 from pipeline.order.folds import Fold, folds_of
+from pipeline.order.holdout import FEWEST_ROWS, MOST_SHARE, held_out
 from pipeline.order.order import even_bounds
-from pipeline.order.split import Ints, choose_validation, unit_hashes
+from pipeline.order.split import Hashes, Ints, choose_validation, unit_hashes
+
+log = logging.getLogger(__name__)
 
 
 class FromMain(Protocol):
@@ -101,15 +105,20 @@ def select(
     valid_fraction: float,
     fold: Fold | None = None,
     unlabelled: float = 0.0,
+    holdout: float = 0.0,
 ) -> tuple[Selection, Ints]:
     """Reads the deciding columns and assigns every row to a part.
 
-    The validation part is the split `valid` if it has labelled rows, else a part of `train`.
+    The test part is the split `test` if it has labelled rows, else a part of `train` (see `holdout`).
+    The validation part is the split `valid` if it has labelled rows, else a part of the rest of `train`.
     With a fold, the test part is that fold of the split `train`, and the split `test` is not used.
 
     Args:
         unlabelled: number of unlabelled reviews of the splits train and unsup for each labelled one of the training part; if
             there are more, they are picked evenly.
+        holdout: share of the groups of `train` that become the test part where there is no other; 0 for none. Unlabelled
+            reviews of these groups are not learned from either. If too little would be left to learn from, or too little
+            held out to say anything, there is no test part.
 
     Returns:
         the selection, and the rows of each label in the training part (num_labels,).
@@ -131,10 +140,14 @@ def select(
             "the split 'train' has no labelled reviews, so there is nothing to learn from. "
             "Ingest reviews with labels (aclImdb's folders, or --label-column)."
         )
-    if not (codes == 2).any():
-        candidates = codes == 1
-        hashes = _unit_hashes(shards)[candidates]
-        codes[candidates] = np.where(choose_validation(hashes, labels[candidates], valid_fraction), 2, 1)
+    hashes = np.zeros(0, np.uint64) if (codes == 2).any() else _unit_hashes(shards)
+    if holdout and fold is None and not (codes == 3).any():
+        in_holdout = _in_holdout(shards, holdout)
+        if (kept := _without(codes, labels, in_holdout, hashes, valid_fraction)) is not None:
+            codes = kept
+            learnable &= ~in_holdout
+    if len(hashes):
+        _choose_validation(codes, labels, hashes, valid_fraction)
     counts = np.bincount(labels[codes == 1], minlength=num_labels).astype(np.int64)
     if np.count_nonzero(counts) < 2:
         raise DataError(
@@ -156,7 +169,65 @@ def select_as_trained(shards: Sequence[Shard], num_labels: int, training: Mappin
     """
     fold = training.get("fold")
     share = float(training.get("valid_fraction", 0.1))
-    return select(shards, num_labels, share, Fold.parse(fold) if fold else None)[0]
+    holdout = float(training.get("holdout", 0.0))
+    return select(shards, num_labels, share, Fold.parse(fold) if fold else None, holdout=holdout)[0]
+
+
+def has_labelled(shards: Sequence[Shard], split: str) -> bool:
+    """Whether a split has a labelled review.
+
+    Raises:
+        InputNotFoundError, DataError: a shard is gone or damaged.
+    """
+    tables = (table for shard in shards if shard.split == split for table in _row_groups(shard, ["label"]))
+    return any(table["label"].null_count < len(table) for table in tables)
+
+
+def _choose_validation(codes: npt.NDArray[np.uint8], labels: Ints, hashes: Hashes, fraction: float) -> None:
+    """Moves a part of the training rows to the validation part, in place."""
+    candidates = codes == 1
+    codes[candidates] = np.where(choose_validation(hashes[candidates], labels[candidates], fraction), 2, 1)
+
+
+def _without(
+    codes: npt.NDArray[np.uint8], labels: Ints, held: npt.NDArray[np.bool_], hashes: Hashes, valid_fraction: float
+) -> npt.NDArray[np.uint8] | None:
+    """The codes with held-out training rows in the test part; None, which is logged, where that is not possible."""
+    train = codes == 1
+    rows, of = int((held & train).sum()), int(train.sum())
+    if rows < FEWEST_ROWS:
+        log.info("%d labelled reviews would be held out as the test part; under %d, none are", rows, FEWEST_ROWS)
+        return None
+    codes = np.where(held & train, 3, codes).astype(np.uint8)
+    before, after = np.bincount(labels[train]), np.bincount(labels[codes == 1], minlength=int(labels.max()) + 1)
+    possible = rows <= MOST_SHARE * of and (after[: len(before)] >= np.minimum(before, 2)).all()
+    if possible and len(hashes):
+        try:
+            _choose_validation(codes.copy(), labels, hashes, valid_fraction)
+        except DataError:
+            possible = False
+    if not possible:
+        log.warning(
+            "no reviews are held out as the test part: of %s labelled ones, the groups to hold out have %s, and too few of "
+            "a label would be left to learn from. Ingest more reviews, finer groups (--group-column), or a 'test' split "
+            "(--split).",
+            f"{of:,}",
+            f"{rows:,}",
+        )
+        return None
+    return codes
+
+
+def _in_holdout(shards: Sequence[Shard], share: float) -> npt.NDArray[np.bool_]:
+    """Whether each row is in a group that is held out; only in the splits that are learned from."""
+    held = []
+    for shard in shards:
+        if shard.split not in LEARNED_SPLITS:
+            held.append(np.zeros(shard.rows, np.bool_))
+            continue
+        for table in _row_groups(shard, ["review_id", "group"]):
+            held.append(held_out(table["review_id"].to_pylist(), table["group"].to_pylist(), share))
+    return np.concatenate(held)
 
 
 def _held_out(shards: Sequence[Shard], fold: Fold) -> Ints:
@@ -234,11 +305,12 @@ def shared_selection(
     valid_fraction: float,
     fold: Fold | None = None,
     unlabelled: float = 0.0,
+    holdout: float = 0.0,
 ) -> tuple[Selection, Ints]:
     """`select` on the main rank only; the others receive one byte per row from it."""
 
     def make() -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
-        selection, counts = select(shards, num_labels, valid_fraction, fold, unlabelled)
+        selection, counts = select(shards, num_labels, valid_fraction, fold, unlabelled, holdout)
         return {"counts": counts.tolist()}, selection.codes
 
     values, codes = world.from_main(make)

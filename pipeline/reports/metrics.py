@@ -228,6 +228,27 @@ def mcnemar(first_right_N: NDArray[np.bool_], second_right_N: NDArray[np.bool_])
     return PairedTest(len(first_right_N), first, second, _fair_coin(first, second))
 
 
+def worse_by_chance(only_first: int, only_second: int) -> float:
+    """One-sided p value of McNemar's exact test: how likely a second model as good as the first is the only right one so
+    rarely, at most `only_second` times of all the times that exactly one of them is right.
+
+    Source: McNemar 1947, with the binomial distribution itself in place of its normal approximation.
+    """
+    return binomial_tail(only_second, only_first + only_second, 0.5)
+
+
+def binomial_tail(most: int, trials: int, share: float) -> float:
+    """Probability of at most `most` successes in `trials`, each with the probability `share` (0 < share < 1)."""
+    if most >= trials:
+        return 1.0
+    return min(1.0, math.fsum(math.exp(_log_binomial(count, trials, share)) for count in range(most + 1)))
+
+
+def _log_binomial(count: int, trials: int, share: float) -> float:
+    ways = math.lgamma(trials + 1) - math.lgamma(count + 1) - math.lgamma(trials - count + 1)
+    return ways + count * math.log(share) + (trials - count) * math.log1p(-share)
+
+
 def accuracy_by_length(lengths_N: Ints, right_N: NDArray[np.bool_], bins: int = 8) -> list[tuple[int, int, Estimate, int]]:
     """Shortest and longest length, accuracy and number of reviews in bins of about as many reviews each."""
     edges = np.unique(np.quantile(lengths_N, np.linspace(0, 1, bins + 1), method="closest_observation"))

@@ -12,7 +12,9 @@ from typing import Any
 
 from pipeline.errors import DataError, UsageError
 from pipeline.lake.atomic import write_text
-from pipeline.scoring.outputs import is_same
+from pipeline.progress import AS_IT_IS
+from pipeline.scoring.outputs import Naming, Scored, is_same
+from schemas.prediction import KEY_MODEL
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +38,8 @@ def write_note(predictions: Path, output: Path, written: Path, metadata: Mapping
     write_text(_path(predictions, output), json.dumps(note, ensure_ascii=False, indent=2) + "\n")
 
 
-def rows_noted(predictions: Path, output: Path, metadata: Mapping[bytes, bytes], named: bool) -> int | None:
-    """The number of rows of an existing output made as a run with `metadata` would make it; None otherwise.
+def scored_noted(predictions: Path, output: Path, metadata: Mapping[bytes, bytes], naming: Naming) -> Scored | None:
+    """What an existing output holds that was made as a run with `metadata` would make it; None otherwise.
 
     Raises:
         UsageError: what is there was not written by 'pipeline score', or holds the predictions of an input of the same
@@ -48,23 +50,41 @@ def rows_noted(predictions: Path, output: Path, metadata: Mapping[bytes, bytes],
         return None
     note = _read(predictions, output)
     digest = _digest(output)
-    if note is None and named:
+    if note is None and not naming.in_lake:
         raise UsageError(
             f"{output} already exists and was not written by 'pipeline score' from this lake. "
             "Choose another --output, or use --force."
         )
     if note is None or digest not in (note["sha256"], note["before"]):
-        if not named:  # the lake's own folder holds nothing but predictions
-            log.warning("%s is not what 'pipeline score' wrote: it is damaged, or was changed. Rewriting it.", output)
+        if naming.in_lake:
+            text = "%s is not what 'pipeline score' wrote: it is damaged, or was changed. Rewriting it."
+            log.warning(text, output, extra=AS_IT_IS)
             return None
         raise DataError(
             f"{output} is not what 'pipeline score' wrote: it is damaged, or was changed. Score it again with --force, "
             "to overwrite it, or choose another --output."
         )
     found = {key.encode(): value.encode() for key, value in note["metadata"].items()}
-    if not is_same(output, found, metadata, named) or digest != note["sha256"]:
+    if not is_same(output, found, metadata, naming) or digest != note["sha256"]:
         return None
-    return int(note["rows"])
+    return Scored(rows=int(note["rows"]), model_id=found[KEY_MODEL].decode())
+
+
+def current_note(predictions: Path, output: Path) -> dict[str, Any] | None:
+    """The note of an output, if it is the output's content that the note holds for."""
+    note = _read(predictions, output)
+    return note if note is not None and _digest(output) in (note["sha256"], note["before"]) else None
+
+
+def noted_outputs(predictions: Path) -> list[Path]:
+    """The outputs that have a note."""
+    found = []
+    for path in sorted((predictions / FOLDER).glob("*.json")):
+        try:
+            found.append(Path(json.loads(path.read_text(encoding="utf-8"))["output"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return found
 
 
 def _path(predictions: Path, output: Path) -> Path:

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import DataError, UsageError
 from pipeline.lake.content import KEY_DATA_SHA256, verify_data
+from pipeline.progress import AS_IT_IS
 from pipeline.readers.opening import READ_ERRORS
 from pipeline.scoring.inputs import ScoreInput
 from schemas.contract import KEY_NAME, ContractError
@@ -68,7 +70,8 @@ def output_schema(
         rest = ",".join(name for name in kept.names if name not in {field.name for field in added}) or "none"
         raise UsageError(
             f"{source.name} already has the columns {', '.join(clash)}{why}, which 'pipeline score' adds. "
-            f"Exclude them with --keep {rest}, or rename them."
+            f"Exclude them with --keep {rest}, or rename them.",
+            brief=f"{source.name} already has columns of predictions. Exclude them with --keep, or rename them.",
         )
     return pa.schema([*kept, *added], {**(kept.metadata or {}), **metadata})
 
@@ -91,14 +94,36 @@ def output_metadata(
     }
 
 
-def rows_scored(
-    output: Path, metadata: Mapping[bytes, bytes], named: bool, wrote_before: Callable[[], bool] = lambda: False
-) -> int | None:
-    """The number of rows of an existing, intact Parquet file made from the same input by the same model with the same
-    options; None without such a file.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What an output holds: the number of its rows, and the model that scored them."""
+
+    rows: int
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Naming:
+    """How an output has its place, which decides what may be overwritten there.
 
     Args:
-        named: the user named the output, rather than the input's name.
+        in_lake: it is in the lake's own folder, which holds nothing but predictions.
+        by_input: the input's name decides it, so that an input of the same name elsewhere would overwrite it.
+        any_model: an output of another model is as good as one of this run's.
+    """
+
+    in_lake: bool
+    by_input: bool
+    any_model: bool = False
+
+
+def scored_before(
+    output: Path, metadata: Mapping[bytes, bytes], naming: Naming, wrote_before: Callable[[], bool] = lambda: False
+) -> Scored | None:
+    """What an existing, intact Parquet file holds that was made from the same input with the same model and options; None
+    without such a file.
+
+    Args:
         wrote_before: whether an earlier run wrote the output; asked only when what is there cannot be read.
 
     Raises:
@@ -112,19 +137,22 @@ def rows_scored(
         footer = pq.read_metadata(output)
         found = footer.metadata or {}
     except READ_ERRORS as error:
-        if not named or wrote_before():  # the lake's own folder holds nothing but predictions
-            log.warning("%s cannot be read: %s. Rewriting it.", output, error)
+        if naming.in_lake or wrote_before():
+            log.warning("%s cannot be read: %s. Rewriting it.", output, error, extra=AS_IT_IS)
             return None
         found = {}
     if KEY_DATA_SHA256 in found and found.get(KEY_NAME, b"").decode(errors="replace") not in CONTRACTS:
-        log.warning("%s was written by 'pipeline score', but its metadata are damaged. Rewriting it.", output)
+        text = "%s was written by 'pipeline score', but its metadata are damaged. Rewriting it."
+        log.warning(text, output, extra=AS_IT_IS)
         return None
     if any(key not in found for key in PREDICTION.metadata) or found[b"review_pipeline.schema"] != PREDICTION.name.encode():
         raise UsageError(
             f"{output} already exists and was not written by 'pipeline score'. Choose another --output, or use --force."
         )
     PREDICTION.check_version(found[b"review_pipeline.schema_version"].decode(), str(output))
-    return footer.num_rows if is_same(output, found, metadata, named) and _is_whole(output) else None
+    if not is_same(output, found, metadata, naming) or not _is_whole(output):
+        return None
+    return Scored(rows=footer.num_rows, model_id=found[KEY_MODEL].decode(errors="replace"))
 
 
 def _is_whole(output: Path) -> bool:
@@ -133,24 +161,25 @@ def _is_whole(output: Path) -> bool:
         verify_data(output, "")
         PREDICTION.check_columns(pq.read_schema(output), str(output))
     except (DataError, ContractError, *READ_ERRORS) as error:
-        log.warning("%s Rewriting it.", error)
+        log.warning("%s Rewriting it.", error, extra=AS_IT_IS)
         return False
     return True
 
 
-def is_same(output: Path, found: Mapping[bytes, bytes], metadata: Mapping[bytes, bytes], named: bool) -> bool:
+def is_same(output: Path, found: Mapping[bytes, bytes], metadata: Mapping[bytes, bytes], naming: Naming) -> bool:
     """Whether an output with the metadata `found` is what a run with `metadata` would write.
 
     Raises:
         UsageError: it holds the predictions of an input of the same name elsewhere.
     """
-    if all(found.get(key) == value for key, value in metadata.items() if key != KEY_SOURCE):
+    free = {KEY_SOURCE, KEY_MODEL, KEY_LABELS} if naming.any_model else {KEY_SOURCE}
+    if KEY_MODEL in found and all(found.get(key) == value for key, value in metadata.items() if key not in free):
         return True
     other = found.get(KEY_SOURCE, metadata[KEY_SOURCE])
-    if not named and other != metadata[KEY_SOURCE]:
+    if naming.by_input and other != metadata[KEY_SOURCE]:
         raise UsageError(
             f"{output} contains the predictions of {other.decode(errors='replace')}, an input of the same name. "
-            "Choose another file with --output, or overwrite them with --force."
+            "Choose another place with --output, or overwrite them with --force."
         )
     return False
 

@@ -23,7 +23,7 @@ from pipeline.models.layers.masking import token_mask
 from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 from pipeline.scoring.cells import CELLS, Cell, is_cell
 
-_STEPS = ("forward", "embed", "classify", "encode", "features")
+STEPS = ("forward", "embed", "classify", "encode", "features")
 """What a model may not do in a way of its own."""
 TABLE_BYTES = 512 << 20
 """The vocabulary's projections are not kept where they take more than this."""
@@ -96,6 +96,7 @@ class PackedForward:
         self._layers = [[CELLS[type(layer)](layer) for layer in layers] for layers in zip(*directions, strict=True)]
         self.tables: list[Tensor] = []
         """Each cell's projection of every word, once they are worth it."""
+        self._made: list[Tensor] = []
 
     @staticmethod
     def supports(model: Classifier) -> bool:
@@ -104,7 +105,7 @@ class PackedForward:
         return (
             isinstance(model, RecurrentClassifier)
             and model.pooling.kind != "attention"
-            and all(getattr(type(model), step) is getattr(RecurrentClassifier, step) for step in _STEPS)
+            and all(getattr(type(model), step) is getattr(RecurrentClassifier, step) for step in STEPS)
             and all(is_cell(layer) for layer in (*model.encoder.forward_layers, *model.encoder.backward_layers))
         )
 
@@ -121,8 +122,14 @@ class PackedForward:
         projected where they stand, which costs less as long as they are fewer than the words.
         """
         cells = self._layers[0]
-        if not self.tables and 4 * len(self._words_VE) * sum(cell.gates_dim for cell in cells) <= TABLE_BYTES:
-            self.tables = [cell.project(self._words_VE) for cell in cells]
+        if self._made:
+            self.tables = self._made
+        elif 4 * len(self._words_VE) * sum(cell.gates_dim for cell in cells) <= TABLE_BYTES:
+            self.tables = self._made = [cell.project(self._words_VE) for cell in cells]
+
+    def leave_table(self) -> None:
+        """Projects tokens where they stand again, until `make_table` is called; the table is kept for that."""
+        self.tables = []
 
     def __call__(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits (B, C); see `ReviewClassifier.forward`."""

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli.summary import summary
 from pipeline.lake.live import history
 from pipeline.lake.paths import Lake
+from schemas.run import Receipt
 from tests.support.commands import run_here
 from tests.support.token_corpus import write_corpus
 from tests.support.trained import train
@@ -91,3 +93,13 @@ def test_a_torn_line_of_the_history_is_passed_over(lake: Path, trained: tuple[Pa
     assert [entry.model_id for entry in history(Lake(lake))][-1] == first
     assert run_here("--lake", lake, "models", "promote", second).code == 0
     assert [entry.model_id for entry in history(Lake(lake))][-2:] == [first, second]
+
+
+def test_the_summary_of_a_model_that_was_not_promoted_says_so_and_what_to_type() -> None:
+    decision = {"decision": "not promoted", "reason": "worse", "message": "accuracy 0.5100, the live model's 0.9700"}
+    receipt = Receipt(
+        run_id="r", command="train", seconds=1.0, outputs={"model_id": "b", "model": "b"}, metrics={"promotion": decision}
+    )
+    lines = summary(receipt, " --lake /lake").lines()
+    assert "not promoted (worse): accuracy 0.5100, the live model's 0.9700" in " ".join(" ".join(lines).split())
+    assert "pipeline models promote b --lake /lake" in lines[-1]

@@ -5,6 +5,7 @@ import json
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import pytest
 
 from tests.support.commands import Run
 from tests.support.fork_server import forked_pipeline
-from tests.support.scoring import ADDED, make_lake, make_texts
+from tests.support.paths import ROOT
+from tests.support.scoring import ADDED, make_bundle, make_lake, make_texts
 
 
 @pytest.fixture
@@ -81,6 +83,45 @@ def test_sigterm_leaves_nothing_half_written(lake: Path, tmp_path: Path) -> None
     assert list((lake / "predictions").iterdir()) == []
 
 
+def test_a_killed_run_over_a_folder_leaves_finished_outputs_and_the_next_goes_on(
+    pipeline: Run, lake: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(6):
+        write(tmp_path / "in" / f"{number}.parquet", 40_000)
+    command = [sys.executable, "-m", "pipeline", "score", tmp_path / "in", "--lake", lake]  # which is killed itself
+    child = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=ROOT)
+    folder = lake / "predictions" / "in"
+    deadline = time.monotonic() + 120
+    while len(list(folder.glob("[0-9]*"))) < 2:
+        assert child.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
+        time.sleep(0.01)
+    child.kill()
+    child.wait()
+    finished = {path: path.stat().st_ino for path in folder.glob("[0-9]*")}
+    assert 2 <= len(finished) < 6
+    again = pipeline("score", tmp_path / "in", "--lake", lake)
+    assert (again.code, again.receipt["metrics"]["inputs"]["scored"]) == (0, 6 - len(finished)), again.stderr
+    assert (again.receipt["written"], again.receipt["known"]) == (40_000 * (6 - len(finished)), 40_000 * len(finished))
+    assert {path: path.stat().st_ino for path in finished} == finished
+    assert sorted(path.name for path in folder.iterdir()) == [f"{number}.parquet" for number in range(6)]
+    assert sorted(path.name for path in folder.parent.iterdir()) == [".notes", "in"]
+
+
+def test_rescore_may_be_set_for_a_lake(command: Run, lake: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in" / "a.parquet", 5)
+    assert command("score", tmp_path / "in", "--lake", lake).code == 0
+    make_bundle(lake / "models" / "second", seed=1)
+    (lake / "models" / "LATEST").write_text("second\n")
+    kept = command("score", tmp_path / "in", "--lake", lake)
+    assert kept.code == 99
+    assert "1 inputs keep the predictions of an earlier model; --rescore all scores them again" in kept.stderr
+    (lake / "pipeline.toml").write_text('[score]\nrescore = "all"\n')
+    assert command("score", tmp_path / "in", "--lake", lake).receipt["metrics"]["inputs"]["scored"] == 1
+    assert command("score", tmp_path / "in", "--lake", lake).code == 99
+
+
 def test_help_shows_defaults_and_an_example(command: Run) -> None:
     shown = " ".join(command("score", "--help").stdout.split())
     assert "Example: pipeline score" in shown
@@ -144,7 +185,8 @@ def test_text_is_answered_in_a_line_and_leaves_nothing_behind(command: Run, lake
         ),
         (["in.parquet", "--text", "good"], "--text cannot be combined with INPUT or --output"),
         ([], "nothing to score. Pass files, folders or globs, - for stdin, or a review with --text."),
-        (["in.parquet", "in.parquet"], "Name it with --output FILE."),
+        (["in.parquet", "-"], "Name the output with --output FILE."),
+        (["in.parquet", "--rescore", "some"], "Known: "),
         (["in.xlsx"], "Save the sheet as CSV."),
     ],
 )

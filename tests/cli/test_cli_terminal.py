@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.cli.summary import Summary
-from tests.support.fork_server import forked_pipeline
+from tests.support.fork_server import forked_pipeline, forked_python
 from tests.support.terminal import Shown, run_in_terminal
 
 Terminal = Callable[..., Shown]
@@ -23,8 +23,8 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Terminal:
     """Runs `pipeline` on a terminal, in a folder with the lake `lake`."""
     folder = tmp_path_factory.mktemp("terminal")
 
-    def run(*arguments: object, columns: int = 80) -> Shown:
-        return run_in_terminal([*forked_pipeline(), *arguments], columns, cwd=folder, PIPELINE_LAKE="lake")
+    def run(*arguments: object, columns: int = 80, typed: bytes = b"") -> Shown:
+        return run_in_terminal([*forked_pipeline(), *arguments], columns, cwd=folder, typed=typed, PIPELINE_LAKE="lake")
 
     run.folder = folder  # type: ignore[attr-defined]
     return run
@@ -156,3 +156,46 @@ def test_who_types_reviews_learns_how_to_end(screens: dict[str, Shown], terminal
     shown = run_in_terminal(command, cwd=folder, PIPELINE_LAKE="lake", typed=b"A fine film\n\x04")
     assert shown.code == 0 and "reading from the terminal; end with Ctrl-D" in shown.text
     assert '"text": "A fine film"' in shown.text and "Scored 1 review in" in shown.text
+
+
+def test_a_night_shows_its_steps_and_ends_with_what_a_person_must_know(terminal: Terminal) -> None:
+    folder: Path = terminal.folder  # type: ignore[attr-defined]
+    (folder / "night" / "raw").mkdir(parents=True)
+    lines = [f"a fine film {n},pos\na dull film {n},neg\n" for n in range(30)]
+    (folder / "night" / "raw" / "reviews.csv").write_text("text,label\n" + "".join(lines) + "one,two,three\n")
+    forked = f"import jobs.night.step, sys; jobs.night.step.COMMAND = {forked_pipeline()!r}; "
+    words = ["pipeline", "--lake", "night", "nightly", "--train-options", "--arch nbsvm"]
+    code = f"{forked} sys.argv = {words!r}; from pipeline.cli.app import main; main()"
+    shown = run_in_terminal([*forked_python(), code], 80, cwd=folder)
+    assert shown.code == 0
+    steps = [line for line in shown.text.splitlines() if line.startswith(("ingest ", "train "))]
+    assert steps[0] == "ingest starts" and steps[1].startswith("ingest ended with 0 in ")
+    summary = shown.text.partition("The night is done, after ")[2]
+    assert re.search(r"^ +ingest +60 written, 1 rejected$", summary, re.MULTILINE)
+    assert re.search(r"^ +train +done$", summary, re.MULTILINE)
+    assert "attention  ingest: 1 row rejected: 1 malformed_row; see" in summary
+    assert "⠋" not in shown.text, "the spinner has gone"
+    again = run_in_terminal([*forked_python(), code.replace("'nightly'", "'nightly', '--json'")], 80, cwd=folder)
+    assert again.code == 99
+    assert json.loads(again.raw.splitlines()[-1])["command"] == "nightly"
+
+
+def test_taking_back_and_erasing_on_a_terminal(terminal: Terminal, screens: dict[str, Shown]) -> None:
+    folder: Path = terminal.folder  # type: ignore[attr-defined]
+    (folder / "flipped.csv").write_text("text,label\nA fine film,neg\nA dull film,pos\n")
+    assert terminal("ingest", "flipped.csv").code == 0
+    planned = terminal("retract", "latest", "--dry-run").text
+    assert "Would retract 2" in planned and "removed  2 reviews" in planned and "none saw them" in planned
+    done = terminal("retract", "latest")
+    assert done.code == 0 and "Retracted 2" in done.text and "version 2" in done.text
+    assert "Nothing to retract" in terminal("retract", "latest").text
+    assert "2 retracted" in terminal("ingest", "flipped.csv").text
+    lifted = terminal("retract", "latest", "--undo").text
+    assert "is no longer retracted." in lifted and lifted.endswith("Next: pipeline ingest\n")
+    (review_id,) = (f"{(folder / 'bad.csv').as_uri()}#1",)
+    kept = terminal("erase", "--review-id", review_id, typed=b"n\n")
+    assert kept.code == 99 and "Would erase 1 review." in kept.text and kept.text.endswith("Nothing was erased.\n")
+    gone = terminal("erase", "--review-id", review_id, typed=b"y\n")
+    assert gone.code == 0 and "Erased 1 review." in gone.text and "bad.csv still has row 1" in gone.text
+    again = terminal("erase", "--review-id", review_id)
+    assert again.code == 99 and "holds nothing of these reviews" in again.text

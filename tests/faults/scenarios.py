@@ -4,6 +4,7 @@ import errno
 import json
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.doctor.lake import lake_checks
+from pipeline.lake.decisions import decisions
 from pipeline.lake.paths import Lake
+from pipeline.models.bundle import model_ids
 from tests.faults.harness import Commands, Ending, Fault, leftovers, table_rows
 from tests.support.reviews import write_corpus
 
@@ -58,10 +61,12 @@ class Scenario:
     name: str
     make: Callable[[Commands, Path], None]
     command: tuple[object, ...]
+    then: tuple[object, ...] = ()
+    """Another command, which must not change the rows afterwards."""
 
-    def argv(self, lake: Path) -> list[object]:
+    def argv(self, lake: Path, command: tuple[object, ...] = ()) -> list[object]:
         """The command for a lake; `{lake}` in it stands for its folder."""
-        return [str(word).replace("{lake}", str(lake)) for word in self.command] + ["--lake", lake]
+        return [str(word).replace("{lake}", str(lake)) for word in command or self.command] + ["--lake", lake]
 
 
 def make_raw(commands: Commands, lake: Path) -> None:
@@ -86,6 +91,40 @@ def make_trained(commands: Commands, lake: Path) -> None:
     pq.write_table(pa.table({"text": [f"film {number} was so good" for number in range(20)]}), lake / "input.parquet")
 
 
+def make_folder(commands: Commands, lake: Path) -> None:
+    """A folder was scored; then one of its files has changed, and others came."""
+    make_trained(commands, lake)
+    incoming = lake / "incoming"
+    (incoming / "day=2").mkdir(parents=True)
+    for name, words in (("known", "good"), ("changed", "bad")):
+        (incoming / f"{name}.csv").write_text(f"text\nthis was {words}\n")
+    assert commands.run(lake, "score", incoming, "--lake", lake).code == 0
+    (incoming / "changed.csv").write_text("text\nthis was good after all\nand this\n")
+    (incoming / "day=2" / "new.csv").write_text("text\nthis was new\n")
+    pq.write_table(pa.table({"text": [f"film {number} was so bad" for number in range(20)]}), incoming / "new.parquet")
+
+
+def make_second(commands: Commands, lake: Path) -> None:
+    """Two nights are done; the second replaced a review."""
+    make_ingested(commands, lake)
+    assert commands.run(lake, "ingest", "--lake", lake, "--workers", 0).code == 0
+
+
+def make_scored(commands: Commands, lake: Path) -> None:
+    """The second night's predictions are there, one of a review that is to be erased, and a reject."""
+    make_second(commands, lake)
+    assert commands.run(lake, "train", "--lake", lake, *TRAIN).code == 0
+    (lake / "raw" / "late.csv").write_text(
+        "text,label\n" + "".join(f"late and good {n},pos\n" for n in range(5)) + "bad,odd\n"
+    )
+    assert commands.run(lake, "ingest", "--lake", lake, "--workers", 0).code in (0, 99)
+    for name in ("late.parquet", "late.csv"):
+        output = ("--output", lake / "predictions" / name)
+        assert commands.run(lake, "score", lake / "raw" / "late.csv", "--lake", lake, *output).code == 0
+
+
+ERASED = ("erase", "--review-id", "raw/late.csv#3", "--review-id", "raw/aclImdb/train/pos/0_9.txt")
+
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
@@ -93,7 +132,11 @@ SCENARIOS = {
         Scenario("second ingest", make_ingested, ("ingest", "--workers", 0)),
         Scenario("rebuild", make_ingested, ("ingest", "--workers", 0, "--rebuild-vocab", "--max-vocab", 30)),
         Scenario("train", make_ingested, ("train", *TRAIN)),
+        Scenario("train again", make_trained, ("train", *TRAIN, "--seed", 1)),
+        Scenario("retract", make_second, ("retract", "latest"), ("ingest", "--workers", 0)),
+        Scenario("erase", make_scored, ERASED, ("ingest", "--workers", 0)),
         Scenario("score", make_trained, ("score", "{lake}/input.parquet", "--workers", 1)),
+        Scenario("score a folder", make_folder, ("score", "{lake}/incoming", "--workers", 1)),
     )
 }
 
@@ -102,6 +145,10 @@ def _quarantined(ending: Ending) -> bool:
     """Whether the run left out a source that it could not read, and said so: the next run takes it."""
     last = (ending.stdout.strip().splitlines() or ["{}"])[-1]
     return ending.code == 0 and json.loads(last).get("quarantined", 0) > 0
+
+
+def _predictions(path: Path) -> pa.Table | None:
+    return pq.ParquetFile(path).read() if path.exists() else None
 
 
 class Trial:
@@ -154,6 +201,11 @@ class Trial:
             words = f"{where}the next run ended with {again.code}: {again.stderr.strip().splitlines()[-1:]}"
             self.tally.add("stuck", words)
         self._check(where + "after the next run ", done=True)
+        if self.scenario.then:
+            then = self.commands.run(self.lake, *self.scenario.argv(self.lake, self.scenario.then))
+            if then.code != 99:
+                self.tally.add("stuck", f"{where}{self.scenario.then[0]} ended with {then.code}")
+            self._check(where + f"after {self.scenario.then[0]} ", done=True)
         self._check_health(where)
 
     def _check(self, where: str, *, done: bool) -> None:
@@ -162,12 +214,30 @@ class Trial:
             lost, doubled = self.rows[1] - rows, rows - self.rows[1]
             words = f"{where}{sum(lost.values())} rows are missing, {sum(doubled.values())} too many"
             self.tally.add("lost" if lost else "doubled", words)
-        for path in self.lake.glob("predictions/[!.]*.parquet"):
+        names = [path.relative_to(self.after) for path in self.after.glob("predictions/**/[!.]*.parquet")]
+        for name in names:
             # Its metadata may say that the input could not be read for its digest; the next run then scores it again.
-            if pq.read_table(path) != pq.read_table(self.after / "predictions" / path.name):
-                self.tally.add("half", f"{where}{path.name} is half")
-        if done and self.scenario.name == "score" and not (self.lake / "predictions" / "input.parquet").exists():
-            self.tally.add("lost", f"{where}no predictions")
+            found, before, after = (_predictions(root / name) for root in (self.lake, self.before, self.after))
+            if found is None and before is None and not done:
+                continue
+            if found is None:
+                self.tally.add("lost", f"{where}no predictions in {name}")
+            elif found != after and (done or found != before):
+                self.tally.add("half", f"{where}{name} is half")
+        if done and self.scenario.command[0] == "train":
+            self._check_decisions(where)
+
+    def _check_decisions(self, where: str) -> None:
+        """Each model is decided on once, and the last one promoted is live."""
+        lake = Lake(self.lake)
+        decided = list(decisions(lake))
+        counts = Counter(decision.model_id for decision in decided)
+        for name in model_ids(lake):
+            if counts[name] != 1:
+                self.tally.add("doubled" if counts[name] else "lost", f"{where}{counts[name]} decisions on {name}")
+        promoted = [decision.model_id for decision in decided if decision.promoted]
+        if not promoted or lake.latest_model() != promoted[-1]:
+            self.tally.add("half", f"{where}the live model is not the last one promoted")
 
     def _check_health(self, where: str) -> None:
         if left := leftovers(self.lake):

@@ -38,7 +38,10 @@ FEW = {
     "first ingest": ("kill", "ENOSPC"),
     "second ingest": tuple(FAULTS),
     "rebuild": ("kill",),
+    "retract": ("kill", "ENOSPC"),
+    "erase": ("kill", "EIO"),
     "score": ("ENOSPC", "EIO"),
+    "score a folder": ("kill", "EIO once"),
 }
 
 

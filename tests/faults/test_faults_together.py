@@ -11,7 +11,7 @@ import pytest
 from pipeline.doctor.lake import lake_checks
 from pipeline.lake.paths import Lake
 from tests.faults.harness import Commands, leftovers, table_rows
-from tests.faults.scenarios import TRAIN, make_ingested, make_trained
+from tests.faults.scenarios import TRAIN, make_folder, make_ingested, make_trained
 from tests.support.fork_server import forked_pipeline, forked_python
 from tests.support.paths import ROOT
 
@@ -80,6 +80,19 @@ def test_scoring_to_one_output(copies: int, commands: Commands, tmp_path: Path) 
     together(line)
     assert pq.read_table(lake / "predictions" / "input.parquet").num_rows == 20
     assert sorted(path.name for path in (lake / "predictions").iterdir()) == ["input.parquet"]
+
+
+@pytest.mark.parametrize("copies", [2, pytest.param(4, marks=pytest.mark.faults)])
+def test_scoring_one_folder(copies: int, commands: Commands, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    make_folder(commands, lake)
+    line = ("score", lake / "incoming", "--lake", lake)
+    codes = together(*[line] * copies)
+    assert 0 in codes
+    together(line)
+    found = {path.name: pq.ParquetFile(path).metadata.num_rows for path in (lake / "predictions").rglob("*.parquet")}
+    assert found == {"known.csv.parquet": 1, "changed.csv.parquet": 2, "new.csv.parquet": 1, "new.parquet": 20}
+    assert leftovers(lake) == [] and not list((lake / "predictions").rglob(".*.lock"))
 
 
 def test_a_new_live_model_in_the_middle_of_scoring(commands: Commands, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def check_tokens_that_decide(receipt: Receipt) -> None:
 
 @pytest.mark.usefixtures("without_pages")
 def test_three_labels(tmp_path: Path) -> None:
-    corpus = write_corpus(tmp_path / "corpus", 900, labels=("bad", "fair", "good"))
+    corpus = write_corpus(tmp_path / "corpus", 900, test_rows=30, labels=("bad", "fair", "good"))
     data = read_report_data(Path(train(tmp_path / "lake", corpus).outputs["model"]))
     assert data.token_weights is not None
     strongest = {row["label"]: row["token"] for row in reversed(data.token_weights.to_pylist())}

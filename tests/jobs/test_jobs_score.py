@@ -173,9 +173,9 @@ def test_a_folder_is_scored_in_the_order_of_its_names(lake: Path, write: Write, 
     for name, part in (("b", texts[30:60]), ("a", texts[:30]), ("c/d", texts[60:])):
         write(f"pile/{name}.parquet", text=part)
     (tmp_path / "pile" / ".tmp-unfinished.parquet").write_bytes(b"half")
-    table = scored(lake, tmp_path / "pile")
+    table = scored(lake, tmp_path / "pile", output=tmp_path / "all.parquet")
     assert table["text"].to_pylist() == texts
-    assert (lake / "predictions" / "pile.parquet").exists()
+    assert not (lake / "predictions").exists()
 
 
 def test_keep_chooses_columns(lake: Path, write: Write) -> None:
@@ -264,7 +264,7 @@ def test_a_folder_of_different_files_is_refused(lake: Path, write: Write, tmp_pa
     write("pile/a.parquet", text=["a"], n=[1])
     write("pile/b.parquet", text=["a"], n=["1"])
     with pytest.raises(DataError, match=r"b.parquet.*'n' is string, but int64 in .*a.parquet"):
-        scored(lake, tmp_path / "pile")
+        scored(lake, tmp_path / "pile", output=tmp_path / "all.parquet")
 
 
 def test_a_prediction_file_of_a_newer_version_is_refused(lake: Path, write: Write, tmp_path: Path) -> None:
@@ -317,10 +317,10 @@ def test_a_lake_without_a_model_says_so(tmp_path: Path, write: Write) -> None:
     "options",
     [
         *({"batch_size": 0}, {"workers": 0}, {"device": "tpu"}, {"precision": "fp8"}, {"keep": ("all", "n")}, {"keep": ()}),
-        *({"abstain_below": 1.5}, {"text_column": ()}, {"sources": ()}, {"sources": ("",)}, {"sources": ("a.csv", "b.csv")}),
+        *({"abstain_below": 1.5}, {"text_column": ()}, {"sources": ()}, {"sources": ("",)}, {"sources": ("a.csv", "-")}),
         *({"text": ("good",)}, {"delimiter": "ab"}, {"output_format": "xml"}, {"format": "xml"}, {"settle": -1.0}),
         *({"output": "a.txt"}, {"output": "a"}, {"output": "a.gz"}, {"output": "a.parquet.gz"}),
-        {"output": "a.csv", "output_format": "jsonl"},
+        *({"output": "a.csv", "output_format": "jsonl"}, {"rescore": "some"}, {"sources": ("-",), "output": "a/"}),
     ],
 )
 def test_options_that_cannot_be_are_refused(options: dict[str, Any]) -> None:

@@ -1,4 +1,5 @@
-"""`pipeline score` of folders: files whose columns differ, files that cannot be scored, columns that folders name."""
+"""`pipeline score` of folders into one output: files whose columns differ, files that cannot be scored, columns that folders
+name. Folders with an output per file: `test_jobs_score_each.py`."""
 
 import json
 import os
@@ -39,7 +40,7 @@ def test_columns_are_matched_by_name_and_types_widened(lake: Path, write: Write,
     write("in/a.parquet", text=["good"], n=pa.array([1], pa.int32()), note=pa.nulls(1), s=["a"])
     write("in/b.parquet", s=pa.array(["b"], pa.large_string()), note=["x"], n=pa.array([2], pa.int64()), text=["bad"])
     write("in/c.parquet", n=pa.array([3.5]), text=pa.nulls(1), extra=[True], s=pa.array(["c"]).dictionary_encode())
-    table = scored(lake, tmp_path / "in")
+    table = scored(lake, tmp_path / "in", output=tmp_path / "all.parquet")
     assert table.column_names == ["text", "n", "note", "s", "extra", *ADDED]
     kept = table.select(["text", "n", "note", "s", "extra"]).to_pylist()
     assert kept == [
@@ -53,7 +54,7 @@ def test_columns_are_matched_by_name_and_types_widened(lake: Path, write: Write,
 def test_integers_stay_integers(lake: Path, write: Write, tmp_path: Path) -> None:
     write("in/a.parquet", text=["good"], n=pa.array([1], pa.int32()))
     write("in/b.parquet", text=["bad"], n=pa.array([2**60], pa.int64()))
-    table = scored(lake, tmp_path / "in")
+    table = scored(lake, tmp_path / "in", output=tmp_path / "all.parquet")
     assert table.schema.field("n").type == pa.int64()
     assert table["n"].to_pylist() == [1, 2**60]
 
@@ -64,15 +65,18 @@ def test_what_cannot_be_one_column_is_named_and_can_be_left_out(lake: Path, writ
     with pytest.raises(
         DataError, match=r"b\.parquet: the column 'day' is string, but date32\[day\] in .*a\.parquet.*--keep"
     ):
-        scored(lake, tmp_path / "in")
-    assert scored(lake, tmp_path / "in", keep=("text",))["text"].to_pylist() == ["good", "bad"]
+        scored(lake, tmp_path / "in", output=tmp_path / "all.parquet")
+    assert scored(lake, tmp_path / "in", keep=("text",), output=tmp_path / "all.parquet")["text"].to_pylist() == [
+        "good",
+        "bad",
+    ]
 
 
 def test_partitions_are_columns(lake: Path, write: Write, tmp_path: Path) -> None:
     for day, shop in (("2024-01-01", "a b"), ("2024-01-02", None)):
         folder = f"in/day={day}/shop={'a%20b' if shop else '__HIVE_DEFAULT_PARTITION__'}"
         write(f"{folder}/p.parquet", text=["good", "bad"], n=[1, 2])
-    table = scored(lake, tmp_path / "in")
+    table = scored(lake, tmp_path / "in", output=tmp_path / "all.parquet")
     assert table.column_names == ["text", "n", "day", "shop", *ADDED]
     assert table["day"].to_pylist() == ["2024-01-01"] * 2 + ["2024-01-02"] * 2
     assert table["shop"].to_pylist() == ["a b"] * 2 + [None] * 2
@@ -108,13 +112,15 @@ def test_a_damaged_file_is_left_out_whole_and_named(
 def test_how_many_files_may_be_left_out(lake: Path, write: Write, tmp_path: Path) -> None:
     write("in/a.parquet", text=["good"])
     (tmp_path / "in/b.parquet").write_bytes(b"")
-    assert run_score(lake, tmp_path / "in", max_bad_files=Limit.parse("50%")).quarantined == 1
+    assert (
+        run_score(lake, tmp_path / "in", output=tmp_path / "all.parquet", max_bad_files=Limit.parse("50%")).quarantined == 1
+    )
     for options in ({"strict": True}, {"max_bad_files": Limit.parse("0")}, {"max_bad_files": Limit.parse("10%")}):
         with pytest.raises(DataError, match=r"1 of 2 files cannot be scored; --max-bad-files allows .*b\.parquet: empty"):
-            run_score(lake, tmp_path / "in", force=True, **options)
+            run_score(lake, tmp_path / "in", output=tmp_path / "all.parquet", force=True, **options)
     (tmp_path / "in/a.parquet").write_bytes(b"")
     with pytest.raises(DataError, match=r"none of 2 files can be scored"):
-        run_score(lake, tmp_path / "in", force=True)
+        run_score(lake, tmp_path / "in", output=tmp_path / "all.parquet", force=True)
 
 
 def test_a_file_without_the_text_column_is_left_out(
@@ -122,7 +128,7 @@ def test_a_file_without_the_text_column_is_left_out(
 ) -> None:
     write("in/a.parquet", text=["good"])
     write("in/b.parquet", body=["bad"])
-    receipt = run_score(lake, tmp_path / "in")
+    receipt = run_score(lake, tmp_path / "in", output=tmp_path / "all.parquet")
     assert (receipt.written, receipt.quarantined) == (1, 1)
     assert "b.parquet: no column 'text'" in caplog.text
     assert pq.read_table(receipt.outputs["predictions"]).column_names == ["text", *ADDED]
@@ -141,7 +147,7 @@ def test_a_file_that_changes_meanwhile_is_left_out(
         return source
 
     monkeypatch.setattr(score, "open_input", looking)
-    receipt = run_score(lake, tmp_path / "in")
+    receipt = run_score(lake, tmp_path / "in", output=tmp_path / "all.parquet")
     assert (receipt.written, receipt.quarantined) == (1, 1)
 
 
@@ -161,16 +167,16 @@ def test_a_text_that_cannot_be_opened_is_left_out_alone(lake: Path, tmp_path: Pa
     (tmp_path / "in/a.txt").write_text("good")
     (tmp_path / "in/b.txt").symlink_to(tmp_path / "nowhere")
     (tmp_path / "in/c.txt.gz").write_bytes(b"not gzip")
-    receipt = run_score(lake, tmp_path / "in")
+    receipt = run_score(lake, tmp_path / "in", output=tmp_path / "all.parquet")
     assert (receipt.read, receipt.written, receipt.quarantined) == (1, 1, 2)
 
 
 def test_files_that_were_written_a_moment_ago_wait(lake: Path, write: Write, tmp_path: Path) -> None:
     write("in/new.parquet", text=["good"])
-    assert run_score(lake, tmp_path / "in", settle=3600.0).exit_code == 99
+    assert run_score(lake, tmp_path / "in", output=tmp_path / "all.parquet", settle=3600.0).exit_code == 99
     old = write("in/old.parquet", text=["bad"])
     os.utime(old, (time.time() - 7200,) * 2)
-    assert run_score(lake, tmp_path / "in", settle=3600.0).written == 1
+    assert run_score(lake, tmp_path / "in", output=tmp_path / "all.parquet", settle=3600.0).written == 1
 
 
 def test_files_without_rows_are_no_fault(lake: Path, write: Write, tmp_path: Path) -> None:
@@ -178,5 +184,5 @@ def test_files_without_rows_are_no_fault(lake: Path, write: Write, tmp_path: Pat
     (tmp_path / "in/b.csv").write_bytes(b"")
     (tmp_path / "in/c.csv").write_bytes(b"text\n")
     (tmp_path / "in/d.jsonl").write_bytes(b"")
-    receipt = run_score(lake, tmp_path / "in")
+    receipt = run_score(lake, tmp_path / "in", output=tmp_path / "all.parquet")
     assert (receipt.written, receipt.quarantined) == (1, 0)

@@ -40,9 +40,9 @@ def test_inputs_of_one_name_do_not_overwrite_each_other(lake: Path, write: Write
 def test_folders_keep_their_whole_name(lake: Path, write: Write, tmp_path: Path) -> None:
     for day in ("2026.01.30", "2026.01.31"):
         write(f"{day}/reviews.parquet", text=[day])
-        scored(lake, tmp_path / day)
-    names = sorted(path.name for path in (lake / "predictions").iterdir())
-    assert names == ["2026.01.30.parquet", "2026.01.31.parquet"]
+        run_score(lake, tmp_path / day)
+    names = sorted(path.name for path in (lake / "predictions").iterdir() if path.name != ".notes")
+    assert names == ["2026.01.30", "2026.01.31"]
 
 
 def test_what_a_killed_run_left_goes_with_the_next(lake: Path, write: Write) -> None:
@@ -73,8 +73,9 @@ def test_the_input_is_never_the_output(lake: Path, write: Write, tmp_path: Path)
             scored(lake, path, output=output, force=True)
     with pytest.raises(UsageError, match="never changes"):
         scored(lake, path.parent, output=path.with_name("b.parquet"))
-    with pytest.raises(UsageError, match="is a folder"):
-        scored(lake, path, output=tmp_path)
+    for folder in (tmp_path, path.parent):
+        with pytest.raises(UsageError, match="never changes"):
+            scored(lake, path.parent, output=folder)
 
 
 def test_a_foreign_file_is_overwritten_by_force_only(lake: Path, write: Write, tmp_path: Path) -> None:

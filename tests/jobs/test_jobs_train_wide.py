@@ -134,7 +134,7 @@ def test_a_model_that_loses_to_the_baseline_says_so(
 def test_a_model_that_knows_one_class_only_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     corpus = _imbalanced(tmp_path / "rare")
     with caplog.at_level(logging.WARNING):
-        receipt = _train(tmp_path, corpus, *SMALL, "--class-weights", "none", "--lr", "0.01")
+        receipt = _train(tmp_path, corpus, *SMALL, "--class-weights", "none", "--lr", "0.01", "--holdout", "0")
 
     assert receipt["metrics"]["only_class"] == "pos"
     assert "predicts 'pos' for every review" in caplog.text

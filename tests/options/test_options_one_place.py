@@ -241,11 +241,23 @@ def test_the_identity_of_a_training_stays() -> None:
         "force": True,
         "tensorboard": True,
     }
-    assert json.dumps(TrainConfig(**everything_else).identity({}), sort_keys=True) == IDENTITY
+    with_test = TrainConfig(**everything_else, promote="never", promote_margin=0.1).identity({}, has_test=True)
+    assert json.dumps(with_test, sort_keys=True) == IDENTITY
     changed = TrainConfig(lake=Lake(Path("/lake")), arch="gru", model={"hidden_dim": 8}).identity({"data": 1})
     assert json.dumps(changed, sort_keys=True) == json.dumps(
-        {**json.loads(IDENTITY), "arch": "gru", "model": {"hidden_dim": 8}, "data": 1}, sort_keys=True
+        {**json.loads(IDENTITY), "arch": "gru", "model": {"hidden_dim": 8}, "data": 1, "holdout": 0.1}, sort_keys=True
     )
+
+
+def test_a_holdout_belongs_to_the_identity_only_where_it_is_made() -> None:
+    lake = Lake(Path("/lake"))
+    with_share = TrainConfig(lake=lake, holdout=0.2).identity({})
+    assert with_share == {**json.loads(IDENTITY), "holdout": 0.2}
+    assert json.dumps(TrainConfig(lake=lake, holdout=0.0).identity({}), sort_keys=True) == IDENTITY
+    assert TrainConfig(lake=lake, fold="0/5").identity({}) == {**json.loads(IDENTITY), "fold": "0/5"}
+    with pytest.raises(UsageError, match=r"--fold 0/5 and --holdout 0\.2.*pass --holdout 0"):
+        TrainConfig(lake=lake, fold="0/5", holdout=0.2)
+    TrainConfig(lake=lake, fold="0/5", holdout=0.0)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics as reference
 
-from pipeline.reports.metrics import Measures, accuracy_by_length, mcnemar, wilson
+from pipeline.reports.metrics import Measures, accuracy_by_length, binomial_tail, mcnemar, wilson, worse_by_chance
 
 NAMES = {2: ("neg", "pos"), 3: ("bad", "fair", "good")}
 
@@ -72,6 +72,15 @@ def test_mcnemars_p_value_is_the_exact_one(first: int, second: int) -> None:
     expected = stats.binomtest(first, first + second).pvalue if first + second else 1.0
     assert (found.only_first, found.only_second, found.rows) == (first, second, first + second + 50)
     assert found.p_value == pytest.approx(expected, rel=1e-9)
+
+
+@settings(max_examples=60)
+@given(first=st.integers(0, 400), second=st.integers(0, 400), share=st.floats(0.001, 0.999))
+def test_the_one_sided_test_and_the_tail_are_those_of_scipy(first: int, second: int, share: float) -> None:
+    expected = stats.binomtest(second, first + second, alternative="less").pvalue if first + second else 1.0
+    assert worse_by_chance(first, second) == pytest.approx(expected, rel=1e-9)
+    tail = float(stats.binom.cdf(second, first + second, share))
+    assert binomial_tail(second, first + second, share) == pytest.approx(tail, rel=1e-7, abs=1e-300)
 
 
 @pytest.mark.parametrize("classes", [2, 3])

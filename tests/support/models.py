@@ -32,7 +32,13 @@ def random_batch(lengths: list[int], vocab_size: int = 60, seed: int = 0) -> tup
     return ids_BT, lengths_B
 
 
-def save_rnn(folder: Path, vocabulary: Vocabulary, hidden_dim: int = 4, labels: tuple[str, ...] = ("neg", "pos")) -> Bundle:
+def save_rnn(
+    folder: Path,
+    vocabulary: Vocabulary,
+    hidden_dim: int = 4,
+    labels: tuple[str, ...] = ("neg", "pos"),
+    table_version: int | None = 3,
+) -> Bundle:
     torch.manual_seed(hidden_dim)
     sizes = {"vocab_size": len(vocabulary), "num_classes": len(labels), "embedding_dim": 4, "hidden_dim": hidden_dim}
     return save_bundle(
@@ -43,7 +49,7 @@ def save_rnn(folder: Path, vocabulary: Vocabulary, hidden_dim: int = 4, labels: 
         tokenizer="basic_english",
         max_length=12,
         vocabulary=vocabulary,
-        table_version=3,
+        table_version=table_version,
         metrics={"valid_accuracy": 0.75},
         training={"seed": 1},
         created="2026-01-01",

@@ -1,0 +1,264 @@
+"""`pipeline erase`: takes reviews out of everything that the lake holds, and says what it could not reach.
+
+The order makes a killed run repeatable: first the list that keeps the reviews from coming in again, then the table, then
+what was made of it, and last the old shards, in which a repetition finds the reviews of a group.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from jobs.runtime import Run, commit_record, committing, recorded_run
+from jobs.trained_on import trained_on
+from jobs.workplace import table_locked
+from pipeline.config.erase import EraseConfig
+from pipeline.errors import DataError, InputNotFoundError, PipelineError
+from pipeline.lake import log as delta_log
+from pipeline.lake import table as token_table
+from pipeline.lake.atomic import make_folder
+from pipeline.lake.brought import note_brought
+from pipeline.lake.erasure import (
+    delete_shards,
+    erase_from_lists,
+    erase_from_rejects,
+    find_held,
+    keys_to_erase,
+    shard_files,
+    unreadable,
+)
+from pipeline.lake.paths import Lake
+from pipeline.lake.publish import change_of, publish, rewrite_shards
+from pipeline.lake.review_keys import write_keys
+from pipeline.lake.runs import read_records
+from pipeline.lake.table import TokenTable
+from pipeline.lake.vocabularies import read_vocabulary
+from pipeline.lake.withheld import Withheld
+from pipeline.models.bundle import model_ids
+from pipeline.reports.erase import erase_from_bundle, erase_from_folds
+from pipeline.scoring.erase import Sought, erase_from_predictions, prediction_files
+from pipeline.scoring.notes import noted_outputs
+from pipeline.signals import deferred_stop, raise_if_swallowed
+from schemas.run import Receipt
+
+log = logging.getLogger(__name__)
+
+NAMED = 5
+"""Number of rows of a file, or of names, that a message lists."""
+
+
+@dataclass
+class Erased:
+    """What was found and taken out; in a dry run, what would be. Counts are rows."""
+
+    noted: int = 0
+    removed: int = 0
+    versions: int = 0
+    """Shards of older versions that were deleted."""
+    lists: int = 0
+    rejects: int = 0
+    predictions: dict[str, int] = field(default_factory=dict)
+    models: dict[str, int] = field(default_factory=dict)
+    """Entries in the lists and on the pages of models, by model."""
+    crossval: int = 0
+    inputs: list[str] = field(default_factory=list)
+    """Inputs of predictions that the reviews were in."""
+
+    def anything(self) -> bool:
+        """Whether something was, or would be, changed."""
+        counts = (self.noted, self.removed, self.versions, self.lists, self.rejects, self.crossval)
+        return any(counts) or bool(self.predictions) or bool(self.models)
+
+
+def run(config: EraseConfig) -> Receipt:
+    """Erases reviews; ends with 99 when the lake holds nothing of them.
+
+    Raises:
+        InputNotFoundError: no lake, or no file of ids.
+        DataError: the table or a prediction file is damaged; what comes before it in the order is done.
+        LockedError: another run changes the table or writes predictions.
+    """
+    lake = Lake(config.lake)
+    if not lake.root.is_dir():
+        raise InputNotFoundError(f"{lake.root} does not exist: nothing to erase. Choose a lake with --lake.")
+    given = config.ids()
+    with recorded_run("erase", lake, config, record=not config.dry_run) as this:
+        # The record must not hold what is to be forgotten.
+        this.config |= {"review_id": len(given), "from_file": None, "group": len(config.group)}
+        if config.dry_run:
+            _Erasure(config, lake, this, given, None).run()
+        else:
+            with table_locked(lake, this.run_id, f"the token table of {lake.root}") as scratch:
+                _Erasure(config, lake, this, given, scratch).run()
+    return this.receipt()
+
+
+class _Erasure:
+    """One run: what it looks for, and what it has done. `scratch` is None in a dry run."""
+
+    def __init__(self, config: EraseConfig, lake: Lake, this: Run, given: Sequence[str], scratch: Path | None) -> None:
+        self.config, self.lake, self.this, self.scratch = config, lake, this, scratch
+        self.done = Erased()
+        self.has_table = token_table.exists(lake.tokens)
+        files = shard_files(lake.tokens)
+        live = {entry.name for entry in token_table.list_shards(lake.tokens)[1]} if self.has_table else set()
+        self.unread = unreadable(path for path in files if path.name not in live)
+        readable = [path for path in files if path not in self.unread]
+        of_groups = {row.review_id for row in find_held(readable, (), config.group)} if config.group else set()
+        self.ids = frozenset({*given, *of_groups})
+        self.held = list(find_held(readable, self.ids))
+        self.commits = delta_log.commits(lake.tokens)
+        known = {row.review_id for row in self.held}
+        self.unknown = [name for name in given if name not in known]
+        holding = {row.shard for row in self.held}
+        self.trained = trained_on(lake, self.commits, holding, 0) if holding else None
+        self.folds = trained_on(lake.crossval(), self.commits, holding, 0).models if holding else ()
+
+    def run(self) -> None:
+        """Does it all."""
+        self._note()
+        if self.has_table:
+            self._erase_from_table()
+        self._erase_from_the_rest()
+        if self.has_table:
+            self._delete_old_shards()
+        self._say()
+        self.this.nothing_new = not self.done.anything()
+
+    def _note(self) -> None:
+        keys = keys_to_erase(self.ids, self.held, Withheld.load(self.lake))
+        self.done.noted = len(keys)
+        if len(keys) and self.scratch is not None:
+            write_keys(self.lake.erased / f"{self.this.run_id}.parquet", keys, self.this.run_id)
+
+    def _erase_from_table(self) -> None:
+        table = TokenTable.open(self.lake.tokens)
+        names = {shard.path.name for shard in table.shards}
+        gone = pa.array(sorted({row.review_id for row in self.held if row.shard in names}), pa.string())
+        self.done.removed = len(gone)
+        if not len(gone) or self.scratch is None:
+            return
+        fingerprint = table.vocabulary
+        shards, removed = rewrite_shards(table, gone, make_folder(self.scratch / "shards"), fingerprint)
+        vocabulary = read_vocabulary(self.lake.vocabulary / f"{fingerprint}.parquet", fingerprint)
+        change = change_of(table, shards, removed)
+        record = commit_record(self.this)
+        raise_if_swallowed()
+        with deferred_stop():  # the run is not done yet, so a signal still stops it afterwards
+            version = publish(self.lake, table, vocabulary, change, self.this.run_id, record)
+        self.this.outputs["table_version"] = version
+
+    def _erase_from_the_rest(self) -> None:
+        dry_run = self.scratch is None
+        if self.has_table and not dry_run:
+            note_brought(self.lake, {row.shard for row in self.held})  # before they are deleted
+        self.done.lists = erase_from_lists(self.lake, self.ids, dry_run=dry_run)
+        self.done.rejects = erase_from_rejects(self.lake, self.ids, self.held, self.scratch)
+        sought = self._sought()
+        for path, format in prediction_files(self.lake.predictions):
+            rows, source = erase_from_predictions(self.lake.predictions, path, format, sought, dry_run=dry_run)
+            if rows:
+                self.done.predictions[path.relative_to(self.lake.root).as_posix()] = rows
+                self.done.inputs += [name for name in source.split(", ") if name and name not in self.done.inputs]
+        for name in model_ids(self.lake):
+            if entries := erase_from_bundle(self.lake.models / name, self.ids, sought, self.lake.models, dry_run=dry_run):
+                self.done.models[name] = entries
+        self.done.crossval = erase_from_folds(self.lake.crossval().folder, self.ids, dry_run=dry_run)
+
+    def _sought(self) -> Sought:
+        columns = {"review_id", *self.config.id_column}
+        with suppress(DataError):
+            columns |= {str(name) for record in read_records(self.lake) if (name := record["config"].get("id_column"))}
+        vocabularies = {}
+        for fingerprint in {row.vocabulary for row in self.held}:
+            with suppress(PipelineError):
+                vocabularies[fingerprint] = read_vocabulary(self.lake.vocabulary / f"{fingerprint}.parquet", fingerprint)
+        return Sought.of(self.ids, columns, self.held, vocabularies)
+
+    def _delete_old_shards(self) -> None:
+        live = {entry.name for entry in token_table.list_shards(self.lake.tokens)[1]}
+        old = {row.shard for row in self.held} - (live if self.scratch is not None else set())
+        self.done.versions = len(old)
+        if old and self.scratch is not None:
+            with committing(self.this):
+                delete_shards(self.lake.tokens, old)
+
+    def _say(self) -> None:
+        """Puts into the receipt, and into words, what was done and what is out of reach."""
+        done, trained = self.done, self.trained
+        raw = dict(self._raw())
+        outside = [str(path) for path in self._outside()]
+        self.this.metrics = {
+            "dry_run": self.config.dry_run,
+            "reviews": len(self.ids),
+            "unknown": len(self.unknown),
+            **{name: getattr(done, name) for name in ("noted", "removed", "versions", "lists", "rejects", "crossval")},
+            "predictions": done.predictions,
+            "pages": done.models,
+            "raw": raw,
+            "inputs": [name for name in done.inputs if (self.lake.root / name).exists() and name not in raw],
+            "outside": outside,
+            "models": [*(trained.models if trained else ()), *(f"crossval/models/{name}" for name in self.folds)],
+            "live": trained.live if trained else "",
+            "unread": [path.name for path in self.unread],
+            "set_aside": self.lake.damaged.exists() and any(self.lake.damaged.iterdir()),
+        }
+        self.this.outputs |= {"tokens": self.lake.tokens}
+        if self.unknown:
+            text = "%s of the IDs are not in the table; ingest will skip them if they come"
+            log.warning(text, f"{len(self.unknown):,}")
+        for text in out_of_reach(self.this.metrics):
+            log.warning("not erased: %s", text)
+
+    def _raw(self) -> Iterator[tuple[str, list[int]]]:
+        """The files that the reviews came from, as far as they are still there, and the rows of tables.
+
+        Where a file or a member of an archive is a review, its name is the review's id: its folder or archive stands for it.
+        """
+        homes: dict[str, set[int]] = {}
+        for row in self.held:
+            path = Path(row.home.removeprefix("file://")) if row.home.startswith("file://") else self.lake.root / row.home
+            if path.exists():
+                is_file = row.home == row.review_id
+                rows = homes.setdefault(f"{row.home.rpartition('/')[0]}/" if is_file else row.home, set())
+                rows |= set() if row.source == row.review_id else {row.row}
+        yield from ((home, sorted(rows)[:NAMED]) for home, rows in sorted(homes.items()))
+
+    def _outside(self) -> Iterator[Path]:
+        """Predictions of this lake elsewhere."""
+        found = noted_outputs(self.lake.predictions)
+        with suppress(DataError):
+            for record in read_records(self.lake):
+                place = record["receipt"].get("outputs", {}).get("predictions")
+                found += [Path(place)] if record["command"] == "score" and isinstance(place, str) else []
+        for path in sorted(set(found)):
+            if path.is_absolute() and not path.is_relative_to(self.lake.predictions) and path.is_file():
+                yield path
+
+
+def out_of_reach(metrics: dict[str, Any]) -> Iterator[str]:
+    """What erasing left, in words."""
+    for name, rows in metrics["raw"].items():
+        where = f"row {', '.join(map(str, rows))}, counted from 0" if rows else "it as a file of its own"
+        yield f"{name} still has {where}; take it out"
+    if metrics["inputs"]:
+        yield f"inputs of predictions: {_some(metrics['inputs'])}"
+    if metrics["outside"]:
+        yield f"predictions outside the lake: {_some(metrics['outside'])}"
+    if metrics["models"]:
+        live = f", {metrics['live']} is live" if metrics["live"] else ""
+        yield f"models trained on it: {_some(metrics['models'])}{live}; train again, then delete their folders"
+    if metrics["unread"] or metrics["set_aside"]:
+        yield "damaged files, which may hold it: 'pipeline vacuum --keep-hours 0' deletes them"
+    if metrics["removed"] or metrics["versions"]:
+        yield "its words in the vocabulary, which counts them: 'pipeline ingest --rebuild-vocab'"
+        yield "backups and copies of the lake"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

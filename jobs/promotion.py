@@ -1,0 +1,327 @@
+"""Whether a trained model goes live: the decision at the end of `pipeline train`.
+
+The challenger and the live model answer the same reviews, which neither was trained on (see `jobs.judge`). The challenger
+is worse if it loses more accuracy than the margin, and if chance alone would hardly make it lose as many of the reviews that
+exactly one of the two has right (McNemar's exact test, one-sided, 5 %). A model that is not finite, or that is beaten by
+always answering the most frequent label, never goes live by itself.
+
+Order on disk: the bundle, with its list of judging reviews; the decision; `models/LATEST`. Whatever a kill cuts off, the
+next training does, and nothing is decided twice.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from jobs.judge import Right, judging_rows, read_judge, right_answers
+from jobs.runtime import Run
+from pipeline.config.train import ALWAYS as ALWAYS_MODE
+from pipeline.config.train import NEVER as NEVER_MODE
+from pipeline.config.train import TrainConfig
+from pipeline.errors import PipelineError
+from pipeline.lake.decisions import (
+    ALREADY_LIVE,
+    ALWAYS,
+    BELOW_MAJORITY,
+    FIRST,
+    NEVER,
+    NOT_COMPARABLE,
+    NOT_FINITE,
+    NOT_PROMOTED,
+    NOT_WORSE,
+    PROMOTED,
+    WORSE,
+    Decision,
+    add_decision,
+    decision_of,
+    incomplete_promotion,
+)
+from pipeline.lake.live import TRAINED, make_live
+from pipeline.lake.paths import Lake
+from pipeline.models.bundle import WEIGHTS, Bundle, model_ids, read_bundle, verify_bundle
+from pipeline.order.holdout import FEWEST_ROWS
+from pipeline.order.selection import Part, has_labelled
+from pipeline.progress import AS_IT_IS
+from pipeline.reports.metrics import binomial_tail, worse_by_chance
+from pipeline.scoring.predictor import DivergedError
+from pipeline.training.data import TrainingData
+from schemas.contract import ContractError
+
+log = logging.getLogger(__name__)
+
+SIGNIFICANCE = 0.05
+FEW_ROWS = 100
+"""On fewer rows, a model is below the majority class only if chance would hardly explain it."""
+LOCK_SECONDS = 600.0
+"""How long to wait for the decision about another model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Both models on the same rows; or why they cannot be compared, and whether the challenger may go live all the same."""
+
+    rows: int = 0
+    challenger: float | None = None
+    live: float | None = None
+    p_value: float | None = None
+    obstacle: str = ""
+    suspicious: bool = False
+
+    def worse(self, margin: float) -> bool:
+        """Whether the challenger loses more than the margin, and not by chance."""
+        if self.challenger is None or self.live is None or self.p_value is None:
+            return False
+        return self.live - self.challenger > margin and self.p_value < SIGNIFICANCE
+
+    @property
+    def figures(self) -> str:
+        """The accuracies in words; "" if nothing was compared."""
+        if self.challenger is None or self.live is None:
+            return ""
+        return f"accuracy {self.challenger:.4f}, the live model's {self.live:.4f}, on {self.rows:,} reviews of the test part"
+
+
+def conclude(config: TrainConfig, data: TrainingData, bundle: Bundle, test: Part, run: Run) -> None:
+    """Decides about a bundle that has just appeared in the lake, and makes it live if so decided; on the main rank only.
+
+    Args:
+        test: the test part of its training.
+
+    Raises:
+        InputNotFoundError, DataError: a shard is gone or damaged; the next training decides then.
+        LockedError: the decision about another model takes very long; likewise.
+        CannotWriteError: no permission, no space.
+    """
+    lake = config.lake
+    with _one_at_a_time(lake):
+        decision = decision_of(lake, bundle.model_id)
+        if decision is None:
+            decision = _decide(config, data, bundle, test, run.run_id)
+            add_decision(lake, decision)
+        if decision.promoted and _live(lake) != bundle.model_id:
+            make_live(lake, bundle.model_id, TRAINED)
+    run.metrics["promotion"] = decision.facts()
+    _say(decision)
+
+
+def complete_promotion(lake: Lake) -> str | None:
+    """Makes the model live whose promotion was decided before its run was killed; gives its ID if there was one."""
+    if incomplete_promotion(lake) is None:
+        return None
+    with _one_at_a_time(lake):
+        left = incomplete_promotion(lake)  # another run may have done it meanwhile
+        if left is None or left.model_id not in model_ids(lake) or _live(lake) == left.model_id:
+            return None
+        make_live(lake, left.model_id, TRAINED)
+    log.info("LATEST is now %s, as the killed run %s had decided", left.model_id, left.run_id)
+    return left.model_id
+
+
+def paired(ours: Right, theirs: Right) -> Comparison:
+    """The comparison of two models' answers to the same rows, at least one."""
+    only_theirs, only_ours = int((theirs & ~ours).sum()), int((ours & ~theirs).sum())
+    return Comparison(
+        rows=len(ours),
+        challenger=float(np.mean(ours)),
+        live=float(np.mean(theirs)),
+        p_value=worse_by_chance(only_theirs, only_ours),
+    )
+
+
+def _decide(config: TrainConfig, data: TrainingData, bundle: Bundle, test: Part, run_id: str) -> Decision:
+    live = _live_bundle(config.lake)
+    decided = Decision(
+        model_id=bundle.model_id,
+        run_id=run_id,
+        decided=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        table_version=bundle.table_version,
+        decision=PROMOTED,
+        reason=FIRST,
+        message="",
+        live=_live(config.lake) or None,
+        margin=config.promote_margin,
+    )
+    if decided.live == bundle.model_id:
+        return replace(decided, reason=ALREADY_LIVE, message="it is the live model already")
+    if not _is_finite(bundle):
+        return _refused(decided, NOT_FINITE, "its loss or its weights are not finite")
+    part, below = _below_majority(bundle)
+    if isinstance(live, Bundle):
+        try:
+            found = _compare(config, data, bundle, live, test)
+        except DivergedError:
+            return _refused(decided, NOT_FINITE, "its probabilities are not finite")
+        decided = replace(
+            decided,
+            rows=found.rows,
+            challenger_accuracy=found.challenger,
+            live_accuracy=found.live,
+            p_value=found.p_value,
+        )
+    else:
+        found = Comparison(obstacle=live)
+        decided = replace(decided, **_own_figures(bundle, part))
+    if below:
+        return _refused(decided, BELOW_MAJORITY, f"{below}{_and(found.figures)}")
+    return _by_mode(config, decided, found, bundle, part, is_first=decided.live is None or live == "")
+
+
+def _by_mode(
+    config: TrainConfig, decided: Decision, found: Comparison, bundle: Bundle, part: str, *, is_first: bool
+) -> Decision:
+    """The decision about a sound model, by `--promote`."""
+    reasons = found.figures or found.obstacle
+    if config.promote == NEVER_MODE:
+        return _refused(decided, NEVER, f"--promote never{_and(reasons)}")
+    if is_first:
+        return replace(decided, live=None, message=f"the lake has no other live model{_beside_baseline(bundle, part)}")
+    if config.promote == ALWAYS_MODE:
+        return replace(decided, reason=ALWAYS, message=f"--promote always{_and(reasons)}")
+    if found.obstacle:
+        decision = NOT_PROMOTED if found.suspicious else PROMOTED
+        return replace(decided, decision=decision, reason=NOT_COMPARABLE, message=found.obstacle)
+    if found.worse(config.promote_margin):
+        return _refused(decided, WORSE, f"{found.figures} (p = {found.p_value:.2g}, margin {config.promote_margin:g})")
+    return replace(decided, reason=NOT_WORSE, message=found.figures)
+
+
+def _refused(decided: Decision, reason: str, message: str) -> Decision:
+    return replace(decided, decision=NOT_PROMOTED, reason=reason, message=message)
+
+
+def _and(text: str) -> str:
+    return f"; {text}" if text else ""
+
+
+def _compare(config: TrainConfig, data: TrainingData, challenger: Bundle, live: Bundle, test: Part) -> Comparison:
+    if set(live.labels) != set(challenger.labels):
+        return Comparison(obstacle=f"{live.model_id} has other labels ({', '.join(live.labels)}), so nothing was compared")
+    if live.tokenizer != challenger.tokenizer:
+        return Comparison(obstacle=f"{live.model_id} reads tokens of {live.tokenizer}, so nothing was compared")
+    if not test.rows:
+        return Comparison(obstacle="there is no test part, so nothing was compared")
+    try:
+        listed = read_judge(live.folder)
+    except (PipelineError, ContractError) as error:
+        log.warning("%s Comparing on the whole test part.", error, extra=AS_IT_IS)
+        listed = None
+    if listed is None and not has_labelled(data.shards, "test"):
+        # Without a list, nothing shows that the live model was not trained on today's test part.
+        return Comparison(obstacle=f"{live.model_id} was trained without a test part, so nothing was compared")
+    rows = judging_rows(test, listed)
+    before = rows.rows if listed is None else len(listed)
+    if not rows.rows or rows.rows < min(FEWEST_ROWS, before / 2):
+        return Comparison(
+            rows=rows.rows,
+            suspicious=before >= FEWEST_ROWS,
+            obstacle=f"of the {before:,} reviews that {live.model_id} held out, {rows.rows:,} are in today's test part with "
+            "the same text and label, too few to compare on",
+        )
+    ours = right_answers(challenger, rows, data.vocabulary, config.device)
+    try:
+        verify_bundle(live)
+        theirs = right_answers(live, rows, data.vocabulary, config.device)
+    except (PipelineError, ContractError) as error:
+        # The shards have just been read, so it is the live model that cannot be.
+        log.warning("%s", error, extra=AS_IT_IS)
+        return Comparison(obstacle=f"{live.model_id} cannot be used, so nothing was compared")
+    return paired(ours, theirs)
+
+
+def _below_majority(bundle: Bundle) -> tuple[str, str]:
+    """The part that the model's figures are of, and how it loses to the most frequent label; "" if it does not.
+
+    A model whose rare labels weigh more trades accuracy for them, so its macro F1 has to lose as well.
+    """
+    metrics = bundle.metrics
+    part = "test" if "test_accuracy" in metrics else "valid"
+    accuracy, majority = metrics.get(f"{part}_accuracy"), metrics.get(f"{part}_majority_accuracy")
+    if accuracy is None or majority is None or accuracy >= majority:
+        return part, ""
+    if "class_weights" in metrics and metrics[f"{part}_macro_f1"] > 2 * majority / (1 + majority) / len(bundle.labels):
+        return part, ""
+    rows = int(metrics.get(f"{part}_rows", FEW_ROWS))
+    if rows < FEW_ROWS and majority < 1 and binomial_tail(round(accuracy * rows), rows, majority) >= SIGNIFICANCE:
+        return part, ""
+    return part, (
+        f"accuracy {accuracy:.4f} on {rows:,} reviews of the {_PARTS[part]}, and always predicting the most frequent label "
+        f"has {majority:.4f}"
+    )
+
+
+_PARTS = {"test": "test part", "valid": "validation part"}
+
+
+def _own_figures(bundle: Bundle, part: str) -> dict[str, Any]:
+    """The challenger's accuracy where there is no other one."""
+    rows = bundle.metrics.get(f"{part}_rows", 0)
+    return {"rows": rows, "challenger_accuracy": bundle.metrics.get(f"{part}_accuracy")}
+
+
+def _beside_baseline(bundle: Bundle, part: str) -> str:
+    metrics = bundle.metrics
+    text = f"; accuracy {metrics[f'{part}_accuracy']:.4f} on the {_PARTS[part]}" if f"{part}_accuracy" in metrics else ""
+    baseline = metrics.get("baseline") or {}
+    if baseline.get("better"):
+        text += f", less than {baseline[f'{part}_accuracy']:.4f} by {baseline['arch']}, a linear model"
+    return text
+
+
+def _is_finite(bundle: Bundle) -> bool:
+    """Whether losses and weights are finite."""
+    from safetensors import safe_open
+
+    losses = [value for name, value in bundle.metrics.items() if name.endswith("_loss")]
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in losses):
+        return False
+    with safe_open(bundle.folder / WEIGHTS, framework="pt") as file:
+        tensors = (file.get_tensor(name) for name in file.keys())  # noqa: SIM118 - safe_open is no dict
+        return all(bool(tensor.isfinite().all()) for tensor in tensors)
+
+
+def _live_bundle(lake: Lake) -> Bundle | str:
+    """The live model; "" where LATEST names none, and why where it cannot be read."""
+    named = _live(lake)
+    if named not in model_ids(lake):
+        return ""
+    try:
+        return read_bundle(lake.models / named)
+    except (PipelineError, ContractError) as error:
+        log.warning("%s", error, extra=AS_IT_IS)
+        return f"{named} cannot be read, so nothing was compared"
+
+
+def _live(lake: Lake) -> str:
+    try:
+        return lake.latest_model()
+    except PipelineError:
+        return ""
+
+
+def _say(decision: Decision) -> None:
+    model_id, live = decision.model_id, decision.live
+    if decision.promoted:
+        log.info("%s is live now: %s", model_id, decision.message)
+        return
+    remains = f"{live} stays live" if live else "No model is live"
+    level = logging.INFO if decision.reason == NEVER else logging.WARNING
+    text = "%s was not promoted (%s): %s. %s. 'pipeline models promote %s' makes it live all the same."
+    log.log(level, text, model_id, decision.reason, decision.message, remains, model_id)
+
+
+@contextmanager
+def _one_at_a_time(lake: Lake) -> Iterator[None]:
+    """So that two trainings do not both replace the same model; where there are no locks, they may."""
+    try:
+        from pipeline.lake.locks import locked
+    except ModuleNotFoundError:
+        yield
+        return
+    with locked(lake.locks / "promotion.lock", "the decision about another model", LOCK_SECONDS):
+        yield

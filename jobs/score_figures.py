@@ -1,0 +1,66 @@
+"""What a run of `pipeline score` counts for its receipt."""
+
+from typing import TYPE_CHECKING, Any
+
+from pipeline.lake.reject_writer import RejectCounts
+from pipeline.readers.base import FileFault
+
+if TYPE_CHECKING:
+    from pipeline.datapipes.score_window import Window
+    from pipeline.scoring.outputs import Probabilities, Reasons
+    from pipeline.scoring.predictor import Predictor
+
+
+class Figures:
+    """Counts of scored rows, of one output or, after `absorb`, of several.
+
+    `written` is counted by the writer, `rows` by the reader; `faults` are unreadable files of one review each.
+    """
+
+    def __init__(self, labels: tuple[str, ...]) -> None:
+        from pipeline.scoring.outputs import REASONS
+
+        self.labels = labels
+        self.predicted = dict.fromkeys(labels, 0)
+        self.unscored = {reason: 0 for reason in REASONS if reason is not None}
+        self.rows = self.tokens = self.written = 0
+        self.rejects = RejectCounts()
+        self.faults: list[FileFault] = []
+
+    def add(self, window: "Window", probability_NC: "Probabilities", reason_N: "Reasons") -> None:
+        """Counts the rows of a window."""
+        import numpy as np
+
+        self.rows += len(window)
+        self.tokens += len(window.ids.values)
+        self.rejects.count(window.bad)
+        self.faults += window.faults
+        for reason, count in zip(self.unscored, np.bincount(reason_N, minlength=len(self.unscored) + 1)[1:], strict=True):
+            self.unscored[reason] += int(count)
+        counts = np.bincount(probability_NC[reason_N == 0].argmax(axis=1), minlength=len(self.labels))
+        for label, count in zip(self.labels, counts.tolist(), strict=True):
+            self.predicted[label] += count
+
+    def absorb(self, other: "Figures") -> None:
+        """Adds the counts of another output."""
+        self.rows += other.rows
+        self.tokens += other.tokens
+        self.written += other.written
+        self.rejects.absorb(other.rejects)
+        self.faults += other.faults
+        for label, count in other.predicted.items():
+            self.predicted[label] += count
+        for reason, count in other.unscored.items():
+            self.unscored[reason] += count
+
+    def summary(self, predictor: "Predictor") -> dict[str, Any]:
+        """The metrics of the receipt."""
+        return {
+            "unscored": self.unscored,
+            "tokens": self.tokens,
+            "predicted": self.predicted,
+            "device": predictor.device.type,
+            "precision": predictor.precision,
+            "threads": predictor.threads,
+            "rejects": self.rejects.by_reason,
+        }

@@ -1,0 +1,57 @@
+"""Which models were trained on certain shards of the table, and how to put another one in the live one's place."""
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from pipeline.errors import PipelineError
+from pipeline.lake.live import before_live
+from pipeline.lake.log import Commit
+from pipeline.lake.paths import Lake
+from pipeline.lake.retraction import shards_at
+from pipeline.models.bundle import model_ids, read_bundle
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedOn:
+    """Models by id. `live` is the live one if it is among them, else ""."""
+
+    models: tuple[str, ...]
+    live: str
+    remedy: str
+    """The command that makes another model live; "" where none has to."""
+
+
+def trained_on(lake: Lake, commits: Sequence[Commit], holding: Collection[str], since: int) -> TrainedOn:
+    """The models that were trained on a version with one of the shards `holding`.
+
+    A model counts, too, if a shard of its version was deleted, so that nobody knows, unless its version is older than
+    `since`; and if the log no longer has its version.
+    """
+    found, others = [], {}
+    for name in model_ids(lake):
+        with suppress(PipelineError):  # a damaged bundle is doctor's to name
+            bundle = read_bundle(lake.models / name)
+            if bundle.table_version is not None and _has(lake, commits, bundle.table_version, holding, since):
+                found.append(name)
+            else:
+                others[name] = bundle.created
+    live = ""
+    with suppress(PipelineError):
+        live = lake.latest_model()
+    if live not in found:
+        return TrainedOn(models=tuple(found), live="", remedy="")
+    remedy = "pipeline train"
+    if others:
+        before = before_live(lake, frozenset({*found, *others}))
+        newest = max(others, key=lambda name: (others[name], name))
+        remedy = "pipeline models rollback" if before in others else f"pipeline models promote {newest}"
+    return TrainedOn(models=tuple(found), live=live, remedy=remedy)
+
+
+def _has(lake: Lake, commits: Sequence[Commit], version: int, holding: Collection[str], since: int) -> bool:
+    if version < since:
+        return False
+    names = shards_at(commits, version)
+    known = bool(commits) and commits[0].version == 0 and version <= commits[-1].version
+    return not known or not names.isdisjoint(holding) or any(not (lake.tokens / name).exists() for name in names)

@@ -1,0 +1,202 @@
+"""Where a lake holds a review, and taking it out of the files that the lake package knows: lists, rejects, old shards."""
+
+import hashlib
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.errors import DataError, InputNotFoundError
+from pipeline.lake.atomic import PREFIX, sync_file, sync_folder, writing
+from pipeline.lake.content import READ_ERRORS, open_parquet
+from pipeline.lake.damage import damaged
+from pipeline.lake.known import contents_of, keys_of
+from pipeline.lake.paths import Lake
+from pipeline.lake.review_keys import ReviewKeys, key_files, read_keys, write_keys
+from pipeline.lake.shards import open_shard, read_shard
+from pipeline.lake.withheld import ERASED, Withheld, placed_id
+
+INSIDE = "!/"
+WORD = 4
+"""Ids of fewer characters are not looked for in the text of rejects: they would be found everywhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldReview:
+    """A row of a shard, of any version."""
+
+    review_id: str
+    source: str
+    row: int
+    content_sha256: str
+    ids: tuple[int, ...]
+    vocabulary: str
+    shard: str
+
+    @property
+    def home(self) -> str:
+        """The file that it came from: the archive of a member."""
+        return self.source.partition(INSIDE)[0]
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether its id is only its place in a table."""
+        return self.review_id == placed_id(self.source, self.row)
+
+
+def shard_files(folder: Path) -> list[Path]:
+    """Every shard file of a table, whichever version it belongs to."""
+    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith(PREFIX))
+
+
+def find_held(paths: Iterable[Path], review_ids: Collection[str], groups: Collection[str] = ()) -> Iterator[HeldReview]:
+    """The rows with one of the ids or groups.
+
+    Raises:
+        DataError: a shard is damaged.
+    """
+    ids, names = pa.array(sorted(review_ids), pa.string()), pa.array(sorted(groups), pa.string())
+    for path in paths:
+        with open_shard(path) as file:
+            keys = file.read(columns=["review_id", "group"])
+            mask = pc.or_(pc.is_in(keys["review_id"], value_set=ids), pc.is_in(keys["group"], value_set=names))
+            if not pc.any(mask).as_py():
+                continue
+            rows = file.read().filter(mask).to_pylist()
+        vocabulary = read_shard(path).vocabulary
+        for row in rows:
+            yield HeldReview(
+                **{name: row[name] for name in ("review_id", "source", "row", "content_sha256")},
+                ids=tuple(row["ids"]),
+                vocabulary=vocabulary,
+                shard=path.name,
+            )
+
+
+def keys_to_erase(review_ids: Collection[str], held: Sequence[HeldReview], withheld: Withheld) -> ReviewKeys:
+    """What holds the reviews off from now on, beside what already does.
+
+    An id of its own is withheld whatever the content. An id that is only a place is not: when its row is taken out of the
+    file, as it should be, another review moves there. Its content is withheld in its file.
+    """
+    placed = {row for row in held if row.is_placed}
+    own = {row.review_id for row in held} - {row.review_id for row in placed}
+    whole = sorted(set(review_ids) - {row.review_id for row in placed})
+    erases, erased = withheld.erases(whole).tolist(), withheld.has_erased(whole).tolist()
+    # An id that is nowhere any more was noted as it had to be when it was erased.
+    whole = [
+        name for name, same, any_of in zip(whole, erases, erased, strict=True) if not (same or (any_of and name not in own))
+    ]
+    parts = sorted({(row.review_id, row.content_sha256, row.source) for row in placed})
+    review, content = keys_of([part[0] for part in parts]), contents_of([part[1] for part in parts])
+    source = keys_of([part[2] for part in parts])
+    new = withheld.states(review, content, [part[2] for part in parts]) != ERASED
+    nothing = np.zeros(len(whole), np.uint64)
+    null = np.concatenate([np.ones(len(whole), np.bool_), np.zeros(int(new.sum()), np.bool_)])
+    return ReviewKeys.of(
+        np.concatenate([keys_of(whole), review[new]]),
+        (np.concatenate([nothing, content[new]]), null),
+        (np.concatenate([nothing, source[new]]), null),
+    )
+
+
+def erase_from_lists(lake: Lake, review_ids: Collection[str], *, dry_run: bool) -> int:
+    """Takes the reviews out of the lists of what runs brought and of what was retracted; gives the number of entries."""
+    keys = keys_of(sorted(review_ids))
+    entries = 0
+    for path in [*key_files(lake.runs), *key_files(lake.retracted)]:
+        listed = read_keys(path)
+        keep = ~np.isin(listed.review, keys)
+        entries += int((~keep).sum())
+        if not keep.all() and not dry_run:
+            write_keys(path, listed.take(keep), path.stem.removesuffix(".rows"))
+    return entries
+
+
+def erase_from_rejects(lake: Lake, review_ids: Collection[str], held: Sequence[HeldReview], scratch: Path | None) -> int:
+    """Takes rows of the reviews out of `rejects/`; gives their number.
+
+    A reject has no id: those are taken that stand at a review's place, or whose detail or excerpt has its id as a word.
+
+    Args:
+        scratch: a folder on the lake's disk; None to count alone.
+    """
+    places = {(row.source, row.row) for row in held} | {place for name in review_ids for place in _places(name)}
+    words = sorted(name for name in review_ids if len(name) >= WORD)
+    pattern = f"(?:^|[^0-9A-Za-z_])(?:{'|'.join(map(re.escape, words))})(?:[^0-9A-Za-z_]|$)" if words else "$^"
+    quoted = [repr(name) for name in review_ids]
+    word = re.compile(pattern)
+
+    def mask(batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:
+        columns = (batch[name].to_pylist() for name in ("source", "row", "detail", "excerpt"))
+        return np.array(
+            [
+                (source, row) in places
+                or source in review_ids
+                or any(name in detail for name in quoted)
+                or bool(word.search(detail) or word.search(excerpt))
+                for source, row, detail, excerpt in zip(*columns, strict=True)
+            ],
+            np.bool_,
+        )
+
+    return sum(_filter_rejects(path, mask, scratch) for path in key_files(lake.rejects))
+
+
+def _places(review_id: str) -> list[tuple[str, int]]:
+    """The place that an id may be."""
+    source, _, row = review_id.rpartition("#")
+    return [(source, int(row))] if source and row.isdecimal() and len(row) < 19 else []
+
+
+def _filter_rejects(path: Path, mask: Callable[[pa.RecordBatch], npt.NDArray[np.bool_]], scratch: Path | None) -> int:
+    """Writes a file of rejects again without some rows, under the digest of what is left; gives their number."""
+    try:
+        with open_parquet(path) as file:
+            gone = sum(int(mask(batch).sum()) for batch in file.iter_batches())
+            if not gone or scratch is None:
+                return gone
+            kept = 0
+            temporary = scratch / "rejects.parquet"
+            with writing(temporary), pq.ParquetWriter(temporary, file.schema_arrow, compression="zstd") as writer:
+                for batch in file.iter_batches():
+                    left = batch.filter(pa.array(~mask(batch)))
+                    kept += len(left)
+                    if len(left):
+                        writer.write_batch(left)
+    except READ_ERRORS as error:
+        raise damaged(path, error, "the rejects", "Delete the file; the next ingest writes it again.") from error
+    with writing(path):
+        if kept:
+            target = path.with_name(f"{hashlib.sha256(temporary.read_bytes()).hexdigest()[:16]}.parquet")
+            sync_file(temporary)
+            temporary.replace(target)
+            sync_folder(path.parent)
+        path.unlink()
+        sync_folder(path.parent)
+    return gone
+
+
+def delete_shards(folder: Path, names: Collection[str]) -> None:
+    """Deletes shards that only older versions have; these versions cannot be read any more."""
+    with writing(folder):
+        for name in sorted(names):
+            (folder / name).unlink(missing_ok=True)
+        sync_folder(folder)
+
+
+def unreadable(paths: Iterable[Path]) -> list[Path]:
+    """The shards that cannot be read, so that nobody knows whether they hold a review."""
+    found = []
+    for path in paths:
+        try:
+            read_shard(path)
+        except (DataError, InputNotFoundError):
+            found.append(path)
+    return found

@@ -1,0 +1,146 @@
+"""Reviews that must not come in again: rows that were retracted, and reviews that were erased.
+
+The lists hold digests alone. They are not salted: the salt would have to lie beside them, where every ingest finds it, so it
+would protect nobody from someone who has the lake; and the digests of ids are those by which ingest knows reviews anyway.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.lake.known import Keys, keys_of
+from pipeline.lake.paths import Lake
+from pipeline.lake.review_keys import ReviewKeys, key_files, read_keys
+from schemas.bad_row import BadRow
+
+log = logging.getLogger(__name__)
+
+FREE, RETRACTED, ERASED = 0, 1, 2
+"""States of a review."""
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+NOTHING = np.zeros(0, np.uint64)
+
+
+def placed_id(source: str, row: int) -> str:
+    """The id of a row of a table without an id column. It names a place, where another review may be later."""
+    return f"{source}#{row}"
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    """Some lists of one kind as sorted arrays."""
+
+    ids: Keys = field(default_factory=lambda: NOTHING)
+    """Reviews withheld whatever their content."""
+    contents: Keys = field(default_factory=lambda: NOTHING)
+    pairs: Keys = field(default_factory=lambda: NOTHING)
+    """Contents together with an id or a source."""
+    named: Keys = field(default_factory=lambda: NOTHING)
+    """All reviews that are in the lists."""
+
+    @classmethod
+    def of(cls, lists: Sequence[ReviewKeys]) -> "_List":
+        ids, contents, pairs = [NOTHING], [NOTHING], [NOTHING]
+        for keys in lists:
+            content, without = keys.content
+            ids.append(keys.review[without])
+            contents.append(content[~without])
+            pairs.append(_pairs(keys.review[~without], content[~without]))
+            source, unknown = keys.source
+            placed = ~without & ~unknown
+            pairs.append(_pairs(source[placed], content[placed]))
+        named = [NOTHING, *(keys.review for keys in lists)]
+        return cls(*(np.unique(np.concatenate(part)) for part in (ids, contents, pairs, named)))
+
+    def __len__(self) -> int:
+        return len(self.ids) + len(self.contents)
+
+    def holds(self, keys: Keys, contents: Keys, sources: Sequence[str]) -> npt.NDArray[np.bool_]:
+        held = _in(keys, self.ids)
+        likely = np.flatnonzero(_in(contents, self.contents) & ~held)
+        if len(likely):
+            here = contents[likely]
+            by_id = _in(_pairs(keys[likely], here), self.pairs)
+            by_source = _in(_pairs(keys_of([sources[i] for i in likely.tolist()]), here), self.pairs)
+            held[likely] = by_id | by_source
+        return held
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """The lists of a lake. A retracted row is withheld by its content together with its id, or, where the id is only its
+    place, with its source; an erased review by its id, whatever its content, if the id is its own."""
+
+    retracted: _List = field(default_factory=_List)
+    erased: _List = field(default_factory=_List)
+
+    @classmethod
+    def load(cls, lake: Lake, *, without: str = "") -> "Withheld":
+        """Reads the lists.
+
+        Args:
+            without: a run whose retraction does not count.
+
+        Raises:
+            DataError: a list is damaged.
+        """
+        retracted = [read_keys(path) for path in key_files(lake.retracted) if path.stem != without]
+        return cls(_List.of(retracted), _List.of([read_keys(path) for path in key_files(lake.erased)]))
+
+    def __bool__(self) -> bool:
+        return bool(len(self.retracted) or len(self.erased))
+
+    def states(self, keys: Keys, contents: Keys, sources: Sequence[str]) -> npt.NDArray[np.int8]:
+        """FREE, RETRACTED or ERASED for each of (N,) reviews.
+
+        Args:
+            sources: of each review, as a row's `source`.
+        """
+        states = np.zeros(len(keys), np.int8)
+        states[self.retracted.holds(keys, contents, sources)] = RETRACTED
+        states[self.erased.holds(keys, contents, sources)] = ERASED
+        return states
+
+    def erases(self, review_ids: Sequence[str | None]) -> npt.NDArray[np.bool_]:
+        """Which of (N,) ids were erased whatever the content."""
+        return _ids_in(review_ids, self.erased.ids)
+
+    def has_erased(self, review_ids: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Which of (N,) ids were ever erased, whatever is noted of them."""
+        return _ids_in(review_ids, self.erased.named)
+
+    def blanked(self, bad: Iterable[BadRow]) -> list[BadRow]:
+        """Rejects, those of erased reviews without a word of theirs."""
+        rows = list(bad)
+        if not rows or not len(self.erased.ids):
+            return rows
+        placed = self.erases([placed_id(row.source, row.row) for row in rows])
+        named = self.erases([row.source for row in rows])
+        return [blank(row) if gone else row for row, gone in zip(rows, (placed | named).tolist(), strict=True)]
+
+
+def blank(row: BadRow) -> BadRow:
+    """A reject that tells its place and reason alone."""
+    return replace(row, detail="erased on request", excerpt=b"", value="")
+
+
+def _ids_in(review_ids: Sequence[str | None], held: Keys) -> npt.NDArray[np.bool_]:
+    if not len(held):
+        return np.zeros(len(review_ids), np.bool_)
+    # Ids that are not UTF-8 were never in the table.
+    return _in(keys_of([(text or "").encode(errors="replace").decode() for text in review_ids]), held)
+
+
+def _in(values: Keys, held: Keys) -> npt.NDArray[np.bool_]:
+    if not len(held):
+        return np.zeros(len(values), np.bool_)
+    places = np.minimum(np.searchsorted(held, values), len(held) - 1)
+    return np.asarray(held[places] == values)
+
+
+def _pairs(first: Keys, second: Keys) -> Keys:
+    """One number for two. Both are digests, so that two pairs hardly ever share it."""
+    return first * _MIX ^ second

@@ -1,0 +1,295 @@
+"""`pipeline erase`: after it, no file of the lake knows the review, and the next runs do not bring it back."""
+
+import gzip
+import json
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import erase, repair, retract
+from pipeline.config.erase import EraseConfig
+from pipeline.config.repair import RepairConfig
+from pipeline.config.retract import RetractConfig
+from pipeline.doctor.lake import lake_checks
+from pipeline.errors import InputNotFoundError, UsageError
+from pipeline.lake.content import verify_data
+from pipeline.lake.live import PROMOTED, make_live
+from pipeline.lake.paths import Lake
+from pipeline.lake.table import TokenTable
+from pipeline.reports.files import read_evaluation, read_examples, write_evaluation, write_examples
+from pipeline.training.data import open_data
+from schemas.report import EVALUATION, EXAMPLE
+from schemas.run import Receipt
+from tests.support.commands import Run
+from tests.support.ingested import ingest, rows_of
+from tests.support.models import save_rnn
+from tests.support.scoring import run_score
+from tests.support.tables import write_csv
+
+WITH_IDS = {"id_column": "order", "group_column": "customer", "workers": 0}
+LONG = "zebra quokka platypus that nobody else would ever write about in a shop review"
+REVIEWS = (
+    "order,customer,text,label",
+    "o-1001,ann,a good film,pos",
+    f"o-1002,bob,{LONG},neg",
+    'o-1003,bob,"so good, and ""fine""",pos',
+    "o-1004,cid,so bad,neg",
+)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Path:
+    """A lake with a night of four reviews and a live model."""
+    folder = tmp_path / "lake"
+    (folder / "raw").mkdir(parents=True)
+    write_csv(folder / "raw" / "first.csv", *REVIEWS)
+    ingest(folder, **WITH_IDS)
+    data = open_data(Lake(folder))
+    save_rnn(folder / "models" / "one", data.vocabulary, table_version=data.table_version)
+    make_live(Lake(folder), "one", PROMOTED)
+    return folder
+
+
+def remove(lake: Path, *ids: str, **options: Any) -> Receipt:
+    return erase.run(EraseConfig(lake=lake, review_id=ids, **options))
+
+
+def ids_of(lake: Path) -> list[str]:
+    return sorted(row["review_id"] for row in rows_of(lake))
+
+
+def holders(lake: Path, *needles: str) -> list[str]:
+    """The files of the lake beside raw/ that hold any of the strings, however compressed."""
+    found = []
+    for path in sorted(lake.rglob("*")):
+        if not path.is_file() or path.is_relative_to(lake / "raw") or path.is_relative_to(lake / "incoming"):
+            continue
+        content = path.read_bytes()
+        if path.suffix == ".parquet":
+            content = repr(pq.read_table(path).to_pylist()).encode()
+        elif path.suffix == ".gz":
+            content = gzip.decompress(content)
+        if any(needle.encode() in content for needle in needles):
+            found.append(str(path.relative_to(lake)))
+    return found
+
+
+def health(lake: Path) -> list[str]:
+    return [check.detail for check in lake_checks(Lake(lake), verify=True) if check.state == "FAIL"]
+
+
+def test_a_review_leaves_every_version_and_does_not_come_back(lake: Path) -> None:
+    write_csv(lake / "raw" / "first.csv", *REVIEWS[:2], f"o-1002,bob,{LONG} again,neg", *REVIEWS[3:])
+    ingest(lake, **WITH_IDS)
+    assert len(holders(lake, "o-1002")) >= 2
+    receipt = remove(lake, "o-1002")
+    assert (receipt.metrics["removed"], receipt.metrics["unknown"], receipt.metrics["models"]) == (1, 0, ["one"])
+    assert ids_of(lake) == ["o-1001", "o-1003", "o-1004"]
+    assert holders(lake, "o-1002") == [] and health(lake) == []
+    assert receipt.metrics["raw"] == {"raw/first.csv": [1]}
+    again = ingest(lake, **WITH_IDS)
+    assert (again.exit_code, again.read, again.known, again.metrics["erased"]) == (99, 4, 4, 1)
+    assert remove(lake, "o-1002").exit_code == 99
+    # Nor with other words, nor with a new vocabulary, nor by repair.
+    write_csv(lake / "raw" / "first.csv", *REVIEWS[:2], "o-1002,bob,other words,pos", *REVIEWS[3:])
+    assert ingest(lake, **WITH_IDS).metrics["erased"] == 1
+    ingest(lake, rebuild_vocab=True, max_vocab=5, **WITH_IDS)
+    TokenTable.open(lake / "tokens").shards[0].path.unlink()
+    assert repair.run(RepairConfig(lake=lake, workers=0)).exit_code == 0
+    assert ids_of(lake) == ["o-1001", "o-1003", "o-1004"] and holders(lake, "o-1002") == []
+
+
+def test_a_group_is_every_review_of_it(lake: Path) -> None:
+    receipt = erase.run(EraseConfig(lake=lake, group=("bob",)))
+    assert (receipt.metrics["removed"], ids_of(lake)) == (2, ["o-1001", "o-1004"])
+    assert ingest(lake, **WITH_IDS).metrics["erased"] == 2
+    assert holders(lake, "o-1002", "o-1003", "bob") == []
+    assert erase.run(EraseConfig(lake=lake, group=("bob",))).exit_code == 99
+    # A later review of the group is another one.
+    more = write_csv(lake / "raw" / "more.csv", REVIEWS[0], "o-1005,bob,a new one,pos")
+    assert ingest(lake, more, **WITH_IDS).written == 1
+
+
+def test_a_place_is_erased_by_its_content_so_the_next_row_may_move_there(tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    (lake / "raw").mkdir(parents=True)
+    write_csv(lake / "raw" / "a.csv", "text,label", "first,pos", "second,neg", "third,pos")
+    ingest(lake, workers=0)
+    remove(lake, "raw/a.csv#1")
+    assert ids_of(lake) == ["raw/a.csv#0", "raw/a.csv#2"]
+    assert remove(lake, "raw/a.csv#1").exit_code == 99
+    assert ingest(lake, workers=0).metrics["erased"] == 1
+    # A row before it goes: the erased review moves up, and stays out all the same.
+    write_csv(lake / "raw" / "a.csv", "text,label", "second,neg", "third,pos", "fourth,neg")
+    assert ingest(lake, prune=True, workers=0).metrics["erased"] == 1
+    assert sorted(row["row"] for row in rows_of(lake)) == [1, 2]
+    # Its row is taken out, as the message asks: the others move up and come in.
+    write_csv(lake / "raw" / "a.csv", "text,label", "third,pos", "fourth,neg")
+    ingest(lake, prune=True, workers=0)
+    assert ids_of(lake) == ["raw/a.csv#0", "raw/a.csv#1"]
+
+
+def test_a_review_that_is_a_file_is_erased_whatever_it_says_later(corpus: Path, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    (lake / "raw").mkdir(parents=True)
+    shutil.move(corpus / "aclImdb", lake / "raw" / "aclImdb")
+    with tarfile.open(lake / "raw" / "more.tar.gz", "w:gz") as archive:
+        archive.add(lake / "raw" / "aclImdb" / "train", "more/train")
+    ingest(lake, workers=0)
+    names = ("raw/aclImdb/train/pos/3_9.txt", "raw/more.tar.gz!/more/train/pos/4_9.txt")
+    receipt = remove(lake, *names)
+    assert receipt.metrics["raw"] == {"raw/aclImdb/train/pos/": [], "raw/more.tar.gz": []}
+    assert holders(lake, *names) == []
+    (lake / names[0]).write_text("Something else altogether.")
+    assert ingest(lake, workers=0).metrics["erased"] == 2
+    assert not set(names) & set(ids_of(lake))
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "out.csv", "out.jsonl", "out.csv.gz"])
+def test_predictions_lose_the_row_and_score_has_nothing_new(lake: Path, name: str) -> None:
+    write_csv(lake / "incoming.csv", *REVIEWS)
+    options = {"output": lake / "predictions" / name}
+    run_score(lake, lake / "incoming.csv", **options)
+    lines = _lines(lake / "predictions" / name)
+    receipt = remove(lake, "o-1003")
+    assert receipt.metrics["predictions"] == {f"predictions/{name}": 1}
+    assert receipt.metrics["inputs"] == ["incoming.csv"]
+    left = _lines(lake / "predictions" / name)
+    assert left == [line for line in lines if "o-1003" not in str(line)] and len(left) == len(lines) - 1
+    again = run_score(lake, lake / "incoming.csv", **options)
+    assert (again.exit_code, again.known) == (99, 3)
+    assert _lines(lake / "predictions" / name) == left
+    if name.endswith(".parquet"):
+        assert verify_data(lake / "predictions" / name)
+    assert health(lake) == []
+
+
+def _lines(path: Path) -> list[Any]:
+    if path.suffix == ".parquet":
+        return pq.read_table(path).to_pylist()
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    return content.splitlines()
+
+
+def test_predictions_without_ids_are_found_by_their_text(lake: Path) -> None:
+    texts = [LONG, 'so good, and "fine"', LONG + " indeed", "so bad"]
+    pq.write_table(pa.table({"text": texts}), lake / "elsewhere.parquet")
+    run_score(lake, lake / "elsewhere.parquet")
+    run_score(lake, lake / "raw" / "first.csv", keep=("text",))
+    receipt = remove(lake, "o-1002", "o-1003")
+    # A short text counts only where the input is the review's own file.
+    assert receipt.metrics["predictions"] == {"predictions/elsewhere.parquet": 1, "predictions/first.parquet": 2}
+    assert pq.read_table(lake / "predictions" / "elsewhere.parquet")["text"].to_pylist() == texts[1:]
+
+
+def test_rejects_lose_the_row_and_never_show_it_again(lake: Path) -> None:
+    bad = write_csv(
+        lake / "raw" / "bad.csv", REVIEWS[0], "o-2001,eve,secret words,unheard-of", "o-2002,fay,other words,unheard-of"
+    )
+    sources = (lake / "raw" / "first.csv", bad)
+    before = ingest(lake, *sources, **WITH_IDS)
+    assert before.rejected == 2
+    # The id is not in the reject, but its place may be named.
+    remove(lake, "raw/bad.csv#0")
+    assert holders(lake, "secret words") == [] and len(holders(lake, "other words")) == 1
+    assert health(lake) == []
+    again = ingest(lake, *sources, **WITH_IDS)
+    assert (again.rejected, holders(lake, "secret words")) == (2, ["rejects/" + Path(again.outputs["rejects"]).name])
+    remove(lake, "o-2001")
+    remove(lake, "raw/bad.csv#0")
+    assert ingest(lake, *sources, **WITH_IDS).rejected == 2
+    assert holders(lake, "secret words") == []
+
+
+def test_pages_and_lists_of_models_forget_it(lake: Path) -> None:
+    bundle = lake / "models" / "one"
+    evaluation = [
+        {"split": "valid", "review_id": name, "label": 0, "length": 3, "probabilities": [0.5, 0.5]}
+        for name in ("o-1001", "o-1002")
+    ]
+    write_evaluation(bundle, pa.Table.from_pylist(evaluation, schema=EVALUATION.schema))
+    example = {"label": "pos", "prediction": "pos", "probability": 0.9, "kind": "right", "explanation": []}
+    texts = [{**example, "text": text} for text in (LONG, "a good film")]
+    write_examples(bundle, pa.Table.from_pylist(texts, schema=EXAMPLE.schema))
+    pq.write_table(pa.table({"review_id": ["o-1001", "o-1002"]}), bundle / "judge.parquet")
+    folds = lake / "crossval" / "one"
+    folds.mkdir(parents=True)
+    pq.write_table(pa.table({"review_id": ["o-1001", "o-1002"]}), folds / "fold-0-x.parquet")
+    receipt = remove(lake, "o-1002")
+    assert (receipt.metrics["pages"], receipt.metrics["crossval"]) == ({"one": 3}, 1)
+    assert holders(lake, "o-1002", "quokka platypus that") == []
+    read = read_evaluation(bundle)
+    assert read is not None and read["review_id"].to_pylist() == ["o-1001", "erased"]
+    shown = read_examples(bundle, ("neg", "pos"))
+    assert shown is not None and shown["text"].to_pylist() == ["a good film"]
+
+
+def test_what_retract_knows_forgets_it_and_an_erased_row_is_not_restored(lake: Path) -> None:
+    second = write_csv(lake / "raw" / "second.csv", REVIEWS[0], f"o-1002,bob,{LONG},pos", "o-1004,cid,so bad,pos")
+    bad = ingest(lake, second, **WITH_IDS)
+    remove(lake, "o-1002")
+    receipt = retract.run(RetractConfig(lake=lake, run=bad.run_id))
+    # The shard with o-1004's earlier content held the erased review, too, and is gone.
+    assert (receipt.metrics["removed"], receipt.metrics["restored"], receipt.metrics["lost"]) == (1, 0, 1)
+    assert "o-1002" not in ids_of(lake)
+    assert len(pq.read_table(lake / "retracted" / f"{bad.run_id}.parquet")) == 1
+    assert ingest(lake, lake / "raw" / "first.csv", **WITH_IDS).written == 1
+    assert ids_of(lake) == ["o-1001", "o-1003", "o-1004"]
+
+
+def test_the_record_and_the_log_do_not_name_it(lake: Path, command: Run, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("o-1002\n\no-9999\n")
+    done = command("erase", "--from", names, "--review-id", "o-1001", "--lake", lake, "--yes")
+    assert done.code == 0
+    assert "1 of the IDs are not in the table" in done.stderr
+    assert "raw/first.csv still has row 0, 1, counted from 0" in done.stderr
+    assert "models trained on it: one, one is live; train again" in done.stderr
+    assert "backups" in done.stderr
+    assert "o-100" not in done.stderr + done.stdout
+    assert holders(lake, "o-1002", "o-9999") == []
+    # It was not in the table, yet is kept out.
+    late = write_csv(lake / "raw" / "late.csv", REVIEWS[0], "o-9999,zoe,late words,pos")
+    assert ingest(lake, late, **WITH_IDS).metrics["erased"] == 1
+    assert command("runs", "--command", "erase", "--lake", lake).code == 0
+
+
+def test_a_dry_run_counts_and_changes_nothing(lake: Path) -> None:
+    run_score(lake, lake / "raw" / "first.csv")
+    before = {path: path.read_bytes() for path in lake.rglob("*") if path.is_file() and ".locks" not in str(path)}
+    receipt = remove(lake, "o-1002", dry_run=True)
+    assert (receipt.metrics["removed"], receipt.metrics["noted"], receipt.metrics["versions"]) == (1, 1, 1)
+    assert receipt.metrics["predictions"] == {"predictions/first.parquet": 1}
+    after = {path: path.read_bytes() for path in lake.rglob("*") if path.is_file() and ".locks" not in str(path)}
+    assert after == before
+
+
+def test_what_is_not_there(lake: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Pass --review-id ID, --from FILE or --group GROUP"):
+        EraseConfig(lake=lake)
+    with pytest.raises(InputNotFoundError, match="one ID per line"):
+        erase.run(EraseConfig(lake=lake, from_file=tmp_path / "none"))
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(UsageError, match="has no ID"):
+        erase.run(EraseConfig(lake=lake, from_file=tmp_path / "empty"))
+    with pytest.raises(InputNotFoundError, match="nothing to erase"):
+        remove(tmp_path / "no-lake", "x")
+
+
+def test_everything_can_be_erased(lake: Path) -> None:
+    erase.run(EraseConfig(lake=lake, group=("ann", "bob", "cid")))
+    assert ids_of(lake) == [] and health(lake) == []
+    more = write_csv(lake / "raw" / "more.csv", REVIEWS[0], "o-1005,dan,a new one,pos", "o-1006,dan,an old one,neg")
+    assert ingest(lake, more, **WITH_IDS).written == 2
+
+
+def test_it_removes_by_id_where_retract_cannot_tell(lake: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("o-1003\no-1004\n")
+    assert erase.run(EraseConfig(lake=lake, from_file=names)).metrics["removed"] == 2
+    assert json.loads((sorted((lake / "runs").glob("*-erase-*.json"))[-1]).read_text())["config"]["from_file"] is None
