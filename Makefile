@@ -59,7 +59,7 @@ check: setup  ## lint, format, types and the import contract
 airflow:  ## install a real Airflow 3 into a separate environment, .venv-airflow
 	PYTHON=$(PYTHON) sh tests/schedule/make_airflow.sh
 
-test-airflow: setup airflow  ## the DAG in that Airflow: three tasks green, then skipped when nothing is new
+test-airflow: setup airflow  ## the DAGs in that Airflow: green, skipped, failed at once, killed and retried
 	$(BIN)/python -m pytest -m airflow --timeout 900
 
 bench: setup  ## every benchmark at full size; prints the tables of docs/benchmarks.md
