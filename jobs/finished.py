@@ -11,6 +11,7 @@ from typing import Any
 from jobs.illustrate import illustrate
 from jobs.judge import write_judge
 from jobs.promotion import conclude
+from jobs.reference import refer
 from jobs.runtime import Run
 from pipeline.config.train import TrainConfig
 from pipeline.errors import InputNotFoundError, PipelineError
@@ -21,6 +22,7 @@ from pipeline.lake.paths import FoldLake, Lake
 from pipeline.models.bundle import Bundle, model_ids, read_bundle, save_bundle, verify_bundle
 from pipeline.models.interface import Classifier
 from pipeline.order.selection import Part, select_as_trained
+from pipeline.progress import AS_IT_IS, BRIEF
 from pipeline.training.checkpoint import TrainingFolder
 from pipeline.training.data import TrainingData
 from pipeline.training.metrics import MetricsRow, write_metrics
@@ -38,7 +40,7 @@ def find_finished(lake: Lake, identity: Mapping[str, Any]) -> Bundle | None:
                 continue
             verify_bundle(bundle)
         except (InputNotFoundError, ValueError) as error:
-            log.warning("skipped %s: %s", folder, error)
+            log.warning("skipped %s: %s", folder, error, extra=AS_IT_IS)
             continue
         return bundle
     return None
@@ -103,13 +105,19 @@ def _write_bundle(
     )
     write_judge(temporary, parts["test"])
     try:
+        refer(temporary, data.vocabulary, parts)
+    except Exception as error:  # the model is worth more than this
+        log.warning("no reference (%s: %s): scoring will not measure drift", type(error).__name__, error)
+    try:
         illustrate(temporary, tuple(data.shards), data.vocabulary, parts)
         # A machine that only trains may lack matplotlib and jinja2; the bundle is then whole without a report.
         from pipeline.reports.write import write_report
 
         write_report(temporary, model_id=folder.training_id, models=config.lake.models)
     except Exception as error:  # whatever it is, the model is worth more than its picture
-        log.warning("no report (%s: %s); create one with 'pipeline report'", type(error).__name__, error)
+        text = "no report (%s: %s); create one with 'pipeline report'"
+        brief = f"no report ({type(error).__name__}); create one with 'pipeline report'"
+        log.warning(text, type(error).__name__, error, extra={BRIEF: brief})
     for path in temporary.iterdir():
         sync_file(path)
     sync_folder(temporary)
@@ -153,7 +161,7 @@ def finish_late(config: TrainConfig, data: TrainingData, bundle: Bundle, run: Ru
         named = lake.latest_model()
     except PipelineError as error:
         named = ""
-        log.warning("%s", error)
+        log.warning("%s", error, extra=AS_IT_IS)
     if named not in model_ids(lake) and (decision is None or decision.promoted):
         make_live(lake, model_id, TRAINED)
         log.info("LATEST is now %s%s", model_id, f", no longer {named}" if named else "")

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from jobs.runtime import Run, commit_record, committing, recorded_run
 from pipeline.config.ingest import IngestConfig
+from pipeline.config.shared import FEWEST_TOKENS
 from pipeline.datapipes.collect import Collector, content_index
 from pipeline.datapipes.cut_shards import CutShards, ShardRows
 from pipeline.datapipes.encode_reviews import EncodeReviews
@@ -32,17 +33,18 @@ from pipeline.lake.known import KeyIndex, known_reviews
 from pipeline.lake.locks import locked
 from pipeline.lake.missing import missing_reviews
 from pipeline.lake.paths import Lake
-from pipeline.lake.publish import change_of, check_covered, check_recovered, publish, rewrite_shards
+from pipeline.lake.publish import Change, change_of, check_covered, check_recovered, publish, rewrite_shards
 from pipeline.lake.recover import complete_records
 from pipeline.lake.reject_writer import RejectWriter
+from pipeline.lake.shard_tokens import ShardTokens, counted, total
 from pipeline.lake.shard_writer import rows_written, write_shard
 from pipeline.lake.table import TokenTable
 from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.options.render import printable_text
-from pipeline.progress import UNATTENDED, track
+from pipeline.progress import AS_IT_IS, BRIEF, UNATTENDED, track
 from pipeline.readers.labels import doubts
 from pipeline.readers.registry import described, format_named
-from pipeline.readers.summary import summarize
+from pipeline.readers.summary import named_faults, summarize
 from pipeline.readers.values import OPTION as RULE_OPTION
 from pipeline.readers.values import RULE_VERSION
 from pipeline.readers.walk import Found, Walker, some_of
@@ -152,20 +154,26 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
         collected.seen = KeyIndex()  # nobody asks again; 16 bytes a review
     shards = _second_pass(config, vocabulary, collected, scratch)
     run.written = sum(rows_written(path) for path in shards)
+    new_tokens = total(map(counted, shards))
+    assert new_tokens is not None, "this release notes them"
     run.metrics = {
         "tokens": collected.tokens,
         "vocabulary_size": len(vocabulary),
+        "unknown_share": new_tokens.unknown_share,
+        "unknown_share_table": None,
         "labels": list(vocabulary.labels),
         "duplicates": collected.duplicates(known),
         "replaced": sum(map(len, collected.replaced_ids)),
         "missing": missing,
         "pruned": missing if config.prune else 0,
         "rejects": rejects.by_reason,
+        "quarantined_files": named_faults(collected.faults),
     }
     _say_repeated(run, config)
+    _say_unknown(config, new_tokens, collected.counts is not None)
     if config.prune and collected.doubtful:
         text = "not pruned because some rows were rejected: %s. Fix these rows and run it again"
-        log.warning(text, some_of(collected.doubtful))
+        log.warning(text, some_of(collected.doubtful), extra=AS_IT_IS)
     run.check_counts()
     _commit(config, lake, run, table, vocabulary, collected, gone, shards)
 
@@ -177,10 +185,28 @@ def _say_repeated(run: Run, config: IngestConfig) -> None:
         # Reviews do repeat; half of them is a file that was delivered twice.
         many = 2 * duplicates >= run.written
         text = "%s of %s new reviews have the same text and label as others; --dedupe skips them"
-        beside = {} if many else {UNATTENDED: True}  # the summary says it
+        beside: dict[str, object] = {**AS_IT_IS} if many else {UNATTENDED: True}  # the summary says it
         log.log(logging.WARNING if many else logging.INFO, text, f"{duplicates:,}", f"{run.written:,}", extra=beside)
     if missing and not config.prune:
         log.info("%s reviews of the lake are no longer in their files; --prune removes them", f"{missing:,}")
+
+
+def _say_unknown(config: IngestConfig, new: ShardTokens, built: bool) -> None:
+    """Warns when the vocabulary does not know too many of the new tokens. `built`: this run has built the vocabulary."""
+    share = new.unknown_share
+    if share is None or share <= config.unknown_warn or new.tokens < FEWEST_TOKENS:
+        return
+    if built:
+        text = (
+            "%s of the tokens are not in the new vocabulary (--unknown-warn %s). Make it larger with 'pipeline ingest "
+            "--rebuild-vocab', a higher --max-vocab and a lower --min-count."
+        )
+    else:
+        text = (
+            "%s of the new tokens are not in the vocabulary (--unknown-warn %s), so no model can learn from them. Build a "
+            "new vocabulary with 'pipeline ingest --rebuild-vocab', from sources with every review, then train again."
+        )
+    log.warning(text, f"{share:.1%}", f"{config.unknown_warn:.1%}")
 
 
 def _vocabulary(config: IngestConfig, lake: Lake, table: TokenTable | None) -> Vocabulary | None:
@@ -242,12 +268,13 @@ def _labels(collected: Collector) -> tuple[str, ...]:
     """
     labels = ordered_labels(collected.labels)
     if len(labels) > MAX_LABELS:
+        remedy = f"the maximum is {MAX_LABELS}. Check that --label-column is the right column."
         raise DataError(
-            f"{len(labels):,} different labels, such as {', '.join(labels[:5])}; the maximum is {MAX_LABELS}. "
-            "Check that --label-column is the right column."
+            f"{len(labels):,} different labels, such as {', '.join(labels[:5])}; {remedy}",
+            brief=f"{len(labels):,} different labels; {remedy}",
         )
     for doubt in doubts(labels):
-        log.warning("%s", doubt)
+        log.warning("%s", doubt, extra={BRIEF: "some labels look like variants of one another, or like no labels"})
     return labels
 
 
@@ -263,14 +290,15 @@ def _build_vocabulary(config: IngestConfig, collected: Collector) -> Vocabulary:
         options={RULE_OPTION: RULE_VERSION},
     )
     if collected.new and len(vocabulary) == len(SPECIALS):
-        log.warning("the vocabulary is empty: no token in the splits train and unsup occurs --min-count times")
+        text = "the vocabulary is empty: no token in the splits train and unsup occurs --min-count times"
+        log.warning(text, extra=AS_IT_IS)
     if collected.counts.dropped:
         text = (
             "distinct tokens take more than %d MiB, so the rarest were dropped during counting; the vocabulary may lack some"
         )
-        log.warning(text, collected.counts.KEPT_BYTES >> 20)
+        log.warning(text, collected.counts.KEPT_BYTES >> 20, extra=AS_IT_IS)
     if warning := unsegmented_warning(collected.counts.total(), vocabulary.tokenizer):
-        log.warning("%s", warning)
+        log.warning("%s", warning, extra=AS_IT_IS)
     return vocabulary
 
 
@@ -300,12 +328,10 @@ def _check_bad(config: IngestConfig, run: Run, rejects: RejectWriter, collected:
     files = sum(len(source.files) or 1 for source in found.sources) + len(found.faults)
     if faults and (len(faults) >= files or (config.file_limit and config.file_limit.is_passed(len(faults), files))):
         if files == 1:
-            raise DataError(f"{faults[0]}. Nothing was committed.")
+            raise DataError(f"{faults[0]}. Nothing was committed.", brief=f"{faults[0].brief}. Nothing was committed.")
         allowed = f"--max-bad-files allows {config.file_limit}" if config.file_limit else "none are left"
-        raise DataError(
-            f"{len(faults):,} of {files:,} files cannot be read; {allowed}; nothing was committed. "
-            f"The first: {faults[0]}.{everything}"
-        )
+        problem = f"{len(faults):,} of {files:,} files cannot be read; {allowed}; nothing was committed. The first: "
+        raise DataError(f"{problem}{faults[0]}.{everything}", brief=f"{problem}{faults[0].brief}.{everything}")
     if config.row_limit.is_passed(rejects.malformed, run.read):
         problem = f"{rejects.malformed:,} of {run.read:,} rows are malformed; --max-bad allows {config.row_limit}"
         remedy = " Fix the rows, or allow more with --max-bad."
@@ -343,6 +369,7 @@ def _commit(
     if config.replacing and not config.accept_loss:
         check_recovered(lake.tokens, config.replacing, run.written)
     change = change_of(table, shards, [*removed, *config.replacing])
+    run.metrics["unknown_share_table"] = _unknown_share(table, change)
     if not config.dry_run:
         run.outputs |= {"tokens": lake.tokens, "vocabulary": lake.vocabulary / f"{vocabulary.fingerprint}.parquet"}
         if change:
@@ -356,6 +383,13 @@ def _commit(
     run.known, run.written = run.known + run.written, 0  # a rebuilt vocabulary gave the shards that are there
     if not run.known and not table and not collected.faults:
         raise DataError("no reviews to read: the sources are empty. Nothing was committed.")
+
+
+def _unknown_share(table: TokenTable | None, change: Change) -> float | None:
+    """The share of unknown tokens in the table after the change; None if a shard of an earlier release remains in it."""
+    kept = [shard.tokens for shard in table.shards if shard.path.name not in change.removed] if table else []
+    tokens = total([*kept, *map(counted, change.added)])
+    return None if tokens is None else tokens.unknown_share
 
 
 def _workers(config: IngestConfig) -> int:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 import platform
 import resource
 import sys
@@ -12,13 +13,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW, PipelineError, StoppedError, by_cause
+from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW, DataError, PipelineError, StoppedError, by_cause
 from pipeline.lake.leftovers import sweep_leftovers
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import new_run_id, write_record
 from pipeline.options.render import printable_text, rendered
 from pipeline.printable import printable
-from pipeline.progress import UNATTENDED
+from pipeline.progress import AS_IT_IS, BRIEF, UNATTENDED
 from pipeline.signals import as_stop, deferred_stop, raise_if_swallowed, settle, unsettle
 from pipeline.version import __version__
 from schemas.contract import ContractError
@@ -28,6 +29,10 @@ log = logging.getLogger(__name__)
 
 COUNTED_COMMANDS = ("ingest", "score")
 """Commands whose rows have to add up: read = written + rejected + known."""
+PART_OF = "PIPELINE_PART_OF"
+"""The environment variable in which a run that starts others hands them its run ID, for their records."""
+COMMITTED_METRICS = ("unknown_share", "unknown_share_table")
+"""Figures that a restored run record keeps: they are followed over the nights."""
 MOST_WARNINGS = 20
 """So many warnings of a run are kept in its record."""
 
@@ -46,8 +51,12 @@ class Run:
     outputs: dict[str, Any] = dataclasses.field(default_factory=dict)
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
     nothing_new: bool = False
+    failed_check: bool = False
+    """Whether the run did its work, but found what an option makes it exit with 65 for."""
     committed: bool = False
     """Whether the result is visible to others; from then on the run counts as done."""
+    failure: PipelineError | None = None
+    """What failed in a run of several parts that ended as it should nevertheless."""
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     started: float = dataclasses.field(default_factory=time.time)
 
@@ -64,8 +73,15 @@ class Run:
             quarantined=self.quarantined,
             outputs={name: str(value) if isinstance(value, Path) else value for name, value in self.outputs.items()},
             metrics=self.metrics,
-            exit_code=EXIT_NOTHING_NEW if self.nothing_new else EXIT_DONE,
+            exit_code=self._exit_code(),
         )
+
+    def _exit_code(self) -> int:
+        if self.failure is not None:
+            return self.failure.exit_code
+        if self.failed_check:
+            return DataError.exit_code
+        return EXIT_NOTHING_NEW if self.nothing_new else EXIT_DONE
 
     def check_counts(self) -> None:
         """Raises `PipelineError` unless every row read is accounted for."""
@@ -110,12 +126,12 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
     finally:
         logging.getLogger().removeHandler(warned)
         with deferred_stop():
-            final = _record(run, error, warned.messages)
+            final = _record(run, error, warned)
             if record:
                 try:
                     write_record(lake, final)
                 except Exception as unwritable:
-                    log.warning("the run record was not written: %s", unwritable)
+                    log.warning("the run record was not written: %s", unwritable, extra=AS_IT_IS)
             log.info(
                 "%s %s: %s in %.1f s",
                 command,
@@ -134,6 +150,7 @@ def commit_record(run: Run) -> dict[str, Any]:
         "started": _iso(run.started),
         "rows": run.written,
         "counts": counts,
+        "metrics": {name: run.metrics[name] for name in COMMITTED_METRICS if name in run.metrics},
         "config": run.config,
     }
 
@@ -150,22 +167,27 @@ def committing(run: Run) -> Iterator[None]:
 
 
 class _Warnings(logging.Handler):
-    """Keeps the warnings that are logged, each once, as far as `MOST_WARNINGS`."""
+    """Keeps the warnings that are logged, each once, as far as `MOST_WARNINGS`; and what may be mailed of them."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.messages: list[str] = []
+        self.briefs: dict[str, str] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keeps the message of a record."""
         message = printable(record.getMessage())
         if len(self.messages) < MOST_WARNINGS and message not in self.messages:
             self.messages.append(message)
+            brief = getattr(record, BRIEF, None)
+            if brief is not None:
+                self.briefs[message] = message if brief is True else printable(brief)
 
 
-def _record(run: Run, error: BaseException | None, warnings: list[str]) -> RunRecord:
+def _record(run: Run, error: BaseException | None, warned: _Warnings) -> RunRecord:
     receipt = run.receipt()
     exit_code = receipt.exit_code
+    error = error or run.failure
     outcome = "nothing-new" if run.nothing_new else "done"
     if isinstance(error, StoppedError):
         outcome, exit_code = "stopped", error.exit_code
@@ -181,11 +203,24 @@ def _record(run: Run, error: BaseException | None, warnings: list[str]) -> RunRe
         exit_code=exit_code,
         config=run.config,
         receipt=dataclasses.asdict(receipt),
-        warnings=warnings,
+        warnings=warned.messages,
+        warning_briefs=warned.briefs,
         error=None if error is None else printable_text(f"{type(error).__name__}: {error}"),
+        error_brief=None if error is None else printable_text(_brief(error)),
+        part_of=os.environ.get(PART_OF) or None,
         versions=versions(),
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
     )
+
+
+def _brief(error: BaseException) -> str:
+    """What may be mailed of an error: an unexpected one may quote anything."""
+    if isinstance(error, PipelineError):
+        return error.brief
+    if isinstance(error, StoppedError):
+        return str(error)
+    what = "a file of the lake breaks its contract" if isinstance(error, ContractError) else "an internal error"
+    return f"{what} ({type(error).__name__})"
 
 
 def versions() -> dict[str, str]:

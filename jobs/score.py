@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from jobs.drift import Watch, check_measurable, recorded_drift
 from jobs.runtime import Run, committing, recorded_run
 from jobs.score_plan import ScorePlan, check_files, output_place
 from pipeline.config.score import STDIN, STDOUT, ScoreConfig
@@ -23,8 +24,10 @@ from pipeline.lake.atomic import atomic_path, claimed, sweep
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import wrote
 from pipeline.process import collector_paused
+from pipeline.progress import IN_FIGURES
 from pipeline.readers.base import FileFault
 from pipeline.readers.registry import format_named
+from pipeline.readers.summary import named_faults
 from pipeline.scoring.inputs import STDIN_NAME, ScoreInput, find_sources, open_input, spooled_stdin
 from pipeline.signals import raise_if_swallowed
 from schemas.run import Receipt
@@ -69,7 +72,7 @@ def run(config: ScoreConfig) -> Receipt:
                 this.outputs |= {"predictions": STDOUT if config.to_stdout else output, "model": bundle.model_id}
                 _score(ScorePlan.of(config, source, bundle, output), lake, this)
         except FileFault as fault:
-            raise DataError(f"{fault}. Nothing was written.") from fault
+            raise DataError(f"{fault}. Nothing was written.", brief=f"{fault.brief}. Nothing was written.") from fault
     return this.receipt()
 
 
@@ -123,12 +126,17 @@ def _target(config: ScoreConfig, lake: Lake, source: ScoreInput) -> Iterator[Pat
 def _score(plan: ScorePlan, lake: Lake, this: Run) -> None:
     config, output = plan.config, plan.output
     if not config.force and not config.to_stdout and (rows := _rows_there(plan, lake)) is not None:
-        this.read = this.known = rows
-        this.quarantined = len(plan.source.faults)
-        this.nothing_new = True
-        return
+        drift = recorded_drift(config, lake, output, plan.bundle.model_id) if config.fail_on_drift else None
+        if drift is not None or not config.fail_on_drift:
+            this.read = this.known = rows
+            this.quarantined = len(plan.source.faults)
+            this.metrics = {"quarantined_files": named_faults(plan.source.faults)}
+            this.nothing_new = True
+            _note_drift(this, config, {} if drift is None else {"drift": drift})
+            return
     # torch is imported here, after everything that can be wrong with input and output was looked at.
     with collector_paused():
+        check_measurable(config, plan.bundle)
         from pipeline.scoring.notes import write_note
         from pipeline.scoring.predictor import Predictor
 
@@ -144,7 +152,13 @@ def _score(plan: ScorePlan, lake: Lake, this: Run) -> None:
                 break
             except FileFault as fault:
                 plan = plan.without(fault)
-                log.warning("%s; starting over without it", fault)
+                log.warning("%s; starting over without it", fault, extra=IN_FIGURES)
+
+
+def _note_drift(this: Run, config: ScoreConfig, metrics: dict[str, Any]) -> None:
+    """Adds what was measured; with `--fail-on-drift`, a run over drifted reviews does not end with 0 or 99."""
+    this.metrics |= metrics
+    this.failed_check = config.fail_on_drift and bool(metrics.get("drift", {}).get("drifted"))
 
 
 def _score_once(plan: ScorePlan, this: Run, predictor: "Predictor", temporary: Path) -> None:
@@ -163,6 +177,7 @@ def _score_once(plan: ScorePlan, this: Run, predictor: "Predictor", temporary: P
     config, source, bundle = plan.config, plan.source, plan.bundle
     figures, rejects, faults = _Figures(bundle.labels), RejectCounts(), list(source.faults)
     vocabulary = bundle.load_vocabulary() if config.explain else None
+    watch = Watch(config, bundle)
     with track("scoring", source.rows()) as progress, plan.writer(temporary) as writer:
         for window, probability_NC in _scored_windows(plan, predictor):
             raise_if_swallowed()
@@ -174,13 +189,15 @@ def _score_once(plan: ScorePlan, this: Run, predictor: "Predictor", temporary: P
             rejects.count(window.bad)
             faults += window.faults
             figures.add(window, probability_NC, reason_N)
+            watch.add(window.ids, probability_NC)
             progress.advance(len(window))
     this.written, this.rejected, this.quarantined = writer.rows, rejects.rows, len(faults)
     this.read = figures.rows + rejects.rows
     summarize(rejects, faults, None)
     _check_bad(config, this, rejects, faults, source.files)
     this.check_counts()
-    this.metrics = figures.summary(predictor) | {"rejects": rejects.by_reason}
+    this.metrics = figures.summary(predictor) | {"rejects": rejects.by_reason, "quarantined_files": named_faults(faults)}
+    _note_drift(this, config, watch.conclude())
 
 
 def _scored_windows(plan: ScorePlan, predictor: "Predictor") -> "Iterator[tuple[Window, Probabilities]]":

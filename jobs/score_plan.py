@@ -100,9 +100,8 @@ def check_files(config: ScoreConfig, faults: Sequence[FileFault], files: int) ->
         if files == 1:
             raise faults[0]
         allowed = "none are left" if limit is None else f"--max-bad-files allows {limit}"
-        raise DataError(
-            f"{len(faults):,} of {files:,} files cannot be scored; {allowed}; nothing was written. The first: {faults[0]}."
-        )
+        problem = f"{len(faults):,} of {files:,} files cannot be scored; {allowed}; nothing was written. The first: "
+        raise DataError(f"{problem}{faults[0]}.", brief=f"{problem}{faults[0].brief}.")
 
 
 def output_place(config: ScoreConfig, lake: Lake, source: ScoreInput) -> Path:

@@ -214,10 +214,11 @@ def _open(config: TrainConfig) -> "TrainingData":
     labels = data.vocabulary.labels
     if len(labels) < 2:
         found = f"one class only ({labels[0]})" if labels else "no labels"
-        raise DataError(
-            f"the reviews have {found}; a classifier needs two. Also ingest labelled reviews of another class "
-            "(aclImdb's folders, or --label-column)."
+        remedy = (
+            "a classifier needs two. Also ingest labelled reviews of another class (aclImdb's folders, or --label-column)."
         )
+        brief = f"the reviews have {'one class only' if labels else 'no labels'}; {remedy}"
+        raise DataError(f"the reviews have {found}; {remedy}", brief=brief)
     return data
 
 

@@ -24,6 +24,7 @@ from pipeline.models.registry import build_model
 from pipeline.order.order import num_steps
 from pipeline.order.selection import UNLABELLED, Part
 from pipeline.order.split import Ints
+from pipeline.progress import BRIEF
 from pipeline.signals import StopRequest
 from pipeline.training.blending import Blended, BlendOptions, FittedNgrams, Reading, blend, fit_beside
 from pipeline.training.checkpoint import TrainingFolder
@@ -314,6 +315,7 @@ def _tell(training: Training, blended: Blended) -> None:
             "the model predicts %r for every review. Train longer, use --class-weights balanced or another --lr, or "
             "check the labels.",
             label,
+            extra={BRIEF: "the model predicts the same label for every review: train longer, or check the labels"},
         )
         blended.metrics["only_class"] = label
     baseline = blended.metrics.get("baseline")
@@ -333,6 +335,7 @@ def _tell(training: Training, blended: Blended) -> None:
             metric,
             other,
             own,
+            extra={BRIEF: "nbsvm, a linear model of n-grams, is better than this model: use it (--arch nbsvm)"},
         )
     else:
         text = "%s on the %s rows: this model %.4f, the baseline nbsvm %.4f"

@@ -27,9 +27,22 @@ EXIT_NOTHING_NEW = 99
 
 
 class PipelineError(Exception):
-    """An error with a message for users. `exit_code` is the exit code of the process."""
+    """An error with a message for users. `exit_code` is the exit code of the process.
+
+    Args:
+        brief: the message without anything from the input but names of files, for mail and reports; by default the message.
+    """
 
     exit_code = 70
+
+    def __init__(self, message: str = "", *, brief: str | None = None) -> None:
+        super().__init__(message)
+        self._brief = brief
+
+    @property
+    def brief(self) -> str:
+        """The message without a customer's text: no value of a cell, no label and no name of a column."""
+        return str(self) if self._brief is None else self._brief
 
 
 class UsageError(PipelineError, ValueError):

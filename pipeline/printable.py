@@ -6,10 +6,13 @@ as `\xff`. Nothing else changes, not even a backslash: the result is for reading
 """
 
 import copy
+import json
 import logging
 import os
 import re
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +68,24 @@ class PrintableFormatter(logging.Formatter):
         elif record.args:
             shown.args = tuple(map(_argument, record.args))
         return printable_lines(super().format(shown))
+
+
+class JsonFormatter(PrintableFormatter):
+    """Formats log records as lines of JSON: `time` (UTC), `level`, `logger`, `message`, and `traceback` if there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record as a line of JSON."""
+        message, _, trace = super().format(record).partition("\nTraceback (most recent call last):\n")
+        fields = {"logger": record.name, "traceback": trace} if trace else {"logger": record.name}
+        return json_line(record.levelname, message, record.created, **fields)
+
+
+def json_line(level: str, message: str, seconds: float | None = None, **fields: str) -> str:
+    """A log line of JSON; `seconds` since the epoch, by default now."""
+    moment = datetime.fromtimestamp(time.time() if seconds is None else seconds, UTC)
+    stamp = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    line = {"time": stamp, "level": level.lower(), **fields, "message": message}
+    return printable_json(json.dumps(line, ensure_ascii=False))
 
 
 def _argument(value: Any) -> Any:

@@ -14,6 +14,11 @@ log = logging.getLogger(__name__)
 LOG_EVERY_SECONDS = 15.0
 UNATTENDED = "unattended"
 """Attribute of log records for logs alone: a person at a terminal sees a bar and a summary instead."""
+BRIEF = "brief"
+"""Attribute of a warning that may be mailed: the same in words that quote nothing of the input but names of files. True if
+the message is such already, "" if the receipt's figures say it."""
+AS_IT_IS = {BRIEF: True}
+IN_FIGURES = {BRIEF: ""}
 
 
 class Progress(Protocol):
@@ -37,6 +42,22 @@ def track(description: str, total: int | None = None, unit: str = "reviews") -> 
         lines = _Lines(description, total, unit)
         yield lines
         lines.finish()
+
+
+@contextmanager
+def working(description: str) -> Iterator[None]:
+    """Shows on a terminal that something is at work, and for how long; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+    with RichProgress(*columns, console=Console(stderr=True), transient=True) as progress:
+        progress.add_task(printable(description), total=None)
+        yield
 
 
 class _Lines:

@@ -15,9 +15,19 @@ TYPES: dict[str, Callable[[object], bool]] = {
     "number": lambda value: type(value) is int or (type(value) is float and math.isfinite(value)),
     "object": lambda value: isinstance(value, dict),
     "strings": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
+    "numbers": lambda value: isinstance(value, list) and all(TYPES["number"](item) for item in value),
+    "objects": lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
 }
-"""The types of fields by name. `integer` and `number` take no booleans; `strings` is a list."""
-NAMES = {"integer": "a whole number", "number": "a number", "strings": "a list of strings", "object": "an object"}
+"""The types of fields by name. `integer` and `number` take no booleans; `strings`, `numbers` and `objects` are lists."""
+NAMES = {
+    "integer": "a whole number",
+    "number": "a number",
+    "strings": "a list of strings",
+    "numbers": "a list of numbers",
+    "object": "an object",
+    "objects": "a list of objects",
+}
+LISTS = {"strings": "list of strings", "numbers": "list of numbers", "objects": "list of objects"}
 SHOWN_CHARACTERS = 40
 """Longest excerpt of a wrong value in a message."""
 
@@ -34,7 +44,7 @@ class Field:
         maximum: the largest allowed number.
         exclusive: whether the bounds are exclusive.
         choices: the allowed values of a string.
-        fields: the checked fields of an object, which may have others.
+        fields: the checked fields of an object, or of each in a list, which may have others.
     """
 
     name: str
@@ -74,9 +84,12 @@ class Field:
             return
         if not self._allows(value):
             yield f"{label} is {_shown(value)}, expected {self.allowed}"
-        elif isinstance(value, dict):
+            return
+        items = value if isinstance(value, list) else [value]
+        for number, item in enumerate(items if self.fields else []):
+            place = f"{label}[{number}]." if isinstance(value, list) else f"{label}."
             for field in self.fields:
-                yield from field.faults(value, f"{label}.")
+                yield from field.faults(item, place)
 
     def _allows(self, value: Any) -> bool:
         if not TYPES[self.type](value) or (self.choices and value not in self.choices):
@@ -91,12 +104,12 @@ class Field:
         text = self.description + (f": {self.allowed}" if bounded else "")
         yield Column(
             name=prefix + self.name,
-            type="list of strings" if self.type == "strings" else self.type,
+            type=LISTS.get(self.type, self.type),
             nullable=self.nullable or self.optional,
             description=text + ("; absent in files of earlier releases" if self.optional else ""),
         )
         for field in self.fields:
-            yield from field.columns(f"{prefix}{self.name}.")
+            yield from field.columns(f"{prefix}{self.name}{'[]' if self.type in LISTS else ''}.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,10 +5,12 @@ from schemas.judge import JUDGE
 from schemas.model import MODEL
 from schemas.out_of_fold import OUT_OF_FOLD
 from schemas.prediction import PREDICTION
+from schemas.reference import REFERENCE
 from schemas.reject import REJECT
 from schemas.report import EVALUATION, EXAMPLE, LENGTH, TOKEN_WEIGHT
 from schemas.review import REVIEW
 from schemas.run import RUN
+from schemas.status import STATUS
 from schemas.token import TOKEN
 from schemas.training import METRICS, TRAINING
 from schemas.vocabulary import VOCABULARY
@@ -17,6 +19,6 @@ CONTRACTS: dict[str, Versioned] = {
     contract.name: contract
     for contract in (
         *(REVIEW, TOKEN, VOCABULARY, PREDICTION, OUT_OF_FOLD, REJECT),
-        *(MODEL, METRICS, LENGTH, EVALUATION, TOKEN_WEIGHT, EXAMPLE, JUDGE, TRAINING, RUN),
+        *(MODEL, REFERENCE, METRICS, LENGTH, EVALUATION, TOKEN_WEIGHT, EXAMPLE, JUDGE, TRAINING, RUN, STATUS),
     )
 }

@@ -46,6 +46,26 @@ RUN = Document(
             optional=True,
         ),
         Field(
+            name="error_brief",
+            type="string",
+            description="the error in words that quote nothing of the input but names of files",
+            optional=True,
+            nullable=True,
+        ),
+        Field(
+            name="warning_briefs",
+            type="object",
+            description='the same for warnings, by warning; "" if the receipt\'s figures say it',
+            optional=True,
+        ),
+        Field(
+            name="part_of",
+            type="string",
+            description="run ID of the nightly run that started this one",
+            optional=True,
+            nullable=True,
+        ),
+        Field(
             name="versions",
             type="object",
             description="versions of this package, Python and the libraries that affect the output",
@@ -67,7 +87,8 @@ class Receipt:
 
     `quarantined` counts files that could not be read and were left out whole; their rows are in none of the four.
 
-    `exit_code` is 0, or 99 when there was nothing new to do; it is the process's exit status and not printed.
+    `exit_code` is 0, 99 when there was nothing new to do, or 65 when the work was done but failed a check that was asked for
+    (`score --fail-on-drift`); it is the process's exit status and not printed.
     """
 
     run_id: str
@@ -104,6 +125,9 @@ class RunRecord:
     receipt: dict[str, Any]
     error: str | None = None
     warnings: list[str] = field(default_factory=list)
+    error_brief: str | None = None
+    warning_briefs: dict[str, str] = field(default_factory=dict)
+    part_of: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     peak_memory_bytes: int = 0
     recovered: bool = False

@@ -6,6 +6,8 @@ from schemas.contract import Contract
 
 KEY_VOCABULARY = b"review_pipeline.vocabulary"
 """Metadata key of a shard: the fingerprint of the vocabulary that its ids belong to."""
+KEY_TOKENS, KEY_UNKNOWN = b"review_pipeline.tokens", b"review_pipeline.unknown_tokens"
+"""Metadata keys of a shard: its number of tokens, and of those that are `<unk>`. Absent in shards of earlier releases."""
 
 TOKEN = Contract(
     name="token",

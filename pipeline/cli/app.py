@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from pipeline import process
-from pipeline.cli.console import Session, set_level, start_logging
+from pipeline.cli.console import LOG_FORMATS, TEXT, Session, set_up, start_logging
 from pipeline.cli.finish import Finish, forget, say
 from pipeline.errors import EXIT_DONE, CannotWriteError, PipelineError, StoppedError, by_cause
 from pipeline.printable import printable, printable_lines
@@ -89,15 +89,24 @@ def common(
     lake: LakeOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only warnings and errors.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every step and the source of each option.")] = False,
+    log_format: Annotated[
+        str,
+        typer.Option(
+            "--log-format",
+            metavar="|".join(LOG_FORMATS),
+            help="Write log lines to stderr as text or as JSON.  [default: text]",
+            show_default=False,
+        ),
+    ] = TEXT,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """Review sentiment from raw files to predictions: ingest, train, score. Made for scheduled runs.
 
-    Exit codes: 0 done; 99 nothing new; 2 usage error; 65 bad data; 66 input not found; 69 storage unreachable;
-    70 internal error; 73 cannot write; 75 locked, try again; 130/143 stopped by a signal.
+    Exit codes: 0 done; 99 nothing new; 1 needs a person (status only); 2 usage error; 65 bad data; 66 input not found;
+    69 storage unreachable; 70 internal error; 73 cannot write; 75 locked, try again; 130/143 stopped by a signal.
     """
-    context.obj = Session(lake, quiet, verbose)
-    set_level(context.obj)
+    context.obj = Session(lake, quiet, verbose, log_format)
+    set_up(context.obj)
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -214,9 +223,11 @@ COMMANDS: tuple[str, ...] = (
     "train",
     "crossval",
     "score",
+    "nightly",
     "evaluate",
     "report",
     "export",
+    "status",
     "models",
     "runs",
     "vocab",

@@ -7,11 +7,13 @@ from typing import Any, TextIO
 
 import typer
 
-from pipeline.errors import UsageError
-from pipeline.printable import PrintableFormatter
+from pipeline.errors import UsageError, unknown_choice
+from pipeline.printable import JsonFormatter, PrintableFormatter, json_line
 from pipeline.progress import UNATTENDED
 
 OWN_LOGGERS = ("pipeline", "jobs")
+TEXT, JSON = "text", "json"
+LOG_FORMATS = (TEXT, JSON)
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Session:
     lake: str | None = None
     quiet: bool = False
     verbose: bool = False
+    log_format: str = TEXT
 
     @classmethod
     def of(cls, context: typer.Context) -> "Session":
@@ -30,7 +33,8 @@ class Session:
     @property
     def arguments(self) -> list[str]:
         """The same as options, for workers."""
-        return [f"--{name}" for name in ("quiet", "verbose") if getattr(self, name)]
+        flags = [f"--{name}" for name in ("quiet", "verbose") if getattr(self, name)]
+        return [*flags, *(["--log-format", self.log_format] if self.log_format != TEXT else [])]
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -68,23 +72,46 @@ def start_logging() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
-def set_level(session: Session) -> None:
-    """Shows only warnings and errors, or also debug messages.
+def set_up(session: Session) -> None:
+    """Shows only warnings and errors, or also debug messages; as text, or as lines of JSON.
 
     Raises:
-        UsageError: both were asked for.
+        UsageError: an unknown format, or both levels were asked for.
     """
+    if session.log_format not in LOG_FORMATS:
+        raise unknown_choice("--log-format", session.log_format, LOG_FORMATS)
     if session.quiet and session.verbose:
         raise UsageError("--quiet and --verbose contradict each other. Pass only one of them.")
     root = logging.getLogger()
     root.setLevel(logging.WARNING if session.quiet else logging.INFO)
     for name in OWN_LOGGERS:
         logging.getLogger(name).setLevel(logging.DEBUG if session.verbose else logging.NOTSET)
-    if session.verbose:
-        for handler in root.handlers:
-            if isinstance(handler, _Handler):
-                handler.setFormatter(_lines())
-                handler.removeFilter(_for_people)
+    if session.verbose or session.log_format == JSON:
+        for handler in _handlers():
+            handler.setFormatter(log_formatter(session.log_format))
+            handler.removeFilter(_for_people)
+
+
+def silence() -> None:
+    """From now on no log record goes to stderr; other handlers get them as before."""
+    for handler in _handlers():
+        handler.setLevel(logging.CRITICAL + 1)
+
+
+def as_log_line(message: str, level: str = "error") -> str | None:
+    """A message as a line of a JSON log; None where stderr is for people."""
+    if any(isinstance(handler.formatter, JsonFormatter) for handler in _handlers()):
+        return json_line(level, message)
+    return None
+
+
+def log_formatter(log_format: str) -> logging.Formatter:
+    """The format of the lines of a log."""
+    return JsonFormatter() if log_format == JSON else _lines()
+
+
+def _handlers() -> list[_Handler]:
+    return [handler for handler in logging.getLogger().handlers if isinstance(handler, _Handler)]
 
 
 def _lines() -> logging.Formatter:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from pipeline.cli.console import Session
+from pipeline.cli.console import Session, as_log_line
 from pipeline.printable import printable, printable_json
 
 if TYPE_CHECKING:
@@ -59,6 +59,11 @@ class Finish:
             )
         raise typer.Exit(receipt.exit_code)
 
+    @property
+    def is_for_scripts(self) -> bool:
+        """Whether stdout gets the receipt as JSON instead of a summary in words."""
+        return self.as_json or not sys.stdout.isatty()
+
     def _lines(self, receipt: "Receipt", stream: TextIO) -> list[str]:
         if self.as_json or not stream.isatty():
             return [printable_json(receipt.to_json())]
@@ -76,13 +81,19 @@ def print_json(result: Any, indent: int | None = None) -> None:
 
 def say(message: str) -> None:
     """Reports on stderr why a command failed."""
-    text = f"pipeline: {printable(message)}"
+    text = as_log_line(printable(message)) or f"pipeline: {printable(message)}"
     with contextlib.suppress(OSError, ValueError):  # nobody reads it; the exit code still says it
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not text.startswith("{"):
             from pipeline.cli.listing import wrapped
 
             text = "\n".join(wrapped(text, wide=os.get_terminal_size(sys.stderr.fileno()).columns))
         print(text, file=sys.stderr, flush=True)
+
+
+def tell(message: str) -> None:
+    """Writes a line to stderr that a person must know."""
+    with contextlib.suppress(OSError, ValueError):  # nobody reads it; the run record has it
+        print(as_log_line(printable(message), "warning") or printable(message), file=sys.stderr, flush=True)
 
 
 def forget(stream: TextIO) -> None:

@@ -69,14 +69,6 @@ def shortened(text: str, wide: int) -> str:
     return text if len(text) <= wide else text[: wide - 1] + "…"
 
 
-def reason(error: str | None) -> str:
-    """Why a run failed, in one sentence: its error without class name and advice."""
-    if not error:
-        return ""
-    kind, separator, message = error.partition(": ")
-    return (message if separator and kind.isidentifier() else error).split(". ")[0].removesuffix(".")
-
-
 def find_id(what: str, given: str, known: Sequence[str], listing: str) -> str:
     """The ID that equals `given`, or the only one that begins with it.
 

@@ -14,9 +14,10 @@ from pipeline.printable import printable
 
 HEADS = ("run", "outcome", "time", "read", "written")
 FIGURES = ("time", "read", "written")
+DRIFT_HEADS = ("run", "share", "length", "unknown", "classes", "confidence")
 RECORDED = (
-    *("crossval", "evaluate", "export", "fetch", "ingest", "repair", "report", "sample", "score", "train", "upgrade"),
-    "vacuum",
+    *("crossval", "evaluate", "export", "fetch", "ingest", "nightly", "repair", "report", "sample", "score"),
+    *("train", "upgrade", "vacuum"),
 )
 """Commands that write run records."""
 
@@ -44,6 +45,12 @@ def list_runs(
             autocompletion=_complete_command,
         ),
     ] = None,
+    drift: Annotated[
+        bool,
+        typer.Option(
+            "--drift", help="List the share of unknown tokens, and the stability index of each feature; * marks drift."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print whole records as JSON.")] = False,
     lake: LakeOption = None,
 ) -> None:
@@ -54,6 +61,8 @@ def list_runs(
     Example: pipeline runs --last 5 --command train
 
     Example: pipeline runs show 20260131T0400
+
+    Example: pipeline runs --drift
     """
     from pipeline.errors import UsageError, unknown_choice
     from pipeline.lake.runs import read_records
@@ -66,11 +75,17 @@ def list_runs(
         raise UsageError(f"--last {last}: expected 0 or more.")
     where = lake_of(context, lake)
     records = [record for record in read_records(where) if command in (None, record["command"])]
+    if drift:
+        records = [record for record in records if _has_figures(record)]
     records = records[-last:] if last else records
     if as_json:
         print_json(records, indent=2)
     elif not records:
-        typer.echo(printable(f"No runs yet in {where.runs}."), err=True)
+        measured = " that measured unknown tokens or drift" if drift else ""
+        typer.echo(printable(f"No runs{measured} yet in {where.runs}."), err=True)
+    elif drift:
+        for line in listing.columns(DRIFT_HEADS, list(map(_drift_row, records)), DRIFT_HEADS[1:]):
+            typer.echo(line)
     else:
         head, *lines = listing.columns(HEADS, list(map(_row, records)), FIGURES)
         typer.echo(head)
@@ -110,10 +125,29 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
     return (printable(record["run_id"]), printable(outcome), duration(receipt["seconds"]), *counts)
 
 
+def _has_figures(record: dict[str, Any]) -> bool:
+    """Whether a run measured the share of unknown tokens or drift."""
+    metrics = record["receipt"].get("metrics", {})
+    return metrics.get("unknown_share") is not None or bool(metrics.get("drift"))
+
+
+def _drift_row(record: dict[str, Any]) -> tuple[str, ...]:
+    """Unknown tokens, and the stability index of each feature; those past their limits have a mark."""
+    from schemas.reference import FEATURES
+
+    metrics = record["receipt"]["metrics"]
+    share, drift = metrics.get("unknown_share"), metrics.get("drift") or {}
+    psi, over = drift.get("psi") or {}, drift.get("over") or ()
+    marked = (f"{psi[name]:.2f}{'*' if name in over else ' '}" if name in psi else "- " for name in FEATURES)
+    return (printable(record["run_id"]), "-" if share is None else f"{share:.1%}", *marked)
+
+
 def _remark(record: dict[str, Any]) -> str:
     """Why a run failed, or what it left out."""
+    from pipeline.lake.runs import reason
+
     if record["outcome"] in ("failed", "stopped"):
-        return listing.reason(record.get("error"))
+        return reason(record.get("error"))
     receipt = record["receipt"]
     left = ((receipt.get("rejected", 0), "rows rejected"), (receipt.get("quarantined", 0), "files skipped"))
     return ", ".join(f"{count:,} {what}" for count, what in left if count)

@@ -7,12 +7,12 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from pipeline.cli import listing
-from pipeline.errors import EXIT_NOTHING_NEW
+from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW
 from pipeline.printable import printable, short_path
 
 if TYPE_CHECKING:
@@ -125,9 +125,10 @@ def _score(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     place = short_path(outputs["predictions"]) if outputs.get("predictions", "-") != "-" else "standard output"
     if not outputs:
         return Summary("Nothing to score yet: all files changed only a moment ago.")
-    if nothing:
+    if nothing or receipt.known:
         found = Summary(f"Nothing new: {place} already has predictions for the same {_count(receipt.known, 'review')}.")
         _left_out(found, receipt)
+        found.add("drift", _drift(metrics))
         found.add("again", "add --force to the same command to score them again")
         return found
     found = Summary(f"Scored {_count(receipt.written, 'review')} in {_seconds(receipt)}.")
@@ -135,10 +136,29 @@ def _score(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     unscored = _counts(metrics.get("unscored", {}))
     found.add("unscored", unscored)
     _left_out(found, receipt)
+    found.add("drift", _drift(metrics))
     found.add("model", str(outputs["model"]))
     found.add("result", place)
     if place.endswith(".parquet"):
         found.next = [f"pipeline report{lake} --predictions {place}"]
+    return found
+
+
+def _nightly(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    metrics = receipt.metrics
+    failed = receipt.exit_code not in (EXIT_DONE, EXIT_NOTHING_NEW)
+    if nothing:
+        found = Summary("Nothing new: there was nothing to do tonight.")
+    else:
+        found = Summary(f"The night {'failed' if failed else 'is done'}, after {_seconds(receipt)}.")
+    for step in metrics["steps"]:
+        counts = [(step[name], name) for name in ("written", "known", "rejected") if step[name]]
+        words = ", ".join(f"{count:,} {name}" for count, name in counts)
+        outcome = {EXIT_DONE: words or "done", EXIT_NOTHING_NEW: "nothing new"}
+        found.add(step["command"], outcome.get(step["exit_code"], f"failed with exit code {step['exit_code']}"))
+    for place, line in enumerate(metrics["attention"]):
+        found.add("" if place else "attention", line)
+    found.add("log", short_path(metrics["log"]))
     return found
 
 
@@ -269,6 +289,7 @@ WRITERS: Mapping[str, Callable[["Receipt", str, bool], Summary]] = {
     "ingest": _ingest,
     "train": _train,
     "score": _score,
+    "nightly": _nightly,
     "evaluate": _evaluate,
     "report": _report,
     "crossval": _crossval,
@@ -282,6 +303,16 @@ WRITERS: Mapping[str, Callable[["Receipt", str, bool], Summary]] = {
 
 _USES = {"train": "to train", "valid": "to validate", "test": "to test"}
 _SPLITS = {"test": "the test split", "valid": "the validation split", "train": "the training split"}
+
+
+def _drift(metrics: Mapping[str, Any]) -> str:
+    """Whether the reviews differ from the model's test data; "" if not."""
+    drift = metrics.get("drift")
+    if not drift:
+        return ""
+    if not drift["measured"]:
+        return f"not measured: {drift['reason']}"
+    return f"{', '.join(drift['over'])}: the reviews differ from the model's test data" if drift["over"] else ""
 
 
 def _left_out(found: Summary, receipt: "Receipt") -> None:

@@ -25,7 +25,7 @@ from pipeline.config.reading import (
     sources_option,
     split_column_option,
 )
-from pipeline.config.shared import MOST_WORKERS
+from pipeline.config.shared import DEFAULT_UNKNOWN_WARN, MOST_WORKERS, UnknownWarn
 from pipeline.errors import UsageError
 from pipeline.options.check import validate
 from pipeline.options.option import DATA, HARDWARE, INPUT, OUTPUT, Option
@@ -105,6 +105,7 @@ class IngestConfig(BoundsConfig):
     rebuild_vocab: Annotated[bool, Option(help="Build a new vocabulary; the sources must contain every known review.")] = (
         False
     )
+    unknown_warn: UnknownWarn = DEFAULT_UNKNOWN_WARN
     workers: Annotated[
         int | None,
         Option(

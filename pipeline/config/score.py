@@ -20,7 +20,14 @@ from pipeline.config.reading import (
     TextColumns,
     names,
 )
-from pipeline.config.shared import DEVICES, MOST_WORKERS, PRECISIONS, ModelName
+from pipeline.config.shared import (
+    DEFAULT_UNKNOWN_WARN,
+    DEVICES,
+    MOST_WORKERS,
+    PRECISIONS,
+    ModelName,
+    UnknownWarn,
+)
 from pipeline.errors import UsageError
 from pipeline.options.check import validate
 from pipeline.options.option import DATA, HARDWARE, OUTPUT, Option
@@ -31,6 +38,8 @@ if TYPE_CHECKING:
     from pipeline.config.output_format import OutputFormat
 
 DEFAULT_BATCH_SIZE = 64
+DEFAULT_DRIFT_WARN, DEFAULT_DRIFT_P_VALUE = 0.1, 0.0001
+"""Chosen so that reviews of other films are no drift: tests/benchmarks/drift.py."""
 STDIN = STDOUT = "-"
 
 
@@ -103,6 +112,32 @@ class ScoreConfig(BoundsConfig):
     max_bad: MaxBad = DEFAULT_MAX_BAD
     max_bad_files: MaxBadFiles = None
     strict: Strict = False
+    unknown_warn: UnknownWarn = DEFAULT_UNKNOWN_WARN
+    drift_warn: Annotated[
+        float,
+        Option(
+            panel=DATA,
+            metavar="PSI",
+            help="Warn if the reviews differ from the model's test data by more than this population stability index.",
+            above=0,
+            example="0.1",
+        ),
+    ] = DEFAULT_DRIFT_WARN
+    drift_p_value: Annotated[
+        float,
+        Option(
+            panel=DATA,
+            metavar="P",
+            help="Warn only of differences with a p-value below this.",
+            above=0,
+            maximum=1,
+            example="0.0001",
+        ),
+    ] = DEFAULT_DRIFT_P_VALUE
+    fail_on_drift: Annotated[
+        bool,
+        Option(panel=DATA, help="Exit with 65 after writing the predictions if the reviews differ that much."),
+    ] = False
     batch_size: Annotated[
         int,
         Option(

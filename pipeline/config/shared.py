@@ -33,6 +33,21 @@ Device = Annotated[
 Precision = Annotated[
     str, Option(panel=HARDWARE, help="Precision: fp32, bf16, or auto (bf16 on GPUs that support it).", choices=PRECISIONS)
 ]
+DEFAULT_UNKNOWN_WARN = 0.05
+"""Reviews of other films have 2 % unknown tokens by a vocabulary of 30,000, those of other topics more: docs/drift.md."""
+FEWEST_TOKENS = 1000
+"""Of fewer tokens the share of unknown ones is not judged: a few odd reviews would decide it."""
+UnknownWarn = Annotated[
+    float,
+    Option(
+        panel=DATA,
+        metavar="SHARE",
+        help="Warn if more than this share of the tokens is unknown to the vocabulary; 1 for never.",
+        minimum=0,
+        maximum=1,
+        example="0.05",
+    ),
+]
 ModelName = Annotated[
     str,
     Option(metavar="MODEL", help="LATEST, the ID of a model in the lake, or the path to a bundle.", names_model=True),

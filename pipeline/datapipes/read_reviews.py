@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from torchdata.nodes import BaseNode
 
+from pipeline.progress import AS_IT_IS, BRIEF
 from pipeline.readers.base import FileFault, Reading, Source
 from pipeline.readers.opening import fault_of, stamp
 from pipeline.readers.registry import format_named
@@ -94,7 +95,8 @@ class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
         told = self._told(source)
         for item in reviews(source, self.reading):
             if isinstance(item, Groups) and item.fault is not None:
-                log.warning("%s: skipping its reviews until their film list can be read", item.folder)
+                text = "%s: skipping its reviews until their film list can be read"
+                log.warning(text, item.folder, extra=AS_IT_IS)
                 self._without_groups.add(item.folder)
             if isinstance(item, TextFiles):
                 if item.name in self._without_groups:
@@ -158,6 +160,7 @@ class ReadReviews(BaseNode["Item | SourceBegins | SourceEnds"]):
             self.columns.label,
             near,
             shlex.quote(near),
+            extra={BRIEF: f"{source.name} has no column of labels, so its reviews count as unlabelled"},
         )
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pipeline.datapipes.score_read import Part
 from pipeline.errors import OutOfMemoryError, out_of_memory
+from pipeline.progress import AS_IT_IS
 from pipeline.readers import json_text
 from pipeline.readers.base import FileFault
 from pipeline.readers.tables import Table
@@ -140,7 +141,6 @@ def _without_broken(texts: pa.BinaryArray) -> pa.StringArray:
         except UnicodeDecodeError:
             whole.append(None)
     result = pa.array(whole, pa.string())
-    log.warning(
-        "%d texts are not valid UTF-8; their rows are kept without a prediction", result.null_count - texts.null_count
-    )
+    text = "%d texts are not valid UTF-8; their rows are kept without a prediction"
+    log.warning(text, result.null_count - texts.null_count, extra=AS_IT_IS)
     return result

@@ -95,12 +95,18 @@ def _admits(wanted: str, version: str) -> bool:
 
 
 def _kernels() -> Iterator[Check]:
-    from pipeline.text.kernels import COMPILED
+    from pipeline.models.layers import scan_kernel
+    from pipeline.text import kernels
 
-    if COMPILED:
+    missing = []
+    if not kernels.COMPILED:
+        missing.append("NumPy is used instead, and tokenizing takes two to three times as long")
+    if not scan_kernel.COMPILED:
+        missing.append("torch computes the scans of architectures such as 'mingru', which is slower")
+    if not missing:
         yield ok("kernels", "compiled")
     else:
-        found = "not compiled at installation: NumPy is used instead, and tokenizing takes two to three times as long"
+        found = f"not compiled at installation: {'; '.join(missing)}"
         yield warn("kernels", found, f"Install a C compiler and Python's headers, then reinstall {DISTRIBUTION}.")
 
 

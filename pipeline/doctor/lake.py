@@ -4,15 +4,13 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from pipeline.doctor.check import Check, fail, guarded, ok, warn
-from pipeline.errors import CannotWriteError, DataError, InputNotFoundError, UsageError
+from pipeline.errors import CannotWriteError, DataError
 from pipeline.lake.atomic import PREFIX, claimed, create, sync_file
 from pipeline.lake.paths import Lake
-from pipeline.lake.runs import read_records
+from pipeline.lake.runs import age, read_records, remembered
 from pipeline.lake.vocabularies import read_vocabulary
 
 LITTLE_BYTES = 2 << 30
@@ -198,36 +196,18 @@ def _leftovers(lake: Lake, verify: bool) -> Iterator[Check]:
 
 
 def _runs(lake: Lake, verify: bool) -> Iterator[Check]:
-    """The last run of each command. A success clears what failed before, and so does time: see `_remembered`."""
+    """The last run of each command. A success clears what failed before, and so does time: see `remembered`."""
     last = {record["command"]: record for record in read_records(lake)}
     if not last:
         yield ok("runs", "none yet")
     for command, record in sorted(last.items()):
         if record["outcome"] not in ("failed", "stopped"):
             yield ok("runs", f"the last {command}: {record['outcome']}, {record['finished']}")
-        elif _age(record) > _remembered(record):
+        elif age(record) > remembered(record):
             yield ok("runs", f"the last {command}: {record['outcome']} long ago, {record['finished']}")
         else:
             remedy = f"'pipeline runs show {record['run_id']}' shows the details. Fix the cause, then run it again."
             yield warn("runs", f"the last {command} {record['outcome']}: {record['error']}", remedy)
-
-
-def _age(record: dict[str, Any]) -> timedelta:
-    """How long ago a run ended; not at all where its time cannot be read."""
-    try:
-        return datetime.now(UTC) - datetime.fromisoformat(record["finished"])
-    except (ValueError, TypeError):
-        return timedelta(0)
-
-
-def _remembered(record: dict[str, Any]) -> timedelta:
-    """How long a failure is worth a warning.
-
-    A mistyped name, a file that is not there and Ctrl-C are a person's affair of the day; a schedule that fails so fails
-    again every night.
-    """
-    passing = record["outcome"] == "stopped" or record["exit_code"] in (UsageError.exit_code, InputNotFoundError.exit_code)
-    return timedelta(days=1 if passing else 30)
 
 
 def _failed(name: str, error: Exception, remedy: str = "") -> Check:

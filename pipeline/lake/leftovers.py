@@ -14,6 +14,8 @@ from pipeline.lake.atomic import PREFIX, abandoned, is_claimed
 from pipeline.lake.paths import Lake
 
 CHECKPOINTS = "epoch-*.safetensors"
+AT_THE_ROOT = ("-index.html", "-pipeline.toml")
+"""Ends of the names of unfinished files in the lake's own folder, where people keep files, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,9 @@ def _unfinished(lake: Lake) -> Iterator[Path]:
     crossval = lake.crossval()
     for folder in [*folders, lake.predictions / ".notes", *_entries(crossval.folder)]:
         yield from (path for path in _entries(folder) if path.name.startswith(PREFIX))
+    for path in _entries(lake.root):
+        if path.name.startswith(PREFIX) and path.name.endswith(AT_THE_ROOT):
+            yield path
     for folder in _entries(lake.scratch):
         yield from _entries(folder)
     for folder in [*_entries(lake.models), *_entries(crossval.models)]:

@@ -49,7 +49,7 @@ class Lake:
 
     @property
     def incoming(self) -> Path:
-        """Parquet files that wait to be scored; the schedules read them here."""
+        """Files that wait to be scored; the schedules read them here."""
         return self.root / "incoming"
 
     @property
@@ -101,6 +101,11 @@ class Lake:
     def runs(self) -> Path:
         """Run records."""
         return self.root / "runs"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of scheduled runs, one file each."""
+        return self.root / "logs"
 
     @property
     def checkpoints(self) -> Path:

@@ -10,6 +10,7 @@ from pipeline.lake.atomic import PREFIX
 from pipeline.lake.log import Entry
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import write_record
+from pipeline.progress import AS_IT_IS
 from schemas.run import Receipt, RunRecord
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ def complete_records(lake: Lake) -> list[str]:
             break  # commits of earlier releases noted no counts
         write_record(lake, _record(lake, entry, run_id))
         completed.append(run_id)
-        log.warning("%s committed version %d without a run record; restored it", run_id, version)
+        text = "%s committed version %d without a run record; restored it"
+        log.warning(text, run_id, version, extra=AS_IT_IS)
     return completed
 
 
@@ -43,6 +45,7 @@ def _record(lake: Lake, entry: Entry, run_id: str) -> RunRecord:
     info: dict[str, Any] = entry.info
     counts: dict[str, Any] = {name: int(info["counts"].get(name, 0)) for name in COUNTS}
     command = str(info.get("command", "ingest"))
+    metrics = info.get("metrics")
     committed = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(info.get("timestamp", 0)) / 1000))
     outputs = {"tokens": str(lake.tokens), "table_version": entry.version}
     if info.get("vocabulary"):
@@ -55,6 +58,15 @@ def _record(lake: Lake, entry: Entry, run_id: str) -> RunRecord:
         outcome="done",
         exit_code=0,
         config=dict(info.get("config") or {}),
-        receipt=asdict(Receipt(run_id=run_id, command=command, seconds=0.0, **counts, outputs=outputs)),
+        receipt=asdict(
+            Receipt(
+                run_id=run_id,
+                command=command,
+                seconds=0.0,
+                **counts,
+                outputs=outputs,
+                metrics=metrics if isinstance(metrics, dict) else {},
+            )
+        ),
         recovered=True,
     )

@@ -3,12 +3,13 @@
 import json
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake.atomic import PREFIX, write_text
 from pipeline.lake.documents import read_document
 from pipeline.lake.paths import Lake
@@ -65,3 +66,29 @@ def read_record(path: Path) -> dict[str, Any]:
         DataError: it cannot be read, lacks something or is of a newer version.
     """
     return read_document(path, RUN)
+
+
+def reason(error: str | None) -> str:
+    """Why a run failed, in one sentence: its error without class name and advice."""
+    if not error:
+        return ""
+    kind, separator, message = error.partition(": ")
+    return (message if separator and kind.isidentifier() else error).split(". ")[0].removesuffix(".")
+
+
+def age(record: Mapping[str, Any], now: datetime | None = None) -> timedelta:
+    """How long ago a run ended; not at all where its time cannot be read."""
+    try:
+        return (now or datetime.now(UTC)) - datetime.fromisoformat(record["finished"])
+    except (ValueError, TypeError):
+        return timedelta(0)
+
+
+def remembered(record: Mapping[str, Any]) -> timedelta:
+    """How long a failure is worth a warning.
+
+    A mistyped name, a file that is not there and Ctrl-C are a person's affair of the day; a schedule that fails so fails
+    again every night.
+    """
+    passing = record["outcome"] == "stopped" or record["exit_code"] in (UsageError.exit_code, InputNotFoundError.exit_code)
+    return timedelta(days=1 if passing else 30)

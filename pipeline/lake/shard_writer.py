@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from pipeline.lake.atomic import PREFIX, create, writing
 from pipeline.lake.content import footer_sha256, note_data_sha256
-from schemas.token import TOKEN, token_metadata
+from schemas.token import KEY_TOKENS, KEY_UNKNOWN, TOKEN, token_metadata
+from schemas.vocabulary import UNK_ID
 
 ROW_GROUP_ROWS = 1024
 """Rows of a row group: the unit that training deals to its ranks."""
@@ -31,7 +32,7 @@ def write_shard(folder: Path, split: str, rows: pa.Table, vocabulary: str) -> Pa
     Raises:
         CannotWriteError: the disk is full, say.
     """
-    schema = TOKEN.schema.with_metadata(token_metadata(vocabulary))
+    schema = TOKEN.schema.with_metadata({**token_metadata(vocabulary), **_token_counts(rows["ids"])})
     temporary = folder / f"{PREFIX}{secrets.token_hex(4)}.parquet"
     with writing(temporary):
         create(temporary)
@@ -58,6 +59,16 @@ def _row_groups(ids: pa.ChunkedArray) -> list[int]:
         full = int(np.searchsorted(tokens, before + ROW_GROUP_TOKENS)) + 1
         bounds.append(min(full, bounds[-1] + ROW_GROUP_ROWS, len(ids)))
     return bounds
+
+
+def _token_counts(ids: pa.ChunkedArray) -> dict[bytes, bytes]:
+    """The metadata that count the tokens: later runs know the table's share of unknown ones without reading a shard."""
+    tokens = unknown = 0
+    for chunk in ids.chunks:
+        values = chunk.flatten().to_numpy(zero_copy_only=False)
+        tokens += len(values)
+        unknown += int(np.count_nonzero(values == UNK_ID))
+    return {KEY_TOKENS: str(tokens).encode(), KEY_UNKNOWN: str(unknown).encode()}
 
 
 def rows_written(path: Path) -> int:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import DataError, InputNotFoundError
 from pipeline.lake.content import READ_ERRORS, open_parquet, verify_name
 from pipeline.lake.damage import REPAIR, damaged
+from pipeline.lake.shard_tokens import ShardTokens
 from schemas.token import KEY_VOCABULARY, TOKEN
 
 
@@ -25,6 +26,8 @@ class Shard:
     """Rows of each row group."""
     vocabulary: str
     """Fingerprint of the vocabulary that its ids belong to."""
+    tokens: ShardTokens | None = None
+    """How many tokens it holds; None for shards of earlier releases."""
 
 
 def read_shard(path: Path, *, whole_if_old: bool = True) -> Shard:
@@ -51,6 +54,7 @@ def read_shard(path: Path, *, whole_if_old: bool = True) -> Shard:
         rows=metadata.num_rows,
         row_groups=tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)),
         vocabulary=(schema.metadata or {}).get(KEY_VOCABULARY, b"").decode(errors="replace"),
+        tokens=ShardTokens.noted(schema.metadata or {}),
     )
 
 
@@ -95,6 +99,21 @@ def common_vocabulary(shards: list[Shard] | tuple[Shard, ...], where: str) -> st
             "Ingest everything again with --rebuild-vocab."
         )
     return found[0] if found else ""
+
+
+def labelled_rows(shard: Shard) -> int:
+    """Rows of a shard that have a label. The footer says how many have none; if it does not, the column is read.
+
+    Raises:
+        InputNotFoundError: the shard is not there any more.
+        DataError: it is damaged.
+    """
+    with open_shard(shard.path) as file:
+        leaf = next(i for i in range(len(file.schema)) if file.schema.column(i).path == "label")
+        groups = [file.metadata.row_group(group).column(leaf).statistics for group in range(file.num_row_groups)]
+        if all(found is not None and found.has_null_count for found in groups):
+            return shard.rows - sum(int(found.null_count) for found in groups)
+        return shard.rows - int(file.read(columns=["label"]).column(0).null_count)
 
 
 def _split(path: Path, schema: pa.Schema, metadata: pq.FileMetaData) -> str:

@@ -9,6 +9,7 @@ from typing import IO, Any, Self, cast
 import pyarrow as pa
 
 from pipeline.printable import utf8_name
+from pipeline.progress import AS_IT_IS
 from pipeline.readers.base import BATCH_ROWS, INSIDE, FileFault, Source
 from pipeline.readers.bounds import DEFAULT_BOUNDS, Bounds, beyond
 from pipeline.readers.layout import SIDE_FILES, is_urls_file
@@ -181,7 +182,7 @@ def _say_passed_over(source: Source, texts: int, tables: _Passed, others: _Passe
         raise FileFault(source.name, "damaged", detail)
     if tables.count:
         text = "%s: only .txt files are read from archives; skipped: %s. Unpack it and pass the folder to read them"
-        log.warning(text, source.name, tables)
+        log.warning(text, source.name, tables, extra=AS_IT_IS)
 
 
 def _is_review(name: str) -> bool:

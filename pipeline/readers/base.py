@@ -190,3 +190,10 @@ class FileFault(DataError):
     def __init__(self, place: str, reason: str, detail: str) -> None:
         super().__init__(f"{place}: {detail}")
         self.place, self.reason, self.detail = place, reason, detail
+
+    @property
+    def brief(self) -> str:
+        """The file and the reason in words; a detail may quote the header of a table, which may be a review."""
+        from schemas.reject import FILE_REASONS
+
+        return f"{self.place}: {FILE_REASONS[self.reason]}"

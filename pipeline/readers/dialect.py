@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.errors import UsageError
+from pipeline.progress import AS_IT_IS
 from pipeline.readers import encoding
 from pipeline.readers.base import Dialect, Source
 from pipeline.readers.csv_escapes import ESCAPE, doubled
@@ -112,6 +113,7 @@ def announce(source: Source, found: Sniffed, given: Dialect) -> None:
             "%s is not UTF-8; reading it as %s. If characters look wrong, set the encoding with --encoding.",
             source.name,
             found.encoding,
+            extra=AS_IT_IS,
         )
     usual = ("\t", "") if source.format == TSV else (",", '"')
     if (given.delimiter is None and found.delimiter != usual[0]) or (given.quote is None and found.quote != usual[1]):

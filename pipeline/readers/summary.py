@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.lake.reject_writer import RejectCounts, Tally
-from pipeline.progress import UNATTENDED
+from pipeline.progress import IN_FIGURES, UNATTENDED
 from pipeline.readers.base import FileFault
 from pipeline.readers.encoding import WESTERN
 from pipeline.readers.registry import format_of
@@ -20,21 +20,28 @@ NAMED = 5
 def summarize(rejects: RejectCounts, faults: Sequence[FileFault], published: Path | None) -> None:
     """Logs rejects by reason, count and place of the first, and every file that was left out."""
     for fault in faults[:NAMED]:
-        log.warning("skipped: %s: %s", fault.place, fault.detail)
+        log.warning("skipped: %s: %s", fault.place, fault.detail, extra=IN_FIGURES)
     if len(faults) > NAMED:
-        log.warning("skipped: %d more files", len(faults) - NAMED)
+        log.warning("skipped: %d more files", len(faults) - NAMED, extra=IN_FIGURES)
     for reason, tally in sorted(rejects.tallies.items(), key=lambda item: -item[1].rows):
         if reason == "unmapped":
             log.info("%s: %s", _count(tally), _values("labels missing from --label-map", tally))
         elif reason == "unknown_label":
             what = _values("labels unknown to the lake", tally)
-            log.warning("%s: %s. To add them, ingest everything again with --rebuild-vocab", _count(tally), what)
+            text = "%s: %s. To add them, ingest everything again with --rebuild-vocab"
+            log.warning(text, _count(tally), what, extra=IN_FIGURES)
         else:
             first, what = tally.first, REASONS[reason]
             hint = _encoding_hint(tally) if reason == "invalid_utf8" else ""
-            log.warning("%s: %s (%s), first in %s, row %d%s", _count(tally), reason, what, first.source, first.row, hint)
+            text = "%s: %s (%s), first in %s, row %d%s"
+            log.warning(text, _count(tally), reason, what, first.source, first.row, hint, extra=IN_FIGURES)
     if published is not None and (faults or rejects.rows):
         log.info("all of them: %s", published, extra={UNATTENDED: True})
+
+
+def named_faults(faults: Sequence[FileFault]) -> list[dict[str, str]]:
+    """The first files that were left out, and the reason for each, for the receipt."""
+    return [{"file": fault.place, "reason": fault.reason} for fault in faults[:NAMED]]
 
 
 def _encoding_hint(tally: Tally) -> str:

@@ -81,9 +81,10 @@ def _merged(known: pa.Field, other: pa.Field, owner: TableColumns, source: Table
     if kind is None and owner.loose and source.loose:
         kind = pa.string()
     if kind is None:
+        remedy = "Score them separately, or exclude the column with --keep."
         raise DataError(
-            f"{source.place}: the column {other.name!r} is {other.type}, but {known.type} in {owner.place}. "
-            "Score them separately, or exclude the column with --keep."
+            f"{source.place}: the column {other.name!r} is {other.type}, but {known.type} in {owner.place}. {remedy}",
+            brief=f"{source.place}: a column is of another type than in {owner.place}. {remedy}",
         )
     return known.with_type(kind).with_nullable(known.nullable or other.nullable)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from pipeline.errors import InputNotFoundError, UsageError
+from pipeline.progress import AS_IT_IS
 from pipeline.readers.base import FileFault, Format, Source
 from pipeline.readers.layout import SIDE_FILES
 from pipeline.readers.line_batches import lines_in_one_review
@@ -79,7 +80,7 @@ class Walker:
                 sources[source.path] = source
         found.sources = [sources[path] for path in sorted(sources)]
         for warning in lines_in_one_review(found.sources):
-            log.warning("%s", warning)
+            log.warning("%s", warning, extra=AS_IT_IS)
         return found
 
     def _file(self, found: Found, path: Path) -> list[Source]:

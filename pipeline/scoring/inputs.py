@@ -178,7 +178,8 @@ def open_input(name: str, found: Found, text: tuple[str, ...], keep: tuple[str, 
     if not tables:
         if len(faults) == 1:
             raise faults[0]
-        raise DataError(f"none of {files:,} files can be scored. The first: {faults[0]}.")
+        problem = f"none of {files:,} files can be scored. The first: "
+        raise DataError(f"{problem}{faults[0]}.", brief=f"{problem}{faults[0].brief}.")
     for table in tables:
         _check_version(table)
     return ScoreInput(
@@ -219,13 +220,18 @@ def _kept(tables: Sequence[Table], keep: tuple[str, ...]) -> pa.Schema:
             near = difflib.get_close_matches(name, names, 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             known = ", ".join(map(repr, names)) or "none"
-            raise DataError(f"--keep: {tables[0].source.name} has no column {name!r}.{hint} Its columns: {known}.")
+            raise DataError(
+                f"--keep: {tables[0].source.name} has no column {name!r}.{hint} Its columns: {known}.",
+                brief=f"--keep: {tables[0].source.name} lacks one of the columns.",
+            )
     columns = []
     for table in tables:
         for name in wanted:
             if table.schema.names.count(name) > 1:
+                remedy = "Rename all but one, or exclude it with --keep."
                 raise DataError(
-                    f"{table.source.name} has several columns named {name!r}. Rename all but one, or exclude it with --keep."
+                    f"{table.source.name} has several columns named {name!r}. {remedy}",
+                    brief=f"{table.source.name} has several columns of the same name. {remedy}",
                 )
         schema = pa.schema([field for field in table.schema if field.name in wanted], table.schema.metadata)
         columns.append(TableColumns(place=table.source.name, schema=schema, loose=table.is_json))

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.errors import DataError, UsageError
 from pipeline.lake.atomic import write_text
+from pipeline.progress import AS_IT_IS
 from pipeline.scoring.outputs import is_same
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ def rows_noted(predictions: Path, output: Path, metadata: Mapping[bytes, bytes],
         )
     if note is None or digest not in (note["sha256"], note["before"]):
         if not named:  # the lake's own folder holds nothing but predictions
-            log.warning("%s is not what 'pipeline score' wrote: it is damaged, or was changed. Rewriting it.", output)
+            text = "%s is not what 'pipeline score' wrote: it is damaged, or was changed. Rewriting it."
+            log.warning(text, output, extra=AS_IT_IS)
             return None
         raise DataError(
             f"{output} is not what 'pipeline score' wrote: it is damaged, or was changed. Score it again with --force, "

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import DataError, UsageError
 from pipeline.lake.content import KEY_DATA_SHA256, verify_data
+from pipeline.progress import AS_IT_IS
 from pipeline.readers.opening import READ_ERRORS
 from pipeline.scoring.inputs import ScoreInput
 from schemas.contract import KEY_NAME, ContractError
@@ -68,7 +69,8 @@ def output_schema(
         rest = ",".join(name for name in kept.names if name not in {field.name for field in added}) or "none"
         raise UsageError(
             f"{source.name} already has the columns {', '.join(clash)}{why}, which 'pipeline score' adds. "
-            f"Exclude them with --keep {rest}, or rename them."
+            f"Exclude them with --keep {rest}, or rename them.",
+            brief=f"{source.name} already has columns of predictions. Exclude them with --keep, or rename them.",
         )
     return pa.schema([*kept, *added], {**(kept.metadata or {}), **metadata})
 
@@ -113,11 +115,12 @@ def rows_scored(
         found = footer.metadata or {}
     except READ_ERRORS as error:
         if not named or wrote_before():  # the lake's own folder holds nothing but predictions
-            log.warning("%s cannot be read: %s. Rewriting it.", output, error)
+            log.warning("%s cannot be read: %s. Rewriting it.", output, error, extra=AS_IT_IS)
             return None
         found = {}
     if KEY_DATA_SHA256 in found and found.get(KEY_NAME, b"").decode(errors="replace") not in CONTRACTS:
-        log.warning("%s was written by 'pipeline score', but its metadata are damaged. Rewriting it.", output)
+        text = "%s was written by 'pipeline score', but its metadata are damaged. Rewriting it."
+        log.warning(text, output, extra=AS_IT_IS)
         return None
     if any(key not in found for key in PREDICTION.metadata) or found[b"review_pipeline.schema"] != PREDICTION.name.encode():
         raise UsageError(
@@ -133,7 +136,7 @@ def _is_whole(output: Path) -> bool:
         verify_data(output, "")
         PREDICTION.check_columns(pq.read_schema(output), str(output))
     except (DataError, ContractError, *READ_ERRORS) as error:
-        log.warning("%s Rewriting it.", error)
+        log.warning("%s Rewriting it.", error, extra=AS_IT_IS)
         return False
     return True
 

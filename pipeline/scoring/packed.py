@@ -23,7 +23,7 @@ from pipeline.models.layers.masking import token_mask
 from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 from pipeline.scoring.cells import CELLS, Cell, is_cell
 
-_STEPS = ("forward", "embed", "classify", "encode", "features")
+STEPS = ("forward", "embed", "classify", "encode", "features")
 """What a model may not do in a way of its own."""
 TABLE_BYTES = 512 << 20
 """The vocabulary's projections are not kept where they take more than this."""
@@ -104,7 +104,7 @@ class PackedForward:
         return (
             isinstance(model, RecurrentClassifier)
             and model.pooling.kind != "attention"
-            and all(getattr(type(model), step) is getattr(RecurrentClassifier, step) for step in _STEPS)
+            and all(getattr(type(model), step) is getattr(RecurrentClassifier, step) for step in STEPS)
             and all(is_cell(layer) for layer in (*model.encoder.forward_layers, *model.encoder.backward_layers))
         )
 

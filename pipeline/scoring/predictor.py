@@ -1,7 +1,7 @@
 """From token ids to class probabilities: a bundle's model, fed with padded batches of neighbours in length.
 
 On the CPU every core runs batches of its own, with one thread inside the kernels: the recurrent step's matrices are too
-small to share. Recurrent models go without padding there (`packed.py`), at fp32. What each choice gains,
+small to share. Recurrent models go without padding there (`packed.py`, `packed_scan.py`), at fp32. What each choice gains,
 tests/benchmarks/bench_score_variants.py measures.
 """
 
@@ -21,9 +21,10 @@ from pipeline.config.score import DEFAULT_BATCH_SIZE
 from pipeline.devices import autocast, resolve_device, resolve_precision
 from pipeline.errors import DataError
 from pipeline.models.blend import Blend
-from pipeline.models.interface import ReviewClassifier
+from pipeline.models.interface import Classifier, ReviewClassifier
 from pipeline.scoring.options import TOKENS_PER_REVIEW, scoring_precision
 from pipeline.scoring.packed import PackedForward
+from pipeline.scoring.packed_scan import PackedScan
 
 if TYPE_CHECKING:
     from pipeline.models.bundle import Bundle
@@ -72,8 +73,7 @@ class Predictor:
         self._model = bundle.load_model(self.device)
         self._model.requires_grad_(False)
         deep = self._model.deep if isinstance(self._model, Blend) else self._model
-        packable = not on_cuda and self.precision == "fp32" and PackedForward.supports(deep)
-        self.packed = PackedForward(cast(ReviewClassifier, deep)) if packable else None
+        self.packed = without_padding(deep) if not on_cuda and self.precision == "fp32" else None
         tokens = batch_size * TOKENS_PER_REVIEW * (CUDA_FACTOR if on_cuda else 1)
         # Gradients need what every layer computed, so their batches are smaller.
         self.attribution_tokens = tokens // 2
@@ -200,6 +200,14 @@ class Predictor:
                 "Score with another one (--model), or train again with a lower --lr."
             )
         return probability_NC
+
+
+def without_padding(model: Classifier) -> PackedForward | PackedScan | None:
+    """What gives the model's logits on the CPU without computing padding; None where nothing does."""
+    for kind in (PackedForward, PackedScan):
+        if kind.supports(model):
+            return kind(cast(ReviewClassifier, model))
+    return None
 
 
 class Pending:

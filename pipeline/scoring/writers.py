@@ -148,10 +148,11 @@ def _texts(name: str, column: pa.Array) -> list[str | None]:
         try:
             return [value if value is None else value.decode() for value in raw]
         except UnicodeDecodeError:
-            raise DataError(
-                f"the column {name!r} contains bytes that are not UTF-8, which text files do not support. Write a .parquet "
+            remedy = (
+                "contains bytes that are not UTF-8, which text files do not support. Write a .parquet "
                 "file with --output, or exclude the column with --keep."
-            ) from None
+            )
+            raise DataError(f"the column {name!r} {remedy}", brief=f"a column {remedy}") from None
     if kind == pa.float64():
         return [value if value is None else repr(value) for value in column.to_pylist()]
     texts: list[str | None] = column.cast(pa.string()).to_pylist()

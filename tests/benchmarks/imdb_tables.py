@@ -28,16 +28,21 @@ def main() -> None:
     parser.add_argument("archive", type=Path)
     parser.add_argument("folder", type=Path)
     options = parser.parse_args()
-    rows, films = _read(options.archive)
-    for row in rows:
-        row["group"] = films[row["side"]][row["number"]]
-    rows.sort(key=lambda row: row["id"])
+    rows = read_reviews(options.archive)
     options.folder.mkdir(parents=True, exist_ok=True)
     _write(options.folder / "stars.parquet", rows, "stars")
     positive = [row for row in rows if row["side"] == "pos"]
     negative = sorted((row for row in rows if row["side"] == "neg"), key=lambda row: _hash(row["id"]))
     chosen = negative[: len(positive) // RARE]
     _write(options.folder / "imbalanced.parquet", sorted(positive + chosen, key=lambda row: row["id"]), "side")
+
+
+def read_reviews(archive: Path) -> list[dict]:
+    """The labelled training reviews in the order of their ids: id, text, side, number, stars and group."""
+    rows, films = _read(archive)
+    for row in rows:
+        row["group"] = films[row["side"]][row["number"]]
+    return sorted(rows, key=lambda row: row["id"])
 
 
 def _read(archive: Path) -> tuple[list[dict], dict[str, list[str]]]:

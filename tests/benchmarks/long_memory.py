@@ -1,6 +1,7 @@
 """Two long-memory problems: which recurrence still learns when the relevant input is far back.
 
     python -m tests.benchmarks.long_memory [--problem adding|copying] [--length 150] [--steps 1000] [--arch NAME …]
+    python -m tests.benchmarks.long_memory --length 150 500 1000 --arch lstm goru mingru minlstm qrnn sru lru
 
 Adding: a sequence holds a random number in [0, 1) and a mark at each position; two positions are marked, one in each
 half. The target is the sum of the two marked numbers, read from the last state. Error: mean squared; always answering 1
@@ -24,9 +25,33 @@ from torch.nn.functional import cross_entropy, mse_loss, one_hot
 
 from pipeline.models.layers.peephole import PeepholeLSTM
 from pipeline.models.layers.recurrent import MakeLayer, torch_layer
+from pipeline.models.layers.rows import PaddedRows
+from pipeline.models.layers.scan_cell import MakeCell
 from pipeline.models.layers.unitary import GORU, UnitaryRNN
+from pipeline.models.lru import LRUCell
+from pipeline.models.mingru import MinGRUCell
+from pipeline.models.minlstm import MinLSTMCell
+from pipeline.models.qrnn import QRNNCell
+from pipeline.models.sru import SRUCell
 
 Batch = tuple[Tensor, Tensor]
+
+
+class Scanned(nn.Module):
+    """A scan cell with the interface of `nn.LSTM(batch_first=True)`, over rows that all have T tokens."""
+
+    def __init__(self, make_cell: MakeCell, input_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.cell = make_cell(input_dim, hidden_dim)
+
+    def forward(self, inputs_BTE: Tensor) -> tuple[Tensor, None]:
+        rows, positions = inputs_BTE.shape[:2]
+        states_TBS: Tensor = self.cell(inputs_BTE.transpose(0, 1), PaddedRows(torch.full((rows,), positions)))
+        return states_TBS.transpose(0, 1), None
+
+
+LONG_RING = {"radius_min": 0.9, "radius_max": 0.9999, "phase_max": 2 * math.pi}
+"""Eigenvalues of `lru` that remember a thousand steps; its defaults are for text."""
 
 LAYERS: dict[str, tuple[MakeLayer, int]] = {
     "rnn": (torch_layer(nn.RNN), 1),
@@ -35,6 +60,11 @@ LAYERS: dict[str, tuple[MakeLayer, int]] = {
     "gru": (torch_layer(nn.GRU), 1),
     "unitary-rnn": (UnitaryRNN, 2),
     "goru": (partial(GORU, num_factors=16), 1),
+    "mingru": (partial(Scanned, MinGRUCell), 1),
+    "minlstm": (partial(Scanned, MinLSTMCell), 1),
+    "qrnn": (partial(Scanned, QRNNCell), 1),
+    "sru": (partial(Scanned, SRUCell), 1),
+    "lru": (partial(Scanned, partial(LRUCell, **LONG_RING)), 1),
 }
 """The layer of an architecture, and how many features it returns for each hidden one."""
 
@@ -64,18 +94,21 @@ def copying(num_rows: int, length: int, generator: torch.Generator) -> Batch:
 
 
 class Memory(nn.Module):
-    """One recurrent layer, and a linear one that reads its last state (adding) or all of them (copying)."""
+    """Recurrent layers, and a linear one that reads their last state (adding) or all of them (copying)."""
 
-    def __init__(self, problem: str, arch: str, hidden_dim: int) -> None:
+    def __init__(self, problem: str, arch: str, hidden_dim: int, layers: int = 1) -> None:
         super().__init__()
         make_layer, features_per_unit = LAYERS[arch]
         self.problem = problem
-        self.layer = make_layer(2 if problem == "adding" else SYMBOLS + 2, hidden_dim)
+        input_dims = [2 if problem == "adding" else SYMBOLS + 2] + [hidden_dim * features_per_unit] * (layers - 1)
+        self.layers = nn.ModuleList(make_layer(input_dim, hidden_dim) for input_dim in input_dims)
         self.head = nn.Linear(hidden_dim * features_per_unit, 1 if problem == "adding" else SYMBOLS + 1)
 
     def error(self, inputs_BTE: Tensor, target: Tensor) -> Tensor:
         """The problem's error, a scalar."""
-        states_BTS = self.layer(inputs_BTE)[0]
+        states_BTS = inputs_BTE
+        for layer in self.layers:
+            states_BTS = layer(states_BTS)[0]
         if self.problem == "adding":
             return mse_loss(self.head(states_BTS[:, -1]), target)
         return cross_entropy(self.head(states_BTS).flatten(0, 1), target.flatten())
@@ -90,12 +123,20 @@ def chance(problem: str, length: int) -> float:
 
 
 def solve(
-    problem: str, arch: str, length: int, *, hidden_dim: int = 64, steps: int, lr: float = 3e-3, seed: int = 0
+    problem: str,
+    arch: str,
+    length: int,
+    *,
+    hidden_dim: int = 64,
+    layers: int = 1,
+    steps: int,
+    lr: float = 3e-3,
+    seed: int = 0,
 ) -> tuple[float, int]:
     """Trains on fresh batches until solved, or for `steps`. Returns the error on unseen sequences and the steps taken."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    model = Memory(problem, arch, hidden_dim)
+    model = Memory(problem, arch, hidden_dim, layers)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     unseen = PROBLEMS[problem](300, length, torch.Generator().manual_seed(seed + 1))
     found = float("inf")
@@ -107,7 +148,7 @@ def solve(
         if step % 25 == 0 or step == steps:
             with torch.no_grad():
                 found = float(model.error(*unseen))
-            print(f"{problem}, {arch}: step {step}, error {found:.4f}", file=sys.stderr, flush=True)
+            print(f"{problem} {length}, {arch}: step {step}, error {found:.4f}", file=sys.stderr, flush=True)
             if found < chance(problem, length) / 10:
                 return found, step
     return found, steps
@@ -116,18 +157,27 @@ def solve(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problem", choices=list(PROBLEMS), default="adding")
-    parser.add_argument("--length", type=int, default=150)
+    parser.add_argument("--length", type=int, nargs="+", default=[150])
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--hidden", type=int, default=64)
+    parser.add_argument("--layers", type=int, default=1)
     parser.add_argument("--arch", nargs="*", choices=list(LAYERS), default=["rnn", "lstm", "unitary-rnn", "goru"])
     options = parser.parse_args()
-    guess = chance(options.problem, options.length)
-    print(f"{options.problem}, length {options.length}, hidden {options.hidden}, at most {options.steps} steps of {BATCH}\n")
+    for length in options.length:
+        _table(options, length)
+
+
+def _table(options: argparse.Namespace, length: int) -> None:
+    guess = chance(options.problem, length)
+    size = f"hidden {options.hidden}, layers {options.layers}"
+    print(f"\n{options.problem}, length {length}, {size}, at most {options.steps} steps of {BATCH}\n")
     print(f"| `--arch` | error (chance {guess:.4f}) | solved (below {guess / 10:.4f}) | steps | seconds |")
     print("|---|---:|---|---:|---:|")
     for arch in options.arch:
         started = time.perf_counter()
-        found, steps = solve(options.problem, arch, options.length, hidden_dim=options.hidden, steps=options.steps)
+        found, steps = solve(
+            options.problem, arch, length, hidden_dim=options.hidden, layers=options.layers, steps=options.steps
+        )
         seconds = time.perf_counter() - started
         print(f"| `{arch}` | {found:.4f} | {'yes' if found < guess / 10 else 'no'} | {steps} | {seconds:.0f} |", flush=True)
 

@@ -43,7 +43,7 @@ def completed(line: str, lake: Path) -> list[str]:
     ("line", "offered"),
     [
         ("pipeline tr", {"train"}),
-        ("pipeline train --arch bil", {"bilstm"}),
+        ("pipeline train --arch bil", {"bilru", "bilstm"}),
         ("pipeline train --config book-b", {"book-bigru", "book-bilstm"}),
         ("pipeline score --model ", {"LATEST", "bilstm-20260131T040000Z-1a2b3c", "nbsvm-20260131T040000Z-1a2b3c"}),
         ("pipeline evaluate --model nb", {"nbsvm-20260131T040000Z-1a2b3c"}),

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.cli.summary import Summary
-from tests.support.fork_server import forked_pipeline
+from tests.support.fork_server import forked_pipeline, forked_python
 from tests.support.terminal import Shown, run_in_terminal
 
 Terminal = Callable[..., Shown]
@@ -156,3 +156,25 @@ def test_who_types_reviews_learns_how_to_end(screens: dict[str, Shown], terminal
     shown = run_in_terminal(command, cwd=folder, PIPELINE_LAKE="lake", typed=b"A fine film\n\x04")
     assert shown.code == 0 and "reading from the terminal; end with Ctrl-D" in shown.text
     assert '"text": "A fine film"' in shown.text and "Scored 1 review in" in shown.text
+
+
+def test_a_night_shows_its_steps_and_ends_with_what_a_person_must_know(terminal: Terminal) -> None:
+    folder: Path = terminal.folder  # type: ignore[attr-defined]
+    (folder / "night" / "raw").mkdir(parents=True)
+    lines = [f"a fine film {n},pos\na dull film {n},neg\n" for n in range(30)]
+    (folder / "night" / "raw" / "reviews.csv").write_text("text,label\n" + "".join(lines) + "one,two,three\n")
+    forked = f"import jobs.night.step, sys; jobs.night.step.COMMAND = {forked_pipeline()!r}; "
+    words = ["pipeline", "--lake", "night", "nightly", "--train-options", "--arch nbsvm"]
+    code = f"{forked} sys.argv = {words!r}; from pipeline.cli.app import main; main()"
+    shown = run_in_terminal([*forked_python(), code], 80, cwd=folder)
+    assert shown.code == 0
+    steps = [line for line in shown.text.splitlines() if line.startswith(("ingest ", "train "))]
+    assert steps[0] == "ingest starts" and steps[1].startswith("ingest ended with 0 in ")
+    summary = shown.text.partition("The night is done, after ")[2]
+    assert re.search(r"^ +ingest +60 written, 1 rejected$", summary, re.MULTILINE)
+    assert re.search(r"^ +train +done$", summary, re.MULTILINE)
+    assert "attention  ingest: 1 row rejected: 1 malformed_row; see" in summary
+    assert "⠋" not in shown.text, "the spinner has gone"
+    again = run_in_terminal([*forked_python(), code.replace("'nightly'", "'nightly', '--json'")], 80, cwd=folder)
+    assert again.code == 99
+    assert json.loads(again.raw.splitlines()[-1])["command"] == "nightly"

@@ -164,10 +164,14 @@ def test_environment_of_these_tests_is_fine() -> None:
     assert {"python", "package", "torch", "deltalake", "devices", "tensorboard"} <= {check.name for check in checks}
 
 
-def test_kernels_that_were_not_compiled_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.text.kernels.COMPILED", False)
+@pytest.mark.parametrize(
+    ("module", "instead"), [("pipeline.text.kernels", "NumPy"), ("pipeline.models.layers.scan_kernel", "torch computes")]
+)
+def test_kernels_that_were_not_compiled_are_a_warning(module: str, instead: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{module}.COMPILED", False)
     found = next(check for check in environment_checks() if check.name == "kernels")
     assert found.state == "WARN"
+    assert f"not compiled at installation: {instead}" in found.detail
     assert "C compiler" in found.remedy
 
 

@@ -12,9 +12,12 @@ import pytest
 
 from jobs.runtime import committing, recorded_run
 from pipeline.config.vacuum import VacuumConfig
-from pipeline.errors import StoppedError
+from pipeline.errors import DataError, StoppedError
 from pipeline.lake.paths import Lake
+from pipeline.progress import AS_IT_IS, BRIEF, IN_FIGURES
+from pipeline.readers.base import FileFault
 from pipeline.signals import raise_on_stop
+from schemas.contract import ContractError
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +75,45 @@ def test_a_record_keeps_the_warnings_of_its_run(tmp_path: Path) -> None:
     (record,) = (tmp_path / "runs").glob("*.json")
     warnings = json.loads(record.read_text())["warnings"]
     assert warnings[:2] == ["rows 3\\x1b[2J", "another, 0"] and len(warnings) == 20
+
+
+def test_a_record_has_the_brief_form_of_warnings_and_errors(tmp_path: Path) -> None:
+    log = logging.getLogger("pipeline.test")
+    with pytest.raises(DataError), recorded_run("vacuum", Lake(tmp_path), VacuumConfig(lake=tmp_path)):
+        log.warning("the file %s is old", "a.csv", extra=AS_IT_IS)
+        log.warning("the label %r is odd", "awful film", extra={BRIEF: "a label is odd"})
+        log.warning("3 rows rejected", extra=IN_FIGURES)
+        log.warning("the review %r is odd", "awful film")
+        raise DataError("no column 'awful film'", brief="a column is missing")
+    (path,) = (tmp_path / "runs").glob("*.json")
+    record = json.loads(path.read_text())
+    assert len(record["warnings"]) == 4
+    assert record["warning_briefs"] == {
+        "the file a.csv is old": "the file a.csv is old",
+        "the label 'awful film' is odd": "a label is odd",
+        "3 rows rejected": "",
+    }
+    assert (record["error"], record["error_brief"]) == ("DataError: no column 'awful film'", "a column is missing")
+
+
+@pytest.mark.parametrize(
+    ("error", "brief"),
+    [
+        (FileFault("raw/a.csv", "column", "no column 'text'. Its columns: 'awful film'"), "raw/a.csv: a column is missing"),
+        (KeyError("awful film"), "an internal error (KeyError)"),
+        (ContractError("label is 'awful film'"), "a file of the lake breaks its contract (ContractError)"),
+    ],
+)
+def test_an_error_that_may_quote_anything_has_a_brief_form_of_its_own(tmp_path: Path, error: Exception, brief: str) -> None:
+    with pytest.raises(type(error)), recorded_run("vacuum", Lake(tmp_path), VacuumConfig(lake=tmp_path)):
+        raise error
+    (path,) = (tmp_path / "runs").glob("*.json")
+    assert json.loads(path.read_text())["error_brief"].startswith(brief)
+
+
+def test_a_run_says_which_run_started_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPELINE_PART_OF", "20260131T021500.000Z-nightly-1a2b3c")
+    with recorded_run("vacuum", Lake(tmp_path), VacuumConfig(lake=tmp_path)):
+        pass
+    (path,) = (tmp_path / "runs").glob("*.json")
+    assert json.loads(path.read_text())["part_of"] == "20260131T021500.000Z-nightly-1a2b3c"

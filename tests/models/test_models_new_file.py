@@ -1,4 +1,4 @@
-"""Adding an architecture takes one new file and nothing else: the one in docs/adding-an-architecture.md, unchanged."""
+"""Adding an architecture takes one new file and nothing else: those in docs/adding-an-architecture.md and docs/scan.md."""
 
 import re
 import sys
@@ -17,12 +17,13 @@ from tests.support.token_corpus import Corpus
 from tests.support.training_checks import check_killed_and_resumed, check_learns_and_scores
 
 pytestmark = pytest.mark.usefixtures("without_pages")
-PAGE = ROOT / "docs" / "adding-an-architecture.md"
+PAGES = {"conv-net": "adding-an-architecture.md", "leaky": "scan.md"}
 
 
-def page_example() -> str:
-    """The Python file that the page writes."""
-    (example,) = re.findall(r"```python\n(\"\"\".*?)```", PAGE.read_text(encoding="utf-8"), flags=re.S)
+def page_example(arch: str) -> str:
+    """The Python file that a page writes."""
+    page = (ROOT / "docs" / PAGES[arch]).read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(\"\"\".*?)```", page, flags=re.S)
     return str(example)
 
 
@@ -39,24 +40,26 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             delattr(models, name.rpartition(".")[2])
 
 
+@pytest.mark.parametrize("arch", PAGES)
 def test_the_pages_file_learns_scores_and_resumes(
-    folder: Path, tmp_path: Path, order_lake: Path, small_corpus: Corpus
+    folder: Path, tmp_path: Path, order_lake: Path, small_corpus: Corpus, arch: str
 ) -> None:
-    with pytest.raises(UsageError, match="--arch: 'conv-net' is not known"):
-        check_architecture("conv-net")
-    (folder / "conv_net.py").write_text(page_example(), encoding="utf-8")
-    assert "conv-net" in architectures()
-    check_learns_and_scores("conv-net", order_lake, tmp_path)
-    check_killed_and_resumed("conv-net", small_corpus, tmp_path)
+    with pytest.raises(UsageError, match=f"--arch: '{arch}' is not known"):
+        check_architecture(arch)
+    (folder / f"{arch.replace('-', '_')}.py").write_text(page_example(arch), encoding="utf-8")
+    assert arch in architectures()
+    check_learns_and_scores(arch, order_lake, tmp_path)
+    check_killed_and_resumed(arch, small_corpus, tmp_path)
 
 
-def test_the_pages_file_keeps_what_every_architecture_keeps(folder: Path, vocabulary: Vocabulary) -> None:
-    (folder / "conv_net.py").write_text(page_example(), encoding="utf-8")
+@pytest.mark.parametrize("arch", PAGES)
+def test_the_pages_file_keeps_what_every_architecture_keeps(folder: Path, vocabulary: Vocabulary, arch: str) -> None:
+    (folder / f"{arch.replace('-', '_')}.py").write_text(page_example(arch), encoding="utf-8")
     suite = ArchitectureChecks()
-    suite.test_tells_where_it_comes_from("conv-net")
-    suite.test_a_review_does_not_depend_on_its_batch_mates("conv-net", vocabulary)
-    suite.test_padding_ids_are_not_read("conv-net", vocabulary)
-    suite.test_every_parameter_gets_a_gradient("conv-net", vocabulary)
+    suite.test_tells_where_it_comes_from(arch)
+    suite.test_a_review_does_not_depend_on_its_batch_mates(arch, vocabulary)
+    suite.test_padding_ids_are_not_read(arch, vocabulary)
+    suite.test_every_parameter_gets_a_gradient(arch, vocabulary)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-"""The crontab as cron runs it: settings without expansion, a bare environment, /bin/sh, another working folder."""
+"""The crontab as cron runs it: a bare environment, /bin/sh, another working folder. And the systemd units."""
 
-import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from tests.support.commands import Run
 from tests.support.fork_server import forked_pipeline
 from tests.support.paths import ROOT
 
-CRONTAB = ROOT / "jobs" / "schedule" / "crontab"
-SMALL = "--arch rnn --epochs 1 --embedding-dim 4 --hidden-dim 4"
+SCHEDULE = ROOT / "jobs" / "schedule"
+INSTALLED, LAKE = "/opt/review-pipeline/bin/pipeline", "/srv/reviews/data_lake"
+SETTINGS = '[train]\narch = "nbsvm"\n'
 
 
 def parsed(text: str) -> tuple[dict[str, str], list[str]]:
@@ -34,77 +36,93 @@ def parsed(text: str) -> tuple[dict[str, str], list[str]]:
 
 @pytest.fixture
 def lake(tmp_path: Path, command: Run) -> Path:
-    """A lake with raw reviews and a file to score."""
-    root = tmp_path / "lake"
+    """A lake with raw reviews and a file to score, in a folder with a blank in its name."""
+    root = tmp_path / "a lake"
     score = ("--score-input", root / "incoming/new.parquet", "--score-reviews", 12)
-    assert command("sample", root / "raw", "--reviews", 60, "--test-reviews", 10, "--unsup", 4, *score).code == 0
+    assert command("sample", root / "raw", "--reviews", 240, "--test-reviews", 40, "--unsup", 4, *score).code == 0
+    (root / "incoming" / ".gitkeep").touch()
+    (root / "pipeline.toml").write_text(SETTINGS)
     return root
 
 
-def night(lake: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    """One night of cron, with this test's executable and lake in the settings."""
-    executable = tmp_path / "pipeline"
-    executable.write_text(f'#!/bin/sh\nexec {shlex.join(forked_pipeline())} "$@"\n')
-    executable.chmod(0o755)
-    settings, (command,) = parsed(CRONTAB.read_text())
-    settings |= {"PIPELINE": str(executable), "PIPELINE_LAKE": str(lake), "TRAIN_OPTIONS": SMALL}
-    settings |= {"SCORE_INPUT": str(lake / "incoming"), "LOG": str(tmp_path / "pipeline.log")}
-    assert command == "/opt/review-pipeline/nightly.sh"
-    command = str(ROOT / "jobs" / "schedule" / "nightly.sh")
-    bare = {"HOME": str(tmp_path), "LOGNAME": "cron", **settings}
+@pytest.fixture
+def executable(tmp_path: Path) -> Path:
+    """The pipeline, in a folder with a blank in its name."""
+    path = tmp_path / "an environment" / "pipeline"
+    path.parent.mkdir()
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(forked_pipeline())} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def run(command: str, tmp_path: Path, **settings: object) -> subprocess.CompletedProcess[str]:
+    """Runs a command as cron does."""
+    bare = {"HOME": str(tmp_path), "LOGNAME": "cron", "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+    bare |= {name: str(value) for name, value in settings.items()}
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir(exist_ok=True)
-    return subprocess.run(
-        [settings["SHELL"], "-c", command], capture_output=True, text=True, env=bare, cwd=elsewhere, timeout=240, check=False
-    )
+    shell = ["/bin/sh", "-c", command]
+    return subprocess.run(shell, capture_output=True, text=True, env=bare, cwd=elsewhere, timeout=240, check=False)
 
 
-def receipts(tmp_path: Path) -> list[dict[str, object]]:
-    lines = (tmp_path / "pipeline.log").read_text().splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{")]
-
-
-def test_a_night_with_work_and_a_night_without(lake: Path, tmp_path: Path) -> None:
-    first = night(lake, tmp_path)
+def test_the_line_of_the_crontab_runs_a_night(lake: Path, executable: Path, tmp_path: Path) -> None:
+    settings, (command,) = parsed((SCHEDULE / "crontab").read_text())
+    assert set(settings) == {"MAILTO"}
+    command = command.replace(INSTALLED, shlex.quote(str(executable))).replace(LAKE, shlex.quote(str(lake)))
+    first = run(command, tmp_path)
     assert (first.returncode, first.stdout, first.stderr) == (0, "", "")
-    assert [(r["command"], r["written"]) for r in receipts(tmp_path)] == [("ingest", 74), ("train", 0), ("score", 12)]
-    assert (lake / "predictions" / "incoming.parquet").exists()
-    second = night(lake, tmp_path)
-    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
-    assert [(r["command"], r["written"], r["known"]) for r in receipts(tmp_path)[3:]] == [
-        ("ingest", 0, 74),
-        ("train", 0, 0),
-        ("score", 0, 12),
-    ]
-    assert len(list((lake / "models").glob("rnn-*"))) == 1
+    assert list((lake / "predictions").rglob("*.parquet"))
+    second = run(command, tmp_path)
+    assert (second.returncode, second.stdout, second.stderr) == (99, "", "")
 
 
-def test_a_bad_night_says_one_line_and_ends_with_the_code(lake: Path, tmp_path: Path) -> None:
-    (lake / "raw" / "broken.csv").write_text("text,label\n" + "three,cells,here\n" * 5000)
-    done = night(lake, tmp_path)
-    assert done.returncode == 65
-    assert done.stderr == f"pipeline ingest ended with 65; see {tmp_path / 'pipeline.log'}\n"
-    assert "rows are malformed; --max-bad allows 5%" in (tmp_path / "pipeline.log").read_text()
-    assert not (lake / "models").exists()
+def test_the_script_of_earlier_releases_still_works(lake: Path, executable: Path, tmp_path: Path) -> None:
+    (lake / "pipeline.toml").unlink()
+    other = lake / "other input"
+    shutil.copytree(lake / "incoming", other)
+    settings = {"PIPELINE": executable, "PIPELINE_LAKE": lake, "TRAIN_OPTIONS": "--arch nbsvm --seed 7"}
+    script = f"sh {shlex.quote(str(SCHEDULE / 'nightly.sh'))}"
+    done = run(script, tmp_path, **settings, SCORE_INPUT=other)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert any("other input" in str(path) for path in (lake / "predictions").rglob("*.parquet"))
+    assert list((lake / "models").glob("nbsvm-*"))
+    shutil.rmtree(lake / "incoming")
+    assert run(script, tmp_path, **settings).returncode == 99
 
 
-def test_a_file_that_cannot_be_read_does_not_end_the_night(lake: Path, tmp_path: Path) -> None:
-    (lake / "raw" / "broken.tar.gz").write_bytes(b"\x1f\x8b no archive")
-    assert night(lake, tmp_path).returncode == 0
-    assert "broken.tar.gz: the archive is damaged or truncated" in (tmp_path / "pipeline.log").read_text()
-    assert (lake / "models" / "LATEST").exists()
-
-
-def test_a_night_without_a_log_blames_the_log(lake: Path, tmp_path: Path) -> None:
-    (tmp_path / "pipeline.log").mkdir()
-    done = night(lake, tmp_path)
-    assert done.returncode == 73
-    assert done.stderr.startswith(f"cannot write the log {tmp_path / 'pipeline.log'}: set LOG")
+def test_the_script_refuses_what_it_no_longer_reads(lake: Path, executable: Path, tmp_path: Path) -> None:
+    done = run(f"sh {SCHEDULE / 'nightly.sh'}", tmp_path, PIPELINE=executable, PIPELINE_LAKE=lake, LOG=tmp_path / "log")
+    assert done.returncode == 2
+    assert done.stderr.endswith("Remove LOG from the crontab.\n")
     assert not (lake / "tokens").exists()
+
+
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd is not installed")
+    for name in ("review-pipeline.service", "review-pipeline.timer"):
+        text = (SCHEDULE / name).read_text().replace(INSTALLED, shutil.which("true") or "").replace("User=reviews\n", "")
+        (tmp_path / name).write_text(text)
+    units = [str(tmp_path / "review-pipeline.service"), str(tmp_path / "review-pipeline.timer")]
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+        check=False,
+    )
+    ours = [line for line in done.stderr.splitlines() if "review-pipeline" in line]
+    assert (done.returncode, ours) == (0, [])
+
+
+def test_systemd_runs_the_same_command_as_cron() -> None:
+    _, (command,) = parsed((SCHEDULE / "crontab").read_text())
+    line = re.search(r"^ExecStart=(.*)$", (SCHEDULE / "review-pipeline.service").read_text(), re.MULTILINE)
+    assert line is not None and line[1] == command.removesuffix(" >/dev/null")
 
 
 def test_what_is_scheduled_is_installed_with_us() -> None:
     import tomllib
 
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["*"]
-    assert {"crontab", "*.sh"} <= set(patterns)
+    assert {"crontab", "*.sh", "*.service", "*.timer"} <= set(patterns)

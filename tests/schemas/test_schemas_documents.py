@@ -9,8 +9,10 @@ import pytest
 from schemas.contract import ContractError
 from schemas.document import Document, Field
 from schemas.model import MODEL
+from schemas.reference import REFERENCE
 from schemas.registry import CONTRACTS
 from schemas.run import RUN, Receipt, RunRecord
+from schemas.status import STATUS
 from schemas.training import TRAINING
 
 RECIPE = Document(
@@ -31,6 +33,13 @@ RECIPE = Document(
             description="how it is heated",
             optional=True,
             fields=(Field(name="hot", type="boolean", description="whether it is on"),),
+        ),
+        Field(
+            name="steps",
+            type="objects",
+            description="what to do",
+            optional=True,
+            fields=(Field(name="verb", type="string", description="what"),),
         ),
     ),
 )
@@ -58,6 +67,9 @@ def test_what_is_written_is_read_and_looks_the_same_every_time() -> None:
         ({"spices": ["salt", 3]}, 'spices is ["salt", 3], expected a list of strings or null'),
         ({"oven": {"hot": 1}}, "oven.hot is 1, expected a boolean"),
         ({"oven": {}}, "oven.hot is missing, expected a boolean"),
+        ({"steps": {"verb": "stir"}}, 'steps is {"verb": "stir"}, expected a list of objects'),
+        ({"steps": ["stir"]}, 'steps is ["stir"], expected a list of objects'),
+        ({"steps": [{"verb": "stir"}, {"verb": 3}]}, "steps[1].verb is 3, expected a string"),
         ({"dish": None, "minutes": -1}, "dish is null, expected soup or cake; minutes is -1, expected"),
     ],
 )
@@ -104,7 +116,7 @@ def test_a_run_record_has_the_fields_of_its_contract() -> None:
     assert RUN.parse(record.to_json().encode(), "1-x.json")["receipt"] == receipt
 
 
-@pytest.mark.parametrize("contract", [MODEL, TRAINING, RUN])
+@pytest.mark.parametrize("contract", [MODEL, REFERENCE, TRAINING, RUN, STATUS])
 def test_the_schema_command_lists_every_field(contract: Document) -> None:
     assert CONTRACTS[contract.name] is contract
     shown = json.loads(json.dumps(contract.to_dict()))

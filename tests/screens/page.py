@@ -46,6 +46,7 @@ SCREENS = (
     Screen(name="vacuum", title="vacuum", command="pipeline vacuum", codes=(99,)),
     Screen(name="repair", title="repair", command="pipeline repair", codes=(99,)),
     Screen(name="error", title="A mistake", command="pipeline score new.parquet --model nbsvn", codes=(66,)),
+    Screen(name="status", title="status", command="pipeline status", codes=(0, 1)),
     Screen(name="runs", title="runs", command="pipeline runs"),
     Screen(
         name="runs-show", title="runs show", command="pipeline runs show $(ls lake/runs | grep score | head -1 | cut -c1-19)"

@@ -1,0 +1,115 @@
+"""What `pipeline score` measures beside its predictions: unknown tokens, and drift from the model's test data."""
+
+import json
+import logging
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config.score import ScoreConfig
+from pipeline.config.shared import FEWEST_TOKENS
+from pipeline.errors import UsageError
+from pipeline.lake.paths import Lake
+from pipeline.lake.shard_tokens import ShardTokens
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pipeline.models.bundle import Bundle
+    from pipeline.scoring.outputs import Probabilities
+
+log = logging.getLogger(__name__)
+
+
+class Watch:
+    """Counts scored reviews, window after window, and says what is unusual about them."""
+
+    def __init__(self, config: ScoreConfig, bundle: "Bundle") -> None:
+        from pipeline.scoring.drift import Observed
+        from pipeline.scoring.reference import read_reference
+
+        self.config, self.bundle = config, bundle
+        reference = read_reference(bundle.folder)
+        self._observed = None if reference is None else Observed(reference)
+        self._rows = self._tokens = self._unknown = 0
+
+    def add(self, ids: "pa.ListArray", probability_NC: "Probabilities") -> None:
+        """Counts these reviews; see `Reviews.of`."""
+        from pipeline.scoring.drift import Reviews
+
+        reviews = Reviews.of(ids, probability_NC)
+        self._rows += len(reviews.length_N)
+        self._tokens += int(reviews.length_N.sum())
+        self._unknown += int(reviews.unknown_N.sum())
+        if self._observed is not None:
+            self._observed.add(reviews)
+
+    def conclude(self) -> dict[str, Any]:
+        """The metrics `unknown_share` and `drift`; warns of what is past its limit."""
+        share = ShardTokens(self._tokens, self._unknown).unknown_share
+        if share is not None and share > self.config.unknown_warn and self._tokens >= FEWEST_TOKENS:
+            log.warning(
+                "%s of the tokens are unknown to the model (--unknown-warn %s). Ingest reviews like these with 'pipeline "
+                "ingest --rebuild-vocab', then train again.",
+                f"{share:.1%}",
+                f"{self.config.unknown_warn:.1%}",
+            )
+        return {"unknown_share": share, "drift": self._drift(share)}
+
+    def _drift(self, share: float | None) -> dict[str, Any]:
+        from pipeline.scoring.drift import Drift, compare, moved
+
+        if self._observed is None:
+            log.info("drift was not measured: %s", _no_reference(self.bundle))
+            unknown_share = {"now": share, "reference": None}
+            return Drift(measured=False, reason="no reference", rows=self._rows, unknown_share=unknown_share).to_dict()
+        drift = compare(self._observed, psi_limit=self.config.drift_warn, p_limit=self.config.drift_p_value)
+        if drift.reason is not None:
+            log.info("drift was not measured: %s", drift.reason)
+        if drift.drifted:
+            log.warning(
+                "the reviews differ from those that %s was tested on: %s. Check the input. If more reviews like these will "
+                "come, ingest and label some of them, and train again.",
+                self.bundle.model_id,
+                "; ".join(moved(self._observed, drift.over, self.bundle.labels)),
+            )
+        return drift.to_dict()
+
+
+def check_measurable(config: ScoreConfig, bundle: "Bundle") -> None:
+    """Refuses `--fail-on-drift` for a model without a reference.
+
+    Raises:
+        UsageError: it has none.
+    """
+    from pipeline.scoring.reference import read_reference
+
+    if config.fail_on_drift and read_reference(bundle.folder) is None:
+        raise UsageError(f"--fail-on-drift: {_no_reference(bundle)}, or remove the option.")
+
+
+def recorded_drift(config: ScoreConfig, lake: Lake, output: Path, model_id: str) -> dict[str, Any] | None:
+    """What the newest run measured that wrote `output` with this model, judged by today's limits; None where no record says.
+
+    A warning says it again, because a run that ends with 65 must say why.
+    """
+    for path in sorted(lake.runs.glob("*-score-*.json"), reverse=True):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            record = json.loads(path.read_bytes())
+            outputs, drift = record["receipt"]["outputs"], record["receipt"]["metrics"]["drift"]
+            if (outputs["predictions"], outputs["model"]) != (str(output), model_id) or record["outcome"] != "done":
+                continue
+            over = [
+                name
+                for name, psi in drift["psi"].items()
+                if psi > config.drift_warn and drift["p_value"][name] < config.drift_p_value
+            ]
+            if over:
+                text = "when %s was written, the reviews differed from the test data of %s: %s"
+                log.warning(text, output, model_id, ", ".join(over))
+            return {**drift, "over": over, "drifted": bool(over)}
+    return None
+
+
+def _no_reference(bundle: "Bundle") -> str:
+    return f"{bundle.model_id} has no reference to compare reviews with. Train again ('pipeline train --force')"

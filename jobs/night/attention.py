@@ -1,0 +1,160 @@
+"""What a person must know of a night, in a line each.
+
+Every line is composed of counts, codes, file names and IDs; of messages, only their brief form is used. So no line holds a
+customer's text, wherever it is mailed.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from jobs.night.step import Step
+
+BY_CHOICE = frozenset({"never", "always", "first", "already live"})
+"""Reasons for not promoting a model that are no news: somebody has decided so, or nothing was decided."""
+WHY = {
+    "worse": "it is worse than the live model",
+    "not worse": "it is not better than the live model",
+    "not finite": "its loss is not finite",
+    "below majority": "it is worse than always predicting the most frequent label",
+    "not comparable": "it cannot be compared with the live model",
+}
+NEW_CLASSES = "unknown_label"
+
+
+def attention(step: Step, before: Step | None, log_file: str) -> list[str]:
+    """What to say about a step, given the last one of the same command in the nights before."""
+    return [f"{step.command}: {line}" for line in _lines(step, before, log_file)]
+
+
+def _lines(step: Step, before: Step | None, log_file: str) -> Iterator[str]:
+    if step.failed:
+        yield f"failed with exit code {step.exit_code}: {_sentence(step.error)} Log: {log_file}"
+    yield from _rejected(step, before)
+    yield from _quarantined(step, before)
+    yield from _classes(step, before)
+    yield from _not_promoted(step, before)
+    yield from _drifted(step)
+    yield from _warned(step, before, log_file)
+
+
+def _rejected(step: Step, before: Step | None) -> Iterator[str]:
+    """Rejected rows, unless they are those of the night before."""
+    counts: dict[str, int] = dict(step.metrics.get("rejects", {}))
+    if not step.rejected or (before is not None and _same_rejects(step, before)):
+        return
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
+    place = step.outputs.get("rejects")
+    earlier = f" ({before.rejected:,} the night before)" if before is not None and before.rejected else ""
+    yield f"{_count(step.rejected, 'row')} rejected{earlier}" + (f": {reasons}" if reasons else "") + _see(place)
+    if counts.get(NEW_CLASSES):
+        yield "some labels are unknown to the lake; 'pipeline ingest --rebuild-vocab' adds these classes"
+
+
+def _same_rejects(step: Step, before: Step) -> bool:
+    """The file of rejects is named by its content; where a step writes none, the counts have to do."""
+    if step.outputs.get("rejects") or before.outputs.get("rejects"):
+        return step.outputs.get("rejects") == before.outputs.get("rejects")
+    now, then = ((found.read, found.rejected, found.metrics.get("rejects")) for found in (step, before))
+    return now == then
+
+
+def _quarantined(step: Step, before: Step | None) -> Iterator[str]:
+    """Files that could not be read, unless it is those of the night before."""
+    files: list[dict[str, str]] = step.metrics.get("quarantined_files", [])
+    known = before is not None and (before.quarantined, before.metrics.get("quarantined_files", [])) == (
+        step.quarantined,
+        files,
+    )
+    if not step.quarantined or known:
+        return
+    first = f", the first: {files[0]['file']} ({files[0]['reason']})" if files else ""
+    yield f"{_count(step.quarantined, 'file')} skipped as unreadable{first}"
+
+
+def _classes(step: Step, before: Step | None) -> Iterator[str]:
+    if step.command != "ingest" or before is None:
+        return
+    now, then = len(step.metrics.get("labels", ())), len(before.metrics.get("labels", ()))
+    if then and now > then:
+        yield f"the table has {now} classes now, {then} the night before"
+
+
+def _not_promoted(step: Step, before: Step | None) -> Iterator[str]:
+    promotion: dict[str, Any] = step.metrics.get("promotion") or {}
+    reason = promotion.get("reason", "")
+    if promotion.get("decision") != "not promoted" or reason in BY_CHOICE:
+        return
+    model = step.outputs.get("model_id", "the new model")
+    if before is not None and before.outputs.get("model_id") == model and before.metrics.get("promotion"):
+        return  # found again, and said before
+    figures = [
+        f"{name} {promotion[key]:.1%}"
+        for name, key in (("new model", "challenger_accuracy"), ("live model", "live_accuracy"))
+        if isinstance(promotion.get(key), int | float)
+    ]
+    on = f" on {promotion['rows']:,} held-out reviews" if figures and promotion.get("rows") else ""
+    shown = f" ({', '.join(figures)}{on})" if figures else ""
+    yield f"{model} was not promoted: {WHY.get(reason, reason)}{shown}. To promote it: pipeline models promote {model}"
+
+
+def _drifted(step: Step) -> Iterator[str]:
+    drift: dict[str, Any] = step.metrics.get("drift") or {}
+    if not drift.get("drifted"):
+        return
+    over = [
+        f"{name} {drift['psi'][name]:.2f}" if isinstance(drift.get("psi", {}).get(name), int | float) else str(name)
+        for name in drift.get("over", [])
+    ]
+    yield "the input drifted from the training data" + (f" (population stability index: {', '.join(over)})" if over else "")
+
+
+def _warned(step: Step, before: Step | None, log_file: str) -> Iterator[str]:
+    """Warnings that the night before did not have. Those that may quote the input are counted."""
+    said = {_brief(before, warning) or warning for warning in before.warnings} if before is not None else set()
+    unsaid = 0
+    for warning in step.warnings:
+        brief = _brief(step, warning)
+        if brief == "" or (brief or warning) in said:
+            continue
+        if brief is None:
+            unsaid += 1
+        else:
+            yield f"warning: {brief}"
+    if unsaid:
+        yield f"{_count(unsaid, 'new warning')} in the log: {log_file}"
+
+
+def _brief(step: Step, warning: str) -> str | None:
+    return step.briefs.get(warning)
+
+
+KEPT = "'pipeline ingest --rebuild-vocab' rebuilds it, and vocabulary = \"rebuild\" in [nightly] does so by itself"
+IN_VAIN = "rebuilding it did not help: raise max-vocab in [ingest], or unknown-limit in [nightly] of pipeline.toml"
+FAILED = "it could not be rebuilt, see above"
+"""What is to be done about a vocabulary that lacks too much."""
+
+
+def unknown_tokens(share: float, limit: float, before: Step | None, remedy: str) -> list[str]:
+    """The line for a table too many of whose tokens are unknown, unless the night before has said so."""
+    earlier = unknown_share(before)
+    if earlier is not None and earlier > limit:
+        return []
+    return [f"ingest: the vocabulary lacks {share:.1%} of the table's tokens, the limit is {limit:.1%}; {remedy}"]
+
+
+def unknown_share(step: Step | None) -> float | None:
+    """The share of unknown tokens of the table that an ingest has measured; None where it has not."""
+    share = step.metrics.get("unknown_share_table") if step is not None else None
+    return share if isinstance(share, int | float) and not isinstance(share, bool) else None
+
+
+def _see(place: object) -> str:
+    return f"; see {place}" if place else ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."

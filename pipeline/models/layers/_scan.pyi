@@ -1,0 +1,28 @@
+def run(
+    operation: int,
+    is_double: int,
+    is_complex: int,
+    positions: int,
+    rows: int,
+    features: int,
+    split: int,
+    lengths: int,
+    starts: int,
+    threads: int,
+    operands: tuple[int, ...],
+    /,
+) -> None: ...
+def pool_rows(
+    table: int,
+    has_decay: int,
+    index: int,
+    starts: int,
+    lengths: int,
+    rows: int,
+    features: int,
+    split: int,
+    last: int,
+    largest: int,
+    total: int,
+    /,
+) -> None: ...

@@ -1,0 +1,1 @@
+"""What the last nights did, and whether something needs a person: the rules, and the morning page."""

@@ -1,0 +1,245 @@
+"""What the last runs of a night's commands left for a person: pure functions over their records."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from pipeline.errors import LockedError, StorageUnavailableError
+from pipeline.lake.runs import age, remembered
+from pipeline.status.facts import Facts, Finding, Limits
+from pipeline.status.models import NOT_PROMOTED
+from pipeline.status.nights import NIGHTLY, STEPS, Night, night_of, step_of
+from pipeline.status.records import (
+    Record,
+    count,
+    figure,
+    first_sentence,
+    inside,
+    metrics,
+    moment,
+    outputs,
+    texts,
+    went_well,
+    when,
+    why,
+    worked,
+)
+from pipeline.status.words import FEATURES, counted
+
+PASSING = (StorageUnavailableError.exit_code, LockedError.exit_code)
+"""Exit codes that the next try may clear: only the second in a row needs a person."""
+CHOSEN = "never"
+"""The reason of a training that was told not to promote its model."""
+MAX_UNKNOWN = 0.05
+"""The limit for unknown tokens of runs that noted none."""
+FEWEST_TOKENS = 1000
+"""Of fewer tokens the share of unknown ones is not judged: a few odd reviews would decide it."""
+
+
+def night_findings(facts: Facts, limits: Limits) -> list[Finding]:
+    """What the last runs of the night's commands left for a person, the most urgent first."""
+    found = [
+        *_failed(facts),
+        *_left_out(facts),
+        *_not_promoted(facts),
+        *_drifted(facts),
+        *_unknown(facts, limits),
+    ]
+    return [*found, *_reported(facts, found)]
+
+
+def _failed(facts: Facts) -> Iterator[Finding]:
+    found = []
+    for command in STEPS:
+        runs = facts.last.get(command, ())
+        if runs and _counts_as_failed(runs, facts.now):
+            found.append(_failure(runs[0]))
+    yield from found
+    nightly = facts.last.get(NIGHTLY, ())
+    if nightly and _counts_as_failed(nightly, facts.now):
+        night = night_of(nightly[0])
+        well = {run["run_id"] for runs in facts.last.values() for run in runs if worked(run)}
+        failed = [step for step in night.steps if not went_well(step.exit_code) and step.run_id not in well]
+        said = {finding.run_id for finding in found}
+        open_steps = [
+            step for step in failed if step.run_id not in said and not _succeeded_since(facts, step.command, night)
+        ]
+        for step in open_steps:
+            text = f"{step.command} failed with exit code {step.exit_code} in the night of {when(night.started)}"
+            text += f": {first_sentence(step.error)}" if step.error else ""
+            show = ("runs", "show", night.run_id)
+            yield Finding(kind="failed", message=text, command=show, run_id=night.run_id, about=step.command)
+        if all(went_well(step.exit_code) for step in night.steps):
+            yield _failure(nightly[0])
+
+
+def _counts_as_failed(runs: Sequence[Record], now: datetime) -> bool:
+    """Whether the newest of a command's runs is a failure that is worth a person's time."""
+    newest = runs[0]
+    if worked(newest) or age(newest, now) > remembered(newest):
+        return False
+    alone = len(runs) < 2 or worked(runs[1])
+    return not (newest["exit_code"] in PASSING and alone)
+
+
+def _failure(record: Record) -> Finding:
+    command, code, at = record["command"], record["exit_code"], when(record["finished"])
+    if record["outcome"] == "stopped":
+        text = f"{command} was stopped by a signal (exit code {code}), {at}"
+    else:
+        what = why(record)
+        text = f"{command} failed with exit code {code}, {at}{f': {what}' if what else ''}"
+    show = ("runs", "show", record["run_id"])
+    return Finding(kind="failed", message=text, command=show, run_id=record["run_id"], about=command)
+
+
+def _succeeded_since(facts: Facts, command: str, night: Night) -> bool:
+    newest = facts.newest(command)
+    ended = moment(newest["finished"]) if newest else None
+    before = moment(night.finished)
+    return bool(newest and ended and before and ended > before and worked(newest))
+
+
+def _left_out(facts: Facts) -> Iterator[Finding]:
+    """Rows and files that the last run left out, unless the run before it left out the same."""
+    for command in ("ingest", "score"):
+        well = [record for record in facts.last.get(command, ()) if worked(record)]
+        if not well or well[0] is not facts.newest(command):
+            continue
+        newest, before = well[0], well[1] if len(well) > 1 else None
+        run_id, at = newest["run_id"], when(newest["finished"])
+        files = count(newest["receipt"], "quarantined")
+        if files and not _same_files(newest, before):
+            text = f"{counted(files, 'file')} skipped by {command}{_first_file(newest)}, {at}"
+            yield Finding(kind="quarantined", message=text, command=("runs", "show", run_id), run_id=run_id, about=command)
+        rows = count(newest["receipt"], "rejected")
+        if rows and not _same_rows(newest, before):
+            reasons = sorted(step_of(newest).rejects.items(), key=lambda item: (-item[1], item[0]))
+            named = ", ".join(f"{number:,} {name}" for name, number in reasons if number)
+            text = f"{counted(rows, 'row')} rejected by {command}{f' ({named})' if named else ''}, {at}"
+            yield Finding(kind="rejected", message=text, command=("runs", "show", run_id), run_id=run_id, about=command)
+
+
+def _same_rows(newest: Record, before: Record | None) -> bool:
+    """Whether a run rejected nothing that the one before did not: it wrote the same file of rejects, whose name is its
+    digest, or rejected fewer for each reason."""
+    if before is None:
+        return False
+    rejects = texts(outputs(newest).get("rejects"))
+    if rejects and rejects == texts(outputs(before).get("rejects")):
+        return True
+    reasons, earlier = step_of(newest).rejects, step_of(before).rejects
+    fewer = count(newest["receipt"], "rejected") < count(before["receipt"], "rejected")
+    return fewer and all(number <= earlier.get(name, 0) for name, number in reasons.items())
+
+
+def _same_files(newest: Record, before: Record | None) -> bool:
+    """Whether a run skipped no file that the one before did not: by name where both say them, else by number."""
+    if before is None:
+        return False
+    now, then = _files(newest), _files(before)
+    if now and then:
+        return set(now) <= set(then)
+    return count(newest["receipt"], "quarantined") <= count(before["receipt"], "quarantined")
+
+
+def _files(record: Record) -> list[tuple[str, str]]:
+    """The names of skipped files, and why."""
+    found = metrics(record).get("quarantined_files")
+    listed = [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+    return [(str(item.get("file", "")), str(item.get("reason", ""))) for item in listed]
+
+
+def _first_file(record: Record) -> str:
+    files = _files(record)
+    if not files:
+        return ""
+    name, cause = files[0]
+    first = ", the first: " if len(files) > 1 else ": "
+    return f"{first}{name}{f' ({cause})' if cause else ''}"
+
+
+def _not_promoted(facts: Facts) -> Iterator[Finding]:
+    train = facts.newest("train")
+    if train is None or train["outcome"] != "done":
+        return
+    promotion = inside(metrics(train), "promotion")
+    if promotion.get("decision") != NOT_PROMOTED or promotion.get("reason") == CHOSEN:
+        return
+    ended = moment(train["finished"])
+    if any((since := moment(entry.since)) and ended and since > ended for entry in facts.changes):
+        return  # a person has chosen since
+    model_id = str(outputs(train).get("model_id") or "")
+    cause = promotion.get("message") or promotion.get("reason")
+    text = f"{model_id or 'the new model'} did not go live{f': {first_sentence(cause)}' if isinstance(cause, str) else ''}"
+    command = ("report", "--compare", "LATEST", model_id) if model_id and facts.live else ("runs", "show", train["run_id"])
+    yield Finding(kind="not_promoted", message=text, command=command, run_id=train["run_id"], about="train")
+
+
+def _drifted(facts: Facts) -> Iterator[Finding]:
+    score = facts.newest("score")
+    if score is None or score["outcome"] != "done":
+        return
+    drift = inside(metrics(score), "drift")
+    if drift.get("drifted") is not True:
+        return
+    over = [FEATURES.get(name, name) for name in texts(drift.get("over"))]
+    text = f"the reviews scored last differ from the training data{f' in {_listed(over)}' if over else ''}"
+    yield Finding(
+        kind="drift",
+        message=f"{text}, {when(score['finished'])}",
+        command=("runs", "show", score["run_id"]),
+        run_id=score["run_id"],
+        about="score",
+    )
+
+
+def _unknown(facts: Facts, limits: Limits) -> Iterator[Finding]:
+    for command, what in (("ingest", "new tokens"), ("score", "tokens scored last")):
+        record = facts.newest(command)
+        if record is None or record["outcome"] != "done":
+            continue
+        found = metrics(record)
+        share, tokens, limit = figure(found.get("unknown_share")), figure(found.get("tokens")), unknown_limit(record, limits)
+        if share is not None and share > limit and (tokens is None or tokens >= FEWEST_TOKENS):
+            text = f"{share:.1%} of the {what} are not in the vocabulary (limit {limit:.1%})"
+            rebuild, run_id = ("ingest", "--rebuild-vocab"), record["run_id"]
+            yield Finding(kind="unknown_tokens", message=text, command=rebuild, run_id=run_id, about=command)
+            return  # one vocabulary, one remedy
+
+
+def unknown_limit(record: Record | None, limits: Limits) -> float:
+    """The share of unknown tokens that a run may have."""
+    if limits.max_unknown is not None:
+        return limits.max_unknown
+    own = figure(inside(record, "config").get("unknown_warn"))
+    return MAX_UNKNOWN if own is None else own
+
+
+def _reported(facts: Facts, found: Sequence[Finding]) -> Iterator[Finding]:
+    """What the last night noted for a person, as far as the rules have not said it."""
+    night = facts.night
+    if night is None or any(_succeeded_since(facts, command, night) for command in STEPS):
+        return
+    for line in night.attention:
+        if not any(_says(line, finding) for finding in found):
+            show = ("runs", "show", night.run_id)
+            yield Finding(kind="reported", message=line.rstrip("."), command=show, run_id=night.run_id)
+
+
+_WORDS = {
+    "failed": ("failed with",),
+    "rejected": ("rejected",),
+    "quarantined": ("skipped",),
+    "not_promoted": ("not promoted",),
+    "drift": ("drift",),
+    "unknown_tokens": ("tokens",),
+}
+"""Words of a night's lines that say the same as a rule; the lines begin with the command."""
+
+
+def _says(line: str, finding: Finding) -> bool:
+    return line.startswith(f"{finding.about}: ") and any(word in line for word in _WORDS.get(finding.kind, ()))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
