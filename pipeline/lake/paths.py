@@ -158,6 +158,11 @@ class Lake:
         try:
             model_id = self.latest.read_text(encoding="utf-8").strip()
         except FileNotFoundError:
+            if any(self.models.glob("[!.]*/model.json")):
+                raise InputNotFoundError(
+                    f"no model in {self.models} is live: LATEST does not exist. Make one live with 'pipeline models promote "
+                    "MODEL', or pass one with --model; 'pipeline models' lists them."
+                ) from None
             raise InputNotFoundError(f"no model in {self.models}: LATEST does not exist. {remedy}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(

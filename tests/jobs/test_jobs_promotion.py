@@ -263,9 +263,12 @@ def test_a_model_below_the_majority_never_goes_live_by_itself(tmp_path: Path) ->
         assert (done.code, found["decision"], found["reason"]) == (0, "not promoted", "below majority")
         assert not (tmp_path / "lake" / "models" / "LATEST").exists()
         assert "No model is live." in done.stderr
+    scored = run_here("score", "--text", "w2 w3", "--lake", tmp_path / "lake")
+    assert scored.code == 66 and "'pipeline models promote MODEL'" in scored.stderr
     remedy = f"models promote {done.receipt['outputs']['model_id']}"
     assert f"'pipeline {remedy}'" in done.stderr
     assert run_here(*remedy.split(), "--lake", tmp_path / "lake").code == 0
+    assert run_here("score", "--text", "w2 w3", "--lake", tmp_path / "lake").code == 0
 
 
 def test_a_model_that_is_not_finite_never_goes_live(lake: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
