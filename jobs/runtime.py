@@ -177,7 +177,9 @@ class _Warnings(logging.Handler):
         self.briefs: dict[str, str] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keeps the message of a record."""
+        """Keeps the message of a record. Where nobody has set up logging, warnings reach stderr as without this handler."""
+        if logging.lastResort is not None and logging.getLogger().handlers == [self]:
+            logging.lastResort.handle(record)
         message = printable(record.getMessage())
         if len(self.messages) < MOST_WARNINGS and message not in self.messages:
             self.messages.append(message)

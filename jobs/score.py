@@ -179,7 +179,7 @@ def _score_once(plan: ScorePlan, this: Run, predictor: "Predictor", watch: Watch
     summarize(rejects, faults, None)
     check_files(config, faults, source.files)
     if problem := bad_rows(config, figures.rows, rejects):
-        raise DataError(problem)
+        raise problem
     this.check_counts()
     this.metrics = figures.summary(predictor) | {"quarantined_files": named_faults(faults)}
     note_drift(this, config, watch.conclude())

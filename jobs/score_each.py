@@ -219,7 +219,7 @@ class ScoreEach:
             if figures.faults and len(figures.faults) >= plan.source.files:
                 raise figures.faults[0]
             if problem := bad_rows(self.config, figures.rows, figures.rejects):
-                raise _OptionFault(place.source.name, "damaged", problem.rstrip("."))
+                raise _OptionFault(place.source.name, "damaged", str(problem).rstrip("."))
             if not plan.is_parquet:
                 from pipeline.scoring.notes import write_note
 
@@ -273,7 +273,8 @@ class ScoreEach:
         else:
             return
         kept = f" {scored:,} inputs were scored before that and stay." if (scored := self.tally.counts[SCORED]) else ""
-        raise DataError(f"{problem}.{kept} The first: {self.faults[0]}.") from self.faults[0]
+        problem += f".{kept} The first: "
+        raise DataError(f"{problem}{self.faults[0]}.", brief=f"{problem}{self.faults[0].brief}.") from self.faults[0]
 
     def _check_output(self, place: Place) -> None:
         """Raises `UsageError` where the output is the input itself."""

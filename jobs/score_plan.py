@@ -118,8 +118,8 @@ def check_files(config: ScoreConfig, faults: Sequence[FileFault], files: int) ->
         raise DataError(f"{problem}{faults[0]}.", brief=f"{problem}{faults[0].brief}.")
 
 
-def bad_rows(config: ScoreConfig, rows: int, rejects: "RejectCounts") -> str | None:
-    """What is wrong where more rows are bad than is allowed. Without the customer's text.
+def bad_rows(config: ScoreConfig, rows: int, rejects: "RejectCounts") -> DataError | None:
+    """What is wrong where more rows are bad than is allowed.
 
     Args:
         rows: those that were read and are not rejected.
@@ -131,9 +131,9 @@ def bad_rows(config: ScoreConfig, rows: int, rejects: "RejectCounts") -> str | N
         problem = f"{rejects.rows:,} of {read:,} rows were rejected, so none are left"
     else:
         return None
-    return (
-        f"{problem}; nothing was written. The first: {rejects.first_described}. Fix the rows, or allow more with --max-bad."
-    )
+    problem += "; nothing was written."
+    remedy = "Fix the rows, or allow more with --max-bad."
+    return DataError(f"{problem} The first: {rejects.first_described}. {remedy}", brief=f"{problem} {remedy}")
 
 
 def is_scored_one_by_one(config: ScoreConfig) -> bool:

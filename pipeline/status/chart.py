@@ -4,6 +4,7 @@ Colours and font come from the page around a chart, so that one picture serves l
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -79,7 +80,7 @@ class _Scale:
 
 def _ceiling(value: float) -> float:
     """The end of an axis from 0: the next number with one or two leading digits that parts well."""
-    if value <= 0:
+    if value < sys.float_info.min:
         return 1.0
     unit = 10.0 ** math.floor(math.log10(value))
     return next(step * unit for step in (1, 2, 4, 6, 8, 10) if value <= step * unit * (1 + 1e-9))

@@ -177,7 +177,7 @@ def test_a_night_shows_its_steps_and_ends_with_what_a_person_must_know(terminal:
     assert "⠋" not in shown.text, "the spinner has gone"
     again = run_in_terminal([*forked_python(), code.replace("'nightly'", "'nightly', '--json'")], 80, cwd=folder)
     assert again.code == 99
-    assert json.loads(again.raw.splitlines()[-1])["command"] == "nightly"
+    assert json.loads(again.raw[again.raw.index(b"{") :])["command"] == "nightly"
 
 
 def test_taking_back_and_erasing_on_a_terminal(terminal: Terminal, screens: dict[str, Shown]) -> None:

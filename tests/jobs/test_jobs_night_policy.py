@@ -122,7 +122,9 @@ Night = Callable[..., Outcome]
 def test_the_log_says_why_a_night_trains_or_not(lake: Lake, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.night.step.COMMAND", forked_pipeline())
     more(lake, command, 7)
-    (lake.root / "pipeline.toml").write_text('[train]\narch = "nbsvm"\n[nightly]\nretrain = "rows:8,days:30"\n')
+    (lake.root / "pipeline.toml").write_text(
+        '[train]\narch = "nbsvm"\n[nightly]\nretrain = "rows:8,days:30"\nunknown-limit = 1\n'
+    )
     waits = command("--lake", lake.root, "nightly")
     assert [step["command"] for step in waits.receipt["metrics"]["steps"]] == ["ingest"]
     assert waits.stderr == ""
