@@ -73,7 +73,9 @@ def steps_of(lake: Path) -> set[int]:
     return found
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_stops_the_step_and_the_night(
     lake: Path, begun: subprocess.Popen[str], command: Run, number: int, code: int
 ) -> None:
@@ -99,6 +101,7 @@ def test_a_signal_stops_the_step_and_the_night(
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel tells the step only on Linux")
+@pytest.mark.slow
 def test_a_killed_night_takes_its_step_along(lake: Path, begun: subprocess.Popen[str], command: Run) -> None:
     assert steps_of(lake)
     begun.kill()

@@ -59,7 +59,7 @@ def deliveries() -> Iterator[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(("name", "content", "said"), list(deliveries()), ids=lambda value: str(value)[:20])
-@pytest.mark.parametrize("place", ["raw", "incoming"])
+@pytest.mark.parametrize("place", [pytest.param("raw", marks=pytest.mark.slow), "incoming"])
 def test_no_line_holds_a_customers_text(lake: Path, command: Run, name: str, content: str, said: str, place: str) -> None:
     (lake / place).mkdir(exist_ok=True)
     (lake / place / name).write_bytes(content.replace("\\xe9", "\udce9").encode("utf-8", "surrogateescape"))

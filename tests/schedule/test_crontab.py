@@ -76,6 +76,7 @@ def test_the_line_of_the_crontab_runs_a_night(lake: Path, executable: Path, tmp_
     assert (second.returncode, second.stdout, second.stderr) == (99, "", "")
 
 
+@pytest.mark.slow
 def test_the_script_of_earlier_releases_still_works(lake: Path, executable: Path, tmp_path: Path) -> None:
     (lake / "pipeline.toml").unlink()
     other = lake / "other input"
