@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from jobs.illustrate import illustrate
-from jobs.judge import write_judge
 from jobs.promotion import conclude
 from jobs.reference import refer
 from jobs.runtime import Run
@@ -23,6 +22,7 @@ from pipeline.models.bundle import Bundle, model_ids, read_bundle, save_bundle, 
 from pipeline.models.interface import Classifier
 from pipeline.order.selection import Part, select_as_trained
 from pipeline.progress import AS_IT_IS, BRIEF
+from pipeline.scoring.judge import write_judge
 from pipeline.training.checkpoint import TrainingFolder, same_training
 from pipeline.training.data import TrainingData
 from pipeline.training.metrics import MetricsRow, write_metrics

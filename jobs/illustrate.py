@@ -4,20 +4,18 @@ examples, review lengths."""
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from torchdata.nodes import IterableWrapper
 
-from pipeline.datapipes.parallel_map import ParallelMap
-from pipeline.errors import DataError
+from pipeline.datapipes.part_rows import check_ids, read_part, rows_of, spread_over
 from pipeline.lake.shards import Shard, open_shard
 from pipeline.models.bundle import Bundle, read_bundle
-from pipeline.order.selection import Part, RowGroup
+from pipeline.order.selection import Part
 from pipeline.progress import track
 from pipeline.reports.files import (
     EVALUATIONS,
@@ -75,37 +73,6 @@ def _lengths(shards: tuple[Shard, ...]) -> pa.Table:
     return lengths.table()
 
 
-def spread_over(part: Part, most: int) -> Part:
-    """The part, or `most` of its rows at equal distances."""
-    if part.rows <= most:
-        return part
-    numbers = np.linspace(0, part.rows - 1, most).astype(np.int64)
-    return rows_of(part, numbers)
-
-
-def rows_of(part: Part, numbers: Ints) -> Part:
-    """The rows with these numbers in the part, ascending."""
-    ends = np.cumsum(part.rows_per_group)
-    selected = []
-    for end, rows in zip(ends, part.selected, strict=True):
-        begin = end - len(rows)
-        selected.append(rows[numbers[(numbers >= begin) & (numbers < end)] - begin])
-    return Part(part.groups, tuple(selected))
-
-
-def read_part(part: Part, columns: list[str], workers: int = 0) -> Iterator[pa.Table]:
-    """The selected rows, a table for each row group that has any."""
-    wanted = [(group, rows) for group, rows in zip(part.groups, part.selected, strict=True) if len(rows)]
-
-    def read(one: tuple[RowGroup, Ints]) -> pa.Table:
-        group, rows = one
-        with open_shard(group.path) as file:
-            return file.read_row_group(group.index, columns=columns).take(rows)
-
-    with ParallelMap(IterableWrapper(wanted), read, workers) as tables:
-        yield from tables
-
-
 def _label_rows(part: Part, num_labels: int) -> list[int]:
     """The number of rows of each label."""
     counts = np.zeros(num_labels, dtype=np.int64)
@@ -141,17 +108,6 @@ def scored_part(predictor: Predictor, split: str, part: Part, workers: int = 2) 
             tables.append(pa.table(columns, schema=EVALUATION.schema))
             progress.advance(len(table))
     return pa.concat_tables(tables)
-
-
-def check_ids(ids: pa.ListArray, vocabulary: Vocabulary) -> None:
-    """Raises `DataError` unless all ids are those of a vocabulary."""
-    size = len(vocabulary)
-    values = ids.flatten().to_numpy()
-    if len(values) and not 0 <= values.min() <= values.max() < size:
-        raise DataError(
-            f"the shards contain token IDs from {values.min()} to {values.max()}, but the vocabulary has {size} tokens. "
-            "Shards and vocabulary do not match; restore them, or ingest again."
-        )
 
 
 def _token_weights(predictor: Predictor, vocabulary: Vocabulary, part: Part) -> pa.Table:

@@ -1,8 +1,8 @@
 """Whether a trained model goes live: the decision at the end of `pipeline train`.
 
-The challenger and the live model answer the same reviews, which neither was trained on (see `jobs.judge`). The challenger
-is worse if it loses more accuracy than the margin, and if chance alone would hardly make it lose as many of the reviews that
-exactly one of the two has right (McNemar's exact test, one-sided, 5 %). A model that is not finite, or that is beaten by
+The challenger and the live model answer the same reviews, which neither was trained on (see `pipeline.scoring.judge`). The
+challenger is worse if it loses more accuracy than the margin, and if chance alone would hardly make it lose as many of the
+reviews that exactly one of the two has right (McNemar's exact test, one-sided, 5 %). A model that is not finite, or that is beaten by
 always answering the most frequent label, never goes live by itself.
 
 Order on disk: the bundle, with its list of judging reviews; the decision; `models/LATEST`. Whatever a kill cuts off, the
@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from jobs.judge import Right, judging_rows, read_judge, right_answers
 from jobs.runtime import Run
 from pipeline.config.train import ALWAYS as ALWAYS_MODE
 from pipeline.config.train import NEVER as NEVER_MODE
@@ -49,6 +48,7 @@ from pipeline.order.holdout import FEWEST_ROWS
 from pipeline.order.selection import Part, has_labelled
 from pipeline.progress import AS_IT_IS, IN_FIGURES
 from pipeline.reports.metrics import binomial_tail, worse_by_chance
+from pipeline.scoring.judge import Right, judging_rows, read_judge, right_answers
 from pipeline.scoring.predictor import DivergedError
 from pipeline.training.data import TrainingData
 from schemas.contract import ContractError

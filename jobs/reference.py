@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from jobs.illustrate import HELD_OUT, read_part, rows_of
+from jobs.illustrate import HELD_OUT
+from pipeline.datapipes.part_rows import read_part, rows_of
 from pipeline.models.bundle import read_bundle
 from pipeline.order.selection import LEARNED_SPLITS, Part
 from pipeline.order.split import unit_hashes

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from jobs import illustrate
 from jobs.train import TrainConfig, run
+from pipeline.datapipes import part_rows
 from pipeline.lake.paths import Lake
 from pipeline.order.selection import Part, RowGroup
 from pipeline.reports.data import read_report_data
@@ -102,7 +103,7 @@ def test_a_large_part_is_sampled_and_said_to_be(tmp_path: Path, corpus: Corpus, 
 def test_a_sample_is_spread_over_the_part(masks: list[list[bool]], most: int) -> None:
     groups = tuple(RowGroup(Path("shard"), number, len(mask)) for number, mask in enumerate(masks))
     part = Part(groups, tuple(np.flatnonzero(mask).astype(np.int64) for mask in masks))
-    sample = illustrate.spread_over(part, most)
+    sample = part_rows.spread_over(part, most)
     assert sample.rows == min(part.rows, most)
     assert sample.groups == part.groups
     for whole, chosen in zip(part.selected, sample.selected, strict=True):

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from jobs.illustrate import check_ids, read_part, rows_of
+from pipeline.datapipes.part_rows import check_ids, read_part, rows_of
 from pipeline.lake.contract_files import read_contract_file, write_contract_file
 from pipeline.models.bundle import Bundle
 from pipeline.order.selection import Part
