@@ -2,8 +2,8 @@
 
 The challenger and the live model answer the same reviews, which neither was trained on (see `pipeline.scoring.judge`). The
 challenger is worse if it loses more accuracy than the margin, and if chance alone would hardly make it lose as many of the
-reviews that exactly one of the two has right (McNemar's exact test, one-sided, 5 %). A model that is not finite, or that is beaten by
-always answering the most frequent label, never goes live by itself.
+reviews that exactly one of the two has right (McNemar's exact test, one-sided, 5 %). A model that is not finite, or that is
+beaten by always answering the most frequent label, never goes live by itself.
 
 Order on disk: the bundle, with its list of judging reviews; the decision; `models/LATEST`. Whatever a kill cuts off, the
 next training does, and nothing is decided twice.

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from jobs import judge, promotion
+from jobs import promotion
 from jobs.promotion import Comparison
 from pipeline.lake.decisions import decisions
 from pipeline.lake.live import history
@@ -22,6 +22,7 @@ from pipeline.lake.vocabularies import write_vocabulary
 from pipeline.models.bundle import read_bundle
 from pipeline.order.holdout import held_out
 from pipeline.order.selection import select
+from pipeline.scoring import judge
 from pipeline.scoring.judge import JUDGE_FILE, judging_rows, read_judge, right_answers
 from pipeline.text.vocabulary import Vocabulary
 from schemas.token import TOKEN, token_metadata
