@@ -125,6 +125,14 @@ def delivered(lake: Path, name: str, content: bytes) -> float:
     return time.time()
 
 
+def exchanged(lake: Path) -> bytes:
+    """The lake's reviews, three times over, with the other label."""
+    other = {"pos": "neg", "neg": "pos"}
+    texts = [(path.read_text(), path.parent.name) for path in sorted((lake / "raw").rglob("train/[np]*/*.txt"))]
+    lines = [json.dumps({"text": f"{text} {copy}", "label": other[label]}) for copy in range(3) for text, label in texts]
+    return "\n".join(lines).encode()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def test_five_rounds_over_a_growing_folder(lake: Path, cron: Path) -> None:
@@ -136,8 +144,9 @@ def test_five_rounds_over_a_growing_folder(lake: Path, cron: Path) -> None:
     assert more["receipt"]["metrics"]["steps"][0]["written"] == 80
     delivered(lake, "broken.tar.gz", b"\x1f\x8b no archive")
     bad = a_night_after(lake, delivered(lake, "bad.csv", b"text,label\nso fine,pos\none,two,three\n"))
-    flipped = rows([(text.replace(",", " still"), "pos" if label == "neg" else "neg") for text, label in [*fine, *dull] * 5])
-    a_night_after(lake, delivered(lake, "flipped.csv", flipped.encode()))
+    live = (lake / "models" / "LATEST").read_text()
+    flipped = a_night_after(lake, delivered(lake, "flipped.jsonl", exchanged(lake)))
+    assert (lake / "models" / "LATEST").read_text() == live
     foreign = rows([(f"ein ganz feiner Film Nummer {n}", "gut" if n % 2 else "schlecht") for n in range(40)])
     strange = a_night_after(lake, delivered(lake, "foreign.csv", foreign.encode()))
     time.sleep(5)  # the mail of the last night
@@ -153,5 +162,6 @@ def test_five_rounds_over_a_growing_folder(lake: Path, cron: Path) -> None:
         line.startswith("ingest: 41 rows rejected (1 the night before): 40 unknown_label")
         for line in known[strange["run_id"]]
     )
+    assert any(" was not promoted: it is worse than the live model" in line for line in known[flipped["run_id"]])
     assert first["receipt"]["metrics"]["attention"] == more["receipt"]["metrics"]["attention"] == []
     print(json.dumps(known, indent=1))
