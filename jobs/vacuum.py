@@ -41,12 +41,10 @@ def run(config: VacuumConfig) -> Receipt:
         names: list[str] = []
         with locked(lake.locks / "ingest.lock", f"the token table of {lake.root}"):
             if has_table:
-                going = token_table.vacuum(lake.tokens, keep_hours=config.keep_hours, dry_run=True)
-                if going and not config.dry_run:
-                    note_brought(lake, [unquote(name) for name in going])  # 'pipeline retract' needs to know
-                names = (
-                    going if config.dry_run else token_table.vacuum(lake.tokens, keep_hours=config.keep_hours, dry_run=False)
-                )
+                names = token_table.vacuum(lake.tokens, keep_hours=config.keep_hours, dry_run=True)
+                if names and not config.dry_run:
+                    note_brought(lake, [unquote(name) for name in names])  # 'pipeline retract' needs to know
+                    names = token_table.vacuum(lake.tokens, keep_hours=config.keep_hours, dry_run=False)
         gone = [*_leftovers(config, lake)]
         if config.models:
             gone += [*_models(config, lake), *_crossvals(config, lake)]

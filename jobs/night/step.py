@@ -146,7 +146,7 @@ class Runner:
         told = receipt or record.get("receipt", {})
         error = ""
         if code not in (EXIT_DONE, EXIT_NOTHING_NEW):
-            error = record.get("error_brief") or self._last_words(began) or _how(code)
+            error = record.get("error_brief") or _failed_check(told) or self._last_words(began) or _how(code)
         return Step(
             command=command,
             run_id=record.get("run_id") or told.get("run_id"),
@@ -177,8 +177,9 @@ class Runner:
             file.seek(began)
             lines = file.read().splitlines()
         for line in reversed(lines):
-            if line.startswith("pipeline: "):
-                return line.removeprefix("pipeline: ")
+            for prefix in ("pipeline: ", "Error: "):  # the latter for a command line that cannot be parsed
+                if line.startswith(prefix):
+                    return line.removeprefix(prefix)
             with suppress(ValueError, TypeError, KeyError):
                 if (found := json.loads(line))["level"] == "error":
                     return str(found["message"])
@@ -219,6 +220,13 @@ def _last_object(text: str) -> dict[str, Any]:
         if isinstance(found, dict):
             return found
     return {}
+
+
+def _failed_check(told: Mapping[str, Any]) -> str:
+    """Why a run that did all its work ended with an error all the same; "" for others."""
+    drift = told.get("metrics", {}).get("drift")
+    is_checked = isinstance(drift, dict) and drift.get("drifted")
+    return "the predictions are written, but the input drifted (--fail-on-drift)" if is_checked else ""
 
 
 def _how(code: int) -> str:

@@ -52,14 +52,17 @@ def make_live(lake: Lake, model_id: str, reason: str) -> None:
 def before_live(lake: Lake, present: frozenset[str]) -> str | None:
     """The model that was live before the one that is, and that is still there; None where there is none.
 
-    Going back twice goes back further: models that only came back by that do not count again.
+    Going back twice goes back further. A model that somebody went back from counts no more, until it goes live again.
     """
-    order: dict[str, None] = {}
+    names: list[str] = []
     for entry in _entries(lake):
-        if entry.reason != ROLLED_BACK:
-            order.pop(entry.model_id, None)
-            order[entry.model_id] = None
-    names = list(order)
+        known = entry.model_id in names
+        if known and entry.reason == ROLLED_BACK:
+            del names[names.index(entry.model_id) + 1 :]
+            continue
+        if known:
+            names.remove(entry.model_id)
+        names.append(entry.model_id)
     live = _live(lake)
     earlier = names[: names.index(live)] if live in names else names
     return next((name for name in reversed(earlier) if name in present and name != live), None)

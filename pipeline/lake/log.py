@@ -132,6 +132,20 @@ def commits(folder: Path) -> list[Commit]:
     return found
 
 
+def changed_at(folder: Path, version: int) -> int:
+    """The version that brought the table to what it holds at `version`: later ones, such as those of vacuum, neither added
+    nor removed shards. Where entries are not there any more, the oldest that is known to hold the same.
+
+    Raises:
+        DataError: an entry is damaged.
+    """
+    while version > 0 and (read := _read(folder, version)) is not None:
+        if any("add" in action or "remove" in action for action in read[0]):
+            break
+        version -= 1
+    return version
+
+
 def _read(folder: Path, version: int) -> tuple[list[dict[str, Any]], dict[str, Any]] | None:
     """An entry's actions and its commitInfo."""
     path = folder / LOG / entry_name(version)

@@ -217,12 +217,15 @@ def vacuum(folder: Path, *, keep_hours: int, dry_run: bool) -> list[str]:
         for path in folder.iterdir():
             if Path(root) != folder and path.name != LOG:
                 (Path(root) / path.name).symlink_to(path)
-        deleted = list(
-            DeltaTable(root).vacuum(retention_hours=keep_hours, dry_run=dry_run, enforce_retention_duration=False, full=True)
-        )
-        if not dry_run and Path(root) != folder:
-            for name in deleted:
-                (folder / unquote(name)).unlink(missing_ok=True)
+        table = DeltaTable(root)
+        listed = table.vacuum(retention_hours=keep_hours, dry_run=True, enforce_retention_duration=False, full=True)
+        # The log remembers files that are long gone, and vacuum would commit for them again each time.
+        deleted = [name for name in listed if (folder / unquote(name)).exists()]
+        if deleted and not dry_run:
+            table.vacuum(retention_hours=keep_hours, dry_run=False, enforce_retention_duration=False, full=True)
+            if Path(root) != folder:
+                for name in deleted:
+                    (folder / unquote(name)).unlink(missing_ok=True)
         return deleted
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError, InputNotFoundError
+from pipeline.lake.log import changed_at
 from pipeline.lake.paths import Lake
 from pipeline.lake.shards import Shard, common_vocabulary, plain_shards
 from pipeline.lake.vocabularies import read_vocabulary
@@ -46,7 +47,8 @@ def open_data(
         shards = table.shards
         version = table.version
         where = str(lake.tokens)
-        identity = {"table_version": version}
+        # Vacuum commits, too, and what it leaves is the same data.
+        identity = {"table_version": changed_at(lake.tokens, version)}
     if not shards:
         raise DataError(f"{where} contains no token shards. Ingest some reviews with 'pipeline ingest'.")
     fingerprint = common_vocabulary(shards, where)

@@ -51,10 +51,20 @@ def test_going_back_twice_goes_back_further_and_then_ends(lake: Path, trained: t
     assert run_here("--lake", lake, "models", "promote", third).code == 0
     assert run_here("--lake", lake, "models", "promote", third).code == 99
     assert run_here("--lake", lake, "models", "rollback").code == 0
-    assert latest.read_text() == f"{second}\n"
+    assert latest.read_text() == f"{first}\n"
     reasons = [entry.reason for entry in history(Lake(lake))]
     assert reasons == ["trained"] * 3 + ["rolled back"] * 2 + ["promoted", "rolled back"]
     assert "(rolled back)" in run_here("--lake", lake, "models", "show").stdout
+
+
+def test_a_model_that_somebody_went_back_from_does_not_come_back(lake: Path, trained: tuple[Path, list[str]]) -> None:
+    first, second, third = trained[1]
+    for words in (("rollback",), ("promote", first), ("rollback",)):
+        assert run_here("--lake", lake, "models", *words).code == 0
+    assert (lake / "models" / "LATEST").read_text() == f"{second}\n", (
+        f"{second} was live before {first}, and {third} was left"
+    )
+    assert run_here("--lake", lake, "models", "rollback").code == 66
 
 
 def test_a_model_that_is_gone_is_passed_over_and_a_damaged_one_is_refused(

@@ -231,3 +231,34 @@ def test_warnings_are_said_unless_the_night_before_had_them(night: Night, lake: 
     assert night().stderr == "", "nothing was trained"
     (lake / "raw" / "more.csv").write_text(GOOD)
     assert "nbsvm, a linear model" not in night().stderr
+
+
+def test_what_vacuum_leaves_is_nothing_new_to_train_on(lake: Path, night: Night) -> None:
+    (lake / "raw" / "more.csv").write_text(GOOD)
+    assert run_here("--lake", lake, "ingest").code == 0
+    assert run_here("--lake", lake, "retract", "latest").code == 0
+    (lake / "pipeline.toml").write_text(f"{SETTINGS}[vacuum]\nkeep-hours = 0\n")
+    assert steps(night("--vacuum"))[1:] == [("train", 0), ("score", 99), ("vacuum", 0)]
+    assert steps(night("--vacuum"))[1:] == [("train", 99), ("score", 99), ("vacuum", 99)]
+
+
+def test_options_that_cannot_be_parsed_are_named_in_the_line_that_is_mailed(night: Night) -> None:
+    done = night("--train-options", "--arch")
+    assert done.code == 2
+    assert "train: failed with exit code 2: Option '--arch' requires an argument. Log: " in done.stderr
+
+
+def test_a_night_that_fails_of_drift_says_so(lake: Path, night: Night) -> None:
+    odd = "text\n" + "".join(f"{'great film ' * (n % 3 + 1)}{'zzz ' * n}\n" for n in range(300))
+    (lake / "incoming" / "odd.csv").write_text(odd)
+    more = ("sample", lake / "raw2", "--reviews", 20, "--test-reviews", 400, "--unsup", 0)
+    assert run_here(*more).code == 0
+    shutil.rmtree(lake / "raw")
+    (lake / "raw2").rename(lake / "raw")
+    (lake / "pipeline.toml").write_text(f'{SETTINGS}promote = "always"\n[score]\nfail-on-drift = true\n')
+    for _ in range(2):
+        done = night()
+        assert done.code == 65
+        assert "score: failed with exit code 65: the predictions are written, but the input drifted (--fail-on-drift)" in (
+            done.stderr
+        )
