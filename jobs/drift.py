@@ -111,10 +111,13 @@ def note_drift(this: Run, config: ScoreConfig, metrics: dict[str, Any]) -> None:
     this.failed_check = config.fail_on_drift and bool(metrics.get("drift", {}).get("drifted"))
 
 
-def recorded_drift(config: ScoreConfig, lake: Lake, output: Path, model_id: str) -> dict[str, Any] | None:
+def recorded_drift(config: ScoreConfig, lake: Lake, output: Path, model_id: str, rows: int) -> dict[str, Any] | None:
     """What the newest run measured that wrote `output` with this model, judged by today's limits; None where no record says.
 
     A warning says it again, because a run that ends with 65 must say why.
+
+    Args:
+        rows: rows of today's input. A run over other ones says nothing about these, as when a drifted file was taken away.
     """
     for path in sorted(lake.runs.glob("*-score-*.json"), reverse=True):
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -122,6 +125,8 @@ def recorded_drift(config: ScoreConfig, lake: Lake, output: Path, model_id: str)
             outputs, drift = record["receipt"]["outputs"], record["receipt"]["metrics"]["drift"]
             if (outputs["predictions"], outputs["model"]) != (str(output), model_id) or record["outcome"] != "done":
                 continue
+            if record["receipt"]["written"] + record["receipt"]["known"] != rows:
+                return None
             over = [
                 name
                 for name, psi in drift["psi"].items()

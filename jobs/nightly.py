@@ -69,9 +69,10 @@ def run(config: NightlyConfig, arguments: Sequence[str], formatter: logging.Form
 def _write_page(night: "_Night") -> None:
     """The morning page, once the record of the night is there: the night is over, and a signal no longer changes that."""
     with suppress(StoppedError):
-        code = night.runner.call("status", "--page")
+        code, error = night.runner.call("status", "--page")
         if code not in STATUS_CODES:
-            night.attention.append(f"nightly: the morning page was not written (exit code {code}). Log: {night.log_file}")
+            problem = f"the morning page was not written (exit code {code}): {error.rstrip('.')}"
+            night.attention.append(f"nightly: {problem}. Log: {night.log_file}")
 
 
 @dataclass(kw_only=True)

@@ -131,7 +131,7 @@ def _target(config: ScoreConfig, lake: Lake, source: ScoreInput) -> Iterator[Pat
 def _score(plan: ScorePlan, lake: Lake, this: Run) -> None:
     config, output = plan.config, plan.output
     if not config.force and not config.to_stdout and (there := plan.there(lake, naming(config))) is not None:
-        drift = recorded_drift(config, lake, output, plan.bundle.model_id) if config.fail_on_drift else None
+        drift = recorded_drift(config, lake, output, plan.bundle.model_id, there.rows) if config.fail_on_drift else None
         if drift is not None or not config.fail_on_drift:
             this.read = this.known = there.rows
             this.quarantined = len(plan.source.faults)

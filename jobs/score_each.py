@@ -130,7 +130,7 @@ class ScoreEach:
                     note_drift(self.this, self.config, self.watch.conclude())
                 elif self.config.fail_on_drift:
                     shown, model_id = self.places.shown, self.bundle.model_id
-                    drift = recorded_drift(self.config, self.lake, shown, model_id)
+                    drift = recorded_drift(self.config, self.lake, shown, model_id, self.this.known)
                     note_drift(self.this, self.config, {} if drift is None else {"drift": drift})
         finally:
             summarize(self.figures.rejects, self.faults, None)

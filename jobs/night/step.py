@@ -107,10 +107,12 @@ class Runner:
         stop.raise_if_set()
         return step
 
-    def call(self, command: str, *words: str) -> int:
-        """Runs a command that is no step: it has neither receipt nor record. Gives its exit code."""
+    def call(self, command: str, *words: str) -> tuple[int, str]:
+        """Runs a command that is no step: it has neither receipt nor record. Gives its exit code and its error in words."""
+        began = self.log_file.stat().st_size
         with deferred_stop() as stop:
-            return self._process(command, words, stop)[0]
+            code, _ = self._process(command, words, stop)
+        return code, self._last_words(began) or _how(code)
 
     def _process(self, command: str, words: Sequence[str], stop: StopRequest) -> tuple[int, str]:
         """Waits for a command, or stops it; gives its exit code and what it has written to stdout."""

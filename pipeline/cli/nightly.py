@@ -7,7 +7,9 @@ from pipeline.cli.console import log_formatter, silence
 from pipeline.cli.derive import config_command, configs
 from pipeline.cli.finish import Finish, tell
 from pipeline.config.nightly import NightlyConfig
-from pipeline.config.score import ScoreConfig
+from pipeline.config.score import STDOUT, ScoreConfig
+from pipeline.config.train import TrainConfig
+from pipeline.errors import UsageError
 from pipeline.options.files import file_values
 
 
@@ -23,8 +25,15 @@ def nightly(config: NightlyConfig, finish: Finish) -> None:
     """
     from jobs import nightly as job
 
+    scoring = file_values(ScoreConfig, "score", configs, config.lake)
+    if scoring.get("output") == STDOUT:
+        raise UsageError(
+            f'output = "{STDOUT}" in [score] of pipeline.toml: nobody reads the stdout of a night. Remove it, '
+            "or name a file or folder."
+        )
+    _refuse_fold(config)
     if not config.input:
-        config = replace(config, input=file_values(ScoreConfig, "score", configs, config.lake).get("sources", ()))
+        config = replace(config, input=scoring.get("sources", ()))
     attended = sys.stderr.isatty()
     if not attended and not finish.session.verbose:
         silence()
@@ -33,3 +42,20 @@ def nightly(config: NightlyConfig, finish: Finish) -> None:
         for line in receipt.metrics["attention"]:
             tell(line)
     finish(receipt)
+
+
+def _refuse_fold(config: NightlyConfig) -> None:
+    """A model that holds out a fold never goes live, so a night that trains one would change nothing.
+
+    Raises:
+        UsageError: a fold in the options of train.
+    """
+    try:
+        in_file = file_values(TrainConfig, "train", configs, config.lake).get("fold")
+    except UsageError:
+        return  # the step says it, and the others have work of their own
+    if in_file is not None or any(word.split("=")[0] == "--fold" for word in config.train_words):
+        raise UsageError(
+            "--fold: a model trained for cross-validation never goes live, so a night cannot use it. Remove it from [train] "
+            "of pipeline.toml or from --train-options; 'pipeline crossval' trains all folds."
+        )

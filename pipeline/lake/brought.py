@@ -73,7 +73,7 @@ def note_brought(lake: Lake, going: Collection[str]) -> list[str]:
         try:
             brought = brought_by(lake, commit)
         except (DataError, InputNotFoundError):
-            continue  # a damaged old shard tells nothing; it goes all the same
+            continue  # the rows of a damaged old shard cannot be listed; it is deleted anyway
         if brought is not None:
             write_keys(path, ReviewKeys.of(brought.keys, brought.contents, replaced=brought.replaced), commit.run_id)
             noted.append(commit.run_id)

@@ -149,6 +149,17 @@ def test_fail_on_drift_writes_the_predictions_and_ends_with_65_each_time(trained
     assert score(trained, source).code == 99
 
 
+def test_drift_goes_with_the_file_that_drifted(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    write(folder / "usual.parquet", texts(200, 3))
+    strange = write(folder / "strange.parquet", texts(600, 8, prefix="x"))
+    assert pipeline(trained, "score", folder, "--fail-on-drift").code == 65
+    assert pipeline(trained, "score", folder, "--fail-on-drift").code == 65
+    strange.unlink()
+    assert pipeline(trained, "score", folder, "--fail-on-drift").code == 99
+
+
 def test_fail_on_drift_scores_again_where_no_record_says_what_was_found(trained: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "lost.parquet", texts(200, 7, longer=4))
     assert score(trained, source).code == 0

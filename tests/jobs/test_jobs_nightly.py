@@ -262,3 +262,28 @@ def test_a_night_that_fails_of_drift_says_so(lake: Path, night: Night) -> None:
         assert "score: failed with exit code 65: the predictions are written, but the input drifted (--fail-on-drift)" in (
             done.stderr
         )
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "problem"),
+    [
+        ('[score]\noutput = "-"\n', (), 'output = "-" in [score]'),
+        ('[train]\nfold = "0/3"\n', (), "never goes live"),
+        ("", ("--train-options", "--fold=0/3"), "never goes live"),
+    ],
+)
+def test_options_with_which_a_night_is_in_vain_are_refused(
+    night: Night, lake: Path, table: str, options: tuple[str, ...], problem: str
+) -> None:
+    before = len(list((lake / "runs").iterdir()))
+    (lake / "pipeline.toml").write_text(table)
+    done = night(*options)
+    assert done.code == 2 and problem in done.stderr
+    assert len(list((lake / "runs").iterdir())) == before
+
+
+def test_a_page_that_cannot_be_written_is_a_line_with_the_reason(night: Night, lake: Path) -> None:
+    settings = lake / "pipeline.toml"
+    settings.write_text(settings.read_text() + '[status]\nmax-age = "soon"\n')
+    (line,) = night().stderr.splitlines()
+    assert line.startswith("nightly: the morning page was not written (exit code 2): ") and "max-age" in line

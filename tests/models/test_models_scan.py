@@ -300,7 +300,7 @@ class TestPackedRows:
                 torch.testing.assert_close(largest[row], rows.amax(dim=0))
                 torch.testing.assert_close(total[row], rows.sum(dim=0))
         with pytest.raises(IndexError, match="rows 0 to 17 of a table of 17"):
-            scan_kernel.pool_packed(table, torch.cat([index_N[:16], torch.tensor([17])]).clamp_min(0), packed.rows, 6, parts)
+            scan_kernel.pool_packed(table, torch.tensor([*range(16), 17]), packed.rows, 6, parts)
 
     def test_rows_beyond_the_tokens_are_refused(self) -> None:
         packed = PackedRows(torch.tensor([3, 3]))
