@@ -45,7 +45,20 @@ def main(arguments: list[str] | None = None) -> None:
 
 def train(lake: Path, arch: str, seed: int, more: list[str]) -> dict[str, Any]:
     """Trains one model in a process of its own; gives what the table needs of it."""
-    command = [sys.executable, "-m", "pipeline", "-q", "--lake", lake, "train", "--arch", arch, "--no-wide"]
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline",
+        "-q",
+        "--lake",
+        lake,
+        "train",
+        "--arch",
+        arch,
+        "--no-wide",
+        "--holdout",
+        "0",
+    ]
     run = measure(
         Contestant(name=arch, command=[*command, "--seed", seed, "--force", *more], environment={"OMP_NUM_THREADS": "1"})
     )

@@ -46,7 +46,7 @@ def test_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = result["nights"]
     assert first["init_from"] is None and second["init_from"]["model_id"] == first["model_id"]
     assert second["vocabulary"] != first["vocabulary"]
-    assert second["unknown_holdout"] < first["unknown_holdout"]
+    assert second["unknown_holdout"] <= first["unknown_holdout"]
     assert (first["epochs"], second["epochs"]) == (2, 1)
     assert "| night: accuracy | rebuilt-warm |" in capsys.readouterr().out
     assert nights.main([*options, "--series", "rebuilt-warm"])["nights"] == [first, second], "it goes on where it was"

@@ -98,7 +98,7 @@ def target_rows(results: dict[str, Result], options: argparse.Namespace) -> list
 
 
 def _train(lake: Path, *options: object) -> list[object]:
-    return [sys.executable, "-m", "pipeline", "-q", "--lake", lake, "train", "--force", *options]
+    return [sys.executable, "-m", "pipeline", "-q", "--lake", lake, "train", "--force", "--holdout", "0", *options]
 
 
 def _validation_files(lake: Path) -> list[str]:
