@@ -161,6 +161,7 @@ def test_two_processes_do_not_train_the_same(tmp_path: Path, corpus: Corpus) -> 
     process.communicate()
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_replaced_and_a_signal_reaches_all(tmp_path: Path, corpus: Corpus) -> None:
     options = ("--epochs", "8")
     ours = (sys.executable, "-m", "pipeline")  # whose children are the workers

@@ -65,6 +65,7 @@ def run(command: str, tmp_path: Path, **settings: object) -> subprocess.Complete
     return subprocess.run(shell, capture_output=True, text=True, env=bare, cwd=elsewhere, timeout=240, check=False)
 
 
+@pytest.mark.slow
 def test_the_line_of_the_crontab_runs_a_night(lake: Path, executable: Path, tmp_path: Path) -> None:
     settings, (command,) = parsed((SCHEDULE / "crontab").read_text())
     assert set(settings) == {"MAILTO"}
