@@ -14,8 +14,8 @@ pipeline have separate environments. A setting is taken from the first of these 
 | score_input     | pipeline_score_input     | PIPELINE_SCORE_INPUT     | what to score (incoming/ in lake)   |
 
 Only in the environment: `PIPELINE_SCHEDULE`, a cron expression (15 2 * * *), is read where DAGs are parsed;
-`PIPELINE_ON_FAILURE` is a command that gets each final failure as a JSON object on its stdin. Options belong into
-the lake's `pipeline.toml` rather than here.
+`PIPELINE_ON_FAILURE` is a command that gets each final failure as a JSON object on its stdin; set it for the DAG processor,
+too, which reports workers that died. Options belong in the lake's `pipeline.toml` rather than here.
 
 | the command ends with                              | the task                                                    |
 |----------------------------------------------------|-------------------------------------------------------------|
@@ -40,8 +40,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, Asset, BaseOperator, Param
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk import DAG, Asset, BaseOperator, Context, Param
+
+try:
+    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+except ImportError:  # Airflow 3.0 and 3.1
+    from airflow.exceptions import AirflowFailException, AirflowSkipException
 
 NOTHING_NEW = 99
 WORTH_A_RETRY = {
@@ -83,7 +87,7 @@ class PipelineOperator(BaseOperator):
         self.settings = {name: f"{{{{ params.{name} or var.value.get('pipeline_{name}', '') }}}}" for name in SETTINGS}
         self._process: subprocess.Popen[str] | None = None
 
-    def execute(self, context: Any) -> dict[str, Any]:
+    def execute(self, context: Context) -> dict[str, Any]:
         """Runs the command and gives its receipt."""
         code, receipt, last_line = self._run(self._command_line())
         if receipt:
@@ -96,7 +100,7 @@ class PipelineOperator(BaseOperator):
             raise AirflowSkipException(f"pipeline {self.words[0]}: nothing new")
         message = f"pipeline {self.words[0]} ended with {code}: {_attention(receipt) or last_line or 'no output'}"
         if code < 0 or code in WORTH_A_RETRY:
-            raise AirflowException(f"{message} ({WORTH_A_RETRY.get(code, 'killed')}; the task is retried)")
+            raise RuntimeError(f"{message} ({WORTH_A_RETRY.get(code, 'killed')}; the task is retried)")
         raise AirflowFailException(message)
 
     def on_kill(self) -> None:
@@ -165,19 +169,20 @@ class PipelineOperator(BaseOperator):
         reader.join()
         return code, _receipt(said), last_line
 
-    def _describe(self, context: Any, receipt: dict[str, Any]) -> None:
+    def _describe(self, context: Context, receipt: dict[str, Any]) -> None:
         """Puts what other DAGs want to know into the events of the assets."""
         found = {name: value for name, value in _outputs(receipt) if name in EXTRA and value is not None}
         for asset in self.outlets:
             context["outlet_events"][asset].extra = found
 
 
-def report_failure(context: dict[str, Any]) -> None:
+def report_failure(context: Context) -> None:
     """Tells the command in PIPELINE_ON_FAILURE of a task that failed for good. Replace it by a notifier of a provider, such
     as `send_slack_notification(…)`, or add one: `on_failure_callback` also takes a list."""
     task = context["ti"]
     words = shlex.split(os.environ.get("PIPELINE_ON_FAILURE", ""))
-    facts = {"dag": task.dag_id, "task": task.task_id, "run": task.run_id, "error": str(context.get("exception"))}
+    error = str(context.get("exception") or "the worker stopped without an error: killed, or out of memory")
+    facts = {"dag": task.dag_id, "task": task.task_id, "run": task.run_id, "error": error}
     if words:
         subprocess.run(words, input=json.dumps(facts), encoding="utf-8", timeout=60, check=True)
 
@@ -215,8 +220,8 @@ def settings() -> dict[str, Param]:
     return {name: Param(None, type=["null", "string"], description=what) for name, what in SETTINGS.items()}
 
 
+SCHEDULE = os.environ.get("PIPELINE_SCHEDULE", "15 2 * * *")
 COMMON: dict[str, Any] = {
-    "schedule": os.environ.get("PIPELINE_SCHEDULE", "15 2 * * *"),
     "start_date": datetime(2026, 1, 1, tzinfo=UTC),
     "catchup": False,
     "max_active_runs": 1,
@@ -242,7 +247,13 @@ def command(task_id: str, words: Sequence[str], hours: int, **more: Any) -> Pipe
     )
 
 
-with DAG(dag_id="review_pipeline", description="Ingest, train, score, report.", params=settings(), **COMMON) as dag:
+with DAG(
+    dag_id="review_pipeline",
+    description="Ingest, train, score, report.",
+    schedule=SCHEDULE,
+    params=settings(),
+    **COMMON,
+) as dag:
     ingest = command("ingest", ["ingest"], 6)
     train = command("train", ["train", "--resume"], 24, options="train_options")
     score = command("score", ["score", "{score_input}"], 6, input_needed=True)
@@ -252,6 +263,10 @@ with DAG(dag_id="review_pipeline", description="Ingest, train, score, report.", 
     [ingest, train] >> report
 
 with DAG(
-    dag_id="review_pipeline_nightly", description="The night as one command.", params=settings(), **COMMON
+    dag_id="review_pipeline_nightly",
+    description="The night as one command.",
+    schedule=SCHEDULE,
+    params=settings(),
+    **COMMON,
 ) as nightly_dag:
     command("nightly", ["nightly"], 30, options="nightly_options")

@@ -1,13 +1,15 @@
 #!/bin/sh
 # Makes Airflow's own environment, .venv-airflow in the repository's root, and tries it. Called by `make airflow`.
+# AIRFLOW chooses the version and AIRFLOW_VENV the folder: AIRFLOW='~=3.0.0' AIRFLOW_VENV=.venv-airflow-3.0 make test-airflow
 # Airflow's many dependencies never meet the pipeline's: the DAG calls the pipeline as a command.
 set -eu
 cd "$(dirname "$0")/../.."
 python="${PYTHON:-python3}"
-if [ ! -x .venv-airflow/bin/airflow ]; then
-    "$python" -m venv .venv-airflow
-    .venv-airflow/bin/pip install --quiet --disable-pip-version-check "apache-airflow>=3.0,<4"
+venv="${AIRFLOW_VENV:-.venv-airflow}"
+if [ ! -x "$venv/bin/airflow" ]; then
+    "$python" -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "apache-airflow${AIRFLOW:->=3.0,<4}"
 fi
 home="$(mktemp -d)"
 trap 'rm -rf "$home"' EXIT
-AIRFLOW_HOME="$home" .venv-airflow/bin/airflow version
+AIRFLOW_HOME="$home" "$venv/bin/airflow" version

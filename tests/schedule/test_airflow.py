@@ -15,6 +15,7 @@ from tests.support.paths import ROOT
 
 TINY = "--arch rnn --epochs 1 --embedding-dim 4 --hidden-dim 4 --no-baseline"
 NIGHTLY = "review_pipeline_nightly"
+DAG_FILE = ROOT / "jobs" / "schedule" / "airflow_dag.py"
 
 pytestmark = MARKS
 
@@ -30,6 +31,13 @@ def lake(tmp_path: Path, command: Run) -> Path:
     score = ("--score-input", lake / "incoming/new.parquet", "--score-reviews", 12)
     assert command("sample", lake / "raw", "--reviews", 60, "--test-reviews", 10, "--unsup", 4, *score).code == 0
     return lake
+
+
+@pytest.mark.parametrize("dag_id", ["review_pipeline", NIGHTLY])
+def test_the_file_loads_without_a_warning(airflow: Environment, dag_id: str) -> None:
+    script = f"import airflow, warnings; warnings.simplefilter('error'); {LOAD}; print(*dags['{dag_id}'].task_dict)"
+    tasks = output(airflow, str(AIRFLOW / "python"), "-c", script).split()
+    assert tasks == (["nightly"] if dag_id == NIGHTLY else ["ingest", "train", "score", "report"])
 
 
 def test_four_tasks_are_green_then_skipped(airflow: Environment, lake: Path) -> None:
@@ -125,6 +133,16 @@ def test_a_failed_night_says_what_a_person_must_know(airflow: Environment, tmp_p
     assert outcome["receipts"] == {"nightly": night}
 
 
+def test_a_worker_that_died_for_good_is_told(airflow: Environment, tmp_path: Path) -> None:
+    told = tmp_path / "told.json"
+    environment = {**airflow, "PIPELINE_ON_FAILURE": str(executable(tmp_path / "tell", f"cat >'{told}'"))}
+    # Nobody is left to raise an error: the DAG processor calls back, with a context that has none.
+    task = "types.SimpleNamespace(dag_id='review_pipeline', task_id='train', run_id='one')"
+    script = f"import types; {LOAD}; dags['review_pipeline'].get_task('train').on_failure_callback[0]({{'ti': {task}}})"
+    output(environment, str(AIRFLOW / "python"), "-c", script)
+    assert json.loads(told.read_text())["error"].startswith("the worker stopped without an error")
+
+
 def test_a_killed_training_is_retried_and_nothing_is_doubled(airflow: Environment, lake: Path) -> None:
     options = "--arch rnn --epochs 200 --embedding-dim 4 --hidden-dim 4 --no-baseline --checkpoint-every 5"
     environment = {**airflow, "PIPELINE_LAKE": str(lake), "PIPELINE_TRAIN_OPTIONS": options}
@@ -164,6 +182,7 @@ def dag_run(environment: Environment, dag_id: str = "review_pipeline", conf: dic
     return json.loads(said.strip().splitlines()[-1])
 
 
+LOAD = f"import runpy; dags = {{dag.dag_id: dag for dag in map(runpy.run_path('{DAG_FILE}').get, ('dag', 'nightly_dag'))}}"
 RUN_DAG = (str(AIRFLOW / "python"), str(ROOT / "tests" / "schedule" / "run_dag.py"))
 
 

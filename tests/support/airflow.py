@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.paths import ROOT
 
-AIRFLOW = Path(os.environ.get("AIRFLOW_VENV", ROOT / ".venv-airflow")) / "bin"
+AIRFLOW = ROOT / os.environ.get("AIRFLOW_VENV", ".venv-airflow") / "bin"
 
 MARKS = [
     pytest.mark.airflow,
