@@ -181,7 +181,7 @@ def report_failure(context: Context) -> None:
     as `send_slack_notification(…)`, or add one: `on_failure_callback` also takes a list."""
     task = context["ti"]
     words = shlex.split(os.environ.get("PIPELINE_ON_FAILURE", ""))
-    error = str(context.get("exception") or "the worker stopped without an error: killed, or out of memory")
+    error = str(context.get("exception") or "no error reached this callback: the worker may have been killed")
     facts = {"dag": task.dag_id, "task": task.task_id, "run": task.run_id, "error": error}
     if words:
         subprocess.run(words, input=json.dumps(facts), encoding="utf-8", timeout=60, check=True)
