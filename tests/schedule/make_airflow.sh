@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes Airflow's own environment, .venv-airflow in the repository's root, and tries it. Called by `make airflow`.
-# AIRFLOW chooses the version and AIRFLOW_VENV the folder: AIRFLOW='~=3.0.0' AIRFLOW_VENV=.venv-airflow-3.0 make test-airflow
+# AIRFLOW chooses the version and AIRFLOW_VENV the folder: AIRFLOW='~=3.1.0' AIRFLOW_VENV=.venv-airflow-3.1 make airflow
+# In 3.0 and 3.1, dag.test() gives callbacks no error, so the tests that look at it fail there; workers do give it.
 # Airflow's many dependencies never meet the pipeline's: the DAG calls the pipeline as a command.
 set -eu
 cd "$(dirname "$0")/../.."
