@@ -20,7 +20,8 @@ def night_log(lake: Lake, run_id: str, formatter: logging.Formatter) -> Iterator
     Raises:
         CannotWriteError: it cannot be made.
     """
-    path = make_folder(lake.logs) / f"{run_id.partition('-')[0]}.log"
+    make_folder(lake.logs)
+    path = log_of(lake, run_id)
     with writing(path):
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW, 0o666)
     with os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace") as stream:
@@ -33,11 +34,19 @@ def night_log(lake: Lake, run_id: str, formatter: logging.Formatter) -> Iterator
             logging.getLogger().removeHandler(handler)
 
 
-def remove_old_logs(lake: Lake, keep: int) -> list[str]:
-    """Removes all logs of nights but the newest `keep`; gives the names of those that went."""
+def log_of(lake: Lake, run_id: str) -> Path:
+    """The log file of a night."""
+    return lake.logs / f"{run_id.partition('-')[0]}.log"
+
+
+def remove_old_logs(lake: Lake, keep: int, own: Path) -> list[str]:
+    """Removes all logs of nights but the newest `keep` and this night's `own`; gives the names of those that went.
+
+    Names sort by time, but a clock that was ahead has left names that sort after tonight's.
+    """
     gone = []
     names = sorted(path.name for path in lake.logs.iterdir() if NAME.fullmatch(path.name))
-    for name in names[:-keep]:
+    for name in (name for name in names[:-keep] if name != own.name):
         with suppress(OSError):
             (lake.logs / name).unlink()
             gone.append(name)

@@ -1,6 +1,7 @@
 """A night that is killed, and the one after it: what has to hold, beside a twin that nothing befell."""
 
 import json
+import re
 import shutil
 import signal
 from collections import Counter
@@ -43,6 +44,7 @@ KILLS: dict[str, Fault] = {
     "both killed": Fault(action="kill both"),
 }
 """What ends at an operation: the process that does it, the night, or both."""
+MODEL = re.compile(r"rnn-\S+")
 NOT_THE_MODEL = "model_id"
 
 
@@ -66,6 +68,17 @@ class Seen:
             rows = table.drop_columns([NOT_THE_MODEL]).to_pylist()
             found[str(path.relative_to(where.predictions))] = rows
         return cls(table_rows(lake), described["weights_sha256"], len(model_ids(where)), found)
+
+
+def without_place(line: str) -> str:
+    """A line of attention without the files and models that it names, which differ from night to night."""
+    return MODEL.sub("MODEL", line.partition("; see ")[0])
+
+
+def told(ending: Ending) -> set[str]:
+    """The lines of attention of a night, apart from failures, which the next night may not have."""
+    lines = (without_place(line) for line in ending.stderr.splitlines())
+    return {line for line in lines if line.startswith(("ingest: ", "train: ", "score: ")) and "exit code" not in line}
 
 
 @dataclass
@@ -93,6 +106,8 @@ class KilledNight:
         assert ending.code == 0, ending.stderr
         self.operations = ending.counted
         self.twin = Seen.of(self.lake)
+        self.said = told(ending)
+        assert any("rejected" in line for line in self.said)
 
     def night(self, fault: Fault | None = None) -> Ending:
         return self.commands.run(self.lake, "--lake", self.lake, "nightly", fault=fault)
@@ -114,12 +129,21 @@ class KilledNight:
         for text in (ending.stderr, again.stderr):
             if "Traceback" in text:
                 self.tally.add("code", f"{where}a traceback: {text[-400:]}")
+        if missing := self.said - told(ending) - told(again) - self._noted():
+            self.tally.add("untold", f"{where}nobody was told: {missing}")
         self._compare(where)
         self._not_again(where, complete)
         self._look(where)
         idle = self.night()
         if idle.code != 99 or idle.stderr:
             self.tally.add("stuck", f"{where}the night after that ended with {idle.code}: {idle.stderr[-300:]}")
+
+    def _noted(self) -> set[str]:
+        """What the night had given to the command of --on-attention, and its record, when it was killed."""
+        first = sorted((self.lake / "runs").glob("*-nightly-*.json"))[1]
+        record = json.loads(first.read_text())
+        is_whole = record["outcome"] != "stopped"
+        return {without_place(line) for line in record["receipt"]["metrics"]["attention"] if is_whole}
 
     def _complete(self) -> set[str]:
         """Models that are whole, before the next night."""
