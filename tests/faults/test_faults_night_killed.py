@@ -24,7 +24,7 @@ def sweep(night: KilledNight, name: str, points: int) -> None:
     for at in where:
         night.probe(name, at)
     found = {"kill": name, "points": len(where), "of": night.operations, "codes": dict(sorted(night.tally.codes.items()))}
-    print(json.dumps(found | {"wrong": dict(Counter(night.tally.kinds))}))
+    print(json.dumps(found | {"wrong": dict(Counter(night.tally.kinds))}), flush=True)
     assert night.tally.wrong == []
 
 
