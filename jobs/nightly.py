@@ -8,7 +8,7 @@ import glob
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,12 +39,18 @@ HIDDEN = (".", "_")
 """Names that begin so are unfinished or belong to other tools; score passes them over."""
 
 
-def run(config: NightlyConfig, arguments: Sequence[str], formatter: logging.Formatter) -> Receipt:
+def run(
+    config: NightlyConfig,
+    arguments: Sequence[str],
+    formatter: logging.Formatter,
+    tell: Callable[[str], None],
+) -> Receipt:
     """Runs a night.
 
     Args:
         arguments: options before the command, for each step.
         formatter: of the log's lines.
+        tell: gets the lines that a person must know as soon as they are in the night's record, which counts as told.
 
     Raises:
         InputNotFoundError: no such lake.
@@ -62,7 +68,12 @@ def run(config: NightlyConfig, arguments: Sequence[str], formatter: logging.Form
             night = _Night(config=config, lake=lake, runner=runner, log_file=log_file)
             with _told(night, this):
                 night.run()
+        told = len(night.attention)
+        for line in night.attention:
+            tell(line)
         _write_page(night)
+        for line in night.attention[told:]:
+            tell(line)
     return this.receipt()
 
 

@@ -1,6 +1,8 @@
 """What a night that was killed or stopped could not say, the next one says, once."""
 
 import json
+import logging
+import os
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -8,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs.night.log_file import night_log
+from pipeline.lake.paths import Lake
 from tests.support.commands import Outcome, Run, run_here
 from tests.support.fork_server import forked_pipeline
 
@@ -92,3 +96,15 @@ def test_a_clock_that_was_ahead_neither_stops_training_nor_removes_tonights_log(
     done = command("--lake", lake, "nightly", "--retrain", "days:7", "--keep-logs", 1)
     assert [step["command"] for step in done.receipt["metrics"]["steps"]] == ["ingest", "train"]
     assert Path(done.receipt["outputs"]["log"]).exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
+def test_a_log_that_cannot_be_written_leaves_no_traceback(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    lake = Lake(tmp_path)
+    with night_log(lake, "20260101T000000.000Z-nightly-000000", logging.Formatter()) as path:
+        full = os.open("/dev/full", os.O_WRONLY)
+        (written,) = (number for number in Path("/proc/self/fd").iterdir() if number.exists() and number.samefile(path))
+        os.dup2(full, int(written.name))
+        os.close(full)
+        logging.getLogger().warning("no space")
+    assert capfd.readouterr().err == ""
