@@ -17,7 +17,7 @@ from typing import Any
 
 import pipeline
 from jobs.runtime import PART_OF
-from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW, PipelineError, StoppedError
+from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW, CannotWriteError, PipelineError, StoppedError
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import read_record
 from pipeline.progress import working
@@ -258,4 +258,6 @@ def _how(code: int) -> str:
         return "it was killed, as when memory runs out"
     if code > 128:
         return f"it was stopped by signal {code - 128}"
+    if code == CannotWriteError.exit_code:
+        return "it could not write, nor say what; is the disk full?"
     return "it gave no reason"
