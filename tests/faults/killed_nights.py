@@ -142,8 +142,9 @@ class KilledNight:
         """What the night had given to the command of --on-attention, and its record, when it was killed."""
         first = sorted((self.lake / "runs").glob("*-nightly-*.json"))[1]
         record = json.loads(first.read_text())
-        is_whole = record["outcome"] != "stopped"
-        return {without_place(line) for line in record["receipt"]["metrics"]["attention"] if is_whole}
+        if record["outcome"] == "stopped":
+            return set()
+        return {without_place(line) for line in record["receipt"]["metrics"]["attention"]}
 
     def _complete(self) -> set[str]:
         """Models that are whole, before the next night."""
