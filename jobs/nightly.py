@@ -8,7 +8,7 @@ import glob
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,12 +39,18 @@ HIDDEN = (".", "_")
 """Names that begin so are unfinished or belong to other tools; score passes them over."""
 
 
-def run(config: NightlyConfig, arguments: Sequence[str], formatter: logging.Formatter) -> Receipt:
+def run(
+    config: NightlyConfig,
+    arguments: Sequence[str],
+    formatter: logging.Formatter,
+    tell: Callable[[str], None],
+) -> Receipt:
     """Runs a night.
 
     Args:
         arguments: options before the command, for each step.
         formatter: of the log's lines.
+        tell: gets the lines that a person must know as soon as they are in the night's record, which counts as told.
 
     Raises:
         InputNotFoundError: no such lake.
@@ -62,7 +68,12 @@ def run(config: NightlyConfig, arguments: Sequence[str], formatter: logging.Form
             night = _Night(config=config, lake=lake, runner=runner, log_file=log_file)
             with _told(night, this):
                 night.run()
+        told = len(night.attention)
+        for line in night.attention:
+            tell(line)
         _write_page(night)
+        for line in night.attention[told:]:
+            tell(line)
     return this.receipt()
 
 
@@ -90,12 +101,13 @@ class _Night:
     def run(self) -> None:
         """The steps, in order."""
         self.history = History(self.lake, self.runner.run_id)
+        self._tell(self.history.untold())
         self._ingest()
         self._train()
         self._score()
         if self.config.vacuum:
             self._step("vacuum")
-        for name in remove_old_logs(self.lake, self.config.keep_logs):
+        for name in remove_old_logs(self.lake, self.config.keep_logs, self.log_file):
             log.info("removed the log %s: --keep-logs %d", name, self.config.keep_logs)
 
     @property
@@ -108,9 +120,13 @@ class _Night:
         """Whether any step had work."""
         return any(step.exit_code == EXIT_DONE for step in self.runner.steps)
 
+    def _tell(self, lines: Iterable[str]) -> None:
+        """Notes what a person must know; what a night that was cut off has left to say may be the same."""
+        self.attention += [line for line in dict.fromkeys(lines) if line not in self.attention]
+
     def _step(self, command: str, *words: str, before: Step | None = None) -> Step:
         step = self.runner.run(command, *words)
-        self.attention += attention(step, before or self.history.last(command), str(self.log_file))
+        self._tell(attention(step, before or self.history.last(command), str(self.log_file)))
         return step
 
     def _ingest(self) -> None:
@@ -137,7 +153,7 @@ class _Night:
             log.info("no training: there is no table yet")
             return
         try:
-            decision = decide(self.config.retrain, self.lake, self.history.last("score"))
+            decision = decide(self.config.retrain, self.lake, self.history.scored())
         except (PipelineError, ContractError) as error:  # train says what is wrong with the table
             log.info("training: the policy %s cannot be applied: %s", self.config.retrain, error)
         else:

@@ -106,6 +106,8 @@ def _find(lake: Lake, commits: Sequence[Commit], name: str) -> Commit:
         raise UsageError(f"RUN {name!r} fits {len(found):,} runs: {_some(found)}. Type more of the ID.")
     listed = f"Runs of ingest that committed: {_some(newest)}." if newest else "No run of ingest has committed."
     others = [path.stem for path in record_paths(lake) if path.stem.startswith(name)]
+    if others == [name]:
+        raise UsageError(f"RUN {name!r} added no reviews to the table. {listed}")
     if others:
         raise UsageError(f"RUN {name!r} is {_some(others)}, which added no reviews to the table. {listed}")
     raise InputNotFoundError(f"no run {name!r}. {listed} 'pipeline runs --command ingest' lists them all.")

@@ -67,7 +67,8 @@ def _conditions(policy: Retrain, lake: Lake, newest: Trained, scored: Step | Non
     """Each condition: whether it is met, and the figure that decides."""
     if policy.days is not None:
         days = (time.time() - newest.created) / DAY
-        yield days >= policy.days, f"{days:.1f} days"
+        # A model from the future is one of a clock that was ahead; waiting for it may take years.
+        yield days >= policy.days or days < 0, f"{days:.1f} days"
     if policy.drift:
         drifted = bool(scored is not None and (scored.metrics.get("drift") or {}).get("drifted"))
         yield drifted, "the last scored input had drifted" if drifted else "no drift of the last scored input"

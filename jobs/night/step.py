@@ -17,7 +17,7 @@ from typing import Any
 
 import pipeline
 from jobs.runtime import PART_OF
-from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW, PipelineError, StoppedError
+from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW, CannotWriteError, PipelineError, StoppedError
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import read_record
 from pipeline.progress import working
@@ -30,6 +30,8 @@ COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "pipeline")
 STOP_SECONDS = 60.0
 """How long a step may take to end after a signal, before it is killed; nothing is half-written then, either."""
 LOOK_SECONDS = 0.5
+NEWEST = 100
+"""So many records of a command are looked through for the one of a step that has printed no receipt."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -77,6 +79,22 @@ class Step:
         """The step in an earlier night's receipt; its warnings are in its own record."""
         names = ("command", "run_id", "exit_code", "seconds", *cls.COUNTS, "outputs", "metrics", "error")
         return cls(**{name: found[name] for name in names if name in found})
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> "Step":
+        """A step from its own record."""
+        told = record["receipt"]
+        return cls(
+            command=record["command"],
+            run_id=record["run_id"],
+            exit_code=record["exit_code"],
+            seconds=told.get("seconds", 0.0),
+            **{name: told.get(name, 0) for name in cls.COUNTS},
+            outputs=told.get("outputs", {}),
+            metrics=told.get("metrics", {}),
+            warnings=tuple(record.get("warnings", ())),
+            briefs=record.get("warning_briefs", {}),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,12 +182,15 @@ class Runner:
 
     def _record(self, command: str, run_id: str) -> dict[str, Any]:
         """The step's run record; {} where it left none."""
-        for path in sorted(self.lake.runs.glob(f"*-{command}-*.json"), reverse=True):
-            if path.stem < self.run_id:
-                break  # names sort by time
+        if run_id:
+            with suppress(PipelineError, OSError):
+                return read_record(self.lake.runs / f"{run_id}.json")
+            return {}
+        # Names sort by time, but not if the clock was set back since the night began.
+        for path in sorted(self.lake.runs.glob(f"*-{command}-*.json"), reverse=True)[:NEWEST]:
             with suppress(PipelineError, OSError):
                 record = read_record(path)
-                if record["run_id"] == run_id or (not run_id and record.get("part_of") == self.run_id):
+                if record.get("part_of") == self.run_id:
                     return record
         return {}
 
@@ -237,4 +258,6 @@ def _how(code: int) -> str:
         return "it was killed, as when memory runs out"
     if code > 128:
         return f"it was stopped by signal {code - 128}"
+    if code == CannotWriteError.exit_code:
+        return "it could not write, nor say what; is the disk full?"
     return "it gave no reason"

@@ -37,11 +37,8 @@ def nightly(config: NightlyConfig, finish: Finish) -> None:
     attended = sys.stderr.isatty()
     if not attended and not finish.session.verbose:
         silence()
-    receipt = job.run(config, finish.session.arguments, log_formatter(finish.session.log_format))
-    if finish.is_for_scripts:
-        for line in receipt.metrics["attention"]:
-            tell(line)
-    finish(receipt)
+    formatter = log_formatter(finish.session.log_format)
+    finish(job.run(config, finish.session.arguments, formatter, tell if finish.is_for_scripts else _say_nothing))
 
 
 def _refuse_fold(config: NightlyConfig) -> None:
@@ -59,3 +56,7 @@ def _refuse_fold(config: NightlyConfig) -> None:
             "--fold: a model trained for cross-validation never goes live, so a night cannot use it. Remove it from [train] "
             "of pipeline.toml or from --train-options; 'pipeline crossval' trains all folds."
         )
+
+
+def _say_nothing(line: str) -> None:
+    """On a terminal the summary has the lines."""

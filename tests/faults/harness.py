@@ -136,3 +136,9 @@ def leftovers(lake: Path) -> list[str]:
     found = [path for path in lake.rglob("*") if path.name.startswith(".tmp") or ".json#" in path.name]
     found += list((lake / ".scratch").glob("*/*"))
     return sorted(str(path.relative_to(lake)) for path in found)
+
+
+def sliced(where: list[int]) -> list[int]:
+    """The points of the slice that `FAULTS_PART` names, such as `2/12`; all of them where it names none."""
+    part, _, parts = os.environ.get("FAULTS_PART", "1/1").partition("/")
+    return where[int(part) - 1 :: int(parts)]

@@ -3,7 +3,8 @@
    power-loss model replays what the disk would have seen. Until fault_arm() is called it does nothing.
 
    Kinds of operations: c create or truncate by opening, o open what exists, w write, r read, s sync, n rename, l link,
-   u unlink, m make a folder, t truncate. Only kinds that were armed are counted. */
+   u unlink, m make a folder, t truncate. Only kinds that were armed are counted. Processes that are forked later count on; the
+   one that armed is their owner, which can be killed or signalled in place of the one that does the operation, or with it. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -22,7 +24,8 @@
 static char root[PATH_MAX], kinds[32], action[16];
 static long target;
 static int error_number, sticky, trace = -1;
-static atomic_long counted;
+static atomic_long *counted; /* shared with the processes that are forked later */
+static pid_t owner;
 static atomic_int armed;
 
 void fault_arm(const char *where, const char *which, long at, const char *what, int number, int stays, const char *trace_path) {
@@ -30,12 +33,14 @@ void fault_arm(const char *where, const char *which, long at, const char *what, 
     snprintf(kinds, sizeof kinds, "%s", which);
     snprintf(action, sizeof action, "%s", what);
     target = at, error_number = number, sticky = stays;
-    atomic_store(&counted, 0);
+    if (!counted) counted = mmap(NULL, sizeof *counted, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    atomic_store(counted, 0);
+    owner = getpid();
     if (*trace_path) trace = (int)syscall(SYS_openat, AT_FDCWD, trace_path, O_WRONLY | O_CREAT | O_APPEND, 0600);
     atomic_store(&armed, 1);
 }
 
-long fault_counted(void) { return atomic_load(&counted); }
+long fault_counted(void) { return atomic_load(counted); }
 
 
 static int under_root(const char *path) {
@@ -67,7 +72,7 @@ static void resolve(int folder, const char *path, char *out) {
 /* 0: go on; 1: fail with error_number; 2: tear this write, then die. */
 static int step(char kind) {
     if (!strchr(kinds, kind)) return 0;
-    long now = atomic_fetch_add(&counted, 1) + 1;
+    long now = atomic_fetch_add(counted, 1) + 1;
     if (!target || now < target || (now > target && !sticky)) return 0;
     if (!strcmp(action, "kill")) kill(getpid(), SIGKILL);
     if (!strcmp(action, "torn")) {
@@ -75,6 +80,9 @@ static int step(char kind) {
         kill(getpid(), SIGKILL);
     }
     if (!strcmp(action, "term") && now == target) kill(getpid(), SIGTERM);
+    if (!strcmp(action, "term owner") && now == target) kill(owner, SIGTERM);
+    if (!strcmp(action, "kill owner") || !strcmp(action, "kill both")) kill(owner, SIGKILL);
+    if (!strcmp(action, "kill both")) kill(getpid(), SIGKILL);
     if (!strcmp(action, "delay")) usleep(200000);
     return !strcmp(action, "fail");
 }

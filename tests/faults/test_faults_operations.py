@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.harness import Commands
+from tests.faults.harness import Commands, sliced
 from tests.faults.scenarios import FAULTS, SCENARIOS, Trial
 from tests.support.paths import ROOT
 
@@ -52,12 +52,6 @@ def test_a_few_faults_of_each_kind(name: str, commands: Commands, tmp_path: Path
         for at in points(trial, fault, 1):
             trial.probe(fault, at)
     assert trial.tally.wrong == []
-
-
-def sliced(where: list[int]) -> list[int]:
-    """The points of the slice that `FAULTS_PART` names, such as `2/12`; all of them where it names none."""
-    part, _, parts = os.environ.get("FAULTS_PART", "1/1").partition("/")
-    return where[int(part) - 1 :: int(parts)]
 
 
 @pytest.mark.faults

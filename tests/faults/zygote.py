@@ -9,6 +9,7 @@ import json
 import os
 import sys
 
+from tests.faults.steps import fork_steps
 from tests.support.fork_server import import_everything
 
 
@@ -51,6 +52,8 @@ def serve(order: dict[str, object], shim: ctypes.CDLL, write_end: int) -> None:
         fault["sticky"],
         fault["trace"].encode(),
     )
+    if "nightly" in sys.argv:
+        fork_steps()
     code = app.run_command_line()
     sys.stdout.flush()
     sys.stderr.flush()
