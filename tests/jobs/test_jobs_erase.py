@@ -206,6 +206,15 @@ def test_rejects_lose_the_row_and_never_show_it_again(lake: Path) -> None:
     assert holders(lake, "secret words") == []
 
 
+@pytest.mark.parametrize("options", [{"group": ("nobody",)}, {"review_id": ("1",)}])
+def test_rejects_without_an_excerpt_stay_if_no_id_is_long_enough_to_be_looked_for(lake: Path, options: Any) -> None:
+    bad = write_csv(lake / "raw" / "bad.csv", REVIEWS[0], "o-2001,eve,,pos")
+    before = ingest(lake, lake / "raw" / "first.csv", bad, **WITH_IDS)
+    assert pq.read_table(before.outputs["rejects"])["excerpt"].to_pylist() == [""]
+    assert erase.run(EraseConfig(lake=lake, **options)).metrics["rejects"] == 0
+    assert Path(before.outputs["rejects"]).exists()
+
+
 def test_pages_and_lists_of_models_forget_it(lake: Path) -> None:
     bundle = lake / "models" / "one"
     evaluation = [
