@@ -46,7 +46,9 @@ def _rejected(step: Step, before: Step | None) -> Iterator[str]:
     if not step.rejected or (before is not None and _same_rejects(step, before)):
         return
     then: dict[str, int] = dict(before.metrics.get("rejects", {})) if before is not None else {}
-    more = [f"{count - then.get(reason, 0):,} more {reason}" for reason, count in counts.items() if count > then.get(reason, 0)]
+    more = [
+        f"{count - then.get(reason, 0):,} more {reason}" for reason, count in counts.items() if count > then.get(reason, 0)
+    ]
     reasons = ", ".join(more if then and more else (f"{count:,} {reason}" for reason, count in counts.items()))
     place = step.outputs.get("rejects")
     earlier = f" ({before.rejected:,} the night before)" if before is not None and before.rejected else ""

@@ -141,7 +141,7 @@ def _guess_id(found: Guess, columns: Iterable[Column], files: Sequence[Mapping[s
         elif len(column.distinct) >= NEARLY_UNIQUE * column.rows:
             empty, repeated = column.rows - column.present, column.present - len(column.distinct)
             found.notes.append(
-                f"{column.name!r} is nearly an ID: of {column.rows:,} rows, {empty:,} have none and {repeated:,} repeat one. "
+                f"{column.name!r} is nearly an ID: of {column.rows:,} rows, {empty:,} without a value, {repeated:,} with that of another. "
                 f"To use it all the same, set --id-column {column.name}: rows without an ID, or with that of another review, "
                 "are rejected."
             )
@@ -186,9 +186,7 @@ def _is_label(column: Column, most: int, *, once: bool = False) -> bool:
 
 def _tells_sentiment(column: Column) -> bool:
     values = column.values
-    return column.kind != BOOLEAN and (
-        all(plain(value) in SENTIMENTS for value in values) or _stars(column) is not None
-    )
+    return column.kind != BOOLEAN and (all(plain(value) in SENTIMENTS for value in values) or _stars(column) is not None)
 
 
 def _listed(names: Sequence[str], most: int = 5) -> str:

@@ -119,7 +119,7 @@ def test_a_nearly_unique_id_is_proposed_with_what_is_wrong_with_it() -> None:
     found = guess(list(columns.values()), [columns], Given())
     assert found.id is None
     (note,) = [note for note in found.notes if "--id-column" in note]
-    assert note.startswith("'review_id' is nearly an ID: of 300 rows, 1 have none and 1 repeat one.")
+    assert note.startswith("'review_id' is nearly an ID: of 300 rows, 1 without a value, 1 with that of another.")
     assert "--id-column review_id" in note
 
 

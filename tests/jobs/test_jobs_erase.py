@@ -258,7 +258,7 @@ def test_the_record_and_the_log_do_not_name_it(lake: Path, command: Run, tmp_pat
     assert done.code == 0
     assert "1 of the IDs are not in the table" in done.stderr
     assert "raw/first.csv still has row 0, 1, counted from 0" in done.stderr
-    assert "models trained on it: one, one is live; train again" in done.stderr
+    assert "models trained on it: one (live: one); train again" in done.stderr
     assert "backups" in done.stderr
     assert "o-100" not in done.stderr + done.stdout
     assert holders(lake, "o-1002", "o-9999") == []
