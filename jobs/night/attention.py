@@ -117,7 +117,8 @@ def _drifted(step: Step, log_file: str) -> Iterator[str]:
         for name in drift.get("over", [])
     ]
     index = f" (population stability index: {', '.join(over)})" if over else ""
-    yield f"the input drifted from the training data{index}. Check the files scored last; what differs is in the log: {log_file}"
+    look = f"Check the files scored last; what differs is in the log: {log_file}"
+    yield f"the input drifted from the training data{index}. {look}"
 
 
 def _warned(step: Step, before: Step | None, log_file: str) -> Iterator[str]:

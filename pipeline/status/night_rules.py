@@ -175,7 +175,7 @@ def _not_promoted(facts: Facts) -> Iterator[Finding]:
 
 
 def _has_chosen(facts: Facts, train: Record) -> bool:
-    """Whether a person has acted on the training's decision: another model is live since, or what it learned was taken back."""
+    """Whether a person has acted on the training's decision: another model is live, or its reviews were taken back."""
     ended = moment(train["finished"])
     if ended is None:
         return False

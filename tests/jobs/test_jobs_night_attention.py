@@ -32,8 +32,8 @@ def lines(now: Step, before: Step | None = None) -> list[str]:
 def test_a_model_that_is_not_promoted_comes_with_figures_and_the_command() -> None:
     assert lines(promotion("worse")) == [
         "train: rnn-2 was not promoted: it is worse than the live model (new model 91.2%, live model 93.4% on 1,200 "
-        "held-out reviews). Check the newest delivery; 'pipeline retract latest' takes it back. To promote the model all the "
-        "same: pipeline models promote rnn-2"
+        "held-out reviews). Check the newest delivery; 'pipeline retract latest' takes it back. To promote the model all "
+        "the same: pipeline models promote rnn-2"
     ]
     figures = {"rows": 0, "challenger_accuracy": None, "live_accuracy": None}
     assert lines(promotion("not finite", **figures)) == [
