@@ -132,17 +132,18 @@ def solve(
     steps: int,
     lr: float = 3e-3,
     seed: int = 0,
+    device: str = "cpu",
 ) -> tuple[float, int]:
     """Trains on fresh batches until solved, or for `steps`. Returns the error on unseen sequences and the steps taken."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    model = Memory(problem, arch, hidden_dim, layers)
+    model = Memory(problem, arch, hidden_dim, layers).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    unseen = PROBLEMS[problem](300, length, torch.Generator().manual_seed(seed + 1))
+    unseen = _on(device, PROBLEMS[problem](300, length, torch.Generator().manual_seed(seed + 1)))
     found = float("inf")
     for step in range(1, steps + 1):
         optimizer.zero_grad()
-        model.error(*PROBLEMS[problem](BATCH, length, generator)).backward()
+        model.error(*_on(device, PROBLEMS[problem](BATCH, length, generator))).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if step % 25 == 0 or step == steps:
@@ -154,6 +155,10 @@ def solve(
     return found, steps
 
 
+def _on(device: str, batch: Batch) -> Batch:
+    return batch[0].to(device), batch[1].to(device)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problem", choices=list(PROBLEMS), default="adding")
@@ -161,6 +166,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--hidden", type=int, default=64)
     parser.add_argument("--layers", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="Sequences are the same ones on each, so steps can be compared")
     parser.add_argument("--arch", nargs="*", choices=list(LAYERS), default=["rnn", "lstm", "unitary-rnn", "goru"])
     options = parser.parse_args()
     for length in options.length:
@@ -175,9 +181,8 @@ def _table(options: argparse.Namespace, length: int) -> None:
     print("|---|---:|---|---:|---:|")
     for arch in options.arch:
         started = time.perf_counter()
-        found, steps = solve(
-            options.problem, arch, length, hidden_dim=options.hidden, layers=options.layers, steps=options.steps
-        )
+        sizes = {"hidden_dim": options.hidden, "layers": options.layers, "steps": options.steps}
+        found, steps = solve(options.problem, arch, length, **sizes, device=options.device)
         seconds = time.perf_counter() - started
         print(f"| `{arch}` | {found:.4f} | {'yes' if found < guess / 10 else 'no'} | {steps} | {seconds:.0f} |", flush=True)
 

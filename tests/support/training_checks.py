@@ -26,10 +26,10 @@ OPTIONS = ("--lr", "0.003", "--warmup", "60", "--average", "0.9", "--epochs", "6
 ALONE = ("--no-wide", "--no-baseline", "--checkpoint-every", "0")
 
 
-def check_learns_and_scores(arch: str, order_lake: Path, tmp_path: Path) -> None:
-    """On the reviews of `order_lake`."""
+def check_learns_and_scores(arch: str, order_lake: Path, tmp_path: Path, *more: str) -> None:
+    """On the reviews of `order_lake`, with `more` options of training."""
     sizes = [f"--set={name}={value}" for name, value in small(arch).items()]
-    receipt = invoke("train", "--lake", order_lake, "--arch", arch, *OPTIONS, *ALONE, *sizes, "--set=dropout=0.1")
+    receipt = invoke("train", "--lake", order_lake, "--arch", arch, *OPTIONS, *ALONE, *sizes, "--set=dropout=0.1", *more)
     assert receipt["code"] == 0
     assert receipt["metrics"]["valid_accuracy"] > 0.95, "on films that training never saw"
     bundle = read_bundle(Path(receipt["outputs"]["model"]))
@@ -60,7 +60,7 @@ def check_killed_and_resumed(arch: str, small_corpus: Corpus, tmp_path: Path) ->
         assert torch.equal(resumed.best[name], whole.best[name]), name
 
 
-def make_trainer(arch: str, corpus: Corpus, folder: TrainingFolder) -> Trainer:
+def make_trainer(arch: str, corpus: Corpus, folder: TrainingFolder, device: str = "cpu") -> Trainer:
     """Two epochs with dropout, whose random numbers a resumed training has to draw again; a checkpoint every two steps."""
     torch.manual_seed(0)
     vocab_size, num_classes = len(corpus.vocabulary), len(corpus.vocabulary.labels)
@@ -68,7 +68,7 @@ def make_trainer(arch: str, corpus: Corpus, folder: TrainingFolder) -> Trainer:
     options = LoopOptions(
         epochs=2, lr=0.003, warmup=3, average=0.9, order=OrderOptions(batch_size=32), loader=LoaderOptions(workers=0)
     )
-    with local.joined("cpu") as world:
+    with local.joined(device) as world:
         selection, _ = shared_selection(world, plain_shards(corpus.shards), num_classes, 0.1)
         train, valid = selection.part("train"), selection.part("valid")
         return Trainer(
