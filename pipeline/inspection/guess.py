@@ -141,8 +141,8 @@ def _guess_id(found: Guess, columns: Iterable[Column], files: Sequence[Mapping[s
         elif len(column.distinct) >= NEARLY_UNIQUE * column.rows:
             empty, repeated = column.rows - column.present, column.present - len(column.distinct)
             found.notes.append(
-                f"{column.name!r} is nearly an ID: of {column.rows:,} rows, {empty:,} without a value, {repeated:,} with that "
-                f"of another. To use it all the same, set --id-column {column.name}: rows without an ID, or with that of "
+                f"{column.name!r} is nearly an ID: of {column.rows:,} rows, {empty:,} without a value, {repeated:,} with "
+                f"that of another. To use it all the same, set --id-column {column.name}: rows without an ID, or with that of "
                 "another review, are rejected."
             )
             return
