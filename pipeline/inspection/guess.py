@@ -142,8 +142,8 @@ def _guess_id(found: Guess, columns: Iterable[Column], files: Sequence[Mapping[s
             empty, repeated = column.rows - column.present, column.present - len(column.distinct)
             found.notes.append(
                 f"{column.name!r} is nearly an ID: of {column.rows:,} rows, {empty:,} without a value, {repeated:,} with "
-                f"that of another. To use it all the same, set --id-column {column.name}: rows without an ID, or with that of "
-                "another review, are rejected."
+                f"that of another. To use it all the same, set --id-column {column.name}: rows without an ID, or with "
+                "that of another review, are rejected."
             )
             return
     found.notes.append(
