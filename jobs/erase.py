@@ -250,7 +250,7 @@ def out_of_reach(metrics: dict[str, Any]) -> Iterator[str]:
     if metrics["outside"]:
         yield f"predictions outside the lake: {_some(metrics['outside'])}"
     if metrics["models"]:
-        live = f", {metrics['live']} is live" if metrics["live"] else ""
+        live = f" (live: {metrics['live']})" if metrics["live"] else ""
         yield f"models trained on it: {_some(metrics['models'])}{live}; train again, then delete their folders"
     if metrics["unread"] or metrics["set_aside"]:
         yield "damaged files, which may hold it: 'pipeline vacuum --keep-hours 0' deletes them"

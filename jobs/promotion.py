@@ -84,7 +84,8 @@ class Comparison:
         """The accuracies in words; "" if nothing was compared."""
         if self.challenger is None or self.live is None:
             return ""
-        return f"accuracy {self.challenger:.4f}, the live model's {self.live:.4f}, on {self.rows:,} reviews of the test part"
+        on = f"on {self.rows:,} reviews that the live model held out"
+        return f"accuracy {self.challenger:.4f}, the live model's {self.live:.4f}, {on}"
 
 
 def conclude(config: TrainConfig, data: TrainingData, bundle: Bundle, test: Part, run: Run) -> None:

@@ -19,6 +19,9 @@ WHY = {
     "below majority": "it is worse than always predicting the most frequent label",
     "not comparable": "it cannot be compared with the live model",
 }
+TAKE_BACK = "Check the newest delivery; 'pipeline retract latest' takes it back."
+BLAME = dict.fromkeys(("worse", "below majority", "not comparable"), TAKE_BACK)
+"""Reasons that wrong labels in a delivery may have, and what to do first."""
 NEW_CLASSES = "unknown_label"
 
 
@@ -34,7 +37,7 @@ def _lines(step: Step, before: Step | None, log_file: str) -> Iterator[str]:
     yield from _quarantined(step, before)
     yield from _classes(step, before)
     yield from _not_promoted(step, before)
-    yield from _drifted(step)
+    yield from _drifted(step, log_file)
     yield from _warned(step, before, log_file)
 
 
@@ -43,7 +46,11 @@ def _rejected(step: Step, before: Step | None) -> Iterator[str]:
     counts: dict[str, int] = dict(step.metrics.get("rejects", {}))
     if not step.rejected or (before is not None and _same_rejects(step, before)):
         return
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
+    then: dict[str, int] = dict(before.metrics.get("rejects", {})) if before is not None else {}
+    more = [
+        f"{count - then.get(reason, 0):,} more {reason}" for reason, count in counts.items() if count > then.get(reason, 0)
+    ]
+    reasons = ", ".join(more if then and more else (f"{count:,} {reason}" for reason, count in counts.items()))
     place = step.outputs.get("rejects")
     earlier = f" ({before.rejected:,} the night before)" if before is not None and before.rejected else ""
     yield f"{_count(step.rejected, 'row')} rejected{earlier}" + (f": {reasons}" if reasons else "") + _see(place)
@@ -96,10 +103,14 @@ def _not_promoted(step: Step, before: Step | None) -> Iterator[str]:
     ]
     on = f" on {promotion['rows']:,} held-out reviews" if figures and promotion.get("rows") else ""
     shown = f" ({', '.join(figures)}{on})" if figures else ""
-    yield f"{model} was not promoted: {WHY.get(reason, reason)}{shown}. To promote it: pipeline models promote {model}"
+    if reason in BLAME:
+        remedy = f"{BLAME[reason]} To promote the model all the same: pipeline models promote {model}"
+    else:
+        remedy = f"To promote it: pipeline models promote {model}"
+    yield f"{model} was not promoted: {WHY.get(reason, reason)}{shown}. {remedy}"
 
 
-def _drifted(step: Step) -> Iterator[str]:
+def _drifted(step: Step, log_file: str) -> Iterator[str]:
     drift: dict[str, Any] = step.metrics.get("drift") or {}
     if not drift.get("drifted"):
         return
@@ -107,7 +118,9 @@ def _drifted(step: Step) -> Iterator[str]:
         f"{name} {drift['psi'][name]:.2f}" if isinstance(drift.get("psi", {}).get(name), int | float) else str(name)
         for name in drift.get("over", [])
     ]
-    yield "the input drifted from the training data" + (f" (population stability index: {', '.join(over)})" if over else "")
+    index = f" (population stability index: {', '.join(over)})" if over else ""
+    look = f"Check the files scored last; what differs is in the log: {log_file}"
+    yield f"the input drifted from the training data{index}. {look}"
 
 
 def _warned(step: Step, before: Step | None, log_file: str) -> Iterator[str]:

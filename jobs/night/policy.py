@@ -17,6 +17,8 @@ from schemas.model import MODEL
 DAY = 86_400.0
 DESCRIPTION = "model.json"
 PARTS = ("train", "valid", "test")
+TAKING = ("retract", "erase")
+"""Commands whose commits take rows out of the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +118,22 @@ def labelled_rows(lake: Lake, version: int | None = None) -> int:
     return sum(shards.labelled_rows(shard) for shard in TokenTable.open(lake.tokens, version).shards)
 
 
+def _rows_left(lake: Lake, since: int) -> Iterator[int]:
+    """Labelled reviews after each commit since a version that took rows out of the table."""
+    from pipeline.lake import log
+
+    for commit in log.commits(lake.tokens):
+        if commit.version > since and commit.command in TAKING:
+            with suppress(PipelineError):  # vacuum has removed its shards
+                yield labelled_rows(lake, commit.version)
+
+
 def _rows_then(lake: Lake, newest: Trained) -> int | None:
+    """Labelled reviews of the last training that are still there: what was taken back since must not offset new ones."""
     if newest.table_version is not None:
         with suppress(PipelineError):
-            return labelled_rows(lake, newest.table_version)
+            then = labelled_rows(lake, newest.table_version)
+            return min([then, *_rows_left(lake, newest.table_version)])
     counts = [newest.metrics.get(f"{part}_rows") for part in PARTS]
     known = [count for count in counts if isinstance(count, int)]
     return sum(known) if known else None

@@ -9,6 +9,7 @@ import typer
 from pipeline.cli.derive import config_command
 from pipeline.cli.finish import Finish, print_json
 from pipeline.config.status import StatusConfig
+from pipeline.errors import EXIT_NOTHING_NEW
 
 if TYPE_CHECKING:
     from pipeline.cli.summary import Summary
@@ -107,4 +108,5 @@ def _run(record: "Record") -> str:
     counts = [f"{step.counts[name]:,} {word}" for name, word in words.items() if step.counts[name]]
     if step.counts["quarantined"]:
         counts.append(f"{counted(step.counts['quarantined'], 'file')} skipped")
-    return f"exit code {record['exit_code']}, {when(record['finished'])}" + (f": {', '.join(counts)}" if counts else "")
+    code = f"exit code {record['exit_code']}" + (" (nothing new)" if record["exit_code"] == EXIT_NOTHING_NEW else "")
+    return f"{code}, {when(record['finished'])}" + (f": {', '.join(counts)}" if counts else "")

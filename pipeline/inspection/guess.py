@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pipeline.config.ingest import DEFAULT_LABEL_COLUMN
 from pipeline.inspection.columns import BOOLEAN, EMPTY, INTEGER, NUMBER, TEXT, TIME, Column
 from pipeline.inspection.names import NO_LABELS, SENTIMENTS, SPLIT_NAMES, is_group, is_id, label_rank, plain, words
-from pipeline.inspection.scales import stars_map
+from pipeline.inspection.scales import stars_map, stray_values
 from schemas.review import SPLITS
 
 MAX_CLASSES = 20
@@ -15,6 +15,8 @@ MAX_NAMED_CLASSES = 100
 MIN_GROUPS = 20
 """With fewer groups, a validation split of whole groups is too random."""
 MAX_LABEL_LENGTH = 40
+NEARLY_UNIQUE = 0.99
+"""A column with an ID's name and this share of distinct values is proposed as the ID, but not used unasked."""
 CODES_SHARE = 0.9
 """A column with a larger share of machine-readable values contains addresses, hashes or JSON, not reviews."""
 
@@ -79,8 +81,19 @@ def guess(columns: Sequence[Column], files: Sequence[Mapping[str, Column]], give
         _guess_label(found, [column for column in rest if found.role_of(column.name) is None])
     found.label_optional = found.label == DEFAULT_LABEL_COLUMN and any(found.label not in file for file in files)
     label = next((column for column in columns if column.name == found.label), None)
-    found.label_map = given.label_map or (stars_map(label.name, label.values) if label is not None else None)
+    found.label_map = given.label_map or (_stars(label) if label is not None else None)
+    if label is not None and found.label_map and not given.label_map and (strays := stray_values(label.counts or {})):
+        listed = ", ".join(f"{value!r} ({count:,})" for value, count in strays.items())
+        found.notes.append(
+            f"{label.name!r} has values that are not stars; these rows are rejected: {listed}. To use them, set --label-map."
+        )
     return found
+
+
+def _stars(column: Column) -> str | None:
+    """The classes of a column of stars, of which a few rows may have other values."""
+    strays = stray_values(column.counts or {})
+    return stars_map(column.name, [value for value in column.values if value not in strays])
 
 
 def _guess_text(found: Guess, columns: Iterable[Column]) -> None:
@@ -125,6 +138,14 @@ def _guess_id(found: Guess, columns: Iterable[Column], files: Sequence[Mapping[s
             return
         if all(file[column.name].is_unique for file in files if column.name in file):
             found.notes.append(f"{column.name!r} is not an ID: its values repeat across files.")
+        elif len(column.distinct) >= NEARLY_UNIQUE * column.rows:
+            empty, repeated = column.rows - column.present, column.present - len(column.distinct)
+            found.notes.append(
+                f"{column.name!r} is nearly an ID: of {column.rows:,} rows, {empty:,} without a value, {repeated:,} with "
+                f"that of another. To use it all the same, set --id-column {column.name}: rows without an ID, or with "
+                "that of another review, are rejected."
+            )
+            return
     found.notes.append(
         "No column for IDs: reviews are identified by file and row. If a column identifies reviews, set it with --id-column."
     )
@@ -165,9 +186,7 @@ def _is_label(column: Column, most: int, *, once: bool = False) -> bool:
 
 def _tells_sentiment(column: Column) -> bool:
     values = column.values
-    return column.kind != BOOLEAN and (
-        all(plain(value) in SENTIMENTS for value in values) or stars_map(column.name, values) is not None
-    )
+    return column.kind != BOOLEAN and (all(plain(value) in SENTIMENTS for value in values) or _stars(column) is not None)
 
 
 def _listed(names: Sequence[str], most: int = 5) -> str:

@@ -1,6 +1,7 @@
 """Star scales, and the classes usually derived from them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from math import isfinite
 
 from pipeline.inspection.names import listed, plain
 
@@ -11,6 +12,23 @@ STARS = listed(
 """Words in names of star columns."""
 MOST_VALUES = 21
 """From 0 to 10 in steps of a half."""
+
+
+STRAY_SHARE = 0.01
+"""A column of stars may have up to this share of other values, such as `n/a`."""
+
+
+def stray_values(counts: Mapping[str, int]) -> dict[str, int]:
+    """Values that are not numbers, with their counts, in a column where hardly any are; else none."""
+    found = {value: count for value, count in counts.items() if not _is_number(value)}
+    return found if sum(found.values()) <= STRAY_SHARE * sum(counts.values()) else {}
+
+
+def _is_number(value: str) -> bool:
+    try:
+        return isfinite(float(value))
+    except ValueError:
+        return False
 
 
 def stars_map(name: str, values: Iterable[str]) -> str | None:

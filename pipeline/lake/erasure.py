@@ -129,7 +129,7 @@ def erase_from_rejects(lake: Lake, review_ids: Collection[str], held: Sequence[H
     """
     places = {(row.source, row.row) for row in held} | {place for name in review_ids for place in _places(name)}
     words = sorted(name for name in review_ids if len(name) >= WORD)
-    pattern = f"(?:^|[^0-9A-Za-z_])(?:{'|'.join(map(re.escape, words))})(?:[^0-9A-Za-z_]|$)" if words else "$^"
+    pattern = f"(?:^|[^0-9A-Za-z_])(?:{'|'.join(map(re.escape, words))})(?:[^0-9A-Za-z_]|$)" if words else "(?!)"
     quoted = [repr(name) for name in review_ids]
     word = re.compile(pattern)
 

@@ -165,14 +165,27 @@ def _not_promoted(facts: Facts) -> Iterator[Finding]:
     promotion = inside(metrics(train), "promotion")
     if promotion.get("decision") != NOT_PROMOTED or promotion.get("reason") == CHOSEN:
         return
-    ended = moment(train["finished"])
-    if any((since := moment(entry.since)) and ended and since > ended for entry in facts.changes):
-        return  # a person has chosen since
+    if _has_chosen(facts, train):
+        return
     model_id = str(outputs(train).get("model_id") or "")
     cause = promotion.get("message") or promotion.get("reason")
     text = f"{model_id or 'the new model'} did not go live{f': {first_sentence(cause)}' if isinstance(cause, str) else ''}"
     command = ("report", "--compare", "LATEST", model_id) if model_id and facts.live else ("runs", "show", train["run_id"])
     yield Finding(kind="not_promoted", message=text, command=command, run_id=train["run_id"], about="train")
+
+
+def _has_chosen(facts: Facts, train: Record) -> bool:
+    """Whether a person has acted on the training's decision: another model is live, or its reviews were taken back."""
+    ended = moment(train["finished"])
+    if ended is None:
+        return False
+    times = [moment(entry.since) for entry in facts.changes]
+    retract = facts.newest("retract")
+    if retract is not None and outputs(train).get("model_id") in texts(metrics(retract).get("models")):
+        times += (
+            [moment(retract["finished"])] if retract["outcome"] == "done" and not metrics(retract).get("dry_run") else []
+        )
+    return any(time is not None and time > ended for time in times)
 
 
 def _drifted(facts: Facts) -> Iterator[Finding]:
@@ -220,7 +233,11 @@ def _reported(facts: Facts, found: Sequence[Finding]) -> Iterator[Finding]:
     night = facts.night
     if night is None or any(_succeeded_since(facts, command, night) for command in STEPS):
         return
+    train = facts.newest("train")
+    has_chosen = train is not None and _has_chosen(facts, train)
     for line in night.attention:
+        if has_chosen and line.startswith("train: ") and _WORDS["not_promoted"][0] in line:
+            continue
         if not any(_says(line, finding) for finding in found):
             show = ("runs", "show", night.run_id)
             yield Finding(kind="reported", message=line.rstrip("."), command=show, run_id=night.run_id)

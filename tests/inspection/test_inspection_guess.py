@@ -114,6 +114,24 @@ def test_an_id_that_repeats_or_is_missing_identifies_nothing() -> None:
     assert guess_of(id=[*range(ROWS - 1), None]).id is None
 
 
+def test_a_nearly_unique_id_is_proposed_with_what_is_wrong_with_it() -> None:
+    columns = columns_of({"text": TEXT * 5, "review_id": [None, "r1", "r1", *(f"r{row}" for row in range(3, 300))]})
+    found = guess(list(columns.values()), [columns], Given())
+    assert found.id is None
+    (note,) = [note for note in found.notes if "--id-column" in note]
+    assert note.startswith("'review_id' is nearly an ID: of 300 rows, 1 without a value, 1 with that of another.")
+    assert "--id-column review_id" in note
+
+
+def test_stars_of_which_a_few_are_missing_are_stars_and_the_others_are_named() -> None:
+    columns = columns_of({"text": TEXT * 10, "stars": [*"12345" * 119, "n/a", "n/a", "five", None, "1"]})
+    found = guess(list(columns.values()), [columns], Given())
+    assert (found.label, found.label_map) == ("stars", "neg=1,2 pos=4,5")
+    assert any("these rows are rejected: 'n/a' (2), 'five' (1)" in note for note in found.notes)
+    many = columns_of({"text": TEXT * 10, "stars": [*"12345" * 118, *["none"] * 10]})
+    assert guess(list(many.values()), [many], Given()).label_map is None
+
+
 def test_an_id_that_starts_again_in_every_file_is_none_and_that_is_said() -> None:
     files = [columns_of({"text": TEXT, "Nr": list(range(ROWS))}) for _ in range(2)]
     merged = columns_of({"text": TEXT, "Nr": list(range(ROWS))})

@@ -206,6 +206,15 @@ def test_rejects_lose_the_row_and_never_show_it_again(lake: Path) -> None:
     assert holders(lake, "secret words") == []
 
 
+@pytest.mark.parametrize("options", [{"group": ("nobody",)}, {"review_id": ("1",)}])
+def test_rejects_without_an_excerpt_stay_if_no_id_is_long_enough_to_be_looked_for(lake: Path, options: Any) -> None:
+    bad = write_csv(lake / "raw" / "bad.csv", REVIEWS[0], "o-2001,eve,,pos")
+    before = ingest(lake, lake / "raw" / "first.csv", bad, **WITH_IDS)
+    assert pq.read_table(before.outputs["rejects"])["excerpt"].to_pylist() == [""]
+    assert erase.run(EraseConfig(lake=lake, **options)).metrics["rejects"] == 0
+    assert Path(before.outputs["rejects"]).exists()
+
+
 def test_pages_and_lists_of_models_forget_it(lake: Path) -> None:
     bundle = lake / "models" / "one"
     evaluation = [
@@ -249,7 +258,7 @@ def test_the_record_and_the_log_do_not_name_it(lake: Path, command: Run, tmp_pat
     assert done.code == 0
     assert "1 of the IDs are not in the table" in done.stderr
     assert "raw/first.csv still has row 0, 1, counted from 0" in done.stderr
-    assert "models trained on it: one, one is live; train again" in done.stderr
+    assert "models trained on it: one (live: one); train again" in done.stderr
     assert "backups" in done.stderr
     assert "o-100" not in done.stderr + done.stdout
     assert holders(lake, "o-1002", "o-9999") == []

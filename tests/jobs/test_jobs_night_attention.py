@@ -32,7 +32,8 @@ def lines(now: Step, before: Step | None = None) -> list[str]:
 def test_a_model_that_is_not_promoted_comes_with_figures_and_the_command() -> None:
     assert lines(promotion("worse")) == [
         "train: rnn-2 was not promoted: it is worse than the live model (new model 91.2%, live model 93.4% on 1,200 "
-        "held-out reviews). To promote it: pipeline models promote rnn-2"
+        "held-out reviews). Check the newest delivery; 'pipeline retract latest' takes it back. To promote the model all "
+        "the same: pipeline models promote rnn-2"
     ]
     figures = {"rows": 0, "challenger_accuracy": None, "live_accuracy": None}
     assert lines(promotion("not finite", **figures)) == [
@@ -57,10 +58,22 @@ def test_the_same_model_is_said_once() -> None:
 def test_drift_names_what_is_past_its_threshold() -> None:
     drift = {"measured": True, "drifted": True, "psi": {"length": 0.31, "unknown": 0.02}, "over": ["length", "odd"]}
     assert lines(step("score", metrics={"drift": drift})) == [
-        "score: the input drifted from the training data (population stability index: length 0.31, odd)"
+        "score: the input drifted from the training data (population stability index: length 0.31, odd). Check the "
+        f"files scored last; what differs is in the log: {LOG}"
     ]
     assert lines(step("score", metrics={"drift": {**drift, "drifted": False}})) == []
     assert lines(step("score", metrics={"drift": None})) == []
+
+
+def test_of_rejected_rows_those_are_listed_that_the_night_before_had_not() -> None:
+    before = step("ingest", rejected=302, metrics={"rejects": {"unmapped": 290, "missing_text": 12}})
+    rejects = {"unmapped": 290, "missing_text": 13, "malformed_row": 1}
+    assert lines(step("ingest", rejected=304, metrics={"rejects": rejects}), before) == [
+        "ingest: 304 rows rejected (302 the night before): 1 more missing_text, 1 more malformed_row"
+    ]
+    assert lines(step("ingest", rejected=290, metrics={"rejects": {"unmapped": 290}}), before) == [
+        "ingest: 290 rows rejected (302 the night before): 290 unmapped"
+    ]
 
 
 def test_a_share_of_unknown_tokens_past_the_limit_is_said_until_it_was_said() -> None:

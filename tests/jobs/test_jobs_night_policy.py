@@ -86,6 +86,19 @@ def test_new_labelled_reviews_decide(lake: Lake, command: Run, policy: str, rows
     assert decided(lake, policy).train is trains
 
 
+def test_reviews_taken_back_do_not_offset_new_ones(lake: Lake, command: Run) -> None:
+    wrong = lake.raw / "wrong.csv"
+    wrong.write_text("text,label\n" + "".join(f"the wrong film number {n},pos\n" for n in range(20)))
+    for arguments in (("ingest",), ("train",), ("retract", "latest")):
+        assert command("--lake", lake.root, *arguments).code == 0
+    assert not decided(lake, "rows:8").train
+    more(lake, command, 7)
+    assert not decided(lake, "rows:8").train
+    more(lake, command, 8)
+    found = decided(lake, "rows:8")
+    assert found.train and "8 new labelled reviews" in found.why
+
+
 def test_the_age_of_the_last_training_decides(lake: Lake) -> None:
     aged(lake, 6.9)
     assert not decided(lake, "days:7").train

@@ -159,7 +159,7 @@ def test_five_rounds_over_a_growing_folder(lake: Path, cron: Path) -> None:
     assert any(line.startswith("ingest: 1 row rejected: 1 malformed_row") for line in said)
     assert any(line.startswith("ingest: 1 file skipped as unreadable, the first: raw/broken.tar.gz") for line in said)
     assert any(
-        line.startswith("ingest: 41 rows rejected (1 the night before): 40 unknown_label")
+        line.startswith("ingest: 41 rows rejected (1 the night before): 40 more unknown_label")
         for line in known[strange["run_id"]]
     )
     assert any(" was not promoted: it is worse than the live model" in line for line in known[flipped["run_id"]])

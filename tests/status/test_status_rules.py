@@ -133,6 +133,23 @@ def test_a_model_that_was_not_promoted_is_reported_until_a_person_chooses(lake: 
     assert kinds(lake) == []
 
 
+@pytest.mark.parametrize("act", ["promote", "retract", "retract another", "plan to retract", "nothing"])
+def test_what_a_night_said_of_a_model_is_settled_once_a_person_has_acted(lake: Lake, act: str) -> None:
+    other = "bilstm-20260301T020000Z-bbbbbb"
+    add_model(lake, other)
+    decision = {"promotion": promotion("not promoted", "worse", message="It is worse.")}
+    add_run(lake, "train", LAST, outputs={"model_id": other}, metrics=decision)
+    line = f"train: {other} was not promoted: it is worse than the live model"
+    add_run(lake, "nightly", LAST + timedelta(minutes=5), metrics={"steps": [], "attention": [line], "log": "logs/x.log"})
+    later = LAST + timedelta(hours=1)
+    if act == "promote":
+        go_live(lake, other, later, "promoted")
+    elif act != "nothing":
+        models = [MODEL if act == "retract another" else other]
+        add_run(lake, "retract", later, metrics={"models": models, "dry_run": act == "plan to retract"})
+    assert kinds(lake) == ([] if act in ("promote", "retract") else ["not_promoted"])
+
+
 @pytest.mark.parametrize(
     "decision",
     [
