@@ -46,7 +46,9 @@ class Scanned(nn.Module):
 
     def forward(self, inputs_BTE: Tensor) -> tuple[Tensor, None]:
         rows, positions = inputs_BTE.shape[:2]
-        states_TBS: Tensor = self.cell(inputs_BTE.transpose(0, 1), PaddedRows(torch.full((rows,), positions)))
+        states_TBS: Tensor = self.cell(
+            inputs_BTE.transpose(0, 1), PaddedRows(torch.full((rows,), positions, device=inputs_BTE.device))
+        )
         return states_TBS.transpose(0, 1), None
 
 
