@@ -5,7 +5,7 @@ import pyarrow as pa
 from schemas.bad_row import BadRow
 from schemas.contract import Contract
 
-__all__ = ["FILE_REASONS", "REASONS", "REJECT", "SHAPE_REASONS", "WELL_FORMED", "BadRow"]
+__all__ = ["CHOSEN", "FILE_REASONS", "REASONS", "REJECT", "SHAPE_REASONS", "WELL_FORMED", "BadRow"]
 
 EXCERPT_CHARACTERS = 200
 """Maximum length of a reject's excerpt, in characters."""
@@ -21,6 +21,7 @@ REASONS = {
     "nested_value": "the label, id, group or split is a list or an object",
     "unknown_label": "the label is unknown to the lake; add it with --rebuild-vocab",
     "unmapped": "--label-map has no class for the value",
+    "skipped_label": "--skip-labels leaves the label out",
     "unknown_split": "the split is not one of train, valid, test, unsup",
     "duplicate_id": "another review in the same run has the same id but different content",
     "missing_id": "the id is null",
@@ -29,9 +30,12 @@ REASONS = {
 }
 
 WELL_FORMED = frozenset(
-    {"missing_text", "empty_text", "unknown_label", "unmapped", "duplicate_id", "link", "repeated_header"}
+    {"missing_text", "empty_text", "unknown_label", "unmapped", "skipped_label", "duplicate_id", "link", "repeated_header"}
 )
 """Reasons that say nothing about the state of a file: they do not count for `--max-bad`."""
+
+CHOSEN = frozenset({"skipped_label"})
+"""Reasons that an option names: such rows are counted, but nobody has to look at them."""
 
 SHAPE_REASONS = frozenset({"malformed_row", "unclosed_quote"})
 """Reasons whose detail speaks of a row's shape and never quotes it."""

@@ -14,8 +14,10 @@ from pipeline.config.reading import (
     MaxBad,
     Quote,
     TextColumns,
+    check_labels,
     label_column_option,
     label_map_option,
+    skip_labels_option,
     sources_option,
     split_column_option,
 )
@@ -26,13 +28,23 @@ from pipeline.lake.paths import Lake
 from pipeline.options.check import validate
 from pipeline.options.option import DATA, HARDWARE, Option
 from pipeline.readers.base import Dialect, Reading
-from pipeline.readers.labels import LabelMap
+from pipeline.readers.labels import LabelMap, SkippedLabels
 
 if TYPE_CHECKING:
     from pipeline.readers.roles import Columns
 
 TABLE_OPTIONS = ("tokens", "vocabulary", "table_version")
-SOURCE_OPTIONS = ("label_column", "label_map", "split_column", "format", "delimiter", "quote", "escape", "encoding")
+SOURCE_OPTIONS = (
+    "label_column",
+    "label_map",
+    "skip_labels",
+    "split_column",
+    "format",
+    "delimiter",
+    "quote",
+    "escape",
+    "encoding",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +69,7 @@ class EvaluateConfig(BoundsConfig):
     text_column: TextColumns = ("text",)
     label_column: Annotated[str | None, label_column_option(DEFAULT_LABEL_COLUMN)] = None
     label_map: Annotated[LabelMap | None, label_map_option("labels as they are")] = None
+    skip_labels: Annotated[SkippedLabels | None, skip_labels_option("none")] = None
     split_column: Annotated[str | None, split_column_option()] = None
     tokens: Tokens = None
     vocabulary: VocabularyFile = None
@@ -103,6 +116,7 @@ class EvaluateConfig(BoundsConfig):
                 )
         if self.tokens is not None and self.table_version is not None:
             raise UsageError("--tokens and --table-version: plain shards have no versions. Pass only one of them.")
+        check_labels(self.label_map, self.skip_labels)
         _ = self.reading
 
     @property

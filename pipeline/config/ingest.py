@@ -18,10 +18,12 @@ from pipeline.config.reading import (
     Settle,
     Strict,
     TextColumns,
+    check_labels,
     group_column_option,
     id_column_option,
     label_column_option,
     label_map_option,
+    skip_labels_option,
     sources_option,
     split_column_option,
 )
@@ -30,7 +32,7 @@ from pipeline.errors import UsageError
 from pipeline.options.check import validate
 from pipeline.options.option import DATA, HARDWARE, INPUT, OUTPUT, Option
 from pipeline.readers.base import Dialect, Reading
-from pipeline.readers.labels import LabelMap
+from pipeline.readers.labels import LabelMap, SkippedLabels
 from pipeline.readers.limits import Limit
 from schemas.tokenizers import DEFAULT_TOKENIZER, TOKENIZERS
 
@@ -78,6 +80,7 @@ class IngestConfig(BoundsConfig):
     text_column: TextColumns = ("text",)
     label_column: Annotated[str | None, label_column_option("label, if present")] = None
     label_map: Annotated[LabelMap | None, label_map_option("labels as they are")] = None
+    skip_labels: Annotated[SkippedLabels | None, skip_labels_option("none")] = None
     id_column: Annotated[str | None, id_column_option("source and row")] = None
     group_column: Annotated[str | None, group_column_option()] = None
     split_column: Annotated[str | None, split_column_option()] = None
@@ -127,6 +130,7 @@ class IngestConfig(BoundsConfig):
         validate(self)
         if not all(self.sources):
             raise UsageError("SOURCE: empty name. Pass files or folders, or omit SOURCE to use the lake's raw/.")
+        check_labels(self.label_map, self.skip_labels)
         _ = self.reading
 
     @property

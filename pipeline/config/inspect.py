@@ -11,10 +11,12 @@ from pipeline.config.reading import (
     Escape,
     FormatName,
     Quote,
+    check_labels,
     group_column_option,
     id_column_option,
     label_column_option,
     label_map_option,
+    skip_labels_option,
     sources_option,
     split_column_option,
     text_columns_option,
@@ -23,7 +25,7 @@ from pipeline.errors import UsageError
 from pipeline.options.check import validate
 from pipeline.options.option import Option
 from pipeline.readers.base import Dialect, Reading
-from pipeline.readers.labels import LabelMap
+from pipeline.readers.labels import LabelMap, SkippedLabels
 
 DEFAULT_ROWS = 10_000
 _GUESSED = "guessed"
@@ -44,6 +46,7 @@ class InspectConfig(BoundsConfig):
     text_column: Annotated[tuple[str, ...], text_columns_option(_GUESSED)] = ()
     label_column: Annotated[str | None, label_column_option(_GUESSED)] = None
     label_map: Annotated[LabelMap | None, label_map_option("guessed for star ratings")] = None
+    skip_labels: Annotated[SkippedLabels | None, skip_labels_option("guessed for star ratings")] = None
     id_column: Annotated[str | None, id_column_option(_GUESSED)] = None
     group_column: Annotated[str | None, group_column_option(_GUESSED)] = None
     split_column: Annotated[str | None, split_column_option(_GUESSED)] = None
@@ -58,6 +61,7 @@ class InspectConfig(BoundsConfig):
         validate(self)
         if not all(self.sources):
             raise UsageError("FILE: empty name. Pass files or folders, or omit FILE to use the lake's raw/.")
+        check_labels(self.label_map, self.skip_labels)
         _ = self.reading
 
     @property

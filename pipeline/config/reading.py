@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterable
 from typing import Annotated
 
+from pipeline.errors import UsageError
 from pipeline.options.option import DATA, INPUT, Option
-from pipeline.readers.labels import LabelMap
+from pipeline.readers.labels import LabelMap, SkippedLabels
 from pipeline.readers.limits import Limit
 
 DEFAULT_MAX_BAD = Limit(share=0.05)
@@ -62,11 +63,33 @@ def label_map_option(default: str) -> Option:
     return Option(
         panel=DATA,
         metavar="CLASS=VALUE,…",
-        help="Map values to classes: 'neg=1,2 pos=4,5' or 'neg=1..2 pos=4..5'. Rows with other values are skipped.",
+        help="Map values to classes: 'neg=1,2 pos=4,5' or 'neg=1..2 pos=4..5'. Rows with other values are rejected.",
         default=default,
         from_text=LabelMap.parse,
         from_toml=LabelMap.parse,
     )
+
+
+def skip_labels_option(default: str) -> Option:
+    """`--skip-labels`."""
+    return Option(
+        panel=DATA,
+        metavar="VALUE,…",
+        help="Labels to leave out on purpose, such as 3 or 5..6. Their rows are counted, but need no attention.",
+        default=default,
+        from_text=SkippedLabels.parse,
+        from_toml=SkippedLabels.parse,
+    )
+
+
+def check_labels(label_map: LabelMap | None, skip_labels: SkippedLabels | None) -> None:
+    """Raises `UsageError` if a label is both mapped to a class and left out."""
+    if skip_labels is None:
+        return
+    try:
+        skip_labels.check_apart(label_map)
+    except ValueError as error:
+        raise UsageError(f"--skip-labels {skip_labels}: {error}") from None
 
 
 def id_column_option(default: str) -> Option:

@@ -15,7 +15,7 @@ from pipeline.lake.known import OTHER, SAME, KeyIndex, Keys, contents_of, keys_o
 from pipeline.lake.withheld import FREE, Withheld, blank
 from pipeline.readers.base import EXCERPT_BYTES, FileFault
 from pipeline.readers.encoding import likely_encoding
-from pipeline.readers.labels import LabelMap
+from pipeline.readers.labels import LabelMap, SkippedLabels
 from pipeline.readers.reviews import Groups, Item, RawBatch, TableRows, TextFiles, reviews_of_table, without
 from pipeline.readers.text_files import open_files
 from pipeline.readers.values import RULE_VERSION, value_of
@@ -95,6 +95,7 @@ class TokenizeReviews:
     known: KeyIndex
     labels: frozenset[str] | None = None
     label_map: LabelMap | None = None
+    skip_labels: SkippedLabels | None = None
     split: str | None = None
     rule: int = RULE_VERSION
     withheld: Withheld = field(default_factory=Withheld)
@@ -183,6 +184,8 @@ class TokenizeReviews:
         label, split = value_of(label, self.rule), value_of(split, self.rule)
         if split is not None and split not in SPLITS:
             return (label, split), ("unknown_split", f"split {split!r}; allowed: {', '.join(SPLITS)}", split)
+        if label is not None and self.skip_labels is not None and label in self.skip_labels:
+            return (label, split), ("skipped_label", f"--skip-labels leaves {label!r} out", label)
         if label is not None and self.label_map is not None:
             given, label = label, self.label_map(label)
             if label is None:

@@ -8,11 +8,12 @@ from typing import Any
 
 NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 EXAMPLE = "'neg=1,2 pos=4,5' or 'neg=1..2 pos=4..5'"
+SKIP_EXAMPLE = "'3', '3,n/a' or '5..6'"
 
 
 @dataclass(frozen=True, slots=True)
 class LabelMap:
-    """Values and inclusive ranges of numbers, by class. Values not listed are skipped.
+    """Values and inclusive ranges of numbers, by class. Values not listed have no class.
 
     The rule for values applies here, too: `True` and `true`, `5.0` and `5` are the same.
     """
@@ -65,6 +66,46 @@ class LabelMap:
         return " ".join(f"{label}={','.join(listed)}" for label, listed in items.items())
 
 
+@dataclass(frozen=True, slots=True)
+class SkippedLabels:
+    """Labels whose rows are left out on purpose: values and inclusive ranges of numbers, read as in a `LabelMap`."""
+
+    listed: LabelMap
+
+    @classmethod
+    def parse(cls, given: object) -> "SkippedLabels":
+        """Labels from `value,value,low..high`, or from a number or a list in TOML.
+
+        Raises:
+            ValueError: it cannot be read, or names nothing.
+        """
+        if isinstance(given, bool) or not isinstance(given, str | int | float | list):
+            raise ValueError(f"{given!r} is neither a value nor a list of values. Use one such as {SKIP_EXAMPLE}.")
+        if not _items(given):
+            raise ValueError(f"empty. Pass the labels to leave out, such as {SKIP_EXAMPLE}.")
+        return cls(LabelMap.parse({"": given}))
+
+    def __contains__(self, label: str) -> bool:
+        return self.listed(label) is not None
+
+    def __str__(self) -> str:
+        return str(self.listed).removeprefix("=")
+
+    def check_apart(self, label_map: LabelMap | None) -> None:
+        """Raises ValueError if a value is both left out and mapped to a class."""
+        if label_map is None:
+            return
+        for value in self.listed.values:
+            if (label := label_map(value)) is not None:
+                raise ValueError(f"{value!r} is mapped to {label!r} by --label-map. Remove it from one of them.")
+        for low, high, _ in self.listed.ranges:
+            numbers = [(float(value), float(value), label) for value, label in _numbers(label_map.values)]
+            for mapped_low, mapped_high, label in [*numbers, *label_map.ranges]:
+                if low <= mapped_high and mapped_low <= high:
+                    shared = f"{max(low, mapped_low):g}"
+                    raise ValueError(f"{shared} is mapped to {label!r} by --label-map. Remove it from one of them.")
+
+
 def _pairs(text: str) -> list[tuple[str, str]]:
     """`class=values` pairs, separated by blanks; a word without "=" belongs to the value before it."""
     pairs: list[tuple[str, str]] = []
@@ -95,12 +136,17 @@ def _plain(value: str) -> str:
 
 def _check_apart(values: Mapping[str, str], ranges: list[tuple[float, float, str]]) -> None:
     """Raises ValueError where a number belongs to two classes."""
-    numbers = [(float(value), float(value), label) for value, label in values.items() if NUMBER.fullmatch(value)]
+    numbers = [(float(value), float(value), label) for value, label in _numbers(values)]
     for at, (low, high, label) in enumerate(ranges):
         for other_low, other_high, other in [*numbers, *ranges[at + 1 :]]:
             if other != label and low <= other_high and other_low <= high:
                 shared = f"{max(low, other_low):g}"
                 raise ValueError(f"{shared} is in {label!r} and in {other!r}. Classes must not overlap.")
+
+
+def _numbers(values: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The values that are numbers, and their classes."""
+    return [(value, label) for value, label in values.items() if NUMBER.fullmatch(value)]
 
 
 def _bounds(item: str, low: str, high: str) -> tuple[float, float]:
@@ -128,9 +174,7 @@ def doubts(labels: Sequence[str]) -> list[str]:
             found.append(f"the labels {names} differ only in case, but are separate classes; merge them with --label-map")
     for label in labels:
         if label.casefold() in MISSING_WORDS:
-            found.append(
-                f"the label {label!r} looks like a missing value, but is a class; exclude it with a --label-map without it"
-            )
+            found.append(f"the label {label!r} looks like a missing value, but is a class; leave it out with --skip-labels")
         elif len(label) > 1 and label[0] == label[-1] == '"':
             found.append(
                 f"the label {label!r} keeps its quotation marks because there is a space between it and the delimiter"
