@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.runtime import Run, recorded_run
 from pipeline.config.evaluate import EvaluateConfig
 from pipeline.errors import DataError, InputNotFoundError, PipelineError
+from schemas.reject import CHOSEN
 from schemas.run import Receipt
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NO_DEFECT = ("unmapped",)
+NO_DEFECT = CHOSEN | {"unmapped"}
 """Reasons of rejects that somebody asked for."""
 
 
@@ -143,6 +144,7 @@ def _tokenized(config: EvaluateConfig, bundle: "Bundle") -> "Iterator[TokenizedB
         known=KeyIndex(),
         labels=frozenset(bundle.labels),
         label_map=config.label_map,
+        skip_labels=config.skip_labels,
         split=config.split,
         rule=vocabulary.options.get(RULE_OPTION, 1),
     )

@@ -241,6 +241,7 @@ def _first_pass(
         known=known,
         labels=frozenset(vocabulary.labels) if vocabulary and vocabulary.labels else None,
         label_map=config.label_map,
+        skip_labels=config.skip_labels,
         split=config.split,
         rule=vocabulary.options.get(RULE_OPTION, 1) if vocabulary else RULE_VERSION,
         withheld=withheld,

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.config.ingest import DEFAULT_LABEL_COLUMN
 from pipeline.config.inspect import InspectConfig
-from pipeline.config.reading import DEFAULT_MAX_BAD
+from pipeline.config.reading import DEFAULT_MAX_BAD, check_labels
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.inspection.columns import Column
 from pipeline.inspection.guess import Given, Guess, guess
@@ -19,7 +19,7 @@ from pipeline.lake.paths import Lake
 from pipeline.printable import utf8_name
 from pipeline.readers.base import FileFault, Reading, Source
 from pipeline.readers.bounds import Bounds
-from pipeline.readers.labels import LabelMap
+from pipeline.readers.labels import LabelMap, SkippedLabels
 from pipeline.readers.registry import described, format_named
 from pipeline.readers.roles import Columns
 from pipeline.readers.walk import Found, Walker
@@ -141,6 +141,7 @@ class Inspection:
             "text_column": list(chosen.text),
             "label_column": chosen.label,
             "label_map": chosen.label_map,
+            "skip_labels": chosen.skip_labels,
             "id_column": chosen.id,
             "group_column": chosen.group,
             "split_column": chosen.split,
@@ -248,6 +249,7 @@ def _guess(config: InspectConfig, inspection: Inspection) -> None:
         text=config.text_column,
         label=config.label_column,
         label_map=None if config.label_map is None else str(config.label_map),
+        skip_labels=None if config.skip_labels is None else str(config.skip_labels),
         id=config.id_column,
         group=config.group_column,
         split=config.split_column,
@@ -269,10 +271,14 @@ def _rehearse(inspection: Inspection, rows: int, bounds: Bounds) -> None:
         optional_label=found.label is None or found.label_optional,
     )
     label_map = None if found.label_map is None else LabelMap.parse(found.label_map)
+    skip_labels = None if found.skip_labels is None else SkippedLabels.parse(found.skip_labels)
+    check_labels(label_map, skip_labels)
     for file in inspection.files:
         if file.sample.fault is None and (found.text or not file.sample.is_table):
             reading = Reading(dialect=file.sample.fixed_dialect, bounds=bounds)
-            file.rehearsal = rehearse(file.sample.source, columns, reading, label_map, rows)
+            file.rehearsal = rehearse(
+                file.sample.source, columns, reading, rows, label_map=label_map, skip_labels=skip_labels
+            )
 
 
 def _warn(inspection: Inspection) -> None:

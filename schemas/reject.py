@@ -1,11 +1,13 @@
 """Rows and files that could not be ingested, with the reason."""
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 
 from schemas.bad_row import BadRow
 from schemas.contract import Contract
 
-__all__ = ["CHOSEN", "FILE_REASONS", "REASONS", "REJECT", "SHAPE_REASONS", "WELL_FORMED", "BadRow"]
+__all__ = ["CHOSEN", "FILE_REASONS", "REASONS", "REJECT", "SHAPE_REASONS", "WELL_FORMED", "BadRow", "num_chosen"]
 
 EXCERPT_CHARACTERS = 200
 """Maximum length of a reject's excerpt, in characters."""
@@ -36,6 +38,12 @@ WELL_FORMED = frozenset(
 
 CHOSEN = frozenset({"skipped_label"})
 """Reasons that an option names: such rows are counted, but nobody has to look at them."""
+
+
+def num_chosen(reasons: Mapping[str, int]) -> int:
+    """How many of these rejects, by reason, have a reason that an option names."""
+    return sum(reasons.get(reason, 0) for reason in CHOSEN)
+
 
 SHAPE_REASONS = frozenset({"malformed_row", "unclosed_quote"})
 """Reasons whose detail speaks of a row's shape and never quotes it."""

@@ -12,7 +12,7 @@ from pipeline.cli import listing
 from pipeline.printable import printable
 from pipeline.readers.dialect import NAMES
 from pipeline.readers.labels import LabelMap
-from schemas.reject import REASONS
+from schemas.reject import CHOSEN, REASONS, num_chosen
 from schemas.review import SPLITS
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ def _labels(found: "Inspection") -> Iterator[str]:
         yield f"Labels in {printable(column.name)}: {_counted(column.counts)}"
     if guess.label_map is not None:
         yield f"Classes: {printable(str(LabelMap.parse(guess.label_map)))}"
+    if guess.skip_labels:
+        yield f"Left out on purpose: {printable(guess.skip_labels)}"
     kept = found.counted("labels")
     labelled = {label: count for label, count in kept.items() if label}
     if labelled:
@@ -125,8 +127,12 @@ def _labels(found: "Inspection") -> Iterator[str]:
 
 def _rejects(found: "Inspection") -> Iterator[str]:
     rejects = found.counted("rejects")
-    yield f"Rejected {rejects.total():,} of {found.rows:,} rows"
+    if chosen := num_chosen(rejects):
+        yield f"Left out {chosen:,} of {found.rows:,} rows on purpose (--skip-labels)"
+    yield f"Rejected {rejects.total() - chosen:,} of {found.rows:,} rows"
     for reason, count in rejects.most_common():
+        if reason in CHOSEN:
+            continue
         details = (file.rehearsal.details.get(reason) for file in found.files if file.rehearsal)
         first = next((detail for detail in details if detail), "")
         yield f"  {count:,} {reason}: {printable(first) or REASONS[reason]}"

@@ -34,17 +34,8 @@ if TYPE_CHECKING:
     from pipeline.readers.roles import Columns
 
 TABLE_OPTIONS = ("tokens", "vocabulary", "table_version")
-SOURCE_OPTIONS = (
-    "label_column",
-    "label_map",
-    "skip_labels",
-    "split_column",
-    "format",
-    "delimiter",
-    "quote",
-    "escape",
-    "encoding",
-)
+DIALECT_OPTIONS = ("format", "delimiter", "quote", "escape", "encoding")
+SOURCE_OPTIONS = ("label_column", "label_map", "skip_labels", "split_column", *DIALECT_OPTIONS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,7 +75,7 @@ def skip_labels_option(default: str) -> Option:
     return Option(
         panel=DATA,
         metavar="VALUE,…",
-        help="Labels to leave out on purpose, such as 3 or 5..6. Their rows are counted, but need no attention.",
+        help="Labels to leave out on purpose, such as 3 or 5..6. Their rows are counted, but never reported.",
         default=default,
         from_text=SkippedLabels.parse,
         from_toml=SkippedLabels.parse,
@@ -84,12 +84,14 @@ def skip_labels_option(default: str) -> Option:
 
 def check_labels(label_map: LabelMap | None, skip_labels: SkippedLabels | None) -> None:
     """Raises `UsageError` if a label is both mapped to a class and left out."""
-    if skip_labels is None:
+    if skip_labels is None or label_map is None:
         return
-    try:
-        skip_labels.check_apart(label_map)
-    except ValueError as error:
-        raise UsageError(f"--skip-labels {skip_labels}: {error}") from None
+    if (both := skip_labels.mapped_by(label_map)) is not None:
+        value, label = both
+        raise UsageError(
+            f"--skip-labels {skip_labels}: {value} is mapped to {label!r} by --label-map '{label_map}'. Remove it from one of "
+            "them; --skip-labels '' leaves nothing out."
+        )
 
 
 def id_column_option(default: str) -> Option:

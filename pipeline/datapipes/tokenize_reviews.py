@@ -85,7 +85,7 @@ class TokenizeReviews:
     """Callable for a `ParallelMap`: reads, checks, hashes, drops known reviews, tokenizes.
 
     `labels` are those known to the lake; None if the vocabulary is not built yet and any label is allowed.
-    `label_map` maps labels to classes; None keeps labels as they are.
+    `label_map` maps labels to classes; None keeps labels as they are. Rows with one of `skip_labels` are rejected as chosen.
     `split` applies to reviews whose source has none; None means train for labelled ones and unsup for the others.
     `rule` is the version of the rule for values.
     `withheld` holds what must not come in again; it does not concern the reviews that are `held` in the table.

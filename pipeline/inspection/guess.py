@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pipeline.config.ingest import DEFAULT_LABEL_COLUMN
 from pipeline.inspection.columns import BOOLEAN, EMPTY, INTEGER, NUMBER, TEXT, TIME, Column
 from pipeline.inspection.names import NO_LABELS, SENTIMENTS, SPLIT_NAMES, is_group, is_id, label_rank, plain, words
-from pipeline.inspection.scales import stars_map, stray_values
+from pipeline.inspection.scales import Scale, stars_scale, stray_values
+from pipeline.readers.labels import LabelMap, SkippedLabels
 from schemas.review import SPLITS
 
 MAX_CLASSES = 20
@@ -15,6 +16,8 @@ MAX_NAMED_CLASSES = 100
 MIN_GROUPS = 20
 """With fewer groups, a validation split of whole groups is too random."""
 MAX_LABEL_LENGTH = 40
+MOST_LISTED = 5
+"""As many names and values are listed in a note; the rest is counted."""
 NEARLY_UNIQUE = 0.99
 """A column with an ID's name and this share of distinct values is proposed as the ID, but not used unasked."""
 CODES_SHARE = 0.9
@@ -28,6 +31,7 @@ class Given:
     text: tuple[str, ...] = ()
     label: str | None = None
     label_map: str | None = None
+    skip_labels: str | None = None
     id: str | None = None
     group: str | None = None
     split: str | None = None
@@ -39,6 +43,7 @@ class Guess:
 
     Args:
         label_map: as for `--label-map`.
+        skip_labels: as for `--skip-labels`.
         label_optional: the label has its default name, and some files lack it: their reviews are unlabelled.
         notes: sentences for the user.
     """
@@ -46,6 +51,7 @@ class Guess:
     text: tuple[str, ...] = ()
     label: str | None = None
     label_map: str | None = None
+    skip_labels: str | None = None
     id: str | None = None
     group: str | None = None
     split: str | None = None
@@ -81,19 +87,37 @@ def guess(columns: Sequence[Column], files: Sequence[Mapping[str, Column]], give
         _guess_label(found, [column for column in rest if found.role_of(column.name) is None])
     found.label_optional = found.label == DEFAULT_LABEL_COLUMN and any(found.label not in file for file in files)
     label = next((column for column in columns if column.name == found.label), None)
-    found.label_map = given.label_map or (_stars(label) if label is not None else None)
-    if label is not None and found.label_map and not given.label_map and (strays := stray_values(label.counts or {})):
-        listed = ", ".join(f"{value!r} ({count:,})" for value, count in strays.items())
-        found.notes.append(
-            f"{label.name!r} has values that are not stars; these rows are rejected: {listed}. To use them, set --label-map."
-        )
+    _map_labels(found, label, given)
     return found
 
 
-def _stars(column: Column) -> str | None:
-    """The classes of a column of stars, of which a few rows may have other values."""
+def _map_labels(found: Guess, label: Column | None, given: Given) -> None:
+    """The classes of a column of stars, without those in the middle, and a note about values that have none."""
+    found.label_map, found.skip_labels = given.label_map, given.skip_labels
+    scale = _stars(label) if label is not None and not given.label_map else None
+    if scale is not None:
+        found.label_map = scale.label_map
+        if found.skip_labels is None:
+            found.skip_labels = scale.skip_labels
+    if label is None or not found.label_map:
+        return
+    label_map, skipped = LabelMap.parse(found.label_map), SkippedLabels.parse(found.skip_labels or "")
+    left = {
+        value: count for value, count in (label.counts or {}).items() if label_map(value) is None and value not in skipped
+    }
+    if left:
+        listed = ", ".join(f"{value!r} ({count:,})" for value, count in [*left.items()][:MOST_LISTED])
+        more = f" and {len(left) - MOST_LISTED:,} more" if len(left) > MOST_LISTED else ""
+        found.notes.append(
+            f"{label.name!r} has values without a class; these rows are rejected: {listed}{more}. To use them, set "
+            "--label-map; to leave them out on purpose, --skip-labels."
+        )
+
+
+def _stars(column: Column) -> Scale | None:
+    """The scale of a column of stars, of which a few rows may have other values."""
     strays = stray_values(column.counts or {})
-    return stars_map(column.name, [value for value in column.values if value not in strays])
+    return stars_scale(column.name, [value for value in column.values if value not in strays])
 
 
 def _guess_text(found: Guess, columns: Iterable[Column]) -> None:
@@ -189,6 +213,6 @@ def _tells_sentiment(column: Column) -> bool:
     return column.kind != BOOLEAN and (all(plain(value) in SENTIMENTS for value in values) or _stars(column) is not None)
 
 
-def _listed(names: Sequence[str], most: int = 5) -> str:
+def _listed(names: Sequence[str], most: int = MOST_LISTED) -> str:
     rest = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(map(repr, names[:most])) + rest

@@ -7,8 +7,9 @@ from pipeline.datapipes.read_reviews import ReadReviews, SourceEnds
 from pipeline.datapipes.tokenize_reviews import TokenizedBatch, TokenizeReviews
 from pipeline.lake.known import KeyIndex
 from pipeline.readers.base import FileFault, Reading, Source
-from pipeline.readers.labels import LabelMap
+from pipeline.readers.labels import LabelMap, SkippedLabels
 from pipeline.readers.roles import Columns
+from schemas.reject import num_chosen
 from schemas.tokenizers import DEFAULT_TOKENIZER
 
 
@@ -36,18 +37,26 @@ class Rehearsal:
 
     @property
     def rejected(self) -> int:
-        """Number of rows that would be rejected."""
-        return self.rejects.total()
+        """Number of rows that would be rejected, without those that are left out on purpose."""
+        return self.rejects.total() - num_chosen(self.rejects)
 
 
-def rehearse(source: Source, columns: Columns, reading: Reading, label_map: LabelMap | None, rows: int) -> Rehearsal:
+def rehearse(
+    source: Source,
+    columns: Columns,
+    reading: Reading,
+    rows: int,
+    *,
+    label_map: LabelMap | None = None,
+    skip_labels: SkippedLabels | None = None,
+) -> Rehearsal:
     """Reads and checks the first rows of a source like ingest."""
     cut = len(source.files) > rows
     if cut:
         source = replace(source, listing="/".join(source.files[:rows]))
     node = ReadReviews([source], columns, reading)
     node.reset()
-    tokenize = TokenizeReviews(tokenizer=DEFAULT_TOKENIZER, known=KeyIndex(), label_map=label_map)
+    tokenize = TokenizeReviews(tokenizer=DEFAULT_TOKENIZER, known=KeyIndex(), label_map=label_map, skip_labels=skip_labels)
     done = Rehearsal()
     contents: dict[int, int] = {}
     for item in node:

@@ -1,6 +1,7 @@
 """Star scales, and the classes usually derived from them."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from math import isfinite
 
 from pipeline.inspection.names import listed, plain
@@ -31,9 +32,17 @@ def _is_number(value: str) -> bool:
         return False
 
 
-def stars_map(name: str, values: Iterable[str]) -> str | None:
-    """`neg=1,2 pos=4,5` for stars from 1 to 5, `neg=1..4 pos=7..10` for 1 to 10; values in between are skipped, as in
-    IMDb. None if the values are not a star scale.
+@dataclass(frozen=True)
+class Scale:
+    """The classes usually derived from a scale, as for `--label-map`, and its middle, as for `--skip-labels`."""
+
+    label_map: str
+    skip_labels: str
+
+
+def stars_scale(name: str, values: Iterable[str]) -> Scale | None:
+    """`neg=1,2 pos=4,5` without 3 for stars from 1 to 5, `neg=1..4 pos=7..10` without 5 and 6 for 1 to 10, as in IMDb. None
+    if the values are not a star scale.
 
     A column without a name for stars must have nearly all values of a scale.
     """
@@ -49,7 +58,7 @@ def stars_map(name: str, values: Iterable[str]) -> str | None:
     if high <= 5:
         if low < (0.5 if halves else 1) or high < 4 or (not named and len(numbers) < 4):
             return None
-        return f"neg={'0.5' if halves and low < 1 else '1'}..2 pos=4..5" if halves else "neg=1,2 pos=4,5"
+        return Scale(f"neg={'0.5' if low < 1 else '1'}..2 pos=4..5", "2.5..3.5") if halves else Scale("neg=1,2 pos=4,5", "3")
     if low < 0 or high > 10 or high < 8 or len(numbers) < (4 if named else 8):
         return None
-    return f"neg={'0' if low < 1 else '1'}..4 pos=7..10"
+    return Scale(f"neg={'0' if low < 1 else '1'}..4 pos=7..10", "4.5..6.5" if halves else "5,6")

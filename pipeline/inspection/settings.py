@@ -26,7 +26,8 @@ COMMENTS = {
     ("ingest", "source"): "Files and folders that 'pipeline ingest' reads; relative paths are resolved against the lake.",
     ("ingest", "text-column"): "The column with the review text.",
     ("ingest", "label-column"): "The column with the label.",
-    ("ingest", "label-map"): "Classes and their values. Reviews with other values are skipped and counted.",
+    ("ingest", "label-map"): "Classes and their values.",
+    ("ingest", "skip-labels"): "Values left out on purpose. Reviews with values in neither list are rejected and reported.",
     ("ingest", "id-column"): "The column with a unique ID for each review; reviews can then move between files.",
     ("ingest", "group-column"): "The column that groups reviews: all reviews with the same value stay in one split.",
     ("ingest", "split-column"): "The column with the split: train, valid, test or unsup.",
@@ -68,6 +69,7 @@ def settings_for(delivery: Delivery, guess: Guess, samples: Iterable[Sample], la
     for key, value in (
         ("label-column", None if guess.label_optional else guess.label),
         ("label-map", guess.label_map),
+        ("skip-labels", guess.skip_labels or None),
         ("id-column", guess.id),
         ("group-column", guess.group),
         ("split-column", guess.split),

@@ -74,16 +74,14 @@ class SkippedLabels:
 
     @classmethod
     def parse(cls, given: object) -> "SkippedLabels":
-        """Labels from `value,value,low..high`, or from a number or a list in TOML.
+        """Labels from `value,value,low..high`, or from a number or a list in TOML. An empty string leaves nothing out.
 
         Raises:
-            ValueError: it cannot be read, or names nothing.
+            ValueError: it cannot be read.
         """
         if isinstance(given, bool) or not isinstance(given, str | int | float | list):
             raise ValueError(f"{given!r} is neither a value nor a list of values. Use one such as {SKIP_EXAMPLE}.")
-        if not _items(given):
-            raise ValueError(f"empty. Pass the labels to leave out, such as {SKIP_EXAMPLE}.")
-        return cls(LabelMap.parse({"": given}))
+        return cls(LabelMap.parse({"": given}) if _items(given) else LabelMap({}))
 
     def __contains__(self, label: str) -> bool:
         return self.listed(label) is not None
@@ -91,19 +89,17 @@ class SkippedLabels:
     def __str__(self) -> str:
         return str(self.listed).removeprefix("=")
 
-    def check_apart(self, label_map: LabelMap | None) -> None:
-        """Raises ValueError if a value is both left out and mapped to a class."""
-        if label_map is None:
-            return
+    def mapped_by(self, label_map: LabelMap) -> tuple[str, str] | None:
+        """A value that is left out here, but has a class in the map, and that class; None if there is none."""
         for value in self.listed.values:
             if (label := label_map(value)) is not None:
-                raise ValueError(f"{value!r} is mapped to {label!r} by --label-map. Remove it from one of them.")
+                return repr(value), label
+        numbers = [(float(value), float(value), label) for value, label in _numbers(label_map.values)]
         for low, high, _ in self.listed.ranges:
-            numbers = [(float(value), float(value), label) for value, label in _numbers(label_map.values)]
             for mapped_low, mapped_high, label in [*numbers, *label_map.ranges]:
                 if low <= mapped_high and mapped_low <= high:
-                    shared = f"{max(low, mapped_low):g}"
-                    raise ValueError(f"{shared} is mapped to {label!r} by --label-map. Remove it from one of them.")
+                    return f"{max(low, mapped_low):g}", label
+        return None
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
