@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.runtime import Run, recorded_run
 from pipeline.config.evaluate import EvaluateConfig
 from pipeline.errors import DataError, InputNotFoundError, PipelineError
-from schemas.reject import CHOSEN
+from schemas.bad_row import CHOSEN
 from schemas.run import Receipt
 
 if TYPE_CHECKING:

@@ -134,7 +134,7 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
     run.quarantined = len(collected.faults)
     alone = len(found.sources) + len(found.faults) == 1  # then the error says it
     summarize(rejects, [] if alone else collected.faults, run.outputs.get("rejects"))
-    _check_bad(config, run, rejects, collected, found)
+    _check_bad(config, run, rejects, collected, found, has_table=table is not None)
     if vocabulary is None:
         vocabulary = _build_vocabulary(config, collected)
     elif not vocabulary.labels and collected.labels:
@@ -161,7 +161,7 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
         "replaced": sum(map(len, collected.replaced_ids)),
         "missing": missing,
         "pruned": missing if config.prune else 0,
-        "rejects": rejects.by_reason,
+        **rejects.metrics,
         "quarantined_files": named_faults(collected.faults),
         "retracted": collected.num_withheld(RETRACTED),
         "erased": collected.num_withheld(ERASED),
@@ -326,8 +326,11 @@ def _write(shard: ShardRows, folder: Path, vocabulary: str) -> Path:
     return write_shard(folder, shard.split, shard.rows, vocabulary)
 
 
-def _check_bad(config: IngestConfig, run: Run, rejects: RejectWriter, collected: Collector, found: Found) -> None:
-    """Raises `DataError` when more is bad than is allowed."""
+def _check_bad(
+    config: IngestConfig, run: Run, rejects: RejectWriter, collected: Collector, found: Found, *, has_table: bool
+) -> None:
+    """Raises `DataError` when more is bad than is allowed. A delivery of which an option leaves out every row is nothing new
+    to a table, but cannot begin one."""
     everything = f" All of them: {run.outputs['rejects']}." if "rejects" in run.outputs else ""
     faults = collected.faults
     files = sum(len(source.files) or 1 for source in found.sources) + len(found.faults)
@@ -340,7 +343,7 @@ def _check_bad(config: IngestConfig, run: Run, rejects: RejectWriter, collected:
     if config.row_limit.is_passed(rejects.malformed, run.read):
         problem = f"{rejects.malformed:,} of {run.read:,} rows are malformed; --max-bad allows {config.row_limit}"
         remedy = " Fix the rows, or allow more with --max-bad."
-    elif run.rejected and not collected.new and not run.known:
+    elif run.rejected > (rejects.chosen if has_table else 0) and not collected.new and not run.known:
         problem = f"{run.rejected:,} of {run.read:,} rows were rejected, so none are left"
         remedy = ""
     else:

@@ -62,5 +62,5 @@ class Figures:
             "device": predictor.device.type,
             "precision": predictor.precision,
             "threads": predictor.threads,
-            "rejects": self.rejects.by_reason,
+            **self.rejects.metrics,
         }

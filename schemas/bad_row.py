@@ -1,5 +1,6 @@
 """A row that could not be read, in memory. Importable without pyarrow."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -15,3 +16,12 @@ class BadRow:
     excerpt: bytes = b""
     value: str = ""
     """The label that is at fault, where it is one, or the encoding that a text may have; for summaries, not stored."""
+
+
+CHOSEN = frozenset({"skipped_label"})
+"""Reasons that an option names: such rows are counted, but nobody has to look at them."""
+
+
+def num_chosen(reasons: Mapping[str, int]) -> int:
+    """How many of these rejects, by reason, have a reason that an option names."""
+    return sum(reasons.get(reason, 0) for reason in CHOSEN)

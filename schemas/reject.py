@@ -1,10 +1,8 @@
 """Rows and files that could not be ingested, with the reason."""
 
-from collections.abc import Mapping
-
 import pyarrow as pa
 
-from schemas.bad_row import BadRow
+from schemas.bad_row import CHOSEN, BadRow, num_chosen
 from schemas.contract import Contract
 
 __all__ = ["CHOSEN", "FILE_REASONS", "REASONS", "REJECT", "SHAPE_REASONS", "WELL_FORMED", "BadRow", "num_chosen"]
@@ -22,7 +20,7 @@ REASONS = {
     "unclosed_quote": "a quotation mark is never closed, or closed inside a field, and this line became part of it",
     "nested_value": "the label, id, group or split is a list or an object",
     "unknown_label": "the label is unknown to the lake; add it with --rebuild-vocab",
-    "unmapped": "--label-map has no class for the value",
+    "unmapped": "--label-map has no class for the value; --skip-labels leaves it out on purpose",
     "skipped_label": "--skip-labels leaves the label out",
     "unknown_split": "the split is not one of train, valid, test, unsup",
     "duplicate_id": "another review in the same run has the same id but different content",
@@ -35,15 +33,6 @@ WELL_FORMED = frozenset(
     {"missing_text", "empty_text", "unknown_label", "unmapped", "skipped_label", "duplicate_id", "link", "repeated_header"}
 )
 """Reasons that say nothing about the state of a file: they do not count for `--max-bad`."""
-
-CHOSEN = frozenset({"skipped_label"})
-"""Reasons that an option names: such rows are counted, but nobody has to look at them."""
-
-
-def num_chosen(reasons: Mapping[str, int]) -> int:
-    """How many of these rejects, by reason, have a reason that an option names."""
-    return sum(reasons.get(reason, 0) for reason in CHOSEN)
-
 
 SHAPE_REASONS = frozenset({"malformed_row", "unclosed_quote"})
 """Reasons whose detail speaks of a row's shape and never quotes it."""

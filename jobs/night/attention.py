@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from jobs.night.step import Step
+from pipeline.status.words import some_files
+from schemas.bad_row import CHOSEN, num_chosen
 
 BY_CHOICE = frozenset({"never", "always", "first", "already live"})
 """Reasons for not promoting a model that are no news: somebody has decided so, or nothing was decided."""
@@ -33,7 +35,7 @@ def attention(step: Step, before: Step | None, log_file: str) -> list[str]:
 def _lines(step: Step, before: Step | None, log_file: str) -> Iterator[str]:
     if step.failed:
         yield f"failed with exit code {step.exit_code}: {_sentence(step.error)} Log: {log_file}"
-    yield from _rejected(step, before)
+    yield from _rejected(step, before, log_file)
     yield from _quarantined(step, before)
     yield from _classes(step, before)
     yield from _not_promoted(step, before)
@@ -41,25 +43,58 @@ def _lines(step: Step, before: Step | None, log_file: str) -> Iterator[str]:
     yield from _warned(step, before, log_file)
 
 
-def _rejected(step: Step, before: Step | None) -> Iterator[str]:
+def _rejected(step: Step, before: Step | None, log_file: str) -> Iterator[str]:
     """Rejected rows, unless they are those of the night before."""
-    counts: dict[str, int] = dict(step.metrics.get("rejects", {}))
-    if not step.rejected or (before is not None and _same_rejects(step, before)):
+    counts, then = _reasons(step), _reasons(before)
+    rejected = _num_rejected(step)
+    if not rejected or (before is not None and _same_rejects(step, before)):
         return
-    then: dict[str, int] = dict(before.metrics.get("rejects", {})) if before is not None else {}
     more = [
         f"{count - then.get(reason, 0):,} more {reason}" for reason, count in counts.items() if count > then.get(reason, 0)
     ]
     reasons = ", ".join(more if then and more else (f"{count:,} {reason}" for reason, count in counts.items()))
-    place = step.outputs.get("rejects")
-    earlier = f" ({before.rejected:,} the night before)" if before is not None and before.rejected else ""
-    yield f"{_count(step.rejected, 'row')} rejected{earlier}" + (f": {reasons}" if reasons else "") + _see(place)
+    earlier = f" ({_num_rejected(before):,} the night before)" if before is not None and _num_rejected(before) else ""
+    named = f"{_count(rejected, 'row')} rejected{earlier}" + (f": {reasons}" if reasons else "")
+    yield named + _in_files(step, before) + _look(step, log_file)
     if counts.get(NEW_CLASSES):
         yield "some labels are unknown to the lake; 'pipeline ingest --rebuild-vocab' adds these classes"
 
 
+def _reasons(step: Step | None) -> dict[str, int]:
+    """Rejected rows by reason, without those that an option leaves out."""
+    found: dict[str, int] = step.metrics.get("rejects", {}) if step is not None else {}
+    return {reason: count for reason, count in found.items() if reason not in CHOSEN}
+
+
+def _num_rejected(step: Step) -> int:
+    return step.rejected - num_chosen(step.metrics.get("rejects", {}))
+
+
+def _in_files(step: Step, before: Step | None) -> str:
+    """The files with rejected rows that the night before did not have; else all of them."""
+    found, then = (_rows_by_file(one) for one in (step, before))
+    new = [name for name, rows in found.items() if then.get(name) != rows]
+    names, total = (new, len(new)) if new and then else ([*found], step.metrics.get("rejects_num_files", len(found)))
+    return f", in {some_files(names, total)}" if names else ""
+
+
+def _rows_by_file(step: Step | None) -> dict[str, int]:
+    found = step.metrics.get("rejects_files", []) if step is not None else []
+    return {str(file["file"]): file["rows"] for file in found}
+
+
+def _look(step: Step, log_file: str) -> str:
+    """Where to see the rows themselves."""
+    if step.outputs.get("rejects") and step.run_id:
+        return f". To see them: pipeline runs show {step.run_id} --rejects"
+    return f". Log: {log_file}" if log_file else ""
+
+
 def _same_rejects(step: Step, before: Step) -> bool:
-    """The file of rejects is named by its content; where a step writes none, the counts have to do."""
+    """Steps of earlier releases have no digest: the file of rejects is named by its content, or the counts have to do."""
+    digests = [found.metrics.get("rejects_digest") for found in (step, before)]
+    if all(digests):
+        return digests[0] == digests[1]
     files = [Path(place).name if place else "" for place in (found.outputs.get("rejects") for found in (step, before))]
     if any(files):
         return files[0] == files[1]  # the lake may have moved
@@ -161,10 +196,6 @@ def unknown_share(step: Step | None) -> float | None:
     """The share of unknown tokens of the table that an ingest has measured; None where it has not."""
     share = step.metrics.get("unknown_share_table") if step is not None else None
     return share if isinstance(share, int | float) and not isinstance(share, bool) else None
-
-
-def _see(place: object) -> str:
-    return f"; see {place}" if place else ""
 
 
 def _count(number: int, what: str) -> str:

@@ -13,9 +13,9 @@ from jobs.night.step import Step
 from pipeline.errors import PipelineError
 from pipeline.lake.atomic import write_bytes
 from pipeline.lake.paths import Lake
+from schemas.bad_row import num_chosen
 
 PREFIX = "review_pipeline"
-ROWS = ("read", "written", "rejected", "known")
 
 Sample = tuple[Mapping[str, str], float]
 
@@ -45,7 +45,7 @@ def _metrics(lake: Lake, steps: Sequence[Step], figures: Mapping[str, float]) ->
     """Name, help and samples of each metric. Of steps of the same command, the last one counts."""
     last = {step.command: step for step in steps}
     rows: list[Sample] = [
-        ({"step": name, "rows": count}, getattr(step, count)) for name, step in last.items() for count in ROWS
+        ({"step": name, "rows": kind}, count) for name, step in last.items() for kind, count in _rows(step).items()
     ]
     yield "nightly_last_run_timestamp_seconds", "When the last night ended.", [({}, figures["finished"])]
     yield "nightly_exit_code", "Exit code of the last night; 99 if there was nothing to do.", [({}, figures["exit_code"])]
@@ -53,11 +53,18 @@ def _metrics(lake: Lake, steps: Sequence[Step], figures: Mapping[str, float]) ->
     yield "nightly_attention", "Lines of the last night that a person must know.", [({}, figures["attention"])]
     yield "step_exit_code", "Exit code of a step; 99 if it had nothing to do.", _each(last, "exit_code")
     yield "step_duration_seconds", "How long a step took.", _each(last, "seconds")
-    yield "step_rows", "Rows that a step read, wrote, rejected or knew.", rows
+    yield "step_rows", "Rows that a step read, wrote, rejected, left out by --skip-labels, or knew.", rows
     yield "step_quarantined_files", "Files that a step could not read and skipped.", _each(last, "quarantined")
     yield "model_accuracy", "Accuracy of the live model on the reviews that were held out.", list(_accuracy(lake))
     yield "unknown_token_ratio", "Share of tokens that the vocabulary lacks.", list(_unknown(last))
     yield "drift_psi", "Population stability index of the scored input against the training data.", list(_drift(last))
+
+
+def _rows(step: Step) -> dict[str, int]:
+    """Rows by what became of them: those read are the sum of the others."""
+    skipped = num_chosen(step.metrics.get("rejects", {}))
+    rejected = step.rejected - skipped
+    return {"read": step.read, "written": step.written, "rejected": rejected, "skipped": skipped, "known": step.known}
 
 
 def _each(steps: Mapping[str, Step], name: str) -> list[Sample]:

@@ -7,17 +7,8 @@ from pipeline.cli.derive import config_command
 from pipeline.cli.finish import Finish
 from pipeline.config.evaluate import EvaluateConfig
 
-COLUMNS = (
-    "text_column",
-    "label_column",
-    "label_map",
-    "skip_labels",
-    "split_column",
-    "delimiter",
-    "quote",
-    "escape",
-    "encoding",
-)
+LABELS = ("label_column", "label_map", "skip_labels")
+COLUMNS = ("text_column", *LABELS, "split_column", "delimiter", "quote", "escape", "encoding")
 
 
 def _as_ingested(ingest: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

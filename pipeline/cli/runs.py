@@ -158,11 +158,17 @@ def _drift_row(record: dict[str, Any]) -> tuple[str, ...]:
 def _remark(record: dict[str, Any]) -> str:
     """Why a run failed, or what it left out."""
     from pipeline.lake.runs import reason
+    from schemas.bad_row import num_chosen
 
     if record["outcome"] in ("failed", "stopped"):
         return reason(record.get("error"))
     receipt = record["receipt"]
-    left = ((receipt.get("rejected", 0), "rows rejected"), (receipt.get("quarantined", 0), "files skipped"))
+    left_out = num_chosen(receipt.get("metrics", {}).get("rejects", {}))
+    left = (
+        (receipt.get("rejected", 0) - left_out, "rows rejected"),
+        (left_out, "rows left out"),
+        (receipt.get("quarantined", 0), "files skipped"),
+    )
     return ", ".join(f"{count:,} {what}" for count, what in left if count)
 
 

@@ -104,8 +104,9 @@ def _run(record: "Record") -> str:
     from pipeline.status.words import counted
 
     step = step_of(record)
-    words = {"read": "read", "written": "written", "rejected": "rejected", "known": "known"}
-    counts = [f"{step.counts[name]:,} {word}" for name, word in words.items() if step.counts[name]]
+    rows = {name: step.counts[name] for name in ("read", "written", "rejected", "known")}
+    rows |= {"rejected": step.rejected, "left out": step.left_out}
+    counts = [f"{number:,} {word}" for word, number in rows.items() if number]
     if step.counts["quarantined"]:
         counts.append(f"{counted(step.counts['quarantined'], 'file')} skipped")
     code = f"exit code {record['exit_code']}" + (" (nothing new)" if record["exit_code"] == EXIT_NOTHING_NEW else "")

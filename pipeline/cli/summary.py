@@ -14,6 +14,7 @@ import typer
 from pipeline.cli import listing
 from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW
 from pipeline.printable import printable, short_path
+from schemas.bad_row import CHOSEN, num_chosen
 
 if TYPE_CHECKING:
     from schemas.run import Receipt
@@ -156,8 +157,10 @@ def _nightly(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     else:
         found = Summary(f"The night {'failed' if failed else 'is done'}, after {_seconds(receipt)}.")
     for step in metrics["steps"]:
-        counts = [(step[name], name) for name in ("written", "known", "rejected") if step[name]]
-        words = ", ".join(f"{count:,} {name}" for count, name in counts)
+        left_out = num_chosen(step["metrics"].get("rejects", {}))
+        counts = [(step["written"], "written"), (step["known"], "known")]
+        counts += [(step["rejected"] - left_out, "rejected"), (left_out, "left out")]
+        words = ", ".join(f"{count:,} {name}" for count, name in counts if count)
         outcome = {EXIT_DONE: words or "done", EXIT_NOTHING_NEW: "nothing new"}
         found.add(step["command"], outcome.get(step["exit_code"], f"failed with exit code {step['exit_code']}"))
     for place, line in enumerate(metrics["attention"]):
@@ -386,9 +389,13 @@ def _drift(metrics: Mapping[str, Any]) -> str:
 
 def _left_out(found: Summary, receipt: "Receipt") -> None:
     """Skipped rows and files, and why."""
-    if receipt.rejected:
-        why = _counts(receipt.metrics.get("rejects", {}))
-        found.add("rejected", _count(receipt.rejected, "row") + (f": {why}" if why else ""))
+    reasons = receipt.metrics.get("rejects", {})
+    left_out = num_chosen(reasons)
+    if receipt.rejected > left_out:
+        why = _counts({reason: rows for reason, rows in reasons.items() if reason not in CHOSEN})
+        found.add("rejected", _count(receipt.rejected - left_out, "row") + (f": {why}" if why else ""))
+    if left_out:
+        found.add("left out", f"{_count(left_out, 'row')} with a label of --skip-labels")
     if receipt.quarantined:
         found.add("skipped", f"{_count(receipt.quarantined, 'unreadable file')}; see the warnings above")
     if "rejects" in receipt.outputs:

@@ -89,8 +89,8 @@ def check_labels(label_map: LabelMap | None, skip_labels: SkippedLabels | None) 
     if (both := skip_labels.mapped_by(label_map)) is not None:
         value, label = both
         raise UsageError(
-            f"--skip-labels {skip_labels}: {value} is mapped to {label!r} by --label-map '{label_map}'. Remove it from one of "
-            "them; --skip-labels '' leaves nothing out."
+            f"--skip-labels {skip_labels}: {value} is mapped to {label!r} by --label-map '{label_map}'. Remove it from one "
+            "of them; --skip-labels '' leaves nothing out."
         )
 
 

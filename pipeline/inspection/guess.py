@@ -102,11 +102,10 @@ def _map_labels(found: Guess, label: Column | None, given: Given) -> None:
     if label is None or not found.label_map:
         return
     label_map, skipped = LabelMap.parse(found.label_map), SkippedLabels.parse(found.skip_labels or "")
-    left = {
-        value: count for value, count in (label.counts or {}).items() if label_map(value) is None and value not in skipped
-    }
+    counts = (label.counts or {}).items()
+    left = [(value, count) for value, count in counts if label_map(value) is None and value not in skipped]
     if left:
-        listed = ", ".join(f"{value!r} ({count:,})" for value, count in [*left.items()][:MOST_LISTED])
+        listed = ", ".join(f"{value!r} ({count:,})" for value, count in left[:MOST_LISTED])
         more = f" and {len(left) - MOST_LISTED:,} more" if len(left) > MOST_LISTED else ""
         found.notes.append(
             f"{label.name!r} has values without a class; these rows are rejected: {listed}{more}. To use them, set "

@@ -10,14 +10,27 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.lake.atomic import make_folder, sync_file, sync_folder, writing
-from schemas.reject import EXCERPT_CHARACTERS, FILE_REASONS, REASONS, REJECT, SHAPE_REASONS, WELL_FORMED, BadRow
+from schemas.reject import (
+    CHOSEN,
+    EXCERPT_CHARACTERS,
+    FILE_REASONS,
+    REASONS,
+    REJECT,
+    SHAPE_REASONS,
+    WELL_FORMED,
+    BadRow,
+    num_chosen,
+)
 
+FILES = 100
+"""Maximum number of files to count rejects of by name."""
 VALUES = 100
 """Maximum number of faulty values to count by name."""
 
@@ -31,16 +44,72 @@ class Tally:
     values: Counter[str] = field(default_factory=Counter)
 
 
+@dataclass(slots=True)
+class Reported:
+    """The rejects that nobody has chosen by an option: rows by file, in the order of reading, and a digest of all of them.
+
+    Two runs with the same digest rejected the same rows for the same reasons.
+    """
+
+    files: dict[str, int] = field(default_factory=dict)
+    """The last `FILES` of them, which are the newest deliveries where names have a date."""
+    num_files: int = 0
+    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    last: str | None = None
+
+    def add(self, bad: BadRow) -> None:
+        """Counts a reject."""
+        if bad.source != self.last:  # files are read one after another
+            self.num_files += bad.source not in self.files
+            self.last = bad.source
+        self.files[bad.source] = self.files.get(bad.source, 0) + 1
+        self.digest.update(f"{bad.source}\0{bad.row}\0{bad.reason}\0{bad.detail}\0".encode("utf-8", "backslashreplace"))
+        self._shorten()
+
+    def absorb(self, other: "Reported") -> None:
+        """Adds the counts of another part of the run, which came after this one."""
+        self.num_files += other.num_files - len(self.files.keys() & other.files.keys())
+        for name, rows in other.files.items():
+            self.files[name] = self.files.get(name, 0) + rows
+        self.digest.update(other.digest.digest())
+        self._shorten()
+
+    def copy(self) -> "Reported":
+        """A copy that does not change with this one."""
+        return replace(self, files=self.files.copy(), digest=self.digest.copy())
+
+    def _shorten(self) -> None:
+        while len(self.files) > FILES:
+            del self.files[next(iter(self.files))]
+
+
 class RejectCounts:
     """Counts rejects by reason."""
 
     def __init__(self) -> None:
         self.tallies: dict[str, Tally] = {}
+        self.reported = Reported()
 
     @property
     def rows(self) -> int:
         """Rows that were rejected; files are not among them."""
         return sum(tally.rows for tally in self.tallies.values())
+
+    @property
+    def chosen(self) -> int:
+        """Those of them that an option leaves out."""
+        return num_chosen(self.by_reason)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What a receipt says of them. Files: the last ones with rejects that nobody has chosen."""
+        reported = self.reported
+        return {
+            "rejects": self.by_reason,
+            "rejects_digest": reported.digest.hexdigest()[:16] if reported.num_files else None,
+            "rejects_files": [{"file": name, "rows": rows} for name, rows in reported.files.items()],
+            "rejects_num_files": reported.num_files,
+        }
 
     @property
     def by_reason(self) -> dict[str, int]:
@@ -54,9 +123,10 @@ class RejectCounts:
 
     @property
     def first(self) -> BadRow | None:
-        """The first rejected row that is malformed, or else the first at all."""
-        malformed = [tally.first for reason, tally in self.tallies.items() if reason not in WELL_FORMED]
-        return next(iter(malformed or [tally.first for tally in self.tallies.values()]), None)
+        """The first rejected row that is malformed, or else the first that no option leaves out, or the first at all."""
+        kinds = (WELL_FORMED, CHOSEN, frozenset[str]())
+        found = (tally.first for less in kinds for reason, tally in self.tallies.items() if reason not in less)
+        return next(found, None)
 
     @property
     def first_described(self) -> str:
@@ -72,17 +142,29 @@ class RejectCounts:
             if row.row >= 0:
                 tally = self.tallies.setdefault(row.reason, Tally(row))
                 tally.rows += 1
+                if row.reason not in CHOSEN:
+                    self.reported.add(row)
                 if row.value and (row.value in tally.values or len(tally.values) < VALUES):
                     tally.values[row.value] += 1
 
     def absorb(self, other: "RejectCounts") -> None:
         """Adds the counts of another part of the run, which came after this one."""
+        self.reported.absorb(other.reported)
         for reason, theirs in other.tallies.items():
             tally = self.tallies.setdefault(reason, Tally(theirs.first))
             tally.rows += theirs.rows
             for value, count in theirs.values.items():
                 if value in tally.values or len(tally.values) < VALUES:
                     tally.values[value] += count
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a `RejectWriter` had written and counted at a moment."""
+
+    written: int
+    tallies: dict[str, Tally]
+    reported: Reported
 
 
 class RejectWriter(RejectCounts):
@@ -95,15 +177,16 @@ class RejectWriter(RejectCounts):
         self._written = 0
         self._dropped: list[tuple[int, int]] = []
 
-    def snapshot(self) -> tuple[int, dict[str, Tally]]:
+    def snapshot(self) -> "Snapshot":
         """What `restore` takes back to."""
-        return self._written, {reason: replace(tally, values=tally.values.copy()) for reason, tally in self.tallies.items()}
+        tallies = {reason: replace(tally, values=tally.values.copy()) for reason, tally in self.tallies.items()}
+        return Snapshot(self._written, tallies, self.reported.copy())
 
-    def restore(self, snapshot: tuple[int, dict[str, Tally]]) -> None:
+    def restore(self, snapshot: "Snapshot") -> None:
         """Forgets the rejects since the snapshot; they are left out when the file is published."""
-        if self._written > snapshot[0]:
-            self._dropped.append((snapshot[0], self._written))
-        self.tallies = snapshot[1]
+        if self._written > snapshot.written:
+            self._dropped.append((snapshot.written, self._written))
+        self.tallies, self.reported = snapshot.tallies, snapshot.reported
 
     def __enter__(self) -> "RejectWriter":
         return self

@@ -9,7 +9,7 @@ from pipeline.progress import IN_FIGURES, UNATTENDED
 from pipeline.readers.base import FileFault
 from pipeline.readers.encoding import WESTERN
 from pipeline.readers.registry import format_of
-from schemas.reject import REASONS
+from schemas.reject import CHOSEN, REASONS
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +24,11 @@ def summarize(rejects: RejectCounts, faults: Sequence[FileFault], published: Pat
     if len(faults) > NAMED:
         log.warning("skipped: %d more files", len(faults) - NAMED, extra=IN_FIGURES)
     for reason, tally in sorted(rejects.tallies.items(), key=lambda item: -item[1].rows):
-        if reason == "unmapped":
-            log.info("%s: %s", _count(tally), _values("labels missing from --label-map", tally))
+        if reason in CHOSEN:
+            log.info("%s: %s", _count(tally, "left out"), _values("labels of --skip-labels", tally))
+        elif reason == "unmapped":
+            what = _values("labels missing from --label-map", tally)
+            log.info("%s: %s. To leave them out on purpose, use --skip-labels", _count(tally), what)
         elif reason == "unknown_label":
             what = _values("labels unknown to the lake", tally)
             text = "%s: %s. To add them, ingest everything again with --rebuild-vocab"
@@ -52,8 +55,8 @@ def _encoding_hint(tally: Tally) -> str:
     return f". If the whole file is {WESTERN}, as written by Excel in Western countries, read it with --encoding {WESTERN}"
 
 
-def _count(tally: Tally) -> str:
-    return f"{tally.rows:,} rows rejected" if tally.rows != 1 else "1 row rejected"
+def _count(tally: Tally, done: str = "rejected") -> str:
+    return f"{tally.rows:,} row{'' if tally.rows == 1 else 's'} {done}"
 
 
 def _values(what: str, tally: Tally) -> str:

@@ -28,6 +28,7 @@ class NightRow:
     written: str
     rejected: str
     reasons: str
+    left_out: str
     skipped: str
     scored: str
     unknown: str
@@ -53,8 +54,9 @@ def night_row(status: Status, night: Night, models: KnownModels) -> NightRow:
         ended=_ended(night),
         read=_counted(night.sum("read", "ingest")),
         written=_counted(night.sum("written", "ingest")),
-        rejected=_counted(night.sum("rejected", "ingest", "score")),
-        reasons=printable(", ".join(f"{number:,} {reason}" for reason, number in reasons.items() if number)),
+        rejected=_counted(night.rejected),
+        reasons=printable(", ".join(f"{number:,} {reason}" for reason, number in reasons.items())),
+        left_out=f"{left_out:,} left out" if (left_out := sum(step.left_out for step in night.steps)) else "",
         skipped=_counted(night.sum("quarantined", "ingest", "score")),
         scored=_counted(night.sum("written", "score")),
         unknown=share(figure(ingest.metrics.get("unknown_share")) if ingest else None),
@@ -76,10 +78,10 @@ def _ended(night: Night) -> str:
 
 
 def _reasons(steps: Sequence[Step]) -> dict[str, int]:
-    """Rejected rows by reason, over all steps, most first."""
+    """Rejected rows by reason, over all steps, most first; without those that an option leaves out."""
     found: dict[str, int] = {}
     for step in steps:
-        for reason, number in step.rejects.items():
+        for reason, number in step.reported.items():
             found[reason] = found.get(reason, 0) + number
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 

@@ -111,25 +111,26 @@ def _left_out(facts: Facts) -> Iterator[Finding]:
         if files and not _same_files(newest, before):
             text = f"{counted(files, 'file')} skipped by {command}{_first_file(newest)}, {at}"
             yield Finding(kind="quarantined", message=text, command=("runs", "show", run_id), run_id=run_id, about=command)
-        rows = count(newest["receipt"], "rejected")
-        if rows and not _same_rows(newest, before):
-            reasons = sorted(step_of(newest).rejects.items(), key=lambda item: (-item[1], item[0]))
-            named = ", ".join(f"{number:,} {name}" for name, number in reasons if number)
-            text = f"{counted(rows, 'row')} rejected by {command}{f' ({named})' if named else ''}, {at}"
-            yield Finding(kind="rejected", message=text, command=("runs", "show", run_id), run_id=run_id, about=command)
+        step = step_of(newest)
+        if step.rejected and not _same_rows(newest, before):
+            named = ", ".join(f"{number:,} {name}" for name, number in step.reported.items())
+            where = f" in {step.files_with_rejects}" if step.files_with_rejects else ""
+            text = f"{counted(step.rejected, 'row')} rejected by {command}{f' ({named})' if named else ''}{where}, {at}"
+            show = ("runs", "show", run_id, "--rejects") if outputs(newest).get("rejects") else ("runs", "show", run_id)
+            yield Finding(kind="rejected", message=text, command=show, run_id=run_id, about=command)
 
 
 def _same_rows(newest: Record, before: Record | None) -> bool:
-    """Whether a run rejected nothing that the one before did not: it wrote the same file of rejects, whose name is its
-    digest, or rejected fewer for each reason."""
+    """Whether a run rejected nothing that the one before did not: its digest of rejected rows is the same, or the file of
+    rejects, which is named by its digest, or it rejected fewer for each reason."""
     if before is None:
         return False
-    rejects = texts(outputs(newest).get("rejects"))
-    if rejects and rejects == texts(outputs(before).get("rejects")):
+    digests = [texts(metrics(record).get("rejects_digest")) for record in (newest, before)]
+    rejects = [texts(outputs(record).get("rejects")) for record in (newest, before)]
+    if any(now and now == then for now, then in (digests, rejects)):
         return True
-    reasons, earlier = step_of(newest).rejects, step_of(before).rejects
-    fewer = count(newest["receipt"], "rejected") < count(before["receipt"], "rejected")
-    return fewer and all(number <= earlier.get(name, 0) for name, number in reasons.items())
+    now, then = step_of(newest), step_of(before)
+    return now.rejected < then.rejected and all(rows <= then.reported.get(name, 0) for name, rows in now.reported.items())
 
 
 def _same_files(newest: Record, before: Record | None) -> bool:

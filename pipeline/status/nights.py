@@ -7,10 +7,14 @@ from typing import Any
 
 from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW
 from pipeline.status.records import Record, Records, count, figure, inside, metrics, outputs, texts, went_well
+from pipeline.status.words import some_files
+from schemas.bad_row import CHOSEN, num_chosen
 
 NIGHTLY = "nightly"
 STEPS = ("ingest", "train", "score")
 """The commands of a night, in the order of their work."""
+READERS = ("ingest", "score")
+"""Those of them that read a delivery."""
 COUNTS = ("read", "written", "rejected", "known", "quarantined")
 
 
@@ -33,6 +37,29 @@ class Step:
         """Rejected rows by reason."""
         return {str(reason): count(inside(self.metrics, "rejects"), reason) for reason in inside(self.metrics, "rejects")}
 
+    @property
+    def left_out(self) -> int:
+        """Rows that were rejected because an option leaves them out."""
+        return min(num_chosen(self.rejects), self.counts["rejected"])
+
+    @property
+    def rejected(self) -> int:
+        """The other rejected rows."""
+        return self.counts["rejected"] - self.left_out
+
+    @property
+    def reported(self) -> dict[str, int]:
+        """The other rejected rows, by reason, most first."""
+        found = [(reason, rows) for reason, rows in self.rejects.items() if rows and reason not in CHOSEN]
+        return dict(sorted(found, key=lambda item: (-item[1], item[0])))
+
+    @property
+    def files_with_rejects(self) -> str:
+        """The files that they are in; "" if nothing says so."""
+        listed = self.metrics.get("rejects_files")
+        names = [str(item.get("file", "")) for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+        return some_files(names, max(len(names), count(self.metrics, "rejects_num_files"))) if names else ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Night:
@@ -54,6 +81,12 @@ class Night:
     def sum(self, count: str, *commands: str) -> int | None:
         """A count over all runs of these commands; None if none of them ran."""
         found = [step.counts[count] for step in self.steps if step.command in commands]
+        return sum(found) if found else None
+
+    @property
+    def rejected(self) -> int | None:
+        """Rejected rows that no option leaves out; None if nothing was read."""
+        found = [step.rejected for step in self.steps if step.command in READERS]
         return sum(found) if found else None
 
     def value(self, name: str, *commands: str) -> float | None:

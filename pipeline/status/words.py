@@ -1,6 +1,6 @@
 """Figures in words, for the terminal and the page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.status.records import count, figure, inside, texts
@@ -9,6 +9,16 @@ NONE = "–"
 FEATURES = {"unknown": "unknown tokens", "prediction": "predicted classes"}
 """What drift measures, where its name is not what people call it."""
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+MOST_FILES = 3
+"""As many files are named in a line; the rest is counted."""
+
+
+def some_files(names: Sequence[str], total: int) -> str:
+    """The first few of `total` files."""
+    named = names[:MOST_FILES]
+    return ", ".join(named) + (f" and {total - len(named):,} more" if total > len(named) else "")
 
 
 def share(value: float | None, digits: int = 1) -> str:
