@@ -4,6 +4,7 @@ Every line is composed of counts, codes, file names and IDs; of messages, only t
 customer's text, wherever it is mailed.
 """
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,8 +86,9 @@ def _rows_by_file(step: Step | None) -> dict[str, int]:
 
 def _look(step: Step, log_file: str) -> str:
     """Where to see the rows themselves."""
-    if step.outputs.get("rejects") and step.run_id:
-        return f". To see them: pipeline runs show {step.run_id} --rejects"
+    if (place := step.outputs.get("rejects")) and step.run_id:
+        lake = shlex.quote(str(Path(place).parent.parent))
+        return f". To see them: pipeline --lake {lake} runs show {step.run_id} --rejects"
     return f". Log: {log_file}" if log_file else ""
 
 

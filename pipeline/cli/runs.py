@@ -10,6 +10,7 @@ from pipeline.cli.app import LakeOption, app, lake_of
 from pipeline.cli.complete import complete_run
 from pipeline.cli.finish import print_json
 from pipeline.cli.numbers import INTEGER, whole_number
+from pipeline.cli.rejected import show_rejects
 from pipeline.printable import printable
 
 HEADS = ("run", "outcome", "time", "read", "written")
@@ -114,18 +115,26 @@ def show(
     run_id: Annotated[
         str, typer.Argument(metavar="RUN", help="Run ID, or a unique prefix of it.", autocompletion=complete_run)
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the whole record as JSON.")] = False,
+    rejects: Annotated[
+        bool, typer.Option("--rejects", help="Show the rows that an ingest rejected: place, reason and beginning.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole record, or all rejected rows, as JSON.")] = False,
     lake: LakeOption = None,
 ) -> None:
     """Show one run: options, row counts, outputs, and the error if it failed.
 
     Example: pipeline runs show 20260131T0400 --json
+
+    Example: pipeline runs show 20260131T0400 --rejects
     """
     from pipeline.lake.runs import read_record, record_paths
 
-    paths = {path.stem: path for path in record_paths(lake_of(context, lake))}
+    where = lake_of(context, lake)
+    paths = {path.stem: path for path in record_paths(where)}
     record = read_record(paths[listing.find_id("run", run_id, list(paths), "pipeline runs --last 0")])
-    if as_json:
+    if rejects:
+        show_rejects(where, record, as_json=as_json)
+    elif as_json:
         print_json(record, indent=2)
     else:
         listing.details(_details(record))
