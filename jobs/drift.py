@@ -2,7 +2,9 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +14,20 @@ from pipeline.config.shared import FEWEST_TOKENS
 from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
 from pipeline.lake.shard_tokens import ShardTokens
-from pipeline.progress import BRIEF, IN_FIGURES
+from pipeline.progress import IN_FIGURES
+from pipeline.status.words import listed_files
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipeline.models.bundle import Bundle
-    from pipeline.scoring.drift import Reference
+    from pipeline.scoring.drift import Drift, Reference
     from pipeline.scoring.outputs import Probabilities
 
 log = logging.getLogger(__name__)
+
+LISTED = 100
+"""As many files are listed in the receipt; the rest is counted."""
 
 
 class Watch:
@@ -33,6 +39,7 @@ class Watch:
         self.config, self.bundle, self.reference = config, bundle, reference
         self.observed = None if reference is None else Observed(reference)
         self.rows = self.tokens = self.unknown = 0
+        self.parts: list[_Part] = []
 
     @classmethod
     def of(cls, config: ScoreConfig, bundle: "Bundle") -> "Watch":
@@ -52,8 +59,12 @@ class Watch:
         """For a part of the reviews, with nothing counted yet; see `absorb`."""
         return Watch(self.config, self.bundle, self.reference)
 
-    def absorb(self, part: "Watch") -> None:
-        """Adds what was counted for a part of the reviews."""
+    def absorb(self, part: "Watch", name: str) -> None:
+        """Adds what was counted for the reviews of a file."""
+        drift = part.compared()
+        share = ShardTokens(part.tokens, part.unknown).unknown_share
+        unknown = part.unknown if share is not None and share > self.config.unknown_warn else 0
+        self.parts.append(_Part(name, unknown, () if drift is None else drift.over))
         self.rows += part.rows
         self.tokens += part.tokens
         self.unknown += part.unknown
@@ -72,26 +83,50 @@ class Watch:
             self.observed.add(reviews)
 
     def conclude(self) -> dict[str, Any]:
-        """The metrics `unknown_share` and `drift`; warns of what is past its limit."""
+        """The metrics `unknown_share` and `drift`, and the files concerned; warns of what is past its limit."""
         share = ShardTokens(self.tokens, self.unknown).unknown_share
+        metrics: dict[str, Any] = {"unknown_share": share}
         if share is not None and share > self.config.unknown_warn and self.tokens >= FEWEST_TOKENS:
+            metrics["unknown_files"] = self._with_unknown()
             log.warning(
-                "%s of the tokens are unknown to the model (--unknown-warn %s). Ingest reviews like these with 'pipeline "
-                "ingest --rebuild-vocab', then train again.",
+                "%s of the tokens are unknown to the model (--unknown-warn %s): %s. Ingest reviews like these with "
+                "'pipeline ingest --rebuild-vocab', then train again.",
                 f"{share:.1%}",
                 f"{self.config.unknown_warn:.1%}",
-                extra={BRIEF: "more tokens of the input are unknown to the model than --unknown-warn allows"},
+                listed_files(metrics["unknown_files"]),
+                extra=IN_FIGURES,
             )
-        return {"unknown_share": share, "drift": self._drift(share)}
+        drift = self._drift(share)
+        if drift["drifted"]:
+            metrics["drift_files"] = self._drifted_files(drift["over"])
+        return metrics | {"drift": drift}
 
-    def _drift(self, share: float | None) -> dict[str, Any]:
-        from pipeline.scoring.drift import Drift, compare, moved
+    def _with_unknown(self) -> dict[str, Any]:
+        """The files of whose tokens too many are unknown, the one with the most first."""
+        found = [part for part in self.parts if part.unknown]
+        return _listed([part.name for part in sorted(found, key=lambda part: -part.unknown)])
+
+    def _drifted_files(self, over: Sequence[str]) -> dict[str, Any]:
+        """The files that have drifted in the same way by themselves; if they have done so only together, all of them."""
+        alone = [part.name for part in self.parts if set(part.over) & set(over)]
+        return _listed(alone or [part.name for part in self.parts])
+
+    def compared(self) -> "Drift | None":
+        """What was counted, compared with the reference; None if there is none."""
+        from pipeline.scoring.drift import compare
 
         if self.observed is None:
+            return None
+        return compare(self.observed, psi_limit=self.config.drift_warn, p_limit=self.config.drift_p_value)
+
+    def _drift(self, share: float | None) -> dict[str, Any]:
+        from pipeline.scoring.drift import Drift, moved
+
+        drift = self.compared()
+        if drift is None or self.observed is None:
             log.info("drift was not measured: %s", _no_reference(self.bundle))
             unknown_share = {"now": share, "reference": None}
             return Drift(measured=False, reason="no reference", rows=self.rows, unknown_share=unknown_share).to_dict()
-        drift = compare(self.observed, psi_limit=self.config.drift_warn, p_limit=self.config.drift_p_value)
         if drift.reason is not None:
             log.info("drift was not measured: %s", drift.reason)
         if drift.drifted:
@@ -103,6 +138,20 @@ class Watch:
                 extra=IN_FIGURES,
             )
         return drift.to_dict()
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A file: its unknown tokens if they are past the limit, else 0, and the features that have drifted in it alone."""
+
+    name: str
+    unknown: int
+    over: tuple[str, ...]
+
+
+def _listed(names: Sequence[str]) -> dict[str, Any]:
+    """Files as a metric lists them."""
+    return {"total": len(names), "listed": list(names[:LISTED])}
 
 
 def note_drift(this: Run, config: ScoreConfig, metrics: dict[str, Any]) -> None:

@@ -33,7 +33,7 @@ from pipeline.lake.known import KeyIndex, known_reviews
 from pipeline.lake.missing import missing_reviews
 from pipeline.lake.paths import Lake
 from pipeline.lake.publish import Change, change_of, check_covered, check_recovered, publish, rewrite_shards
-from pipeline.lake.reject_writer import RejectWriter
+from pipeline.lake.reject_writer import FILES, RejectWriter
 from pipeline.lake.shard_tokens import ShardTokens, counted, total
 from pipeline.lake.shard_writer import rows_written, write_shard
 from pipeline.lake.table import TokenTable
@@ -161,6 +161,7 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
         "replaced": sum(map(len, collected.replaced_ids)),
         "missing": missing,
         "pruned": missing if config.prune else 0,
+        "new_files": {"total": len(collected.brought), "listed": collected.brought[-FILES:]},
         **rejects.metrics,
         "quarantined_files": named_faults(collected.faults),
         "retracted": collected.num_withheld(RETRACTED),

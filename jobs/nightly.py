@@ -137,16 +137,16 @@ class _Night:
         if share is None or share <= limit:
             return
         if self.config.vocabulary != REBUILD or step.failed:
-            self.attention += unknown_tokens(share, limit, before, KEPT)
+            self.attention += unknown_tokens(share, limit, step, before, KEPT)
             return
         least = self.history.rebuilt_share()
         if least is not None and share <= max(limit, least * GROWTH):
-            self.attention += unknown_tokens(share, limit, before, IN_VAIN)
+            self.attention += unknown_tokens(share, limit, step, before, IN_VAIN)
             return
         log.info("the vocabulary lacks %.1f%% of the table's tokens: rebuilding it", share * 100)
         self.rebuilt = not self._step("ingest", "--rebuild-vocab", before=step).failed
         if not self.rebuilt:
-            self.attention += unknown_tokens(share, limit, None, FAILED)
+            self.attention += unknown_tokens(share, limit, step, None, FAILED)
 
     def _train(self) -> None:
         if self.failed is not None and not (self.lake.tokens / "_delta_log").is_dir():

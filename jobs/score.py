@@ -182,7 +182,9 @@ def _score_once(plan: ScorePlan, this: Run, predictor: "Predictor", watch: Watch
         raise problem
     this.check_counts()
     this.metrics = figures.summary(predictor) | {"quarantined_files": named_faults(faults)}
-    note_drift(this, config, watch.conclude())
+    whole = watch.another()
+    whole.absorb(watch, source.name)
+    note_drift(this, config, whole.conclude())
 
 
 def write_rows(plan: ScorePlan, predictor: "Predictor", watch: Watch, temporary: Path, progress: "Progress") -> Figures:

@@ -241,7 +241,7 @@ class ScoreEach:
 
     def _count_scored(self, place: Place, figures: Figures, watch: Watch) -> None:
         self.figures.absorb(figures)
-        self.watch.absorb(watch)
+        self.watch.absorb(watch, place.source.name)
         self.this.read += figures.rows + figures.rejects.rows
         self.this.written += figures.written
         self.this.rejected += figures.rejects.rows

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.night.step import Step
-from pipeline.status.words import some_files
+from pipeline.status.words import listed_files, some_files
 from schemas.bad_row import CHOSEN, num_chosen
 
 BY_CHOICE = frozenset({"never", "always", "first", "already live"})
@@ -41,6 +41,7 @@ def _lines(step: Step, before: Step | None, log_file: str) -> Iterator[str]:
     yield from _classes(step, before)
     yield from _not_promoted(step, before)
     yield from _drifted(step, log_file)
+    yield from _unknown(step, before)
     yield from _warned(step, before, log_file)
 
 
@@ -75,13 +76,13 @@ def _in_files(step: Step, before: Step | None) -> str:
     """The files with rejected rows that the night before did not have; else all of them."""
     found, then = (_rows_by_file(one) for one in (step, before))
     new = [name for name, rows in found.items() if then.get(name) != rows]
-    names, total = (new, len(new)) if new and then else ([*found], step.metrics.get("rejects_num_files", len(found)))
+    names, total = (new, len(new)) if new and then else ([*found], step.metrics["rejects_files"]["total"] if found else 0)
     return f", in {some_files(names, total)}" if names else ""
 
 
 def _rows_by_file(step: Step | None) -> dict[str, int]:
-    found = step.metrics.get("rejects_files", []) if step is not None else []
-    return {str(file["file"]): file["rows"] for file in found}
+    found = step.metrics.get("rejects_files", {}) if step is not None else {}
+    return {str(file["file"]): file["rows"] for file in found.get("listed", ())}
 
 
 def _look(step: Step, log_file: str) -> str:
@@ -156,8 +157,18 @@ def _drifted(step: Step, log_file: str) -> Iterator[str]:
         for name in drift.get("over", [])
     ]
     index = f" (population stability index: {', '.join(over)})" if over else ""
-    look = f"Check the files scored last; what differs is in the log: {log_file}"
+    look = f"Check {listed_files(step.metrics.get('drift_files')) or 'the files scored last'}"
+    look += f"; what differs is in the log: {log_file}"
     yield f"the input drifted from the training data{index}. {look}"
+
+
+def _unknown(step: Step, before: Step | None) -> Iterator[str]:
+    """Files to score of whose tokens too many are unknown to the model, unless the night before has said so of some."""
+    files, share = listed_files(step.metrics.get("unknown_files")), unknown_share(step, "unknown_share")
+    if not files or share is None or (before is not None and listed_files(before.metrics.get("unknown_files"))):
+        return
+    remedy = "Ingest reviews like these with 'pipeline ingest --rebuild-vocab', then train again"
+    yield f"{share:.1%} of the tokens are unknown to the model, more than unknown-warn allows: see {files}. {remedy}"
 
 
 def _warned(step: Step, before: Step | None, log_file: str) -> Iterator[str]:
@@ -186,17 +197,19 @@ FAILED = "it could not be rebuilt, see above"
 """What is to be done about a vocabulary that lacks too much."""
 
 
-def unknown_tokens(share: float, limit: float, before: Step | None, remedy: str) -> list[str]:
+def unknown_tokens(share: float, limit: float, step: Step, before: Step | None, remedy: str) -> list[str]:
     """The line for a table too many of whose tokens are unknown, unless the night before has said so."""
     earlier = unknown_share(before)
     if earlier is not None and earlier > limit:
         return []
-    return [f"ingest: the vocabulary lacks {share:.1%} of the table's tokens, the limit is {limit:.1%}; {remedy}"]
+    files = listed_files(step.metrics.get("new_files"))
+    new = f" (new: {files})" if files else ""
+    return [f"ingest: the vocabulary lacks {share:.1%} of the table's tokens{new}, the limit is {limit:.1%}; {remedy}"]
 
 
-def unknown_share(step: Step | None) -> float | None:
-    """The share of unknown tokens of the table that an ingest has measured; None where it has not."""
-    share = step.metrics.get("unknown_share_table") if step is not None else None
+def unknown_share(step: Step | None, name: str = "unknown_share_table") -> float | None:
+    """The share of unknown tokens that a step has measured, an ingest by default of the table; None where it has not."""
+    share = step.metrics.get(name) if step is not None else None
     return share if isinstance(share, int | float) and not isinstance(share, bool) else None
 
 

@@ -50,6 +50,8 @@ class Collector:
     """Names of sources that were read completely; reviews of theirs in the lake that were not seen are missing."""
     doubtful: list[str] = field(default_factory=list)
     """Names of the other sources read completely: rejected rows may be known reviews, so nothing of them is missing."""
+    brought: list[str] = field(default_factory=list)
+    """Names of sources with new reviews."""
     faults: list[FileFault] = field(default_factory=list)
     dropped: list[tuple[int, int]] = field(default_factory=list)
     """Ranges of spilled batches that belong to faulty sources."""
@@ -122,6 +124,8 @@ class Collector:
     def _end(self, end: SourceEnds) -> None:
         if end.fault is None:
             self.read += end.rows
+            if self.new > self._before["new"]:
+                self.brought.append(end.name)
             (self.doubtful if self._in_doubt else self.sources).append(end.name)
             return
         spilled = self._before.pop("spilled")

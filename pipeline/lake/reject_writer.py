@@ -107,8 +107,10 @@ class RejectCounts:
         return {
             "rejects": self.by_reason,
             "rejects_digest": reported.digest.hexdigest()[:16] if reported.num_files else None,
-            "rejects_files": [{"file": name, "rows": rows} for name, rows in reported.files.items()],
-            "rejects_num_files": reported.num_files,
+            "rejects_files": {
+                "total": reported.num_files,
+                "listed": [{"file": name, "rows": rows} for name, rows in reported.files.items()],
+            },
         }
 
     @property

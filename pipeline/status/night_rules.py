@@ -23,7 +23,7 @@ from pipeline.status.records import (
     why,
     worked,
 )
-from pipeline.status.words import FEATURES, counted
+from pipeline.status.words import FEATURES, counted, listed_files
 
 PASSING = (StorageUnavailableError.exit_code, LockedError.exit_code)
 """Exit codes that the next try may clear: only the second in a row needs a person."""
@@ -197,7 +197,9 @@ def _drifted(facts: Facts) -> Iterator[Finding]:
     if drift.get("drifted") is not True:
         return
     over = [FEATURES.get(name, name) for name in texts(drift.get("over"))]
-    text = f"the reviews scored last differ from the training data{f' in {_listed(over)}' if over else ''}"
+    files = listed_files(metrics(score).get("drift_files"))
+    which = f" ({files})" if files else ""
+    text = f"the reviews scored last{which} differ from the training data{f' in {_listed(over)}' if over else ''}"
     yield Finding(
         kind="drift",
         message=f"{text}, {when(score['finished'])}",
@@ -208,14 +210,16 @@ def _drifted(facts: Facts) -> Iterator[Finding]:
 
 
 def _unknown(facts: Facts, limits: Limits) -> Iterator[Finding]:
-    for command, what in (("ingest", "new tokens"), ("score", "tokens scored last")):
+    for command, what, where in (("ingest", "new tokens", "new_files"), ("score", "tokens scored last", "unknown_files")):
         record = facts.newest(command)
         if record is None or record["outcome"] != "done":
             continue
         found = metrics(record)
         share, tokens, limit = figure(found.get("unknown_share")), figure(found.get("tokens")), unknown_limit(record, limits)
         if share is not None and share > limit and (tokens is None or tokens >= FEWEST_TOKENS):
-            text = f"{share:.1%} of the {what} are not in the vocabulary (limit {limit:.1%})"
+            files = listed_files(found.get(where))
+            which = f" ({files})" if files else ""
+            text = f"{share:.1%} of the {what}{which} are not in the vocabulary (limit {limit:.1%})"
             rebuild, run_id = ("ingest", "--rebuild-vocab"), record["run_id"]
             yield Finding(kind="unknown_tokens", message=text, command=rebuild, run_id=run_id, about=command)
             return  # one vocabulary, one remedy

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW
 from pipeline.status.records import Record, Records, count, figure, inside, metrics, outputs, texts, went_well
-from pipeline.status.words import some_files
+from pipeline.status.words import listed_files
 from schemas.bad_row import CHOSEN, num_chosen
 
 NIGHTLY = "nightly"
@@ -56,9 +56,7 @@ class Step:
     @property
     def files_with_rejects(self) -> str:
         """The files that they are in; "" if nothing says so."""
-        listed = self.metrics.get("rejects_files")
-        names = [str(item.get("file", "")) for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
-        return some_files(names, max(len(names), count(self.metrics, "rejects_num_files"))) if names else ""
+        return listed_files(self.metrics.get("rejects_files"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,15 @@ def some_files(names: Sequence[str], total: int) -> str:
     return ", ".join(named) + (f" and {total - len(named):,} more" if total > len(named) else "")
 
 
+def listed_files(found: Any) -> str:
+    """The files of a metric that lists some of them, by name or with a figure of each; "" if there are none."""
+    listed = found.get("listed") if isinstance(found, Mapping) else None
+    if not isinstance(listed, list):
+        return ""
+    names = [str(item.get("file", "")) if isinstance(item, Mapping) else str(item) for item in listed]
+    return some_files(names, max(len(names), count(found, "total"))) if names else ""
+
+
 def share(value: float | None, digits: int = 1) -> str:
     """A share as a percentage."""
     return NONE if value is None else f"{value:.{digits}%}"
