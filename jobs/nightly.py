@@ -220,11 +220,15 @@ def _write_metrics(night: _Night, this: Run, exit_code: int) -> None:
 
 
 def _is_waiting(place: str, lake: Lake) -> bool:
-    """Whether there is anything to score. A path that was given and is not there is score's to complain about."""
+    """Whether there is anything to score. A path that was given and is not there, or that cannot be read, is score's to
+    complain about."""
     path = Path(place).expanduser()
-    if path.is_dir():
-        return any(_visible_files(path))
-    if path.exists():
+    try:
+        if path.is_dir():
+            return any(_visible_files(path))
+        if path.exists():
+            return True
+    except OSError:
         return True
     if glob.has_magic(place):
         return any(_is_waiting(found, lake) for found in glob.iglob(str(path), recursive=True))  # noqa: PTH207
@@ -232,6 +236,16 @@ def _is_waiting(place: str, lake: Lake) -> bool:
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder, followlinks=True):
+    """The files in a folder that score would read.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # removed in this moment
+            raise error
+
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(HIDDEN)]
         yield from (Path(place) / name for name in names if not name.startswith(HIDDEN))

@@ -114,6 +114,8 @@ def _quarantined(step: Step, before: Step | None) -> Iterator[str]:
     )
     if not step.quarantined or known:
         return
+    if step.failed and not files:
+        return  # the failure says which
     first = f", the first: {files[0]['file']} ({files[0]['reason']})" if files else ""
     yield f"{_count(step.quarantined, 'file')} skipped as unreadable{first}"
 

@@ -62,7 +62,7 @@ class LabelMap:
         for value, label in self.values.items():
             items.setdefault(label, []).append(value)
         for low, high, label in self.ranges:
-            items.setdefault(label, []).append(f"{low:g}..{high:g}")
+            items.setdefault(label, []).append("..".join("" if math.isinf(end) else f"{end:g}" for end in (low, high)))
         return " ".join(f"{label}={','.join(listed)}" for label, listed in items.items())
 
 

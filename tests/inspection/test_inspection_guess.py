@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pipeline.inspection.columns import Column
 from pipeline.inspection.guess import Given, Guess, guess
 from pipeline.inspection.names import is_group, is_id, label_rank, words
-from pipeline.inspection.scales import stars_map
-from pipeline.readers.labels import LabelMap
+from pipeline.inspection.scales import stars_scale
+from pipeline.readers.labels import LabelMap, SkippedLabels
 
 ROWS = 60
 TEXT = [f"Film number {number} was worth every minute of it" for number in range(ROWS)]
@@ -128,8 +128,19 @@ def test_stars_of_which_a_few_are_missing_are_stars_and_the_others_are_named() -
     found = guess(list(columns.values()), [columns], Given())
     assert (found.label, found.label_map) == ("stars", "neg=1,2 pos=4,5")
     assert any("these rows are rejected: 'n/a' (2), 'five' (1)" in note for note in found.notes)
+    assert found.skip_labels == "3"
     many = columns_of({"text": TEXT * 10, "stars": [*"12345" * 118, *["none"] * 10]})
     assert guess(list(many.values()), [many], Given()).label_map is None
+
+
+def test_values_that_a_given_map_leaves_out_are_named_until_they_are_skipped() -> None:
+    columns = columns_of({"text": TEXT * 5, "stars": [*"12345" * 60]})
+    found = guess(list(columns.values()), [columns], Given(label_map="neg=1,2 pos=5"))
+    assert found.skip_labels is None, "only whoever gave the map knows what it leaves out on purpose"
+    (note,) = [note for note in found.notes if "without a class" in note]
+    assert "'3' (60), '4' (60). To use them, set --label-map; to leave them out on purpose, --skip-labels." in note
+    found = guess(list(columns.values()), [columns], Given(label_map="neg=1,2 pos=5", skip_labels="3..4"))
+    assert found.skip_labels == "3..4" and not any("without a class" in note for note in found.notes)
 
 
 def test_an_id_that_starts_again_in_every_file_is_none_and_that_is_said() -> None:
@@ -167,11 +178,12 @@ def test_a_split_with_values_that_ingest_knows() -> None:
 @pytest.mark.parametrize(
     ("name", "values", "wanted"),
     [
-        ("Score", ["1", "2", "3", "4", "5"], "neg=1,2 pos=4,5"),
-        ("stars", ["1", "5"], "neg=1,2 pos=4,5"),
-        ("label", ["1", "2", "3", "4", "5"], "neg=1,2 pos=4,5"),
-        ("rating", ["0.5", "1", "3.5", "5"], "neg=0.5..2 pos=4..5"),
-        ("rating", [str(stars) for stars in range(1, 11)], "neg=1..4 pos=7..10"),
+        ("Score", ["1", "2", "3", "4", "5"], ("neg=1,2 pos=4,5", "3")),
+        ("stars", ["1", "5"], ("neg=1,2 pos=4,5", "3")),
+        ("label", ["1", "2", "3", "4", "5"], ("neg=1,2 pos=4,5", "3")),
+        ("rating", ["0.5", "1", "3.5", "5"], ("neg=0.5..2 pos=4..5", "2.5..3.5")),
+        ("rating", [str(stars) for stars in range(1, 11)], ("neg=1..4 pos=7..10", "5,6")),
+        ("rating", ["1", "4.5", "10", "7"], ("neg=1..4 pos=7..10", "4.5..6.5")),
         ("label", ["0", "1"], None),
         ("label", ["1", "2"], None),
         ("label", ["1", "2", "3"], None),
@@ -180,17 +192,20 @@ def test_a_split_with_values_that_ingest_knows() -> None:
         ("opinion", ["4", "5"], None),
     ],
 )
-def test_scales_of_stars(name: str, values: list[str], wanted: str | None) -> None:
-    assert stars_map(name, values) == wanted
+def test_scales_of_stars(name: str, values: list[str], wanted: tuple[str, str] | None) -> None:
+    scale = stars_scale(name, values)
+    assert (scale and (scale.label_map, scale.skip_labels)) == wanted
 
 
 @given(st.sets(st.integers(0, 20).map(lambda halves: halves / 2), min_size=1))
 def test_a_map_for_stars_names_low_ones_neg_and_high_ones_pos(values: set[float]) -> None:
     texts = [f"{value:g}" for value in values]
-    given_map = stars_map("stars", texts)
-    if given_map is None:
+    scale = stars_scale("stars", texts)
+    if scale is None:
         return
-    classes = LabelMap.parse(given_map)
+    classes, skipped = LabelMap.parse(scale.label_map), SkippedLabels.parse(scale.skip_labels)
+    assert skipped.mapped_by(classes) is None
+    assert [text in skipped for text in texts] == [classes(text) is None for text in texts], "each star has its place"
     kinds = [classes(f"{value:g}") for value in sorted(values)]
     order = {"neg": 0, None: 1, "pos": 2}
     assert [order[kind] for kind in kinds] == sorted(order[kind] for kind in kinds)
