@@ -126,7 +126,7 @@ class _Night:
 
     def _step(self, command: str, *words: str, before: Step | None = None) -> Step:
         step = self.runner.run(command, *words)
-        self._tell(attention(step, before or self.history.last(command), str(self.log_file)))
+        self._tell(attention(step, before or self.history.before(command), str(self.log_file)))
         return step
 
     def _ingest(self) -> None:

@@ -28,6 +28,7 @@ class History:
     def __init__(self, lake: Lake, run_id: str) -> None:
         self.lake = lake
         self._steps: dict[str, Step] = {}
+        self._told_tonight: dict[str, Step] = {}
         self._told = ""
         """The last night that has told."""
         for record in _nights(lake, run_id):
@@ -48,6 +49,7 @@ class History:
         """
         for step, log_file in self._untold:
             yield from attention(step, self.last(step.command), log_file)
+            self._told_tonight[step.command] = step
         decision = _unrecorded_decision(self.lake, self._told)
         if decision is not None:
             step = Step(
@@ -59,6 +61,10 @@ class History:
                 metrics={"promotion": decision.facts()},
             )
             yield from attention(step, self.last("train"), "")
+
+    def before(self, command: str) -> Step | None:
+        """The newest step of a command of which a person was told, be it at the beginning of this night."""
+        return self._told_tonight.get(command) or self.last(command)
 
     def scored(self) -> Step | None:
         """The newest step of score, told or not."""

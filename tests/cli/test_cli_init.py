@@ -61,6 +61,7 @@ def amazon(folder: Path) -> tuple[Path, list[dict[str, Any]], dict[str, Any]]:
         "text-column": "Text",
         "label-column": "Score",
         "label-map": "neg=1,2 pos=4,5",
+        "skip-labels": "3",
         "id-column": "Id",
         "group-column": "ProductId",
     }
@@ -107,6 +108,7 @@ def yelp(folder: Path) -> tuple[Path, list[dict[str, Any]], dict[str, Any]]:
         "text-column": "text",
         "label-column": "stars",
         "label-map": "neg=1,2 pos=4,5",
+        "skip-labels": "3",
         "id-column": "review_id",
         "group-column": "business_id",
     }
@@ -157,7 +159,7 @@ def test_inspect_shows_columns_roles_labels_and_rejects_and_writes_nothing(
     assert cells["Text"][1:5] == ["text", "1%", "36", "text"]
     assert "Labels in Score: 1 (24), 2 (24), 3 (24), 4 (24), 5 (24)" in lines
     assert "Reviews: neg 48, pos 47" in lines
-    assert "Rejected 25 of 120 rows" in lines
+    assert "Rejected 1 of 120 rows" in lines and "Left out 24 of 120 rows on purpose (--skip-labels)" in lines
     assert any(line.startswith("  1 missing_text") for line in lines)
     assert not lake.exists()
 
@@ -243,7 +245,7 @@ def test_files_that_cannot_be_read_are_named_and_the_others_are_looked_at(
     shown = capsys.readouterr().out
     assert "sheet.xlsx: unsupported file type. Save the sheet as CSV." in shown
     assert "broken.parquet: cannot be read as parquet" in shown
-    assert "Rejected 24 of 120 rows" in shown
+    assert "Rejected 0 of 120 rows" in shown and "Left out 24 of 120 rows on purpose" in shown
 
 
 @pytest.mark.parametrize("command", ["inspect", "init"])

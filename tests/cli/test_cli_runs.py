@@ -17,6 +17,7 @@ from pipeline.cli.app import app
 from pipeline.doctor.lake import lake_checks
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake.paths import Lake
+from tests.support.commands import run_here
 
 assert command is not None, "importing the command registers it"
 
@@ -86,6 +87,34 @@ def test_one_run_whole(lake: Lake) -> None:
     facts = {line[:8].strip(): line[8:].strip() for line in told.splitlines()}
     assert facts["error"] == "DataError: one class only"
     assert facts["outcome"] == "failed (exit code 65)" and facts["read"] == "1,234" and facts["options"] == "number 7"
+
+
+def test_rejected_rows_are_shown_with_place_reason_and_beginning(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    lake.raw.mkdir(parents=True)
+    odd = "".join(f"a very odd film number {n},n/a\n" for n in range(25))
+    (lake.raw / "r.csv").write_text(f"text,label\nfine film,pos\nso so,3\n{odd}dull film,neg\n")
+    (lake.raw / "broken.parquet").write_bytes(b"PAR1")
+    given = ("--label-map", "pos=pos neg=neg", "--skip-labels", "3")
+    assert run_here("--lake", lake.root, "ingest", *given).code == 0
+    (run,) = [path.stem for path in lake.runs.glob("*.json")]
+    lines = listed(lake, "show", run, "--rejects").stdout.splitlines()
+    assert lines[0].startswith("raw/broken.parquet: damaged: cannot be read as parquet")
+    assert lines[1] == "raw/r.csv, row 2: unmapped: --label-map has no class for 'n/a'"
+    assert lines[2] == "  a very odd film number 0"
+    assert lines[-2].startswith("and 6 more in ") and lines[-2].endswith("; --json prints all of them")
+    assert lines[-1] == "1 row left out on purpose (--skip-labels)"
+    rows = json.loads(listed(lake, "show", run, "--rejects", "--json").stdout)
+    assert len(rows) == 27 and rows[1]["reason"] == "skipped_label"
+    for path in lake.rejects.iterdir():
+        path.unlink()
+    error = listed(lake, "show", run, "--rejects").exception
+    assert isinstance(error, InputNotFoundError) and "is gone. 'pipeline ingest' writes it again" in str(error)
+
+
+def test_a_run_without_a_file_of_rejects_says_so(lake: Lake) -> None:
+    error = listed(lake, "show", "20260131T02", "--rejects").exception
+    assert isinstance(error, InputNotFoundError) and "wrote no file of rejected rows" in str(error)
 
 
 def test_unknown_run_names_the_nearest_and_an_ambiguous_one_all(lake: Lake) -> None:

@@ -96,10 +96,10 @@ def test_rejected_rows_need_a_person_once(lake: Path) -> None:
     assert run_here("--lake", lake, "ingest").code == 0
     done = status(lake)
     assert done.code == 1
-    assert done.stdout.startswith("Needs you: 2 rows rejected by ingest (1 missing_text, 1 unknown_label), ")
+    assert done.stdout.startswith("Needs you: 2 rows rejected by ingest (1 missing_text, 1 unknown_label) in raw/bad.csv, ")
     assert f"Next: pipeline --lake {lake} runs show " in done.stdout
     shown = remedy(lake, "rejected")
-    assert shown.code == 0 and "/rejects/" in shown.stdout
+    assert shown.code == 0 and "raw/bad.csv, row 2: unknown_label: label 'maybe'" in shown.stdout
     assert run_here("--lake", lake, "ingest").code == 99
     assert kinds(lake) == [], "the same rows were rejected again"
 

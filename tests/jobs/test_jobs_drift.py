@@ -115,10 +115,26 @@ def test_other_reviews_are_warned_of_in_words(trained: Path, tmp_path: Path) -> 
     metrics = done.receipt["metrics"]
     assert {"length", "unknown"} <= set(metrics["drift"]["over"])
     assert metrics["unknown_share"] == metrics["drift"]["unknown_share"]["now"] > 0.5
+    assert [len(metrics[name]["listed"]) for name in ("unknown_files", "drift_files")] == [1, 1]
     assert "reviews are longer (mean of " in done.stderr
     assert re.search(r"\d+\.\d% of the tokens are unknown instead of \d\.\d%", done.stderr)
     warnings = newest_record(trained, "score")["warnings"]
     assert [" differ " in warning for warning in warnings] == [False, True]
+
+
+def test_of_several_files_those_are_named_that_differ(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    write(folder / "a.parquet", texts(300, 41))
+    write(folder / "b.parquet", texts(300, 42, prefix="x", longer=4))
+    write(folder / "c.parquet", texts(300, 43))
+    done = pipeline(trained, "score", folder, "--output", f"{tmp_path}/scored/")
+    metrics = done.receipt["metrics"]
+    names = [name.rpartition("/")[2] for name in metrics["unknown_files"]["listed"]]
+    assert (names, metrics["unknown_files"]["total"]) == (["b.parquet"], 1)
+    assert metrics["drift_files"] == metrics["unknown_files"]
+    assert re.search(
+        r"of the tokens are unknown to the model \(--unknown-warn 5\.0%\): \S+/b\.parquet\. Ingest", done.stderr
+    )
 
 
 def test_the_remedy_for_other_reviews_works(trained: Path, tmp_path: Path) -> None:

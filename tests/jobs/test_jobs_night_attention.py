@@ -61,6 +61,9 @@ def test_drift_names_what_is_past_its_threshold() -> None:
         "score: the input drifted from the training data (population stability index: length 0.31, odd). Check the "
         f"files scored last; what differs is in the log: {LOG}"
     ]
+    files = {"total": 4, "listed": [f"incoming/{number}.csv" for number in range(4)]}
+    (line,) = lines(step("score", metrics={"drift": drift, "drift_files": files}))
+    assert "Check incoming/0.csv, incoming/1.csv, incoming/2.csv and 1 more; what differs is in the log: " in line
     assert lines(step("score", metrics={"drift": {**drift, "drifted": False}})) == []
     assert lines(step("score", metrics={"drift": None})) == []
 
@@ -69,22 +72,63 @@ def test_of_rejected_rows_those_are_listed_that_the_night_before_had_not() -> No
     before = step("ingest", rejected=302, metrics={"rejects": {"unmapped": 290, "missing_text": 12}})
     rejects = {"unmapped": 290, "missing_text": 13, "malformed_row": 1}
     assert lines(step("ingest", rejected=304, metrics={"rejects": rejects}), before) == [
-        "ingest: 304 rows rejected (302 the night before): 1 more missing_text, 1 more malformed_row"
+        f"ingest: 304 rows rejected (302 the night before): 1 more missing_text, 1 more malformed_row. Log: {LOG}"
     ]
     assert lines(step("ingest", rejected=290, metrics={"rejects": {"unmapped": 290}}), before) == [
-        "ingest: 290 rows rejected (302 the night before): 290 unmapped"
+        f"ingest: 290 rows rejected (302 the night before): 290 unmapped. Log: {LOG}"
     ]
 
 
 def test_a_share_of_unknown_tokens_past_the_limit_is_said_until_it_was_said() -> None:
-    (line,) = unknown_tokens(0.071, 0.05, None, KEPT)
+    now = step("ingest")
+    (line,) = unknown_tokens(0.071, 0.05, now, None, KEPT)
     assert line.startswith(
         "ingest: the vocabulary lacks 7.1% of the table's tokens, the limit is 5.0%; 'pipeline ingest --reb"
     )
     before = step("ingest", metrics={"unknown_share_table": 0.06})
     assert unknown_share(before) == 0.06
-    assert unknown_tokens(0.071, 0.05, before, KEPT) == []
-    assert unknown_tokens(0.071, 0.05, step("ingest", metrics={"unknown_share_table": 0.04}), KEPT)
+    assert unknown_tokens(0.071, 0.05, now, before, KEPT) == []
+    assert unknown_tokens(0.071, 0.05, now, step("ingest", metrics={"unknown_share_table": 0.04}), KEPT)
+    new = step("ingest", metrics={"new_files": {"total": 5, "listed": [f"raw/{day}.csv" for day in range(5)]}})
+    (line,) = unknown_tokens(0.071, 0.05, new, None, KEPT)
+    assert "of the table's tokens (new: raw/0.csv, raw/1.csv, raw/2.csv and 2 more), the limit" in line
+
+
+def rejected(*files: tuple[str, int], digest: str, **reasons: int) -> Step:
+    listed = [{"file": name, "rows": rows} for name, rows in files]
+    figures = {"rejects": reasons, "rejects_digest": digest, "rejects_files": {"total": len(files), "listed": listed}}
+    return step("ingest", rejected=sum(reasons.values()), metrics=figures)
+
+
+def test_the_files_with_rejected_rows_are_those_that_the_night_before_had_not() -> None:
+    before = rejected(("raw/a.csv", 3), ("raw/b.csv", 1), digest="1", unmapped=4)
+    now = rejected(("raw/a.csv", 3), ("raw/b.csv", 2), ("raw/c.csv", 2), digest="2", unmapped=7)
+    assert lines(now, before) == [
+        f"ingest: 7 rows rejected (4 the night before): 3 more unmapped, in raw/b.csv, raw/c.csv. Log: {LOG}"
+    ]
+    assert lines(before) == [f"ingest: 4 rows rejected: 4 unmapped, in raw/a.csv, raw/b.csv. Log: {LOG}"]
+    many = rejected(*((f"raw/{day}.csv", 1) for day in range(9)), digest="3", unmapped=9)
+    assert "in raw/0.csv, raw/1.csv, raw/2.csv and 6 more. " in lines(many)[0]
+
+
+def test_rows_that_an_option_leaves_out_are_no_news() -> None:
+    chosen = step("ingest", rejected=250, metrics={"rejects": {"skipped_label": 250}, "rejects_digest": None})
+    assert lines(chosen) == []
+    before = rejected(("raw/a.csv", 3), digest="1", unmapped=3, skipped_label=10)
+    assert lines(rejected(("raw/a.csv", 3), digest="1", unmapped=3, skipped_label=20), before) == []
+    assert lines(before) == [f"ingest: 3 rows rejected: 3 unmapped, in raw/a.csv. Log: {LOG}"]
+
+
+def test_unknown_tokens_of_the_input_are_said_once_with_the_files() -> None:
+    metrics = {"unknown_share": 0.123, "unknown_files": {"total": 4, "listed": [f"incoming/{n}.csv" for n in range(4)]}}
+    now = step("score", metrics=metrics)
+    assert lines(now) == [
+        "score: 12.3% of the tokens are unknown to the model, more than unknown-warn allows: see incoming/0.csv, "
+        "incoming/1.csv, incoming/2.csv and 1 more. Ingest reviews like these with 'pipeline ingest --rebuild-vocab', then "
+        "train again"
+    ]
+    assert lines(now, now) == []
+    assert lines(step("score", metrics={"unknown_share": 0.01})) == []
 
 
 def test_warnings_without_a_brief_form_are_counted() -> None:

@@ -66,8 +66,8 @@ def stopped(lake: Path) -> None:
 
 
 def said(done: Outcome) -> set[str]:
-    """What was rejected and not promoted, without the file that shows it."""
-    lines = (line.partition("; see ")[0] for line in done.stderr.splitlines())
+    """What was rejected and not promoted, without the command that shows it, which names the lake."""
+    lines = (line.partition(" To see them: ")[0] for line in done.stderr.splitlines())
     return {line for line in lines if "rejected" in line or "not promoted" in line}
 
 

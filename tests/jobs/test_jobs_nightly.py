@@ -1,7 +1,11 @@
 """`pipeline nightly`: real nights of small lakes, each step in a process of its own."""
 
 import json
+import os
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,7 @@ import pytest
 
 from tests.support.commands import Outcome, Run, run_here
 from tests.support.fork_server import forked_pipeline
+from tests.support.paths import ROOT
 
 SETTINGS = """
 [train]
@@ -103,17 +108,19 @@ def test_a_night_without_work_is_silent_and_ends_with_99(night: Night, lake: Pat
     assert record(lake, done)["outcome"] == "nothing-new"
 
 
-def test_rejected_rows_are_said_once(night: Night, lake: Path) -> None:
+def test_rejected_rows_are_said_once(night: Night, lake: Path, command: Run) -> None:
     (lake / "raw" / "bad.csv").write_text(GOOD + "one,two,three\n" + ",pos\n")
     first = night("--retrain", "never")
     assert first.code == 0
     (line,) = first.stderr.splitlines()
-    assert line.startswith("ingest: 2 rows rejected: 1 malformed_row, 1 missing_text; see ")
-    assert Path(line.rpartition("; see ")[2]).exists()
+    assert line.startswith("ingest: 2 rows rejected: 1 malformed_row, 1 missing_text, in raw/bad.csv. To see them: ")
+    shown = command(*shlex.split(line.partition(" To see them: ")[2])[1:])
+    assert shown.code == 0 and "raw/bad.csv, row 40: malformed_row: " in shown.stdout
     again = night("--retrain", "never")
     assert (again.code, again.stderr) == (99, "")
     (lake / "raw" / "worse.csv").write_text(GOOD.replace("film", "book") + "one,two,three\n")
-    assert "ingest: 3 rows rejected (2 the night before): 1 more malformed_row" in night("--retrain", "never").stderr
+    said = night("--retrain", "never").stderr
+    assert "ingest: 3 rows rejected (2 the night before): 1 more malformed_row, in raw/worse.csv. To see them: " in said
 
 
 def test_an_unreadable_file_is_said_once_and_does_not_fail_the_night(night: Night, lake: Path) -> None:
@@ -129,6 +136,36 @@ def test_an_unreadable_file_among_those_to_score_is_said_once(night: Night, lake
     first = night("--retrain", "never")
     assert "score: 1 file skipped as unreadable, the first: incoming/broken.parquet (damaged)" in first.stderr
     assert night("--retrain", "never").stderr == ""
+
+
+@pytest.mark.slow
+def test_a_folder_to_score_that_cannot_be_listed_is_said(first_night: tuple[Path, Outcome], tmp_path: Path) -> None:
+    lake = Path(shutil.copytree(first_night[0], tmp_path / "lake", symlinks=True))
+    command = [sys.executable, "-P", "-m", "pipeline", "--lake", lake, "nightly", "--retrain", "never"]
+    if os.geteuid() == 0:  # who may read everything, but for this
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+        if not shutil.which("setpriv"):
+            pytest.skip("root reads everything without setpriv")
+    closed = lake / "incoming" / "closed"
+    closed.mkdir()
+    closed.chmod(0)
+    (lake / "raw").chmod(0o555)  # which a night only reads
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+        (lake / "incoming" / "new.parquet").unlink()
+        again = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+    finally:
+        closed.chmod(0o755)
+        (lake / "raw").chmod(0o755)
+    said = "score: 1 file skipped as unreadable, the first: incoming/closed (unreadable)\n"
+    assert (done.returncode, done.stderr) == (99, said)
+    assert again.returncode == 65
+    (line,) = again.stderr.splitlines()
+    assert line.startswith("score: failed with exit code 65: none of 1 files can be scored. The first: incoming/closed: ")
 
 
 def test_new_classes_come_with_the_command_that_adds_them(night: Night, lake: Path, command: Run) -> None:

@@ -112,6 +112,37 @@ def test_other_rejects_than_those_of_the_run_before_are_reported(
     assert kinds(lake) == expected
 
 
+def test_rows_that_an_option_leaves_out_are_not_reported(lake: Lake) -> None:
+    add_run(lake, "ingest", LAST, rejected=70, metrics={"rejects": {"skipped_label": 70}, "rejects_digest": None})
+    assert kinds(lake) == []
+    files = {"total": 5, "listed": [{"file": f"raw/{day}.csv", "rows": 1} for day in range(5)]}
+    mixed = {"rejects": {"skipped_label": 70, "unmapped": 5}, "rejects_digest": "0123", "rejects_files": files}
+    outputs = {"rejects": str(lake.rejects / "a.parquet")}
+    add_run(lake, "ingest", LAST + timedelta(minutes=1), rejected=75, metrics=mixed, outputs=outputs)
+    (finding,) = looked(lake).found
+    assert finding.message == (
+        "5 rows rejected by ingest (5 unmapped) in raw/0.csv, raw/1.csv, raw/2.csv and 2 more, 2026-03-01 02:32 UTC"
+    )
+    assert finding.command[-1] == "--rejects"
+    more = {**mixed, "rejects": {"skipped_label": 90, "unmapped": 5}}
+    outputs = {"rejects": str(lake.rejects / "b.parquet")}
+    add_run(lake, "ingest", LAST + timedelta(minutes=2), rejected=95, metrics=more, outputs=outputs)
+    assert kinds(lake) == []
+
+
+def test_files_that_drifted_or_have_unknown_tokens_are_named(lake: Lake) -> None:
+    files = {"total": 2, "listed": ["incoming/a.csv", "incoming/b.csv"]}
+    measured = {"drift": drift(True, 0.4, ("length",)), "drift_files": files}
+    add_run(lake, "score", LAST, metrics=measured)
+    assert "the reviews scored last (incoming/a.csv, incoming/b.csv) differ" in looked(lake).verdict
+    unknown = {"unknown_share": 0.2, "tokens": 5000, "unknown_files": {"total": 1, "listed": ["incoming/a.csv"]}}
+    add_run(lake, "score", LAST + timedelta(minutes=1), metrics=unknown)
+    assert "20.0% of the tokens scored last (incoming/a.csv) are not in the vocabulary" in looked(lake).verdict
+    new = {"unknown_share": 0.3, "tokens": 5000, "new_files": {"total": 1, "listed": ["raw/c.csv"]}}
+    add_run(lake, "ingest", LAST + timedelta(minutes=2), metrics=new)
+    assert "30.0% of the new tokens (raw/c.csv) are not in the vocabulary" in looked(lake).verdict
+
+
 def test_skipped_files_are_reported_unless_the_run_before_skipped_as_many(lake: Lake) -> None:
     add_run(lake, "score", LAST, quarantined=1)
     assert kinds(lake) == ["quarantined"]
