@@ -50,11 +50,34 @@ def lake(tmp_path: Path, command: Run) -> Path:
     return root
 
 
+def needs_cron() -> None:
+    """Skips the test where cron cannot run in a namespace of its own."""
+    if not CRON or os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
+        pytest.skip("needs root, unshare and cron (CRON=/path/to/cron)")
+
+
+def start(folder: Path) -> "subprocess.Popen[bytes]":
+    """The daemon of `cron`, which ends with this process, however that ends: it would start a night every minute."""
+    return subprocess.Popen(
+        ["setpriv", "--pdeathsig", "TERM", "unshare", "-m", "/bin/sh", "-c", PRIVATE],
+        env={**os.environ, "FOLDER": str(folder)},
+        start_new_session=True,
+    )
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from tests.schedule.test_cron import start
+print(start(Path(sys.argv[1])).pid, flush=True)
+time.sleep(600)
+"""
+
+
 @pytest.fixture
 def cron(lake: Path, tmp_path: Path) -> Iterator[Path]:
     """A cron daemon whose root has our crontab, every minute; gives the folder with its mail."""
-    if not CRON or os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
-        pytest.skip("needs root, unshare and cron (CRON=/path/to/cron)")
+    needs_cron()
     (tmp_path / "mail").mkdir()
     line = CRONTAB.read_text().splitlines()[-1].replace("15 2 * * *", "* * * * *")
     executable = f"{sys.executable} -P -m pipeline"
@@ -63,9 +86,7 @@ def cron(lake: Path, tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "sendmail").write_text(SENDMAIL.format(folder=tmp_path))
     (tmp_path / "sendmail").chmod(0o755)
     shutil.copy(CRON, tmp_path / "cron")
-    daemon = subprocess.Popen(
-        ["unshare", "-m", "/bin/sh", "-c", PRIVATE], env={**os.environ, "FOLDER": str(tmp_path)}, start_new_session=True
-    )
+    daemon = start(tmp_path)
     try:
         yield tmp_path / "mail"
     finally:
@@ -131,6 +152,30 @@ def exchanged(lake: Path) -> bytes:
     texts = [(path.read_text(), path.parent.name) for path in sorted((lake / "raw").rglob("train/[np]*/*.txt"))]
     lines = [json.dumps({"text": f"{text} {copy}", "label": other[label]}) for copy in range(3) for text, label in texts]
     return "\n".join(lines).encode()
+
+
+def is_cron(pid: int) -> bool:
+    """Whether the process is a running cron; one that has ended and that nobody has waited for is not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return "(cron)" in status and ") Z " not in status
+
+
+@pytest.mark.slow
+def test_the_daemon_ends_with_tests_that_are_killed(tmp_path: Path) -> None:
+    needs_cron()
+    for name in ("sendmail", "crontab"):
+        (tmp_path / name).touch()
+    shutil.copy(CRON, tmp_path / "cron")
+    tests = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert tests.stdout is not None
+    pid = int(tests.stdout.readline())
+    wait_for(lambda: is_cron(pid))
+    tests.kill()
+    tests.communicate()
+    wait_for(lambda: not is_cron(pid), 10)
 
 
 @pytest.mark.slow
