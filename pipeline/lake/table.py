@@ -16,7 +16,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ from pipeline.lake import log as delta_log
 from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_folder, writing
 from pipeline.lake.damage import REPAIR
 from pipeline.lake.log import LOG, Entry
+from pipeline.lake.noted import Identity, NotedShard, identity_of
 from pipeline.lake.shards import Shard, common_vocabulary, read_shard
 from schemas.token import TOKEN
 
@@ -65,18 +66,27 @@ class TokenTable:
     shards: tuple[Shard, ...]
 
     @classmethod
-    def open(cls, folder: Path, version: int | None = None, *, without: Sequence[str] = ()) -> "TokenTable":
+    def open(
+        cls,
+        folder: Path,
+        version: int | None = None,
+        *,
+        without: Sequence[str] = (),
+        noted: Iterable[NotedShard] = (),
+    ) -> "TokenTable":
         """Opens the newest version, or the one asked for; reads every shard's footer and compares it with the log.
 
         Args:
             without: names of shards that are passed over, because they are damaged and about to be replaced.
+            noted: shards whose footers are not read again if the files still have the same size and time.
 
         Raises:
             InputNotFoundError: no table, no such version, or a shard that is not there.
             DataError: the log is damaged, or a shard is not the one that was committed.
         """
         version, listed = list_shards(folder, version)
-        shards = [check_listed(folder, entry) for entry in listed if entry.name not in without]
+        known = {shard.identity: shard for shard in noted}
+        shards = [check_listed(folder, entry, noted=known) for entry in listed if entry.name not in without]
         return cls(folder, version, tuple(shards))
 
     @property
@@ -132,15 +142,18 @@ def list_shards(folder: Path, version: int | None = None) -> tuple[int, list[Lis
     return wanted, listed
 
 
-def check_listed(folder: Path, entry: Listed, *, whole_if_old: bool = True) -> Shard:
-    """Reads the footer of a shard and compares the file with its entry in the log.
+def check_listed(
+    folder: Path, entry: Listed, *, whole_if_old: bool = True, noted: Mapping[Identity, NotedShard] | None = None
+) -> Shard:
+    """Reads the footer of a shard, unless it is `noted`, and compares the file with its entry in the log.
 
     Raises:
         InputNotFoundError: it is not there.
         DataError: it is not the one that was committed.
     """
     path = folder / entry.name
-    shard = read_shard(path, whole_if_old=whole_if_old)
+    same = noted.get(identity_of(path)) if noted else None
+    shard = same.shard if same else read_shard(path, whole_if_old=whole_if_old)
     size = path.stat().st_size
     if size != entry.size or entry.rows not in (shard.rows, UNKNOWN):
         raise DataError(
