@@ -17,6 +17,7 @@ FIGURES = ("time", "read", "written")
 DRIFT_HEADS = ("run", "share", "length", "unknown", "classes", "confidence")
 RECORDED = (
     *(
+        "compact",
         "crossval",
         "erase",
         "evaluate",

@@ -24,6 +24,8 @@ from pipeline.lake.noted import NotedShard
 SUFFIX = ".keys"
 BLOCK = 256
 """Records of a block, which is read and verified as a whole."""
+KEYS = 1024
+"""Keys that are looked up at a time: each may need a block of its own."""
 LOADED_BYTES = 32 << 20
 """Sections of at most so many bytes are read whole at the first look-up and kept."""
 
@@ -53,7 +55,7 @@ class Section:
         self._num_records = num_records
         self._num_blocks = -(-num_records // BLOCK)
         self._first = np.frombuffer(table, _FIRST, self._num_blocks)
-        self._crcs = np.frombuffer(table, _CRC, self._num_blocks, self._first.nbytes).tolist()
+        self._crcs = np.frombuffer(table, _CRC, self._num_blocks, self._first.nbytes)
         self._loaded: tuple[Records, Keys] | None = None
 
     def find(self, keys: Keys) -> tuple[npt.NDArray[np.int64], Records]:
@@ -62,12 +64,17 @@ class Section:
         Raises:
             DamagedIndexError: a block is not what was written.
         """
+        found = [self._find(begin, keys[begin : begin + KEYS]) for begin in range(0, len(keys), KEYS)]
+        places = np.concatenate([np.zeros(0, np.int64), *(places for places, _ in found)])
+        return places, np.concatenate([np.zeros(0, self._kind), *(records for _, records in found)])
+
+    def _find(self, offset: int, keys: Keys) -> tuple[npt.NDArray[np.int64], Records]:
         records, own = self._around(keys)
         begin, end = np.searchsorted(own, keys, "left"), np.searchsorted(own, keys, "right")
         counts = end - begin
         places = np.repeat(np.arange(len(keys)), counts)
         within = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return places, records[np.repeat(begin, counts) + within]
+        return places + offset, records[np.repeat(begin, counts) + within]
 
     def between(self, low: int, high: int) -> Records:
         """The records with low ≤ key < high.

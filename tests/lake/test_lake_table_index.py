@@ -83,6 +83,7 @@ def test_a_section_finds_what_an_array_does(
     path = tmp_path_factory.mktemp("index") / "one.keys"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index_file, "BLOCK", 4)
+        patch.setattr(index_file, "KEYS", 3)
         patch.setattr(index_file, "LOADED_BYTES", 1 << 20 if loaded else -1)
         sections = [[np.zeros(0, SECTIONS["ids"])], [records[:7], records[7:]], []]
         write_index_file(path, [], sections)
