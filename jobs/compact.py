@@ -52,9 +52,9 @@ def run(config: CompactConfig) -> Receipt:
 def _compact(config: CompactConfig, lake: Lake, this: Run, scratch: Path | None) -> None:
     table = TokenTable.open(lake.tokens)
     groups = list(small_groups(table.shards))
+    if sum(map(len, groups)) < config.min_shards:
+        groups = []
     merged = [shard for group in groups for shard in group]
-    if len(merged) < config.min_shards:
-        groups = merged = []
     this.nothing_new = not groups
     this.metrics = {
         "dry_run": config.dry_run,
@@ -71,7 +71,9 @@ def _compact(config: CompactConfig, lake: Lake, this: Run, scratch: Path | None)
     change = change_of(table, written, [shard.path.name for shard in merged])
     vocabulary = read_vocabulary(lake.vocabulary / f"{table.vocabulary}.parquet", table.vocabulary)
     with committing(this):
-        this.outputs["table_version"] = publish(lake, table, vocabulary, change, this.run_id, commit_record(this))
+        record = commit_record(this)
+        version = publish(lake, table, vocabulary, change, this.run_id, record, data_change=False)
+        this.outputs["table_version"] = version
 
 
 def small_groups(shards: Sequence[Shard]) -> Iterator[list[Shard]]:

@@ -171,6 +171,7 @@ def commit(
     run_id: str,
     metadata: Mapping[str, Any],
     base: int | None,
+    data_change: bool = True,
 ) -> int:
     """Commits shards that are already in the folder, as one transaction. The caller holds the table's lock.
 
@@ -179,6 +180,7 @@ def commit(
         removed: shards of the base version that the new version does not have; their files stay for older versions.
         run_id: the run, by which the commit is found again.
         base: the version that the run started from; None when there was no table.
+        data_change: whether the rows change, as the Delta protocol asks.
 
     Returns:
         the new version.
@@ -202,7 +204,7 @@ def commit(
             with claimed(stage, make_folder):
                 present = _copy_log(folder, stage)
                 try:
-                    version = stage_commit(folder, stage, added, removed, run_id, metadata, base)
+                    version = stage_commit(folder, stage, added, removed, run_id, metadata, base, data_change)
                 except CommitFailedError as error:
                     raise _changed(folder) from error
                 _publish(folder, stage, version, present)
@@ -300,6 +302,7 @@ def stage_commit(
     run_id: str,
     metadata: Mapping[str, Any],
     base: int | None,
+    data_change: bool = True,
 ) -> int:
     """Commits in the staging folder; gives the new version."""
     schema = DeltaSchema.from_arrow(TOKEN.schema)
@@ -316,7 +319,7 @@ def stage_commit(
             custom_metadata={"run_id": run_id, **metadata, Entry.LISTING: delta_log.listing_sha256(after.values())},
             app_transactions=[Transaction(APPLICATION, (base or 0) + 1)],
         )
-        adds = [_add(path, entry, now) for path, entry in zip(added, new, strict=True)]
+        adds = [_add(path, entry, now, data_change) for path, entry in zip(added, new, strict=True)]
         if table is None:
             create_table_with_add_actions(
                 root,
@@ -330,7 +333,8 @@ def stage_commit(
             )
             return 0
         removes = [
-            RemoveAction(name, size=sizes.get(name, 0), deletion_timestamp=now, data_change=True) for name in sorted(gone)
+            RemoveAction(name, size=sizes.get(name, 0), deletion_timestamp=now, data_change=data_change)
+            for name in sorted(gone)
         ]
         table.create_write_transaction([*adds, *removes], "append", schema, commit_properties=properties)
         return int(table.version()) + 1
@@ -341,10 +345,10 @@ def _describe(path: Path) -> Listed:
         return Listed(path.name, path.stat().st_size, file.metadata.num_rows)
 
 
-def _add(path: Path, entry: Listed, now: int) -> AddAction:
+def _add(path: Path, entry: Listed, now: int, data_change: bool) -> AddAction:
     split = read_shard(path).split
     bounds = {"minValues": {"split": split}, "maxValues": {"split": split}, "nullCount": {"split": 0}}
-    return AddAction(entry.name, entry.size, {}, now, True, json.dumps({"numRecords": entry.rows, **bounds}))
+    return AddAction(entry.name, entry.size, {}, now, data_change, json.dumps({"numRecords": entry.rows, **bounds}))
 
 
 def _listed(table: DeltaTable) -> list[Listed]:

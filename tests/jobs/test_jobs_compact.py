@@ -1,5 +1,6 @@
 """`pipeline compact`: fewer shards, the same rows; nobody who reads or trains is disturbed."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -63,6 +64,9 @@ def test_small_shards_become_one_of_each_split_with_the_same_rows_in_the_same_or
     assert shards_of(lake) == {"train": 1, "test": 1}
     assert {split: in_order(lake, split) for split in ("train", "test")} == before
     assert receipt.outputs["table_version"] == TokenTable.open(lake / "tokens").version == 4
+    entry = (lake / "tokens/_delta_log" / f"{4:020}.json").read_text().splitlines()
+    actions = [json.loads(line) for line in entry]
+    assert {action[kind]["dataChange"] for action in actions for kind in ("add", "remove") if kind in action} == {False}
     again = merge(lake)
     assert (again.exit_code, again.metrics["merged"]) == (99, 0)
     assert TokenTable.open(lake / "tokens", 3).rows == 48, "the older version is still there"
