@@ -194,7 +194,7 @@ def write_index_file(path: Path, shards: Sequence[NotedShard], sections: Iterabl
                 num_records += len(part)
                 records = np.concatenate([rest, part])
                 whole = len(records) // BLOCK * BLOCK
-                first.append(records["key"][:whole:BLOCK])
+                first.append(records["key"][:whole:BLOCK].copy())  # a view would keep all records
                 crcs += _write_blocks(file, records[:whole])
                 rest = records[whole:]
             first.append(rest["key"][:1])

@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 GROUP_ROWS = 1 << 20
 """Rows of the shards that are read into one file of the index: 32 bytes each are in memory."""
-MERGED_RECORDS = 1 << 18
+MERGED_RECORDS = 1 << 16
 """Records that a merge has in memory at a time, about."""
 
 

@@ -1,6 +1,7 @@
 """The index of keys: it answers as the shards do, whatever happens to its files, and never changes what is written."""
 
 import os
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,6 +100,27 @@ def test_a_section_finds_what_an_array_does(
         assert file.sections["contents"].between(low, 2**64)["key"].tolist() == [key for key in sorted(held) if low <= key]
         assert not len(file.sections["ids"].find(keys)[0]) and not len(file.sections["sources"].find(keys)[0])
         file.close()
+
+
+def test_a_file_is_written_in_a_small_part_of_its_size(tmp_path: Path) -> None:
+    parts, rows = 64, 1 << 14
+
+    def records() -> Iterator[index_file.Records]:
+        for part in range(parts):
+            found = np.zeros(rows, PLAIN)
+            found["key"] = np.arange(part * rows, (part + 1) * rows)
+            yield found
+
+    tracemalloc.start()
+    try:
+        write_index_file(tmp_path / "large.keys", [], [[], records(), []])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < parts * rows * PLAIN.itemsize / 4
+    file = IndexFile(tmp_path / "large.keys", tmp_path)
+    assert file.sections["contents"].between(0, 2**64)["key"].tolist() == list(range(parts * rows))
+    file.close()
 
 
 def test_nights_merge_into_few_files_that_answer_as_the_shards_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
