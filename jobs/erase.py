@@ -36,6 +36,7 @@ from pipeline.lake.publish import change_of, publish, rewrite_shards
 from pipeline.lake.review_keys import write_keys
 from pipeline.lake.runs import read_records
 from pipeline.lake.table import TokenTable
+from pipeline.lake.table_index import forget_removed
 from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.lake.withheld import Withheld
 from pipeline.models.bundle import model_ids
@@ -126,6 +127,8 @@ class _Erasure:
         self._erase_from_the_rest()
         if self.has_table:
             self._delete_old_shards()
+        if self.scratch is not None:
+            forget_removed(self.lake)
         self._say()
         self.this.nothing_new = not self.done.anything()
 

@@ -19,7 +19,7 @@ from jobs.runtime import Run, commit_record, committing, recorded_run
 from jobs.workplace import table_locked
 from pipeline.config.ingest import IngestConfig
 from pipeline.config.shared import FEWEST_TOKENS
-from pipeline.datapipes.collect import Collector, content_index
+from pipeline.datapipes.collect import Collector
 from pipeline.datapipes.cut_shards import CutShards, ShardRows
 from pipeline.datapipes.encode_reviews import EncodeReviews
 from pipeline.datapipes.parallel_map import ParallelMap
@@ -29,7 +29,7 @@ from pipeline.datapipes.tokenize_reviews import TokenizeReviews
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake import table as token_table
 from pipeline.lake.atomic import make_folder
-from pipeline.lake.known import KeyIndex, known_reviews
+from pipeline.lake.known import KeyIndex, Known
 from pipeline.lake.missing import missing_reviews
 from pipeline.lake.paths import Lake
 from pipeline.lake.publish import Change, change_of, check_covered, check_recovered, publish, rewrite_shards
@@ -37,6 +37,7 @@ from pipeline.lake.reject_writer import FILES, RejectWriter
 from pipeline.lake.shard_tokens import ShardTokens, counted, total
 from pipeline.lake.shard_writer import rows_written, write_shard
 from pipeline.lake.table import TokenTable
+from pipeline.lake.table_index import IndexFiles, TableIndex
 from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.lake.withheld import ERASED, RETRACTED, Withheld
 from pipeline.options.render import printable_text
@@ -74,8 +75,8 @@ def run(config: IngestConfig) -> Receipt:
         run.config["sources"] = [printable_text(str(Path(source).expanduser().absolute())) for source in config.sources]
         found = _find(config, lake)
         if found.sources or found.faults:
-            with _workplace(lake, run, config) as scratch:
-                _ingest(config, lake, run, found, scratch)
+            with _workplace(lake, run, config) as scratch, IndexFiles(lake) as index:
+                _ingest(config, lake, run, found, scratch, index)
         else:
             run.nothing_new = True  # all files were written a moment ago
     return run.receipt()
@@ -120,13 +121,17 @@ def _workplace(lake: Lake, run: Run, config: IngestConfig) -> Iterator[Path]:
         yield scratch
 
 
-def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: Path) -> None:
-    table = TokenTable.open(lake.tokens, without=config.replacing) if token_table.exists(lake.tokens) else None
+def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: Path, files: IndexFiles) -> None:
+    table = _open_table(config, lake, files)
     vocabulary = _vocabulary(config, lake, table)
-    known = known_reviews(table.shards) if table and not config.rebuild_vocab else KeyIndex()
+    withheld = Withheld.load(lake)
+    known: Known = KeyIndex()
+    held: Known = KeyIndex()
+    if table and not config.rebuild_vocab:
+        known = TableIndex(files, table.shards, scratch=scratch if config.dry_run else None)
+    elif table and withheld:
+        held = TableIndex(files, table.shards, scratch=scratch if config.dry_run else None)
     with RejectWriter(scratch / "rejects.parquet") as rejects:
-        withheld = Withheld.load(lake)
-        held = known_reviews(table.shards) if table and config.rebuild_vocab and withheld else KeyIndex()
         collected = _first_pass(config, found, vocabulary, known, scratch, rejects, withheld, held)
         if not config.dry_run and (published := rejects.publish(lake.rejects)):
             run.outputs["rejects"] = published
@@ -141,9 +146,9 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
         vocabulary = vocabulary.with_labels(_labels(collected))
     gone = pa.array([], pa.string())
     missing = 0
-    if table and not config.rebuild_vocab:
+    if isinstance(known, TableIndex):
         collected.see_withheld()
-        gone = missing_reviews(table.shards, known, collected.seen, collected.sources)
+        gone = missing_reviews(known, collected.seen, collected.sources)
         missing = len(gone)
         gone = pa.concat_arrays([*(gone if config.prune else gone[:0],), *collected.replaced_ids])
         collected.seen = KeyIndex()  # nobody asks again; 16 bytes a review
@@ -157,7 +162,7 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
         "unknown_share": new_tokens.unknown_share,
         "unknown_share_table": None,
         "labels": list(vocabulary.labels),
-        "duplicates": collected.duplicates(known),
+        "duplicates": collected.duplicates(),
         "replaced": sum(map(len, collected.replaced_ids)),
         "missing": missing,
         "pruned": missing if config.prune else 0,
@@ -174,6 +179,12 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
         log.warning(text, some_of(collected.doubtful), extra=AS_IT_IS)
     run.check_counts()
     _commit(config, lake, run, table, vocabulary, collected, gone, shards)
+
+
+def _open_table(config: IngestConfig, lake: Lake, files: IndexFiles) -> TokenTable | None:
+    if not token_table.exists(lake.tokens):
+        return None
+    return TokenTable.open(lake.tokens, without=config.replacing, noted=files.noted)
 
 
 def _say_repeated(run: Run, config: IngestConfig) -> None:
@@ -231,11 +242,11 @@ def _first_pass(
     config: IngestConfig,
     found: Found,
     vocabulary: Vocabulary | None,
-    known: KeyIndex,
+    known: Known,
     scratch: Path,
     rejects: RejectWriter,
     withheld: Withheld,
-    held: KeyIndex,
+    held: Known,
 ) -> Collector:
     tokenize = TokenizeReviews(
         tokenizer=vocabulary.tokenizer if vocabulary else config.tokenizer or DEFAULT_TOKENIZER,
@@ -257,7 +268,8 @@ def _first_pass(
             spill=spill,
             rejects=rejects,
             counts=TokenCounts() if vocabulary is None else None,
-            dedupe_against=content_index([known]) if config.dedupe else None,
+            known_reviews=known,
+            distinct=KeyIndex() if config.dedupe else None,
         )
         collector.leave_out(found.faults)
         for batch in batches:

@@ -105,6 +105,8 @@ class _Night:
         self._ingest()
         self._train()
         self._score()
+        if self.config.compact and (self.lake.tokens / "_delta_log").is_dir():
+            self._step("compact", "--min-shards", str(self.config.compact))
         if self.config.vacuum:
             self._step("vacuum")
         for name in remove_old_logs(self.lake, self.config.keep_logs, self.log_file):

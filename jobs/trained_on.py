@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.errors import PipelineError
 from pipeline.lake.live import before_live
-from pipeline.lake.log import Commit
+from pipeline.lake.log import Commit, with_merged
 from pipeline.lake.paths import Lake
 from pipeline.lake.retraction import shards_at
 from pipeline.models.bundle import model_ids, read_bundle
@@ -28,6 +28,7 @@ def trained_on(lake: Lake, commits: Sequence[Commit], holding: Collection[str], 
     A model counts, too, if a shard of its version was deleted, so that nobody knows, unless its version is older than
     `since`; and if the log no longer has its version.
     """
+    holding = with_merged(commits, holding)
     found, others = [], {}
     for name in model_ids(lake):
         with suppress(PipelineError):  # a damaged bundle is doctor's to name

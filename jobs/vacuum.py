@@ -21,6 +21,7 @@ from pipeline.lake.live import before_live
 from pipeline.lake.locks import locked
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import read_record, record_paths
+from pipeline.lake.table_index import forget_removed
 from pipeline.models.bundle import model_ids, read_bundle
 from schemas.prediction import KEY_MODEL
 from schemas.run import Receipt
@@ -45,6 +46,8 @@ def run(config: VacuumConfig) -> Receipt:
                 if names and not config.dry_run:
                     note_brought(lake, [unquote(name) for name in names])  # 'pipeline retract' needs to know
                     names = token_table.vacuum(lake.tokens, keep_hours=config.keep_hours, dry_run=False)
+            if not config.dry_run:
+                forget_removed(lake)
         gone = [*_leftovers(config, lake)]
         if config.models:
             gone += [*_models(config, lake), *_crossvals(config, lake)]

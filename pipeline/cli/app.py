@@ -235,6 +235,7 @@ COMMANDS: tuple[str, ...] = (
     "doctor",
     "sample",
     "fetch",
+    "compact",
     "vacuum",
     "retract",
     "erase",

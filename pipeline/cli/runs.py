@@ -18,6 +18,7 @@ FIGURES = ("time", "read", "written")
 DRIFT_HEADS = ("run", "share", "length", "unknown", "classes", "confidence")
 RECORDED = (
     *(
+        "compact",
         "crossval",
         "erase",
         "evaluate",

@@ -271,6 +271,18 @@ def _upgrade(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     return found
 
 
+def _compact(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    metrics = receipt.metrics
+    if nothing:
+        return Summary("Nothing to merge.")
+    verb = "Would merge" if metrics["dry_run"] else "Merged"
+    found = Summary(f"{verb} {_count(metrics['merged'], 'small shard')} into {metrics['into']:,}.")
+    found.add("rows", f"{metrics['rows']:,}, unchanged")
+    found.add("table", f"{_count(metrics['shards'], 'shard')}, version {receipt.outputs['table_version']}")
+    found.next = [] if metrics["dry_run"] else [f"pipeline vacuum{lake}"]
+    return found
+
+
 def _vacuum(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     metrics = receipt.metrics
     if nothing:
@@ -365,6 +377,7 @@ WRITERS: Mapping[str, Callable[["Receipt", str, bool], Summary]] = {
     "crossval": _crossval,
     "repair": _repair,
     "upgrade": _upgrade,
+    "compact": _compact,
     "vacuum": _vacuum,
     "retract": _retract,
     "erase": _erase,

@@ -59,6 +59,9 @@ class NightlyConfig:
     unknown_limit: Annotated[
         float, Option(metavar="SHARE", help="Share of the table's tokens that the vocabulary may lack.", above=0, maximum=1)
     ] = 0.05
+    compact: Annotated[
+        int, Option(metavar="N", help="Also run compact once N small shards can be merged; 0 never does.", minimum=0)
+    ] = 0
     vacuum: Annotated[bool, Option(help="Also run vacuum, with its options in [vacuum] of pipeline.toml.")] = False
     on_attention: Annotated[
         str | None,
@@ -86,6 +89,10 @@ class NightlyConfig:
             raise UsageError("--input: empty name. Pass files, folders or globs.")
         if "-" in self.input:
             raise UsageError("--input -: a scheduled run has no stdin. Pass files, folders or globs.")
+        if self.compact == 1:
+            raise UsageError(
+                "--compact 1: one shard cannot be merged. Pass 2 or more, or 0 to leave the shards as they are."
+            )
         _ = self.train_words
 
     @property

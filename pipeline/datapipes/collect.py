@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pipeline.datapipes.read_reviews import SourceBegins, SourceEnds
 from pipeline.datapipes.spill import SpillWriter
 from pipeline.datapipes.tokenize_reviews import TokenizedBatch
-from pipeline.lake.known import OTHER, SAME, UNSEEN, KeyIndex, Keys
+from pipeline.lake.known import OTHER, SAME, UNSEEN, KeyIndex, Keys, Known
 from pipeline.lake.reject_writer import RejectWriter
 from pipeline.lake.withheld import RETRACTED
 from pipeline.readers.base import FileFault
@@ -33,13 +33,15 @@ class Collector:
 
     Args:
         counts: counts tokens for a new vocabulary; None if there already is one.
-        dedupe_against: the contents in the table, if reviews with duplicate content are to be dropped.
+        known_reviews: those in the table.
+        distinct: contents earlier in this run, if reviews with duplicate content are to be dropped.
     """
 
     spill: SpillWriter
     rejects: RejectWriter
     counts: TokenCounts | None
-    dedupe_against: KeyIndex | None = None
+    known_reviews: Known = field(default_factory=KeyIndex)
+    distinct: KeyIndex | None = None
     seen: KeyIndex = field(default_factory=KeyIndex)
     labels: set[str] = field(default_factory=set)
     groups: dict[str, pa.DictionaryArray] = field(default_factory=dict)
@@ -87,18 +89,18 @@ class Collector:
             self.withheld.append((batch.withheld_keys, batch.withheld))
             self.known += len(batch.withheld_keys)
         batch = self._without_repeated(batch)
-        if self.dedupe_against is not None:
-            batch = self._without_duplicates(batch, self.dedupe_against)
+        if self.distinct is not None:
+            batch = self._without_duplicates(batch, self.distinct)
         self._keep(batch)
         return read
 
-    def duplicates(self, known: KeyIndex) -> int:
+    def duplicates(self) -> int:
         """New rows whose content already exists, in the table or earlier in this run."""
-        if self.dedupe_against is not None:
+        if self.distinct is not None:
             return self.deduplicated
         contents = np.concatenate([np.zeros(0, np.uint64), *self.contents])
         distinct = np.unique(contents)
-        return len(contents) - len(distinct) + int(np.isin(distinct, known.contents()).sum())
+        return len(contents) - len(distinct) + int(self.known_reviews.holds_contents(distinct).sum())
 
     def num_withheld(self, why: int) -> int:
         """Reviews that were retracted, or erased."""
@@ -135,8 +137,8 @@ class Collector:
         self.rejects.restore(self._before.pop("rejects"))
         if self.counts is not None:
             self.counts.restore(self._before.pop("counts"))
-        if self.dedupe_against is not None:
-            self.dedupe_against.restore(self._before.pop("dedupe_against"))
+        if self.distinct is not None:
+            self.distinct.restore(self._before.pop("distinct"))
         del self.contents[self._before.pop("contents") :]
         del self.withheld[self._before.pop("withheld") :]
         del self.replaced_ids[self._before.pop("replaced_ids") :]
@@ -158,7 +160,7 @@ class Collector:
             "seen": self.seen.snapshot(),
             "rejects": self.rejects.snapshot(),
             **({"counts": self.counts.snapshot()} if self.counts is not None else {}),
-            **({"dedupe_against": self.dedupe_against.snapshot()} if self.dedupe_against is not None else {}),
+            **({"distinct": self.distinct.snapshot()} if self.distinct is not None else {}),
             "labels": set(self.labels),
             "groups": dict(self.groups),
             "replaced_ids": len(self.replaced_ids),
@@ -195,10 +197,10 @@ class Collector:
             bad.append(BadRow(source=row["source"], row=row["row"], reason="duplicate_id", detail=detail))
         self.rejects.write(bad)
 
-    def _without_duplicates(self, batch: TokenizedBatch, contents: KeyIndex) -> TokenizedBatch:
+    def _without_duplicates(self, batch: TokenizedBatch, distinct: KeyIndex) -> TokenizedBatch:
         """Drops new reviews whose content already exists, in the table or earlier in this run."""
-        states = contents.classify_and_add(batch.contents, batch.contents)
-        keep = (states == UNSEEN) | batch.replaced
+        states = distinct.classify_and_add(batch.contents, batch.contents)
+        keep = ((states == UNSEEN) & ~self.known_reviews.holds_contents(batch.contents)) | batch.replaced
         self.deduplicated += int(np.count_nonzero(~keep))
         self.known += int(np.count_nonzero(~keep))
         return batch if keep.all() else batch.take(keep)
@@ -217,12 +219,3 @@ class Collector:
             lists = batch.tokens if pc.all(counted).as_py() else batch.tokens.filter(counted)
             self.counts.add(lists.flatten())
         self.spill.write(batch.rows, batch.tokens)
-
-
-def content_index(known: Iterable[KeyIndex]) -> KeyIndex:
-    """An index of contents only: key and content are both the content."""
-    index = KeyIndex()
-    for other in known:
-        contents = np.unique(other.contents())
-        index.add(contents, contents)
-    return index

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pipeline.datapipes.read_reviews import SourceBegins, SourceEnds
 from pipeline.errors import OutOfMemoryError, out_of_memory
 from pipeline.lake.identity import content_digests
-from pipeline.lake.known import OTHER, SAME, KeyIndex, Keys, contents_of, keys_of
+from pipeline.lake.known import OTHER, SAME, KeyIndex, Keys, Known, contents_of, keys_of
 from pipeline.lake.withheld import FREE, Withheld, blank
 from pipeline.readers.base import EXCERPT_BYTES, FileFault
 from pipeline.readers.encoding import likely_encoding
@@ -92,14 +92,14 @@ class TokenizeReviews:
     """
 
     tokenizer: str
-    known: KeyIndex
+    known: Known
     labels: frozenset[str] | None = None
     label_map: LabelMap | None = None
     skip_labels: SkippedLabels | None = None
     split: str | None = None
     rule: int = RULE_VERSION
     withheld: Withheld = field(default_factory=Withheld)
-    held: KeyIndex = field(default_factory=KeyIndex)
+    held: Known = field(default_factory=KeyIndex)
 
     def __call__(self, item: Item | SourceBegins | SourceEnds) -> TokenizedBatch | Groups | SourceBegins | SourceEnds:
         """Tokenizes one batch; groups and marks pass through.

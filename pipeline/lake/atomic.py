@@ -73,10 +73,11 @@ def make_folder(folder: Path) -> Path:
 
 
 @contextmanager
-def atomic_path(target: Path, commit: AbstractContextManager[None] | None = None) -> Iterator[Path]:
+def atomic_path(target: Path, commit: AbstractContextManager[None] | None = None, *, sync: bool = True) -> Iterator[Path]:
     """Yields an empty temporary file next to `target`; if the block succeeds, syncs it and renames it to `target`.
 
-    `commit` is entered for the rename.
+    `commit` is entered for the rename. Without `sync`, a power cut may tear the file: for what checks itself when it is
+    read, and can be made again.
 
     The order of syncs protects against power cuts: the folder's own entry, the content, the name, the folder.
     If the block raises, the temporary file is removed and `target` is unchanged.
@@ -89,10 +90,12 @@ def atomic_path(target: Path, commit: AbstractContextManager[None] | None = None
     try:
         with writing(target), claimed(temporary, create):
             yield temporary
-            sync_file(temporary)
+            if sync:
+                sync_file(temporary)
             with commit or nullcontext():
                 temporary.replace(target)
-                sync_folder(target.parent)
+                if sync:
+                    sync_folder(target.parent)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

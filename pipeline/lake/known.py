@@ -6,6 +6,7 @@ can share a key, though very rarely; code that replaces rows compares the IDs th
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,18 @@ Keys = npt.NDArray[np.uint64]
 
 UNSEEN, SAME, OTHER = 0, 1, 2
 """States of a review: its key is unknown; known with the same content; known with other content."""
+
+
+class Known(Protocol):
+    """Reviews by key and by content."""
+
+    def states(self, keys: Keys, contents: Keys) -> npt.NDArray[np.int8]:
+        """UNSEEN, SAME or OTHER for each of the (N,) keys."""
+        ...
+
+    def holds_contents(self, contents: Keys) -> npt.NDArray[np.bool_]:
+        """Which of the (N,) contents a review has."""
+        ...
 
 
 class KeyIndex:
@@ -41,9 +54,12 @@ class KeyIndex:
         """(N,) keys, in no particular order."""
         return np.concatenate([np.zeros(0, np.uint64), *(keys for keys, _ in self._levels)])
 
-    def contents(self) -> Keys:
-        """(N,) contents, in no particular order."""
-        return np.concatenate([np.zeros(0, np.uint64), *(contents for _, contents in self._levels)])
+    def holds_contents(self, contents: Keys) -> npt.NDArray[np.bool_]:
+        """Which of the (N,) contents a review has."""
+        held = np.zeros(len(contents), np.bool_)
+        for _, level in self._levels:
+            held |= np.isin(contents, level)
+        return held
 
     def states(self, keys: Keys, contents: Keys) -> npt.NDArray[np.int8]:
         """UNSEEN, SAME or OTHER for each of the (N,) keys."""
@@ -91,19 +107,6 @@ def keys_of(review_ids: Iterable[str]) -> Keys:
 def contents_of(content_sha256: Iterable[str]) -> Keys:
     """(N,) contents from hex digests."""
     return np.frombuffer(bytes.fromhex("".join([digest[:16] for digest in content_sha256])), ">u8").astype(np.uint64)
-
-
-def known_reviews(shards: Sequence[Shard]) -> KeyIndex:
-    """The index of every review in the shards."""
-    keys, contents = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
-    for shard in shards:
-        with open_shard(shard.path) as file:
-            for batch in file.iter_batches(columns=["review_id", "content_sha256"]):
-                keys.append(keys_of(batch["review_id"].to_pylist()))
-                contents.append(contents_of(batch["content_sha256"].to_pylist()))
-    index = KeyIndex()
-    index.add(np.concatenate(keys), np.concatenate(contents))
-    return index
 
 
 def shards_holding(

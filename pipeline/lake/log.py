@@ -7,7 +7,7 @@ newest one was cut short.
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pipeline.lake.table import Listed
 
 LOG = "_delta_log"
+COMPACT = "compact"
+"""The command whose commits leave the rows as they are."""
 _ENTRY = re.compile(r"(\d{20})\.json")
 
 
@@ -144,6 +146,27 @@ def changed_at(folder: Path, version: int) -> int:
             break
         version -= 1
     return version
+
+
+def same_rows_since(folder: Path, version: int) -> int:
+    """The version that brought the rows which `version` holds: since then, shards were at most merged.
+
+    Raises:
+        DataError: an entry is damaged.
+    """
+    version = changed_at(folder, version)
+    while version > 0 and (read := _read(folder, version)) is not None and read[1].get("command") == COMPACT:
+        version = changed_at(folder, version - 1)
+    return version
+
+
+def with_merged(commits: Sequence[Commit], names: Collection[str]) -> set[str]:
+    """The shards, and those that were merged into them."""
+    found = set(names)
+    for commit in reversed(commits):
+        if commit.command == COMPACT and not found.isdisjoint(commit.added):
+            found |= commit.removed
+    return found
 
 
 def _read(folder: Path, version: int) -> tuple[list[dict[str, Any]], dict[str, Any]] | None:

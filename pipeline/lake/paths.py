@@ -129,6 +129,11 @@ class Lake:
         return self.root / ".scratch"
 
     @property
+    def index(self) -> Path:
+        """Keys of the table's reviews, sorted; made again from the shards where it is missing."""
+        return self.root / ".index"
+
+    @property
     def damaged(self) -> Path:
         """Files that `pipeline repair` has set aside."""
         return self.root / ".damaged"

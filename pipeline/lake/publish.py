@@ -42,7 +42,14 @@ def change_of(base: TokenTable | None, shards: Sequence[Path], removed: Sequence
 
 
 def publish(
-    lake: Lake, base: TokenTable | None, vocabulary: Vocabulary, change: Change, run_id: str, record: Mapping[str, Any]
+    lake: Lake,
+    base: TokenTable | None,
+    vocabulary: Vocabulary,
+    change: Change,
+    run_id: str,
+    record: Mapping[str, Any],
+    *,
+    data_change: bool = True,
 ) -> int:
     """Moves shards into the table's folder and commits them in place of the removed ones.
 
@@ -50,6 +57,7 @@ def publish(
         base: the version that the run started from; None when there was no table.
         change: its shards are on the same disk as the lake.
         record: what the commit notes about the run, so that a lost run record can be written again.
+        data_change: whether the rows change; followers of the Delta log skip commits that only move them.
 
     Returns:
         the new version.
@@ -70,6 +78,7 @@ def publish(
         run_id=run_id,
         metadata={"vocabulary": vocabulary.fingerprint, **record},
         base=base.version if base else None,
+        data_change=data_change,
     )
 
 

@@ -16,7 +16,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ from pipeline.lake import log as delta_log
 from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_folder, writing
 from pipeline.lake.damage import REPAIR
 from pipeline.lake.log import LOG, Entry
+from pipeline.lake.noted import Identity, NotedShard, identity_of
 from pipeline.lake.shards import Shard, common_vocabulary, read_shard
 from schemas.token import TOKEN
 
@@ -65,18 +66,27 @@ class TokenTable:
     shards: tuple[Shard, ...]
 
     @classmethod
-    def open(cls, folder: Path, version: int | None = None, *, without: Sequence[str] = ()) -> "TokenTable":
+    def open(
+        cls,
+        folder: Path,
+        version: int | None = None,
+        *,
+        without: Sequence[str] = (),
+        noted: Iterable[NotedShard] = (),
+    ) -> "TokenTable":
         """Opens the newest version, or the one asked for; reads every shard's footer and compares it with the log.
 
         Args:
             without: names of shards that are passed over, because they are damaged and about to be replaced.
+            noted: shards whose footers are not read again if the files still have the same size and time.
 
         Raises:
             InputNotFoundError: no table, no such version, or a shard that is not there.
             DataError: the log is damaged, or a shard is not the one that was committed.
         """
         version, listed = list_shards(folder, version)
-        shards = [check_listed(folder, entry) for entry in listed if entry.name not in without]
+        known = {shard.identity: shard for shard in noted}
+        shards = [check_listed(folder, entry, noted=known) for entry in listed if entry.name not in without]
         return cls(folder, version, tuple(shards))
 
     @property
@@ -132,15 +142,18 @@ def list_shards(folder: Path, version: int | None = None) -> tuple[int, list[Lis
     return wanted, listed
 
 
-def check_listed(folder: Path, entry: Listed, *, whole_if_old: bool = True) -> Shard:
-    """Reads the footer of a shard and compares the file with its entry in the log.
+def check_listed(
+    folder: Path, entry: Listed, *, whole_if_old: bool = True, noted: Mapping[Identity, NotedShard] | None = None
+) -> Shard:
+    """Reads the footer of a shard, unless it is `noted`, and compares the file with its entry in the log.
 
     Raises:
         InputNotFoundError: it is not there.
         DataError: it is not the one that was committed.
     """
     path = folder / entry.name
-    shard = read_shard(path, whole_if_old=whole_if_old)
+    same = noted.get(identity_of(path)) if noted else None
+    shard = same.shard if same else read_shard(path, whole_if_old=whole_if_old)
     size = path.stat().st_size
     if size != entry.size or entry.rows not in (shard.rows, UNKNOWN):
         raise DataError(
@@ -158,6 +171,7 @@ def commit(
     run_id: str,
     metadata: Mapping[str, Any],
     base: int | None,
+    data_change: bool = True,
 ) -> int:
     """Commits shards that are already in the folder, as one transaction. The caller holds the table's lock.
 
@@ -166,6 +180,7 @@ def commit(
         removed: shards of the base version that the new version does not have; their files stay for older versions.
         run_id: the run, by which the commit is found again.
         base: the version that the run started from; None when there was no table.
+        data_change: whether the rows change, as the Delta protocol asks.
 
     Returns:
         the new version.
@@ -189,7 +204,7 @@ def commit(
             with claimed(stage, make_folder):
                 present = _copy_log(folder, stage)
                 try:
-                    version = stage_commit(folder, stage, added, removed, run_id, metadata, base)
+                    version = stage_commit(folder, stage, added, removed, run_id, metadata, base, data_change)
                 except CommitFailedError as error:
                     raise _changed(folder) from error
                 _publish(folder, stage, version, present)
@@ -287,6 +302,7 @@ def stage_commit(
     run_id: str,
     metadata: Mapping[str, Any],
     base: int | None,
+    data_change: bool = True,
 ) -> int:
     """Commits in the staging folder; gives the new version."""
     schema = DeltaSchema.from_arrow(TOKEN.schema)
@@ -303,7 +319,7 @@ def stage_commit(
             custom_metadata={"run_id": run_id, **metadata, Entry.LISTING: delta_log.listing_sha256(after.values())},
             app_transactions=[Transaction(APPLICATION, (base or 0) + 1)],
         )
-        adds = [_add(path, entry, now) for path, entry in zip(added, new, strict=True)]
+        adds = [_add(path, entry, now, data_change) for path, entry in zip(added, new, strict=True)]
         if table is None:
             create_table_with_add_actions(
                 root,
@@ -317,7 +333,8 @@ def stage_commit(
             )
             return 0
         removes = [
-            RemoveAction(name, size=sizes.get(name, 0), deletion_timestamp=now, data_change=True) for name in sorted(gone)
+            RemoveAction(name, size=sizes.get(name, 0), deletion_timestamp=now, data_change=data_change)
+            for name in sorted(gone)
         ]
         table.create_write_transaction([*adds, *removes], "append", schema, commit_properties=properties)
         return int(table.version()) + 1
@@ -328,10 +345,10 @@ def _describe(path: Path) -> Listed:
         return Listed(path.name, path.stat().st_size, file.metadata.num_rows)
 
 
-def _add(path: Path, entry: Listed, now: int) -> AddAction:
+def _add(path: Path, entry: Listed, now: int, data_change: bool) -> AddAction:
     split = read_shard(path).split
     bounds = {"minValues": {"split": split}, "maxValues": {"split": split}, "nullCount": {"split": 0}}
-    return AddAction(entry.name, entry.size, {}, now, True, json.dumps({"numRecords": entry.rows, **bounds}))
+    return AddAction(entry.name, entry.size, {}, now, data_change, json.dumps({"numRecords": entry.rows, **bounds}))
 
 
 def _listed(table: DeltaTable) -> list[Listed]:

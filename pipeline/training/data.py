@@ -1,16 +1,20 @@
 """Sources of training data: a version of the lake's table, or plain Parquet shards, with their vocabulary."""
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import DataError, InputNotFoundError
-from pipeline.lake.log import changed_at
+from pipeline.lake.log import changed_at, same_rows_since
 from pipeline.lake.paths import Lake
 from pipeline.lake.shards import Shard, common_vocabulary, plain_shards
 from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from pipeline.lake.table import TokenTable
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,12 @@ def open_data(
         from pipeline.lake.table import TokenTable
 
         table = TokenTable.open(lake.tokens, table_version)
+        if table_version is None:
+            table = _before_merges(lake, table)
         shards = table.shards
         version = table.version
         where = str(lake.tokens)
-        # Vacuum commits, too, and what it leaves is the same data.
+        # Vacuum commits, too, and what it leaves is the same data. Merged shards are the same rows in another order.
         identity = {"table_version": changed_at(lake.tokens, version)}
     if not shards:
         raise DataError(f"{where} contains no token shards. Ingest some reviews with 'pipeline ingest'.")
@@ -59,6 +65,21 @@ def open_data(
             "Pass the vocabulary they were made with (--vocabulary)."
         )
     return TrainingData(shards, found, version, {**identity, "vocabulary": fingerprint})
+
+
+def _before_merges(lake: Lake, table: "TokenTable") -> "TokenTable":
+    """The version with the same rows before `pipeline compact` merged shards, as long as vacuum has left its files.
+
+    The order of training follows the shards, so a finished training stays finished, and an unfinished one goes on.
+    """
+    from pipeline.lake.table import TokenTable
+
+    version = same_rows_since(lake.tokens, table.version)
+    if version == changed_at(lake.tokens, table.version):
+        return table
+    with suppress(InputNotFoundError, DataError):
+        return TokenTable.open(lake.tokens, version)
+    return table
 
 
 def _vocabulary_path(lake: Lake, fingerprint: str, tokens: Path | None, given: Path | None) -> Path:

@@ -110,6 +110,12 @@ def make_second(commands: Commands, lake: Path) -> None:
     assert commands.run(lake, "ingest", "--lake", lake, "--workers", 0).code == 0
 
 
+def make_third(commands: Commands, lake: Path) -> None:
+    """Two nights are done, of which the first is in the index of keys; then more came."""
+    make_second(commands, lake)
+    (lake / "raw" / "later.csv").write_text("text,label\n" + "".join(f"later and bad {n},neg\n" for n in range(5)))
+
+
 def make_scored(commands: Commands, lake: Path) -> None:
     """The second night's predictions are there, one of a review that is to be erased, and a reject."""
     make_second(commands, lake)
@@ -130,6 +136,8 @@ SCENARIOS = {
     for scenario in (
         Scenario("first ingest", make_raw, ("ingest", "--workers", 0)),
         Scenario("second ingest", make_ingested, ("ingest", "--workers", 0)),
+        Scenario("third ingest", make_third, ("ingest", "--workers", 0)),
+        Scenario("compact", make_second, ("compact",), ("ingest", "--workers", 0)),
         Scenario("rebuild", make_ingested, ("ingest", "--workers", 0, "--rebuild-vocab", "--max-vocab", 30)),
         Scenario("train", make_ingested, ("train", *TRAIN)),
         Scenario("train again", make_trained, ("train", *TRAIN, "--seed", 1)),

@@ -37,6 +37,8 @@ def points(trial: Trial, fault: str, most: int | None) -> list[int]:
 FEW = {
     "first ingest": ("kill", "ENOSPC"),
     "second ingest": tuple(FAULTS),
+    "third ingest": ("kill", "torn", "EIO once"),
+    "compact": ("kill", "ENOSPC"),
     "rebuild": ("kill",),
     "retract": ("kill", "ENOSPC"),
     "erase": ("kill", "EIO"),

@@ -260,6 +260,15 @@ def test_vacuum_is_a_step_when_asked_for(night: Night) -> None:
     assert steps(night("--retrain", "never", "--vacuum"))[-1][0] == "vacuum"
 
 
+def test_small_shards_are_merged_once_there_are_as_many_as_the_settings_say(night: Night, lake: Path) -> None:
+    (lake / "pipeline.toml").write_text(f'{SETTINGS}[nightly]\nretrain = "never"\ncompact = 2\n')
+    assert steps(night())[-1] == ("compact", 99)
+    (lake / "raw" / "more.csv").write_text(GOOD)
+    assert steps(night())[-1] == ("compact", 0)
+    assert steps(night())[-1] == ("compact", 99)
+    assert night("--compact", 1).code == 2
+
+
 def test_warnings_are_said_unless_the_night_before_had_them(night: Night, lake: Path) -> None:
     settings = SETTINGS.replace('"nbsvm"', '"rnn"\nepochs = 1\nembedding-dim = 4\nhidden-dim = 4')
     (lake / "pipeline.toml").write_text(settings)
