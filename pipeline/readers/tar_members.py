@@ -5,9 +5,11 @@ once. Each other one (long names, pax, sparse files, links, the end of an archiv
 decides what it means and what is wrong with it.
 """
 
+import re
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from tarfile import EmptyHeaderError, EOFHeaderError, HeaderError, ReadError, StreamError  # type: ignore[attr-defined]  # two are not in its stubs
 from typing import IO, Any, Self, cast
 
@@ -21,16 +23,20 @@ BLOCK = 512
 """Bytes of a header; what members hold is padded to a multiple of it."""
 CHUNK = MIB
 """As much is read at once. Larger members are left to `tarfile`."""
-NAME, NAME_BYTES, SIZE, KIND, MAGIC, PREFIX = 0, 100, 124, 156, 257, 345
+SIZE, CHECKSUM, KIND, MAGIC, PREFIX = 124, 148, 156, 257, 345
 """Where the fields of a header begin."""
-SIZE_DIGITS = 11
+NAME_BYTES, SIZE_DIGITS, PREFIX_BYTES = 100, 11, 155
 NUMBERS = ((100, 8), (108, 8), (116, 8), (124, 12), (136, 12), (148, 8), (329, 8), (337, 8))
 """Beginning and length of the numbers: mode, owner, group, size, time, checksum, major and minor number of a device."""
-EXACT = (SIZE, CHECKSUM) = (124, 148)
-"""These are not taken in base 256, which any number that is never used may have."""
+EXACT = (SIZE, CHECKSUM)
+"""The numbers that count; the others may be in base 256."""
 USTAR = np.frombuffer(b"ustar\0", np.uint8)
 HARMLESS = {"comment"}
 """Global pax headers that change nothing about the members: `git archive` writes one."""
+PAX_RECORD = re.compile(
+    rb"(\d{1,6}) (path|[amc]time|[ug]id|[ug]name|LIBARCHIVE\.creationtime|SCHILY\.(?:dev|ino|nlink))=([^\0\n]*)\n"
+)
+"""Those that name a member, and those that change nothing about it."""
 EXTENDED = (
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
@@ -132,10 +138,10 @@ def members(stream: Stream, bounds: Bounds) -> Iterator[tuple[str, Content]]:
     tar: Archive | None = None
     while True:
         if tar is None or (tar.offset == window.tell() and tar.pax_headers.keys() <= HARMLESS):
-            run = _run(window.data, window.place)
-            while not run.places and run.is_cut and window.more():
-                run = _run(window.data, window.place)
-            if run.places:
+            run = _run(window.data, window.place, bounds)
+            while not run.begins and run.is_cut and window.more():
+                run = _run(window.data, window.place, bounds)
+            if run.begins:
                 window.place = run.end
                 if tar is not None:
                     tar.ended, tar.offset = False, window.tell()
@@ -189,71 +195,132 @@ class _Window:
         return self.tell()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Run:
-    """Regular files that follow each other in `data`.
+    """Regular files that follow each other in `data`, whose headers mean the same to everyone.
 
     Args:
-        places: of their headers.
+        end: where the next header begins.
+        is_cut: the next member may be of the same kind, but is not all in `data`.
+        begins: where their headers begin, with those that extend them.
+        contents: where what they hold begins.
         sizes: bytes that they hold.
-        names: as in their headers.
-        is_cut: the next one may be of the same kind, but is not all in `data`.
+        given: names from extended headers, by the member's number.
+        names: one of each.
     """
 
     data: bytes
-    places: list[int]
-    sizes: list[int]
-    names: list[str]
-    is_cut: bool
-
-    @property
-    def end(self) -> int:
-        """Where the next header begins."""
-        return _after(self.places[-1], self.sizes[-1])
+    end: int
+    is_cut: bool = False
+    begins: list[int] = field(default_factory=list)
+    contents: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    given: dict[int, str] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[tuple[str, memoryview]]:
         view = memoryview(self.data)
-        for name, place, size in zip(self.names, self.places, self.sizes, strict=True):
-            yield name, view[place + BLOCK : place + BLOCK + size]
+        for name, start, size in zip(self.names, self.contents, self.sizes, strict=True):
+            yield name, view[start : start + size]
+
+    def keep(self, number: int) -> None:
+        """Drops the members from this number on."""
+        if number < len(self.begins):
+            self.end, self.is_cut = self.begins[number], False
+            del self.begins[number:], self.contents[number:], self.sizes[number:]
 
 
-def _run(data: bytes, place: int) -> _Run:
-    """The regular files from a place on whose headers mean the same to everyone."""
-    places, sizes = [], []
-    is_cut = False
+def _run(data: bytes, place: int, bounds: Bounds) -> _Run:
+    """The regular files from a place on."""
+    run = _Run(data, place)
+    extensions: list[int] = []
+    begin, name = place, None
     while True:
-        if place + BLOCK > len(data):
-            is_cut = True
-            break
-        digits = data[place + SIZE : place + SIZE + SIZE_DIGITS]
-        if (
-            data[place + KIND : place + KIND + 1] != tarfile.REGTYPE
-            or not digits.isdigit()
-            or b"8" in digits
-            or b"9" in digits
-        ):
-            break
-        size = int(digits, 8)
-        end = _after(place, size)
+        kind, size = data[place + KIND : place + KIND + 1], _size(data, place)
+        end = place + BLOCK + -(-size // BLOCK) * BLOCK
         if end > len(data):
-            is_cut = end - place <= CHUNK
+            run.is_cut = end - begin <= CHUNK
             break
-        places.append(place)
-        sizes.append(size)
+        if kind == tarfile.REGTYPE and size >= 0:
+            if name:
+                run.given[len(run.begins)] = name
+            run.begins.append(begin)
+            run.contents.append(place + BLOCK)
+            run.sizes.append(size)
+            begin, name, run.end = end, None, end
+        elif kind in NAMING and begin == place and 0 <= size <= bounds.name:
+            name = NAMING[kind](data[place + BLOCK : end])
+            if name is None:
+                break
+            extensions.append(place)
+        else:
+            break
         place = end
-    if not places:
-        return _Run(data, [], [], [], is_cut)
-    headers = np.lib.stride_tricks.sliding_window_view(np.frombuffer(data, np.uint8), BLOCK)[places]
+    _check(run, extensions)
+    return run
+
+
+def _size(data: bytes, place: int) -> int:
+    """The size in a header; -1 if it is not written in digits, and 0 if the header is cut."""
+    digits = data[place + SIZE : place + SIZE + SIZE_DIGITS]
+    if place + BLOCK > len(data):
+        return 0
+    try:
+        return int(digits, 8) if digits.isdigit() else -1
+    except ValueError:
+        return -1
+
+
+def _check(run: _Run, extensions: list[int]) -> None:
+    """Keeps the members before the first with an unusual header, and names them."""
+    if not run.begins:
+        return
+    headers = _headers(run.data, [content - BLOCK for content in run.contents])
+    number = _first_unusual(headers)
+    if extensions:
+        unusual = _first_unusual(_headers(run.data, extensions))
+        if unusual < len(extensions):
+            number = min(number, bisect_left(run.begins, extensions[unusual]))
+    run.keep(number)
+    run.names = _names(headers[:number])
+    for i, name in run.given.items():
+        if i < number:
+            run.names[i] = name
+
+
+def _headers(data: bytes, places: list[int]) -> npt.NDArray[np.uint8]:
+    return np.lib.stride_tricks.sliding_window_view(np.frombuffer(data, np.uint8), BLOCK)[places]
+
+
+def _first_unusual(headers: npt.NDArray[np.uint8]) -> int:
     plain = _are_plain(headers)
-    if not plain.all():
-        first = int(plain.argmin())
-        places, sizes, headers, is_cut = places[:first], sizes[:first], headers[:first], False
-    return _Run(data, places, sizes, _names(headers), is_cut)
+    return len(headers) if plain.all() else int(plain.argmin())
 
 
-def _after(place: int, size: int) -> int:
-    """Where the next header begins."""
-    return place + BLOCK + -(-size // BLOCK) * BLOCK
+def _long_name(content: bytes) -> str | None:
+    """The name in GNU's header for long ones, None if it is empty."""
+    return _text(content) or None
+
+
+def _pax_name(content: bytes) -> str | None:
+    """The name in a pax header: "" if there is none, None if the header holds anything that changes the member."""
+    name = ""
+    for record in content.rstrip(b"\0").splitlines(keepends=True):
+        match = PAX_RECORD.fullmatch(record)
+        if match is None or int(match[1]) != len(record):
+            return None
+        if match[2] == b"path":
+            try:
+                name = match[3].decode()
+            except UnicodeDecodeError:
+                return None
+            if not name or name.endswith("/"):
+                return None
+    return name
+
+
+NAMING: dict[bytes, Callable[[bytes], str | None]] = {tarfile.GNUTYPE_LONGNAME: _long_name, tarfile.XHDTYPE: _pax_name}
+"""Headers that may name the member behind them."""
 
 
 def _are_plain(headers: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
@@ -280,9 +347,10 @@ def _are_digits(bytes_: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
 
 def _names(headers: npt.NDArray[np.uint8]) -> list[str]:
     """The names in (N, 512) headers, with their prefixes."""
-    names = [_text(header[:NAME_BYTES].tobytes()) for header in headers]
+    fields = np.ascontiguousarray(headers[:, :NAME_BYTES]).view(f"S{NAME_BYTES}").ravel().tolist()
+    names = [_text(name) for name in fields]
     for i in np.flatnonzero(headers[:, PREFIX]).tolist():
-        names[i] = f"{_text(headers[i, PREFIX : PREFIX + 155].tobytes())}/{names[i]}"
+        names[i] = f"{_text(headers[i, PREFIX : PREFIX + PREFIX_BYTES].tobytes())}/{names[i]}"
     return names
 
 
