@@ -16,6 +16,7 @@ import pyarrow as pa
 from pipeline.errors import PipelineError
 from pipeline.readers.base import FileFault, Source, Stamp
 from pipeline.readers.bounds import DEFAULT_BOUNDS, RATIO_FLOOR_BYTES, Bounds
+from pipeline.readers.inflate import GzipFile
 
 GZIP_TRAILER_BYTES = 8
 """A member of a gzip file ends with its checksum and its length, both of them zero only where it is empty."""
@@ -48,7 +49,7 @@ class Stream:
         size: bytes of the file itself; None where it is not compressed.
     """
 
-    def __init__(self, inner: pa.NativeFile, size: int | None, bounds: Bounds) -> None:
+    def __init__(self, inner: pa.NativeFile | GzipFile, size: int | None, bounds: Bounds) -> None:
         self.bounds = bounds
         self._inner = inner
         self._most = None if size is None else max(RATIO_FLOOR_BYTES, bounds.ratio * size)
@@ -89,6 +90,8 @@ def opened(path: str | Path, compression: str | None, bounds: Bounds = DEFAULT_B
     size = None if compression is None else Path(path).stat().st_size
     if compression == "gzip" and _is_padded(path):
         inner = pa.PythonFile(gzip.open(path), mode="r")  # noqa: SIM115  # the stream closes it
+    elif compression == "gzip":
+        inner = GzipFile(seekable(path))
     else:
         inner = pa.input_stream(seekable(path), compression=compression)
     return Stream(inner, size, bounds)

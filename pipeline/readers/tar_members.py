@@ -336,13 +336,14 @@ def _are_plain(headers: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
         digits = _are_digits(field)
         octal = (digits | (field == 0) | (field == ord(" "))).all(axis=1) & ~(digits[:, 1:] & ~digits[:, :-1]).any(axis=1)
         plain &= octal if start in EXACT else octal | (field[:, 0] == 0o200) | (field[:, 0] == 0o377)
-    # More than eleven digits are not what `_run` has read.
+    # `_size` reads eleven digits.
     plain &= ~_are_digits(headers[:, SIZE + SIZE_DIGITS])
     return plain & ((headers[:, PREFIX] == 0) | (headers[:, MAGIC : MAGIC + len(USTAR)] == USTAR).all(axis=1))
 
 
-def _are_digits(bytes_: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    return (bytes_ >= ord("0")) & (bytes_ <= ord("7"))
+def _are_digits(characters: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    digits: npt.NDArray[np.bool_] = (characters >= ord("0")) & (characters <= ord("7"))
+    return digits
 
 
 def _names(headers: npt.NDArray[np.uint8]) -> list[str]:
