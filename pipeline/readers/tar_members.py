@@ -330,7 +330,7 @@ def _are_plain(headers: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     found = np.zeros(len(headers), np.int64)
     for column in checksum.T:
         found = np.where(_are_digits(column), found * 8 + column - ord("0"), found)
-    plain = found == expected
+    plain: npt.NDArray[np.bool_] = found == expected
     for start, length in NUMBERS:
         field = headers[:, start : start + length]
         digits = _are_digits(field)
@@ -338,7 +338,8 @@ def _are_plain(headers: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
         plain &= octal if start in EXACT else octal | (field[:, 0] == 0o200) | (field[:, 0] == 0o377)
     # `_size` reads eleven digits.
     plain &= ~_are_digits(headers[:, SIZE + SIZE_DIGITS])
-    return plain & ((headers[:, PREFIX] == 0) | (headers[:, MAGIC : MAGIC + len(USTAR)] == USTAR).all(axis=1))
+    plain &= (headers[:, PREFIX] == 0) | (headers[:, MAGIC : MAGIC + len(USTAR)] == USTAR).all(axis=1)
+    return plain
 
 
 def _are_digits(characters: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
