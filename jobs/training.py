@@ -341,13 +341,13 @@ def _tell(training: Training, blended: Blended) -> None:
     baseline["better"] = other < own if metric == "loss" else other > own
     if baseline["better"]:
         log.warning(
-            "nbsvm, fitted in %.0f s, is better on the %s rows: %s %.4f, this model %.4f. Use it (--arch nbsvm), or "
-            "combine it with this one (--wide).",
+            "nbsvm, fitted in %.0f s, is better on the %s rows: %s %.4f, this model %.4f. Use it (--arch nbsvm)%s.",
             baseline["seconds"],
             part,
             metric,
             other,
             own,
+            "" if training.config.is_wide else ", or combine it with this one (--wide)",
             extra={BRIEF: "nbsvm, a linear model of n-grams, is better than this model: use it (--arch nbsvm)"},
         )
     else:

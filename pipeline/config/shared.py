@@ -31,7 +31,12 @@ Device = Annotated[
     Option(panel=HARDWARE, help="Device: cpu, cuda, or auto (CUDA if available).", choices=DEVICES, identity=False),
 ]
 Precision = Annotated[
-    str, Option(panel=HARDWARE, help="Precision: fp32, bf16, or auto (bf16 on GPUs that support it).", choices=PRECISIONS)
+    str,
+    Option(
+        panel=HARDWARE,
+        help="Precision: auto, fp32 or bf16; auto means fp32. On a GPU, bf16 is faster for large models only.",
+        choices=PRECISIONS,
+    ),
 ]
 DEFAULT_UNKNOWN_WARN = 0.05
 """Reviews of other films have 2 % unknown tokens by a vocabulary of 30,000, those of other topics more: docs/drift.md."""

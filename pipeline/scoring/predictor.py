@@ -22,7 +22,7 @@ from pipeline.devices import autocast, resolve_device, resolve_precision
 from pipeline.errors import DataError
 from pipeline.models.blend import Blend
 from pipeline.models.interface import Classifier, ReviewClassifier
-from pipeline.scoring.options import TOKENS_PER_REVIEW, scoring_precision
+from pipeline.scoring.options import TOKENS_PER_REVIEW
 from pipeline.scoring.packed import PackedForward
 from pipeline.scoring.packed_scan import PackedScan
 
@@ -67,7 +67,7 @@ class Predictor:
     ) -> None:
         self.bundle = bundle
         self.device = resolve_device(device)
-        self.precision = resolve_precision(scoring_precision(precision), self.device)
+        self.precision = resolve_precision(precision, self.device)
         self.batch_size = batch_size
         on_cuda = self.device.type == "cuda"
         self._model = bundle.load_model(self.device)

@@ -128,7 +128,10 @@ def test_a_model_that_loses_to_the_baseline_says_so(
         receipt = _train(tmp_path, corpus, *ARCH, *ONCE, "--epochs", "1", "--lr", "1e-6")
 
     assert receipt["metrics"]["baseline"]["better"]
-    assert "is better on the test rows" in caplog.text and "--arch nbsvm" in caplog.text
+    assert (
+        "is better on the test rows" in caplog.text
+        and "(--arch nbsvm), or combine it with this one (--wide)." in caplog.text
+    )
 
 
 def test_a_model_that_knows_one_class_only_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
