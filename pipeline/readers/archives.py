@@ -1,7 +1,8 @@
-"""Tar archives of `.txt` files, streamed: nothing is unpacked to the disk, and members are read in their order."""
+"""Tar and zip archives of `.txt` files: nothing is unpacked to the disk, and members are read in their order."""
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from tarfile import TarError
 
 import pyarrow as pa
@@ -10,16 +11,21 @@ from pipeline.printable import utf8_name
 from pipeline.progress import AS_IT_IS
 from pipeline.readers.base import BATCH_ROWS, INSIDE, FileFault, Source
 from pipeline.readers.bounds import Bounds, beyond
-from pipeline.readers.layout import SIDE_FILES, is_urls_file
-from pipeline.readers.opening import READ_ERRORS, ExpansionError, fault_of, opened
+from pipeline.readers.layout import SIDE_FILES, is_hidden, is_urls_file
+from pipeline.readers.opening import READ_ERRORS, fault_of, opened
+from pipeline.readers.ratio import ExpansionError
 from pipeline.readers.registry import format_of
 from pipeline.readers.reviews import Item, RawBatch
-from pipeline.readers.tar_members import Content, OversizedError, members
+from pipeline.readers.tar_members import OversizedError, Unusual, members
 from pipeline.readers.text_files import groups_file, reviews_of_texts
-from pipeline.readers.walk import HIDDEN, NAMED
+from pipeline.readers.walk import NAMED
+from pipeline.readers.zip_members import DirectoryError, EncryptedError, ZipMember, zip_members
 from schemas.reject import BadRow
 
 log = logging.getLogger(__name__)
+
+Content = memoryview | Unusual | ZipMember
+"""What a member holds: all bytes of a regular file, or what is to be asked."""
 
 
 def archive(source: Source, bounds: Bounds) -> Iterator[Item]:
@@ -65,10 +71,10 @@ def _members(source: Source, bounds: Bounds) -> Iterator[tuple[str, bytes | None
     others, tables = _Passed(), _Passed()
     texts = 0
     try:
-        with opened(source.path, source.compression, bounds) as stream:
-            for name, content in members(stream, bounds):
+        with _opened(source, bounds) as contents:
+            for name, content in contents:
                 name = utf8_name(name.removeprefix("./"))
-                if name.rpartition("/")[2] in SIDE_FILES or _is_hidden(name):
+                if name.rpartition("/")[2] in SIDE_FILES or is_hidden(name):
                     continue
                 if not _is_review(name):
                     if isinstance(content, memoryview) or content.is_file:
@@ -86,12 +92,22 @@ def _members(source: Source, bounds: Bounds) -> Iterator[tuple[str, bytes | None
     except RecursionError as error:
         detail = "the archive is damaged: extended headers follow each other without a member. Get a new copy"
         raise FileFault(source.name, "damaged", detail) from error
-    except (MemoryError, ExpansionError) as error:
+    except (MemoryError, ExpansionError, EncryptedError, DirectoryError) as error:
         raise fault_of(source.name, source.format, source.compression, error) from error
     except (TarError, *READ_ERRORS) as error:
         detail = f"the archive is damaged or truncated: {error}. Get a new copy"
         raise FileFault(source.name, "damaged", detail) from error
     _say_passed_over(source, texts, tables, others)
+
+
+@contextmanager
+def _opened(source: Source, bounds: Bounds) -> Iterator[Iterator[tuple[str, Content]]]:
+    if source.format == "zip":
+        with zip_members(source.path, bounds) as contents:
+            yield contents
+    else:
+        with opened(source.path, source.compression, bounds) as stream:
+            yield members(stream, bounds)
 
 
 def _read(name: str, content: Content, bounds: Bounds) -> bytes:
@@ -137,9 +153,3 @@ def _is_review(name: str) -> bool:
         return True  # without a look at the list of formats, which takes longer than reading the member
     found = format_of(name)
     return found is not None and found[0].name == "txt" and found[1] is None
-
-
-def _is_hidden(name: str) -> bool:
-    if "/." not in name and "/_" not in name and not name.startswith(HIDDEN):
-        return False
-    return any(part.startswith(HIDDEN) and part not in (".", "..") for part in name.split("/"))
