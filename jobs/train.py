@@ -151,7 +151,14 @@ def _training(config: TrainConfig, data: "TrainingData", world: "World", stop: S
     fold = Fold.parse(config.fold) if config.fold else None
     num_classes = len(data.vocabulary.labels)
     selection, class_counts = shared_selection(
-        world, data.shards, num_classes, config.valid_fraction, fold, config.unlabelled_ratio, config.holdout_share
+        world,
+        data.shards,
+        num_classes,
+        config.valid_fraction,
+        fold,
+        unlabelled=config.unlabelled_ratio,
+        holdout=config.holdout_share,
+        at_least=config.unlabelled_at_least,
     )
     parts = {name: selection.part(name) for name in (*PARTS, UNLABELLED)}
     learned = selection.part("train", UNLABELLED) if parts[UNLABELLED].rows else parts["train"]

@@ -388,7 +388,7 @@ def _epoch_writer(config: TrainConfig, folder: TrainingFolder) -> Callable[[list
 def _loop_options(training: Training) -> LoopOptions:
     config = training.config
     return LoopOptions(
-        epochs=config.epochs,
+        epochs=config.epochs_for(num_steps(training.learned.rows, config.batch_size)),
         order=config.order,
         lr=config.lr,
         schedule=config.schedule,

@@ -106,6 +106,7 @@ def select(
     fold: Fold | None = None,
     unlabelled: float = 0.0,
     holdout: float = 0.0,
+    at_least: int = 0,
 ) -> tuple[Selection, Ints]:
     """Reads the deciding columns and assigns every row to a part.
 
@@ -119,6 +120,7 @@ def select(
         holdout: share of the groups of `train` that become the test part where there is no other; 0 for none. Unlabelled
             reviews of these groups are not learned from either. If too little would be left to learn from, or too little
             held out to say anything, there is no test part.
+        at_least: number of unlabelled reviews to use even if that is more than `unlabelled` says, which is then not 0.
 
     Returns:
         the selection, and the rows of each label in the training part (num_labels,).
@@ -156,7 +158,7 @@ def select(
         )
     if unlabelled:
         candidates = np.flatnonzero(learnable)
-        most = min(len(candidates), round(unlabelled * int(counts.sum())))
+        most = min(len(candidates), max(at_least, round(unlabelled * int(counts.sum()))))
         codes[candidates[even_bounds(len(candidates), most)[:most]]] = _CODES[UNLABELLED]
     return Selection(row_groups(shards), codes), counts
 
@@ -306,11 +308,12 @@ def shared_selection(
     fold: Fold | None = None,
     unlabelled: float = 0.0,
     holdout: float = 0.0,
+    at_least: int = 0,
 ) -> tuple[Selection, Ints]:
     """`select` on the main rank only; the others receive one byte per row from it."""
 
     def make() -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
-        selection, counts = select(shards, num_labels, valid_fraction, fold, unlabelled, holdout)
+        selection, counts = select(shards, num_labels, valid_fraction, fold, unlabelled, holdout, at_least)
         return {"counts": counts.tolist()}, selection.codes
 
     values, codes = world.from_main(make)

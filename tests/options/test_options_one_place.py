@@ -216,7 +216,7 @@ def test_every_field_of_a_config_is_an_option_but_the_lake() -> None:
 IDENTITY = (
     '{"adversarial": 0.0, "adversarial_warmup": 1.0, "arch": "bilstm", "average": 0.998, "batch_size": 64, '
     '"calibrate": true, "class_weights": "auto", "clip_norm": 1.0, "embedding_init": "text", '
-    '"embedding_update": "auto", "epochs": 3, '
+    '"embedding_update": "auto", "epochs": null, '
     '"fold": null, "lanes": 16, "linear_batch_size": 32, "linear_bits": 22, "linear_epochs": null, '
     '"linear_length": 4096, "linear_lr": 0.02, "linear_ngrams": 3, "linear_scale": 0.15, "locked_dropout": 0.0, '
     '"lr": 0.001, "max_length": 400, "model": {}, "patience": 0, "precision": "auto", "schedule": "linear", '
@@ -318,3 +318,14 @@ def test_presets_of_accuracy_are_options_of_train(tmp_path: Path, preset: str) -
 
     assert config.is_wide
     assert (config == TrainConfig(lake=Lake(tmp_path))) == (preset == "default")
+
+
+@pytest.mark.parametrize(("steps", "epochs"), [(1, 20), (100, 10), (333, 4), (334, 3), (5000, 3)])
+def test_few_reviews_are_read_more_often(tmp_path: Path, steps: int, epochs: int) -> None:
+    assert TrainConfig(lake=Lake(tmp_path)).epochs_for(steps) == epochs
+    assert TrainConfig(lake=Lake(tmp_path), epochs=2).epochs_for(steps) == 2
+
+
+def test_a_ratio_that_was_chosen_is_kept_to(tmp_path: Path) -> None:
+    assert TrainConfig(lake=Lake(tmp_path)).unlabelled_at_least > 0
+    assert TrainConfig(lake=Lake(tmp_path), unlabelled=2.0).unlabelled_at_least == 0

@@ -51,6 +51,19 @@ def test_so_many_unlabelled_reviews_for_each_labelled_one(corpus: Corpus, ratio:
     assert selection.part("train", UNLABELLED).rows == rows + part.rows
 
 
+@pytest.mark.parametrize(("at_least", "expected"), [(10, None), (300, 300), (1000, 400)])
+def test_few_labels_get_more_unlabelled_reviews_than_the_ratio(corpus: Corpus, at_least: int, expected: int | None) -> None:
+    selection, counts = select(plain_shards(corpus.shards), 2, 0.1, unlabelled=0.5, at_least=at_least)
+
+    assert selection.part(UNLABELLED).rows == (expected or round(0.5 * counts.sum()))
+
+
+def test_none_are_used_where_none_are_asked_for(corpus: Corpus) -> None:
+    selection, _ = select(plain_shards(corpus.shards), 2, 0.1, unlabelled=0.0, at_least=100)
+
+    assert selection.part(UNLABELLED).rows == 0
+
+
 def test_labelled_parts_do_not_depend_on_unlabelled_reviews(corpus: Corpus) -> None:
     without, with_ = _selection(corpus, 0.0), _selection(corpus, 2.0)
 
