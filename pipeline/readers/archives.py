@@ -1,78 +1,31 @@
-"""Tar archives of `.txt` files, streamed: nothing is unpacked to the disk, and members are read in their order."""
+"""Tar and zip archives of `.txt` files: nothing is unpacked to the disk, and members are read in their order."""
 
 import logging
-import tarfile
 from collections.abc import Iterator
-from tarfile import EmptyHeaderError, EOFHeaderError, HeaderError, ReadError  # type: ignore[attr-defined]  # two are not in its stubs
-from typing import IO, Any, Self, cast
+from contextlib import contextmanager
+from tarfile import TarError
 
 import pyarrow as pa
 
 from pipeline.printable import utf8_name
 from pipeline.progress import AS_IT_IS
 from pipeline.readers.base import BATCH_ROWS, INSIDE, FileFault, Source
-from pipeline.readers.bounds import DEFAULT_BOUNDS, Bounds, beyond
-from pipeline.readers.layout import SIDE_FILES, is_urls_file
-from pipeline.readers.opening import READ_ERRORS, ExpansionError, fault_of, opened
+from pipeline.readers.bounds import Bounds, beyond
+from pipeline.readers.layout import SIDE_FILES, is_hidden, is_urls_file
+from pipeline.readers.opening import READ_ERRORS, fault_of, opened
+from pipeline.readers.ratio import ExpansionError
 from pipeline.readers.registry import format_of
 from pipeline.readers.reviews import Item, RawBatch
+from pipeline.readers.tar_members import OversizedError, Unusual, members
 from pipeline.readers.text_files import groups_file, reviews_of_texts
-from pipeline.readers.walk import HIDDEN, NAMED
+from pipeline.readers.walk import NAMED
+from pipeline.readers.zip_members import DirectoryError, EncryptedError, ZipMember, zip_members
 from schemas.reject import BadRow
 
 log = logging.getLogger(__name__)
 
-EXTENDED = (
-    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
-    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
-)
-
-
-class Archive(tarfile.TarFile):
-    """An archive, or several one after the other (`cat a.tar b.tar`). `ended` is set behind a block of zeros."""
-
-    ended = False
-
-    def __init__(self, *arguments: Any, bounds: Bounds = DEFAULT_BOUNDS, **options: Any) -> None:
-        self.bounds = bounds  # before the module reads the first header
-        super().__init__(*arguments, **options)
-
-
-class OversizedError(ValueError):
-    """Something in the archive is larger than its bound."""
-
-
-class Header(tarfile.TarInfo):
-    """A member's header. Where one is damaged or missing the module would take the archive to end."""
-
-    @classmethod
-    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
-        """The next header.
-
-        Raises:
-            ReadError: it is damaged, or the file ends without the block of zeros that ends an archive.
-        """
-        assert isinstance(tarfile, Archive)
-        try:
-            header = super().fromtarfile(tarfile)
-        except EOFHeaderError:
-            tarfile.ended = True
-            raise
-        except EmptyHeaderError as error:
-            if tarfile.ended:
-                raise
-            raise ReadError("no block of zeros at its end") from error
-        except HeaderError as error:
-            raise ReadError(str(error) or "no header") from error
-        tarfile.ended = False
-        return header
-
-    def _proc_member(self, tarfile: tarfile.TarFile) -> Self:
-        assert isinstance(tarfile, Archive)
-        if self.type in EXTENDED and self.size > tarfile.bounds.name:
-            what = "the name or the extended header of a member"
-            raise OversizedError(beyond(what, "--max-name-bytes", tarfile.bounds.name))
-        return super()._proc_member(tarfile)  # type: ignore[misc, no-any-return]  # not in its stubs
+Content = memoryview | Unusual | ZipMember
+"""What a member holds: all bytes of a regular file, or what is to be asked."""
 
 
 def archive(source: Source, bounds: Bounds) -> Iterator[Item]:
@@ -117,31 +70,21 @@ def _members(source: Source, bounds: Bounds) -> Iterator[tuple[str, bytes | None
     """Names of the `.txt` members with what they hold: None for links."""
     others, tables = _Passed(), _Passed()
     texts = 0
-    options: dict[str, Any] = {"bufsize": 1 << 20, "tarinfo": Header, "ignore_zeros": True, "bounds": bounds}
     try:
-        with (
-            opened(source.path, source.compression, bounds) as stream,
-            Archive.open(fileobj=cast(IO[bytes], stream), mode="r|", **options) as tar,
-        ):
-            for member in tar:
-                tar.members = []  # type: ignore[attr-defined]  # the module keeps every header it has read, which would grow with the archive
-                name = utf8_name(member.name.removeprefix("./"))
-                if name.rpartition("/")[2] in SIDE_FILES or _is_hidden(name):
+        with _opened(source, bounds) as contents:
+            for name, content in contents:
+                name = utf8_name(name.removeprefix("./"))
+                if name.rpartition("/")[2] in SIDE_FILES or is_hidden(name):
                     continue
                 if not _is_review(name):
-                    if member.isfile():
+                    if isinstance(content, memoryview) or content.is_file:
                         (tables if format_of(name) else others).add(name)
                     continue
                 texts += 1
-                if member.islnk() or member.issym():
+                if isinstance(content, memoryview) or content.is_file:
+                    yield name, _read(name, content, bounds)
+                elif content.is_link:
                     yield name, None
-                elif member.isfile():
-                    content = tar.extractfile(member)
-                    assert content is not None
-                    is_list = is_urls_file(*name.rpartition("/")[::2])
-                    if is_list and member.size > bounds.films:
-                        raise OversizedError(beyond(f"the film list {name}", "--max-list-bytes", bounds.films))
-                    yield name, content.read(bounds.films if is_list else bounds.value + 1)
     except FileFault:
         raise
     except OversizedError as error:
@@ -149,12 +92,32 @@ def _members(source: Source, bounds: Bounds) -> Iterator[tuple[str, bytes | None
     except RecursionError as error:
         detail = "the archive is damaged: extended headers follow each other without a member. Get a new copy"
         raise FileFault(source.name, "damaged", detail) from error
-    except (MemoryError, ExpansionError) as error:
+    except (MemoryError, ExpansionError, EncryptedError, DirectoryError) as error:
         raise fault_of(source.name, source.format, source.compression, error) from error
-    except (tarfile.TarError, *READ_ERRORS) as error:
+    except (TarError, *READ_ERRORS) as error:
         detail = f"the archive is damaged or truncated: {error}. Get a new copy"
         raise FileFault(source.name, "damaged", detail) from error
     _say_passed_over(source, texts, tables, others)
+
+
+@contextmanager
+def _opened(source: Source, bounds: Bounds) -> Iterator[Iterator[tuple[str, Content]]]:
+    if source.format == "zip":
+        with zip_members(source.path, bounds) as contents:
+            yield contents
+    else:
+        with opened(source.path, source.compression, bounds) as stream:
+            yield members(stream, bounds)
+
+
+def _read(name: str, content: Content, bounds: Bounds) -> bytes:
+    """What a member holds: a list of films whole, and of a review at most one byte more than it may have."""
+    is_list = name.rpartition("/")[2].startswith("urls_") and is_urls_file(*name.rpartition("/")[::2])
+    size = len(content) if isinstance(content, memoryview) else content.size
+    if is_list and size > bounds.films:
+        raise OversizedError(beyond(f"the film list {name}", "--max-list-bytes", bounds.films))
+    limit = bounds.films if is_list else bounds.value + 1
+    return bytes(content[:limit]) if isinstance(content, memoryview) else content.read(limit)
 
 
 class _Passed:
@@ -186,9 +149,7 @@ def _say_passed_over(source: Source, texts: int, tables: _Passed, others: _Passe
 
 
 def _is_review(name: str) -> bool:
+    if name.endswith(".txt"):
+        return True  # without a look at the list of formats, which takes longer than reading the member
     found = format_of(name)
     return found is not None and found[0].name == "txt" and found[1] is None
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith(HIDDEN) and part not in (".", "..") for part in name.split("/"))

@@ -8,6 +8,8 @@ SPLIT_FOLDERS = {"train": "train", "test": "test", "valid": "valid", "val": "val
 URLS = re.compile(r"urls_(?P<label>[^/]+)\.txt")
 """`urls_neg.txt` beside `neg/`: line N names the film of review N."""
 STARS = re.compile(r"\d{1,9}_(\d{1,3})")
+HIDDEN = (".", "_")
+"""Names that begin so are passed over: unfinished and side files of Spark, Delta, Hadoop, macOS and editors."""
 SIDE_FILES = {"imdbEr.txt"}
 """Text files of aclImdb that are not reviews."""
 
@@ -38,3 +40,10 @@ def stars_of(stem: str) -> int | None:
 def is_urls_file(folder: str, name: str) -> bool:
     """Whether a text file is a list of films rather than a review."""
     return name.startswith("urls_") and folder.rsplit("/", 1)[-1] in SPLIT_FOLDERS and URLS.fullmatch(name) is not None
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a member of an archive, or a folder above it, is to be passed over."""
+    if "/." not in name and "/_" not in name and not name.startswith(HIDDEN):
+        return False
+    return any(part.startswith(HIDDEN) and part not in (".", "..") for part in name.split("/"))

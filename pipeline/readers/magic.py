@@ -10,7 +10,7 @@ COMPRESSED = {
 MAGIC = {
     b"PAR1\x15": ("a Parquet file", "Rename it to .parquet, or use --format parquet"),
     b"ARROW1\x00\x00": ("an Arrow file", "Rename it to .arrow, or use --format arrow"),
-    b"PK\x03\x04": ("a ZIP archive or an Excel workbook", "Unpack the archive, or save the sheet as CSV"),
+    b"PK\x03\x04": ("a ZIP archive or an Excel workbook", "Rename the archive to .zip, or save the sheet as CSV"),
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": ("an old Excel workbook", "Save the sheet as CSV"),
     b"\xfd7zXZ\x00": ("an xz file", "Unpack it"),
     b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "Unpack it"),

@@ -15,14 +15,13 @@ import pyarrow as pa
 
 from pipeline.errors import PipelineError
 from pipeline.readers.base import FileFault, Source, Stamp
-from pipeline.readers.bounds import DEFAULT_BOUNDS, RATIO_FLOOR_BYTES, Bounds
+from pipeline.readers.bounds import DEFAULT_BOUNDS, Bounds
+from pipeline.readers.inflate import GzipFile
+from pipeline.readers.ratio import ExpansionError, Ratio
+from pipeline.readers.zip_members import DirectoryError, EncryptedError, ZippedTable
 
 GZIP_TRAILER_BYTES = 8
 """A member of a gzip file ends with its checksum and its length, both of them zero only where it is empty."""
-
-
-class ExpansionError(ValueError):
-    """A compressed file gives far more bytes than it has."""
 
 
 READ_ERRORS = (pa.ArrowException, OSError, EOFError, zlib.error, MemoryError, ExpansionError)
@@ -48,11 +47,10 @@ class Stream:
         size: bytes of the file itself; None where it is not compressed.
     """
 
-    def __init__(self, inner: pa.NativeFile, size: int | None, bounds: Bounds) -> None:
+    def __init__(self, inner: pa.NativeFile | GzipFile | ZippedTable, size: int | None, bounds: Bounds) -> None:
         self.bounds = bounds
         self._inner = inner
-        self._most = None if size is None else max(RATIO_FLOOR_BYTES, bounds.ratio * size)
-        self._given = 0
+        self._ratio = None if size is None else Ratio(size, bounds)
 
     def read(self, size: int | None = None) -> bytes:
         """Reads up to `size` bytes, or everything; returns no bytes at the end of the stream.
@@ -61,12 +59,8 @@ class Stream:
             ExpansionError: more bytes came out than the bound of the ratio allows.
         """
         block = bytes(self._inner.read(size))
-        self._given += len(block)
-        if self._most is not None and self._given > self._most:
-            raise ExpansionError(
-                f"decompresses to more than {self.bounds.ratio} times its size, the limit of --max-ratio. Decompress "
-                "it first, or raise the limit"
-            )
+        if self._ratio is not None:
+            self._ratio.add(len(block))
         return block
 
     def close(self) -> None:
@@ -89,6 +83,10 @@ def opened(path: str | Path, compression: str | None, bounds: Bounds = DEFAULT_B
     size = None if compression is None else Path(path).stat().st_size
     if compression == "gzip" and _is_padded(path):
         inner = pa.PythonFile(gzip.open(path), mode="r")  # noqa: SIM115  # the stream closes it
+    elif compression == "gzip":
+        inner = GzipFile(seekable(path))
+    elif compression == "zip":
+        inner = ZippedTable.opened(Path(path))
     else:
         inner = pa.input_stream(seekable(path), compression=compression)
     return Stream(inner, size, bounds)
@@ -119,6 +117,8 @@ def fault_of(place: str, format_name: str, compression: str | None, error: Excep
     number = getattr(error, "errno", None)
     if isinstance(error, ExpansionError):
         return FileFault(place, "too_large", str(error))
+    if isinstance(error, EncryptedError | DirectoryError):
+        return FileFault(place, "unreadable" if isinstance(error, EncryptedError) else "too_large", str(error))
     if isinstance(error, MemoryError):
         advice = "give the process more memory, lower --workers, or split the file"
         return FileFault(place, "too_large", f"needs more memory than available; {advice}")

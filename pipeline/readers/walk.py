@@ -13,18 +13,17 @@ from urllib.parse import unquote
 from pipeline.errors import InputNotFoundError, UsageError
 from pipeline.progress import AS_IT_IS
 from pipeline.readers.base import FileFault, Format, Source
-from pipeline.readers.layout import SIDE_FILES
+from pipeline.readers.layout import HIDDEN, SIDE_FILES
 from pipeline.readers.line_batches import lines_in_one_review
 from pipeline.readers.opening import DENIED, is_settled, stamp
 from pipeline.readers.registry import described, format_of
+from pipeline.readers.zip_members import table_in
 
 log = logging.getLogger(__name__)
 
-HIDDEN = (".", "_")
-"""Names that begin so are passed over: unfinished and side files of Spark, Delta, Hadoop and editors."""
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 SPREADSHEETS = (".xlsx", ".xls", ".ods")
-PACKED = (".zip", ".xz", ".7z", ".rar", ".lz4", ".parquet.gz", ".parquet.zst", ".parquet.bz2")
+PACKED = (".xz", ".7z", ".rar", ".lz4", ".parquet.gz", ".parquet.zst", ".parquet.bz2")
 NAMED = 5
 """As many files are named in a message; the rest is counted."""
 
@@ -107,6 +106,8 @@ class Walker:
             found = stamp(path)
         except OSError:
             found = None  # whoever opens it says what is wrong with it
+        if format.name == "zip" and (table := table_in(path)):
+            format, compression = table, "zip"
         return Source(
             path=path,
             name=self.name_of(path),

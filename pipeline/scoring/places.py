@@ -14,8 +14,8 @@ from pathlib import Path
 from pipeline.config.output_format import SUFFIXES
 from pipeline.errors import UsageError
 from pipeline.readers.base import Source
+from pipeline.readers.layout import HIDDEN
 from pipeline.readers.registry import COMPRESSIONS, format_of
-from pipeline.readers.walk import HIDDEN
 
 TEXTS = "reviews.txt"
 """The `.txt` files of a folder are one input; it is named as a file of that folder."""

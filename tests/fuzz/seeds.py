@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import tarfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -151,6 +152,18 @@ def _tar(random: Random, rows: list[Row]) -> bytes:
     return out.getvalue()
 
 
+def _zip(random: Random, rows: list[Row]) -> bytes:
+    out = io.BytesIO()
+    kind = random.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
+    with zipfile.ZipFile(out, "w", kind) as archive:
+        if random.random() < 0.5:
+            archive.writestr("export/reviews.csv", _csv(random, rows))
+        else:
+            for number, row in enumerate(rows):
+                archive.writestr(f"train/{row['label'] or 'unsup'}/{number}_{row['stars']}.txt", str(row["text"]))
+    return out.getvalue()
+
+
 def _txt(random: Random, rows: list[Row]) -> bytes:
     return "\n".join(str(row["text"]) for row in rows).encode(random.choice(("utf-8", "utf-8", "utf-16")))
 
@@ -174,6 +187,7 @@ FORMATS: dict[str, Callable[[Random, list[Row]], bytes]] = {
     ".feather": _arrow,
     ".arrow": _arrow,
     ".tar": _tar,
+    ".zip": _zip,
     ".txt": _txt,
 }
-WEIGHTS = (7, 3, 4, 3, 3, 1, 1, 2, 1)
+WEIGHTS = (7, 3, 4, 3, 3, 1, 1, 2, 1, 1)

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,13 @@ def compressed_zstd(content: bytes) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
+def zipped(name: str, content: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+    return out.getvalue()
+
+
 CONTENTS: dict[str, Callable[[], bytes]] = {
     "a.csv": lambda: csv_text(ROWS).encode(),
     "a.tsv": lambda: csv_text(ROWS, "\t").encode(),
@@ -49,6 +57,7 @@ CONTENTS: dict[str, Callable[[], bytes]] = {
     "a.jsonl": lambda: json_lines(ROWS),
     "a.ndjson.zst": lambda: compressed_zstd(json_lines(ROWS)),
     "a.json": lambda: json.dumps(ROWS, indent=1).encode(),
+    "a.zip": lambda: zipped("export/rows.csv", csv_text(ROWS).encode()),
     "a.json.bz2": lambda: bz2.compress(json_lines(ROWS)),
 }
 

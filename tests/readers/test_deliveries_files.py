@@ -431,7 +431,7 @@ def test_a_header_may_begin_with_the_name_of_a_format(tmp_path: Path) -> None:
     assert ingest(tmp_path / "lake", write_csv(tmp_path / "r.csv", "PAR1,text", "7,fine", "8,dull")).written == 2
 
 
-@pytest.mark.parametrize("name", ["r.zip", "r.csv.xz", "r.parquet.gz", "R.7Z"])
+@pytest.mark.parametrize("name", ["r.rar", "r.csv.xz", "r.parquet.gz", "R.7Z"])
 def test_packed_files_that_are_not_read_are_to_be_unpacked(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"PK")
     with pytest.raises(UsageError, match=r"unsupported file type\. Unpack it\. Supported: "):

@@ -2,7 +2,9 @@
 
 import gzip
 import io
+import struct
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,6 +131,28 @@ def endless(folder: Path) -> None:
             out.write(b"good one,pos\n" * 80_000)
 
 
+def zipped_table(folder: Path) -> None:
+    """300 MB of the same line of CSV in 900 KB."""
+    with zipfile.ZipFile(folder / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.csv", "w") as out:
+        out.write(b"text,label\n")
+        for _ in range(300):
+            out.write((b"good " * 200 + b",pos\n") * 1000)
+
+
+def largest_directory(folder: Path) -> None:
+    """A zip archive of one member and a directory of 600,000 others, as large as is allowed."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("0.txt", b"good")
+    content = out.getvalue()
+    start, end = content.index(b"PK\x01\x02"), content.rindex(b"PK\x05\x06")
+    entry = content[start:end]
+    others = (entry.replace(b"0.txt", b"%05x" % number) for number in range(32 * MIB // len(entry) - 1))
+    directory = entry + b"".join(others)
+    sizes = struct.pack("<LL", len(directory), start)
+    (folder / "bomb.zip").write_bytes(content[:start] + directory + content[end : end + 12] + sizes + content[end + 20 :])
+
+
 BOMBS: dict[str, tuple[Callable[[Path], None], str]] = {
     make.__name__: (make, option)
     for make, option in (
@@ -148,6 +172,8 @@ BOMBS: dict[str, tuple[Callable[[Path], None], str]] = {
         (text_files, ""),
         (distinct_tokens, ""),
         (endless, "--max-ratio"),
+        (zipped_table, "--max-ratio"),
+        (largest_directory, ""),
     )
 }
 """Each with the option that refuses it, or none where it is read within bounds."""
