@@ -173,7 +173,8 @@ def _remark(record: dict[str, Any]) -> str:
     if record["outcome"] in ("failed", "stopped"):
         return reason(record.get("error"))
     receipt = record["receipt"]
-    left_out = num_chosen(receipt.get("metrics", {}).get("rejects", {}))
+    rejects = receipt.get("metrics", {}).get("rejects")
+    left_out = num_chosen(rejects) if isinstance(rejects, dict) else 0  # erase has their number, without reasons
     left = (
         (receipt.get("rejected", 0) - left_out, "rows rejected"),
         (left_out, "rows left out"),

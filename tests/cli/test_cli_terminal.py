@@ -173,7 +173,7 @@ def test_a_night_shows_its_steps_and_ends_with_what_a_person_must_know(terminal:
     summary = shown.text.partition("The night is done, after ")[2]
     assert re.search(r"^ +ingest +60 written, 1 rejected$", summary, re.MULTILINE)
     assert re.search(r"^ +train +done$", summary, re.MULTILINE)
-    assert "attention  ingest: 1 row rejected: 1 malformed_row; see" in summary
+    assert "attention ingest: 1 row rejected: 1 malformed_row, in raw/reviews.csv" in " ".join(summary.split())
     assert "⠋" not in shown.text, "the spinner has gone"
     again = run_in_terminal([*forked_python(), code.replace("'nightly'", "'nightly', '--json'")], 80, cwd=folder)
     assert again.code == 99

@@ -151,7 +151,7 @@ def test_a_small_file_may_expand_as_it_likes_and_a_large_one_only_within_its_rat
     content = b"text,label\n" + b"good,pos\n" * 20_000
     (tmp_path / "b.csv.gz").write_bytes(gzip.compress(content))
     assert ingest(tmp_path / "lake", tmp_path / "b.csv.gz", max_ratio=10).written == 20_000
-    monkeypatch.setattr("pipeline.readers.opening.RATIO_FLOOR_BYTES", 1000)
+    monkeypatch.setattr("pipeline.readers.ratio.RATIO_FLOOR_BYTES", 1000)
     with pytest.raises(
         DataError, match=r"b\.csv\.gz: decompresses to more than 10 times its size, the limit of --max-ratio"
     ):
