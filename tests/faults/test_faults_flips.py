@@ -29,6 +29,7 @@ def trained(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> Lak
     return Lake(root)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_few_flipped_bits(target: str, trained: Lake, tmp_path: Path) -> None:
     found = flip_bits(copy_lake(trained, tmp_path / "lake"), target, FEW[target])

@@ -76,6 +76,7 @@ def seven_nights(nights: Nights) -> None:
     nights.morning(first + 15)
 
 
+@pytest.mark.slow
 def test_seven_nights_of_ingest(commands: Commands, tmp_path: Path) -> None:
     seven_nights(Nights(commands, tmp_path / "lake"))
 

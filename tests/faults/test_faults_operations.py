@@ -45,9 +45,11 @@ FEW = {
     "score": ("ENOSPC", "EIO"),
     "score a folder": ("kill", "EIO once"),
 }
+SOON = ("first ingest", "second ingest", "retract", "score")
+"""The others take longer."""
 
 
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("name", [name if name in SOON else pytest.param(name, marks=pytest.mark.slow) for name in FEW])
 def test_a_few_faults_of_each_kind(name: str, commands: Commands, tmp_path: Path) -> None:
     trial = Trial(SCENARIOS[name], commands, tmp_path)
     for fault in FEW[name]:

@@ -71,7 +71,14 @@ def said(done: Outcome) -> set[str]:
     return {line for line in lines if "rejected" in line or "not promoted" in line}
 
 
-@pytest.mark.parametrize("cut", [killed, killed_in_training, stopped])
+@pytest.mark.parametrize(
+    "cut",
+    [
+        pytest.param(killed, marks=pytest.mark.slow),
+        pytest.param(killed_in_training, marks=pytest.mark.slow),
+        stopped,
+    ],
+)
 def test_the_next_night_says_it_once(
     flipped: tuple[Path, Outcome], lake: Path, command: Run, cut: Cut, tmp_path: Path
 ) -> None:

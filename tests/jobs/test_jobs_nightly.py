@@ -269,6 +269,7 @@ def test_small_shards_are_merged_once_there_are_as_many_as_the_settings_say(nigh
     assert night("--compact", 1).code == 2
 
 
+@pytest.mark.slow
 def test_warnings_are_said_unless_the_night_before_had_them(night: Night, lake: Path) -> None:
     settings = SETTINGS.replace('"nbsvm"', '"rnn"\nepochs = 1\nembedding-dim = 4\nhidden-dim = 4')
     (lake / "pipeline.toml").write_text(settings)
@@ -279,6 +280,7 @@ def test_warnings_are_said_unless_the_night_before_had_them(night: Night, lake: 
     assert "nbsvm, a linear model" not in night().stderr
 
 
+@pytest.mark.slow
 def test_what_vacuum_leaves_is_nothing_new_to_train_on(lake: Path, night: Night) -> None:
     (lake / "raw" / "more.csv").write_text(GOOD)
     assert run_here("--lake", lake, "ingest").code == 0
@@ -294,6 +296,7 @@ def test_options_that_cannot_be_parsed_are_named_in_the_line_that_is_mailed(nigh
     assert "train: failed with exit code 2: Option '--arch' requires an argument. Log: " in done.stderr
 
 
+@pytest.mark.slow
 def test_a_night_that_fails_of_drift_says_so(lake: Path, night: Night) -> None:
     odd = "text\n" + "".join(f"{'great film ' * (n % 3 + 1)}{'zzz ' * n}\n" for n in range(300))
     (lake / "incoming" / "odd.csv").write_text(odd)

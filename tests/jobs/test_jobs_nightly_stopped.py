@@ -73,9 +73,8 @@ def steps_of(lake: Path) -> set[int]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_stops_the_step_and_the_night(
     lake: Path, begun: subprocess.Popen[str], command: Run, number: int, code: int
 ) -> None:

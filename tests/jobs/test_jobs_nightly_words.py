@@ -58,7 +58,14 @@ def deliveries() -> Iterator[tuple[str, str, str]]:
     yield "ids.csv", GOOD + f"{MARKER},{text},pos\n{MARKER},{text} again,pos\n", "duplicate_id"
 
 
-@pytest.mark.parametrize(("name", "content", "said"), list(deliveries()), ids=lambda value: str(value)[:20])
+SOON_READ = ("rows.csv", "objects.jsonl", "words.parquet", "only.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [pytest.param(*case, marks=[] if case[0] in SOON_READ else [pytest.mark.slow]) for case in deliveries()],
+    ids=lambda value: str(value)[:20],
+)
 @pytest.mark.parametrize("place", [pytest.param("raw", marks=pytest.mark.slow), "incoming"])
 def test_no_line_holds_a_customers_text(lake: Path, command: Run, name: str, content: str, said: str, place: str) -> None:
     (lake / place).mkdir(exist_ok=True)
