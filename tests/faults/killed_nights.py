@@ -71,8 +71,8 @@ class Seen:
 
 
 def without_place(line: str) -> str:
-    """A line of attention without the files and models that it names, which differ from night to night."""
-    return MODEL.sub("MODEL", line.partition("; see ")[0])
+    """A line of attention without the files, models and runs that it names, which differ from night to night."""
+    return MODEL.sub("MODEL", line.partition("; see ")[0].partition(" To see them: ")[0])
 
 
 def told(ending: Ending) -> set[str]:
