@@ -56,7 +56,10 @@ def fork_steps() -> None:
 
 def _serve(night: socket.socket) -> NoReturn:
     while True:
-        content, streams, _, _ = socket.recv_fds(night, 1 << 20, 2)
+        try:
+            content, streams, _, _ = socket.recv_fds(night, 1 << 20, 2)
+        except ConnectionResetError:  # the night was killed before it had read an answer
+            os._exit(0)
         if not content:
             os._exit(0)
         order = json.loads(content)
