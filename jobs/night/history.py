@@ -1,4 +1,4 @@
-"""What the nights before said: a person is told once, not every night again; and what they could not say any more."""
+"""What earlier nights reported, so that nothing is reported twice, and what a killed night had no time to report."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,7 +15,7 @@ from pipeline.lake.runs import read_record, record_paths
 
 STOPPED = "stopped"
 FAR_BACK = 30
-"""So many nights are looked through for the last one with a step of a command."""
+"""Number of nights searched for the last one with a step of a command."""
 
 
 class History:

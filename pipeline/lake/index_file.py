@@ -27,7 +27,7 @@ BLOCK = 256
 KEYS = 1024
 """Keys that are looked up at a time: each may need a block of its own."""
 LOADED_BYTES = 32 << 20
-"""Sections of at most so many bytes are read whole at the first look-up and kept."""
+"""Sections up to this size in bytes are read in one go at the first look-up, and kept."""
 
 Records = npt.NDArray[np.void]
 """(N,) records of a section, sorted by `key`."""
