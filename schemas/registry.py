@@ -5,6 +5,7 @@ from schemas.judge import JUDGE
 from schemas.model import MODEL
 from schemas.out_of_fold import OUT_OF_FOLD
 from schemas.prediction import PREDICTION
+from schemas.pretrained import PRETRAINED
 from schemas.reference import REFERENCE
 from schemas.reject import REJECT
 from schemas.report import EVALUATION, EXAMPLE, LENGTH, TOKEN_WEIGHT
@@ -20,6 +21,7 @@ CONTRACTS: dict[str, Versioned] = {
     contract.name: contract
     for contract in (
         *(REVIEW, TOKEN, VOCABULARY, PREDICTION, OUT_OF_FOLD, REJECT, REVIEW_KEY),
-        *(MODEL, REFERENCE, METRICS, LENGTH, EVALUATION, TOKEN_WEIGHT, EXAMPLE, JUDGE, TRAINING, RUN, STATUS),
+        *(MODEL, REFERENCE, METRICS, LENGTH, EVALUATION, TOKEN_WEIGHT, EXAMPLE, JUDGE, TRAINING, PRETRAINED),
+        *(RUN, STATUS),
     )
 }

@@ -32,6 +32,7 @@ def lake_checks(lake: Lake, verify: bool = False) -> Iterator[Check]:
         ("tokens", _tokens),
         ("vocabulary", _vocabularies),
         ("models", _models),
+        ("pretrained", _pretrained),
         ("predictions", _predictions),
         ("withheld", _withheld),
         ("runs", _runs),
@@ -74,7 +75,7 @@ def _writable(lake: Lake, verify: bool) -> Iterator[Check]:
 
 def _own_folders(lake: Lake) -> list[Path]:
     data = [lake.tokens, lake.vocabulary, lake.rejects, lake.models, lake.predictions]
-    return [*data, lake.runs, lake.retracted, lake.erased, lake.checkpoints, lake.locks]
+    return [*data, lake.pretrained, lake.runs, lake.retracted, lake.erased, lake.checkpoints, lake.locks]
 
 
 def _space(lake: Lake, verify: bool) -> Iterator[Check]:
@@ -157,6 +158,24 @@ def _models(lake: Lake, verify: bool) -> Iterator[Check]:
         return
     if not damaged:
         yield ok("models", f"{len(names):,}; LATEST is {live.model_id} ({live.arch})")
+
+
+def _pretrained(lake: Lake, verify: bool) -> Iterator[Check]:
+    from pipeline.lake.health import DAMAGE
+    from pipeline.models.pretrained import pretrained_ids, read_pretrained, verify_pretrained
+
+    damaged = False
+    places = [place.pretrained / name for place in (lake, lake.crossval()) for name in pretrained_ids(place)]
+    for folder in places:
+        try:
+            found = read_pretrained(folder)
+            if verify:
+                verify_pretrained(found)
+        except DAMAGE as error:
+            damaged = True
+            yield _failed("pretrained", error)
+    if places and not damaged:
+        yield ok("pretrained", f"{len(places):,}")
 
 
 def _predictions(lake: Lake, verify: bool) -> Iterator[Check]:

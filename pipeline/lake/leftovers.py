@@ -83,7 +83,7 @@ def remove(path: Path) -> None:
 def _unfinished(lake: Lake) -> Iterator[Path]:
     """Name patterns of unfinished files, in every folder that commands write to."""
     folders = [lake.vocabulary, lake.rejects, lake.models, lake.predictions, lake.runs, lake.locks, lake.tokens]
-    folders += [lake.retracted, lake.erased, lake.index]
+    folders += [lake.retracted, lake.erased, lake.index, lake.pretrained]
     crossval = lake.crossval()
     for folder in [*folders, lake.predictions / NOTES, *_entries(crossval.folder)]:
         yield from (path for path in _entries(folder) if path.name.startswith(PREFIX))
@@ -92,7 +92,8 @@ def _unfinished(lake: Lake) -> Iterator[Path]:
             yield path
     for folder in _entries(lake.scratch):
         yield from _entries(folder)
-    for folder in [*_entries(lake.models), *_entries(crossval.models)]:
+    bundles = (lake.models, lake.pretrained, crossval.models, crossval.pretrained)
+    for folder in [entry for place in bundles for entry in _entries(place)]:
         if not folder.name.startswith(PREFIX):
             yield from (path for path in _entries(folder) if path.name.startswith(PREFIX))
 

@@ -56,7 +56,7 @@ class Lake:
     def own(self) -> tuple[Path, ...]:
         """Folders of what the commands write: a walk through a folder around the lake finds no reviews there."""
         data = (self.tokens, self.vocabulary, self.rejects, self.models, self.predictions, self.runs)
-        return (*data, self.retracted, self.erased)
+        return (*data, self.pretrained, self.retracted, self.erased)
 
     @property
     def tokens(self) -> Path:
@@ -92,6 +92,11 @@ class Lake:
     def decisions(self) -> Path:
         """A line for each trained model: whether it went live, and why."""
         return self.models / "decisions.jsonl"
+
+    @property
+    def pretrained(self) -> Path:
+        """Pretrained models, a folder each."""
+        return self.root / "pretrained"
 
     @property
     def predictions(self) -> Path:
@@ -197,6 +202,11 @@ class FoldLake(Lake):
     def latest(self) -> Path:
         """One line: the id of the newest of them."""
         return self.models / "LATEST"
+
+    @property
+    def pretrained(self) -> Path:
+        """Models that were pretrained with a fold held out."""
+        return self.folder / "pretrained"
 
     @property
     def checkpoints(self) -> Path:

@@ -283,10 +283,10 @@ def _labels(shards: Sequence[Shard], num_labels: int) -> tuple[Ints, npt.NDArray
     return np.concatenate(labels), np.concatenate(splits)
 
 
-def _unit_hashes(shards: Sequence[Shard]) -> npt.NDArray[np.uint64]:
+def _unit_hashes(shards: Sequence[Shard], splits: tuple[str, ...] = ("train",)) -> npt.NDArray[np.uint64]:
     hashes = []
     for shard in shards:
-        if shard.split != "train":
+        if shard.split not in splits:
             hashes.append(np.zeros(shard.rows, dtype=np.uint64))
             continue
         for table in _row_groups(shard, ["review_id", "group"]):
@@ -318,3 +318,70 @@ def shared_selection(
 
     values, codes = world.from_main(make)
     return Selection(row_groups(read_shards(shards, unlabelled)), codes), np.asarray(values["counts"], dtype=np.int64)
+
+
+def select_text(
+    shards: Sequence[Shard], num_labels: int, valid_fraction: float, fold: Fold | None = None, holdout: float = 0.0
+) -> Selection:
+    """The parts of a training that learns from text without labels: `train` and `valid`.
+
+    The validation part is the split `valid`, else the reviews that `select` would validate a classifier on; without
+    labelled reviews, groups by their hash. The training part is all other reviews of the splits train and unsup. What a
+    training with this fold, or this share of groups, held out is tested on is in neither; nor is the split `test`.
+
+    Raises:
+        DataError: one of the parts would be empty.
+    """
+    shards = read_shards(shards, unlabelled=1.0)
+    labels, splits = _labels(shards, num_labels)
+    learned = _in_splits(shards, LEARNED_SPLITS)
+    if fold is not None:
+        learned[_held_out(shards, fold)] = False
+    elif holdout:
+        learned &= ~_in_holdout(shards, holdout)
+    codes = learned.astype(np.uint8)
+    codes[splits == _CODES["valid"]] = _CODES["valid"]
+    if not (codes == _CODES["valid"]).any():
+        codes[_validation_text(shards, learned, np.where(splits == _CODES["train"], labels, -1), valid_fraction)] = 2
+    for name in ("train", "valid"):
+        if not (codes == _CODES[name]).any():
+            raise DataError(
+                f"there are too few reviews to pretrain on: the {name} part has none. Ingest more reviews; those without "
+                "labels count as well."
+            )
+    return Selection(row_groups(shards), codes)
+
+
+def _validation_text(
+    shards: Sequence[Shard], learned: npt.NDArray[np.bool_], labels: Ints, fraction: float
+) -> npt.NDArray[np.bool_]:
+    """Which of the rows to validate on. `labels`: -1 for rows that no classifier learns from."""
+    labelled = learned & (labels >= 0)
+    if labelled.any():
+        hashes = _unit_hashes(shards)
+        codes = labelled.astype(np.uint8)
+        try:
+            _choose_validation(codes, labels, hashes, fraction)
+        except DataError:  # the groups are too large for a classifier's validation part, which also needs every label
+            codes[:] = 0
+        if (codes == 2).any():
+            return codes == 2
+    chosen: npt.NDArray[np.bool_] = learned & (_unit_hashes(shards, LEARNED_SPLITS) < np.uint64(fraction * 2**64))
+    return chosen
+
+
+def shared_text(
+    world: "FromMain",
+    shards: Sequence[Shard],
+    num_labels: int,
+    valid_fraction: float,
+    fold: Fold | None = None,
+    holdout: float = 0.0,
+) -> Selection:
+    """`select_text` on the main rank only; the others receive one byte per row from it."""
+
+    def make() -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
+        return {}, select_text(shards, num_labels, valid_fraction, fold, holdout).codes
+
+    _, codes = world.from_main(make)
+    return Selection(row_groups(read_shards(shards, unlabelled=1.0)), codes)
