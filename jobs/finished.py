@@ -73,7 +73,7 @@ def save_model(
     shutil.rmtree(temporary, ignore_errors=True)
     with claimed(temporary, make_folder):
         _write_bundle(config, data, identity, model, rows, folder, metrics, parts, temporary)
-        publish(config.lake, folder, temporary.name)
+        publish(temporary, config.lake.models / folder.training_id)
 
 
 def _write_bundle(
@@ -123,16 +123,15 @@ def _write_bundle(
     sync_folder(temporary)
 
 
-def publish(lake: Lake, folder: TrainingFolder, temporary: str) -> None:
-    """Renames the temporary bundle."""
-    target = lake.models / folder.training_id
+def publish(temporary: Path, target: Path) -> None:
+    """Renames the temporary folder of a bundle."""
     if target.exists():
         # An earlier process was killed after the rename; its bundle is this one.
-        shutil.rmtree(lake.models / temporary, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     else:
         with writing(target):
-            (lake.models / temporary).rename(target)
-    sync_folder(lake.models)
+            temporary.rename(target)
+    sync_folder(target.parent)
 
 
 def finish_training(config: TrainConfig, data: TrainingData, folder: TrainingFolder, test: Part, run: Run) -> None:

@@ -1,4 +1,5 @@
-"""What a training starts from, with `--init-from`: another model, which is part of the training's identity by its content.
+"""What a training starts from, with `--init`: a pretrained model, or another model, which is part of the training's identity
+by its content.
 
 `LIVE` follows the live model, so which one it was does not make a training another one: a lake whose newest model has
 learned the same data with the same options has nothing new to learn, although that model is the live one now.
@@ -9,27 +10,41 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.train import TrainConfig
+from pipeline.config.train import TrainConfig, may_know_fold
+from pipeline.errors import InputNotFoundError, UsageError, unknown_choice
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import LATEST, Bundle, find_bundle, model_ids, read_bundle
+from pipeline.models.pretrained import LATEST as LATEST_PRETRAINED
+from pipeline.models.pretrained import Pretrained, find_pretrained, pretrained_ids
+from pipeline.order.selection import has_labelled
+from pipeline.training.data import TrainingData
 
 log = logging.getLogger(__name__)
 
 LIVE = ("LIVE", LATEST)
 IDENTITY = "init_from"
 """The name of the initial model's content in a training's identity; without one, the identity lacks it."""
+IDENTITY_OF_PRETRAINED = "init"
+"""The same for a pretrained model."""
 
 
 @dataclass(frozen=True)
 class Initial:
-    """`bundle`: where the weights come from, None for random ones. `follows_live`: whichever model is live."""
+    """`bundle` or `pretrained`: where the weights come from; without either, they are random. `follows_live`: whichever
+    model is live."""
 
     bundle: Bundle | None = None
     follows_live: bool = False
+    pretrained: Pretrained | None = None
 
     def identity(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         """The identity of a training that starts from here."""
-        return {**identity, **({} if self.bundle is None else {IDENTITY: self.bundle.fingerprint})}
+        found = dict(identity)
+        if self.bundle is not None:
+            found[IDENTITY] = self.bundle.fingerprint
+        if self.pretrained is not None:
+            found[IDENTITY_OF_PRETRAINED] = self.pretrained.fingerprint
+        return found
 
     def key(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         """What two trainings have in common that are not to run at the same time: both may follow the live model."""
@@ -42,18 +57,50 @@ class Initial:
 
 
 def find_initial(config: TrainConfig) -> Initial:
-    """The model that `--init-from` names now.
+    """What `--init` or `--init-from` names now.
 
     Raises:
         InputNotFoundError: no such model; a lake without a live one is fine for LIVE.
         DataError: it is damaged.
+        UsageError: a model that may know the fold that the training holds out.
     """
+    if config.init is not None:
+        found = find_pretrained(config.lake, config.init, config.fold)
+        if found is not None:
+            return Initial(pretrained=found)
+        return _find_model(config, config.init)
     if config.init_from is None:
         return Initial()
     if config.init_from not in LIVE:
         return Initial(find_bundle(config.lake, config.init_from))
+    return _live(config)
+
+
+def _find_model(config: TrainConfig, name: str) -> Initial:
+    """The model that `--init` names, where there is no such pretrained model."""
+    if name == LATEST_PRETRAINED:
+        without = "" if config.fold is None else f" that has not read fold {config.fold}"
+        fold = "" if config.fold is None else f" --fold {config.fold}"
+        raise InputNotFoundError(
+            f"--init LATEST: the lake has no pretrained model{without}. Run 'pipeline pretrain{fold}' first, or pass LIVE "
+            "to start from the live model."
+        )
+    if name != LIVE[0]:
+        models = model_ids(config.lake)
+        try:
+            bundle = find_bundle(config.lake, name)
+        except InputNotFoundError:
+            known = [LATEST_PRETRAINED, *pretrained_ids(Lake(config.lake.root)), LIVE[0], *models]
+            remedy = "A path to a pretrained model or to a bundle's folder also works."
+            raise InputNotFoundError(str(unknown_choice("--init", name, known, remedy))) from None
+    if config.fold is not None:
+        raise may_know_fold("--init", config.fold)
+    return _live(config) if name == LIVE[0] else Initial(bundle)
+
+
+def _live(config: TrainConfig) -> Initial:
     if not config.lake.latest.exists():
-        log.info("--init-from LIVE: no model is live yet, so this training starts from random weights")
+        log.info("LIVE: no model is live yet, so this training starts from random weights")
         return Initial(follows_live=True)
     return Initial(find_bundle(config.lake, LATEST), follows_live=True)
 
@@ -79,3 +126,31 @@ def recover_initial(lake: Lake, identity: Mapping[str, Any], initial: Initial) -
 def is_lost(identity: Mapping[str, Any], recovered: Bundle | None) -> bool:
     """Whether a training started from a model that is gone."""
     return IDENTITY in identity and recovered is None
+
+
+def check_pretrained(config: TrainConfig, data: TrainingData, pretrained: Pretrained) -> None:
+    """Refuses a pretrained model that does not know this vocabulary, or that has read what this training is tested on.
+
+    Raises:
+        UsageError: says which pretraining would fit.
+    """
+    name = f"--init {pretrained.pretrained_id}"
+    again = f"'pipeline pretrain --objective {pretrained.objective}"
+    if pretrained.vocabulary != data.vocabulary.fingerprint:
+        raise UsageError(
+            f"{name}: it was pretrained with the vocabulary {pretrained.vocabulary}, but the reviews have "
+            f"{data.vocabulary.fingerprint}, so token IDs differ. Run {again}' on this lake."
+        )
+    if config.fold is not None and pretrained.fold != config.fold:
+        read = "all folds" if pretrained.fold is None else f"all folds but {pretrained.fold}"
+        raise UsageError(
+            f"{name} and --fold {config.fold}: it has read the text of {read}, so the accuracy on the fold would be too "
+            f"high. Run {again} --fold {config.fold}'; 'pipeline crossval' does so for each fold."
+        )
+    share = config.holdout_share
+    if share > pretrained.holdout and not has_labelled(data.shards, "test"):
+        raise UsageError(
+            f"{name}: it has read reviews that this training would hold out as its test part (--holdout {share:g}; it left "
+            f"out {pretrained.holdout:g}), so the accuracy on them would be too high. Run {again} --holdout {share:g}', or "
+            "pass --holdout 0."
+        )

@@ -25,7 +25,7 @@ from schemas.run import Receipt
 
 if TYPE_CHECKING:
     from jobs.initial import Initial
-    from jobs.training import Training
+    from jobs.training import Start, Training
     from pipeline.models.bundle import Bundle
     from pipeline.training.checkpoint import TrainingFolder
     from pipeline.training.data import TrainingData
@@ -43,7 +43,6 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Seque
         command: how the command lines of workers begin; the config follows.
     """
     from jobs.initial import find_initial
-    from jobs.training import new_model
     from pipeline.devices import check_device
     from pipeline.engines import torchrun
 
@@ -62,7 +61,7 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Seque
     if _finished(config, _identity(config, data, initial), initial.ignored) is not None:
         finish(run(config))
     if not config.is_linear:
-        new_model(config, data, initial.bundle)
+        _new_start(config, data, initial)
     torchrun.launch([*command, *arguments(config)], workers, config.max_restarts)
 
 
@@ -116,7 +115,7 @@ def _run(config: TrainConfig, run: Run) -> None:
         run.nothing_new = not late and completed != bundle.model_id
         return
     join = torchrun.joined if torchrun.launched() else local.joined
-    start = None if config.is_linear else new_model(config, data, initial.bundle)
+    start = None if config.is_linear else _new_start(config, data, initial)
     raise_if_swallowed()
     with join(config.device) as world, deferred_stop() as stop:
         resume = config.resume or torchrun.restarts() > 0
@@ -141,6 +140,15 @@ def _run(config: TrainConfig, run: Run) -> None:
                 settle()
                 run.committed = True
             world.barrier()
+
+
+def _new_start(config: TrainConfig, data: "TrainingData", initial: "Initial") -> "Start":
+    from jobs.initial import check_pretrained
+    from jobs.training import new_model
+
+    if initial.pretrained is not None:
+        check_pretrained(config, data, initial.pretrained)
+    return new_model(config, data, initial.bundle, initial.pretrained)
 
 
 def _training(config: TrainConfig, data: "TrainingData", world: "World", stop: StopRequest) -> "Training":
@@ -186,7 +194,7 @@ def _training_folder(
     with ExitStack() as held:
 
         def choose() -> tuple[dict[str, Any], Any]:
-            alone = held.enter_context(_locked(config.lake, initial.key(identity)))
+            alone = held.enter_context(training_lock(config.lake, initial.key(identity)))
             if _finished(config, identity, initial.ignored) is not None:
                 raise LockedError(
                     "another run just finished the same training. Run the command again: nothing is left to do."
@@ -194,7 +202,7 @@ def _training_folder(
             found = _resumable(config, identity, initial) if resume else None
             begun = identity if found is None else found.identity()
             if initial.follows_live:
-                held.enter_context(_locked(config.lake, begun))
+                held.enter_context(training_lock(config.lake, begun))
             if found is not None:
                 try:
                     held.enter_context(claimed(found.path))
@@ -237,7 +245,7 @@ def _resumable(config: TrainConfig, identity: dict[str, Any], initial: "Initial"
 
 
 @contextmanager
-def _locked(lake: Lake, identity: dict[str, Any]) -> Iterator[bool]:
+def training_lock(lake: Lake, identity: dict[str, Any]) -> Iterator[bool]:
     """Holds the lock of what is trained, so that trainings with other options or data may run beside it; False where
     there are no locks."""
     try:

@@ -21,6 +21,7 @@ from pipeline.models.configs.nbsvm import NbsvmConfig
 from pipeline.models.interface import Classifier, ReviewClassifier
 from pipeline.models.layers.embeddings import load_embeddings
 from pipeline.models.nbsvm import Nbsvm
+from pipeline.models.pretrained import Pretrained
 from pipeline.models.registry import build_model
 from pipeline.order.order import num_steps
 from pipeline.order.selection import UNLABELLED, Part
@@ -37,7 +38,7 @@ from pipeline.training.ngram_fit import NgramOptions, default_epochs, fit_ngrams
 from pipeline.training.regularisation import Regularisation
 from pipeline.training.soft_targets import soft_targets
 from pipeline.training.tensorboard import event_writer
-from pipeline.training.warm_start import Taken, warm_start
+from pipeline.training.warm_start import Taken, sizes_of, start_from_pretrained, warm_start
 from pipeline.training.word_vectors import Floats, text_vectors
 from pipeline.training.world import World
 
@@ -123,17 +124,21 @@ class Trained:
 
 @dataclass(frozen=True)
 class Start:
-    """A model before its first step. `taken`: what it took from another model, if it starts from one."""
+    """A model before its first step. `taken`: what it took from another model, pretrained or not, if it starts from one."""
 
     model: ReviewClassifier
     taken: Taken | None = None
 
 
-def new_model(config: TrainConfig, data: TrainingData, initial: Bundle | None = None) -> Start:
+def new_model(
+    config: TrainConfig, data: TrainingData, initial: Bundle | None = None, pretrained: Pretrained | None = None
+) -> Start:
     """The model before its first step: a function of the options, the seed, the embeddings and the model to start from, so
     the same on every rank. Vectors from the reviews themselves come later: they take reading."""
     tokens = data.vocabulary.tokens.to_pylist()
     options = {**config.model, "vocab_size": len(tokens), "num_classes": len(data.vocabulary.labels)}
+    if pretrained is not None:
+        options = {**sizes_of(pretrained, config.arch), **options}
     vectors_VE = None
     if config.embeddings is not None:
         vectors_VE = load_embeddings(config.embeddings, tokens)
@@ -143,6 +148,8 @@ def new_model(config: TrainConfig, data: TrainingData, initial: Bundle | None = 
     assert isinstance(model, ReviewClassifier), config.arch
     if vectors_VE is not None:
         model.set_embedding(vectors_VE)
+    if pretrained is not None:
+        return Start(model, start_from_pretrained(model, config.arch, data.vocabulary, pretrained))
     return Start(model, None if initial is None else warm_start(model, config.arch, data.vocabulary, initial))
 
 

@@ -17,7 +17,7 @@ SPIN_COUNT = "1000"
 training step up to ten times as long where other processes want the cores; never to spin makes it 1.6 (bilstm) to 2 times
 (rnn) as long where they are free. With this it costs a tenth where they are free, and least where they are not."""
 
-TRAINS = frozenset({"train", "crossval"})
+TRAINS = frozenset({"train", "crossval", "pretrain"})
 INGESTS = frozenset({"ingest", "repair", "upgrade"})
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8

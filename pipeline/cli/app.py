@@ -197,7 +197,7 @@ def run_command_line() -> int:
         error = as_stop(caught)
         if isinstance(error, StoppedError):
             command = next((word for word in sys.argv[1:] if word in COMMANDS), "")
-            again = "with --resume" if command == "train" else "again"
+            again = "with --resume" if command in ("train", "pretrain") else "again"
             say(f"{error}; no file is half-written. Run the same command {again} to continue.")
             return error.exit_code
         assert isinstance(error, Exception)
@@ -220,6 +220,7 @@ COMMANDS: tuple[str, ...] = (
     "init",
     "inspect",
     "ingest",
+    "pretrain",
     "train",
     "crossval",
     "score",

@@ -17,6 +17,8 @@ def completion(field: ConfigField) -> Any:
     option = field.option
     if option.names_model:
         return complete_model
+    if option.names_pretrained:
+        return complete_initial
     if option.names_run:
         return complete_run
     if option.choices is None:
@@ -36,6 +38,15 @@ def complete_model(context: typer.Context, incomplete: str) -> list[str]:
     bundles = _in_lake(context, "models", "*/model.json")
     newest = sorted(bundles, key=lambda path: path.stat().st_mtime_ns, reverse=True)
     return _beginning(["LATEST", *(path.parent.name for path in newest if path.parent.name[0] != ".")], incomplete)
+
+
+def complete_initial(context: typer.Context, incomplete: str) -> list[str]:
+    """What a training can start from: LATEST and IDs of pretrained models, LIVE and IDs of models; each newest first."""
+    found = []
+    for first, folder, pattern in (("LATEST", "pretrained", "*/pretrained.json"), ("LIVE", "models", "*/model.json")):
+        newest = sorted(_in_lake(context, folder, pattern), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        found += [first, *(path.parent.name for path in newest if path.parent.name[0] != ".")]
+    return _beginning(found, incomplete)
 
 
 def complete_run(context: typer.Context, incomplete: str) -> list[str]:

@@ -26,6 +26,7 @@ RECORDED = (
         "fetch",
         "ingest",
         "nightly",
+        "pretrain",
         "repair",
         "report",
         "retract",

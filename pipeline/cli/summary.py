@@ -123,6 +123,23 @@ def _train(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     return found
 
 
+def _pretrain(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
+    metrics, outputs = receipt.metrics, receipt.outputs
+    name = outputs["pretrained_id"]
+    if nothing:
+        found = Summary(f"Nothing new: {name} was pretrained on the same data with the same options.")
+        found.add("again", "add --force to the same command to pretrain again")
+    else:
+        found = Summary(f"Pretrained {name} in {_seconds(receipt)}.")
+    found.add("reviews", f"{metrics['train_rows']:,} read")
+    if "valid_perplexity" in metrics:
+        found.add("perplexity", f"{metrics['valid_perplexity']:.1f} per token on {metrics['valid_rows']:,} other reviews")
+    found.add("pretrained", short_path(outputs["pretrained"]))
+    fold = f" --fold {metrics['fold']}" if metrics.get("fold") else ""
+    found.next = [f"pipeline train{lake}{fold} --init {name}"]
+    return found
+
+
 def _score(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     metrics, outputs = receipt.metrics, receipt.outputs
     place = short_path(outputs["predictions"]) if outputs.get("predictions", "-") != "-" else "standard output"
@@ -369,6 +386,7 @@ def _sample(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
 
 WRITERS: Mapping[str, Callable[["Receipt", str, bool], Summary]] = {
     "ingest": _ingest,
+    "pretrain": _pretrain,
     "train": _train,
     "score": _score,
     "nightly": _nightly,

@@ -7,16 +7,29 @@ from typing import Annotated, Any
 
 from pipeline.config.interval import Interval
 from pipeline.config.linear import LinearConfig
-from pipeline.config.shared import MOST_WORKERS, Device, Precision, Tokens, VocabularyFile
+from pipeline.config.loop import (
+    CheckpointEvery,
+    ClipNorm,
+    KeepCheckpoints,
+    Lanes,
+    LoaderWorkers,
+    MaxRestarts,
+    Nproc,
+    Schedule,
+    Seed,
+    ValidFraction,
+    Warmup,
+    WindowRows,
+    is_fold,
+)
+from pipeline.config.shared import Device, Precision, Tokens, VocabularyFile
 from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
 from pipeline.models.registry import REMEDY, architectures, check_model_options, config_class, model_options
 from pipeline.options import render
 from pipeline.options.check import validate
 from pipeline.options.option import (
-    CHECKPOINTS,
     DATA,
-    HARDWARE,
     LINEAR,
     MODEL,
     OPTIMISATION,
@@ -25,11 +38,9 @@ from pipeline.options.option import (
     Option,
     fields_of,
 )
-from pipeline.order.folds import Fold
-from pipeline.order.options import DEFAULT_LANES, MAX_SEED, WINDOW_ROWS, OrderOptions
+from pipeline.order.options import DEFAULT_LANES, WINDOW_ROWS, OrderOptions
 from schemas.limits import MAX_LENGTH
 
-SCHEDULES = ("constant", "cosine", "linear")
 SELECTIONS = ("accuracy", "macro-f1", "loss")
 """Metrics that select the best epoch; ties go to the lower loss."""
 TRUNCATIONS = ("head", "head-tail")
@@ -52,20 +63,12 @@ NOT_OF_LINEAR = (
 """Options that do not apply to the linear n-gram model."""
 
 
-def _is_interval(text: str) -> bool:
-    try:
-        Interval.parse(text)
-    except UsageError:
-        return False
-    return True
-
-
-def _is_fold(text: str) -> bool:
-    try:
-        Fold.parse(text)
-    except UsageError:
-        return False
-    return True
+def may_know_fold(option: str, fold: str) -> UsageError:
+    """A model as the start of a training that is tested on a fold."""
+    return UsageError(
+        f"{option} and --fold {fold}: the model may have learned from the reviews that the fold holds out. Pass only one of "
+        "them."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +119,22 @@ class TrainingOptions(LinearConfig):
         str,
         Option(
             panel=MODEL,
-            help="Initial word vectors without --embeddings or --init-from: text (computed from the reviews) or random.",
+            help="Initial word vectors without --embeddings or --init: text (computed from the reviews) or random.",
             choices=EMBEDDING_INITS,
         ),
     ] = "text"
+    init: Annotated[
+        str | None,
+        Option(
+            panel=MODEL,
+            metavar="NAME",
+            help="Start from other weights: a pretrained model (LATEST, its ID, or a path; see 'pipeline pretrain'), or a "
+            "model (LIVE, its ID, or a path).",
+            default="none",
+            identity=False,
+            names_pretrained=True,
+        ),
+    ] = None
     unlabelled: Annotated[
         float | None,
         Option(
@@ -137,16 +152,9 @@ class TrainingOptions(LinearConfig):
     ] = None
     batch_size: Annotated[int, Option(help="Reviews per step, across all processes.", minimum=1)] = 64
     lr: Annotated[float, Option(help="Adam learning rate.", above=0)] = 1e-3
-    schedule: Annotated[
-        str,
-        Option(
-            panel=OPTIMISATION, help="Learning rate schedule: constant; or linear or cosine decay to 0.", choices=SCHEDULES
-        ),
-    ] = "linear"
-    warmup: Annotated[int, Option(panel=OPTIMISATION, help="Warm-up steps of the learning rate.", minimum=0)] = 0
-    clip_norm: Annotated[
-        float, Option(panel=OPTIMISATION, help="Maximum gradient norm; 0 disables clipping.", minimum=0)
-    ] = 1.0
+    schedule: Schedule = "linear"
+    warmup: Warmup = 0
+    clip_norm: ClipNorm = 1.0
     average: Annotated[
         float,
         Option(
@@ -233,72 +241,17 @@ class TrainingOptions(LinearConfig):
     calibrate: Annotated[
         bool, Option(panel=OPTIMISATION, help="Fit the temperature and the weights of --wide on the validation data.")
     ] = True
-    valid_fraction: Annotated[
-        float,
-        Option(
-            panel=DATA,
-            help="Share of the training data held out for validation, in whole groups, if there is no 'valid' split.",
-            above=0,
-            below=1,
-            example="0.1",
-        ),
-    ] = 0.1
-    seed: Annotated[int, Option(help="Random seed for weights, order and dropout.", minimum=0, maximum=MAX_SEED)] = 0
-    lanes: Annotated[
-        int,
-        Option(panel=DATA, help="Shards per batch; the upper bound on the number of processes.", minimum=1),
-    ] = DEFAULT_LANES
-    window_rows: Annotated[
-        int, Option(panel=DATA, help="Number of reviews shuffled together, across all processes.", minimum=1)
-    ] = WINDOW_ROWS
+    valid_fraction: ValidFraction = 0.1
+    seed: Seed = 0
+    lanes: Lanes = DEFAULT_LANES
+    window_rows: WindowRows = WINDOW_ROWS
     device: Device = "auto"
     precision: Precision = "auto"
-    workers: Annotated[
-        int,
-        Option(
-            panel=HARDWARE,
-            help="Number of threads per process that read and decode; 0 to use none.",
-            minimum=0,
-            maximum=MOST_WORKERS,
-            identity=False,
-        ),
-    ] = 2
-    nproc: Annotated[
-        str,
-        Option(
-            panel=HARDWARE,
-            metavar="N|gpu",
-            help="Number of training processes, or gpu for one per GPU.",
-            accepts=lambda value: value == "gpu" or (value.isdecimal() and int(value) > 0),
-            expected="a number of processes, or 'gpu' for one per GPU",
-            identity=False,
-            launched=False,
-        ),
-    ] = "1"
-    max_restarts: Annotated[
-        int,
-        Option(
-            panel=HARDWARE,
-            help="Maximum number of restarts if one of several processes dies.",
-            minimum=0,
-            identity=False,
-            launched=False,
-        ),
-    ] = 3
-    checkpoint_every: Annotated[
-        str,
-        Option(
-            panel=CHECKPOINTS,
-            metavar="INTERVAL",
-            help="Time (60s, 5m) or steps (200) between checkpoints; 0 to write them only after each epoch.",
-            accepts=_is_interval,
-            expected="a number of steps such as 200, or a time such as 60s, 5m or 1h; 0 for never",
-            identity=False,
-        ),
-    ] = "60s"
-    keep_checkpoints: Annotated[
-        int, Option(panel=CHECKPOINTS, help="Number of checkpoints to keep.", minimum=1, identity=False)
-    ] = 3
+    workers: LoaderWorkers = 2
+    nproc: Nproc = "1"
+    max_restarts: MaxRestarts = 3
+    checkpoint_every: CheckpointEvery = "60s"
+    keep_checkpoints: KeepCheckpoints = 3
     force: Annotated[bool, Option(help="Train even if the same model already exists.", identity=False)] = False
     tensorboard: Annotated[
         bool, Option(panel=OUTPUT, help="Write TensorBoard events to runs/tensorboard/.", identity=False)
@@ -307,6 +260,7 @@ class TrainingOptions(LinearConfig):
     def __post_init__(self) -> None:
         validate(self)
         self._check_linear()
+        self._check_init(self.init, "--init")
         check_model_options(self.arch, self.model)
         if self.tokens is not None and self.table_version is not None:
             raise UsageError("--tokens and --table-version: plain shards have no versions. Pass only one of them.")
@@ -320,6 +274,14 @@ class TrainingOptions(LinearConfig):
             raise UsageError(
                 f"{', '.join(given)}: --arch {self.arch} has no such option. Remove it; use the --linear-… options instead."
             )
+
+    def _check_init(self, name: str | None, option: str) -> None:
+        if name is None:
+            return
+        if self.is_linear:
+            raise UsageError(f"{option}: --arch {self.arch} is always fitted from the start. Remove the option.")
+        if self.embeddings is not None:
+            raise UsageError(f"{option} and --embeddings both set the initial word vectors. Pass only one of them.")
 
     @property
     def is_linear(self) -> bool:
@@ -400,7 +362,7 @@ class TrainConfig(TrainingOptions):
             help="Hold out fold K (from 0) of N of the 'train' split, by group, and test on it. The model goes to crossval/ "
             "and is not published.",
             default="none",
-            accepts=_is_fold,
+            accepts=is_fold,
             expected="INDEX/COUNT, such as 0/5, the first of five folds",
         ),
     ] = None
@@ -409,7 +371,7 @@ class TrainConfig(TrainingOptions):
         Option(
             panel=MODEL,
             metavar="MODEL",
-            help="Start from another model's weights: LIVE (the live one, if any), a model ID, or the path to a bundle.",
+            help="The same as --init, for models alone: LIVE (the live one, if any), a model ID, or the path to a bundle.",
             default="none",
             identity=False,
             names_model=True,
@@ -459,20 +421,11 @@ class TrainConfig(TrainingOptions):
                 f"--fold {self.fold} and --holdout {self.holdout}: a fold is the test part itself. Remove --holdout, or "
                 "pass --holdout 0."
             )
-        self._check_init_from()
-
-    def _check_init_from(self) -> None:
-        if self.init_from is None:
-            return
-        if self.is_linear:
-            raise UsageError(f"--init-from: --arch {self.arch} is always fitted from the start. Remove the option.")
-        if self.embeddings is not None:
-            raise UsageError("--init-from and --embeddings both set the initial word vectors. Pass only one of them.")
-        if self.fold is not None:
-            raise UsageError(
-                f"--init-from and --fold {self.fold}: the model may have learned from the reviews that the fold holds out. "
-                "Pass only one of them."
-            )
+        self._check_init(self.init_from, "--init-from")
+        if self.init is not None and self.init_from is not None:
+            raise UsageError("--init and --init-from both name the initial weights. Pass only --init.")
+        if self.init_from is not None and self.fold is not None:
+            raise may_know_fold("--init-from", self.fold)
 
     @property
     def holdout_share(self) -> float:

@@ -1,4 +1,4 @@
-"""A pretrained model as a folder: pretrained.safetensors, pretrained.json, manifest.json; metrics.parquet of a language model.
+"""A pretrained model as a folder: pretrained.safetensors, pretrained.json, manifest.json, and metrics of a language model.
 
 It is no classifier: `pipeline train --init` takes word vectors and recurrent weights from it. It knows tokens by the IDs of
 one vocabulary, and which reviews it has not read.

@@ -47,6 +47,8 @@ class Option:
     choices: Iterable[Any] | Callable[[], Iterable[Any]] | None = None
     names_model: bool = False
     """Whether the value is a model of the lake, for shell completion."""
+    names_pretrained: bool = False
+    """Whether the value is a pretrained model, or a model, of the lake, for shell completion."""
     names_run: bool = False
     """Whether the value is a run of the lake, for shell completion."""
     remedy: str = ""

@@ -342,7 +342,9 @@ def select_text(
     codes = learned.astype(np.uint8)
     codes[splits == _CODES["valid"]] = _CODES["valid"]
     if not (codes == _CODES["valid"]).any():
-        codes[_validation_text(shards, learned, np.where(splits == _CODES["train"], labels, -1), valid_fraction)] = 2
+        codes[_validation_text(shards, learned, np.where(splits == _CODES["train"], labels, -1), valid_fraction)] = _CODES[
+            "valid"
+        ]
     for name in ("train", "valid"):
         if not (codes == _CODES[name]).any():
             raise DataError(
@@ -364,9 +366,10 @@ def _validation_text(
             _choose_validation(codes, labels, hashes, fraction)
         except DataError:  # the groups are too large for a classifier's validation part, which also needs every label
             codes[:] = 0
-        if (codes == 2).any():
-            return codes == 2
-    chosen: npt.NDArray[np.bool_] = learned & (_unit_hashes(shards, LEARNED_SPLITS) < np.uint64(fraction * 2**64))
+        chosen: npt.NDArray[np.bool_] = codes == _CODES["valid"]
+        if chosen.any():
+            return chosen
+    chosen = learned & (_unit_hashes(shards, LEARNED_SPLITS) < np.uint64(fraction * 2**64))
     return chosen
 
 

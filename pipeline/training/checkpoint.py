@@ -187,7 +187,8 @@ def find_resumable(
             continue
         if same_training(found, identity, ignored):
             return folder
-        readable.append((folder, found))
+        if ("objective" in found) == ("objective" in identity):  # else one of them is a pretraining
+            readable.append((folder, found))
     if readable:
         newest, before = readable[0]
         log.warning(

@@ -1,4 +1,5 @@
-"""Another model's weights as the start of a training: copied by name, by word and by label, where they fit.
+"""Other weights as the start of a training, of a model or a pretrained one: copied by name, by word and by label, where they
+fit.
 
     embedding      row by row, by word, whatever the architectures, if the vectors are as wide
     output layer   row by row, by label, if the architecture is the same and its features are as many
@@ -9,7 +10,7 @@ Everything else keeps its fresh initialisation. Parameters that are looked up by
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import pyarrow as pa
@@ -21,12 +22,18 @@ from pipeline.errors import UsageError
 from pipeline.models.blend import Blend
 from pipeline.models.bundle import Bundle
 from pipeline.models.interface import ReviewClassifier
+from pipeline.models.pretrained import Pretrained
+from pipeline.models.registry import config_class
 from pipeline.text.vocabulary import Vocabulary
 from schemas.vocabulary import SPECIALS
 
 log = logging.getLogger(__name__)
 
 EMBEDDING, HEAD = "embedding.weight", ("head.weight", "head.bias")
+SIZES = ("embedding_dim", "hidden_dim", "layers", "cell")
+"""Options of a model that give its tensors their shapes."""
+OWN_OF_LM = "softmax."
+"""The beginning of the names of what only a language model has."""
 OF_DATA = ("vocab_size", "num_classes", "sentence_ends")
 """Options of a model that follow from the data, so no option of `train` changes them."""
 
@@ -86,6 +93,66 @@ def warm_start(model: ReviewClassifier, arch: str, vocabulary: Vocabulary, bundl
     )
     _tell(model, arch, bundle, found)
     return found
+
+
+def sizes_of(pretrained: Pretrained, arch: str) -> dict[str, Any]:
+    """The options that give a new model of this architecture the shapes of a pretrained one."""
+    names = SIZES if _is_akin(arch, pretrained.arch) else SIZES[:1]
+    known = {field.name for field in fields(config_class(arch))}
+    return {name: pretrained.model_config[name] for name in names if name in pretrained.model_config and name in known}
+
+
+def start_from_pretrained(model: ReviewClassifier, arch: str, vocabulary: Vocabulary, pretrained: Pretrained) -> Taken:
+    """Copies the weights of a pretrained model of the same vocabulary that fit into `model`, and says what it took.
+
+    The layers of an architecture with one direction also fit the forward direction of one with both, and vice versa.
+
+    Raises:
+        InputNotFoundError: a file is not there.
+        DataError: it is damaged.
+        UsageError: nothing fits.
+    """
+    own, theirs = model.state_dict(), pretrained.load_weights()
+    akin = _is_akin(arch, pretrained.arch)
+    taken = [
+        name
+        for name, tensor in own.items()
+        if name in theirs and theirs[name].shape == tensor.shape and (name == EMBEDDING or akin)
+    ]
+    if not taken:
+        raise UsageError(
+            f"--init {pretrained.pretrained_id}: nothing of it fits. Its word vectors have "
+            f"{pretrained.model_config['embedding_dim']} numbers, those of this training {model.config.embedding_dim}. "
+            "Leave out --embedding-dim and the other sizes to take those of the pretrained model."
+        )
+    for name in taken:
+        own[name].copy_(theirs[name])
+    words = len(vocabulary) - len(SPECIALS)
+    found = Taken(
+        model_id=pretrained.pretrained_id,
+        tensors=len(taken),
+        all_tensors=len(own),
+        words=words if EMBEDDING in taken else 0,
+        all_words=words,
+        labels=0,
+        all_labels=len(vocabulary.labels),
+        left=tuple(name for name in own if name not in taken),
+    )
+    log.info(
+        "started from %s: took %s; %s",
+        pretrained.pretrained_id,
+        ", ".join(taken),
+        f"the rest is new: {', '.join(found.left)}" if found.left else "nothing is new",
+    )
+    unused = sorted(name for name in theirs if name not in taken and not name.startswith(OWN_OF_LM))
+    if unused:
+        log.warning("%s also has %s, which do not fit this training", pretrained.pretrained_id, ", ".join(unused))
+    return found
+
+
+def _is_akin(arch: str, other: str | None) -> bool:
+    """Whether two architectures have the same recurrent layers, in one direction or in both."""
+    return other is not None and arch.removeprefix("bi") == other.removeprefix("bi")
 
 
 def _take_rows(

@@ -1,11 +1,11 @@
 """Word vectors computed from the reviews, to initialise an embedding: which tokens occur near which others.
 
-    M_wc = pairs of token w and context c, at most `WINDOW` places apart
+    M_wc = pairs of token w and context c, at most `window` places apart
     P_wc = max(0, log(M_wc / (Σ_c M_wc · p_c))),   p_c = (Σ_w M_wc)^0.75 / Σ_c (Σ_w M_wc)^0.75
     P ≈ U S Vᵀ,   vectors = U √S, scaled to a standard deviation of `std`
 
 Labels are not used, so unlabelled reviews count as well. The contexts are the most frequent tokens, and both sides of P are
-bounded, so memory is too: (`MOST_WORDS`, `CONTEXTS`) floats.
+bounded, so memory is too: (`MOST_WORDS`, `contexts`) floats.
 
 Source: Levy, Goldberg & Dagan 2015, "Improving distributional similarity with lessons learned from word embeddings",
 sections 2 and 3; the SVD: Halko et al. 2011, "Finding structure with randomness", algorithm 4.4.
@@ -34,7 +34,7 @@ CONTEXTS = 3000
 MOST_WORDS = 40_000
 """Number of most frequent tokens that get a vector."""
 MOST_TOKENS = 25_000_000
-"""Maximum number of tokens to read, which bounds the time."""
+"""Maximum number of tokens to read unless more are asked for, which bounds the time."""
 SMOOTHING = 0.75
 BATCH_ROWS = 1024
 OVERSAMPLED = 20
@@ -52,6 +52,9 @@ def text_vectors(
     max_length: int,
     seed: int,
     loader: LoaderOptions,
+    window: int = WINDOW,
+    contexts: int = CONTEXTS,
+    most_tokens: int = MOST_TOKENS,
     check_stop: Callable[[], None] = lambda: None,
 ) -> Floats:
     """A matrix (`vocab_size`, `dim`), row i for token i, for `ReviewClassifier.set_embedding`.
@@ -63,8 +66,8 @@ def text_vectors(
         DataError: damaged shards.
     """
     started = time.perf_counter()
-    words, contexts = min(vocab_size, MOST_WORDS), min(CONTEXTS, vocab_size - len(SPECIALS))
-    counts_WC = _count(part, words, contexts, vocab_size, max_length, loader, check_stop)
+    words, contexts = min(vocab_size, MOST_WORDS), min(contexts, vocab_size - len(SPECIALS))
+    counts_WC = _count(part, words, contexts, vocab_size, max_length, loader, window, most_tokens, check_stop)
     seen_W = counts_WC.any(axis=1)
     matrix_VE = np.random.default_rng(seed).normal(scale=std, size=(vocab_size, dim)).astype(np.float32)
     rank = min(dim, contexts)
@@ -85,6 +88,8 @@ def _count(
     vocab_size: int,
     max_length: int,
     loader: LoaderOptions,
+    window: int,
+    most_tokens: int,
     check_stop: Callable[[], None],
 ) -> Floats:
     """M: float32 (words, contexts)."""
@@ -96,21 +101,21 @@ def _count(
         track("word vectors", part.rows) as progress,
     ):
         for batch in stream:
-            _count_batch(counts, batch.ids.long(), words, contexts)
+            _count_batch(counts, batch.ids.long(), words, contexts, window)
             progress.advance(batch.rows)
             tokens += batch.tokens
             check_stop()
-            if tokens >= MOST_TOKENS:
+            if tokens >= most_tokens:
                 break
     counts_WC: Floats = counts.view(words, contexts).numpy()
     return counts_WC
 
 
-def _count_batch(counts: Tensor, ids_BT: Tensor, words: int, contexts: int) -> None:
+def _count_batch(counts: Tensor, ids_BT: Tensor, words: int, contexts: int, window: int) -> None:
     first = len(SPECIALS)
     is_word_BT = (ids_BT >= first) & (ids_BT < words)
     is_context_BT = (ids_BT >= first) & (ids_BT < first + contexts)
-    for distance in range(1, min(WINDOW, ids_BT.shape[1] - 1) + 1):
+    for distance in range(1, min(window, ids_BT.shape[1] - 1) + 1):
         before, after = slice(None, -distance), slice(distance, None)
         for word, context in ((before, after), (after, before)):
             pair_BT = is_word_BT[:, word] & is_context_BT[:, context]

@@ -1,0 +1,308 @@
+"""Pretrains on the text of all reviews and leaves a pretrained model: word vectors, or language models."""
+
+import logging
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jobs.runtime import Run, recorded_run
+from jobs.train import training_lock
+from pipeline.config.pretrain import PretrainConfig
+from pipeline.errors import LockedError, PipelineError
+from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_folder
+from pipeline.lake.paths import FoldLake
+from pipeline.options.render import arguments
+from pipeline.order.order import lanes_of_rank
+from pipeline.progress import AS_IT_IS
+from pipeline.signals import deferred_stop, raise_if_swallowed, settle
+from schemas.run import Receipt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pipeline.models.pretrained import Pretrained
+    from pipeline.order.selection import Selection
+    from pipeline.training.checkpoint import TrainingFolder
+    from pipeline.training.data import TrainingData
+    from pipeline.training.metrics import MetricsRow
+    from pipeline.training.world import World
+
+__all__ = ["PretrainConfig", "pretrained_for", "run", "start"]
+
+log = logging.getLogger(__name__)
+
+MOST_TOKENS = 250_000_000
+"""Word vectors hardly change with more tokens, and the counts of pairs stay exact in float32."""
+
+
+def start(config: PretrainConfig, finish: Callable[[Receipt], None], command: Sequence[str] = ("pretrain",)) -> None:
+    """Runs in this process, or starts `nproc` workers that do; `finish` is called on the main one with the receipt.
+
+    Args:
+        command: how the command lines of workers begin; the config follows.
+    """
+    from pipeline.engines import torchrun
+
+    workers = 1 if torchrun.launched() else torchrun.num_workers(config.nproc)
+    if workers == 1:
+        receipt = run(config)
+        if torchrun.is_main():
+            finish(receipt)
+        return
+    from jobs.language_model import new_model
+    from pipeline.devices import check_device
+
+    lanes_of_rank(0, workers, config.order.num_lanes)
+    check_device(config.device, workers)
+    data = _open(config)
+    if not config.force and find_finished(config, _identity(config, data)) is not None:
+        finish(run(config))
+    new_model(config, data)
+    torchrun.launch([*command, *arguments(config)], workers, config.max_restarts)
+
+
+def run(config: PretrainConfig) -> Receipt:
+    """Pretrains, or continues, or finds that the same pretrained model is there already (exit code 99).
+
+    Raises:
+        InputNotFoundError: no table, shards or vocabulary.
+        DataError: nothing to learn from, or damaged data.
+        UsageError: options that cannot be.
+        LockedError: another process works on the same pretraining.
+        StoppedError: a signal; a language model's checkpoint was written.
+    """
+    from pipeline.engines import torchrun
+
+    config = _placed(config)
+    if not torchrun.is_main():
+        logging.getLogger().setLevel(logging.WARNING)
+        worker = Run(run_id="", command="pretrain")
+        _run(config, worker)
+        return worker.receipt()
+    with recorded_run("pretrain", config.lake, config) as run:
+        _run(config, run)
+    return run.receipt()
+
+
+def pretrained_for(config: PretrainConfig) -> "Pretrained | None":
+    """What a pretraining with this config has left, if it is finished."""
+    config = _placed(config)
+    return find_finished(config, _identity(config, _open(config)))
+
+
+def find_finished(config: PretrainConfig, identity: Mapping[str, Any]) -> "Pretrained | None":
+    """The newest intact pretrained model with the same data and options."""
+    from pipeline.models.pretrained import all_pretrained, verify_pretrained
+    from pipeline.training.checkpoint import same_training
+
+    def skipped(folder: Path, error: PipelineError) -> None:
+        log.warning("skipped %s: %s", folder, error, extra=AS_IT_IS)
+
+    for found in all_pretrained(config.lake, skipped):
+        if same_training(found.training, identity):
+            try:
+                verify_pretrained(found)
+            except PipelineError as error:
+                skipped(found.folder, error)
+                continue
+            return found
+    return None
+
+
+def _run(config: PretrainConfig, run: Run) -> None:
+    from pipeline.engines import local, torchrun
+
+    data = _open(config)
+    identity = _identity(config, data)
+    if not config.force and (found := find_finished(config, identity)) is not None:
+        log.info("%s was pretrained on the same data with the same options; --force does it again", found.pretrained_id)
+        _tell(run, found, data)
+        run.nothing_new = True
+        return
+    raise_if_swallowed()
+    join = torchrun.joined if torchrun.launched() else local.joined
+    with join(config.device) as world, deferred_stop() as stop:
+        resume = config.resume or torchrun.restarts() > 0
+        selection = _selection(config, data, identity, world)
+        with _folder(config, identity, world, resume) as folder:
+            if config.is_vectors:
+                made = _vectors(config, data, selection, stop.raise_if_set)
+            else:
+                from jobs.language_model import train_language_model
+
+                made = train_language_model(config, data, selection, world, stop, folder, resume)
+            if made is not None:
+                found = _save(config, data, identity, folder, *made)
+                _tell(run, found, data)
+                folder.remove()
+                settle()
+                run.committed = True
+            world.barrier()
+
+
+def _vectors(
+    config: PretrainConfig, data: "TrainingData", selection: "Selection", check_stop: Callable[[], None]
+) -> "tuple[dict[str, Tensor], dict[str, Any], dict[str, Any], list[MetricsRow]]":
+    """Weights, the options of the model they are of, figures, and no rows of metrics."""
+    import torch
+
+    from pipeline.datapipes.train_loader import LoaderOptions
+    from pipeline.training.warm_start import EMBEDDING
+    from pipeline.training.word_vectors import text_vectors
+
+    part = selection.part("train")
+    started = time.perf_counter()
+    vectors_VE = text_vectors(
+        part,
+        vocab_size=len(data.vocabulary),
+        dim=config.embedding_dim,
+        std=config.embedding_std,
+        max_length=config.max_length,
+        seed=config.seed,
+        loader=LoaderOptions(workers=config.workers),
+        window=config.window,
+        contexts=config.contexts,
+        most_tokens=MOST_TOKENS,
+        check_stop=check_stop,
+    )
+    metrics = {"train_rows": part.rows, "train_seconds": round(time.perf_counter() - started, 3)}
+    return {EMBEDDING: torch.from_numpy(vectors_VE)}, {"embedding_dim": config.embedding_dim}, metrics, []
+
+
+def _save(
+    config: PretrainConfig,
+    data: "TrainingData",
+    identity: dict[str, Any],
+    folder: "TrainingFolder",
+    weights: "Mapping[str, Tensor]",
+    model_config: dict[str, Any],
+    metrics: dict[str, Any],
+    rows: "Sequence[MetricsRow]",
+) -> "Pretrained":
+    """Writes a pretrained model into a temporary folder and renames it to its ID.
+
+    Raises:
+        CannotWriteError: no permission, no space.
+    """
+    from jobs.finished import publish
+    from pipeline.models.pretrained import read_pretrained, save_pretrained
+    from pipeline.training.metrics import write_metrics
+
+    target = config.lake.pretrained / folder.training_id
+    temporary = make_folder(config.lake.pretrained) / f"{PREFIX}{folder.training_id}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    with claimed(temporary, make_folder):
+        if rows:
+            write_metrics(temporary / "metrics.parquet", rows)
+        save_pretrained(
+            temporary,
+            weights,
+            objective=config.objective,
+            arch=None if config.is_vectors else config.arch,
+            model_config=model_config,
+            vocabulary=data.vocabulary.fingerprint,
+            table_version=data.table_version,
+            fold=config.fold,
+            holdout=identity["holdout"],
+            metrics=metrics,
+            training=identity,
+            created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        )
+        for path in temporary.iterdir():
+            sync_file(path)
+        sync_folder(temporary)
+        publish(temporary, target)
+    return read_pretrained(target)
+
+
+def _tell(run: Run, found: "Pretrained", data: "TrainingData") -> None:
+    run.read = int(found.metrics["train_rows"])
+    run.metrics = dict(found.metrics) | ({"fold": found.fold} if found.fold else {})
+    run.outputs = {
+        "pretrained": found.folder,
+        "pretrained_id": found.pretrained_id,
+        "table_version": data.table_version,
+        "vocabulary": data.vocabulary.fingerprint,
+    }
+
+
+@contextmanager
+def _folder(config: PretrainConfig, identity: dict[str, Any], world: "World", resume: bool) -> "Iterator[TrainingFolder]":
+    """The folder of the pretraining to continue, or of a new one. The main rank holds the lock of what is pretrained.
+
+    When the block ends well, what killed runs have left of the same pretraining goes too.
+    """
+    from pipeline.training.checkpoint import TrainingFolder, find_resumable, remove_unfinished
+
+    with ExitStack() as held:
+
+        def choose() -> tuple[dict[str, Any], Any]:
+            alone = held.enter_context(training_lock(config.lake, identity))
+            if not config.force and find_finished(config, identity) is not None:
+                raise LockedError(
+                    "another run just finished the same pretraining. Run the command again: nothing is left to do."
+                )
+            found = find_resumable(config.lake.checkpoints, identity) if resume else None
+            if found is not None:
+                try:
+                    held.enter_context(claimed(found.path))
+                    log.info("resuming pretraining %s", found.training_id)
+                except FileNotFoundError:  # vacuum has removed it in this moment
+                    found = None
+            if found is None:
+                found = TrainingFolder(config.lake.checkpoints / _new_id(config))
+                held.enter_context(claimed(found.path, make_folder))
+                found.begin(identity)
+                log.info("starting pretraining %s", found.training_id)
+            return {"training_id": found.training_id, "alone": alone}, np.zeros(0, np.uint8)
+
+        values, _ = world.from_main(choose)
+        folder = TrainingFolder(config.lake.checkpoints / values["training_id"], config.keep_checkpoints)
+        if world.is_main:
+            folder.sweep()
+        yield folder
+        if world.is_main and values["alone"]:
+            remove_unfinished(config.lake.checkpoints, identity)
+
+
+def _new_id(config: PretrainConfig) -> str:
+    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    name = config.objective if config.is_vectors else f"{config.objective}-{config.arch}"
+    return f"{name}-{now}-{secrets.token_hex(3)}"
+
+
+def _placed(config: PretrainConfig) -> PretrainConfig:
+    """The config with the lake where the result belongs: with a fold held out, beside the models of folds."""
+    if config.fold is None or isinstance(config.lake, FoldLake):
+        return config
+    return replace(config, lake=config.lake.crossval())
+
+
+def _open(config: PretrainConfig) -> "TrainingData":
+    from pipeline.training.data import open_data
+
+    return open_data(config.lake, tokens=config.tokens, table_version=config.table_version, vocabulary=config.vocabulary)
+
+
+def _identity(config: PretrainConfig, data: "TrainingData") -> dict[str, Any]:
+    """Everything that determines the result."""
+    from pipeline.order.selection import has_labelled
+
+    has_test = bool(config.holdout_share) and has_labelled(data.shards, "test")
+    return config.identity(data.identity, has_test=has_test)
+
+
+def _selection(config: PretrainConfig, data: "TrainingData", identity: Mapping[str, Any], world: "World") -> "Selection":
+    from pipeline.order.folds import Fold
+    from pipeline.order.selection import shared_text
+
+    fold = Fold.parse(config.fold) if config.fold else None
+    num_labels = len(data.vocabulary.labels)
+    return shared_text(world, data.shards, num_labels, config.valid_fraction, fold, identity["holdout"])
