@@ -39,7 +39,7 @@ __all__ = ["PretrainConfig", "pretrained_for", "run", "start"]
 log = logging.getLogger(__name__)
 
 MOST_TOKENS = 250_000_000
-"""Word vectors hardly change with more tokens, and the counts of pairs stay exact in float32."""
+"""Maximum number of tokens to read for word vectors, which bounds the time."""
 
 
 def start(config: PretrainConfig, finish: Callable[[Receipt], None], command: Sequence[str] = ("pretrain",)) -> None:
@@ -162,18 +162,18 @@ def _vectors(
     vectors_VE = text_vectors(
         part,
         vocab_size=len(data.vocabulary),
-        dim=config.embedding_dim,
-        std=config.embedding_std,
+        dim=config.of_vectors["embedding_dim"],
+        std=config.of_vectors["embedding_std"],
         max_length=config.max_length,
         seed=config.seed,
         loader=LoaderOptions(workers=config.workers),
-        window=config.window,
+        window=config.context_window,
         contexts=config.contexts,
         most_tokens=MOST_TOKENS,
         check_stop=check_stop,
     )
     metrics = {"train_rows": part.rows, "train_seconds": round(time.perf_counter() - started, 3)}
-    return {EMBEDDING: torch.from_numpy(vectors_VE)}, {"embedding_dim": config.embedding_dim}, metrics, []
+    return {EMBEDDING: torch.from_numpy(vectors_VE)}, config.of_vectors, metrics, []
 
 
 def _save(

@@ -37,16 +37,17 @@ OF_LM = (
     *("nproc", "max_restarts", "device"),
 )
 """Options that word vectors do not have."""
-OF_VECTORS = ("window", "contexts", "embedding_std")
+OF_VECTORS = ("context_window", "contexts")
 """Options that language models do not have."""
-DEFAULT_DIM = 128
+MODEL_OF_VECTORS = {"embedding_dim": 128, "embedding_std": 0.1}
+"""The options of an architecture that word vectors have, too, and their defaults."""
 MOST_WINDOW, MOST_CONTEXTS = 100, 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
     """Options of `pipeline pretrain`. `batch_size` is global, in reviews; `max_length` in tokens; `model` contains the
-    architecture's options that differ from its defaults, for word vectors `embedding_dim` alone.
+    architecture's options that differ from its defaults, for word vectors those of `MODEL_OF_VECTORS`.
 
     Raises:
         UsageError: a value, or a combination of values, that is not allowed.
@@ -78,7 +79,8 @@ class PretrainConfig:
             panel=MODEL,
             name="set",
             metavar="NAME=VALUE",
-            help="Set any option of the architecture; can be repeated. Word vectors only have --embedding-dim.",
+            help="Set any option of the architecture; can be repeated. Word vectors have --embedding-dim and "
+            "--embedding-std.",
             default="none",
             group=model_options,
         ),
@@ -109,7 +111,7 @@ class PretrainConfig:
         ),
     ] = None
     valid_fraction: ValidFraction = 0.1
-    window: Annotated[
+    context_window: Annotated[
         int,
         Option(
             panel=MODEL,
@@ -127,9 +129,6 @@ class PretrainConfig:
             maximum=MOST_CONTEXTS,
         ),
     ] = 3000
-    embedding_std: Annotated[
-        float, Option(panel=MODEL, help="Standard deviation of the vectors, for --objective vectors.", above=0)
-    ] = 0.1
     epochs: Annotated[int, Option(help="Number of passes over the reviews.", minimum=1)] = 1
     batch_size: Annotated[int, Option(help="Reviews per step, across all processes.", minimum=1)] = 32
     lr: Annotated[float, Option(help="Adam learning rate.", above=0)] = 2e-3
@@ -166,7 +165,7 @@ class PretrainConfig:
         defaults = {field.name: field for field in fields_of(type(self))}
         given = [defaults[name].label for name in foreign if getattr(self, name) != defaults[name].default]
         if self.is_vectors:
-            given += [f"--{name.replace('_', '-')}" for name in self.model if name != "embedding_dim"]
+            given += [f"--{name.replace('_', '-')}" for name in self.model if name not in MODEL_OF_VECTORS]
         if given:
             other = LM if self.is_vectors else VECTORS
             raise UsageError(
@@ -190,9 +189,9 @@ class PretrainConfig:
         return self.objective == VECTORS
 
     @property
-    def embedding_dim(self) -> int:
-        """Numbers of a word vector, with --objective vectors."""
-        return int(self.model.get("embedding_dim", DEFAULT_DIM))
+    def of_vectors(self) -> dict[str, Any]:
+        """Numbers of a word vector, and their standard deviation, with --objective vectors."""
+        return {**MODEL_OF_VECTORS, **self.model}
 
     @property
     def holdout_share(self) -> float:

@@ -369,8 +369,8 @@ def _validation_text(
         chosen: npt.NDArray[np.bool_] = codes == _CODES["valid"]
         if chosen.any():
             return chosen
-    chosen = learned & (_unit_hashes(shards, LEARNED_SPLITS) < np.uint64(fraction * 2**64))
-    return chosen
+    found: npt.NDArray[np.bool_] = _unit_hashes(shards, LEARNED_SPLITS) < np.uint64(fraction * 2**64)
+    return found & learned
 
 
 def shared_text(
