@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs import train
+from jobs import pretrain, train
 from jobs.runtime import recorded_run
 from pipeline.config.crossval import CrossvalConfig
 from pipeline.errors import PipelineError
+from pipeline.order.folds import Fold
 from schemas.run import Receipt
 
 if TYPE_CHECKING:
     from pipeline.models.bundle import Bundle
+    from pipeline.models.pretrained import Pretrained
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,8 @@ def run(config: CrossvalConfig) -> Receipt:
         StoppedError: a signal; the folds that are done stay, and the one at work left a checkpoint.
     """
     with recorded_run("crossval", config.lake, config) as run:
-        folds = [_fold(config, index) for index in range(config.folds)]
+        recipe = _recipe(config)
+        folds = [_fold(config, index, recipe) for index in range(config.folds)]
         folder = folds[0].path.parent
         summary = _summary([fold.figures for fold in folds])
         _publish(folder, [fold.path for fold in folds], summary)
@@ -51,9 +54,37 @@ def run(config: CrossvalConfig) -> Receipt:
     return run.receipt()
 
 
-def _fold(config: CrossvalConfig, index: int) -> _Fold:
+def _recipe(config: CrossvalConfig) -> "Pretrained | None":
+    """The pretrained model that `--init` names: each fold gets its own, with the same options.
+
+    Raises:
+        InputNotFoundError: there is no such pretrained model.
+        UsageError: a model, which may know the folds.
+    """
+    if config.init is None:
+        return None
+    from jobs.initial import find_initial
+    from pipeline.models.pretrained import find_pretrained
+
+    found = find_pretrained(config.lake, config.init)
+    return found or find_initial(config.training(0, config.init)).pretrained
+
+
+def _pretrain(config: CrossvalConfig, index: int, recipe: "Pretrained") -> str:
+    """Pretrains without a fold, unless that is done; returns the ID."""
+    pretraining = config.pretraining(index, recipe.training)
+    if pretrain.pretrained_for(pretraining) is None:
+        log.info("fold %s: pretraining like %s, without the fold", Fold(index, config.folds), recipe.pretrained_id)
+        pretrain.start(pretraining, lambda receipt: None)
+    found = pretrain.pretrained_for(pretraining)
+    if found is None:
+        raise PipelineError(f"pretraining without fold {pretraining.fold} finished, but left nothing. Please report this.")
+    return found.pretrained_id
+
+
+def _fold(config: CrossvalConfig, index: int, recipe: "Pretrained | None" = None) -> _Fold:
     """Trains without a fold, unless that is done, and scores it, unless that is done."""
-    training = config.training(index)
+    training = config.training(index, None if recipe is None else _pretrain(config, index, recipe))
     started = time.perf_counter()
     before = None if config.force else train.finished_model(training)
     if before is None:
@@ -61,7 +92,7 @@ def _fold(config: CrossvalConfig, index: int) -> _Fold:
     bundle = before or train.finished_model(training)
     if bundle is None:
         raise PipelineError(f"training without fold {training.fold} finished, but wrote no model. Please report this.")
-    path = _folder(config, bundle) / f"fold-{index}-{bundle.model_id}.parquet"
+    path = _folder(config, bundle, recipe) / f"fold-{index}-{bundle.model_id}.parquet"
     scored = path.is_file()
     if not scored:
         from pipeline.scoring.out_of_fold import write_fold
@@ -76,9 +107,11 @@ def _fold(config: CrossvalConfig, index: int) -> _Fold:
     return _Fold(figures, path, before is None or not scored)
 
 
-def _folder(config: CrossvalConfig, bundle: "Bundle") -> Path:
+def _folder(config: CrossvalConfig, bundle: "Bundle", recipe: "Pretrained | None") -> Path:
     """One folder for all folds of a training: named by what is trained, without the fold."""
     identity = {**bundle.training, "fold": None, "folds": config.folds}
+    if recipe is not None:
+        identity["init"] = recipe.training
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     return config.lake.crossval().folder / f"{config.arch}-{digest}"
 
