@@ -17,6 +17,7 @@ from pipeline.models.bundle import LATEST, Bundle, find_bundle, model_ids, read_
 from pipeline.models.pretrained import LATEST as LATEST_PRETRAINED
 from pipeline.models.pretrained import Pretrained, find_pretrained, pretrained_ids
 from pipeline.order.selection import has_labelled
+from pipeline.tasks.base import Task
 from pipeline.training.data import TrainingData
 
 log = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ def is_lost(identity: Mapping[str, Any], recovered: Bundle | None) -> bool:
     return IDENTITY in identity and recovered is None
 
 
-def check_pretrained(config: TrainConfig, data: TrainingData, pretrained: Pretrained) -> None:
+def check_pretrained(config: TrainConfig, data: TrainingData, task: Task, pretrained: Pretrained) -> None:
     """Refuses a pretrained model that does not know this vocabulary, or that has read what this training is tested on.
 
     Raises:
@@ -148,7 +149,7 @@ def check_pretrained(config: TrainConfig, data: TrainingData, pretrained: Pretra
             f"high. Run {again} --fold {config.fold}'; 'pipeline crossval' does so for each fold."
         )
     share = config.holdout_share
-    if share > pretrained.holdout and not has_labelled(data.shards, "test"):
+    if share > pretrained.holdout and not has_labelled(data.shards, "test", task):
         raise UsageError(
             f"{name}: it has read reviews that this training would hold out as its test part (--holdout {share:g}; it left "
             f"out {pretrained.holdout:g}), so the accuracy on them would be too high. Run {again} --holdout {share:g}', or "

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pipeline.models.pretrained import Pretrained
-    from pipeline.order.selection import Selection
+    from pipeline.order.selection import Answers, Selection
     from pipeline.training.checkpoint import TrainingFolder
     from pipeline.training.data import TrainingData
     from pipeline.training.metrics import MetricsRow
@@ -295,7 +295,7 @@ def _identity(config: PretrainConfig, data: "TrainingData") -> dict[str, Any]:
     """Everything that determines the result."""
     from pipeline.order.selection import has_labelled
 
-    has_test = bool(config.holdout_share) and has_labelled(data.shards, "test")
+    has_test = bool(config.holdout_share) and has_labelled(data.shards, "test", _answers(data))
     return config.identity(data.identity, has_test=has_test)
 
 
@@ -304,5 +304,11 @@ def _selection(config: PretrainConfig, data: "TrainingData", identity: Mapping[s
     from pipeline.order.selection import shared_text
 
     fold = Fold.parse(config.fold) if config.fold else None
-    num_labels = len(data.vocabulary.labels)
-    return shared_text(world, data.shards, num_labels, config.valid_fraction, fold, identity["holdout"])
+    return shared_text(world, data.shards, _answers(data), config.valid_fraction, fold, identity["holdout"])
+
+
+def _answers(data: "TrainingData") -> "Answers":
+    """What tells the reviews that a classifier is tested and validated on; it is not learned here."""
+    from pipeline.tasks.classification import Classification
+
+    return Classification(data.vocabulary.labels)

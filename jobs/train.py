@@ -14,7 +14,7 @@ import numpy as np
 
 from jobs.runtime import Run, recorded_run
 from pipeline.config.train import TrainConfig
-from pipeline.errors import DataError, LockedError
+from pipeline.errors import LockedError
 from pipeline.lake.atomic import claimed, make_folder
 from pipeline.lake.paths import FoldLake, Lake
 from pipeline.options.render import arguments
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jobs.initial import Initial
     from jobs.training import Start, Training
     from pipeline.models.bundle import Bundle
+    from pipeline.tasks.base import Task
     from pipeline.training.checkpoint import TrainingFolder
     from pipeline.training.data import TrainingData
     from pipeline.training.world import World
@@ -45,6 +46,7 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Seque
     from jobs.initial import find_initial
     from pipeline.devices import check_device
     from pipeline.engines import torchrun
+    from pipeline.tasks.registry import task_for
 
     config = _placed(config)
     workers = 1 if torchrun.launched() else torchrun.num_workers(config.nproc)
@@ -57,11 +59,12 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Seque
     lanes_of_rank(0, workers, config.order.num_lanes)
     check_device(config.device, workers)
     data = _open(config)
+    task = task_for(data.vocabulary)
     initial = find_initial(config)
-    if _finished(config, _identity(config, data, initial), initial.ignored) is not None:
+    if _finished(config, _identity(config, data, task, initial), initial.ignored) is not None:
         finish(run(config))
     if not config.is_linear:
-        _new_start(config, data, initial)
+        _new_start(config, data, task, initial)
     torchrun.launch([*command, *arguments(config)], workers, config.max_restarts)
 
 
@@ -95,10 +98,12 @@ def _run(config: TrainConfig, run: Run) -> None:
     from jobs.training import new_model, train_linear, train_network
     from pipeline.engines import local, torchrun
     from pipeline.order.selection import PARTS
+    from pipeline.tasks.registry import task_for
 
     data = _open(config)
+    task = task_for(data.vocabulary)
     initial = find_initial(config)
-    identity = _identity(config, data, initial)
+    identity = _identity(config, data, task, initial)
     completed = complete_promotion(config.lake) if torchrun.is_main() else None
     if identity.get("holdout") and initial.bundle is not None and not initial.bundle.training.get("holdout"):
         log.warning(
@@ -115,14 +120,14 @@ def _run(config: TrainConfig, run: Run) -> None:
         run.nothing_new = not late and completed != bundle.model_id
         return
     join = torchrun.joined if torchrun.launched() else local.joined
-    start = None if config.is_linear else _new_start(config, data, initial)
+    start = None if config.is_linear else _new_start(config, data, task, initial)
     raise_if_swallowed()
     with join(config.device) as world, deferred_stop() as stop:
         resume = config.resume or torchrun.restarts() > 0
         with _training_folder(config, identity, world, resume, initial) as (folder, begun):
             if start is not None and begun != identity:
-                identity, start = begun, new_model(config, data, recover_initial(config.lake, begun, initial))
-            training = _training(config, data, world, stop)
+                identity, start = begun, new_model(config, data, task, recover_initial(config.lake, begun, initial))
+            training = _training(config, data, task, world, stop)
             trained = train_linear(training) if start is None else train_network(training, start, folder, resume)
             run.read = sum(part.rows for part in training.parts.values())
             run.outputs = {
@@ -142,26 +147,26 @@ def _run(config: TrainConfig, run: Run) -> None:
             world.barrier()
 
 
-def _new_start(config: TrainConfig, data: "TrainingData", initial: "Initial") -> "Start":
+def _new_start(config: TrainConfig, data: "TrainingData", task: "Task", initial: "Initial") -> "Start":
     from jobs.initial import check_pretrained
     from jobs.training import new_model
 
     if initial.pretrained is not None:
-        check_pretrained(config, data, initial.pretrained)
-    return new_model(config, data, initial.bundle, initial.pretrained)
+        check_pretrained(config, data, task, initial.pretrained)
+    return new_model(config, data, task, initial.bundle, initial.pretrained)
 
 
-def _training(config: TrainConfig, data: "TrainingData", world: "World", stop: StopRequest) -> "Training":
+def _training(config: TrainConfig, data: "TrainingData", task: "Task", world: "World", stop: StopRequest) -> "Training":
     from jobs.training import Training
     from pipeline.order.folds import Fold
     from pipeline.order.selection import PARTS, UNLABELLED, shared_selection
+    from pipeline.tasks.registry import trained_task
 
     fold = Fold.parse(config.fold) if config.fold else None
-    num_classes = len(data.vocabulary.labels)
-    selection, class_counts = shared_selection(
+    selection, summary = shared_selection(
         world,
         data.shards,
-        num_classes,
+        task,
         config.valid_fraction,
         fold,
         unlabelled=config.unlabelled_ratio,
@@ -170,7 +175,7 @@ def _training(config: TrainConfig, data: "TrainingData", world: "World", stop: S
     )
     parts = {name: selection.part(name) for name in (*PARTS, UNLABELLED)}
     learned = selection.part("train", UNLABELLED) if parts[UNLABELLED].rows else parts["train"]
-    return Training(config, data, world, parts, learned, class_counts, stop)
+    return Training(config, data, world, parts, learned, trained_task(task, summary, config.class_weights), stop)
 
 
 def _placed(config: TrainConfig) -> TrainConfig:
@@ -262,33 +267,26 @@ def training_lock(lake: Lake, identity: dict[str, Any]) -> Iterator[bool]:
 def _open(config: TrainConfig) -> "TrainingData":
     from pipeline.training.data import open_data
 
-    data = open_data(config.lake, tokens=config.tokens, table_version=config.table_version, vocabulary=config.vocabulary)
-    labels = data.vocabulary.labels
-    if len(labels) < 2:
-        found = f"one class only ({labels[0]})" if labels else "no labels"
-        remedy = (
-            "a classifier needs two. Also ingest labelled reviews of another class (aclImdb's folders, or --label-column)."
-        )
-        brief = f"the reviews have {'one class only' if labels else 'no labels'}; {remedy}"
-        raise DataError(f"the reviews have {found}; {remedy}", brief=brief)
-    return data
+    return open_data(config.lake, tokens=config.tokens, table_version=config.table_version, vocabulary=config.vocabulary)
 
 
 def finished_model(config: TrainConfig) -> "Bundle | None":
     """The model that a training with this config has left, if it is finished."""
     from jobs.finished import find_finished
     from jobs.initial import find_initial
+    from pipeline.tasks.registry import task_for
 
     config = _placed(config)
     initial = find_initial(config)
-    return find_finished(config.lake, _identity(config, _open(config), initial), initial.ignored)
+    data = _open(config)
+    return find_finished(config.lake, _identity(config, data, task_for(data.vocabulary), initial), initial.ignored)
 
 
-def _identity(config: TrainConfig, data: "TrainingData", initial: "Initial") -> dict[str, Any]:
+def _identity(config: TrainConfig, data: "TrainingData", task: "Task", initial: "Initial") -> dict[str, Any]:
     """Everything that determines the model."""
     from pipeline.order.selection import has_labelled
 
-    has_test = bool(config.holdout_share) and has_labelled(data.shards, "test")
+    has_test = bool(config.holdout_share) and has_labelled(data.shards, "test", task)
     return initial.identity(config.identity(data.identity, has_test=has_test))
 
 

@@ -214,8 +214,8 @@ class PretrainConfig:
         """Everything that determines the result: the relevant options and the data.
 
         Args:
-            has_test: whether the data have a labelled `test` split; nothing else is held out then.
+            has_test: whether the data have a labelled `test` split; nothing else is held out then, unless asked for.
         """
         foreign = OF_LM if self.is_vectors else OF_VECTORS
         options = {name: value for name, value in render.identity(self).items() if name not in foreign}
-        return {**options, "holdout": 0.0 if has_test else self.holdout_share, **data}
+        return {**options, "holdout": 0.0 if has_test and self.holdout is None else self.holdout_share, **data}

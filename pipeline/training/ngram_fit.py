@@ -1,7 +1,8 @@
-"""Fits the linear model of n-grams: log-count ratios of naive Bayes, each times a weight learned in one pass.
+"""Fits the linear model of n-grams: what the task's statistics say of each, times a weight learned in one pass.
 
-    r_kc = log((p_kc / Σ_k p_kc) / (q_kc / Σ_k q_kc)),   p_kc = 1 + reviews of class c with bucket k,   q_kc: the others
-    z_c = b_c + Σ_k v_kc · s · r_kc,   softmax cross-entropy over z (two classes: one column, logistic loss)
+    z_c = b_c + Σ_k v_kc · s · r_kc,   with the task's loss over z
+
+r: the task's `ngram_statistics`; of classification, the log-count ratios of naive Bayes.
 
 v starts at 0, and Adam updates only the rows of the batch. s scales the step of each bucket: an uninformative one (r = 0)
 never moves. The shards are read twice, so memory depends on the buckets, not on the number of reviews.
@@ -14,19 +15,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from pipeline.datapipes.train_collate import Batch
 from pipeline.datapipes.train_loader import LoaderOptions, batches
 from pipeline.datapipes.train_read import RowGroupReader
-from pipeline.models.layers.ngram_linear import NgramLinear, bounded_bits, num_columns
+from pipeline.models.layers.ngram_linear import NgramLinear, bounded_bits, expanded
 from pipeline.order.options import OrderOptions
 from pipeline.order.order import Order, num_steps
 from pipeline.order.plan import EvaluationPlan, TrainPlan
 from pipeline.order.selection import Part
+from pipeline.tasks.base import Loss, NgramStatistics, Task
 from pipeline.text.ngrams import Buckets, ngram_buckets
 from pipeline.training.row_adam import RowAdam
 
@@ -48,7 +48,6 @@ class NgramOptions:
     epochs: int | None = None
     """None for enough passes to make about `ENOUGH_STEPS` steps."""
     seed: int = 0
-    class_weights: tuple[float, ...] | None = None
     loader: LoaderOptions = field(default_factory=LoaderOptions)
 
 
@@ -56,7 +55,7 @@ def fit_ngrams(
     part: Part,
     options: NgramOptions,
     *,
-    num_classes: int,
+    task: Task,
     max_length: int,
     vocab_size: int,
     check_stop: Callable[[], None] = lambda: None,
@@ -70,14 +69,14 @@ def fit_ngrams(
     """
     reader = RowGroupReader(part, max_length, vocab_size)
     # A bucket is the upper bits of the hash, so buckets can be merged later: count at the finest resolution first.
-    finest = bounded_bits(options.bits, num_classes)
-    counts_KC = _count(part, reader, options, num_classes, finest, check_stop)
-    bits = bounded_bits(options.bits, num_classes, int(np.count_nonzero(counts_KC.any(axis=1))))
-    counts_KC = counts_KC.reshape(1 << bits, -1, num_classes).sum(axis=1)
-    ratio_KC = torch.from_numpy(log_count_ratios(counts_KC)) * options.scale
-    del counts_KC
-    weights_KC, bias_C = _learn(part, reader, options, ratio_KC, bits, check_stop)
-    model = NgramLinear(num_classes, options.ngrams, bits)
+    finest = bounded_bits(options.bits, task.num_outputs)
+    statistics = task.ngram_statistics(finest)
+    _count(part, reader, options, statistics, finest, check_stop)
+    bits = bounded_bits(options.bits, task.num_outputs, statistics.distinct())
+    ratio_KC = torch.from_numpy(statistics.ratios(bits)) * options.scale
+    del statistics
+    weights_KC, bias_C = _learn(part, reader, options, task, ratio_KC, bits, check_stop)
+    model = NgramLinear(task.num_outputs, options.ngrams, bits)
     model.set_weights(weights_KC.mul_(ratio_KC), bias_C)
     return model
 
@@ -88,43 +87,25 @@ def default_epochs(rows: int, batch_size: int) -> int:
     return min(MOST_EPOCHS, max(1, round(ENOUGH_STEPS / max(num_steps(rows, batch_size), 1))))
 
 
-def log_count_ratios(counts_KC: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
-    """r: float32 (K, columns), from the number of reviews of each class with each bucket. Two classes: r of the second."""
-    total_K = counts_KC.sum(axis=1)
-    ratio_KC = np.empty((len(counts_KC), num_columns(counts_KC.shape[1])), np.float32)
-    for column in range(ratio_KC.shape[1]):
-        label = 1 if ratio_KC.shape[1] == 1 else column
-        p_K, q_K = 1.0 + counts_KC[:, label], 1.0 + (total_K - counts_KC[:, label])
-        ratio_KC[:, column] = np.log(p_K / p_K.sum()) - np.log(q_K / q_K.sum())
-    # A bucket that no review touches is uninformative.
-    ratio_KC[total_K == 0] = 0.0
-    return ratio_KC
-
-
 def _count(
     part: Part,
     reader: RowGroupReader,
     options: NgramOptions,
-    num_classes: int,
+    statistics: NgramStatistics,
     bits: int,
     check_stop: Callable[[], None],
-) -> npt.NDArray[np.int32]:
-    """Number of reviews of each class with each bucket: int32 (K, C)."""
-    counts_N = np.zeros((1 << bits) * num_classes, np.int32)
+) -> None:
     with batches(EvaluationPlan(part.rows_per_group, COUNT_ROWS), reader, options.loader) as stream:
         for batch in stream:
-            found = _buckets(batch, options.ngrams, bits)
-            labels_N = np.repeat(batch.labels.numpy(), np.diff(found.bounds))
-            place, count = np.unique(found.values * np.int64(num_classes) + labels_N, return_counts=True)
-            counts_N[place] += count.astype(np.int32)
+            statistics.add(_buckets(batch, options.ngrams, bits), batch.targets.numpy())
             check_stop()
-    return counts_N.reshape(-1, num_classes)
 
 
 def _learn(
     part: Part,
     reader: RowGroupReader,
     options: NgramOptions,
+    task: Task,
     ratio_KC: Tensor,
     bits: int,
     check_stop: Callable[[], None],
@@ -133,12 +114,12 @@ def _learn(
     weights_KC = torch.zeros_like(ratio_KC, requires_grad=True)
     bias_C = torch.zeros(ratio_KC.shape[1], requires_grad=True)
     optimizers = (RowAdam([weights_KC], options.lr), torch.optim.Adam([bias_C], options.lr))
-    class_weights = None if options.class_weights is None else torch.tensor(options.class_weights)
+    loss = task.loss_on(torch.device("cpu"))
     order = OrderOptions(batch_size=options.batch_size, seed=options.seed)
     for epoch in range(options.epochs or default_epochs(part.rows, options.batch_size)):
         with batches(TrainPlan(Order(part.rows_per_group, order, epoch)), reader, options.loader) as stream:
             for batch in stream:
-                _step(weights_KC, bias_C, ratio_KC, class_weights, batch, _buckets(batch, options.ngrams, bits))
+                _step(weights_KC, bias_C, ratio_KC, task, loss, batch, _buckets(batch, options.ngrams, bits))
                 for optimizer in optimizers:
                     optimizer.step()
                 check_stop()
@@ -146,7 +127,7 @@ def _learn(
 
 
 def _step(
-    weights_KC: Tensor, bias_C: Tensor, ratio_KC: Tensor, class_weights: Tensor | None, batch: Batch, found: Buckets
+    weights_KC: Tensor, bias_C: Tensor, ratio_KC: Tensor, task: Task, loss: Loss, batch: Batch, found: Buckets
 ) -> None:
     """Sets the gradients of a batch's mean loss; the weights' gradient has a row for each bucket of each review."""
     bucket_N = torch.from_numpy(found.values.astype(np.int64))
@@ -156,8 +137,7 @@ def _step(
         scores_BC = bias_C.expand(batch.rows, -1).clone()
         scores_BC.index_add_(0, review_N, weights_KC[bucket_N] * ratio_NC)
     scores_BC.requires_grad_()
-    logits_BC = torch.cat([-scores_BC / 2, scores_BC / 2], dim=1) if scores_BC.shape[1] == 1 else scores_BC
-    loss_sum = functional.cross_entropy(logits_BC, batch.labels, weight=class_weights, reduction="sum")
+    loss_sum = loss(expanded(scores_BC, task.num_outputs), task.targets(batch))
     (loss_sum / batch.rows).backward()  # type: ignore[no-untyped-call]
     gradient_BC = scores_BC.grad
     assert gradient_BC is not None

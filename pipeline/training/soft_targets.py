@@ -17,13 +17,13 @@ import numpy.typing as npt
 
 from pipeline.models.layers.ngram_linear import NgramLinear
 from pipeline.order.selection import UNLABELLED, Part
+from pipeline.tasks.base import Task
 from pipeline.training.blending import Reading, collect
-from pipeline.training.calibration import fit_scales, softmax
 
 log = logging.getLogger(__name__)
 
 
-def soft_targets(teacher: NgramLinear, parts: Mapping[str, Part], reading: Reading) -> npt.NDArray[np.float32]:
+def soft_targets(teacher: NgramLinear, parts: Mapping[str, Part], task: Task, reading: Reading) -> npt.NDArray[np.float32]:
     """The probabilities (U, C) of the U rows of the unlabelled part, in its order.
 
     Args:
@@ -34,15 +34,16 @@ def soft_targets(teacher: NgramLinear, parts: Mapping[str, Part], reading: Readi
         StoppedError: `reading.check_stop` raised it.
     """
     valid = collect([teacher], parts["valid"], reading, "teacher")
-    scale = fit_scales(valid.logits_JNC, valid.labels_N, [1.0])
+    scale = task.fit_scales(valid.outputs_JNC, valid.targets_N, [1.0])
     found = collect([teacher], parts[UNLABELLED], reading, "label")
-    targets_UC = np.empty(found.logits_JNC[0].shape, np.float32)
+    targets_UC = np.empty(found.outputs_JNC[0].shape, np.float32)
     # Rows come sorted by length; unlabelled ones carry their number, see `DecodedGroup`.
-    targets_UC[-1 - found.labels_N] = softmax(found.blended(scale))
-    accuracy = valid.evaluation(valid.blended(scale)).accuracy
+    targets_UC[-1 - found.targets_N] = task.soft_targets(found.blended(scale))
+    figures = valid.evaluation(task, valid.blended(scale)).figures()
     log.info(
-        "nbsvm labelled %s unlabelled reviews (its accuracy on validation rows: %.2f %%)",
+        "%s labelled %s unlabelled reviews (its %s on validation rows)",
+        task.kind.linear_arch,
         f"{len(targets_UC):,}",
-        100 * accuracy,
+        task.in_words(figures),
     )
     return targets_UC

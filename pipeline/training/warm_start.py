@@ -24,6 +24,7 @@ from pipeline.models.bundle import Bundle
 from pipeline.models.interface import ReviewClassifier
 from pipeline.models.pretrained import Pretrained
 from pipeline.models.registry import config_class
+from pipeline.tasks.registry import task_of
 from pipeline.text.vocabulary import Vocabulary
 from schemas.vocabulary import SPECIALS
 
@@ -57,8 +58,8 @@ class Taken:
         return {**asdict(self), "left": list(self.left)}
 
 
-def warm_start(model: ReviewClassifier, arch: str, vocabulary: Vocabulary, bundle: Bundle) -> Taken:
-    """Copies the weights of `bundle` that fit into `model`, and says what it took.
+def warm_start(model: ReviewClassifier, arch: str, vocabulary: Vocabulary, outputs: Sequence[str], bundle: Bundle) -> Taken:
+    """Copies the weights of `bundle` that fit into `model`, and says what it took. `outputs`: names of the model's outputs.
 
     Raises:
         InputNotFoundError: the bundle lacks a file.
@@ -77,7 +78,7 @@ def warm_start(model: ReviewClassifier, arch: str, vocabulary: Vocabulary, bundl
     labels = 0
     if arch == bundle.arch:
         taken |= _take_others(model, own, theirs, same_ids=vocabulary.tokens.equals(before.tokens))
-        labels = _take_head(own, theirs, vocabulary.labels, bundle.labels)
+        labels = _take_head(own, theirs, outputs, task_of(bundle).outputs)
         taken.update(HEAD if labels else ())
     if not taken:
         raise UsageError(_nothing_fits(model, arch, bundle))
@@ -88,7 +89,7 @@ def warm_start(model: ReviewClassifier, arch: str, vocabulary: Vocabulary, bundl
         words=words,
         all_words=len(vocabulary) - len(SPECIALS),
         labels=labels,
-        all_labels=len(vocabulary.labels),
+        all_labels=len(outputs),
         left=tuple(name for name in own if name not in taken),
     )
     _tell(model, arch, bundle, found)
@@ -102,7 +103,9 @@ def sizes_of(pretrained: Pretrained, arch: str) -> dict[str, Any]:
     return {name: pretrained.model_config[name] for name in names if name in pretrained.model_config and name in known}
 
 
-def start_from_pretrained(model: ReviewClassifier, arch: str, vocabulary: Vocabulary, pretrained: Pretrained) -> Taken:
+def start_from_pretrained(
+    model: ReviewClassifier, arch: str, vocabulary: Vocabulary, outputs: Sequence[str], pretrained: Pretrained
+) -> Taken:
     """Copies the weights of a pretrained model of the same vocabulary that fit into `model`, and says what it took.
 
     The layers of an architecture with one direction also fit the forward direction of one with both, and vice versa.
@@ -135,7 +138,7 @@ def start_from_pretrained(model: ReviewClassifier, arch: str, vocabulary: Vocabu
         words=words if EMBEDDING in taken else 0,
         all_words=words,
         labels=0,
-        all_labels=len(vocabulary.labels),
+        all_labels=len(outputs),
         left=tuple(name for name in own if name not in taken),
     )
     log.info(

@@ -19,6 +19,7 @@ from pipeline.order.selection import UNLABELLED, Part, Selection, select
 from pipeline.training.blending import Reading, fit_beside
 from pipeline.training.ngram_fit import NgramOptions
 from pipeline.training.soft_targets import soft_targets
+from tests.support.tasks import TWO_LABELS
 from tests.support.token_corpus import Corpus, write_corpus
 
 
@@ -28,7 +29,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 
 def _selection(corpus: Corpus, unlabelled: float, fold: Fold | None = None) -> Selection:
-    return select(plain_shards(corpus.shards), 2, 0.1, fold, unlabelled)[0]
+    return select(plain_shards(corpus.shards), TWO_LABELS, 0.1, fold, unlabelled)[0]
 
 
 def _ids(part: Part) -> list[str]:
@@ -53,13 +54,13 @@ def test_so_many_unlabelled_reviews_for_each_labelled_one(corpus: Corpus, ratio:
 
 @pytest.mark.parametrize(("at_least", "expected"), [(10, None), (300, 300), (1000, 400)])
 def test_few_labels_get_more_unlabelled_reviews_than_the_ratio(corpus: Corpus, at_least: int, expected: int | None) -> None:
-    selection, counts = select(plain_shards(corpus.shards), 2, 0.1, unlabelled=0.5, at_least=at_least)
+    selection, counts = select(plain_shards(corpus.shards), TWO_LABELS, 0.1, unlabelled=0.5, at_least=at_least)
 
-    assert selection.part(UNLABELLED).rows == (expected or round(0.5 * counts.sum()))
+    assert selection.part(UNLABELLED).rows == (expected or round(0.5 * sum(counts)))
 
 
 def test_none_are_used_where_none_are_asked_for(corpus: Corpus) -> None:
-    selection, _ = select(plain_shards(corpus.shards), 2, 0.1, unlabelled=0.0, at_least=100)
+    selection, _ = select(plain_shards(corpus.shards), TWO_LABELS, 0.1, unlabelled=0.0, at_least=100)
 
     assert selection.part(UNLABELLED).rows == 0
 
@@ -100,7 +101,7 @@ def test_each_unlabelled_row_bears_its_number_whatever_the_order(corpus: Corpus)
         found = {}
         with batches(TrainPlan(order), reader, LoaderOptions(workers=0)) as stream:
             for batch in stream:
-                for ids_T, length, label in zip(batch.ids, batch.lengths, batch.labels, strict=True):
+                for ids_T, length, label in zip(batch.ids, batch.lengths, batch.targets, strict=True):
                     if label < 0:
                         found[int(-1 - label)] = tuple(ids_T[:length].tolist())
         assert sorted(found) == list(range(alone.rows))
@@ -112,9 +113,9 @@ def test_the_n_grams_label_most_reviews_rightly_and_as_surely_as_they_are_right(
     selection = _selection(corpus, 9.0)
     parts = {name: selection.part(name) for name in ("train", "valid", UNLABELLED)}
     reading = Reading(max_length=1000, vocab_size=200, batch_size=32, device=torch.device("cpu"), precision="fp32")
-    fitted = fit_beside(parts, NgramOptions(bits=12), 2, reading)
+    fitted = fit_beside(parts, NgramOptions(bits=12), TWO_LABELS, reading)
 
-    targets_UC = soft_targets(fitted.model, parts, reading)
+    targets_UC = soft_targets(fitted.model, parts, TWO_LABELS, reading)
 
     truth = np.array(
         [
