@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,17 @@ log = logging.getLogger(__name__)
 
 MOST_TOKENS = 250_000_000
 """Maximum number of tokens to read for word vectors, which bounds the time."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a pretraining made, ready to be written: tensors by name, the options of the model that has them, figures as JSON
+    values, and the rows of metrics.parquet, if there are any."""
+
+    weights: "Mapping[str, Tensor]"
+    model_config: dict[str, Any]
+    metrics: dict[str, Any]
+    rows: "Sequence[MetricsRow]" = ()
 
 
 def start(config: PretrainConfig, finish: Callable[[Receipt], None], command: Sequence[str] = ("pretrain",)) -> None:
@@ -133,13 +144,13 @@ def _run(config: PretrainConfig, run: Run) -> None:
         selection = _selection(config, data, identity, world)
         with _folder(config, identity, world, resume) as folder:
             if config.is_vectors:
-                made = _vectors(config, data, selection, stop.raise_if_set)
+                made: Learned | None = _vectors(config, data, selection, stop.raise_if_set)
             else:
                 from jobs.language_model import train_language_model
 
                 made = train_language_model(config, data, selection, world, stop, folder, resume)
             if made is not None:
-                found = _save(config, data, identity, folder, *made)
+                found = _save(config, data, identity, folder, made)
                 _tell(run, found, data)
                 folder.remove()
                 settle()
@@ -149,8 +160,7 @@ def _run(config: PretrainConfig, run: Run) -> None:
 
 def _vectors(
     config: PretrainConfig, data: "TrainingData", selection: "Selection", check_stop: Callable[[], None]
-) -> "tuple[dict[str, Tensor], dict[str, Any], dict[str, Any], list[MetricsRow]]":
-    """Weights, the options of the model they are of, figures, and no rows of metrics."""
+) -> Learned:
     import torch
 
     from pipeline.datapipes.train_loader import LoaderOptions
@@ -173,7 +183,7 @@ def _vectors(
         check_stop=check_stop,
     )
     metrics = {"train_rows": part.rows, "train_seconds": round(time.perf_counter() - started, 3)}
-    return {EMBEDDING: torch.from_numpy(vectors_VE)}, config.of_vectors, metrics, []
+    return Learned({EMBEDDING: torch.from_numpy(vectors_VE)}, config.of_vectors, metrics)
 
 
 def _save(
@@ -181,10 +191,7 @@ def _save(
     data: "TrainingData",
     identity: dict[str, Any],
     folder: "TrainingFolder",
-    weights: "Mapping[str, Tensor]",
-    model_config: dict[str, Any],
-    metrics: dict[str, Any],
-    rows: "Sequence[MetricsRow]",
+    made: Learned,
 ) -> "Pretrained":
     """Writes a pretrained model into a temporary folder and renames it to its ID.
 
@@ -199,19 +206,19 @@ def _save(
     temporary = make_folder(config.lake.pretrained) / f"{PREFIX}{folder.training_id}"
     shutil.rmtree(temporary, ignore_errors=True)
     with claimed(temporary, make_folder):
-        if rows:
-            write_metrics(temporary / "metrics.parquet", rows)
+        if made.rows:
+            write_metrics(temporary / "metrics.parquet", made.rows)
         save_pretrained(
             temporary,
-            weights,
+            made.weights,
             objective=config.objective,
             arch=None if config.is_vectors else config.arch,
-            model_config=model_config,
+            model_config=made.model_config,
             vocabulary=data.vocabulary.fingerprint,
             table_version=data.table_version,
             fold=config.fold,
             holdout=identity["holdout"],
-            metrics=metrics,
+            metrics=made.metrics,
             training=identity,
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )

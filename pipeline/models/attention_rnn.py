@@ -38,6 +38,7 @@ class AttentionRNN(ReviewClassifier):
     """Recurrent encoder with attention. Equations and shapes at the top of the file."""
 
     Config: ClassVar[type[ModelConfig]] = AttentionRNNConfig
+    is_causal = True
     year = 2014
     paper = "Bahdanau, Cho & Bengio 2014, Jointly learning to align and translate; Luong, Pham & Manning 2015"
     summary = "attention over a recurrent encoder"

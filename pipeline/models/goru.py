@@ -26,6 +26,7 @@ class GORUClassifier(ReviewClassifier):
     """Gated orthogonal recurrent units. Equations and shapes at the top of the file."""
 
     Config: ClassVar[type[ModelConfig]] = GORUConfig
+    is_causal = True
     year = 2017
     paper = "Jing et al. 2017, Gated orthogonal recurrent units: on learning to forget"
     summary = "gated units on an orthogonal recurrence"

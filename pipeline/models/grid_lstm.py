@@ -30,6 +30,7 @@ class GridLSTM(ReviewClassifier):
     """Grid LSTM. Equations and shapes at the top of the file."""
 
     Config: ClassVar[type[ModelConfig]] = GridLSTMConfig
+    is_causal = True
     year = 2015
     paper = "Kalchbrenner, Danihelka & Graves 2015, Grid long short-term memory"
     summary = "LSTM cells along depth and time"

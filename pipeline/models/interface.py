@@ -64,6 +64,9 @@ class ReviewClassifier(Classifier):
     Config: ClassVar[type[ModelConfig]] = ModelConfig
     looked_up_by_id: ClassVar[tuple[str, ...]] = ()
     """Parameters, beside the embedding, whose rows are found by token IDs: under another vocabulary they mean nothing."""
+    is_causal: ClassVar[bool] = False
+    """Whether the state of a token depends on the tokens up to it alone, in each direction: it can then be trained to
+    predict the next one (`language_model.py`)."""
     config: ModelConfig
 
     def __init__(
@@ -71,6 +74,7 @@ class ReviewClassifier(Classifier):
     ) -> None:
         """`states_dim` is S; `features_dim` is given where `features` returns another width than pooling does."""
         super().__init__(config)
+        self.states_dim, self.bidirectional = states_dim, bidirectional
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_dim, padding_idx=PAD_ID)
         self.embedding_dropout = Dropout(config.embedding_dropout)
         self.pooling = Pooling(config.pooling, states_dim, bidirectional=bidirectional)

@@ -22,7 +22,7 @@ from pipeline.options.option import ConfigField, fields_of
 if TYPE_CHECKING:
     from pipeline.models.interface import Classifier
 
-HELPERS = frozenset({"interface", "registry", "bundle", "blend", "pretrained"})
+HELPERS = frozenset({"interface", "registry", "bundle", "blend", "pretrained", "language_model"})
 """Files of the folder that are not architectures; further helpers belong in `layers/`."""
 GIVEN = ("vocab_size", "num_classes")
 """Fields of every config that the data decide."""

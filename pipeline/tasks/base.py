@@ -72,6 +72,37 @@ class Meter(Protocol):
         """The figures of all ranks together; every rank calls it. `tokens`: those of this rank."""
 
 
+class Objective(Protocol):
+    """What the loop and the evaluation ask: the part of a `Task` that a language model has, too."""
+
+    def targets(self, batch: "Batch") -> Tensor:
+        """What the outputs of a batch are compared with."""
+
+    def softened(self, targets_B: Tensor, soft_UC: Tensor | None) -> Tensor:
+        """The targets, with those of unlabelled rows put in."""
+
+    def loss_on(self, device: torch.device) -> Loss:
+        """The loss that is minimised."""
+
+    def units(self, batch: "Batch") -> int:
+        """What the losses of a batch are averaged over, of this rank, in the figures of an epoch."""
+
+    def global_units(self, batch: "Batch") -> int:
+        """What its gradients are averaged over: a number that each rank knows."""
+
+    def tally(self, outputs_BC: Tensor, targets: Tensor) -> Tensor:
+        """A figure of a training batch, summed over its rows."""
+
+    def running(self, loss: float, tally: float) -> dict[str, float]:
+        """The figures of an epoch's training from the means of loss and tally."""
+
+    def in_words(self, figures: Mapping[str, float]) -> str:
+        """Figures of an epoch, for a line of the log."""
+
+    def meter(self, device: torch.device) -> Meter:
+        """What evaluates a part batch by batch."""
+
+
 class NgramStatistics(Protocol):
     """What the linear n-gram model has to know of each bucket before it is fitted."""
 

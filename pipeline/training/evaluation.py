@@ -10,7 +10,7 @@ from pipeline.errors import StoppedError
 from pipeline.order.plan import EvaluationPlan
 from pipeline.order.selection import Part
 from pipeline.progress import track
-from pipeline.tasks.base import Evaluation, Task
+from pipeline.tasks.base import Evaluation, Objective
 from pipeline.training.control import Control
 from pipeline.training.world import World, silent
 
@@ -21,7 +21,7 @@ def evaluate(
     part: Part,
     world: World,
     *,
-    task: Task,
+    task: Objective,
     reader: RowGroupReader,
     batch_size: int,
     loader: LoaderOptions,

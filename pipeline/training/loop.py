@@ -23,14 +23,14 @@ from pipeline.datapipes.train_loader import LoaderOptions, batches
 from pipeline.datapipes.train_read import RowGroupReader
 from pipeline.devices import autocast
 from pipeline.errors import DataError, StoppedError
-from pipeline.models.interface import ReviewClassifier
+from pipeline.models.interface import Classifier
 from pipeline.order.options import OrderOptions
 from pipeline.order.order import Order
 from pipeline.order.plan import TrainPlan
 from pipeline.order.selection import Part
 from pipeline.progress import track
 from pipeline.signals import StopRequest
-from pipeline.tasks.base import Evaluation, Task
+from pipeline.tasks.base import Evaluation, Objective
 from pipeline.training.averaging import Average
 from pipeline.training.checkpoint import Checkpoint, TrainingFolder
 from pipeline.training.control import Control
@@ -102,13 +102,13 @@ class Trainer:
 
     def __init__(
         self,
-        model: ReviewClassifier,
+        model: Classifier,
         train: Part,
         valid: Part,
         world: World,
         options: LoopOptions,
         *,
-        task: Task,
+        task: Objective,
         soft_targets_UC: Tensor | None = None,
         folder: TrainingFolder | None = None,
         interval: Interval | None = None,

@@ -18,6 +18,7 @@ class RecurrentClassifier(ReviewClassifier):
     """
 
     Config: ClassVar[type[ModelConfig]] = RecurrentConfig
+    is_causal = True
     encoder: Recurrent
     _layer: ClassVar[tuple[MakeLayer]]
     _bidirectional: ClassVar[bool]

@@ -40,6 +40,7 @@ class ScanClassifier(ReviewClassifier):
     """
 
     Config: ClassVar[type[ModelConfig]] = RecurrentConfig
+    is_causal = True
     encoder: ScanStack
     _cell: ClassVar[tuple[MakeCell]]
     _bidirectional: ClassVar[bool]
