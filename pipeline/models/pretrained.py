@@ -140,7 +140,15 @@ def all_pretrained(lake: Lake, skipped: Callable[[Path, PipelineError], None]) -
             found.append(read_pretrained(lake.pretrained / name))
         except (DataError, InputNotFoundError) as error:
             skipped(lake.pretrained / name, error)
-    return sorted(found, key=lambda one: (one.created, one.pretrained_id), reverse=True)
+    return sorted(found, key=lambda one: (one.created, _written(one.folder)), reverse=True)
+
+
+def _written(folder: Path) -> int:
+    """When it was written, in nanoseconds; 0 where it went away just now."""
+    try:
+        return (folder / DESCRIPTION).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def find_pretrained(lake: Lake, name: str, fold: str | None = None) -> Pretrained | None:

@@ -142,9 +142,12 @@ def start_from_pretrained(
         left=tuple(name for name in own if name not in taken),
     )
     log.info(
-        "started from %s: took %s; %s",
+        "started from %s: took %d of %d tensors, %s of %s word vectors; %s",
         pretrained.pretrained_id,
-        ", ".join(taken),
+        len(taken),
+        len(own),
+        f"{found.words:,}",
+        f"{words:,}",
         f"the rest is new: {', '.join(found.left)}" if found.left else "nothing is new",
     )
     unused = sorted(name for name in theirs if name not in taken and not name.startswith(OWN_OF_LM))

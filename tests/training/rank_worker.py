@@ -18,10 +18,14 @@ from pipeline.config.interval import Interval
 from pipeline.engines import torchrun
 from pipeline.errors import StoppedError
 from pipeline.lake.shards import plain_shards
+from pipeline.models.interface import Classifier
+from pipeline.models.language_model import LanguageModel
 from pipeline.models.registry import build_model
 from pipeline.order.options import OrderOptions
 from pipeline.order.selection import Selection, shared_selection
 from pipeline.signals import StopRequest
+from pipeline.tasks.base import Objective
+from pipeline.tasks.language_model import LanguageModelling
 from pipeline.training.checkpoint import TrainingFolder
 from pipeline.training.loop import LoopOptions, Trainer
 from pipeline.training.world import World
@@ -41,6 +45,7 @@ class Job:
     stop_after: int = 0
     checkpoints: str | None = None
     embedding_update: str = "dense"
+    language_model: bool = False
 
 
 def main(shards: str, jobs: str, out: str) -> None:
@@ -66,7 +71,11 @@ def train_each(world: World, shards: Path, jobs: Sequence[Job]) -> dict[str, Ans
 def train(job: Job, world: World, selection: Selection) -> Answer:
     """Trains one architecture, without dropout; gives its steps, validation losses and the bytes that this rank read."""
     torch.manual_seed(0)
-    model = build_model(job.arch, {"vocab_size": 200, "num_classes": 2, **small(job.arch)})
+    model: Classifier = build_model(job.arch, {"vocab_size": 200, "num_classes": 2, **small(job.arch)})
+    task: Objective = TWO_LABELS
+    if job.language_model:
+        model = LanguageModel(model, job.arch)
+        task = LanguageModelling(model.num_directions, LoopOptions.max_length)
     stop = StopRequest()
     folder = TrainingFolder(Path(job.checkpoints)) if job.checkpoints else None
     seen: list[dict[str, Any]] = []
@@ -85,7 +94,7 @@ def train(job: Job, world: World, selection: Selection) -> Answer:
         selection.part("valid"),
         world,
         options,
-        task=TWO_LABELS,
+        task=task,
         folder=folder,
         interval=Interval(),
         stop=stop,

@@ -19,6 +19,9 @@ from tests.training.rank_worker import Answer, Job, train_each, write_jobs
 STEPS = 5
 WORKER = Path(__file__).with_name("rank_worker.py")
 WHOLE = Job(name="whole")
+LANGUAGE_MODELS = [
+    Job(name=f"lm-{arch}", arch=arch, language_model=True, stop_after=STEPS) for arch in ("lstm", "bigru", "bimingru")
+]
 
 
 def on_one_rank(shards: Path, *jobs: Job) -> dict[str, Answer]:
@@ -76,7 +79,7 @@ def stopped(checkpoints: Path) -> Job:
 def both(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Both:
     """All in one process, and in one pair of processes."""
     folder = tmp_path_factory.mktemp("both")
-    shared = [WHOLE, *(Job(name=arch, arch=arch, stop_after=STEPS) for arch in networks())]
+    shared = [WHOLE, *LANGUAGE_MODELS, *(Job(name=arch, arch=arch, stop_after=STEPS) for arch in networks())]
     two = on_two_ranks(corpus.shards, folder / "two", *shared, stopped(folder / "checkpoints"))
     return Both(on_one_rank(corpus.shards, *shared), two, folder / "checkpoints")
 
@@ -127,5 +130,12 @@ def test_from_one_rank_to_two(corpus: Corpus, both: Both, tmp_path: Path) -> Non
 @pytest.mark.parametrize("arch", networks())
 def test_every_architecture_on_two_ranks(arch: str, both: Both) -> None:
     alone, two = ([step["loss"] for step in answers[arch]["steps"][:STEPS]] for answers in (both.alone, both.two[0]))
+    assert len(set(alone)) == STEPS, "the losses move"
+    assert two == pytest.approx(alone, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", [job.name for job in LANGUAGE_MODELS])
+def test_language_models_on_two_ranks(name: str, both: Both) -> None:
+    alone, two = ([step["loss"] for step in answers[name]["steps"][:STEPS]] for answers in (both.alone, both.two[0]))
     assert len(set(alone)) == STEPS, "the losses move"
     assert two == pytest.approx(alone, abs=1e-5)
