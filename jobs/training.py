@@ -384,6 +384,7 @@ def _loop_options(training: Training) -> LoopOptions:
             word_dropout=config.word_dropout,
             locked_dropout=config.locked_dropout,
             adversarial=config.adversarial,
+            virtual_adversarial=config.virtual_adversarial,
             adversarial_warmup=config.adversarial_warmup,
         ),
         precision=resolve_precision(config.precision, training.world.device),

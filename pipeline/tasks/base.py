@@ -195,6 +195,10 @@ class Task(ABC):
         """The same of all ranks together, which each of them knows."""
         return batch.global_rows
 
+    def divergence(self, outputs_BC: Tensor, expected_BC: Tensor) -> Tensor:
+        """How far outputs are from others, summed over the rows; only for tasks with `--virtual-adversarial`."""
+        raise NotImplementedError(self.kind.name)
+
     @abstractmethod
     def tally(self, outputs_BC: Tensor, targets: Tensor) -> Tensor:
         """A figure of a training batch, summed over its rows: a scalar on the device."""

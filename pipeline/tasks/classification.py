@@ -145,6 +145,11 @@ class Classification(Task):
 
         return loss
 
+    def divergence(self, outputs_BC: Tensor, expected_BC: Tensor) -> Tensor:
+        """The Kullback-Leibler divergence of the expected probabilities from those of the outputs, both logits."""
+        ours, theirs = (torch.log_softmax(logits_BC, dim=1) for logits_BC in (outputs_BC, expected_BC))
+        return functional.kl_div(ours, theirs, reduction="sum", log_target=True)
+
     def tally(self, outputs_BC: Tensor, targets: Tensor) -> Tensor:
         """Right answers; of soft targets, the most probable class is the right one."""
         classes_B = targets.argmax(dim=1) if targets.dim() == 2 else targets

@@ -7,7 +7,7 @@ with the model's and the optimizer's tensors, and a resumed run is the same run.
 import logging
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -30,7 +30,7 @@ from pipeline.order.plan import TrainPlan
 from pipeline.order.selection import Part
 from pipeline.progress import track
 from pipeline.signals import StopRequest
-from pipeline.tasks.base import Evaluation, Objective
+from pipeline.tasks.base import Evaluation, Loss, Objective, Task
 from pipeline.training.averaging import Average
 from pipeline.training.checkpoint import Checkpoint, TrainingFolder
 from pipeline.training.control import Control
@@ -143,7 +143,7 @@ class Trainer:
         kinds = options.regularisation
         self.regularised = RegularisedClassifier(self.model, kinds.locked_dropout) if kinds.of_embedding else None
         never = options.epochs * self.steps
-        self.first_perturbed = round(kinds.adversarial_warmup * self.steps) if kinds.adversarial else never
+        self.first_perturbed = round(kinds.adversarial_warmup * self.steps) if kinds.perturbs else never
         self.wrapped = self._wrap()
 
     def run(self) -> Progress:
@@ -255,9 +255,9 @@ class Trainer:
         self.optimizer.zero_grad()
         perturbed = self.regularised is not None and global_step >= self.first_perturbed
         if perturbed:
-            loss_sum, outputs_BC = self._adversarial_step(there, targets)
+            loss_sum, outputs_BC = self._perturbed_step(there, targets)
         else:
-            loss_sum, outputs_BC = self._backward(there, targets, self.wrapped)
+            loss_sum, outputs_BC = self._backward(there, targets, self.wrapped, self.loss)
         if options.clip_norm:
             self.optimizer.clip(options.clip_norm)
         self.optimizer.step(lr_factor(options.schedule, global_step, options.epochs * self.steps, options.warmup))
@@ -270,30 +270,43 @@ class Trainer:
         return loss_sum
 
     def _backward(
-        self, batch: Batch, targets: Tensor, classify: Callable[[Tensor, Tensor], Tensor]
+        self, batch: Batch, targets: Tensor, classify: Callable[[Tensor, Tensor], Tensor], loss: Loss
     ) -> tuple[Tensor, Tensor]:
         """Adds the gradient of a batch's mean loss; returns the loss, summed over its rows, and the outputs (B, C)."""
         with autocast(self.world.device, self.options.precision):
             outputs_BC = classify(batch.ids, batch.lengths)
         outputs_BC = outputs_BC.float()
-        loss_sum = self.loss(outputs_BC, targets) if batch.rows else outputs_BC.sum() * 0.0
+        loss_sum = loss(outputs_BC, targets) if batch.rows else outputs_BC.sum() * 0.0
         # DDP averages over ranks; times the number of ranks, that is the sum, and in total the global batch's mean.
         (loss_sum * (self.world.size / self.task.global_units(batch))).backward()  # type: ignore[no-untyped-call]
         return loss_sum, outputs_BC
 
-    def _adversarial_step(self, batch: Batch, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds the gradients of the loss and of the adversarial loss, both with the same dropout."""
-        regularised = self.regularised
+    def _perturbed_step(self, batch: Batch, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds the gradients of the loss and of the adversarial losses, all with the same dropout."""
+        regularised, kinds = self.regularised, self.options.regularisation
         assert regularised is not None
         seed = torch.initial_seed()
-        # Ranks need not agree after the first pass: only the sum of both gradients is exchanged.
-        alone = self.wrapped.no_sync() if isinstance(self.wrapped, DistributedDataParallel) else nullcontext()
-        with alone:
-            loss_sum, outputs_BC = self._backward(batch, targets, partial(self.wrapped, keep=True))
-        change_BTE = regularised.perturbation(self.options.regularisation.adversarial, batch.lengths)
-        torch.manual_seed(seed)
-        self._backward(batch, targets, partial(self.wrapped, perturbation_BTE=change_BTE))
+        with self._alone():
+            classify = partial(self.wrapped, keep=bool(kinds.adversarial))
+            loss_sum, outputs_BC = self._backward(batch, targets, classify, self.loss)
+        if kinds.adversarial:
+            change_BTE = regularised.perturbation(kinds.adversarial, batch.lengths)
+            torch.manual_seed(seed)
+            with self._alone() if kinds.virtual_adversarial else nullcontext():
+                self._backward(batch, targets, partial(self.wrapped, perturbation_BTE=change_BTE), self.loss)
+        if kinds.virtual_adversarial:
+            assert isinstance(self.task, Task)
+            expected_BC, divergence = outputs_BC.detach(), self.task.divergence
+            change_BTE = regularised.virtual_perturbation(
+                kinds.virtual_adversarial, batch.ids, batch.lengths, expected_BC, divergence, seed
+            )
+            torch.manual_seed(seed)
+            self._backward(batch, expected_BC, partial(self.wrapped, perturbation_BTE=change_BTE), divergence)
         return loss_sum, outputs_BC
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """For all backward passes of a step but the last: ranks exchange the sum of the gradients only."""
+        return self.wrapped.no_sync() if isinstance(self.wrapped, DistributedDataParallel) else nullcontext()
 
     def figures(self) -> dict[str, object]:
         """What the progress bar shows; on a GPU not after every step, because reading the loss waits for it."""

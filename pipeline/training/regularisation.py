@@ -3,6 +3,7 @@
 All random numbers are torch's, which the loop seeds for each step. B rows, T positions, E embedding features.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,24 +12,34 @@ from torch import Tensor, nn
 from pipeline.models.interface import Classifier
 from pipeline.models.layers.masking import token_mask
 
+PROBE = 0.01
+"""The step, in mean norms of an embedded token, along which the outputs' curvature is measured."""
+Divergence = Callable[[Tensor, Tensor], Tensor]
+"""How far outputs (B, C) are from others, summed over the rows."""
 LENGTH_STEP = 16
 """Shortened batches keep lengths that the loader also produces: oneDNN keeps kernels for every shape it sees."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Regularisation:
-    """`adversarial`: L2 norm of the perturbation, in mean norms of an embedded token; it starts after
-    `adversarial_warmup` epochs. The other two are probabilities."""
+    """`adversarial`, `virtual_adversarial`: L2 norm of the perturbation, in mean norms of an embedded token; they start
+    after `adversarial_warmup` epochs. The other two are probabilities."""
 
     word_dropout: float = 0.0
     locked_dropout: float = 0.0
     adversarial: float = 0.0
+    virtual_adversarial: float = 0.0
     adversarial_warmup: float = 1.0
 
     @property
     def of_embedding(self) -> bool:
         """Whether the model must be wrapped, see `RegularisedClassifier`."""
-        return bool(self.locked_dropout or self.adversarial)
+        return bool(self.locked_dropout or self.perturbs)
+
+    @property
+    def perturbs(self) -> bool:
+        """Whether embedded tokens are changed against the model."""
+        return bool(self.adversarial or self.virtual_adversarial)
 
 
 class RegularisedClassifier(nn.Module):
@@ -72,12 +83,46 @@ class RegularisedClassifier(nn.Module):
         embedded_BTE = self.embedded_BTE
         assert embedded_BTE is not None and embedded_BTE.grad is not None, "perturbation before a kept backward pass"
         gradient_BTE = embedded_BTE.grad.detach()
-        mask_BT = token_mask(lengths_B, embedded_BTE.shape[1])
-        norm = (embedded_BTE.detach().norm(dim=2) * mask_BT).sum() / mask_BT.sum()
-        norm_B11 = gradient_BTE.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None]
         self.embedded_BTE = None
-        change_BTE: Tensor = gradient_BTE * (size * norm / norm_B11)
-        return change_BTE
+        return scaled(gradient_BTE, size * mean_norm(embedded_BTE.detach(), lengths_B))
+
+    def virtual_perturbation(
+        self, size: float, ids_BT: Tensor, lengths_B: Tensor, outputs_BC: Tensor, divergence: Divergence, seed: int
+    ) -> Tensor:
+        """The change of the embedded tokens that changes each review's outputs most (B, T, E), without any target.
+
+            d = ξ n u / ‖u‖₂,   g = ∇_d D(f(e), f(e + d)),   r = ε n g / ‖g‖₂
+
+        f(e) are `outputs_BC`, computed with the random numbers of `seed`, as f(e + d) is; u: normal, ξ: `PROBE`, n as in
+        `perturbation`. One power iteration: g is the Hessian of D times d, which turns d towards its first eigenvector.
+
+        Source: Miyato, Dai & Goodfellow 2017, "Adversarial training methods for semi-supervised text classification",
+        equations 6 to 8, where the embeddings are normalised instead of ε and ξ.
+        """
+        with torch.no_grad():
+            embedded_BTE = self.model.embed(ids_BT, lengths_B).float()
+            norm = mean_norm(embedded_BTE, lengths_B)
+            mask_BT1 = token_mask(lengths_B, embedded_BTE.shape[1])[:, :, None]
+            probe_BTE = scaled(torch.randn_like(embedded_BTE) * mask_BT1, PROBE * norm)
+        probe_BTE.requires_grad_()
+        torch.manual_seed(seed)
+        found = divergence(self(ids_BT, lengths_B, probe_BTE).float(), outputs_BC)
+        (gradient_BTE,) = torch.autograd.grad(found, probe_BTE)
+        return scaled(gradient_BTE, size * norm)
+
+
+def mean_norm(embedded_BTE: Tensor, lengths_B: Tensor) -> Tensor:
+    """The mean L2 norm of the tokens of a batch."""
+    mask_BT = token_mask(lengths_B, embedded_BTE.shape[1])
+    norm: Tensor = (embedded_BTE.norm(dim=2) * mask_BT).sum() / mask_BT.sum()
+    return norm
+
+
+def scaled(change_BTE: Tensor, norm: Tensor) -> Tensor:
+    """The change of each review with another L2 norm; no change stays none."""
+    norm_B11 = change_BTE.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None]
+    found_BTE: Tensor = change_BTE * (norm / norm_B11)
+    return found_BTE
 
 
 def drop_words(ids_BT: Tensor, lengths_B: Tensor, share: float) -> tuple[Tensor, Tensor]:

@@ -325,3 +325,18 @@ def test_crossval_pretrains_for_each_fold_without_its_text(tmp_path: Path, corpu
     assert len(list(lake.crossval().pretrained.iterdir())) == 2
     with pytest.raises(PipelineError, match="the model may have learned"):
         invoke("crossval", "--lake", tmp_path, *options, "--init", "LIVE")
+
+
+def test_virtual_adversarial_training_from_pretrained_weights(tmp_path: Path, corpus: Corpus) -> None:
+    pretrained(tmp_path, corpus, *LM)
+    options = ("--init", "LATEST", "--unlabelled", "1", "--adversarial-warmup", "0")
+    without = trained(tmp_path, corpus, *options)
+    digests = {without.weights_sha256}
+    for size in ("0.1", "2"):
+        bundle = trained(tmp_path, corpus, *options, "--virtual-adversarial", size)
+        assert bundle.training["virtual_adversarial"] == float(size)
+        digests.add(bundle.weights_sha256)
+    assert len(digests) == 3
+    assert "virtual_adversarial" not in without.training, "so that models of earlier releases are found"
+    with pytest.raises(PipelineError, match="Use --precision fp32"):
+        train(tmp_path, corpus, *options, "--virtual-adversarial", "1", "--precision", "bf16")

@@ -205,8 +205,8 @@ def test_a_fold_is_tested_and_its_model_is_not_published(tmp_path: Path, corpus:
 
 
 def test_a_killed_training_with_everything_on_is_resumed_to_the_same_bits(tmp_path: Path, corpus: Corpus) -> None:
-    options = (*WIDE, "--adversarial", "0.5", "--adversarial-warmup", "0.5", "--locked-dropout", "0.2")
-    often = (*options, "--word-dropout", "0.2", "--checkpoint-every", "5")
+    perturbed = ("--adversarial", "0.5", "--virtual-adversarial", "0.5", "--adversarial-warmup", "0.5")
+    often = (*WIDE, *perturbed, "--locked-dropout", "0.2", "--word-dropout", "0.2", "--checkpoint-every", "5")
     whole = _train(tmp_path / "whole", corpus, *often)
     with killed_after(whole["metrics"]["steps"] // 2 + 3):
         _train(tmp_path / "killed", corpus, *often)

@@ -33,7 +33,7 @@ CAUSAL = [arch for arch in networks() if is_language_model(arch)]
 
 
 @pytest.fixture
-def ids_BT() -> torch.Tensor:
+def reviews() -> torch.Tensor:
     ids = torch.randint(2, VOCABULARY, (4, 16), generator=torch.Generator().manual_seed(1))
     return ids * (torch.arange(16) < LENGTHS[:, None])
 
@@ -44,7 +44,7 @@ def test_which_architectures_can_be_pretrained() -> None:
 
 
 @pytest.mark.parametrize("arch", CAUSAL)
-def test_no_state_sees_the_token_that_it_predicts(arch: str, ids_BT: torch.Tensor) -> None:
+def test_no_state_sees_the_token_that_it_predicts(arch: str, reviews: torch.Tensor) -> None:
     model = make(arch)
     body, place = model.body, 4
 
@@ -52,9 +52,9 @@ def test_no_state_sees_the_token_that_it_predicts(arch: str, ids_BT: torch.Tenso
         with torch.no_grad():
             return body.encode(body.embed(ids, LENGTHS), ids, LENGTHS)[0]
 
-    other_BT = ids_BT.clone()
-    other_BT[0, place] = (ids_BT[0, place] - 1) % (VOCABULARY - 2) + 2
-    before_TS, after_TS = states(ids_BT), states(other_BT)
+    other_BT = reviews.clone()
+    other_BT[0, place] = (reviews[0, place] - 1) % (VOCABULARY - 2) + 2
+    before_TS, after_TS = states(reviews), states(other_BT)
     width = before_TS.shape[1] // model.num_directions
     torch.testing.assert_close(before_TS[:place, :width], after_TS[:place, :width])
     assert not torch.allclose(before_TS[place:9, :width], after_TS[place:9, :width])
@@ -64,14 +64,14 @@ def test_no_state_sees_the_token_that_it_predicts(arch: str, ids_BT: torch.Tenso
 
 
 @pytest.mark.parametrize("arch", ["lstm", "bilstm", "bimingru"])
-def test_a_review_costs_the_sum_over_its_predicted_tokens(arch: str, ids_BT: torch.Tensor) -> None:
+def test_a_review_costs_the_sum_over_its_predicted_tokens(arch: str, reviews: torch.Tensor) -> None:
     model = make(arch)
     with torch.no_grad():
-        costs_BD = model(ids_BT.int(), LENGTHS)
-        states_BTS = model.body.encode(model.body.embed(ids_BT, LENGTHS), ids_BT, LENGTHS)
+        costs_BD = model(reviews.int(), LENGTHS)
+        states_BTS = model.body.encode(model.body.embed(reviews, LENGTHS), reviews, LENGTHS)
         width = states_BTS.shape[2] // model.num_directions
         for row, length in enumerate(LENGTHS.tolist()):
-            tokens = ids_BT[row, :length]
+            tokens = reviews[row, :length]
             expected = [_cost(model, states_BTS[row, : length - 1, :width], tokens[1:])]
             if model.num_directions == 2:
                 expected.append(_cost(model, states_BTS[row, 1:length, width:], tokens[:-1]))

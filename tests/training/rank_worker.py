@@ -28,6 +28,7 @@ from pipeline.tasks.base import Objective
 from pipeline.tasks.language_model import LanguageModelling
 from pipeline.training.checkpoint import TrainingFolder
 from pipeline.training.loop import LoopOptions, Trainer
+from pipeline.training.regularisation import Regularisation
 from pipeline.training.world import World
 from tests.support.small_models import small
 from tests.support.tasks import TWO_LABELS
@@ -46,6 +47,7 @@ class Job:
     checkpoints: str | None = None
     embedding_update: str = "dense"
     language_model: bool = False
+    virtual_adversarial: float = 0.0
 
 
 def main(shards: str, jobs: str, out: str) -> None:
@@ -86,7 +88,11 @@ def train(job: Job, world: World, selection: Selection) -> Answer:
             stop.signal_number = 15
 
     options = LoopOptions(
-        epochs=job.epochs, order=OrderOptions(batch_size=32), embedding_update=job.embedding_update, clip_norm=1.0
+        epochs=job.epochs,
+        order=OrderOptions(batch_size=32),
+        embedding_update=job.embedding_update,
+        clip_norm=1.0,
+        regularisation=Regularisation(virtual_adversarial=job.virtual_adversarial, adversarial_warmup=0.0),
     )
     trainer = RecordingTrainer(
         model,

@@ -19,6 +19,7 @@ from tests.training.rank_worker import Answer, Job, train_each, write_jobs
 STEPS = 5
 WORKER = Path(__file__).with_name("rank_worker.py")
 WHOLE = Job(name="whole")
+VIRTUAL = Job(name="virtual", virtual_adversarial=0.5, stop_after=STEPS)
 LANGUAGE_MODELS = [
     Job(name=f"lm-{arch}", arch=arch, language_model=True, stop_after=STEPS) for arch in ("lstm", "bigru", "bimingru")
 ]
@@ -79,7 +80,7 @@ def stopped(checkpoints: Path) -> Job:
 def both(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Both:
     """All in one process, and in one pair of processes."""
     folder = tmp_path_factory.mktemp("both")
-    shared = [WHOLE, *LANGUAGE_MODELS, *(Job(name=arch, arch=arch, stop_after=STEPS) for arch in networks())]
+    shared = [WHOLE, VIRTUAL, *LANGUAGE_MODELS, *(Job(name=arch, arch=arch, stop_after=STEPS) for arch in networks())]
     two = on_two_ranks(corpus.shards, folder / "two", *shared, stopped(folder / "checkpoints"))
     return Both(on_one_rank(corpus.shards, *shared), two, folder / "checkpoints")
 
@@ -139,3 +140,11 @@ def test_language_models_on_two_ranks(name: str, both: Both) -> None:
     alone, two = ([step["loss"] for step in answers[name]["steps"][:STEPS]] for answers in (both.alone, both.two[0]))
     assert len(set(alone)) == STEPS, "the losses move"
     assert two == pytest.approx(alone, abs=1e-5)
+
+
+def test_virtual_adversarial_training_keeps_ranks_in_step(both: Both) -> None:
+    """The directions to start from are random on each rank, so the losses are those of no other number of ranks."""
+    first, second = ([step["loss"] for step in answers["virtual"]["steps"]] for answers in both.two)
+    assert first == second
+    assert first[0] == pytest.approx(both.alone["virtual"]["steps"][0]["loss"], abs=1e-5)
+    assert first[-1] == pytest.approx(both.alone["virtual"]["steps"][-1]["loss"], abs=0.02)

@@ -11,7 +11,8 @@ from pipeline.models.blend import cut
 from pipeline.models.interface import ReviewClassifier
 from pipeline.models.registry import build_model
 from pipeline.order.selection import select
-from pipeline.training.regularisation import RegularisedClassifier, drop_words
+from pipeline.tasks.classification import Classification
+from pipeline.training.regularisation import RegularisedClassifier, drop_words, scaled
 from tests.support.tasks import TWO_LABELS
 from tests.support.token_corpus import Corpus, write_corpus
 
@@ -67,6 +68,40 @@ def test_the_perturbation_has_the_size_asked_for_and_raises_the_loss_of_every_re
     assert change_BTE[ids_BT == 0].eq(0).all()
     after_B = torch.nn.functional.cross_entropy(regularised(ids_BT, lengths_B, change_BTE), labels_B, reduction="none")
     assert (after_B > before_B).all()
+
+
+def test_the_virtual_perturbation_changes_the_probabilities_more_than_a_random_one_of_its_size() -> None:
+    model = _model()
+    regularised = RegularisedClassifier(model, 0.0)
+    ids_BT, lengths_B, _ = _batch()
+    with torch.no_grad():
+        model.head.weight.mul_(5)
+        outputs_BC = regularised(ids_BT, lengths_B)
+
+    change_BTE = regularised.virtual_perturbation(0.5, ids_BT, lengths_B, outputs_BC, TWO_LABELS.divergence, seed=3)
+
+    mean_norm = model.embedding(ids_BT[ids_BT > 0]).norm(dim=1).mean()
+    assert torch.allclose(change_BTE.flatten(1).norm(dim=1), 0.5 * mean_norm.expand(len(ids_BT)), rtol=1e-4)
+    assert change_BTE[ids_BT == 0].eq(0).all()
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+    def change(by_BTE: Tensor) -> float:
+        with torch.no_grad():
+            return float(TWO_LABELS.divergence(regularised(ids_BT, lengths_B, by_BTE), outputs_BC))
+
+    mask_BT1 = (ids_BT > 0)[:, :, None]
+    others = [
+        change(scaled(torch.randn_like(change_BTE) * mask_BT1, change_BTE.flatten(1).norm(dim=1).mean())) for _ in range(20)
+    ]
+    assert change(change_BTE) > 3 * max(others)
+
+
+def test_the_divergence_is_that_of_the_probabilities() -> None:
+    torch.manual_seed(0)
+    logits_BC, expected_BC = torch.randn(5, 3), torch.randn(5, 3)
+    p_BC, q_BC = expected_BC.softmax(dim=1), logits_BC.softmax(dim=1)
+    found = Classification(("a", "b", "c")).divergence(logits_BC, expected_BC)
+    torch.testing.assert_close(found, (p_BC * (p_BC / q_BC).log()).sum())
 
 
 def test_locked_dropout_takes_the_same_features_from_every_token(monkeypatch: pytest.MonkeyPatch) -> None:
