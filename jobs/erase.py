@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.runtime import Run, commit_record, committing, recorded_run
-from jobs.trained_on import trained_on
+from jobs.trained_on import pretrained_on, trained_on
 from jobs.workplace import table_locked
 from pipeline.config.erase import EraseConfig
 from pipeline.errors import DataError, InputNotFoundError, PipelineError
@@ -118,6 +118,7 @@ class _Erasure:
         holding = {row.shard for row in self.held}
         self.trained = trained_on(lake, self.commits, holding, 0) if holding else None
         self.folds = trained_on(lake.crossval(), self.commits, holding, 0).models if holding else ()
+        self.pretrained = pretrained_on(lake, self.commits, holding) if holding else []
 
     def run(self) -> None:
         """Does it all."""
@@ -205,7 +206,11 @@ class _Erasure:
             "raw": raw,
             "inputs": [name for name in done.inputs if (self.lake.root / name).exists() and name not in raw],
             "outside": outside,
-            "models": [*(trained.models if trained else ()), *(f"crossval/models/{name}" for name in self.folds)],
+            "models": [
+                *(trained.models if trained else ()),
+                *(f"crossval/models/{name}" for name in self.folds),
+                *self.pretrained,
+            ],
             "live": trained.live if trained else "",
             "unread": [path.name for path in self.unread],
             "set_aside": self.lake.damaged.exists() and any(self.lake.damaged.iterdir()),

@@ -10,6 +10,7 @@ from pipeline.lake.log import Commit, with_merged
 from pipeline.lake.paths import Lake
 from pipeline.lake.retraction import shards_at
 from pipeline.models.bundle import model_ids, read_bundle
+from pipeline.models.pretrained import all_pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,17 @@ def trained_on(lake: Lake, commits: Sequence[Commit], holding: Collection[str], 
         newest = max(others, key=lambda name: (others[name], name))
         remedy = "pipeline models rollback" if before in others else f"pipeline models promote {newest}"
     return TrainedOn(models=tuple(found), live=live, remedy=remedy)
+
+
+def pretrained_on(lake: Lake, commits: Sequence[Commit], holding: Collection[str]) -> list[str]:
+    """The pretrained models, of folds as well, that read a version with one of the shards `holding`: paths in the lake."""
+    holding = with_merged(commits, holding)
+    return [
+        found.folder.relative_to(lake.root).as_posix()
+        for place in (lake, lake.crossval())
+        for found in all_pretrained(place, lambda *_: None)
+        if found.table_version is not None and _has(lake, commits, found.table_version, holding, 0)
+    ]
 
 
 def _has(lake: Lake, commits: Sequence[Commit], version: int, holding: Collection[str], since: int) -> bool:

@@ -23,6 +23,7 @@ from pipeline.lake.paths import Lake
 from pipeline.lake.runs import read_record, record_paths
 from pipeline.lake.table_index import forget_removed
 from pipeline.models.bundle import model_ids, read_bundle
+from pipeline.models.pretrained import all_pretrained
 from schemas.prediction import KEY_MODEL
 from schemas.run import Receipt
 
@@ -50,7 +51,7 @@ def run(config: VacuumConfig) -> Receipt:
                 forget_removed(lake)
         gone = [*_leftovers(config, lake)]
         if config.models:
-            gone += [*_models(config, lake), *_crossvals(config, lake)]
+            gone += [*_models(config, lake), *_crossvals(config, lake), *_pretrained(config, lake)]
         if config.runs:
             gone += _records(config, lake)
         if not config.dry_run:
@@ -96,7 +97,7 @@ def _crossvals(config: VacuumConfig, lake: Lake) -> Iterator[Leftover]:
     """All cross-validations but the newest `keep`, and models of folds that no other one names, unless they are young:
     one at work has models before it names them."""
     crossval = lake.crossval()
-    parts = (crossval.models, crossval.checkpoints)
+    parts = (crossval.models, crossval.pretrained, crossval.checkpoints)
     runs = [path for path in crossval.folder.glob("[!.]*") if path.is_dir() and path not in parts]
     newest = sorted(runs, key=lambda path: (-_age_hours(path), path.name), reverse=True)
     old = [path for path in newest[config.keep :] if _age_hours(path) >= config.keep_hours]
@@ -104,6 +105,16 @@ def _crossvals(config: VacuumConfig, lake: Lake) -> Iterator[Leftover]:
     models = [crossval.models / name for name in model_ids(crossval) if name not in needed]
     for folder in [*old, *(folder for folder in models if _age_hours(folder) >= config.keep_hours)]:
         yield Leftover(folder, size_of(folder))
+
+
+def _pretrained(config: VacuumConfig, lake: Lake) -> Iterator[Leftover]:
+    """All pretrained models but the newest `keep`, and those of folds, unless they are young: no model needs what it started
+    from, but a training at work does."""
+    newest = all_pretrained(lake, lambda *_: None)  # a damaged one is somebody's to look at
+    of_folds = all_pretrained(lake.crossval(), lambda *_: None)
+    for found in (*newest[config.keep :], *of_folds):
+        if _age_hours(found.folder) >= config.keep_hours:
+            yield Leftover(found.folder, size_of(found.folder))
 
 
 def _fold_model(path: Path) -> str:

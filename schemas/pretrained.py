@@ -2,8 +2,7 @@
 
 from schemas.document import Document, Field
 from schemas.model import MOST_INTEGER
-
-OBJECTIVES = VECTORS, LM = "vectors", "lm"
+from schemas.objectives import OBJECTIVES
 
 PRETRAINED = Document(
     name="pretrained",

@@ -30,7 +30,10 @@ class VacuumConfig:
     ] = 7 * 24
     models: Annotated[
         bool,
-        Option(help="Also delete old models and cross-validations, except LATEST and models that predictions refer to."),
+        Option(
+            help="Also delete old models, pretrained models and cross-validations, except LATEST and models that "
+            "predictions refer to."
+        ),
     ] = False
     keep: Annotated[int, Option(help="With --models: number of newest models to keep.", minimum=0)] = 5
     runs: Annotated[bool, Option(help="Also delete old run records, except those of runs that committed reviews.")] = False

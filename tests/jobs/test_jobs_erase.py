@@ -28,6 +28,7 @@ from schemas.run import Receipt
 from tests.support.commands import Run
 from tests.support.ingested import ingest, rows_of
 from tests.support.models import save_rnn
+from tests.support.pretrained import save_vectors
 from tests.support.scoring import run_score
 from tests.support.tables import write_csv
 
@@ -81,6 +82,15 @@ def holders(lake: Path, *needles: str) -> list[str]:
 
 def health(lake: Path) -> list[str]:
     return [check.detail for check in lake_checks(Lake(lake), verify=True) if check.state == "FAIL"]
+
+
+def test_pretrained_models_that_read_a_review_are_named(lake: Path) -> None:
+    version = open_data(Lake(lake)).table_version
+    save_vectors(lake / "pretrained" / "whole", table_version=version)
+    save_vectors(lake / "crossval" / "pretrained" / "fold", table_version=version)
+    save_vectors(lake / "pretrained" / "elsewhere")
+    found = remove(lake, "o-1002").metrics["models"]
+    assert found == ["one", "pretrained/whole", "crossval/pretrained/fold"]
 
 
 def test_a_review_leaves_every_version_and_does_not_come_back(lake: Path) -> None:

@@ -15,8 +15,10 @@ from pipeline.lake.atomic import abandoned, claimed, is_claimed, write_text
 from pipeline.lake.leftovers import find_leftovers, sweep_leftovers
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import model_ids
+from pipeline.models.pretrained import pretrained_ids
 from pipeline.training.checkpoint import Checkpoint, TrainingFolder
 from tests.support.models import make_vocabulary, save_rnn
+from tests.support.pretrained import save_vectors
 
 
 @pytest.fixture
@@ -31,6 +33,9 @@ def litter(lake: Lake) -> list[Path]:
         lake.predictions / ".notes" / ".tmp-2-x",
         lake.models / ".tmp-dead" / "model.json",
         lake.crossval().models / ".tmp-dead" / "model.json",
+        lake.pretrained / ".tmp-dead" / "pretrained.safetensors",
+        lake.crossval().pretrained / ".tmp-dead" / "pretrained.json",
+        lake.pretrained / "one" / ".tmp-4-pretrained.json",
         lake.crossval().checkpoints / "dead" / "training.json",
         lake.crossval().folder / "rnn-1" / ".tmp-3-predictions.parquet",
         lake.tokens / ".tmp-commit-dead" / "_delta_log" / "0.json",
@@ -130,6 +135,20 @@ def test_old_models_go_but_the_live_one_and_those_that_predictions_name(lake: La
     receipt = vacuum(VacuumConfig(lake=lake.root, models=True, keep=1))
     assert receipt.metrics["files"] == ["models/m2", "models/m3"]
     assert model_ids(lake) == ["m0", "m1", "m4"]
+
+
+def test_old_pretrained_models_go_and_young_ones_of_folds_stay(lake: Lake) -> None:
+    lake.models.mkdir()
+    places = [lake.pretrained / f"p{number}" for number in range(3)]
+    places += [lake.crossval().pretrained / name for name in ("old", "young")]
+    for number, folder in enumerate(places):
+        save_vectors(folder, f"2026-01-0{number + 1}")
+        for path in [folder, *folder.iterdir()] if folder.name != "young" else []:
+            os.utime(path, (1, 1))
+    receipt = vacuum(VacuumConfig(lake=lake.root, models=True, keep=2))
+    assert receipt.metrics["files"] == ["crossval/pretrained/old", "pretrained/p0"]
+    assert pretrained_ids(lake) == ["p1", "p2"]
+    assert pretrained_ids(lake.crossval()) == ["young"]
 
 
 def test_old_cross_validations_go_with_their_models_and_young_ones_stay(lake: Lake) -> None:
