@@ -61,6 +61,7 @@ def start(config: PretrainConfig, finish: Callable[[Receipt], None], command: Se
     """
     from pipeline.engines import torchrun
 
+    config = _placed(config)
     workers = 1 if torchrun.launched() else torchrun.num_workers(config.nproc)
     if workers == 1:
         receipt = run(config)
@@ -75,6 +76,7 @@ def start(config: PretrainConfig, finish: Callable[[Receipt], None], command: Se
     data = _open(config)
     if not config.force and find_finished(config, _identity(config, data)) is not None:
         finish(run(config))
+        return
     new_model(config, data)
     torchrun.launch([*command, *arguments(config)], workers, config.max_restarts)
 

@@ -46,7 +46,7 @@ class LanguageModel(Classifier):
         features, vocab_size = body.states_dim // self.num_directions, body.config.vocab_size
         cutoffs = [cutoff for cutoff in CUTOFFS if cutoff < vocab_size] or [vocab_size // 2]
         shrinking = SHRINKING if features >= FEWEST_FEATURES else 1.0
-        self.softmax = nn.AdaptiveLogSoftmaxWithLoss(features, vocab_size, cutoffs, div_value=shrinking)
+        self.softmax = nn.AdaptiveLogSoftmaxWithLoss(features, vocab_size, cutoffs, div_value=shrinking, head_bias=True)
         self._freeze_the_rest()
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:

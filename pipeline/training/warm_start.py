@@ -52,10 +52,13 @@ class Taken:
     labels: int
     all_labels: int
     left: tuple[str, ...]
+    perplexity: float | None = None
+    """That of a language model, on its validation part."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {**asdict(self), "left": list(self.left)}
+        found = {**asdict(self), "left": list(self.left)}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 def warm_start(model: ReviewClassifier, arch: str, vocabulary: Vocabulary, outputs: Sequence[str], bundle: Bundle) -> Taken:
@@ -140,6 +143,7 @@ def start_from_pretrained(
         labels=0,
         all_labels=len(outputs),
         left=tuple(name for name in own if name not in taken),
+        perplexity=pretrained.metrics.get("valid_perplexity"),
     )
     log.info(
         "started from %s: took %d of %d tensors, %s of %s word vectors; %s",
