@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.config.train import TrainConfig
+from pipeline.config.train import NO_TARGETS, TrainConfig
 from pipeline.datapipes.train_loader import LoaderOptions
 from pipeline.devices import resolve_precision
 from pipeline.errors import StoppedError
@@ -251,7 +251,7 @@ def _start_from_text(training: Training, model: ReviewClassifier) -> None:
 
 def _label_unlabelled(training: Training) -> tuple[FittedNgrams | None, torch.Tensor | None]:
     """The linear model, on the main rank, and on all of them what it says of the unlabelled part; None without one."""
-    if not training.parts[UNLABELLED].rows:
+    if not training.parts[UNLABELLED].rows or training.config.unlabelled_targets == NO_TARGETS:
         return None, None
     made: list[FittedNgrams] = []
 

@@ -50,6 +50,8 @@ PROMOTE = IF_NOT_WORSE, ALWAYS, NEVER = "if-not-worse", "always", "never"
 DEFAULT_HOLDOUT = 0.1
 CLASS_WEIGHTS = ("auto", "none", "balanced")
 EMBEDDING_INITS = ("text", "random")
+UNLABELLED_TARGETS = ("model", "none")
+NO_TARGETS = UNLABELLED_TARGETS[1]
 UNLABELLED_BY_DEFAULT = 2.0
 UNLABELLED_AT_LEAST = 30_000
 """With 2,000 labels, 36,000 gave 87.2 % and 3,600 gave 85.9 (docs/benchmarks.md)."""
@@ -58,7 +60,15 @@ WIDE_BY_DEFAULT = ("bilstm",)
 NOT_OF_LINEAR = (
     *("epochs", "batch_size", "lr", "schedule", "warmup", "clip_norm", "average", "patience", "select"),
     *("embedding_update", "max_length", "truncation", "wide", "embeddings", "word_dropout", "locked_dropout"),
-    *("adversarial", "virtual_adversarial", "adversarial_warmup", "model", "embedding_init", "unlabelled"),
+    *(
+        "adversarial",
+        "virtual_adversarial",
+        "unlabelled_targets",
+        "adversarial_warmup",
+        "model",
+        "embedding_init",
+        "unlabelled",
+    ),
 )
 """Options that do not apply to the linear n-gram model."""
 
@@ -204,6 +214,16 @@ class TrainingOptions(LinearConfig):
             minimum=0,
         ),
     ] = 0.0
+    unlabelled_targets: Annotated[
+        str,
+        Option(
+            panel=REGULARISATION,
+            help="What unlabelled reviews are trained on: the labels of the n-gram model (model), or none, only "
+            "--virtual-adversarial.",
+            choices=UNLABELLED_TARGETS,
+            identity=False,
+        ),
+    ] = UNLABELLED_TARGETS[0]
     virtual_adversarial: Annotated[
         float,
         Option(
@@ -273,6 +293,11 @@ class TrainingOptions(LinearConfig):
         self._check_linear()
         self._check_init(self.init, "--init")
         check_model_options(self.arch, self.model)
+        if self.unlabelled_targets == NO_TARGETS and not (self.virtual_adversarial and self.unlabelled_ratio):
+            raise UsageError(
+                f"--unlabelled-targets {NO_TARGETS}: unlabelled reviews would be read and nothing learned from them. Pass "
+                "--virtual-adversarial and --unlabelled as well."
+            )
         if self.virtual_adversarial and self.precision == "bf16":
             raise UsageError(
                 "--virtual-adversarial and --precision bf16: the differences that it measures are smaller than bf16's "
@@ -357,6 +382,8 @@ class TrainingOptions(LinearConfig):
             options = {name: value for name, value in options.items() if name not in NOT_OF_LINEAR}
         if self.virtual_adversarial:
             options["virtual_adversarial"] = self.virtual_adversarial
+        if self.unlabelled_targets == NO_TARGETS:
+            options["unlabelled_targets"] = NO_TARGETS
         if self.embeddings is not None:
             from pipeline.models.layers.embeddings import fingerprint
 

@@ -137,11 +137,12 @@ class Classification(Task):
         return softmax(outputs_NC)
 
     def loss_on(self, device: torch.device) -> Loss:
-        """Cross-entropy of labels or of probabilities, each class with its weight."""
+        """Cross-entropy of labels or of probabilities, each class with its weight; rows without either cost nothing."""
         weight = None if self.class_weights is None else torch.tensor(self.class_weights, device=device)
 
         def loss(outputs_BC: Tensor, targets: Tensor) -> Tensor:
-            return functional.cross_entropy(outputs_BC, targets, weight=weight, reduction="sum")
+            found = targets if targets.dim() == 2 else targets.clamp_min(-1)
+            return functional.cross_entropy(outputs_BC, found, weight=weight, reduction="sum", ignore_index=-1)
 
         return loss
 

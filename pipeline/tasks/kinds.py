@@ -30,6 +30,6 @@ CLASSIFICATION = Kind(
     summary="learn each review's label",
     selections=("accuracy", "macro-f1", "loss"),
     linear_arch="nbsvm",
-    options=frozenset({"class_weights", "unlabelled", "virtual_adversarial"}),
+    options=frozenset({"class_weights", "unlabelled", "virtual_adversarial", "unlabelled_targets"}),
 )
 KINDS = {kind.name: kind for kind in (CLASSIFICATION,)}

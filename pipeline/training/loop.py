@@ -140,6 +140,11 @@ class Trainer:
         self.sums = Sums(world.device)
         self.reader = self._reader(train)
         self.loss = task.loss_on(world.device)
+        # Unlabelled rows without soft targets count for the virtual adversarial loss alone. It weighs as if the other loss
+        # were a mean over the labelled rows.
+        unlabelled = sum(train.unlabelled_per_group)
+        self.is_untaught = bool(unlabelled) and soft_targets_UC is None
+        self.virtual_weight = 1.0 - unlabelled / train.rows if self.is_untaught else 1.0
         kinds = options.regularisation
         self.regularised = RegularisedClassifier(self.model, kinds.locked_dropout) if kinds.of_embedding else None
         never = options.epochs * self.steps
@@ -266,7 +271,8 @@ class Trainer:
         if batch.rows:
             with torch.no_grad():
                 tally = self.task.tally(outputs_BC, targets)
-            self.sums.add(loss_sum, tally, self.task.units(batch), batch.tokens)
+            units = int((batch.targets >= 0).sum()) if self.is_untaught else self.task.units(batch)
+            self.sums.add(loss_sum, tally, units, batch.tokens)
         return loss_sum
 
     def _backward(
@@ -301,7 +307,12 @@ class Trainer:
                 kinds.virtual_adversarial, batch.ids, batch.lengths, expected_BC, divergence, seed
             )
             torch.manual_seed(seed)
-            self._backward(batch, expected_BC, partial(self.wrapped, perturbation_BTE=change_BTE), divergence)
+            weight = self.virtual_weight
+
+            def loss(outputs_BC: Tensor, expected_BC: Tensor) -> Tensor:
+                return weight * divergence(outputs_BC, expected_BC)
+
+            self._backward(batch, expected_BC, partial(self.wrapped, perturbation_BTE=change_BTE), loss)
         return loss_sum, outputs_BC
 
     def _alone(self) -> AbstractContextManager[None]:

@@ -341,3 +341,18 @@ def test_virtual_adversarial_training_from_pretrained_weights(tmp_path: Path, co
     assert "virtual_adversarial" not in without.training, "so that models of earlier releases are found"
     with pytest.raises(PipelineError, match="Use --precision fp32"):
         train(tmp_path, corpus, *options, "--virtual-adversarial", "1", "--precision", "bf16")
+
+
+def test_unlabelled_reviews_may_count_for_virtual_adversarial_training_alone(tmp_path: Path, corpus: Corpus) -> None:
+    options = ("--unlabelled", "0.5", "--adversarial-warmup", "0", "--virtual-adversarial", "1")
+    silent = (*options, "--unlabelled-targets", "none")
+    receipt = train(tmp_path, corpus, *silent)
+    assert receipt["metrics"]["unlabelled_rows"] > 50
+    rows = pq.read_table(Path(receipt["outputs"]["model"]) / "metrics.parquet").to_pylist()
+    assert rows[0]["accuracy"] > 0.4, "of labelled reviews alone"
+    digests = {read_bundle(Path(receipt["outputs"]["model"])).weights_sha256}
+    digests |= {trained(tmp_path, corpus, *more).weights_sha256 for more in (options, ("--unlabelled", "0.5"))}
+    assert len(digests) == 3
+    assert train(tmp_path, corpus, *silent)["code"] == 99
+    with pytest.raises(PipelineError, match="nothing learned from them"):
+        train(tmp_path, corpus, "--unlabelled", "1", "--unlabelled-targets", "none")
