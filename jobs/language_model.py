@@ -5,7 +5,7 @@ import logging
 import torch
 
 from jobs.pretrain import Learned
-from pipeline.config.pretrain import PretrainConfig
+from pipeline.config.pretrain import WITHOUT_DROPOUT, PretrainConfig
 from pipeline.datapipes.train_loader import LoaderOptions
 from pipeline.devices import resolve_precision
 from pipeline.models.interface import ReviewClassifier
@@ -21,9 +21,6 @@ from pipeline.training.metrics import write_metrics
 from pipeline.training.world import World
 
 log = logging.getLogger(__name__)
-
-WITHOUT_DROPOUT = {"dropout": 0.0, "embedding_dropout": 0.0}
-"""Defaults that differ from a classifier's: with a pass or two over much text, a language model does not overfit."""
 
 
 def new_model(config: PretrainConfig, data: TrainingData) -> LanguageModel:

@@ -1,7 +1,7 @@
 """The options of `pipeline pretrain`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from pipeline.config.interval import Interval
@@ -27,7 +27,7 @@ from pipeline.lake.paths import Lake
 from pipeline.models.registry import REMEDY, architectures, check_model_options, config_class, model_options
 from pipeline.options import render
 from pipeline.options.check import validate
-from pipeline.options.option import DATA, MODEL, Option, fields_of
+from pipeline.options.option import DATA, MODEL, ConfigField, Option, fields_of
 from pipeline.order.options import DEFAULT_LANES, WINDOW_ROWS, OrderOptions
 from schemas.limits import MAX_LENGTH
 from schemas.objectives import LM, OBJECTIVES, VECTORS
@@ -42,6 +42,20 @@ OF_VECTORS = ("context_window", "contexts")
 MODEL_OF_VECTORS = {"embedding_dim": 128, "embedding_std": 0.1}
 """The options of an architecture that word vectors have, too, and their defaults."""
 MOST_WINDOW, MOST_CONTEXTS = 100, 20_000
+
+OF_CLASSIFIERS = frozenset({"pooling", "attention", "score", "window"})
+"""Options of architectures that decide what a classifier makes of the states."""
+OF_REFUSED = frozenset({"ngrams", "buckets", "width", "directions", "heads", "feedforward_dim", "attention_dropout"})
+"""Options of architectures that cannot be language models."""
+WITHOUT_DROPOUT = {"dropout": 0.0, "embedding_dropout": 0.0}
+"""Defaults that differ from a classifier's: with a pass or two over much text, a language model does not overfit."""
+
+
+def options_of_layers() -> Mapping[str, ConfigField]:
+    """The options of architectures that make a difference to their recurrent layers."""
+    shown = {name: field for name, field in model_options().items() if name not in OF_CLASSIFIERS | OF_REFUSED}
+    without = {name: replace(shown[name], option=replace(shown[name].option, default="0")) for name in WITHOUT_DROPOUT}
+    return shown | without
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +96,7 @@ class PretrainConfig:
             help="Set any option of the architecture; can be repeated. Word vectors have --embedding-dim and "
             "--embedding-std.",
             default="none",
-            group=model_options,
+            group=options_of_layers,
         ),
     ] = field(default_factory=dict)
     fold: Annotated[
@@ -161,19 +175,7 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         validate(self)
-        foreign = OF_LM if self.is_vectors else OF_VECTORS
-        defaults = {field.name: field for field in fields_of(type(self))}
-        given = [defaults[name].label for name in foreign if getattr(self, name) != defaults[name].default]
-        if self.is_vectors:
-            given += [f"--{name.replace('_', '-')}" for name in self.model if name not in MODEL_OF_VECTORS]
-        if given:
-            other = LM if self.is_vectors else VECTORS
-            raise UsageError(
-                f"{', '.join(given)}: --objective {self.objective} has no such option. Remove it, or pass --objective "
-                f"{other}."
-            )
-        if not self.is_vectors and config_class(self.arch).linear:
-            raise UsageError(f"--arch {self.arch} has no recurrent layers to pretrain. {REMEDY}")
+        self._check_objective()
         check_model_options(self.arch, self.model)
         if self.tokens is not None and self.table_version is not None:
             raise UsageError("--tokens and --table-version: plain shards have no versions. Pass only one of them.")
@@ -182,6 +184,21 @@ class PretrainConfig:
                 f"--fold {self.fold} and --holdout {self.holdout}: a fold is the test part itself. Remove --holdout, or "
                 "pass --holdout 0."
             )
+
+    def _check_objective(self) -> None:
+        foreign = OF_LM if self.is_vectors else OF_VECTORS
+        defaults = {field.name: field for field in fields_of(type(self))}
+        given = [defaults[name].label for name in foreign if getattr(self, name) != defaults[name].default]
+        given += [f"--{name.replace('_', '-')}" for name in self.model if name in self._useless]
+        if given:
+            raise UsageError(f"{', '.join(given)}: --objective {self.objective} has no such option. Remove it.")
+        if not self.is_vectors and config_class(self.arch).linear:
+            raise UsageError(f"--arch {self.arch} has no recurrent layers to pretrain. {REMEDY}")
+
+    @property
+    def _useless(self) -> frozenset[str]:
+        """Options of architectures that make no difference to what is learned."""
+        return frozenset(self.model) - MODEL_OF_VECTORS.keys() if self.is_vectors else OF_CLASSIFIERS
 
     @property
     def is_vectors(self) -> bool:
