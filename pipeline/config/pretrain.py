@@ -30,7 +30,7 @@ from pipeline.options.check import validate
 from pipeline.options.option import DATA, MODEL, ConfigField, Option, fields_of
 from pipeline.order.options import DEFAULT_LANES, WINDOW_ROWS, OrderOptions
 from schemas.limits import MAX_LENGTH
-from schemas.objectives import LM, OBJECTIVES, VECTORS
+from schemas.objectives import OBJECTIVES, VECTORS
 
 OF_LM = (
     *("arch", "epochs", "batch_size", "lr", "schedule", "warmup", "clip_norm", "lanes", "window_rows", "precision"),
