@@ -11,20 +11,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.config.train import NO_TARGETS, TrainConfig
+from pipeline.config.train import NO_TARGETS, REGION_DIM, TrainConfig
 from pipeline.datapipes.train_loader import LoaderOptions
 from pipeline.devices import resolve_precision
 from pipeline.errors import StoppedError
 from pipeline.models.bundle import Bundle
-from pipeline.models.configs.base import ModelConfig
+from pipeline.models.configs.base import ModelConfig, RecurrentConfig
 from pipeline.models.configs.nbsvm import NbsvmConfig
 from pipeline.models.interface import Classifier, ReviewClassifier
 from pipeline.models.layers.embeddings import load_embeddings
+from pipeline.models.layers.regions import STD, WEIGHT, Regions
 from pipeline.models.nbsvm import Nbsvm
 from pipeline.models.pretrained import Pretrained
 from pipeline.models.registry import build_model
+from pipeline.order.folds import Fold
 from pipeline.order.order import num_steps
-from pipeline.order.selection import UNLABELLED, Part
+from pipeline.order.selection import UNLABELLED, Part, select
 from pipeline.progress import BRIEF
 from pipeline.signals import StopRequest
 from pipeline.tasks.base import Task
@@ -34,6 +36,7 @@ from pipeline.training.data import TrainingData
 from pipeline.training.loop import LoopOptions, Trainer
 from pipeline.training.metrics import MetricsRow, write_metrics
 from pipeline.training.ngram_fit import NgramOptions, default_epochs, fit_ngrams
+from pipeline.training.regions import learn_regions
 from pipeline.training.regularisation import Regularisation
 from pipeline.training.soft_targets import soft_targets
 from pipeline.training.tensorboard import event_writer
@@ -42,6 +45,9 @@ from pipeline.training.word_vectors import Floats, text_vectors
 from pipeline.training.world import World
 
 log = logging.getLogger(__name__)
+
+ALL_UNLABELLED = 1e9
+"""More unlabelled reviews for each labelled one than there are."""
 
 
 @dataclass(frozen=True)
@@ -116,9 +122,11 @@ def new_model(
     """The model before its first step: a function of the options, the seed, the embeddings and the model to start from, so
     the same on every rank. Vectors from the reviews themselves come later: they take reading."""
     tokens = data.vocabulary.tokens.to_pylist()
-    options = {**config.model, "vocab_size": len(tokens), "num_classes": task.num_outputs}
+    options = {**config.model_options, "vocab_size": len(tokens), "num_classes": task.num_outputs}
     if pretrained is not None:
-        options = {**sizes_of(pretrained, config.arch), **options}
+        options |= {**sizes_of(pretrained, config.arch), **config.model}
+    elif initial is not None and REGION_DIM in options:
+        options |= {REGION_DIM: initial.model_config.get(REGION_DIM, 0), **config.model}
     vectors_VE = None
     if config.embeddings is not None:
         vectors_VE = load_embeddings(config.embeddings, tokens)
@@ -140,6 +148,8 @@ def train_network(training: Training, start: Start, folder: TrainingFolder, resu
     has_vectors = config.embeddings is not None or (taken is not None and taken.words > 0)
     if checkpoint is None and config.embedding_init == "text" and not has_vectors:
         _start_from_text(training, model)
+    if checkpoint is None and model.regions is not None and not (taken is not None and WEIGHT not in taken.left):
+        _learn_regions(training, model, model.regions)
     fitted, soft_targets_UC = _label_unlabelled(training)
     trainer = _trainer(training, model, folder, soft_targets_UC)
     if checkpoint is not None:
@@ -247,6 +257,43 @@ def _start_from_text(training: Training, model: ReviewClassifier) -> None:
         ),
     )
     model.set_embedding(torch.from_numpy(vectors_VE))
+
+
+def _learn_regions(training: Training, model: ReviewClassifier, regions: Regions) -> None:
+    """Gives the model features of regions, of all text that it may read."""
+    config = model.config
+    assert isinstance(config, RecurrentConfig)
+
+    def learn() -> Floats:
+        found = learn_regions(
+            _all_text(training),
+            vocab_size=config.vocab_size,
+            dim=config.region_dim,
+            std=STD,
+            max_length=training.reading.max_length,
+            seed=training.config.seed,
+            loader=LoaderOptions(workers=training.config.workers),
+            check_stop=training.stop.raise_if_set,
+        )
+        return np.vstack([found.weight, found.bias])
+
+    both = torch.from_numpy(_array_from_main(training, learn))
+    regions.set(both[:-1], both[-1])
+
+
+def _all_text(training: Training) -> Part:
+    """The training part, and all unlabelled reviews of what is not held out."""
+    config = training.config
+    fold = Fold.parse(config.fold) if config.fold else None
+    selection, _ = select(
+        training.data.shards,
+        training.task,
+        config.valid_fraction,
+        fold,
+        unlabelled=ALL_UNLABELLED,
+        holdout=config.holdout_share,
+    )
+    return selection.part("train", UNLABELLED)
 
 
 def _label_unlabelled(training: Training) -> tuple[FittedNgrams | None, torch.Tensor | None]:

@@ -1,7 +1,7 @@
 """The options of `pipeline train`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,6 +57,8 @@ UNLABELLED_AT_LEAST = 30_000
 """With 2,000 labels, 36,000 gave 87.2 % and 3,600 gave 85.9 (docs/benchmarks.md)."""
 EPOCHS_BY_DEFAULT, EPOCHS_AT_MOST, ENOUGH_STEPS = 3, 20, 1000
 WIDE_BY_DEFAULT = ("bilstm",)
+REGION_DIM, REGIONS_BY_DEFAULT = "region_dim", 100
+"""The option of architectures with region features, and how many a model with --wide has unless asked otherwise."""
 NOT_OF_LINEAR = (
     *("epochs", "batch_size", "lr", "schedule", "warmup", "clip_norm", "average", "patience", "select"),
     *("embedding_update", "max_length", "truncation", "wide", "embeddings", "word_dropout", "locked_dropout"),
@@ -335,6 +337,13 @@ class TrainingOptions(LinearConfig):
         return self.arch in WIDE_BY_DEFAULT if self.wide is None else self.wide
 
     @property
+    def model_options(self) -> dict[str, Any]:
+        """The architecture's options that differ from its own defaults."""
+        if self.is_wide and any(field.name == REGION_DIM for field in fields(config_class(self.arch))):
+            return {REGION_DIM: REGIONS_BY_DEFAULT, **self.model}
+        return self.model
+
+    @property
     def unlabelled_ratio(self) -> float:
         """Unlabelled reviews to train on per labelled review."""
         if self.is_linear:
@@ -378,6 +387,8 @@ class TrainingOptions(LinearConfig):
             InputNotFoundError: `embeddings` does not exist.
         """
         options = render.identity(self)
+        if REGION_DIM in self.model_options:
+            options["model"] = {**options["model"], REGION_DIM: self.model_options[REGION_DIM]}
         if self.is_linear:
             options = {name: value for name, value in options.items() if name not in NOT_OF_LINEAR}
         if self.virtual_adversarial:

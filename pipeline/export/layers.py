@@ -14,8 +14,10 @@ from torch import nn
 
 from pipeline.export.graph import INT64, Graph
 from pipeline.models.bag import MULTIPLIER, PRIME, Bag
+from pipeline.models.interface import ReviewClassifier
 from pipeline.models.layers.pooling import Pooling
 from pipeline.models.layers.recurrent import Recurrent
+from pipeline.models.layers.regions import HALF
 
 GATES = {nn.LSTM: (0, 3, 1, 2), nn.GRU: (1, 0, 2), nn.RNN: (0,)}
 """Where ONNX's gates stand among torch's: i, o, f, c for the LSTM, z, r, h for the GRU."""
@@ -63,6 +65,22 @@ def tokens(graph: Graph, ids: str, lengths: str, max_length: int, truncation: st
     lengths = graph.add("Min", lengths, graph.constant(max_length, np.int64))
     mask = graph.add("Less", places, graph.add("Unsqueeze", lengths, graph.ints(1)))
     return Tokens(ids, lengths, mask, places)
+
+
+def embedded(graph: Graph, model: ReviewClassifier, inputs: Tokens) -> str:
+    """The embedded tokens (N, T, E), with the features of their regions, if the model has any."""
+    words = graph.add("Gather", graph.constant(array(model.embedding.weight)), inputs.ids)
+    if model.regions is None:
+        return words
+    zero = graph.constant(0, np.int64)
+    kept = graph.add("Where", inputs.mask, inputs.ids, zero)
+    table = graph.constant(array(model.regions.weight))
+    around = graph.add("Pad", kept, graph.ints(0, HALF, 0, HALF), zero)
+    total = graph.constant(array(model.regions.bias))
+    for shift in range(2 * HALF + 1):
+        end = shift - 2 * HALF or np.iinfo(np.int64).max
+        total = graph.add("Add", graph.add("Gather", table, graph.slice(around, shift, end)), total)
+    return graph.add("Concat", words, graph.add("Relu", total), axis=2)
 
 
 def recurrent(graph: Graph, encoder: Recurrent, embedded: str, inputs: Tokens) -> States:

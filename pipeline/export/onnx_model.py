@@ -98,7 +98,7 @@ def _logits(graph: Graph, model: nn.Module, inputs: layers.Tokens) -> str:
         found = layers.States(layers.bag(graph, model, inputs), "")
     else:
         assert isinstance(model, RecurrentClassifier)
-        embedded = graph.add("Gather", graph.constant(layers.array(model.embedding.weight)), inputs.ids)
+        embedded = layers.embedded(graph, model, inputs)
         found = layers.recurrent(graph, model.encoder, embedded, inputs)
     return layers.linear(graph, model.head, layers.pooled(graph, model.pooling, found, inputs))
 

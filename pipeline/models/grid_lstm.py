@@ -40,7 +40,7 @@ class GridLSTM(ReviewClassifier):
         super().__init__(config, width * config.dimensions)
         self.encoder = stacked(torch_layer(nn.LSTM), config) if config.dimensions == 1 else None
         if config.dimensions == 2:
-            self.projection = nn.Linear(config.embedding_dim, 2 * width)
+            self.projection = nn.Linear(config.input_dim, 2 * width)
             self.grid = nn.ModuleList(GridLSTMLayer(width) for _ in range(config.layers))
 
     def encode(self, embedded_BTE: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """What every architecture is: a config dataclass and a `Classifier`, of which most are a `ReviewClassifier`.
 
 A `ReviewClassifier` is embedding → `encode` → pooling → linear; an architecture writes `encode` and says how wide its states
-are. B rows, T positions, E embedding features, S features of a state, C classes, V tokens of the vocabulary.
+are. Where it has region features, they stand beside the embedding. B rows, T positions, E features of an embedded token, S
+features of a state, C classes, V tokens of the vocabulary.
 """
 
 from abc import ABC, abstractmethod
@@ -14,6 +15,7 @@ from pipeline.errors import UsageError
 from pipeline.models.configs.base import ArchitectureConfig, ModelConfig, RecurrentConfig
 from pipeline.models.layers.dropout import Dropout
 from pipeline.models.layers.pooling import Pooling
+from pipeline.models.layers.regions import Regions
 from schemas.vocabulary import PAD_ID
 
 __all__ = ["ArchitectureConfig", "Classifier", "ModelConfig", "RecurrentConfig", "ReviewClassifier"]
@@ -76,6 +78,8 @@ class ReviewClassifier(Classifier):
         super().__init__(config)
         self.states_dim, self.bidirectional = states_dim, bidirectional
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_dim, padding_idx=PAD_ID)
+        region_dim = config.input_dim - config.embedding_dim
+        self.regions = Regions(config.vocab_size, region_dim) if region_dim else None
         self.embedding_dropout = Dropout(config.embedding_dropout)
         self.pooling = Pooling(config.pooling, states_dim, bidirectional=bidirectional)
         self.dropout = Dropout(config.dropout)
@@ -89,7 +93,10 @@ class ReviewClassifier(Classifier):
     def embed(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """The embedded tokens (B, T, E). With `classify`, the seam for perturbing or explaining embeddings."""
         # Time-major in memory, as the kernels of recurrent layers want it.
-        return cast(Tensor, self.embedding(ids_BT.t()).transpose(0, 1))
+        embedded_TBE = self.embedding(ids_BT.t())
+        if self.regions is not None:
+            embedded_TBE = torch.cat([embedded_TBE, self.regions(ids_BT, lengths_B).transpose(0, 1)], dim=2)
+        return cast(Tensor, embedded_TBE.transpose(0, 1))
 
     def classify(self, embedded_BTE: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits (B, C) of embedded tokens."""

@@ -37,7 +37,7 @@ class MDRNN(ReviewClassifier):
         super().__init__(config, states_dim)
         self.width = config.width
         corners = [(False, False), (False, True), (True, False), (True, True)][: config.directions]
-        input_dims = [config.embedding_dim] + [states_dim] * (config.layers - 1)
+        input_dims = [config.input_dim] + [states_dim] * (config.layers - 1)
         self.page_layers = nn.ModuleList(
             nn.ModuleList(PageRNN(dim, config.hidden_dim, up=up, left=left) for up, left in corners) for dim in input_dims
         )

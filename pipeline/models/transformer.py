@@ -35,7 +35,7 @@ class Transformer(ReviewClassifier):
         width = config.hidden_dim
         super().__init__(config, width)
         self.width = width
-        self.projection = nn.Identity() if config.embedding_dim == width else nn.Linear(config.embedding_dim, width)
+        self.projection = nn.Identity() if config.input_dim == width else nn.Linear(config.input_dim, width)
         self.position_dropout = Dropout(config.attention_dropout)
         self.transformer_layers = nn.ModuleList(
             TransformerLayer(width, config.heads, config.feedforward_dim, config.attention_dropout)

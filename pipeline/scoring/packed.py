@@ -93,6 +93,7 @@ class PackedForward:
         directions = [encoder.forward_layers, *([encoder.backward_layers] if encoder.bidirectional else [])]
         self._model = model
         self._words_VE = model.embedding.weight.detach()
+        self._has_regions = model.regions is not None
         self._layers = [[CELLS[type(layer)](layer) for layer in layers] for layers in zip(*directions, strict=True)]
         self.tables: list[Tensor] = []
         """Each cell's projection of every word, once they are worth it."""
@@ -118,13 +119,14 @@ class PackedForward:
         return most if len(self._layers) == 1 else most // 2
 
     def make_table(self) -> None:
-        """Projects the whole vocabulary, once. Until then, and where it would take more than `TABLE_BYTES`, tokens are
-        projected where they stand, which costs less as long as they are fewer than the words.
+        """Projects the whole vocabulary, once. Until then, and where it would take more than `TABLE_BYTES` or a word has
+        other inputs in other regions, tokens are projected where they stand, which costs less as long as they are fewer
+        than the words.
         """
         cells = self._layers[0]
         if self._made:
             self.tables = self._made
-        elif 4 * len(self._words_VE) * sum(cell.gates_dim for cell in cells) <= TABLE_BYTES:
+        elif not self._has_regions and 4 * len(self._words_VE) * sum(cell.gates_dim for cell in cells) <= TABLE_BYTES:
             self.tables = self._made = [cell.project(self._words_VE) for cell in cells]
 
     def leave_table(self) -> None:
@@ -135,12 +137,20 @@ class PackedForward:
         """Logits (B, C); see `ReviewClassifier.forward`."""
         lengths_B, order_B = lengths_B.sort(descending=True, stable=True)
         packing = Packing.of(lengths_B)
-        inputs = Inputs(self._words_VE, ids_BT[order_B, : len(packing.counts)].t()[packing.mask_TB], self.tables)
+        ids_BT = ids_BT[order_B, : len(packing.counts)]
+        if self._has_regions:
+            inputs = _in_place(self._model.embed(ids_BT, lengths_B).transpose(0, 1)[packing.mask_TB])
+        else:
+            inputs = Inputs(self._words_VE, ids_BT.t()[packing.mask_TB], self.tables)
         for cells in self._layers[:-1]:
-            states_NS = _states(cells, inputs, packing)
-            inputs = Inputs(states_NS, torch.arange(len(states_NS)))
+            inputs = _in_place(_states(cells, inputs, packing))
         logits_BC = self._model.head(_pooled(self._layers[-1], inputs, packing, self._model.pooling.kind, lengths_B))
         return torch.empty_like(logits_BC).index_copy_(0, order_B, logits_BC)
+
+
+def _in_place(values_NF: Tensor) -> Inputs:
+    """Inputs that differ from token to token."""
+    return Inputs(values_NF, torch.arange(len(values_NF)))
 
 
 def _pooled(cells: Sequence[Cell], inputs: Inputs, packing: Packing, kind: str, lengths_B: Tensor) -> Tensor:

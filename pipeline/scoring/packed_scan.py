@@ -57,13 +57,18 @@ class PackedScan:
         (cell, *above) = self._cells
         if self._made is not None:
             self.table = self._made
-        elif not above and 8 * len(self._words_VE) * cell.output_dim <= TABLE_BYTES:
+        elif not above and self._model.regions is None and 8 * len(self._words_VE) * cell.output_dim <= TABLE_BYTES:
             with torch.inference_mode():
                 self.table = self._made = cell.table(self._words_VE)
 
     def leave_table(self) -> None:
         """Computes a and b of tokens where they stand again, until `make_table` is called; the table is kept for that."""
         self.table = None
+
+    def _embedded(self, ids_BT: Tensor, lengths_B: Tensor, tokens_N: Tensor) -> Tensor:
+        if self._model.regions is None:
+            return embedding(tokens_N, self._words_VE)
+        return self._model.embed(ids_BT, lengths_B)[token_mask(lengths_B, ids_BT.shape[1])]
 
     def __call__(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits (B, C); see `ReviewClassifier.forward`."""
@@ -74,7 +79,7 @@ class PackedScan:
         if self.table is not None:
             states, index_N = self.table, tokens_N
         else:
-            states = self._model.encoder(embedding(tokens_N, self._words_VE), packed)
+            states = self._model.encoder(self._embedded(ids_BT, lengths_B, tokens_N), packed)
         forward = split(self._cells[-1].direction, states[:0, :features])
         last_BS, largest_BS, total_BS = scan_kernel.pool_packed(states, index_N, packed.rows, features, forward)
         mean_BS = total_BS / lengths_B.unsqueeze(1)

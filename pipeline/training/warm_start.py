@@ -22,6 +22,7 @@ from pipeline.errors import UsageError
 from pipeline.models.blend import Blend
 from pipeline.models.bundle import Bundle
 from pipeline.models.interface import ReviewClassifier
+from pipeline.models.layers.regions import BIAS, WEIGHT
 from pipeline.models.pretrained import Pretrained
 from pipeline.models.registry import config_class
 from pipeline.tasks.registry import task_of
@@ -31,8 +32,8 @@ from schemas.vocabulary import SPECIALS
 log = logging.getLogger(__name__)
 
 EMBEDDING, HEAD = "embedding.weight", ("head.weight", "head.bias")
-SIZES = ("embedding_dim", "hidden_dim", "layers", "cell")
-"""Options of a model that give its tensors their shapes."""
+SIZES = ("embedding_dim", "region_dim", "hidden_dim", "layers", "cell")
+"""Options of a model that give its tensors their shapes; the first two those of tensors that all architectures share."""
 OWN_OF_LM = "softmax."
 """The beginning of the names of what only a language model has."""
 OF_DATA = ("vocab_size", "num_classes", "sentence_ends")
@@ -78,6 +79,9 @@ def warm_start(model: ReviewClassifier, arch: str, vocabulary: Vocabulary, outpu
     words = _take_rows(own, theirs, EMBEDDING, vocabulary.tokens, before.tokens)
     if words:
         taken.add(EMBEDDING)
+    if _take_rows(own, theirs, WEIGHT, vocabulary.tokens, before.tokens):
+        own[BIAS].copy_(theirs[BIAS])
+        taken |= {WEIGHT, BIAS}
     labels = 0
     if arch == bundle.arch:
         taken |= _take_others(model, own, theirs, same_ids=vocabulary.tokens.equals(before.tokens))
@@ -101,7 +105,7 @@ def warm_start(model: ReviewClassifier, arch: str, vocabulary: Vocabulary, outpu
 
 def sizes_of(pretrained: Pretrained, arch: str) -> dict[str, Any]:
     """The options that give a new model of this architecture the shapes of a pretrained one."""
-    names = SIZES if _is_akin(arch, pretrained.arch) else SIZES[:1]
+    names = SIZES if _is_akin(arch, pretrained.arch) else SIZES[:2]
     known = {field.name for field in fields(config_class(arch))}
     return {name: pretrained.model_config[name] for name in names if name in pretrained.model_config and name in known}
 
@@ -123,7 +127,7 @@ def start_from_pretrained(
     taken = [
         name
         for name, tensor in own.items()
-        if name in theirs and theirs[name].shape == tensor.shape and (name == EMBEDDING or akin)
+        if name in theirs and theirs[name].shape == tensor.shape and (name in (EMBEDDING, WEIGHT, BIAS) or akin)
     ]
     if not taken:
         raise UsageError(
@@ -169,7 +173,7 @@ def _take_rows(
     own: dict[str, Tensor], theirs: dict[str, Tensor], name: str, tokens: pa.StringArray, before: pa.StringArray
 ) -> int:
     """Copies the vectors of the words that both know; returns how many there are, without special tokens."""
-    if name not in theirs or theirs[name].shape[1] != own[name].shape[1]:
+    if name not in own or name not in theirs or theirs[name].shape[1] != own[name].shape[1]:
         return 0
     places = pc.index_in(tokens, value_set=before)
     known = torch.from_numpy(pc.is_valid(places).to_numpy(zero_copy_only=False).copy())
@@ -184,7 +188,7 @@ def _take_others(model: ReviewClassifier, own: dict[str, Tensor], theirs: dict[s
     taken = set()
     for name, tensor in own.items():
         fits = name in theirs and theirs[name].shape == tensor.shape and theirs[name].dtype == tensor.dtype
-        if not fits or name in (EMBEDDING, *HEAD) or (name in model.looked_up_by_id and not same_ids):
+        if not fits or name in (EMBEDDING, WEIGHT, BIAS, *HEAD) or (name in model.looked_up_by_id and not same_ids):
             continue
         tensor.copy_(theirs[name])
         taken.add(name)

@@ -15,6 +15,16 @@ MOST_FEATURES, MOST_LAYERS = 1_000_000, 1_000
 
 EmbeddingDim = Annotated[int, Option(panel=MODEL, help="Embedding dimension.", minimum=1, maximum=MOST_FEATURES)]
 HiddenDim = Annotated[int, Option(panel=MODEL, help="Hidden size per direction.", minimum=1, maximum=MOST_FEATURES)]
+RegionDim = Annotated[
+    int,
+    Option(
+        panel=MODEL,
+        help="Number of features of the surrounding tokens to add to each embedding, learned from all reviews first; 0 for "
+        "none.",
+        minimum=0,
+        maximum=MOST_FEATURES,
+    ),
+]
 Layers = Annotated[int, Option(panel=MODEL, help="Number of layers.", minimum=1, maximum=MOST_LAYERS)]
 EmbeddingDropout = Annotated[float, Option(panel=REGULARISATION, help="Dropout on embeddings.", minimum=0, below=1)]
 Dropout = Annotated[
@@ -72,11 +82,23 @@ class ModelConfig(ArchitectureConfig):
     ] = "max-mean"
     embedding_std: Annotated[float, Option(panel=MODEL, help="Standard deviation of the initial embeddings.", above=0)] = 0.1
 
+    @property
+    def input_dim(self) -> int:
+        """Features of each token that the first layer reads."""
+        return self.embedding_dim
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecurrentConfig(ModelConfig):
-    """Options of architectures with recurrent layers. `hidden_dim` is the hidden size per direction."""
+    """Options of architectures with recurrent layers. `hidden_dim` is the hidden size per direction; `region_dim` the number
+    of features beside each embedding, see `layers/regions.py`."""
 
     hidden_dim: HiddenDim = 128
     layers: Layers = 1
     embedding_dropout: EmbeddingDropout = 0.5
+    region_dim: RegionDim = 0
+
+    @property
+    def input_dim(self) -> int:
+        """Features of each token that the first layer reads: its embedding and those of its region."""
+        return self.embedding_dim + self.region_dim

@@ -66,7 +66,7 @@ def stacked(
     """The encoder over embedded tokens that a config asks for."""
     return Recurrent(
         make_layer,
-        config.embedding_dim,
+        config.input_dim,
         config.hidden_dim,
         config.layers,
         bidirectional=bidirectional,

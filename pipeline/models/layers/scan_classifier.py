@@ -16,7 +16,7 @@ class ScanStack(nn.Module):
 
     def __init__(self, make_cell: MakeCell, config: RecurrentConfig, *, bidirectional: bool, **options: Any) -> None:
         super().__init__()
-        cells, input_dim = [], config.embedding_dim
+        cells, input_dim = [], config.input_dim
         for _ in range(config.layers):
             cells.append(make_cell(input_dim, config.hidden_dim, bidirectional=bidirectional, **options))
             input_dim = cells[-1].output_dim
