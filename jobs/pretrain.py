@@ -131,6 +131,7 @@ def find_finished(config: PretrainConfig, identity: Mapping[str, Any]) -> "Pretr
 
 def _run(config: PretrainConfig, run: Run) -> None:
     from pipeline.engines import local, torchrun
+    from pipeline.training.checkpoint import TrainingFolder
 
     data = _open(config)
     identity = _identity(config, data)
@@ -138,6 +139,8 @@ def _run(config: PretrainConfig, run: Run) -> None:
         log.info("%s was pretrained on the same data with the same options; --force does it again", found.pretrained_id)
         _tell(run, found, data)
         run.nothing_new = True
+        if torchrun.is_main():  # a kill after the pretrained model's appearance has left it
+            TrainingFolder(config.lake.checkpoints / found.pretrained_id).remove()
         return
     raise_if_swallowed()
     join = torchrun.joined if torchrun.launched() else local.joined
@@ -145,12 +148,13 @@ def _run(config: PretrainConfig, run: Run) -> None:
         resume = config.resume or torchrun.restarts() > 0
         selection = _selection(config, data, identity, world)
         with _folder(config, identity, world, resume) as folder:
-            if config.is_vectors:
-                made: Learned | None = _vectors(config, data, selection, stop.raise_if_set)
-            else:
+            made: Learned | None = None
+            if not config.is_vectors:
                 from jobs.language_model import train_language_model
 
                 made = train_language_model(config, data, selection, world, stop, folder, resume)
+            elif world.is_main:
+                made = _vectors(config, data, selection, stop.raise_if_set)
             if made is not None:
                 found = _save(config, data, identity, folder, made)
                 _tell(run, found, data)

@@ -21,8 +21,8 @@ from pipeline.models.bag import Bag
 from pipeline.models.blend import Blend
 from pipeline.models.bundle import Bundle
 from pipeline.models.interface import ReviewClassifier
+from pipeline.models.layers.linear_classifier import LinearClassifier
 from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
-from pipeline.models.nbsvm import Nbsvm
 from pipeline.scoring.predictor import Predictor
 from pipeline.text.tokenizers import described
 from schemas.vocabulary import PAD_ID, SPECIALS, UNK_ID
@@ -91,7 +91,7 @@ def _blended(graph: Graph, model: Blend, inputs: layers.Tokens) -> str:
 
 
 def _logits(graph: Graph, model: nn.Module, inputs: layers.Tokens) -> str:
-    if isinstance(model, Nbsvm):
+    if isinstance(model, LinearClassifier):
         return linear_logits(graph, model.linear, inputs)
     assert isinstance(model, ReviewClassifier)
     if isinstance(model, Bag):
@@ -105,7 +105,7 @@ def _logits(graph: Graph, model: nn.Module, inputs: layers.Tokens) -> str:
 
 def check_supported(bundle: Bundle, model: nn.Module) -> None:
     """Raises `UsageError` where the model is of a kind that cannot be exported."""
-    if isinstance(model, Nbsvm) or (isinstance(model, Bag) and model.pooling.kind != "last"):
+    if isinstance(model, LinearClassifier) or (isinstance(model, Bag) and model.pooling.kind != "last"):
         return
     if isinstance(model, RecurrentClassifier) and type(model.encoder.forward_layers[0]) in layers.OPERATORS:
         return

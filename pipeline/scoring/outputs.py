@@ -45,12 +45,15 @@ Probabilities = npt.NDArray[np.float32]
 
 
 def prediction_fields(labels: Sequence[str], explain: bool = False) -> list[pa.Field]:
-    """The columns that scoring adds."""
-    prediction, probability, model_id, reason = PREDICTION.schema
+    """The columns that scoring adds. A model without labels is one of regression."""
+    prediction, probability, value, model_id, reason = PREDICTION.schema
+    explanation = [EXPLANATION] if explain else []
+    if not labels:
+        return [value, model_id, reason, *explanation]
     classes = [pa.field(CLASS_PREFIX + label, pa.float32()) for label in labels]
     if len(labels) > MAX_CLASS_COLUMNS:
         classes = [CLASSES]
-    return [prediction, probability, *classes, model_id, reason, *([EXPLANATION] if explain else [])]
+    return [prediction, probability, *classes, model_id, reason, *explanation]
 
 
 def output_schema(
@@ -184,6 +187,15 @@ def is_same(output: Path, found: Mapping[bytes, bytes], metadata: Mapping[bytes,
     return False
 
 
+def check_abstain(model_id: str, labels: Sequence[str], below: float | None) -> None:
+    """Raises `UsageError` where predictions are to be withheld by probability, and the model has none."""
+    if below is not None and not labels:
+        raise UsageError(
+            f"--abstain-below {below:g}: {model_id} predicts numbers, which have no probability. Remove the option (in "
+            "Python: abstain_below)."
+        )
+
+
 def with_abstained(probability_NC: Probabilities, reason_N: Reasons, below: float | None) -> Reasons:
     """The reasons, with those rows that are scored but whose best probability is below a limit."""
     if below is None:
@@ -198,20 +210,23 @@ def predicted_columns(
     """The columns of `prediction_fields` but the explanation.
 
     Args:
-        probability_NC: float32 (N, C); NaN where a row was not scored.
+        probability_NC: float32 (N, C), or the predicted numbers (N, 1); NaN where a row was not scored.
         reason_N: int8 (N,), indices into `REASONS`; 0 for a prediction.
     """
     unscored = np.isnan(probability_NC[:, 0])
     without = reason_N != 0
+    reasons = pa.array(REASONS, pa.string()).take(pa.array(reason_N))
+    scorer = pa.repeat(pa.scalar(model_id, pa.string()), len(reason_N))
+    if not labels:
+        return [pa.array(probability_NC[:, 0], pa.float32(), mask=without), scorer, reasons]
     best_N = np.where(unscored, 0, probability_NC.argmax(axis=1))
     predicted = pa.array(labels, pa.string()).take(pa.array(best_N, mask=without))
     chosen_N = probability_NC[np.arange(len(best_N)), best_N]
-    reasons = pa.array(REASONS, pa.string()).take(pa.array(reason_N))
     return [
         predicted,
         pa.array(chosen_N, pa.float32(), mask=without),
         *_classes(probability_NC, unscored),
-        pa.repeat(pa.scalar(model_id, pa.string()), len(best_N)),
+        scorer,
         reasons,
     ]
 

@@ -229,6 +229,25 @@ class Classification(Task):
         """The probabilities of the labels (B, C)."""
         return torch.softmax(outputs_BC, dim=1)
 
+    def explained(self, answers_NC: Floats) -> Ints:
+        """The most probable label; the first one for rows that were not scored."""
+        return np.where(np.isnan(answers_NC[:, 0]), 0, answers_NC.argmax(axis=1))
+
+    def merits(self, answers_NC: Floats, targets: pa.ChunkedArray, labels: Sequence[str]) -> Doubles:
+        """1 where the most probable label is right, else 0."""
+        label_of = np.array([labels.index(label) for label in self.labels], np.int64)
+        return np.asarray(label_of[answers_NC.argmax(axis=1)] == targets.to_numpy(), np.float64)
+
+    def is_comparable(self, other: Task) -> str:
+        """Both need the same labels, in any order."""
+        if not isinstance(other, Classification):
+            return "learns no labels"
+        return "" if set(other.labels) == set(self.labels) else f"has other labels ({', '.join(other.labels)})"
+
+    def labels_of_bundle(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.labels
+
     def described(self) -> dict[str, Any]:
         """Nothing: the labels say it."""
         return {}

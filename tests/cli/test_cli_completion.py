@@ -23,6 +23,8 @@ def lake(tmp_path: Path) -> Path:
     for name in ("bilstm-20260131T040000Z-1a2b3c", "nbsvm-20260131T040000Z-1a2b3c", ".tmp-x"):
         (tmp_path / "models" / name).mkdir(parents=True)
         (tmp_path / "models" / name / "model.json").write_text("{}")
+    (tmp_path / "pretrained" / "vectors-20260131T040000Z-1a2b3c").mkdir(parents=True)
+    (tmp_path / "pretrained" / "vectors-20260131T040000Z-1a2b3c" / "pretrained.json").write_text("{}")
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "20260131T040000.123Z-ingest-1a2b3c.json").write_text("{}")
     return tmp_path
@@ -46,6 +48,9 @@ def completed(line: str, lake: Path) -> list[str]:
         ("pipeline train --arch bil", {"bilru", "bilstm"}),
         ("pipeline train --config book-b", {"book-bigru", "book-bilstm"}),
         ("pipeline score --model ", {"LATEST", "bilstm-20260131T040000Z-1a2b3c", "nbsvm-20260131T040000Z-1a2b3c"}),
+        ("pipeline train --init L", {"LATEST", "LIVE"}),
+        ("pipeline train --init v", {"vectors-20260131T040000Z-1a2b3c"}),
+        ("pipeline train --init nb", {"nbsvm-20260131T040000Z-1a2b3c"}),
         ("pipeline evaluate --model nb", {"nbsvm-20260131T040000Z-1a2b3c"}),
         ("pipeline report --compare nb", {"nbsvm-20260131T040000Z-1a2b3c"}),
         ("pipeline models show bi", {"bilstm-20260131T040000Z-1a2b3c"}),

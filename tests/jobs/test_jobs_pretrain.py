@@ -109,6 +109,8 @@ def test_the_same_again_is_nothing_new_and_other_options_are(
     assert (again["code"], again["outputs"]["pretrained_id"]) == (99, first.pretrained_id)
     for more in (("--seed", "1"), ("--fold", "0/2"), ("--holdout", "0.2"), ("--max-length", "10"), ("--force",)):
         assert pretrained(tmp_path, corpus, *objective, *more).pretrained_id != first.pretrained_id
+    (tmp_path / "checkpoints" / first.pretrained_id).mkdir()  # as a kill just before the end leaves it
+    assert pretrain(tmp_path, corpus, *objective)["code"] == 99
     by_workers = pretrained(tmp_path, corpus, *objective, "--workers", "0", "--force")
     assert by_workers.weights_sha256 == first.weights_sha256
     assert not list((tmp_path / "checkpoints").iterdir())

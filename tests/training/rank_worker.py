@@ -22,16 +22,17 @@ from pipeline.models.interface import Classifier
 from pipeline.models.language_model import LanguageModel
 from pipeline.models.registry import build_model
 from pipeline.order.options import OrderOptions
-from pipeline.order.selection import Selection, shared_selection
+from pipeline.order.selection import shared_selection
 from pipeline.signals import StopRequest
 from pipeline.tasks.base import Objective
 from pipeline.tasks.language_model import LanguageModelling
+from pipeline.tasks.registry import trained_task
 from pipeline.training.checkpoint import TrainingFolder
 from pipeline.training.loop import LoopOptions, Trainer
 from pipeline.training.regularisation import Regularisation
 from pipeline.training.world import World
 from tests.support.small_models import small
-from tests.support.tasks import TWO_LABELS
+from tests.support.tasks import TASKS
 
 Answer = dict[str, Any]
 
@@ -48,6 +49,7 @@ class Job:
     embedding_update: str = "dense"
     language_model: bool = False
     virtual_adversarial: float = 0.0
+    task: str = "classification"
 
 
 def main(shards: str, jobs: str, out: str) -> None:
@@ -66,18 +68,19 @@ def write_jobs(path: Path, jobs: Sequence[Job]) -> Path:
 
 def train_each(world: World, shards: Path, jobs: Sequence[Job]) -> dict[str, Answer]:
     """The answers by the jobs' names."""
-    selection, _ = shared_selection(world, plain_shards(shards), TWO_LABELS, 0.1)
-    return {job.name: train(job, world, selection) for job in jobs}
+    return {job.name: train(job, world, shards) for job in jobs}
 
 
-def train(job: Job, world: World, selection: Selection) -> Answer:
+def train(job: Job, world: World, shards: Path) -> Answer:
     """Trains one architecture, without dropout; gives its steps, validation losses and the bytes that this rank read."""
+    selection, summary = shared_selection(world, plain_shards(shards), TASKS[job.task], 0.1)
+    task = trained_task(TASKS[job.task], summary, "none")
     torch.manual_seed(0)
-    model: Classifier = build_model(job.arch, {"vocab_size": 200, "num_classes": 2, **small(job.arch)})
-    task: Objective = TWO_LABELS
+    model: Classifier = build_model(job.arch, {"vocab_size": 200, "num_classes": task.num_outputs, **small(job.arch)})
+    objective: Objective = task
     if job.language_model:
         model = LanguageModel(model, job.arch)
-        task = LanguageModelling(model.num_directions, LoopOptions.max_length)
+        objective = LanguageModelling(model.num_directions, LoopOptions.max_length)
     stop = StopRequest()
     folder = TrainingFolder(Path(job.checkpoints)) if job.checkpoints else None
     seen: list[dict[str, Any]] = []
@@ -100,7 +103,7 @@ def train(job: Job, world: World, selection: Selection) -> Answer:
         selection.part("valid"),
         world,
         options,
-        task=task,
+        task=objective,
         folder=folder,
         interval=Interval(),
         stop=stop,
@@ -110,7 +113,12 @@ def train(job: Job, world: World, selection: Selection) -> Answer:
         trainer.restore(checkpoint)
     with contextlib.suppress(StoppedError):
         trainer.run()
-    return {"steps": seen, "bytes": trainer.reader.bytes_read, "valid": [row.loss for row in trainer.rows()]}
+    return {
+        "steps": seen,
+        "bytes": trainer.reader.bytes_read,
+        "valid": [row.loss for row in trainer.rows()],
+        "figures": [row.figures for row in trainer.rows()],
+    }
 
 
 class RecordingTrainer(Trainer):

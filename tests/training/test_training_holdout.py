@@ -57,9 +57,9 @@ def test_whole_groups_are_held_out_and_neither_trained_nor_validated_on(tmp_path
     assert sum(selection.part(part).rows for part in PARTS) == 2000
     assert not groups(selection, "test") & (groups(selection, "train") | groups(selection, "valid"))
     assert sum(counts) == selection.part("train").rows
-    earlier = select_as_trained(shards, 2, {"valid_fraction": 0.1})
+    earlier = select_as_trained(shards, TWO_LABELS, {"valid_fraction": 0.1})
     assert earlier.part("test").rows == 0  # models of earlier releases were trained without
-    again = select_as_trained(shards, 2, {"valid_fraction": 0.1, "holdout": SHARE})
+    again = select_as_trained(shards, TWO_LABELS, {"valid_fraction": 0.1, "holdout": SHARE})
     assert np.array_equal(again.codes, selection.codes)
 
 
@@ -72,7 +72,7 @@ def test_unlabelled_reviews_of_held_out_groups_are_not_learned_from(tmp_path: Pa
 
 def test_a_labelled_test_split_or_a_fold_is_the_test_part_itself(tmp_path: Path) -> None:
     shards = plain_shards(write_corpus(tmp_path, 400, test_rows=8).shards)
-    assert has_labelled(shards, "test") and not has_labelled(shards, "valid")
+    assert has_labelled(shards, "test", TWO_LABELS) and not has_labelled(shards, "valid", TWO_LABELS)
     for fold in (None, Fold(1, 4)):
         without, with_share = (select(shards, TWO_LABELS, 0.1, fold, holdout=share)[0].codes for share in (0.0, SHARE))
         assert np.array_equal(without, with_share)
