@@ -29,7 +29,7 @@ from pipeline.models.layers.regions import HALF
 from pipeline.order.plan import EvaluationPlan
 from pipeline.order.selection import Part
 from pipeline.progress import track
-from pipeline.training.region_tables import CONTEXT, LANES, RegionTables, Rates, learn
+from pipeline.training.region_tables import CONTEXT, LANES, Rates, RegionTables, learn
 from schemas.vocabulary import PAD_ID, SPECIALS
 
 log = logging.getLogger(__name__)
@@ -155,9 +155,7 @@ class Reviews:
         return found
 
 
-def _read(
-    part: Part, vocab_size: int, max_length: int, loader: LoaderOptions, check_stop: Callable[[], None]
-) -> Reviews:
+def _read(part: Part, vocab_size: int, max_length: int, loader: LoaderOptions, check_stop: Callable[[], None]) -> Reviews:
     ids, lengths, tokens = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)], 0
     reader = RowGroupReader(part, max_length, vocab_size)
     with batches(EvaluationPlan(part.rows_per_group, BATCH_ROWS), reader, loader) as stream:

@@ -47,6 +47,8 @@ def bundle_of(
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.is_floating_point():
             tensor.detach().uniform_(-1, 1)
+    if "regions.weight" in model.state_dict():
+        model.state_dict()["regions.weight"][0] = 0.0  # `<pad>`
     return save_bundle(
         folder,
         model=model,
@@ -85,6 +87,12 @@ def scored_without_us(path: Path, texts: list[str]) -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize("pooling", ["last", "max", "mean", "max-mean", "attention"])
 def test_recurrent_models(tmp_path: Path, arch: str, pooling: str) -> None:
     bundle = bundle_of(tmp_path / arch, arch, pooling=pooling, hidden_dim=5, layers=2)
+    assert onnx_model.export_onnx(bundle, tmp_path / "model.onnx") < 1e-5
+
+
+@pytest.mark.parametrize("arch", ["rnn", "bilstm"])
+def test_features_of_regions(tmp_path: Path, arch: str) -> None:
+    bundle = bundle_of(tmp_path / arch, arch, hidden_dim=5, region_dim=4)
     assert onnx_model.export_onnx(bundle, tmp_path / "model.onnx") < 1e-5
 
 

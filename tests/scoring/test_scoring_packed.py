@@ -54,6 +54,17 @@ def test_gives_the_ordinary_logits(arch: str, layers: int, lengths: list[int], t
         check(model, lengths, table=table)
 
 
+@pytest.mark.parametrize("arch", ["rnn", "bilstm", "gru"])
+@pytest.mark.parametrize("layers", [1, 2])
+@settings(max_examples=5)
+@given(lengths=LENGTHS, table=st.booleans())
+def test_features_of_regions_are_read_beside_the_embeddings(arch: str, layers: int, lengths: list[int], table: bool) -> None:
+    model = make_model(arch, layers=layers, region_dim=4)
+    assert model.regions is not None
+    model.regions.set(torch.randn(WORDS, 4), torch.randn(4))
+    check(model, lengths, table=table)
+
+
 @pytest.mark.parametrize("arch", ["rnn", "gru", "bilstm"])
 @pytest.mark.parametrize("threshold", [1, 1 << 30])
 def test_products_of_both_libraries_agree(arch: str, threshold: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,6 +120,17 @@ def test_a_new_cell_goes_without_padding() -> None:
     check(model, [5, 2, 9], table=True)
 
 
+@pytest.mark.parametrize("arch", ["bimingru", "qrnn", "bisru"])
+@pytest.mark.parametrize("layers", [1, 2])
+@settings(max_examples=5)
+@given(lengths=LENGTHS, table=st.booleans())
+def test_features_of_regions_are_read_beside_the_embeddings(arch: str, layers: int, lengths: list[int], table: bool) -> None:
+    model = make_model(arch, layers=layers, region_dim=4)
+    assert model.regions is not None
+    model.regions.set(torch.randn(WORDS, 4), torch.randn(4))
+    check(model, lengths, table=table)
+
+
 @pytest.mark.parametrize("arch", ["bimingru", "biqrnn"])
 def test_a_bundle_is_scored_so(arch: str, tmp_path: Path) -> None:
     """Null, empty and too long reviews among them; few tokens, then more than the vocabulary has words."""

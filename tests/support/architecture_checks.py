@@ -67,6 +67,21 @@ class ArchitectureChecks:
         dirty = torch.where(ids_BT == 0, 7, ids_BT)
         assert_close(model(dirty, lengths_B), model(ids_BT, lengths_B))
 
+    def test_features_of_regions_stand_beside_the_embeddings(self, arch: str, vocabulary: Vocabulary) -> None:
+        if "region_dim" not in {field.name for field in fields_of(load_architecture(arch).Config)}:
+            return
+        model = make_classifier(arch, vocabulary, region_dim=4).eval()
+        ids_BT, lengths_B = random_batch(LENGTHS)
+        assert model.regions is not None
+        without = model(ids_BT, lengths_B)
+        model.regions.set(torch.randn(len(vocabulary), 4), torch.randn(4))
+        found = model(ids_BT, lengths_B)
+        assert not torch.allclose(found, without)
+        dirty = torch.where(ids_BT == 0, 7, ids_BT)
+        assert_close(model(dirty, lengths_B), found)
+        alone = slice(1, 2)
+        assert_close(model(ids_BT[alone, : LENGTHS[1]], lengths_B[alone]), found[alone])
+
     def test_every_parameter_gets_a_gradient(self, arch: str, vocabulary: Vocabulary) -> None:
         model = make_classifier(arch, vocabulary)
         ids_BT, lengths_B = random_batch(LENGTHS)

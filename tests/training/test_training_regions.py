@@ -1,4 +1,4 @@
-"""Region features: the compiled loop is the one in NumPy, the same text gives the same features, and near words get alike."""
+"""Region features: the compiled loop is the one in NumPy, and words of the same surroundings get similar vectors."""
 
 import itertools
 

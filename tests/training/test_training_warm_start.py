@@ -137,3 +137,20 @@ def test_what_was_taken_is_plain_json() -> None:
         model_id="a", tensors=1, all_tensors=2, words=3, all_words=4, labels=0, all_labels=2, left=("head.weight",)
     )
     assert taken.to_dict()["left"] == ["head.weight"]
+
+
+def test_features_of_regions_are_taken_by_word_by_any_architecture(tmp_path: Path) -> None:
+    before, after = vocabulary(), vocabulary(OTHER_WORDS)
+    other = fresh("gru", before, region_dim=4)
+    theirs = moved(other)
+    theirs["regions.weight"][0] = 0
+    bundle = bundle_of(tmp_path, "gru", other, before)
+    model = fresh("rnn", after, region_dim=4)
+    found = warm_start(model, "rnn", after, after.labels, bundle)
+    assert "regions.weight" not in found.left
+    own = model.state_dict()
+    tokens = before.tokens.to_pylist()
+    for row, word in enumerate(after.tokens.to_pylist()):
+        expected = theirs["regions.weight"][tokens.index(word)] if word in tokens else torch.zeros(4)
+        torch.testing.assert_close(own["regions.weight"][row], expected)
+    torch.testing.assert_close(own["regions.bias"], theirs["regions.bias"])

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.models.layers.masking import token_mask
+from schemas.vocabulary import PAD_ID
 
 HALF = 2
 """Tokens of a region on each side of its position."""
@@ -49,6 +50,7 @@ class Regions(nn.Module):
             return total_TBR.relu_().transpose(0, 1)
 
     def set(self, weight_VR: Tensor, bias_R: Tensor) -> None:
-        """Takes learned features."""
+        """Takes learned features; the row of `<pad>` stays zero."""
         self.weight.copy_(weight_VR)
+        self.weight[PAD_ID] = 0.0
         self.bias.copy_(bias_R)
