@@ -60,7 +60,7 @@ UNLABELLED_AT_LEAST = 30_000
 """With 2,000 labels, 36,000 gave 87.2 % and 3,600 gave 85.9 (docs/benchmarks.md)."""
 EPOCHS_BY_DEFAULT, EPOCHS_AT_MOST, ENOUGH_STEPS = 3, 20, 1000
 WIDE_BY_DEFAULT = ("bilstm",)
-REGION_DIM, REGIONS_BY_DEFAULT = "region_dim", 100
+REGION_DIM, REGIONS_BY_DEFAULT = "region_dim", 200
 """The option of architectures with region features, and how many a model with --wide has unless asked otherwise."""
 NOT_OF_LINEAR = (
     *("epochs", "batch_size", "lr", "schedule", "warmup", "clip_norm", "average", "patience", "select"),

@@ -22,7 +22,13 @@
 #define CLONES static
 #endif
 
-enum { BLOCK = 32, NEGATIVES = 64, LANES = 16, STEPS_PER_UNIT = 256, STEEPEST = 8 };
+#if defined(__GNUC__) && !defined(__clang__)
+#define VECTOR _Pragma("GCC ivdep")
+#else
+#define VECTOR
+#endif
+
+enum { BLOCK = 32, NEGATIVES = 64, LANES = 16, FOUR = 4, STEPS_PER_UNIT = 256, STEEPEST = 8 };
 
 typedef struct {
     const int32_t *ids;
@@ -57,19 +63,16 @@ static inline float sigmoid(const Job *job, float x)
 
 static inline __attribute__((always_inline)) float dot(const float *a, const float *b, ptrdiff_t n)
 {
-    float sums[LANES] = {0};
-    for (ptrdiff_t i = 0; i < n; i += LANES)
-        for (int lane = 0; lane < LANES; lane++) sums[lane] += a[i + lane] * b[i + lane];
-    for (int width = LANES / 2; width; width /= 2)
-        for (int lane = 0; lane < width; lane++) sums[lane] += sums[lane + width];
-    return sums[0];
+    float sum = 0;
+    VECTOR for (ptrdiff_t i = 0; i < n; i++) sum += a[i] * b[i];
+    return sum;
 }
 
 /* a += factor · x, b += factor · y */
 static inline __attribute__((always_inline)) void add_both(
     float *restrict a, const float *restrict x, float *restrict b, const float *restrict y, float factor, ptrdiff_t n)
 {
-    for (ptrdiff_t i = 0; i < n; i++) {
+    VECTOR for (ptrdiff_t i = 0; i < n; i++) {
         a[i] += factor * x[i];
         b[i] += factor * y[i];
     }
@@ -77,7 +80,7 @@ static inline __attribute__((always_inline)) void add_both(
 
 static inline __attribute__((always_inline)) void add(float *restrict a, const float *restrict x, ptrdiff_t n)
 {
-    for (ptrdiff_t i = 0; i < n; i++) a[i] += x[i];
+    VECTOR for (ptrdiff_t i = 0; i < n; i++) a[i] += x[i];
 }
 
 /* AdaGrad with one sum a row: row −= rate / √sum · gradient. */
@@ -88,20 +91,48 @@ static inline __attribute__((always_inline)) void update(
     if (squares == 0) return;
     *sum += squares / (float)n;
     float factor = rate / sqrtf(*sum + 1e-8f);
-    for (ptrdiff_t i = 0; i < n; i++) row[i] -= factor * gradient[i];
+    VECTOR for (ptrdiff_t i = 0; i < n; i++) row[i] -= factor * gradient[i];
 }
 
-/* The pair of position i and row c of `outputs`: its gradients, and its loss if it is a neighbour. */
-static inline __attribute__((always_inline)) void pair(Job *job, ptrdiff_t i, ptrdiff_t c, int neighbour, float weight)
+/* The pair of position i and its neighbour, row c of `outputs`: its loss and its gradients. */
+static inline __attribute__((always_inline)) void near_pair(Job *job, ptrdiff_t i, ptrdiff_t c)
 {
     ptrdiff_t n = job->features;
     const float *h = job->hidden + i * n, *o = job->outputs + c * n;
     float p = sigmoid(job, dot(h, o, n));
-    if (neighbour) {
-        job->loss -= logf(p);
-        job->pairs++;
+    job->loss -= logf(p);
+    job->pairs++;
+    add_both(job->of_hidden + i * n, o, job->of_outputs + c * n, h, p - 1, n);
+}
+
+/* `FOUR` positions from i on and the drawn token of row c: gradients, by the weight of each position. Rows of `hidden` are
+   read together, which saves most of the traffic. */
+static inline __attribute__((always_inline)) void drawn_pairs(Job *job, ptrdiff_t i, ptrdiff_t c, const float *weights)
+{
+    ptrdiff_t n = job->features;
+    const float *restrict h = job->hidden + i * n, *restrict o = job->outputs + c * n;
+    float *restrict of_h = job->of_hidden + i * n, *restrict of_o = job->of_outputs + c * n;
+    const float *restrict h1 = h + n, *restrict h2 = h1 + n, *restrict h3 = h2 + n;
+    float *restrict of_h1 = of_h + n, *restrict of_h2 = of_h1 + n, *restrict of_h3 = of_h2 + n;
+    float s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    VECTOR for (ptrdiff_t r = 0; r < n; r++) {
+        s0 += h[r] * o[r];
+        s1 += h1[r] * o[r];
+        s2 += h2[r] * o[r];
+        s3 += h3[r] * o[r];
     }
-    add_both(job->of_hidden + i * n, o, job->of_outputs + c * n, h, neighbour ? p - 1 : weight * p, n);
+    s0 = weights[0] * sigmoid(job, s0);
+    s1 = weights[1] * sigmoid(job, s1);
+    s2 = weights[2] * sigmoid(job, s2);
+    s3 = weights[3] * sigmoid(job, s3);
+    VECTOR for (ptrdiff_t r = 0; r < n; r++) {
+        float value = o[r];
+        of_h[r] += s0 * value;
+        of_h1[r] += s1 * value;
+        of_h2[r] += s2 * value;
+        of_h3[r] += s3 * value;
+        of_o[r] += s0 * h[r] + s1 * h1[r] + s2 * h2[r] + s3 * h3[r];
+    }
 }
 
 CLONES void block(Job *job, const int32_t *tokens, ptrdiff_t length, ptrdiff_t begin)
@@ -120,7 +151,7 @@ CLONES void block(Job *job, const int32_t *tokens, ptrdiff_t length, ptrdiff_t b
         float *h = job->hidden + i * n;
         memcpy(h, job->bias, row_bytes);
         for (ptrdiff_t k = 0; k <= 2 * half; k++) add(h, job->inputs + (i + k) * n, n);
-        for (ptrdiff_t r = 0; r < n; r++) h[r] = h[r] > 0 ? h[r] : 0;
+        VECTOR for (ptrdiff_t r = 0; r < n; r++) h[r] = h[r] > 0 ? h[r] : 0;
     }
     for (ptrdiff_t k = 0; k < all; k++) {
         ptrdiff_t at = begin - reach + k;
@@ -131,21 +162,21 @@ CLONES void block(Job *job, const int32_t *tokens, ptrdiff_t length, ptrdiff_t b
         if (token >= 0) memcpy(job->outputs + k * n, job->out + (ptrdiff_t)token * n, row_bytes);
     }
     memset(job->of_outputs, 0, (size_t)all * row_bytes);
-    memset(job->of_hidden, 0, (size_t)rows * row_bytes);
+    memset(job->of_hidden, 0, BLOCK * row_bytes);
+    memset(job->hidden + rows * n, 0, (size_t)(BLOCK - rows) * row_bytes);
+    float weights[BLOCK] = {0};
     for (ptrdiff_t i = 0; i < rows; i++) {
         int neighbours = 0;
         for (ptrdiff_t k = 0; k <= 2 * reach; k++) {
             if ((k >= job->context && k <= job->context + 2 * half) || job->targets[i + k] < 0) continue;
-            pair(job, i, i + k, 1, 1);
+            near_pair(job, i, i + k);
             neighbours++;
         }
-        if (!neighbours) continue;
-        float weight = job->negatives * (float)neighbours / NEGATIVES;
-        for (ptrdiff_t c = near; c < all; c++) pair(job, i, c, 0, weight);
-        float *g = job->of_hidden + i * n;
-        const float *h = job->hidden + i * n;
-        for (ptrdiff_t r = 0; r < n; r++) g[r] = h[r] > 0 ? g[r] : 0;
+        weights[i] = job->negatives * (float)neighbours / NEGATIVES;
     }
+    for (ptrdiff_t c = near; c < all; c++)
+        for (ptrdiff_t i = 0; i < rows; i += FOUR) drawn_pairs(job, i, c, weights + i);
+    for (ptrdiff_t i = 0; i < rows * n; i++) job->of_hidden[i] = job->hidden[i] > 0 ? job->of_hidden[i] : 0;
     for (ptrdiff_t c = 0; c < all; c++) {
         ptrdiff_t token = job->targets[c];
         if (token >= 0) update(job->out + token * n, job->of_out + token, job->of_outputs + c * n, job->rate, n);

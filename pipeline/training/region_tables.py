@@ -3,7 +3,6 @@
 A block of `BLOCK` positions of a review is one step. V tokens, R features.
 """
 
-import ctypes
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -106,13 +105,15 @@ def learn_compiled(
         tables.half,
         tables.context,
         tables.frequent,
-        *(
-            array.ctypes.data
-            for array in (tables.weight, tables.bias, tables.out, tables.of_weight, tables.of_bias, tables.of_out)
-        ),
+        tables.weight.ctypes.data,
+        tables.bias.ctypes.data,
+        tables.out.ctypes.data,
+        tables.of_weight.ctypes.data,
+        tables.of_bias.ctypes.data,
+        tables.of_out.ctypes.data,
         tables.drawn.ctypes.data,
         len(tables.drawn),
-        ctypes.c_uint64(seed).value,
+        seed,
         rates.first,
         rates.last,
         NEGATIVES,
@@ -150,7 +151,7 @@ def _step(
     target_A = np.concatenate([np.where(kept_N, near_N, -1), drawn])
 
     inputs_IR = tables.weight[input_I] * inside_I[:, None]
-    total_PR = sum(inputs_IR[shift : shift + rows] for shift in range(2 * half + 1)) + tables.bias
+    total_PR = np.sum([inputs_IR[shift : shift + rows] for shift in range(2 * half + 1)], axis=0) + tables.bias
     hidden_PR = np.maximum(total_PR, np.float32(0))
     outputs_AR = tables.out[target_A.clip(0)] * (target_A >= 0)[:, None]
     sigmoid_PA = tables.sigmoid[_steps(hidden_PR @ outputs_AR.T)]
@@ -167,7 +168,7 @@ def _step(
         _update(tables.out, tables.of_out, target_A[row], of_outputs_AR[row], rate)
     _update(tables.bias[None], tables.of_bias, 0, of_hidden_PR.sum(axis=0), rate)
     padded = np.pad(of_hidden_PR, ((2 * half, 2 * half), (0, 0)))
-    of_inputs_IR = sum(padded[shift : shift + len(place_I)] for shift in range(2 * half + 1))
+    of_inputs_IR = np.sum([padded[shift : shift + len(place_I)] for shift in range(2 * half + 1)], axis=0)
     for row in np.flatnonzero(inside_I):
         _update(tables.weight, tables.of_weight, input_I[row], of_inputs_IR[row], rate)
     return float(-np.log(sigmoid_PA[is_near_PA]).sum(dtype=np.float64)), int(is_near_PA.sum())
