@@ -134,6 +134,15 @@ def test_options_of_another_task_are_refused_unless_ingest_has_them(lake: Path, 
         settings.unlink()
 
 
+def test_pages_of_labels_refuse_numbers(lake: Path, tmp_path: Path) -> None:
+    pa.csv.write_csv(prices(5), tmp_path / "few.csv")
+    invoke("score", tmp_path / "few.csv", "--output", tmp_path / "few.parquet", "--lake", lake)
+    live = Lake(lake).latest_model()
+    for options in (("--predictions", tmp_path / "few.parquet"), ("--compare", live, live)):
+        found = run_here("report", *options, "--lake", lake)
+        assert found.code == 2 and "predicts numbers" in found.stderr
+
+
 def test_crossval_predicts_each_review_once(lake: Path) -> None:
     receipt = invoke(
         "crossval", "--task", "regression", "--arch", "ridge", "--linear-bits", "14", "--folds", "2", "--lake", lake
@@ -162,7 +171,7 @@ def test_a_worse_model_and_one_of_another_task_do_not_go_live(own: Path) -> None
     assert promotion["challenger_mae"] > promotion["live_mae"]
     other = invoke("train", "--arch", "nbsvm", "--linear-bits", "14", "--holdout", "0.2", "--lake", own)
     promotion = other["metrics"]["promotion"]
-    assert (promotion["decision"], promotion["reason"]) == ("not promoted", "not comparable")
+    assert (promotion["decision"], promotion["reason"]) == ("not promoted", "other task")
     assert "is one of regression, so nothing was compared" in promotion["message"]
     assert Lake(own).latest_model() == live
     always = invoke(
