@@ -149,7 +149,7 @@ class Regression(Task):
 
     def meter(self, device: torch.device) -> "NumberMeter":
         """Keeps outputs and targets."""
-        return NumberMeter(self)
+        return NumberMeter(self, device)
 
     def evaluate(self, outputs_NC: Doubles, targets_N: Targets, tokens: int) -> NumberEvaluation:
         """The figures for these outputs. `targets_N` are the numbers themselves."""
@@ -279,9 +279,9 @@ def _ranks(values_N: Doubles) -> Doubles:
 class NumberMeter:
     """Keeps the outputs of a part: ranks need all of them. 16 bytes a row."""
 
-    def __init__(self, task: Regression) -> None:
+    def __init__(self, task: Regression, device: torch.device) -> None:
         self.task = task
-        self.rows: list[Tensor] = []
+        self.rows = [torch.zeros(0, 2, dtype=torch.float64, device=device)]
 
     def add(self, outputs_BC: Tensor, targets: Tensor) -> None:
         """Adds a batch of outputs and standardised numbers."""
@@ -289,7 +289,7 @@ class NumberMeter:
 
     def evaluation(self, ranks: Ranks, tokens: int) -> NumberEvaluation:
         """The figures of all ranks together."""
-        mine = torch.cat(self.rows) if self.rows else torch.zeros(0, 2, dtype=torch.float64)
+        mine = torch.cat(self.rows)
         found = ranks.concatenate(mine).cpu().numpy()
         total = ranks.sum(torch.tensor([float(tokens)], dtype=torch.float64, device=mine.device))
         return self.task.evaluate(found[:, :1], found[:, 1] * self.task.std + self.task.mean, int(total[0]))

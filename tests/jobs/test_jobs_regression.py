@@ -15,6 +15,8 @@ from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import read_bundle
 from pipeline.order.selection import PARTS, select_as_trained
+from pipeline.scoring.answers import answer
+from pipeline.scoring.predictor import Predictor
 from pipeline.tasks.registry import task_of
 from pipeline.training.data import open_data
 from tests.support.commands import invoke, run_here
@@ -106,6 +108,15 @@ def test_scores_are_numbers_the_same_in_python(lake: Path, tmp_path: Path) -> No
         assert model.predict_table(unseen).column_names[3:] == ["predicted_value", "model_id", "unscored_reason"]
         with pytest.raises(UsageError, match="predict_values"):
             model.predict_proba(["word1"])
+
+
+def test_a_sentence_gets_a_number(lake: Path) -> None:
+    bundle = read_bundle(Lake(lake).models / Lake(lake).latest_model())
+    with Predictor(bundle) as predictor:
+        dear, nothing = answer(predictor, ["word39 word38", "?"], explain=True)
+    assert dear.value is not None and dear.line().startswith(f"{dear.value:.4g}\tword39 word38\tword")
+    assert dear.to_dict()["predicted_value"] == dear.value and "prediction" not in dear.to_dict()
+    assert nothing.line().startswith("-\t?\t(no_")
 
 
 def test_a_number_is_raised_by_what_its_explanation_says(lake: Path) -> None:
