@@ -18,6 +18,7 @@ from pipeline.errors import DataError
 from pipeline.models.layers.ngram_linear import num_columns
 from pipeline.tasks.base import Doubles, Doubt, Evaluation, Floats, Ints, Loss, Ranks, Targets, Task
 from pipeline.tasks.calibration import cross_entropy, expected_calibration_error, fit_scales, softmax
+from pipeline.tasks.columns import best_labels
 from pipeline.tasks.kinds import CLASSIFICATION
 from pipeline.text.ngrams import Buckets
 
@@ -231,7 +232,7 @@ class Classification(Task):
 
     def explained(self, answers_NC: Floats) -> Ints:
         """The most probable label; the first one for rows that were not scored."""
-        return np.where(np.isnan(answers_NC[:, 0]), 0, answers_NC.argmax(axis=1))
+        return best_labels(answers_NC)
 
     def merits(self, answers_NC: Floats, targets: pa.ChunkedArray, labels: Sequence[str]) -> Doubles:
         """1 where the most probable label is right, else 0."""
