@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.train import TrainConfig
+from pipeline.config.train import LIVE, TrainConfig
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import LATEST, Bundle, find_bundle, model_ids, read_bundle
 
 log = logging.getLogger(__name__)
 
-LIVE = ("LIVE", LATEST)
 IDENTITY = "init_from"
 """The name of the initial model's content in a training's identity; without one, the identity lacks it."""
 

@@ -18,6 +18,10 @@ class CrossvalConfig(TrainingOptions):
 
     folds: Annotated[int, Option(help="Number of folds; each is held out once.", minimum=2, maximum=MAX_FOLDS)] = 5
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.training(0)
+
     def training(self, index: int) -> TrainConfig:
         """The training run with fold `index` held out."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(TrainingOptions)}
