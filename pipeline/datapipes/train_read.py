@@ -22,8 +22,8 @@ COLUMNS = ["ids", "label"]
 
 @dataclass(frozen=True, slots=True)
 class DecodedGroup:
-    """Row i has the tokens `values[offsets[i]:offsets[i + 1]]` and the label `labels[i]`; the n-th row of the part without a
-    label, counted from 0, has -1 - n."""
+    """Row i has the tokens `values[offsets[i]:offsets[i + 1]]` and the label `labels[i]`; the n-th row of the part with
+    a soft target, counted from 0, has -1 - n."""
 
     window: int
     group: int
@@ -54,7 +54,7 @@ class RowGroupReader:
     MAX_FOOTERS = 64
 
     def __post_init__(self) -> None:
-        self._unlabelled_before = np.cumsum([0, *self.part.unlabelled_per_group])
+        self._soft_before = np.cumsum([0, *self.part.soft_per_group])
 
     def __call__(self, request: ReadRequest) -> DecodedGroup:
         with self._lock:
@@ -80,7 +80,7 @@ class RowGroupReader:
             raise DataError(f"the token shard {row_group.path} contains null among its IDs. {REPAIR}")
         rows = self.part.selected[request.group]
         decoded = decode(table, rows, self.max_length, request, self.truncation, self.read_length)
-        _number_unlabelled(decoded.labels, self._unlabelled_before, request.group)
+        _number_soft(decoded.labels, self._soft_before, request.group)
         ids = decoded.values
         if self.vocab_size is not None and len(ids) and not 0 <= ids.min() <= ids.max() < self.vocab_size:
             raise DataError(
@@ -131,11 +131,12 @@ def decode(
     return DecodedGroup(request.window, request.group, taken, offsets, labels)
 
 
-def _number_unlabelled(labels: npt.NDArray[np.int64], before: npt.NDArray[np.int64], group: int) -> None:
-    """Numbers the rows without a label, in place, if the part counts them."""
+def _number_soft(labels: npt.NDArray[np.int64], before: npt.NDArray[np.int64], group: int) -> None:
+    """Numbers the rows with a soft target, in place, if the part counts them."""
     if len(before) > 1:
-        (without,) = np.nonzero(labels < 0)
-        labels[without] = -1 - before[group] - np.arange(len(without))
+        everything = before[group + 1] - before[group] == len(labels)
+        (soft,) = np.nonzero((labels < 0) | everything)
+        labels[soft] = -1 - before[group] - np.arange(len(soft))
 
 
 def _bytes_of(footer: pq.FileMetaData, index: int) -> int:
