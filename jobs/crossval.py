@@ -79,6 +79,8 @@ def _fold(config: CrossvalConfig, index: int) -> _Fold:
 def _folder(config: CrossvalConfig, bundle: "Bundle") -> Path:
     """One folder for all folds of a training: named by what is trained, without the fold."""
     identity = {**bundle.training, "fold": None, "folds": config.folds}
+    if config.teacher is not None and "teacher" in identity:  # another model for each fold
+        identity["teacher"] = Path(config.teacher).name
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     return config.lake.crossval().folder / f"{config.arch}-{digest}"
 

@@ -1,4 +1,5 @@
 """What a training starts from, with `--init-from`: another model, which is part of the training's identity by its content.
+And who teaches it (`jobs.teacher`).
 
 `LIVE` follows the live model, so which one it was does not make a training another one: a lake whose newest model has
 learned the same data with the same options has nothing new to learn, although that model is the live one now.
@@ -6,12 +7,15 @@ learned the same data with the same options has nothing new to learn, although t
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from jobs.teacher import IDENTITY as TEACHER
+from jobs.teacher import Teacher, find_teacher
 from pipeline.config.train import LIVE, TrainConfig
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import LATEST, Bundle, find_bundle, model_ids, read_bundle
+from pipeline.training.data import TrainingData
 
 log = logging.getLogger(__name__)
 
@@ -21,40 +25,50 @@ IDENTITY = "init_from"
 
 @dataclass(frozen=True)
 class Initial:
-    """`bundle`: where the weights come from, None for random ones. `follows_live`: whichever model is live."""
+    """`bundle`: where the weights come from, None for random ones. `starts_live`: whichever model is live."""
 
     bundle: Bundle | None = None
-    follows_live: bool = False
+    starts_live: bool = False
+    teacher: Teacher = field(default_factory=Teacher)
+
+    @property
+    def follows_live(self) -> bool:
+        """Whether the training depends on which model is live."""
+        return self.starts_live or self.teacher.follows_live
 
     def identity(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         """The identity of a training that starts from here."""
-        return {**identity, **({} if self.bundle is None else {IDENTITY: self.bundle.fingerprint})}
+        start = {} if self.bundle is None else {IDENTITY: self.bundle.fingerprint}
+        return self.teacher.identity({**identity, **start})
 
     def key(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         """What two trainings have in common that are not to run at the same time: both may follow the live model."""
-        return {**identity, IDENTITY: LIVE[0]} if self.follows_live else dict(identity)
+        return {**identity, **dict.fromkeys(self.ignored, LIVE[0])}
 
     @property
     def ignored(self) -> frozenset[str]:
         """What may differ in the identity of a training that counts as the same."""
-        return frozenset({IDENTITY}) if self.follows_live else frozenset()
+        followed = ((IDENTITY, self.starts_live), (TEACHER, self.teacher.follows_live))
+        return frozenset(name for name, follows in followed if follows)
 
 
-def find_initial(config: TrainConfig) -> Initial:
-    """The model that `--init-from` names now.
+def find_initial(config: TrainConfig, data: TrainingData) -> Initial:
+    """The models that `--init-from` and `--teacher` name now.
 
     Raises:
         InputNotFoundError: no such model; a lake without a live one is fine for LIVE.
         DataError: it is damaged.
+        UsageError: the teacher cannot teach this training.
     """
+    teacher = find_teacher(config, data)
     if config.init_from is None:
-        return Initial()
+        return Initial(teacher=teacher)
     if config.init_from not in LIVE:
-        return Initial(find_bundle(config.lake, config.init_from))
+        return Initial(find_bundle(config.lake, config.init_from), teacher=teacher)
     if not config.lake.latest.exists():
         log.info("--init-from LIVE: no model is live yet, so this training starts from random weights")
-        return Initial(follows_live=True)
-    return Initial(find_bundle(config.lake, LATEST), follows_live=True)
+        return Initial(starts_live=True, teacher=teacher)
+    return Initial(find_bundle(config.lake, LATEST), starts_live=True, teacher=teacher)
 
 
 def recover_initial(lake: Lake, identity: Mapping[str, Any], initial: Initial) -> Bundle | None:

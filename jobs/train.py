@@ -25,6 +25,7 @@ from schemas.run import Receipt
 
 if TYPE_CHECKING:
     from jobs.initial import Initial
+    from jobs.teacher import Teacher
     from jobs.training import Training
     from pipeline.models.bundle import Bundle
     from pipeline.training.checkpoint import TrainingFolder
@@ -58,7 +59,7 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Seque
     lanes_of_rank(0, workers, config.order.num_lanes)
     check_device(config.device, workers)
     data = _open(config)
-    initial = find_initial(config)
+    initial = find_initial(config, data)
     if _finished(config, _identity(config, data, initial), initial.ignored) is not None:
         finish(run(config))
     if not config.is_linear:
@@ -93,12 +94,13 @@ def _run(config: TrainConfig, run: Run) -> None:
     from jobs.finished import finish_late, finish_training, save_model
     from jobs.initial import find_initial, recover_initial
     from jobs.promotion import complete_promotion
+    from jobs.teacher import recover_teacher
     from jobs.training import new_model, train_linear, train_network
     from pipeline.engines import local, torchrun
     from pipeline.order.selection import PARTS
 
     data = _open(config)
-    initial = find_initial(config)
+    initial = find_initial(config, data)
     identity = _identity(config, data, initial)
     completed = complete_promotion(config.lake) if torchrun.is_main() else None
     if identity.get("holdout") and initial.bundle is not None and not initial.bundle.training.get("holdout"):
@@ -123,7 +125,8 @@ def _run(config: TrainConfig, run: Run) -> None:
         with _training_folder(config, identity, world, resume, initial) as (folder, begun):
             if start is not None and begun != identity:
                 identity, start = begun, new_model(config, data, recover_initial(config.lake, begun, initial))
-            training = _training(config, data, world, stop)
+            teacher = recover_teacher(config.lake, begun, initial.teacher) or initial.teacher
+            training = _training(config, data, world, stop, teacher)
             trained = train_linear(training) if start is None else train_network(training, start, folder, resume)
             run.read = sum(part.rows for part in training.parts.values())
             run.outputs = {
@@ -143,7 +146,9 @@ def _run(config: TrainConfig, run: Run) -> None:
             world.barrier()
 
 
-def _training(config: TrainConfig, data: "TrainingData", world: "World", stop: StopRequest) -> "Training":
+def _training(
+    config: TrainConfig, data: "TrainingData", world: "World", stop: StopRequest, teacher: "Teacher"
+) -> "Training":
     from jobs.training import Training
     from pipeline.order.folds import Fold
     from pipeline.order.selection import PARTS, UNLABELLED, shared_selection
@@ -162,7 +167,13 @@ def _training(config: TrainConfig, data: "TrainingData", world: "World", stop: S
     )
     parts = {name: selection.part(name) for name in (*PARTS, UNLABELLED)}
     learned = selection.part("train", UNLABELLED) if parts[UNLABELLED].rows else parts["train"]
-    return Training(config, data, world, parts, learned, class_counts, stop)
+    if config.teacher is not None and not parts[UNLABELLED].rows and not config.teacher_weight:
+        log.warning(
+            "--teacher %s: there are no unlabelled reviews, so it has nothing to label", config.teacher, extra=AS_IT_IS
+        )
+    if config.teacher_weight:
+        learned = learned.all_soft()
+    return Training(config, data, world, parts, learned, class_counts, stop, teacher)
 
 
 def _placed(config: TrainConfig) -> TrainConfig:
@@ -221,12 +232,16 @@ def _training_folder(
 def _resumable(config: TrainConfig, identity: dict[str, Any], initial: "Initial") -> "TrainingFolder | None":
     """The unfinished training to continue. Without an intact checkpoint it begins again, from the same model."""
     from jobs.initial import is_lost, recover_initial
+    from jobs.teacher import recover_teacher
     from pipeline.training.checkpoint import find_resumable
 
     found = find_resumable(config.lake.checkpoints, identity, ignored=initial.ignored)
     if found is None:
         return None
     begun = found.identity()
+    if recover_teacher(config.lake, begun, initial.teacher) is None:
+        log.warning("--resume: the model that taught %s is gone. Starting a new one.", found.training_id)
+        return None
     if not is_lost(begun, recover_initial(config.lake, begun, initial)) or found.read() is not None:
         return found
     log.warning(
@@ -272,8 +287,9 @@ def finished_model(config: TrainConfig) -> "Bundle | None":
     from jobs.initial import find_initial
 
     config = _placed(config)
-    initial = find_initial(config)
-    return find_finished(config.lake, _identity(config, _open(config), initial), initial.ignored)
+    data = _open(config)
+    initial = find_initial(config, data)
+    return find_finished(config.lake, _identity(config, data, initial), initial.ignored)
 
 
 def _identity(config: TrainConfig, data: "TrainingData", initial: "Initial") -> dict[str, Any]:

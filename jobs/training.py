@@ -4,13 +4,14 @@ scales, and the figures that people are told."""
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from jobs.teacher import Teacher, answers_of
 from pipeline.config.train import TrainConfig
 from pipeline.datapipes.train_loader import LoaderOptions
 from pipeline.devices import resolve_precision
@@ -35,7 +36,7 @@ from pipeline.training.loop import LoopOptions, Trainer
 from pipeline.training.metrics import MetricsRow, write_metrics
 from pipeline.training.ngram_fit import NgramOptions, default_epochs, fit_ngrams
 from pipeline.training.regularisation import Regularisation
-from pipeline.training.soft_targets import soft_targets
+from pipeline.training.soft_targets import Answers, NgramTeacher, soft_targets
 from pipeline.training.tensorboard import event_writer
 from pipeline.training.warm_start import Taken, warm_start
 from pipeline.training.word_vectors import Floats, text_vectors
@@ -50,8 +51,9 @@ classes, is then rare in every fold; at a tenth it would be in some."""
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained, on what, where. `parts`: train, valid, test and unlabelled; `learned`: what a network learns from,
-    the first and the last of them; `class_counts`: rows of each label in the training part."""
+    """What is trained, on what, where. `parts`: train, valid, test and unlabelled; `learned`: what a model learns from,
+    the first and the last of them; `class_counts`: rows of each label in the training part; `teacher`: who labels the
+    unlabelled ones."""
 
     config: TrainConfig
     data: TrainingData
@@ -60,6 +62,7 @@ class Training:
     learned: Part
     class_counts: Ints
     stop: StopRequest
+    teacher: Teacher = field(default_factory=Teacher)
 
     @property
     def class_weights(self) -> tuple[float, ...] | None:
@@ -69,6 +72,11 @@ class Training:
         if self.config.class_weights == "none" or (self.config.class_weights == "auto" and not rare):
             return None
         return tuple(float(counts.sum() / (len(counts) * max(count, 1))) for count in counts)
+
+    @property
+    def is_taught(self) -> bool:
+        """Whether any row bears a soft target."""
+        return bool(self.parts[UNLABELLED].rows or self.config.teacher_weight)
 
     @property
     def num_classes(self) -> int:
@@ -153,14 +161,15 @@ def train_network(training: Training, start: Start, folder: TrainingFolder, resu
     has_vectors = config.embeddings is not None or (taken is not None and taken.words > 0)
     if checkpoint is None and config.embedding_init == "text" and not has_vectors:
         _start_from_text(training, model)
-    fitted, soft_targets_UC = _label_unlabelled(training)
-    trainer = _trainer(training, model, folder, soft_targets_UC)
+    taught = _teach(training)
+    trainer = _trainer(training, model, folder, taught.targets_UC)
     if checkpoint is not None:
         trainer.restore(checkpoint)
     progress = trainer.run()
     trainer.load_best()
     metrics = _rows(training) | {
         **({} if taken is None else {"init_from": taken.to_dict()}),
+        **taught.facts,
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
         "best_epoch_loss": progress.best_loss,
@@ -171,7 +180,7 @@ def train_network(training: Training, start: Start, folder: TrainingFolder, resu
         "wait_share": round(progress.wait_seconds / max(progress.train_seconds, 1e-9), 4),
     }
     started = time.perf_counter()
-    blended = _on_main(training, lambda: _surround(training, trainer.model, fitted))
+    blended = _on_main(training, lambda: _surround(training, trainer.model, taught.fitted))
     if blended is None:
         return None
     _tell(training, blended)
@@ -185,12 +194,18 @@ def train_linear(training: Training) -> Trained | None:
     """Fits the linear model of n-grams, on the main rank; None on others."""
     config = training.config
     started = time.perf_counter()
-    blended = _on_main(training, lambda: _surround(training, _fit_nbsvm(training)))
+    lessons: list[Taught] = []
+
+    def fit() -> Blended:
+        lessons.append(_teach_here(training))
+        return _surround(training, _fit_nbsvm(training, lessons[0].targets_UC))
+
+    blended = _on_main(training, fit)
     if blended is None:
         return None
     _tell(training, blended)
     seconds = round(time.perf_counter() - started, 3)
-    rows_of_train = training.parts["train"].rows
+    rows_of_train = training.learned.rows
     epochs = config.linear_epochs or default_epochs(rows_of_train, config.linear_batch_size)
     rows = [
         MetricsRow(
@@ -205,7 +220,8 @@ def train_linear(training: Training) -> Trained | None:
         for phase, found in (("valid", blended.valid), ("test", blended.test))
         if found is not None
     ]
-    metrics = _rows(training) | {"epochs": epochs, "best_epoch": epochs, "train_seconds": seconds, **blended.metrics}
+    metrics = _rows(training) | lessons[0].facts
+    metrics |= {"epochs": epochs, "best_epoch": epochs, "train_seconds": seconds, **blended.metrics}
     return Trained(blended.model, metrics, rows)
 
 
@@ -216,14 +232,15 @@ def _rows(training: Training) -> dict[str, Any]:
     return found | {f"{name}_rows": part.rows for name, part in training.parts.items()}
 
 
-def _fit_nbsvm(training: Training) -> Nbsvm:
+def _fit_nbsvm(training: Training, soft_targets_UC: torch.Tensor | None) -> Nbsvm:
     vocab_size, num_classes = len(training.data.vocabulary), len(training.data.vocabulary.labels)
     linear = fit_ngrams(
-        training.parts["train"],
+        training.learned,
         training.ngrams,
         num_classes=num_classes,
         max_length=training.config.linear_length,
         vocab_size=vocab_size,
+        soft_targets_UC=soft_targets_UC,
         check_stop=training.stop.raise_if_set,
     )
     model = Nbsvm(NbsvmConfig(vocab_size=vocab_size, num_classes=num_classes, ngrams=linear.ngrams, bits=linear.bits))
@@ -265,18 +282,50 @@ def _start_from_text(training: Training, model: ReviewClassifier) -> None:
     model.set_embedding(torch.from_numpy(vectors_VE))
 
 
-def _label_unlabelled(training: Training) -> tuple[FittedNgrams | None, torch.Tensor | None]:
-    """The linear model, on the main rank, and on all of them what it says of the unlabelled part; None without one."""
-    if not training.parts[UNLABELLED].rows:
-        return None, None
-    made: list[FittedNgrams] = []
+@dataclass(frozen=True)
+class Taught:
+    """What a teacher left: the soft targets of the rows that bear some, on all ranks; on the main one also its facts for
+    the record, and the linear model if that was the teacher."""
 
-    def label() -> Floats:
-        made.append(fit_beside(training.parts, training.ngrams, training.num_classes, training.reading))
-        return soft_targets(made[0].model, training.parts, training.reading)
+    targets_UC: torch.Tensor | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    fitted: FittedNgrams | None = None
 
-    targets_UC = _array_from_main(training, label)
-    return (made[0] if made else None), torch.from_numpy(targets_UC)
+
+def _teach(training: Training) -> Taught:
+    """Lets the teacher label reviews on the main rank, for all of them."""
+    if not training.is_taught:
+        return Taught()
+    made: list[Taught] = []
+
+    def targets() -> Floats:
+        made.append(_teach_here(training))
+        assert made[0].targets_UC is not None
+        found: Floats = made[0].targets_UC.numpy()
+        return found
+
+    targets_UC = torch.from_numpy(_array_from_main(training, targets))
+    return replace(made[0], targets_UC=targets_UC) if made else Taught(targets_UC)
+
+
+def _teach_here(training: Training) -> Taught:
+    if not training.is_taught:
+        return Taught()
+    config, parts, teacher = training.config, training.parts, training.teacher
+    fitted = None
+    answers: Answers | None = answers_of(teacher, config, parts, training.learned, training.stop)
+    if answers is None:
+        fitted = fit_beside(parts, training.ngrams, training.num_classes, training.reading)
+        answers = NgramTeacher(fitted.model, training.reading)
+    found = soft_targets(answers, parts, training.learned, config.teacher_weight, teacher.model_id)
+    facts = {
+        **teacher.facts(config, training.data, parts["test"]),
+        "unlabelled_rows": parts[UNLABELLED].rows,
+        "labelled_rows": parts["train"].rows if config.teacher_weight else 0,
+        "weight": config.teacher_weight,
+        "valid_accuracy": found.valid_accuracy,
+    }
+    return Taught(torch.from_numpy(found.targets_UC), {"teacher": facts}, fitted)
 
 
 def _array_from_main(training: Training, make: Callable[[], Floats]) -> Floats:

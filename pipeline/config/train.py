@@ -369,7 +369,7 @@ class TrainingOptions(LinearConfig):
         if self.teacher is None:
             if self.teacher_weight:
                 raise UsageError(
-                    f"--teacher-weight {self.teacher_weight:g} without a teacher. Also pass --teacher, such as --teacher nbsvm."
+                    f"--teacher-weight {self.teacher_weight:g} has no teacher. Also pass --teacher, such as nbsvm."
                 )
             return
         if not self.teacher:

@@ -50,7 +50,7 @@ def is_needed(path: Path, lake: Lake, teachers: Collection[str]) -> bool:
 
 
 def targets_of(lake: Lake, shards: Collection[str]) -> list[Path]:
-    """The files of targets of shards that are going, by name, and those whose shard is gone already or is not the table's."""
+    """The targets of shards, by name, that are going, and those whose shard is gone already or is not the table's."""
     return [path for path in target_files(lake) if path.name in shards or not (lake.tokens / path.name).exists()]
 
 
@@ -115,8 +115,8 @@ class TargetReader:
         known_N = lists.is_valid().to_numpy(zero_copy_only=False)
         values = lists.flatten().to_numpy(zero_copy_only=False)
         if len(values) != known_N.sum() * self.num_classes:
-            error = ContractError("its lists do not have a probability for each label")
-            raise damaged(self.path, error, "the soft targets", TARGETS.remedy)
+            wrong = ContractError("its lists do not have a probability for each label")
+            raise damaged(self.path, wrong, "the soft targets", TARGETS.remedy)
         probability_NC = np.full((len(lists), self.num_classes), np.nan, np.float32)
         probability_NC[known_N] = values.reshape(-1, self.num_classes)
         return probability_NC

@@ -125,9 +125,7 @@ class TargetStore:
             while waiting:
                 self._write(writer, *waiting.popleft())
 
-    def _write(
-        self, writer: TargetWriter, known_NC: Probabilities, new: npt.NDArray[np.int64], pending: Pending
-    ) -> None:
+    def _write(self, writer: TargetWriter, known_NC: Probabilities, new: npt.NDArray[np.int64], pending: Pending) -> None:
         known_NC[new] = pending.result()
         writer.write(known_NC)
         self.scored += len(new)
@@ -140,7 +138,9 @@ class TargetStore:
         values = lists.flatten()
         size = len(self.bundle.load_vocabulary())
         if len(values) and not 0 <= pc.min(values).as_py() <= pc.max(values).as_py() < size:
-            raise DataError(f"the token shard {shard} contains IDs that are not in its vocabulary of {size} tokens. {REPAIR}")
+            raise DataError(
+                f"the token shard {shard} contains IDs that are not in its vocabulary of {size} tokens. {REPAIR}"
+            )
         return lists
 
 
