@@ -18,7 +18,7 @@ from pipeline.order.plan import TrainPlan
 from pipeline.order.selection import UNLABELLED, Part, Selection, select
 from pipeline.training.blending import Reading, fit_beside
 from pipeline.training.ngram_fit import NgramOptions
-from pipeline.training.soft_targets import soft_targets
+from pipeline.training.soft_targets import NgramTeacher, soft_targets
 from tests.support.token_corpus import Corpus, write_corpus
 
 
@@ -114,7 +114,8 @@ def test_the_n_grams_label_most_reviews_rightly_and_as_surely_as_they_are_right(
     reading = Reading(max_length=1000, vocab_size=200, batch_size=32, device=torch.device("cpu"), precision="fp32")
     fitted = fit_beside(parts, NgramOptions(bits=12), 2, reading)
 
-    targets_UC = soft_targets(fitted.model, parts, reading)
+    found = soft_targets(NgramTeacher(fitted.model, reading), parts, selection.part("train", UNLABELLED), 0.0, "nbsvm")
+    targets_UC = found.targets_UC
 
     truth = np.array(
         [
