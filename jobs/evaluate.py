@@ -56,6 +56,7 @@ def _of_table(
     from jobs.illustrate import scored_part
     from pipeline.order.selection import PARTS, select_as_trained
     from pipeline.reports.data import measures_of
+    from pipeline.tasks.registry import task_of
     from pipeline.training.data import open_data
 
     version = config.table_version
@@ -67,7 +68,7 @@ def _of_table(
             f"the shards have the vocabulary {data.vocabulary.fingerprint}, but {bundle.model_id} was trained with "
             f"{bundle.vocabulary}. Choose the matching version with --table-version, or train a new model."
         )
-    selection = select_as_trained(data.shards, len(bundle.labels), bundle.training)
+    selection = select_as_trained(data.shards, task_of(bundle), bundle.training)
     parts = {name: selection.part(name) for name in PARTS}
     split = config.split or ("test" if parts["test"].rows else "valid")
     if not parts[split].rows:

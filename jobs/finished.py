@@ -23,6 +23,7 @@ from pipeline.models.interface import Classifier
 from pipeline.order.selection import Part, select_as_trained
 from pipeline.progress import AS_IT_IS, BRIEF
 from pipeline.scoring.judge import write_judge
+from pipeline.tasks.registry import task_of
 from pipeline.training.checkpoint import TrainingFolder, same_training
 from pipeline.training.data import TrainingData
 from pipeline.training.metrics import MetricsRow, write_metrics
@@ -153,7 +154,7 @@ def finish_late(config: TrainConfig, data: TrainingData, bundle: Bundle, run: Ru
     folder = TrainingFolder(lake.checkpoints / model_id)
     decision = decision_of(lake, model_id)
     if bundle.judged and decision is None:
-        test = select_as_trained(data.shards, len(bundle.labels), bundle.training).part("test")
+        test = select_as_trained(data.shards, task_of(bundle), bundle.training).part("test")
         finish_training(config, data, folder, test, run)
         return True
     folder.remove()

@@ -15,6 +15,7 @@ from jobs.teacher import Teacher, find_teacher
 from pipeline.config.train import LIVE, TrainConfig
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import LATEST, Bundle, find_bundle, model_ids, read_bundle
+from pipeline.tasks.base import Task
 from pipeline.training.data import TrainingData
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Initial:
         return frozenset(name for name, follows in followed if follows)
 
 
-def find_initial(config: TrainConfig, data: TrainingData) -> Initial:
+def find_initial(config: TrainConfig, data: TrainingData, task: Task) -> Initial:
     """The models that `--init-from` and `--teacher` name now.
 
     Raises:
@@ -60,7 +61,7 @@ def find_initial(config: TrainConfig, data: TrainingData) -> Initial:
         DataError: it is damaged.
         UsageError: the teacher cannot teach this training.
     """
-    teacher = find_teacher(config, data)
+    teacher = find_teacher(config, data, task)
     if config.init_from is None:
         return Initial(teacher=teacher)
     if config.init_from not in LIVE:

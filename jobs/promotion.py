@@ -50,6 +50,7 @@ from pipeline.progress import AS_IT_IS, IN_FIGURES
 from pipeline.reports.metrics import binomial_tail, worse_by_chance
 from pipeline.scoring.judge import Right, judging_rows, read_judge, right_answers
 from pipeline.scoring.predictor import DivergedError
+from pipeline.tasks.registry import task_of
 from pipeline.training.data import TrainingData
 from schemas.contract import ContractError
 
@@ -212,7 +213,7 @@ def _compare(config: TrainConfig, data: TrainingData, challenger: Bundle, live: 
     except (PipelineError, ContractError) as error:
         log.warning("%s Comparing on the whole test part.", error, extra=AS_IT_IS)
         listed = None
-    if listed is None and not has_labelled(data.shards, "test"):
+    if listed is None and not has_labelled(data.shards, "test", task_of(challenger)):
         # Without a list, nothing shows that the live model was not trained on today's test part.
         return Comparison(obstacle=f"{live.model_id} was trained without a test part, so nothing was compared")
     rows = judging_rows(test, listed)

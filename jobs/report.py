@@ -80,13 +80,14 @@ def _complete(lake: Lake, bundle: Bundle) -> None:
         return
     from jobs.illustrate import illustrate
     from pipeline.order.selection import PARTS, select_as_trained
+    from pipeline.tasks.registry import task_of
     from pipeline.training.data import open_data
 
     try:
         data = open_data(lake, table_version=bundle.table_version)
         if data.vocabulary.fingerprint != bundle.vocabulary:
             raise InputNotFoundError("the lake's table is not the one the model was trained on.")
-        selection = select_as_trained(data.shards, len(bundle.labels), bundle.training)
+        selection = select_as_trained(data.shards, task_of(bundle), bundle.training)
         parts = {name: selection.part(name) for name in PARTS}
         illustrate(bundle.folder, tuple(data.shards), data.vocabulary, parts)
     except (PipelineError, ContractError) as error:

@@ -20,6 +20,7 @@ from pipeline.models.bundle import LATEST, Bundle, find_bundle, model_ids, read_
 from pipeline.order.selection import Part, has_labelled
 from pipeline.progress import AS_IT_IS
 from pipeline.signals import StopRequest
+from pipeline.tasks.base import Task
 from pipeline.training.data import TrainingData
 
 if TYPE_CHECKING:
@@ -53,12 +54,12 @@ class Teacher:
             return {**identity, **({IDENTITY: NGRAM_TEACHER} if self.named else {})}
         return {**identity, IDENTITY: self.bundle.teacher_key, **({FOLLOWS: True} if self.follows_live else {})}
 
-    def facts(self, config: TrainConfig, data: TrainingData, test: Part) -> dict[str, Any]:
+    def facts(self, config: TrainConfig, data: TrainingData, task: Task, test: Part) -> dict[str, Any]:
         """Who it is, for the record; `same_validation`: whether it was validated on the same reviews as its student. Says
         which figures its knowledge may raise."""
         if self.bundle is None:
             return {"model_id": None, "arch": NGRAM_TEACHER, "same_validation": True}
-        same = _same_validation(self.bundle, config, data)
+        same = _same_validation(self.bundle, config, data, task)
         if not same:
             log.info(
                 "%s was validated on other reviews, so it may have learned from some of this training's validation rows: "
@@ -76,7 +77,7 @@ class Teacher:
         return {"model_id": self.bundle.model_id, "arch": self.bundle.arch, "same_validation": same}
 
 
-def find_teacher(config: TrainConfig, data: TrainingData) -> Teacher:
+def find_teacher(config: TrainConfig, data: TrainingData, task: Task) -> Teacher:
     """The teacher that `--teacher` names now.
 
     Raises:
@@ -91,14 +92,14 @@ def find_teacher(config: TrainConfig, data: TrainingData) -> Teacher:
     assert name is not None
     if name not in LIVE:
         bundle = _of_fold(config, name) if config.fold else find_bundle(config.lake, name)
-        if problem := _objection(bundle, config, data):
+        if problem := _objection(bundle, config, data, task):
             raise UsageError(f"--teacher {name}: {problem}")
         return Teacher(bundle)
     if not config.lake.latest.exists():
         log.info("--teacher %s: no model is live yet, so nbsvm teaches", name)
         return own
     bundle = find_bundle(config.lake, LATEST)
-    if problem := _objection(bundle, config, data):
+    if problem := _objection(bundle, config, data, task):
         log.warning("--teacher %s: %s Until then, nbsvm teaches.", name, problem, extra=AS_IT_IS)
         return own
     return Teacher(bundle, follows_live=True)
@@ -127,7 +128,7 @@ def bundles(lake: Lake) -> list[Bundle]:
 
 
 def answers_of(
-    teacher: Teacher, config: TrainConfig, parts: Mapping[str, Part], learned: Part, stop: StopRequest
+    teacher: Teacher, task: Task, config: TrainConfig, parts: Mapping[str, Part], learned: Part, stop: StopRequest
 ) -> "ModelTeacher | None":
     """The answers of a model to the rows that a training needs; those that are not kept yet are computed now. None for the
     n-gram model.
@@ -152,7 +153,7 @@ def answers_of(
         for part in (soft, parts["valid"]):
             store.complete(part)
     log.info("%s scored %s reviews as a teacher; other targets were kept", bundle.model_id, f"{store.scored:,}")
-    return ModelTeacher(store, calibrate=not (bundle.blend and bundle.training.get("calibrate", True)))
+    return ModelTeacher(store, task, calibrate=not (bundle.blend and bundle.training.get("calibrate", True)))
 
 
 def _of_fold(config: TrainConfig, name: str) -> Bundle:
@@ -176,7 +177,7 @@ def _of_fold(config: TrainConfig, name: str) -> Bundle:
     return find_bundle(crossval, name)
 
 
-def _objection(bundle: Bundle, config: TrainConfig, data: TrainingData) -> str:
+def _objection(bundle: Bundle, config: TrainConfig, data: TrainingData, task: Task) -> str:
     """Why a model cannot teach, and what to do; "" if it can."""
     vocabulary = data.vocabulary
     if bundle.vocabulary != vocabulary.fingerprint or bundle.labels != vocabulary.labels:
@@ -195,7 +196,7 @@ def _objection(bundle: Bundle, config: TrainConfig, data: TrainingData) -> str:
             "folds, or --teacher nbsvm."
         )
     share = config.holdout_share
-    if share and float(trained.get("holdout") or 0.0) < share and not has_labelled(data.shards, "test"):
+    if share and float(trained.get("holdout") or 0.0) < share and not has_labelled(data.shards, "test", task):
         return (
             f"{bundle.model_id} was trained without --holdout {share:g}, so it has read the reviews that this training is "
             f"tested on. Train a teacher with --holdout {share:g}, pass --teacher nbsvm, or test on nothing (--holdout 0)."
@@ -203,17 +204,17 @@ def _objection(bundle: Bundle, config: TrainConfig, data: TrainingData) -> str:
     return ""
 
 
-def _same_validation(bundle: Bundle, config: TrainConfig, data: TrainingData) -> bool:
+def _same_validation(bundle: Bundle, config: TrainConfig, data: TrainingData, task: Task) -> bool:
     """Whether the teacher was validated on the same rows; if not, it may have learned from some of them."""
-    if has_labelled(data.shards, "valid"):
+    if has_labelled(data.shards, "valid", task):
         return True
     trained = bundle.training
     same_rows = all(trained.get(name) == data.identity.get(name) for name in ("tokens", "table_version"))
     own = {"valid_fraction": config.valid_fraction, "fold": config.fold}
     same_split = all(trained.get(name) == value for name, value in own.items())
-    held_out = float(trained.get("holdout") or 0.0) == (config.holdout_share if _holds_out(config, data) else 0.0)
+    held_out = float(trained.get("holdout") or 0.0) == (config.holdout_share if _holds_out(config, data, task) else 0.0)
     return same_rows and same_split and held_out
 
 
-def _holds_out(config: TrainConfig, data: TrainingData) -> bool:
-    return bool(config.holdout_share) and not has_labelled(data.shards, "test")
+def _holds_out(config: TrainConfig, data: TrainingData, task: Task) -> bool:
+    return bool(config.holdout_share) and not has_labelled(data.shards, "test", task)

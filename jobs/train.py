@@ -14,7 +14,7 @@ import numpy as np
 
 from jobs.runtime import Run, recorded_run
 from pipeline.config.train import TrainConfig
-from pipeline.errors import DataError, LockedError
+from pipeline.errors import LockedError
 from pipeline.lake.atomic import claimed, make_folder
 from pipeline.lake.paths import FoldLake, Lake
 from pipeline.options.render import arguments
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from jobs.teacher import Teacher
     from jobs.training import Training
     from pipeline.models.bundle import Bundle
+    from pipeline.tasks.base import Task
     from pipeline.training.checkpoint import TrainingFolder
     from pipeline.training.data import TrainingData
     from pipeline.training.world import World
@@ -47,6 +48,7 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Seque
     from jobs.training import new_model
     from pipeline.devices import check_device
     from pipeline.engines import torchrun
+    from pipeline.tasks.registry import task_for
 
     config = _placed(config)
     workers = 1 if torchrun.launched() else torchrun.num_workers(config.nproc)
@@ -59,11 +61,12 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Seque
     lanes_of_rank(0, workers, config.order.num_lanes)
     check_device(config.device, workers)
     data = _open(config)
-    initial = find_initial(config, data)
-    if _finished(config, _identity(config, data, initial), initial.ignored) is not None:
+    task = task_for(data.vocabulary)
+    initial = find_initial(config, data, task)
+    if _finished(config, _identity(config, data, task, initial), initial.ignored) is not None:
         finish(run(config))
     if not config.is_linear:
-        new_model(config, data, initial.bundle)
+        new_model(config, data, task, initial.bundle)
     torchrun.launch([*command, *arguments(config)], workers, config.max_restarts)
 
 
@@ -98,10 +101,12 @@ def _run(config: TrainConfig, run: Run) -> None:
     from jobs.training import new_model, train_linear, train_network
     from pipeline.engines import local, torchrun
     from pipeline.order.selection import PARTS
+    from pipeline.tasks.registry import task_for
 
     data = _open(config)
-    initial = find_initial(config, data)
-    identity = _identity(config, data, initial)
+    task = task_for(data.vocabulary)
+    initial = find_initial(config, data, task)
+    identity = _identity(config, data, task, initial)
     completed = complete_promotion(config.lake) if torchrun.is_main() else None
     if identity.get("holdout") and initial.bundle is not None and not initial.bundle.training.get("holdout"):
         log.warning(
@@ -118,15 +123,15 @@ def _run(config: TrainConfig, run: Run) -> None:
         run.nothing_new = not late and completed != bundle.model_id
         return
     join = torchrun.joined if torchrun.launched() else local.joined
-    start = None if config.is_linear else new_model(config, data, initial.bundle)
+    start = None if config.is_linear else new_model(config, data, task, initial.bundle)
     raise_if_swallowed()
     with join(config.device) as world, deferred_stop() as stop:
         resume = config.resume or torchrun.restarts() > 0
         with _training_folder(config, identity, world, resume, initial) as (folder, begun):
             if start is not None and begun != identity:
-                identity, start = begun, new_model(config, data, recover_initial(config.lake, begun, initial))
+                identity, start = begun, new_model(config, data, task, recover_initial(config.lake, begun, initial))
             teacher = recover_teacher(config.lake, begun, initial.teacher) or initial.teacher
-            training = _training(config, data, world, stop, teacher)
+            training = _training(config, data, task, world, stop, teacher)
             trained = train_linear(training) if start is None else train_network(training, start, folder, resume)
             run.read = sum(part.rows for part in training.parts.values())
             run.outputs = {
@@ -147,18 +152,18 @@ def _run(config: TrainConfig, run: Run) -> None:
 
 
 def _training(
-    config: TrainConfig, data: "TrainingData", world: "World", stop: StopRequest, teacher: "Teacher"
+    config: TrainConfig, data: "TrainingData", task: "Task", world: "World", stop: StopRequest, teacher: "Teacher"
 ) -> "Training":
     from jobs.training import Training
     from pipeline.order.folds import Fold
     from pipeline.order.selection import PARTS, UNLABELLED, shared_selection
+    from pipeline.tasks.registry import trained_task
 
     fold = Fold.parse(config.fold) if config.fold else None
-    num_classes = len(data.vocabulary.labels)
-    selection, class_counts = shared_selection(
+    selection, summary = shared_selection(
         world,
         data.shards,
-        num_classes,
+        task,
         config.valid_fraction,
         fold,
         unlabelled=config.unlabelled_ratio,
@@ -173,7 +178,8 @@ def _training(
         )
     if config.teacher_weight:
         learned = learned.all_soft()
-    return Training(config, data, world, parts, learned, class_counts, stop, teacher)
+    task = trained_task(task, summary, config.class_weights)
+    return Training(config, data, world, parts, learned, task, stop, teacher)
 
 
 def _placed(config: TrainConfig) -> TrainConfig:
@@ -269,34 +275,27 @@ def _locked(lake: Lake, identity: dict[str, Any]) -> Iterator[bool]:
 def _open(config: TrainConfig) -> "TrainingData":
     from pipeline.training.data import open_data
 
-    data = open_data(config.lake, tokens=config.tokens, table_version=config.table_version, vocabulary=config.vocabulary)
-    labels = data.vocabulary.labels
-    if len(labels) < 2:
-        found = f"one class only ({labels[0]})" if labels else "no labels"
-        remedy = (
-            "a classifier needs two. Also ingest labelled reviews of another class (aclImdb's folders, or --label-column)."
-        )
-        brief = f"the reviews have {'one class only' if labels else 'no labels'}; {remedy}"
-        raise DataError(f"the reviews have {found}; {remedy}", brief=brief)
-    return data
+    return open_data(config.lake, tokens=config.tokens, table_version=config.table_version, vocabulary=config.vocabulary)
 
 
 def finished_model(config: TrainConfig) -> "Bundle | None":
     """The model that a training with this config has left, if it is finished."""
     from jobs.finished import find_finished
     from jobs.initial import find_initial
+    from pipeline.tasks.registry import task_for
 
     config = _placed(config)
     data = _open(config)
-    initial = find_initial(config, data)
-    return find_finished(config.lake, _identity(config, data, initial), initial.ignored)
+    task = task_for(data.vocabulary)
+    initial = find_initial(config, data, task)
+    return find_finished(config.lake, _identity(config, data, task, initial), initial.ignored)
 
 
-def _identity(config: TrainConfig, data: "TrainingData", initial: "Initial") -> dict[str, Any]:
+def _identity(config: TrainConfig, data: "TrainingData", task: "Task", initial: "Initial") -> dict[str, Any]:
     """Everything that determines the model."""
     from pipeline.order.selection import has_labelled
 
-    has_test = bool(config.holdout_share) and has_labelled(data.shards, "test")
+    has_test = bool(config.holdout_share) and has_labelled(data.shards, "test", task)
     return initial.identity(config.identity(data.identity, has_test=has_test))
 
 

@@ -25,13 +25,12 @@ from pipeline.models.nbsvm import Nbsvm
 from pipeline.models.registry import build_model
 from pipeline.order.order import num_steps
 from pipeline.order.selection import UNLABELLED, Part
-from pipeline.order.split import Ints
 from pipeline.progress import BRIEF
 from pipeline.signals import StopRequest
+from pipeline.tasks.base import Task
 from pipeline.training.blending import Blended, BlendOptions, FittedNgrams, Reading, blend, fit_beside
 from pipeline.training.checkpoint import TrainingFolder
 from pipeline.training.data import TrainingData
-from pipeline.training.evaluation import Evaluation
 from pipeline.training.loop import LoopOptions, Trainer
 from pipeline.training.metrics import MetricsRow, write_metrics
 from pipeline.training.ngram_fit import NgramOptions, default_epochs, fit_ngrams
@@ -44,44 +43,25 @@ from pipeline.training.world import World
 
 log = logging.getLogger(__name__)
 
-FEWEST_SHARE = 0.15
-"""Classes are balanced by default where the rarest one has less than this share of an equal one. One row in twenty, of two
-classes, is then rare in every fold; at a tenth it would be in some."""
-
 
 @dataclass(frozen=True)
 class Training:
     """What is trained, on what, where. `parts`: train, valid, test and unlabelled; `learned`: what a model learns from,
-    the first and the last of them; `class_counts`: rows of each label in the training part; `teacher`: who labels the
-    unlabelled ones."""
+    the first and the last of them; `teacher`: who labels the unlabelled ones."""
 
     config: TrainConfig
     data: TrainingData
     world: World
     parts: dict[str, Part]
     learned: Part
-    class_counts: Ints
+    task: Task
     stop: StopRequest
     teacher: Teacher = field(default_factory=Teacher)
-
-    @property
-    def class_weights(self) -> tuple[float, ...] | None:
-        """What each class's rows weigh; None for all the same."""
-        counts = self.class_counts
-        rare = counts.min() * len(counts) < FEWEST_SHARE * counts.sum()
-        if self.config.class_weights == "none" or (self.config.class_weights == "auto" and not rare):
-            return None
-        return tuple(float(counts.sum() / (len(counts) * max(count, 1))) for count in counts)
 
     @property
     def is_taught(self) -> bool:
         """Whether any row bears a soft target."""
         return bool(self.parts[UNLABELLED].rows or self.config.teacher_weight)
-
-    @property
-    def num_classes(self) -> int:
-        """C."""
-        return len(self.data.vocabulary.labels)
 
     @property
     def reading(self) -> Reading:
@@ -114,7 +94,6 @@ class Training:
             batch_size=config.linear_batch_size,
             epochs=config.linear_epochs,
             seed=config.seed,
-            class_weights=self.class_weights,
             # Not pinned: it never leaves the CPU.
             loader=LoaderOptions(workers=config.workers),
         )
@@ -137,11 +116,11 @@ class Start:
     taken: Taken | None = None
 
 
-def new_model(config: TrainConfig, data: TrainingData, initial: Bundle | None = None) -> Start:
+def new_model(config: TrainConfig, data: TrainingData, task: Task, initial: Bundle | None = None) -> Start:
     """The model before its first step: a function of the options, the seed, the embeddings and the model to start from, so
     the same on every rank. Vectors from the reviews themselves come later: they take reading."""
     tokens = data.vocabulary.tokens.to_pylist()
-    options = {**config.model, "vocab_size": len(tokens), "num_classes": len(data.vocabulary.labels)}
+    options = {**config.model, "vocab_size": len(tokens), "num_classes": task.num_outputs}
     vectors_VE = None
     if config.embeddings is not None:
         vectors_VE = load_embeddings(config.embeddings, tokens)
@@ -151,7 +130,7 @@ def new_model(config: TrainConfig, data: TrainingData, initial: Bundle | None = 
     assert isinstance(model, ReviewClassifier), config.arch
     if vectors_VE is not None:
         model.set_embedding(vectors_VE)
-    return Start(model, None if initial is None else warm_start(model, config.arch, data.vocabulary, initial))
+    return Start(model, None if initial is None else warm_start(model, config.arch, data.vocabulary, task.outputs, initial))
 
 
 def train_network(training: Training, start: Start, folder: TrainingFolder, resume: bool) -> Trained | None:
@@ -173,7 +152,7 @@ def train_network(training: Training, start: Start, folder: TrainingFolder, resu
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
         "best_epoch_loss": progress.best_loss,
-        "best_epoch_accuracy": progress.best_accuracy,
+        **{f"best_epoch_{name}": value for name, value in progress.best_figures.items()},
         "steps": progress.epoch * trainer.steps,
         "train_seconds": round(progress.train_seconds, 3),
         "tokens_per_second": round(progress.tokens / max(progress.train_seconds, 1e-9)),
@@ -213,7 +192,7 @@ def train_linear(training: Training) -> Trained | None:
             step=epochs * num_steps(rows_of_train, config.linear_batch_size),
             phase=phase,
             loss=found.loss,
-            accuracy=found.accuracy,
+            figures=found.figures(),
             seconds=seconds,
             tokens=found.tokens,
         )
@@ -226,24 +205,22 @@ def train_linear(training: Training) -> Trained | None:
 
 
 def _rows(training: Training) -> dict[str, Any]:
-    """The rows of each part, which the figures beside them speak of, and what each class's rows weighed if not the same."""
-    weights = training.class_weights
-    found: dict[str, Any] = {} if weights is None else {"class_weights": list(weights)}
-    return found | {f"{name}_rows": part.rows for name, part in training.parts.items()}
+    """The rows of each part, which the figures beside them speak of, and what the task notes about its training."""
+    return training.task.facts() | {f"{name}_rows": part.rows for name, part in training.parts.items()}
 
 
 def _fit_nbsvm(training: Training, soft_targets_UC: torch.Tensor | None) -> Nbsvm:
-    vocab_size, num_classes = len(training.data.vocabulary), len(training.data.vocabulary.labels)
+    vocab_size, num_outputs = len(training.data.vocabulary), training.task.num_outputs
     linear = fit_ngrams(
         training.learned,
         training.ngrams,
-        num_classes=num_classes,
+        task=training.task,
         max_length=training.config.linear_length,
         vocab_size=vocab_size,
         soft_targets_UC=soft_targets_UC,
         check_stop=training.stop.raise_if_set,
     )
-    model = Nbsvm(NbsvmConfig(vocab_size=vocab_size, num_classes=num_classes, ngrams=linear.ngrams, bits=linear.bits))
+    model = Nbsvm(NbsvmConfig(vocab_size=vocab_size, num_classes=num_outputs, ngrams=linear.ngrams, bits=linear.bits))
     model.linear = linear
     return model
 
@@ -257,9 +234,8 @@ def _surround(training: Training, model: Classifier, fitted: FittedNgrams | None
         baseline=config.baseline and not config.is_linear,
         calibrate=config.calibrate,
         ngrams=training.ngrams,
-        class_weights=training.class_weights,
     )
-    return blend(model, training.parts, options, training.reading, fitted)
+    return blend(model, training.parts, training.task, options, training.reading, fitted)
 
 
 def _start_from_text(training: Training, model: ReviewClassifier) -> None:
@@ -313,17 +289,17 @@ def _teach_here(training: Training) -> Taught:
         return Taught()
     config, parts, teacher = training.config, training.parts, training.teacher
     fitted = None
-    answers: Answers | None = answers_of(teacher, config, parts, training.learned, training.stop)
+    answers: Answers | None = answers_of(teacher, training.task, config, parts, training.learned, training.stop)
     if answers is None:
-        fitted = fit_beside(parts, training.ngrams, training.num_classes, training.reading)
-        answers = NgramTeacher(fitted.model, training.reading)
-    found = soft_targets(answers, parts, training.learned, config.teacher_weight, teacher.model_id)
+        fitted = fit_beside(parts, training.ngrams, training.task, training.reading)
+        answers = NgramTeacher(fitted.model, training.task, training.reading)
+    found = soft_targets(answers, training.task, parts, training.learned, config.teacher_weight, teacher.model_id)
     facts = {
-        **teacher.facts(config, training.data, parts["test"]),
+        **teacher.facts(config, training.data, training.task, parts["test"]),
         "unlabelled_rows": parts[UNLABELLED].rows,
         "labelled_rows": parts["train"].rows if config.teacher_weight else 0,
         "weight": config.teacher_weight,
-        "valid_accuracy": found.valid_accuracy,
+        **{f"valid_{name}": value for name, value in found.valid.items()},
     }
     return Taught(torch.from_numpy(found.targets_UC), {"teacher": facts}, fitted)
 
@@ -369,17 +345,11 @@ def _on_main(training: Training, make: Callable[[], Blended]) -> Blended | None:
 
 
 def _tell(training: Training, blended: Blended) -> None:
-    """Warns of a model that is not worth its name: one that knows one class only, or loses to the baseline."""
-    found: Evaluation = blended.test if blended.test is not None else blended.valid
-    if (only := found.only_class) is not None:
-        label = training.data.vocabulary.labels[only]
-        log.warning(
-            "the model predicts %r for every review. Train longer, use --class-weights balanced or another --lr, or "
-            "check the labels.",
-            label,
-            extra={BRIEF: "the model predicts the same label for every review: train longer, or check the labels"},
-        )
-        blended.metrics["only_class"] = label
+    """Warns of a model that is not worth its name: one that gives one answer only, or loses to the baseline."""
+    task = training.task
+    if (doubt := task.doubts(blended.test if blended.test is not None else blended.valid)) is not None:
+        log.warning("%s", doubt.message, extra={BRIEF: doubt.brief})
+        blended.metrics.update(doubt.facts)
     baseline = blended.metrics.get("baseline")
     if baseline is None:
         return
@@ -387,21 +357,23 @@ def _tell(training: Training, blended: Blended) -> None:
     metric = training.config.select
     name = metric.replace("-", "_")
     own, other = blended.metrics[f"{part}_{name}"], baseline[f"{part}_{name}"]
-    baseline["better"] = other < own if metric == "loss" else other > own
+    baseline["better"] = task.is_better(metric, other, own)
+    arch = task.kind.linear_arch
     if baseline["better"]:
         log.warning(
-            "nbsvm, fitted in %.0f s, is better on the %s rows: %s %.4f, this model %.4f. Use it (--arch nbsvm)%s.",
+            "%s, fitted in %.0f s, is better on the %s rows: %s %.4f, this model %.4f. Use it (--arch %s)%s.",
+            arch,
             baseline["seconds"],
             part,
             metric,
             other,
             own,
+            arch,
             "" if training.config.is_wide else ", or combine it with this one (--wide)",
-            extra={BRIEF: "nbsvm, a linear model of n-grams, is better than this model: use it (--arch nbsvm)"},
+            extra={BRIEF: f"{arch}, a linear model of n-grams, is better than this model: use it (--arch {arch})"},
         )
     else:
-        text = "%s on the %s rows: this model %.4f, the baseline nbsvm %.4f"
-        log.info(text, metric, part, own, other)
+        log.info("%s on the %s rows: this model %.4f, the baseline %s %.4f", metric, part, own, arch, other)
 
 
 def _trainer(
@@ -414,7 +386,7 @@ def _trainer(
         training.parts["valid"],
         world,
         _loop_options(training),
-        num_classes=training.num_classes,
+        task=training.task,
         soft_targets_UC=soft_targets_UC,
         folder=folder,
         interval=config.interval,
@@ -457,6 +429,5 @@ def _loop_options(training: Training) -> LoopOptions:
         ),
         precision=resolve_precision(config.precision, training.world.device),
         embedding_update=config.embedding_update,
-        class_weights=training.class_weights,
         loader=training.loader,
     )

@@ -94,11 +94,13 @@ class Contract(Versioned):
     """A versioned Arrow schema. `columns` describes each column.
 
     `unmarked`: files of earlier releases have the columns, but no contract in their metadata. They count as version 1.
+    `optional`: nullable columns that a file may lack; it then has null in all of them.
     """
 
     schema: pa.Schema
     columns: Mapping[str, str]
     unmarked: bool = False
+    optional: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         assert set(self.columns) == set(self.schema.names), f"{self.name}: the texts and the columns differ"
@@ -129,7 +131,7 @@ class Contract(Versioned):
         self.check_columns(schema, where)
 
     def check_columns(self, schema: pa.Schema, where: str) -> None:
-        """Checks that every column of the contract is there with its type; further columns are allowed.
+        """Checks that every column of the contract is there with its type, unless it is optional; others are allowed.
 
         Raises:
             ContractError: a column is missing or has another type.
@@ -137,6 +139,8 @@ class Contract(Versioned):
         for field in self.schema:
             index = schema.get_field_index(field.name)
             if index < 0:
+                if field.name in self.optional:
+                    continue
                 raise ContractError(
                     f"{where} lacks the column {field.name!r} ({field.type}) of the {self.name} contract. "
                     f"Its columns are: {', '.join(schema.names)}."

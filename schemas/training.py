@@ -7,6 +7,13 @@ from schemas.document import Document, Field
 
 PHASES = ("train", "valid", "test")
 
+FIGURES = {
+    "mae": "regression: mean absolute error, in units of the target",
+    "spearman": "regression: Spearman's rank correlation of targets and predictions; null in the phase train",
+    "perplexity": "language models: exp of the mean loss per predicted token",
+}
+"""Figures of tasks other than classification: columns that only their files have."""
+
 METRICS = Contract(
     name="metrics",
     version=1,
@@ -22,16 +29,19 @@ METRICS = Contract(
             pa.field("accuracy", pa.float64()),
             pa.field("seconds", pa.float64()),
             pa.field("tokens", pa.int64()),
+            *(pa.field(name, pa.float64()) for name in FIGURES),
         ]
     ),
+    optional=frozenset({"accuracy", *FIGURES}),
     columns={
         "epoch": "epoch, from 1",
         "step": "steps since the start of training",
         "phase": f"one of {', '.join(PHASES)}",
-        "loss": "mean cross entropy per review, in nats",
-        "accuracy": "share of reviews whose most probable label is right",
+        "loss": "mean loss: of classification, the cross entropy per review, in nats",
+        "accuracy": "classification: share of reviews whose most probable label is right",
         "seconds": "duration of the phase",
         "tokens": "tokens read, without padding",
+        **FIGURES,
     },
 )
 

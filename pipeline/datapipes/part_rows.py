@@ -1,6 +1,7 @@
 """The rows of a part of the training data, as the shards have them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -31,7 +32,7 @@ def rows_of(part: Part, numbers: Ints) -> Part:
     for end, rows in zip(ends, part.selected, strict=True):
         begin = end - len(rows)
         selected.append(rows[numbers[(numbers >= begin) & (numbers < end)] - begin])
-    return Part(part.groups, tuple(selected))
+    return replace(part, selected=tuple(selected), soft_per_group=())
 
 
 def read_part(part: Part, columns: list[str], workers: int = 0) -> Iterator[pa.Table]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torchdata.nodes import BaseNode
 
 from pipeline.batches.ragged import Ragged
@@ -14,19 +15,19 @@ from pipeline.order.plan import Plan, groups_of, window_of
 
 @dataclass(frozen=True, slots=True)
 class RaggedBatch:
-    """A rank's rows of one step, unpadded; `labels` has one label per review."""
+    """A rank's rows of one step, unpadded; `targets` has one target per review, as in `DecodedGroup`."""
 
     step: int
     global_rows: int
     reviews: Ragged
-    labels: Ints
+    targets: npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
     first_step: int
     reviews: Ragged
-    labels: Ints
+    targets: npt.NDArray[Any]
     batches: list[Ints]
 
 
@@ -72,7 +73,7 @@ class Buckets(BaseNode[RaggedBatch]):
             step=self._step,
             global_rows=self.plan.global_rows(self._step),
             reviews=window.reviews.take(rows),
-            labels=window.labels[rows],
+            targets=window.targets[rows],
         )
         self._step += 1
         left = len(window.batches) - place - 1
@@ -101,18 +102,18 @@ class Buckets(BaseNode[RaggedBatch]):
         self._gather(len(self._missing))
         values = [np.zeros(0, np.int32)]
         lengths = [np.zeros(0, np.int64)]
-        labels = [np.zeros(0, np.int64)]
+        targets: list[npt.NDArray[Any]] = []
         for group, start, stop in self.plan.segments(window):
             decoded = self._gathered[group]
             values.append(decoded.values[decoded.offsets[start] : decoded.offsets[stop]])
             lengths.append(np.diff(decoded.offsets[start : stop + 1]))
-            labels.append(decoded.labels[start:stop])
+            targets.append(decoded.targets[start:stop])
         self._window_state = self._next_state
         self._expect(window + 1)
         all_lengths = np.concatenate(lengths)
         return _Window(
             first_step=int(self.plan.window_bounds[window]),
             reviews=Ragged(np.concatenate(values), np.cumsum(all_lengths) - all_lengths, all_lengths),
-            labels=np.concatenate(labels),
+            targets=np.concatenate(targets) if targets else np.zeros(0, np.int64),
             batches=self.plan.batches(window, all_lengths),
         )

@@ -20,7 +20,8 @@ class Batch:
     """A rank's share of one step, padded. `rows` and `tokens` count real ones; a rank without rows gets one `<unk>` to run
     forward and backward on, and `rows` 0.
 
-    ids: int32 (B, T), lengths: int64 (B,) from 1 to T, labels: int64 (B,).
+    ids: int32 (B, T), lengths: int64 (B,) from 1 to T, targets: (B,), as in
+    `DecodedGroup`.
     """
 
     step: int
@@ -29,7 +30,7 @@ class Batch:
     tokens: int
     ids: Tensor
     lengths: Tensor
-    labels: Tensor
+    targets: Tensor
 
     def pin_memory(self) -> "Batch":
         """The batch in page-locked memory, from which copies to the GPU are asynchronous."""
@@ -47,7 +48,7 @@ class Batch:
             self.tokens,
             change(self.ids),
             change(self.lengths),
-            change(self.labels),
+            change(self.targets),
         )
 
 
@@ -55,9 +56,9 @@ def collate(ragged: RaggedBatch) -> Batch:
     """Pads to the longest row of the batch, rounded up to a multiple of `LENGTH_STEP`."""
     rows = len(ragged.reviews.lengths)
     if rows:
-        labels, (ids, lengths) = ragged.labels, ragged.reviews.padded(LENGTH_STEP)
+        targets, (ids, lengths) = ragged.targets, ragged.reviews.padded(LENGTH_STEP)
     else:
-        labels, lengths, ids = np.zeros(1, np.int64), np.ones(1, np.int64), np.full((1, 1), UNK_ID, np.int32)
+        targets, lengths, ids = np.zeros(1, ragged.targets.dtype), np.ones(1, np.int64), np.full((1, 1), UNK_ID, np.int32)
     return Batch(
         step=ragged.step,
         rows=rows,
@@ -65,5 +66,5 @@ def collate(ragged: RaggedBatch) -> Batch:
         tokens=int(ragged.reviews.lengths.sum()),
         ids=torch.from_numpy(ids),
         lengths=torch.from_numpy(lengths),
-        labels=torch.from_numpy(labels),
+        targets=torch.from_numpy(targets),
     )

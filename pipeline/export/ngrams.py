@@ -27,7 +27,7 @@ def linear_logits(graph: Graph, model: NgramLinear, inputs: Tokens) -> str:
     said = graph.add("Where", graph.add("Unsqueeze", counted, graph.ints(2)), said, graph.constant(0.0))
     scores = graph.add("ReduceSum", said, graph.ints(1), keepdims=0)
     scores = graph.add("Add", scores, graph.constant(model.bias.float().cpu().numpy()))
-    if model.num_classes > 2:
+    if model.num_classes != 2:
         return scores
     half = graph.add("Mul", scores, graph.constant(0.5))
     return graph.add("Concat", graph.add("Neg", half), half, axis=1)

@@ -19,7 +19,8 @@ def write_contract_file(path: Path, table: pa.Table, contract: Contract) -> Path
         CannotWriteError: no permission, no space.
     """
     contract.check_columns(table.schema, path.name)
-    columns = table.select(contract.schema.names).cast(contract.schema)
+    schema = pa.schema([field for field in contract.schema if field.name in table.schema.names])
+    columns = table.select(schema.names).cast(schema)
     metadata = {**(table.schema.metadata or {}), **contract.metadata}
     with atomic_path(path) as temporary:
         pq.write_table(columns.replace_schema_metadata(metadata), temporary, compression="zstd")
@@ -45,7 +46,7 @@ def contract_version(path: Path, remedy: str) -> str | None:
 
 
 def read_contract_file(path: Path, contract: Contract, remedy: str) -> pa.Table:
-    """Reads the contract's columns, and the file's metadata.
+    """Reads those of the contract's columns that the file has, and the file's metadata.
 
     Args:
         remedy: what to do when the file is damaged.
@@ -58,7 +59,7 @@ def read_contract_file(path: Path, contract: Contract, remedy: str) -> pa.Table:
     try:
         with pq.ParquetFile(path) as file:
             contract.check(file.schema_arrow, str(path))
-            return file.read(columns=contract.schema.names)
+            return file.read(columns=[name for name in contract.schema.names if name in file.schema_arrow.names])
     except FileNotFoundError:
         raise
     except READ_ERRORS as error:

@@ -22,6 +22,30 @@ from pipeline.order.split import Hashes, Ints, choose_validation, unit_hashes
 log = logging.getLogger(__name__)
 
 
+class Answers(Protocol):
+    """What the selection needs from what is learned; see `pipeline.tasks.base.Task`."""
+
+    @property
+    def column(self) -> str | None:
+        """The column with the targets; None if every review is its own target."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Splits whose rows may become the training part."""
+
+    def read(self, column: pa.ChunkedArray, where: str) -> npt.NDArray[Any]:
+        """The targets (N,) in a column of the shard `where`."""
+
+    def strata(self, targets_N: npt.NDArray[Any]) -> Ints:
+        """The class of rows that each belongs to, from 0; -1 without a target."""
+
+    def summary(self, targets_N: npt.NDArray[Any]) -> list[float]:
+        """What is to be known of the training part."""
+
+    def nothing_to_learn(self) -> str:
+        """The error where no row has a target."""
+
+
 class FromMain(Protocol):
     """What the selection needs from the processes that train together."""
 
@@ -55,6 +79,8 @@ class Part:
     """For each row group, its selected rows, ascending."""
     soft_per_group: tuple[int, ...] = ()
     """Number of rows with a soft target, if there can be any: those without a label, or all of a group."""
+    column: str | None = "label"
+    """The shards' column with the rows' targets; None if there is none."""
 
     @cached_property
     def rows_per_group(self) -> tuple[int, ...]:
@@ -73,10 +99,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Selection:
-    """The row groups considered, and each row's part as a code (see `PARTS`)."""
+    """The row groups considered, each row's part as a code (see `PARTS`), and the column with the targets."""
 
     groups: tuple[RowGroup, ...]
     codes: npt.NDArray[np.uint8]
+    column: str | None = "label"
 
     def part(self, *names: str) -> Part:
         """The rows of one part, or of several together."""
@@ -85,17 +112,18 @@ class Selection:
         by_group = [self.codes[begin:end] for begin, end in itertools.pairwise(bounds)]
         selected = tuple(np.flatnonzero(np.isin(rows, codes)).astype(np.int64) for rows in by_group)
         if UNLABELLED not in names:
-            return Part(self.groups, selected)
+            return Part(self.groups, selected, column=self.column)
         code = _CODES[UNLABELLED]
-        return Part(self.groups, selected, tuple(int(np.count_nonzero(rows == code)) for rows in by_group))
+        unlabelled = tuple(int(np.count_nonzero(rows == code)) for rows in by_group)
+        return Part(self.groups, selected, unlabelled, self.column)
 
 
 _CODES = {name: code for code, name in enumerate((*PARTS, UNLABELLED), start=1)}
 
 
-def read_shards(shards: Sequence[Shard], unlabelled: float = 0.0) -> list[Shard]:
-    """The shards to select from; those with only unlabelled reviews are included only if requested."""
-    return [shard for shard in shards if shard.split in PARTS or unlabelled]
+def read_shards(shards: Sequence[Shard], answers: Answers, unlabelled: float = 0.0) -> list[Shard]:
+    """The shards to select from; those with only unlabelled reviews are included only if they are learned from."""
+    return [shard for shard in shards if shard.split in (*PARTS, *answers.splits) or unlabelled]
 
 
 def row_groups(shards: Sequence[Shard]) -> tuple[RowGroup, ...]:
@@ -105,13 +133,13 @@ def row_groups(shards: Sequence[Shard]) -> tuple[RowGroup, ...]:
 
 def select(
     shards: Sequence[Shard],
-    num_labels: int,
+    answers: Answers,
     valid_fraction: float,
     fold: Fold | None = None,
     unlabelled: float = 0.0,
     holdout: float = 0.0,
     at_least: int = 0,
-) -> tuple[Selection, Ints]:
+) -> tuple[Selection, list[float]]:
     """Reads the deciding columns and assigns every row to a part.
 
     The test part is the split `test` if it has labelled rows, else a part of `train` (see `holdout`).
@@ -119,6 +147,7 @@ def select(
     With a fold, the test part is that fold of the split `train`, and the split `test` is not used.
 
     Args:
+        answers: what is learned; "labelled" below means a row with a target.
         unlabelled: number of unlabelled reviews of the splits train and unsup for each labelled one of the training part; if
             there are more, they are picked evenly.
         holdout: share of the groups of `train` that become the test part where there is no other; 0 for none. Unlabelled
@@ -127,13 +156,14 @@ def select(
         at_least: number of unlabelled reviews to use even if that is more than `unlabelled` says, which is then not 0.
 
     Returns:
-        the selection, and the rows of each label in the training part (num_labels,).
+        the selection, and what the task has to know of the training part, such as the rows of each label.
 
     Raises:
         DataError: no labelled row, only one class, a label out of range, or no validation part is possible.
     """
-    shards = read_shards(shards, unlabelled)
-    labels, splits = _labels(shards, num_labels)
+    shards = read_shards(shards, answers, unlabelled)
+    targets, splits = _targets(shards, answers)
+    labels = answers.strata(targets)
     labelled = (labels >= 0) & (splits > 0)
     codes = np.where(labelled, splits, 0).astype(np.uint8)
     learnable = (labels < 0) & _in_splits(shards, LEARNED_SPLITS)
@@ -142,11 +172,8 @@ def select(
         learnable[held] = False
         _hold_out(codes, held, fold)
     if not (codes == 1).any():
-        raise DataError(
-            "the split 'train' has no labelled reviews, so there is nothing to learn from. "
-            "Ingest reviews with labels (aclImdb's folders, or --label-column)."
-        )
-    hashes = np.zeros(0, np.uint64) if (codes == 2).any() else _unit_hashes(shards)
+        raise DataError(answers.nothing_to_learn())
+    hashes = np.zeros(0, np.uint64) if (codes == 2).any() else _unit_hashes(shards, answers.splits)
     if holdout and fold is None and not (codes == 3).any():
         in_holdout = _in_holdout(shards, holdout)
         if (kept := _without(codes, labels, in_holdout, hashes, valid_fraction)) is not None:
@@ -154,20 +181,15 @@ def select(
             learnable &= ~in_holdout
     if len(hashes):
         _choose_validation(codes, labels, hashes, valid_fraction)
-    counts = np.bincount(labels[codes == 1], minlength=num_labels).astype(np.int64)
-    if np.count_nonzero(counts) < 2:
-        raise DataError(
-            f"the training part has only one class (rows by label: {counts.tolist()}); a classifier needs two. "
-            "Also ingest reviews with another label."
-        )
+    summary = answers.summary(targets[codes == 1])
     if unlabelled:
         candidates = np.flatnonzero(learnable)
-        most = min(len(candidates), max(at_least, round(unlabelled * int(counts.sum()))))
+        most = min(len(candidates), max(at_least, round(unlabelled * int((codes == 1).sum()))))
         codes[candidates[even_bounds(len(candidates), most)[:most]]] = _CODES[UNLABELLED]
-    return Selection(row_groups(shards), codes), counts
+    return Selection(row_groups(shards), codes, answers.column), summary
 
 
-def select_as_trained(shards: Sequence[Shard], num_labels: int, training: Mapping[str, Any]) -> Selection:
+def select_as_trained(shards: Sequence[Shard], answers: Answers, training: Mapping[str, Any]) -> Selection:
     """The parts of a model's training; `training`: what its bundle says about it.
 
     Raises:
@@ -176,17 +198,17 @@ def select_as_trained(shards: Sequence[Shard], num_labels: int, training: Mappin
     fold = training.get("fold")
     share = float(training.get("valid_fraction", 0.1))
     holdout = float(training.get("holdout", 0.0))
-    return select(shards, num_labels, share, Fold.parse(fold) if fold else None, holdout=holdout)[0]
+    return select(shards, answers, share, Fold.parse(fold) if fold else None, holdout=holdout)[0]
 
 
-def has_labelled(shards: Sequence[Shard], split: str) -> bool:
-    """Whether a split has a labelled review.
+def has_labelled(shards: Sequence[Shard], split: str, answers: Answers) -> bool:
+    """Whether a split has a review with a target.
 
     Raises:
         InputNotFoundError, DataError: a shard is gone or damaged.
     """
-    tables = (table for shard in shards if shard.split == split for table in _row_groups(shard, ["label"]))
-    return any(table["label"].null_count < len(table) for table in tables)
+    columns = (column for shard in shards if shard.split == split for column in _target_columns(shard, answers.column))
+    return any(column.null_count < len(column) for column in columns)
 
 
 def _choose_validation(codes: npt.NDArray[np.uint8], labels: Ints, hashes: Hashes, fraction: float) -> None:
@@ -269,28 +291,32 @@ def _in_splits(shards: Sequence[Shard], splits: tuple[str, ...]) -> npt.NDArray[
     return np.concatenate(found) if found else np.zeros(0, np.bool_)
 
 
-def _labels(shards: Sequence[Shard], num_labels: int) -> tuple[Ints, npt.NDArray[np.uint8]]:
-    """Labels of all rows (-1 for null), and the code of the split: 0 if it has no part."""
-    labels, splits = [], []
+def _targets(shards: Sequence[Shard], answers: Answers) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
+    """Targets of all rows, and the code of the split: 0 if it has no part."""
+    targets = [answers.read(pa.chunked_array([], pa.null()), "")]
+    splits = [np.zeros(0, np.uint8)]
+    learned = dict.fromkeys(answers.splits, _CODES["train"])
     for shard in shards:
-        for table in _row_groups(shard, ["label"]):
-            column = table["label"].fill_null(-1).to_numpy().astype(np.int64)
-            if len(column) and (column.max() >= num_labels or column.min() < -1):
-                raise DataError(
-                    f"{shard.path} has labels from {column.min()} to {column.max()}, but the vocabulary has {num_labels} "
-                    "labels. Shards and vocabulary do not match; ingest again with --rebuild-vocab."
-                )
-            labels.append(column)
-            splits.append(np.full(len(column), _CODES.get(shard.split, 0), dtype=np.uint8))
-    if not labels:
-        return np.zeros(0, np.int64), np.zeros(0, np.uint8)
-    return np.concatenate(labels), np.concatenate(splits)
+        code = {**learned, **_CODES}.get(shard.split, 0)
+        for column in _target_columns(shard, answers.column):
+            targets.append(answers.read(column, str(shard.path)))
+            splits.append(np.full(len(column), code, dtype=np.uint8))
+    return np.concatenate(targets), np.concatenate(splits)
 
 
-def _unit_hashes(shards: Sequence[Shard]) -> npt.NDArray[np.uint64]:
+def _target_columns(shard: Shard, name: str | None) -> Iterator[pa.ChunkedArray]:
+    """The column of each row group; nulls if the shard has no such column, or if none is needed."""
+    if name is None:
+        yield from (pa.chunked_array([pa.nulls(rows)]) for rows in shard.row_groups)
+        return
+    for rows, table in zip(shard.row_groups, _row_groups(shard, [name]), strict=True):
+        yield table[name] if name in table.column_names else pa.chunked_array([pa.nulls(rows)])
+
+
+def _unit_hashes(shards: Sequence[Shard], splits: tuple[str, ...]) -> npt.NDArray[np.uint64]:
     hashes = []
     for shard in shards:
-        if shard.split != "train":
+        if shard.split not in splits:
             hashes.append(np.zeros(shard.rows, dtype=np.uint64))
             continue
         for table in _row_groups(shard, ["review_id", "group"]):
@@ -307,18 +333,18 @@ def _row_groups(shard: Shard, columns: list[str]) -> Iterator[pa.Table]:
 def shared_selection(
     world: "FromMain",
     shards: Sequence[Shard],
-    num_labels: int,
+    answers: Answers,
     valid_fraction: float,
     fold: Fold | None = None,
     unlabelled: float = 0.0,
     holdout: float = 0.0,
     at_least: int = 0,
-) -> tuple[Selection, Ints]:
+) -> tuple[Selection, list[float]]:
     """`select` on the main rank only; the others receive one byte per row from it."""
 
     def make() -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
-        selection, counts = select(shards, num_labels, valid_fraction, fold, unlabelled, holdout, at_least)
-        return {"counts": counts.tolist()}, selection.codes
+        selection, summary = select(shards, answers, valid_fraction, fold, unlabelled, holdout, at_least)
+        return {"summary": summary}, selection.codes
 
     values, codes = world.from_main(make)
-    return Selection(row_groups(read_shards(shards, unlabelled)), codes), np.asarray(values["counts"], dtype=np.int64)
+    return Selection(row_groups(read_shards(shards, answers, unlabelled)), codes, answers.column), values["summary"]

@@ -16,6 +16,7 @@ from pipeline.order.folds import Fold
 from pipeline.order.selection import Part, select
 from pipeline.scoring.outputs import predicted_columns, prediction_fields
 from pipeline.scoring.predictor import Predictor
+from pipeline.tasks.registry import task_of
 from pipeline.training.data import open_data
 from schemas.out_of_fold import OUT_OF_FOLD
 from schemas.prediction import CLASS_PREFIX, CLASSES, PREDICTION
@@ -32,7 +33,7 @@ def write_fold(config: TrainConfig, bundle: Bundle, path: Path) -> None:
     assert config.fold is not None
     data = open_data(config.lake, tokens=config.tokens, table_version=bundle.table_version, vocabulary=config.vocabulary)
     fold = Fold.parse(config.fold)
-    part = select(data.shards, len(bundle.labels), config.valid_fraction, fold)[0].part("test")
+    part = select(data.shards, task_of(bundle), config.valid_fraction, fold)[0].part("test")
     schema = _schema(bundle.labels)
     with (
         Predictor(bundle, config.device) as predictor,

@@ -25,6 +25,7 @@ from pipeline.models.interface import Classifier, ReviewClassifier
 from pipeline.scoring.options import TOKENS_PER_REVIEW
 from pipeline.scoring.packed import PackedForward
 from pipeline.scoring.packed_scan import PackedScan
+from pipeline.tasks.registry import task_of
 
 if TYPE_CHECKING:
     from pipeline.models.bundle import Bundle
@@ -66,6 +67,7 @@ class Predictor:
         threads: int | None = None,
     ) -> None:
         self.bundle = bundle
+        self.task = task_of(bundle)
         self.device = resolve_device(device)
         self.precision = resolve_precision(precision, self.device)
         self.batch_size = batch_size
@@ -89,7 +91,7 @@ class Predictor:
             ids: list<int32>, one list a review; null for a review without text; an empty one counts as one `<unk>`.
         """
         reviews = Ragged.from_lists(ids, self.bundle.max_length)
-        probability_NC = np.full((len(ids), len(self.bundle.labels)), np.nan, np.float32)
+        probability_NC = np.full((len(ids), self.task.num_outputs), np.nan, np.float32)
         stop = threading.Event()
         self.prepare(reviews)
 
@@ -179,20 +181,20 @@ class Predictor:
             ids, lengths = (tensor.pin_memory().to(self.device, non_blocking=True) for tensor in (ids, lengths))
         # Inference and autocast are states of the thread, so they are entered here and not once outside.
         with torch.inference_mode(), autocast(self.device, self.precision):
-            logits_BC = self._logits(ids, lengths)
-            probability_BC: Probabilities = torch.softmax(logits_BC.float(), dim=1).cpu().numpy()
+            outputs_BC = self._outputs(ids, lengths)
+            probability_BC: Probabilities = self.task.answers(outputs_BC.float()).cpu().numpy()
             return probability_BC
 
-    def _logits(self, ids_BT: torch.Tensor, lengths_B: torch.Tensor) -> torch.Tensor:
-        logits_BC: torch.Tensor
+    def _outputs(self, ids_BT: torch.Tensor, lengths_B: torch.Tensor) -> torch.Tensor:
+        outputs_BC: torch.Tensor
         if self.packed is None:
-            logits_BC = self._model(ids_BT, lengths_B)
+            outputs_BC = self._model(ids_BT, lengths_B)
         elif isinstance(self._model, Blend):
             deep_BC = self.packed(*self._model.cut(ids_BT, lengths_B))
-            logits_BC = self._model.combine(deep_BC, ids_BT, lengths_B)
+            outputs_BC = self._model.combine(deep_BC, ids_BT, lengths_B)
         else:
-            logits_BC = self.packed(ids_BT, lengths_B)
-        return logits_BC
+            outputs_BC = self.packed(ids_BT, lengths_B)
+        return outputs_BC
 
     def _lengths_read(self, reviews: Ragged) -> NDArray[np.int64]:
         """Tokens of each review that the architecture reads: what a batch costs."""

@@ -24,14 +24,13 @@ from pipeline.models.layers.ngram_linear import NgramLinear
 from pipeline.order.plan import EvaluationPlan
 from pipeline.order.selection import Part
 from pipeline.progress import track
-from pipeline.training.calibration import cross_entropy, expected_calibration_error, fit_scales, softmax
-from pipeline.training.evaluation import Evaluation
+from pipeline.tasks.base import Evaluation, Targets, Task
 from pipeline.training.ngram_fit import NgramOptions, fit_ngrams
 
 log = logging.getLogger(__name__)
 
 Classify = Callable[[Tensor, Tensor], Tensor]
-"""From ids (B, T) and lengths (B,) to logits (B, C)."""
+"""From ids (B, T) and lengths (B,) to outputs (B, C)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,29 +48,19 @@ class Reading:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Logits of N rows by each of J models, their labels, and their numbers of tokens. Rows are in no particular order."""
+    """Outputs for N rows by each of J models, their targets, and their number of tokens. Rows are in no particular order."""
 
-    logits_JNC: tuple[npt.NDArray[np.float64], ...]
-    labels_N: npt.NDArray[np.int64]
+    outputs_JNC: tuple[npt.NDArray[np.float64], ...]
+    targets_N: Targets
     tokens: int
 
     def blended(self, scales_J: Sequence[float]) -> npt.NDArray[np.float64]:
-        """The sum of the first models' logits, each times its scale: (N, C)."""
-        return np.asarray(sum(scale * logits_NC for scale, logits_NC in zip(scales_J, self.logits_JNC, strict=False)))
+        """The sum of the first models' outputs, each times its scale: (N, C)."""
+        return np.asarray(sum(scale * outputs_NC for scale, outputs_NC in zip(scales_J, self.outputs_JNC, strict=False)))
 
-    def evaluation(self, logits_NC: npt.NDArray[np.float64]) -> Evaluation:
-        """The metrics of the part for these logits."""
-        num_classes = logits_NC.shape[1]
-        pairs = self.labels_N * num_classes + logits_NC.argmax(axis=1)
-        confusion = np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes).astype(np.int64)
-        rows = max(len(self.labels_N), 1)
-        return Evaluation(
-            loss=float(cross_entropy(logits_NC, self.labels_N).sum()) / rows,
-            accuracy=float(confusion.trace()) / rows,
-            rows=len(self.labels_N),
-            tokens=self.tokens,
-            confusion=confusion,
-        )
+    def evaluation(self, task: Task, outputs_NC: npt.NDArray[np.float64]) -> Evaluation:
+        """The figures of the part for these outputs."""
+        return task.evaluate(outputs_NC, self.targets_N, self.tokens)
 
 
 @torch.inference_mode()
@@ -83,21 +72,21 @@ def collect(models: Sequence[Classify], part: Part, reading: Reading, descriptio
     """
     plan = EvaluationPlan(part.rows_per_group, reading.batch_size)
     reader = RowGroupReader(part, reading.max_length, reading.vocab_size)
-    logits: list[list[npt.NDArray[np.float64]]] = [[] for _ in models]
-    labels: list[npt.NDArray[np.int64]] = []
+    outputs: list[list[npt.NDArray[np.float64]]] = [[] for _ in models]
+    targets: list[Targets] = []
     tokens = 0
     with batches(plan, reader, reading.loader) as stream, track(description, part.rows) as progress:
         for batch in stream:
             tokens += batch.tokens
             there = batch.to(reading.device)
-            for model, found in zip(models, logits, strict=True):
+            for model, found in zip(models, outputs, strict=True):
                 with autocast(reading.device, reading.precision):
-                    logits_BC = model(there.ids, there.lengths)
-                found.append(logits_BC.double().cpu().numpy())
-            labels.append(batch.labels.numpy())
+                    outputs_BC = model(there.ids, there.lengths)
+                found.append(outputs_BC.double().cpu().numpy())
+            targets.append(batch.targets.numpy())
             progress.advance(batch.rows)
             reading.check_stop()
-    return Outputs(tuple(np.concatenate(parts) for parts in logits), np.concatenate(labels), tokens)
+    return Outputs(tuple(np.concatenate(parts) for parts in outputs), np.concatenate(targets), tokens)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,16 +100,14 @@ class BlendOptions:
     baseline: bool = True
     calibrate: bool = True
     ngrams: NgramOptions = field(default_factory=NgramOptions)
-    class_weights: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Blended:
     """The whole model and its metrics on the validation part, and on the test part if there is one.
 
-    `metrics` are JSON values: `valid_…` and `test_…` of the whole (`…_majority_accuracy`: of always answering the most
-    frequent label), `deep_valid_accuracy` of the architecture alone in a
-    wide model, `scales`, and the `baseline`'s own figures.
+    `metrics` are JSON values: the task's measures of the whole as `valid_…` and `test_…`, its headline figure of the
+    architecture alone in a wide model, `scales`, and the `baseline`'s own figures.
     """
 
     model: Blend
@@ -137,7 +124,7 @@ class FittedNgrams:
     seconds: float
 
 
-def fit_beside(parts: Mapping[str, Part], options: NgramOptions, num_classes: int, reading: Reading) -> FittedNgrams:
+def fit_beside(parts: Mapping[str, Part], options: NgramOptions, task: Task, reading: Reading) -> FittedNgrams:
     """Fits the linear model that accompanies an architecture on the training part.
 
     Raises:
@@ -148,7 +135,7 @@ def fit_beside(parts: Mapping[str, Part], options: NgramOptions, num_classes: in
     model = fit_ngrams(
         parts["train"],
         options,
-        num_classes=num_classes,
+        task=task,
         max_length=reading.max_length,
         vocab_size=reading.vocab_size,
         check_stop=reading.check_stop,
@@ -159,6 +146,7 @@ def fit_beside(parts: Mapping[str, Part], options: NgramOptions, num_classes: in
 def blend(
     deep: Classifier,
     parts: Mapping[str, Part],
+    task: Task,
     options: BlendOptions,
     reading: Reading,
     fitted: FittedNgrams | None = None,
@@ -175,20 +163,20 @@ def blend(
     """
     deep.eval()
     if fitted is None and (options.wide or options.baseline):
-        fitted = fit_beside(parts, options.ngrams, deep.config.num_classes, reading)
+        fitted = fit_beside(parts, options.ngrams, task, reading)
     linear = fitted.model if fitted is not None and (options.wide or options.baseline) else None
 
     def read_deep(ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        logits_BC: Tensor = deep(*cut(ids_BT, lengths_B, options.max_length, options.truncation))
-        return logits_BC
+        outputs_BC: Tensor = deep(*cut(ids_BT, lengths_B, options.max_length, options.truncation))
+        return outputs_BC
 
     models: list[Classify] = [read_deep] if linear is None else [read_deep, linear]
     outputs = {name: collect(models, parts[name], reading, name) for name in ("valid", "test") if parts[name].rows}
-    scales = _fit(outputs["valid"], options)
-    figures = {name: found.evaluation(found.blended(scales)) for name, found in outputs.items()}
-    metrics = _metrics(outputs, figures, scales)
+    scales = _fit(outputs["valid"], task, options)
+    figures = {name: found.evaluation(task, found.blended(scales)) for name, found in outputs.items()}
+    metrics = _metrics(outputs, task, figures, scales)
     if linear is not None and fitted is not None:
-        metrics["baseline"] = _baseline(outputs, fitted.seconds)
+        metrics["baseline"] = _baseline(outputs, task, fitted.seconds)
     config = BlendConfig(max_length=options.max_length, truncation=options.truncation, scale=scales[0])
     if linear is None or not options.wide:
         model = Blend(deep, config)
@@ -198,44 +186,38 @@ def blend(
     return Blended(model=model.eval(), valid=figures["valid"], test=figures.get("test"), metrics=metrics)
 
 
-def _fit(valid: Outputs, options: BlendOptions) -> list[float]:
+def _fit(valid: Outputs, task: Task, options: BlendOptions) -> list[float]:
     """The scales of the parts that make up the model."""
-    parts = valid.logits_JNC[: 1 + options.wide]
+    parts = valid.outputs_JNC[: 1 + options.wide]
     scales = [1.0 / len(parts)] * len(parts)
     if not options.calibrate:
         return scales
-    if options.wide and options.class_weights is not None:
-        # The mix of the parts decides the prediction, so labels are weighted here; their common scale is calibration.
-        scales = fit_scales(parts, valid.labels_N, scales, options.class_weights)
-        common = fit_scales([valid.blended(scales)], valid.labels_N, [1.0])[0]
+    if options.wide and task.weights_rows:
+        # The mix of the parts decides the prediction, so rows are weighted here; their common scale is calibration.
+        scales = task.fit_scales(parts, valid.targets_N, scales, weighted=True)
+        common = task.fit_scales([valid.blended(scales)], valid.targets_N, [1.0])[0]
         return [scale * common for scale in scales]
-    return fit_scales(parts, valid.labels_N, scales)
+    return task.fit_scales(parts, valid.targets_N, scales)
 
 
-def _metrics(outputs: Mapping[str, Outputs], figures: Mapping[str, Evaluation], scales: list[float]) -> dict[str, Any]:
+def _metrics(
+    outputs: Mapping[str, Outputs], task: Task, figures: Mapping[str, Evaluation], scales: list[float]
+) -> dict[str, Any]:
     metrics: dict[str, Any] = {"scales": scales}
     for name, found in outputs.items():
-        probability_NC = softmax(found.blended(scales))
-        metrics |= {
-            f"{name}_loss": figures[name].loss,
-            f"{name}_accuracy": figures[name].accuracy,
-            f"{name}_macro_f1": figures[name].macro_f1,
-            f"{name}_majority_accuracy": figures[name].majority_accuracy,
-            f"{name}_ece": expected_calibration_error(probability_NC, found.labels_N),
-        }
+        measures = task.measures(figures[name], found.blended(scales), found.targets_N)
+        metrics |= {f"{name}_{measure}": value for measure, value in measures.items()}
         if len(scales) > 1:
-            metrics[f"{name}_deep_accuracy"] = found.evaluation(found.logits_JNC[0]).accuracy
+            alone = found.evaluation(task, found.outputs_JNC[0])
+            metrics[f"{name}_deep_{task.headline}"] = alone.figures()[task.headline]
     return metrics
 
 
-def _baseline(outputs: Mapping[str, Outputs], seconds: float) -> dict[str, Any]:
+def _baseline(outputs: Mapping[str, Outputs], task: Task, seconds: float) -> dict[str, Any]:
     """The linear model's own metrics on the same rows, and the time it took."""
-    baseline: dict[str, Any] = {"arch": "nbsvm", "seconds": round(seconds, 3)}
+    baseline: dict[str, Any] = {"arch": task.kind.linear_arch, "seconds": round(seconds, 3)}
     for name, found in outputs.items():
-        figures = found.evaluation(found.logits_JNC[1])
-        baseline |= {
-            f"{name}_loss": figures.loss,
-            f"{name}_accuracy": figures.accuracy,
-            f"{name}_macro_f1": figures.macro_f1,
-        }
+        said_NC = found.outputs_JNC[1]
+        measures = task.measures(found.evaluation(task, said_NC), said_NC, found.targets_N)
+        baseline |= {f"{name}_{measure}": measures[measure] for measure in task.baseline_figures}
     return baseline

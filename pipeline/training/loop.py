@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.config.interval import Interval
@@ -31,10 +30,11 @@ from pipeline.order.plan import TrainPlan
 from pipeline.order.selection import Part
 from pipeline.progress import track
 from pipeline.signals import StopRequest
+from pipeline.tasks.base import Evaluation, Task
 from pipeline.training.averaging import Average
 from pipeline.training.checkpoint import Checkpoint, TrainingFolder
 from pipeline.training.control import Control
-from pipeline.training.evaluation import Evaluation, evaluate
+from pipeline.training.evaluation import evaluate
 from pipeline.training.metrics import MetricsRow, Sums
 from pipeline.training.optimizer import Optimizer, use_sparse
 from pipeline.training.regularisation import Regularisation, RegularisedClassifier, drop_words
@@ -63,10 +63,10 @@ class LoopOptions:
     truncation: str = "head"
     read_length: int | None = None
     select: str = "loss"
+    """One of the task's selections."""
     regularisation: Regularisation = field(default_factory=Regularisation)
     precision: str = "fp32"
     embedding_update: str = "auto"
-    class_weights: tuple[float, ...] | None = None
     loader: LoaderOptions = field(default_factory=LoaderOptions)
 
 
@@ -78,7 +78,7 @@ class Progress:
     step: int = 0
     best_epoch: int = 0
     best_loss: float = float("inf")
-    best_accuracy: float = 0.0
+    best_figures: dict[str, float] = field(default_factory=dict)
     best_score: float = float("-inf")
     stale_epochs: int = 0
     seconds: float = 0.0
@@ -87,6 +87,14 @@ class Progress:
     wait_seconds: float = 0.0
     tokens: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> "Progress":
+        """The state of a checkpoint; those of earlier releases have the best accuracy alone."""
+        if "best_accuracy" in state:
+            state = {**state, "best_figures": {"accuracy": state["best_accuracy"]}}
+            del state["best_accuracy"]
+        return cls(**state)
 
 
 class Trainer:
@@ -100,7 +108,7 @@ class Trainer:
         world: World,
         options: LoopOptions,
         *,
-        num_classes: int,
+        task: Task,
         soft_targets_UC: Tensor | None = None,
         folder: TrainingFolder | None = None,
         interval: Interval | None = None,
@@ -115,7 +123,7 @@ class Trainer:
         self.valid = valid
         self.world = world
         self.options = options
-        self.num_classes = num_classes
+        self.task = task
         self.folder = folder
         self.on_epoch = on_epoch
         self.on_step = on_step
@@ -131,8 +139,7 @@ class Trainer:
         self.progress = Progress()
         self.sums = Sums(world.device)
         self.reader = self._reader(train)
-        weights = options.class_weights
-        self.class_weights = None if weights is None else torch.tensor(weights, device=world.device)
+        self.loss = task.loss_on(world.device)
         kinds = options.regularisation
         self.regularised = RegularisedClassifier(self.model, kinds.locked_dropout) if kinds.of_embedding else None
         never = options.epochs * self.steps
@@ -163,7 +170,7 @@ class Trainer:
         if self.average is not None:
             self.average.load(checkpoint.tensors["average"])
         self.best = checkpoint.tensors.get("best", {})
-        self.progress = Progress(**checkpoint.state)
+        self.progress = Progress.from_dict(checkpoint.state)
         if self.world.is_main:
             self.sums.load(checkpoint.tensors["sums"]["epoch"])
         log.info("resumed at epoch %d, step %d of %d", self.progress.epoch + 1, self.progress.step, self.steps)
@@ -178,7 +185,7 @@ class Trainer:
             self.model,
             part,
             self.world,
-            num_classes=self.num_classes,
+            task=self.task,
             reader=self._reader(part),
             batch_size=self.options.order.batch_size * 2,
             loader=self.options.loader,
@@ -189,24 +196,24 @@ class Trainer:
 
     def rows(self) -> list[MetricsRow]:
         """The metric rows so far."""
-        return [MetricsRow(**row) for row in self.progress.rows]
+        return [MetricsRow.from_dict(row) for row in self.progress.rows]
 
     def add_test_row(self, found: Evaluation, seconds: float) -> None:
         """Records the test of the best weights."""
-        self._add_row(self.progress.best_epoch, "test", found.loss, found.accuracy, seconds, found.tokens)
+        self._add_row(self.progress.best_epoch, "test", found.loss, found.figures(), seconds, found.tokens)
 
-    def _add_row(self, epoch: int, phase: str, loss: float, accuracy: float, seconds: float, tokens: int) -> None:
+    def _add_row(self, epoch: int, phase: str, loss: float, figures: dict[str, float], seconds: float, tokens: int) -> None:
         row = MetricsRow(
             epoch=epoch,
             step=epoch * self.steps,
             phase=phase,
             loss=loss,
-            accuracy=accuracy,
+            figures=figures,
             seconds=round(seconds, 3),
             tokens=tokens,
         )
-        self.progress.rows.append(asdict(row))
-        log.info("epoch %d %s: loss %.4f, accuracy %.2f %%, %.1f s", epoch, phase, loss, 100 * accuracy, seconds)
+        self.progress.rows.append(row.to_dict())
+        log.info("epoch %d %s: loss %.4f, %s, %.1f s", epoch, phase, loss, self.task.in_words(figures), seconds)
 
     def _epoch(self, advance: Callable[..., None]) -> None:
         state = self.progress
@@ -228,7 +235,7 @@ class Trainer:
                 state.epoch_seconds = seconds_before + now - started
                 state.wait_seconds = wait_before + waited
                 if self.on_step is not None:
-                    mean = self.world.sum(loss_sum.detach().double().clone()) / batch.global_rows
+                    mean = self.world.sum(loss_sum.detach().double().clone()) / self.task.global_units(batch)
                     self.on_step(state.epoch, batch.step, float(mean))
                 advance(1, **self.figures())
                 self._act()
@@ -242,46 +249,37 @@ class Trainer:
         torch.manual_seed(_step_seed(options.order.seed, state.epoch, batch.step, world.rank))
         global_step = state.epoch * self.steps + batch.step
         there = batch.to(world.device)
-        targets = self._targets(there.labels)
+        targets = self.task.softened(self.task.targets(there), self.soft_targets_UC)
         if options.regularisation.word_dropout:
             there.ids, there.lengths = drop_words(there.ids, there.lengths, options.regularisation.word_dropout)
         self.optimizer.zero_grad()
         perturbed = self.regularised is not None and global_step >= self.first_perturbed
         if perturbed:
-            loss_sum, logits_BC = self._adversarial_step(there, targets)
+            loss_sum, outputs_BC = self._adversarial_step(there, targets)
         else:
-            loss_sum, logits_BC = self._backward(there, targets, self.wrapped)
+            loss_sum, outputs_BC = self._backward(there, targets, self.wrapped)
         if options.clip_norm:
             self.optimizer.clip(options.clip_norm)
         self.optimizer.step(lr_factor(options.schedule, global_step, options.epochs * self.steps, options.warmup))
         if self.average is not None:
             self.average.update(global_step)
-        classes_B = targets.argmax(dim=1) if targets.dim() == 2 else targets
-        self.sums.add(loss_sum, logits_BC, classes_B, batch.rows, batch.tokens)
+        if batch.rows:
+            with torch.no_grad():
+                tally = self.task.tally(outputs_BC, targets)
+            self.sums.add(loss_sum, tally, self.task.units(batch), batch.tokens)
         return loss_sum
-
-    def _targets(self, labels_B: Tensor) -> Tensor:
-        """The labels (B,), or probabilities (B, C) if some rows are unlabelled: see `DecodedGroup`."""
-        soft_UC = self.soft_targets_UC
-        if soft_UC is None:
-            return labels_B
-        hard_BC = functional.one_hot(labels_B.clamp_min(0), self.num_classes).to(soft_UC.dtype)
-        return torch.where((labels_B >= 0)[:, None], hard_BC, soft_UC[(-1 - labels_B).clamp_min(0)])
 
     def _backward(
         self, batch: Batch, targets: Tensor, classify: Callable[[Tensor, Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Adds the gradient of a batch's mean loss; returns the loss, summed over its rows, and the logits (B, C)."""
+        """Adds the gradient of a batch's mean loss; returns the loss, summed over its rows, and the outputs (B, C)."""
         with autocast(self.world.device, self.options.precision):
-            logits_BC = classify(batch.ids, batch.lengths)
-        logits_BC = logits_BC.float()
-        if batch.rows:
-            loss_sum = functional.cross_entropy(logits_BC, targets, weight=self.class_weights, reduction="sum")
-        else:
-            loss_sum = logits_BC.sum() * 0.0
+            outputs_BC = classify(batch.ids, batch.lengths)
+        outputs_BC = outputs_BC.float()
+        loss_sum = self.loss(outputs_BC, targets) if batch.rows else outputs_BC.sum() * 0.0
         # DDP averages over ranks; times the number of ranks, that is the sum, and in total the global batch's mean.
-        (loss_sum * (self.world.size / batch.global_rows)).backward()  # type: ignore[no-untyped-call]
-        return loss_sum, logits_BC
+        (loss_sum * (self.world.size / self.task.global_units(batch))).backward()  # type: ignore[no-untyped-call]
+        return loss_sum, outputs_BC
 
     def _adversarial_step(self, batch: Batch, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Adds the gradients of the loss and of the adversarial loss, both with the same dropout."""
@@ -291,18 +289,19 @@ class Trainer:
         # Ranks need not agree after the first pass: only the sum of both gradients is exchanged.
         alone = self.wrapped.no_sync() if isinstance(self.wrapped, DistributedDataParallel) else nullcontext()
         with alone:
-            loss_sum, logits_BC = self._backward(batch, targets, partial(self.wrapped, keep=True))
+            loss_sum, outputs_BC = self._backward(batch, targets, partial(self.wrapped, keep=True))
         change_BTE = regularised.perturbation(self.options.regularisation.adversarial, batch.lengths)
         torch.manual_seed(seed)
         self._backward(batch, targets, partial(self.wrapped, perturbation_BTE=change_BTE))
-        return loss_sum, logits_BC
+        return loss_sum, outputs_BC
 
     def figures(self) -> dict[str, object]:
         """What the progress bar shows; on a GPU not after every step, because reading the loss waits for it."""
         if self.world.device.type == "cuda" and self.progress.step % READ_LOSS_EVERY:
             return {}
-        loss, right, rows, _ = self.sums.total().tolist()
-        return {"epoch": self.progress.epoch + 1, "loss": loss / max(rows, 1), "accuracy": right / max(rows, 1)}
+        loss, tally, units, _ = self.sums.total().tolist()
+        mean = loss / max(units, 1)
+        return {"epoch": self.progress.epoch + 1, "loss": mean, **self.task.running(mean, tally / max(units, 1))}
 
     def _act(self) -> None:
         decision = self.control.after_step()
@@ -324,17 +323,18 @@ class Trainer:
         except StoppedError:
             self._save()
             raise
-        loss, right, rows, tokens = self.world.sum(self.sums.total()).tolist()
+        loss, tally, units, tokens = self.world.sum(self.sums.total()).tolist()
         if not np.isfinite(loss) or not np.isfinite(found.loss):
             raise DataError(f"epoch {state.epoch + 1}: the loss is NaN or infinite. Lower --lr, or set --clip-norm 1.")
         state.train_seconds += state.epoch_seconds
         state.tokens += int(tokens)
-        self._add_row(state.epoch + 1, "train", loss / rows, right / rows, state.epoch_seconds, int(tokens))
-        self._add_row(state.epoch + 1, "valid", found.loss, found.accuracy, time.perf_counter() - started, found.tokens)
+        figures = self.task.running(loss / units, tally / units)
+        self._add_row(state.epoch + 1, "train", loss / units, figures, state.epoch_seconds, int(tokens))
+        self._add_row(state.epoch + 1, "valid", found.loss, found.figures(), time.perf_counter() - started, found.tokens)
         if improved:
             state.best_epoch = state.epoch + 1
             state.best_loss = found.loss
-            state.best_accuracy = found.accuracy
+            state.best_figures = found.figures()
             state.best_score = score
         state.stale_epochs = 0 if improved else state.stale_epochs + 1
         state.epoch = state.epoch + 1

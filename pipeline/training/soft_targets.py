@@ -17,43 +17,42 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.lake.content import READ_ERRORS, open_parquet
 from pipeline.lake.damage import REPAIR, damaged
 from pipeline.models.layers.ngram_linear import NgramLinear
 from pipeline.order.selection import UNLABELLED, Part
+from pipeline.tasks.base import Doubles, Floats, Targets, Task
 from pipeline.training.blending import Reading, collect
-from pipeline.training.calibration import fit_scales, softmax
 
 log = logging.getLogger(__name__)
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
 SMALLEST = 1e-30
 """Added to probabilities before their logarithm is taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SoftTargets:
-    """`targets_UC`: the target distribution of each of the U rows that bear one, in the part's order; `valid_accuracy`: the
-    teacher's accuracy on validation rows."""
+    """`targets_UC`: the soft target of each of the U rows that bear one, in the part's order; `valid`: the teacher's figures
+    on validation rows."""
 
     targets_UC: Floats
-    valid_accuracy: float
+    valid: dict[str, float]
 
 
 class Answers(Protocol):
     """A teacher."""
 
-    def valid(self, part: Part) -> tuple[Floats, Ints]:
-        """Calibrated probabilities (N, C) and labels (N,) of the validation part, in any order common to both."""
+    def valid(self, part: Part) -> tuple[Doubles, Targets]:
+        """Calibrated outputs (N, C) for the validation part, and its targets, in any order common to both."""
 
     def soft(self, part: Part) -> Floats:
-        """Calibrated probabilities (U, C) of the rows that bear soft targets, in their order."""
+        """Soft targets (U, C) of the rows that bear some, in their order."""
 
 
-def soft_targets(teacher: Answers, parts: Mapping[str, Part], learned: Part, weight: float, name: str) -> SoftTargets:
+def soft_targets(
+    teacher: Answers, task: Task, parts: Mapping[str, Part], learned: Part, weight: float, name: str
+) -> SoftTargets:
     """What a student learns from a teacher.
 
     Args:
@@ -65,40 +64,35 @@ def soft_targets(teacher: Answers, parts: Mapping[str, Part], learned: Part, wei
         DataError: damaged shards.
         StoppedError: a signal came.
     """
-    probability_NC, labels_N = teacher.valid(parts["valid"])
-    accuracy = float(np.mean(probability_NC.argmax(axis=1) == labels_N))
+    figures = task.evaluate(*teacher.valid(parts["valid"]), 0).figures()
     targets_UC = teacher.soft(learned if weight else parts[UNLABELLED])
     if weight:
-        targets_UC = _mixed(targets_UC, part_labels(learned), weight)
-    log.info(
-        "%s labelled %s %sreviews (its accuracy on validation rows: %.2f %%)",
-        name,
-        f"{len(targets_UC):,}",
-        "" if weight else "unlabelled ",
-        100 * accuracy,
-    )
-    return SoftTargets(targets_UC=targets_UC, valid_accuracy=accuracy)
+        targets_UC = task.mixed(targets_UC, part_targets(learned, task), weight)
+    rows = f"{len(targets_UC):,}{'' if weight else ' unlabelled'}"
+    log.info("%s labelled %s reviews (its %s on validation rows)", name, rows, task.in_words(figures))
+    return SoftTargets(targets_UC=targets_UC, valid=figures)
 
 
 class NgramTeacher:
     """The linear model of n-grams as a teacher; its scale is fitted when the validation part is read."""
 
-    def __init__(self, model: NgramLinear, reading: Reading) -> None:
+    def __init__(self, model: NgramLinear, task: Task, reading: Reading) -> None:
         self.model = model
+        self.task = task
         self.reading = reading
         self.scale = [1.0]
 
-    def valid(self, part: Part) -> tuple[Floats, Ints]:
+    def valid(self, part: Part) -> tuple[Doubles, Targets]:
         found = collect([self.model], part, self.reading, "teacher")
-        self.scale = fit_scales(found.logits_JNC, found.labels_N, [1.0])
-        return softmax(found.blended(self.scale)).astype(np.float32), found.labels_N
+        self.scale = self.task.fit_scales(found.outputs_JNC, found.targets_N, [1.0])
+        return found.blended(self.scale), found.targets_N
 
     def soft(self, part: Part) -> Floats:
         found = collect([self.model], part, self.reading, "label")
-        soft_N = found.labels_N < 0
-        targets_UC = np.empty((int(soft_N.sum()), found.logits_JNC[0].shape[1]), np.float32)
+        (rows,) = np.nonzero(found.targets_N < 0)
+        targets_UC = np.empty((len(rows), found.outputs_JNC[0].shape[1]), np.float32)
         # Rows come sorted by length; those with soft targets carry their number, see `DecodedGroup`.
-        targets_UC[-1 - found.labels_N[soft_N]] = softmax(found.blended(self.scale))[soft_N]
+        targets_UC[-1 - found.targets_N[rows]] = self.task.soft_targets(found.blended(self.scale))[rows]
         return targets_UC
 
 
@@ -112,49 +106,42 @@ class Probabilities(Protocol):
 class ModelTeacher:
     """A trained model as a teacher. `calibrate`: it was trained without, so its scale is fitted here."""
 
-    def __init__(self, store: Probabilities, *, calibrate: bool = False) -> None:
+    def __init__(self, store: Probabilities, task: Task, *, calibrate: bool = False) -> None:
         self.store = store
+        self.task = task
         self.calibrate = calibrate
         self.scale = 1.0
 
-    def valid(self, part: Part) -> tuple[Floats, Ints]:
-        probability_NC, labels_N = self.store.read(part), part_labels(part)
+    def valid(self, part: Part) -> tuple[Doubles, Targets]:
+        outputs_NC, targets_N = self._outputs(part), part_targets(part, self.task)
         if self.calibrate:
-            self.scale = fit_scales([np.log(probability_NC.astype(np.float64) + SMALLEST)], labels_N, [1.0])[0]
-        return self._scaled(probability_NC), labels_N
+            self.scale = self.task.fit_scales([outputs_NC], targets_N, [1.0])[0]
+        return self.scale * outputs_NC, targets_N
 
     def soft(self, part: Part) -> Floats:
-        return self._scaled(self.store.read(part))
-
-    def _scaled(self, probability_NC: Floats) -> Floats:
         if self.scale == 1.0:
-            return probability_NC
-        return softmax(self.scale * np.log(probability_NC.astype(np.float64) + SMALLEST)).astype(np.float32)
+            return self.store.read(part)
+        return self.task.soft_targets(self.scale * self._outputs(part)).astype(np.float32)
+
+    def _outputs(self, part: Part) -> Doubles:
+        return np.log(self.store.read(part).astype(np.float64) + SMALLEST)
 
 
-def part_labels(part: Part) -> Ints:
-    """The labels of a part's rows, in its order; −1 without one.
+def part_targets(part: Part, task: Task) -> Targets:
+    """The targets of a part's rows, in its order, as the task reads them.
 
     Raises:
         InputNotFoundError, DataError: a shard is gone or damaged.
     """
+    assert part.column is not None
     found = [np.zeros(0, np.int64)]
     for group, rows in zip(part.groups, part.selected, strict=True):
         if not len(rows):
             continue
         try:
             with open_parquet(group.path) as file:
-                column = file.read_row_group(group.index, columns=["label"], use_threads=False).column(0)
+                column = file.read_row_group(group.index, columns=[part.column], use_threads=False).column(0)
         except READ_ERRORS as error:
             raise damaged(group.path, error, "the token shard", REPAIR) from error
-        found.append(column.fill_null(-1).to_numpy().astype(np.int64)[rows])
+        found.append(task.read(column, str(group.path))[rows])
     return np.concatenate(found)
-
-
-def _mixed(probability_UC: Floats, labels_U: Ints, weight: float) -> Floats:
-    """The targets at the file's top."""
-    (labelled,) = np.nonzero(labels_U >= 0)
-    mixed_UC = probability_UC.copy()
-    mixed_UC[labelled] *= weight
-    mixed_UC[labelled, labels_U[labelled]] += 1.0 - weight
-    return mixed_UC

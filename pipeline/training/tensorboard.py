@@ -25,7 +25,7 @@ def event_writer(folder: Path) -> Callable[[list[MetricsRow]], None]:
         newest = [row for row in rows if row.epoch == rows[-1].epoch]
         with make_writer(str(folder)) as writer:
             for row in newest:
-                for name in ("loss", "accuracy", "seconds", "tokens"):
-                    writer.add_scalar(f"{name}/{row.phase}", getattr(row, name), row.step)
+                for name, value in {"loss": row.loss, **row.figures, "seconds": row.seconds, "tokens": row.tokens}.items():
+                    writer.add_scalar(f"{name}/{row.phase}", value, row.step)
 
     return write

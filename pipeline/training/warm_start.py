@@ -21,6 +21,7 @@ from pipeline.errors import UsageError
 from pipeline.models.blend import Blend
 from pipeline.models.bundle import Bundle
 from pipeline.models.interface import ReviewClassifier
+from pipeline.tasks.registry import task_of
 from pipeline.text.vocabulary import Vocabulary
 from schemas.vocabulary import SPECIALS
 
@@ -50,8 +51,8 @@ class Taken:
         return {**asdict(self), "left": list(self.left)}
 
 
-def warm_start(model: ReviewClassifier, arch: str, vocabulary: Vocabulary, bundle: Bundle) -> Taken:
-    """Copies the weights of `bundle` that fit into `model`, and says what it took.
+def warm_start(model: ReviewClassifier, arch: str, vocabulary: Vocabulary, outputs: Sequence[str], bundle: Bundle) -> Taken:
+    """Copies the weights of `bundle` that fit into `model`, and says what it took. `outputs`: names of the model's outputs.
 
     Raises:
         InputNotFoundError: the bundle lacks a file.
@@ -70,7 +71,7 @@ def warm_start(model: ReviewClassifier, arch: str, vocabulary: Vocabulary, bundl
     labels = 0
     if arch == bundle.arch:
         taken |= _take_others(model, own, theirs, same_ids=vocabulary.tokens.equals(before.tokens))
-        labels = _take_head(own, theirs, vocabulary.labels, bundle.labels)
+        labels = _take_head(own, theirs, outputs, task_of(bundle).outputs)
         taken.update(HEAD if labels else ())
     if not taken:
         raise UsageError(_nothing_fits(model, arch, bundle))
@@ -81,7 +82,7 @@ def warm_start(model: ReviewClassifier, arch: str, vocabulary: Vocabulary, bundl
         words=words,
         all_words=len(vocabulary) - len(SPECIALS),
         labels=labels,
-        all_labels=len(vocabulary.labels),
+        all_labels=len(outputs),
         left=tuple(name for name in own if name not in taken),
     )
     _tell(model, arch, bundle, found)

@@ -40,6 +40,19 @@ class World:
             distributed.all_reduce(tensor)
         return tensor
 
+    def concatenate(self, rows: Tensor) -> Tensor:
+        """The rows (n, M) of all ranks, in the order of ranks; each rank may have another n."""
+        if self.size == 1:
+            return rows
+        counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(self.size)]
+        distributed.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
+        most = max(int(count) for count in counts)
+        padded = rows.new_zeros(most, rows.shape[1])
+        padded[: len(rows)] = rows
+        found = [torch.zeros_like(padded) for _ in range(self.size)]
+        distributed.all_gather(found, padded)
+        return torch.cat([part[: int(count)] for part, count in zip(found, counts, strict=True)])
+
     def barrier(self) -> None:
         """Waits for all ranks."""
         if self.size > 1:

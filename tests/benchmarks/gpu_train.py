@@ -43,6 +43,7 @@ from pipeline.order.selection import Part, select
 from pipeline.signals import StopRequest
 from pipeline.training.loop import LoopOptions, Trainer
 from pipeline.training.world import World
+from tests.support.tasks import TWO_LABELS
 
 BOOK_BATCH, BOOK_LENGTH = 32, 512
 
@@ -89,7 +90,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         shards = Path(temporary) / "shards"
         write_shards(shards, round(given.million_tokens * 1e6 / MEAN_LENGTH))
-        part = select(plain_shards(shards), 2, 0.1)[0].part("train")
+        part = select(plain_shards(shards), TWO_LABELS, 0.1)[0].part("train")
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU, a smoke run: no figure means anything"
         print(f"{name}; torch {torch.__version__}, batch {given.batch_size}, {given.steps} steps\n")
         print("| arch | hidden | precision | ours, tokens/s | of resident | of the book's loop | wait, % |")
@@ -120,7 +121,7 @@ def timed(part: Part, device: torch.device, arch: str, hidden_dim: int, precisio
         precision=precision,
         loader=LoaderOptions(workers=given.workers, pin_memory=device.type == "cuda"),
     )
-    trainer = Timed(make_model(arch, hidden_dim), part, part, World(device), options, num_classes=2, stop=StopRequest())
+    trainer = Timed(make_model(arch, hidden_dim), part, part, World(device), options, task=TWO_LABELS, stop=StopRequest())
     trainer.limit, trainer.warmup = min(given.steps, trainer.steps), given.warmup
     return trainer
 
@@ -160,7 +161,7 @@ def book_speed(part: Part, device: torch.device, arch: str, hidden_dim: int, giv
 def padded(batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
     """A batch padded to the book's length, where every position counts as a token."""
     ids = functional.pad(batch.ids, (0, BOOK_LENGTH - batch.ids.shape[1]))
-    return ids, torch.full_like(batch.lengths, BOOK_LENGTH), batch.labels, batch.tokens
+    return ids, torch.full_like(batch.lengths, BOOK_LENGTH), batch.targets, batch.tokens
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline.lake.paths import Lake
 from pipeline.order.selection import select
+from pipeline.tasks.registry import task_for
 from pipeline.training.data import open_data
 from tests.benchmarks.harness import Contestant, Result, Row
 
@@ -34,7 +35,7 @@ def book_contestants(lake: Path, epochs: int, ours: str) -> list[Contestant]:
 def book_rows(results: dict[str, Result], lake: Path, epochs: int, ours: str) -> tuple[int, list[Row]]:
     """Training reviews of an epoch, and a row of each: the seconds are those of an epoch's training, their median."""
     data = open_data(Lake.find(str(lake)))
-    _, counts = select(data.shards, len(data.vocabulary.labels), BOOK_FRACTION)
+    _, counts = select(data.shards, task_for(data.vocabulary), BOOK_FRACTION)
     name = f"{ours} --config book-rnn"
     result, book = results[name], results[BOOK_RNN]
     for metrics in sorted((lake / "models").glob("rnn-*/metrics.parquet"))[-len(result.seconds) :]:
@@ -104,7 +105,7 @@ def _train(lake: Path, *options: object) -> list[object]:
 def _validation_files(lake: Path) -> list[str]:
     """`neg/…` and `pos/…` names of the validation part's files."""
     data = open_data(Lake.find(str(lake)))
-    part = select(data.shards, len(data.vocabulary.labels), TARGET_FRACTION)[0].part("valid")
+    part = select(data.shards, task_for(data.vocabulary), TARGET_FRACTION)[0].part("valid")
     names = []
     for group, rows in zip(part.groups, part.selected, strict=True):
         with pq.ParquetFile(group.path) as file:

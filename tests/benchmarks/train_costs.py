@@ -31,6 +31,8 @@ sys.path.insert(0, str(Path(__file__).parent / "peers"))
 
 from train_common import DEFAULTS, WARM_STEPS, first_model, parts_of
 
+from tests.support.tasks import TWO_LABELS
+
 DEFAULT_DROPOUT = 0.5
 
 
@@ -72,7 +74,7 @@ def tables(lake: Path, arch: str, hidden: int, given: argparse.Namespace) -> str
         def trainer(variant: Variant) -> Trainer:
             config = first_model(data, arch, hidden, DEFAULT_DROPOUT).config.to_dict() | variant.model
             model = build_model(arch, config, data.vocabulary.tokens.to_pylist())
-            return Trainer(model, train, valid, world, replace(loop, **variant.options), num_classes=2)
+            return Trainer(model, train, valid, world, replace(loop, **variant.options), task=TWO_LABELS)
 
         choices = variants()
         trainers = [trainer(variant) for variant in choices]

@@ -30,6 +30,7 @@ from pipeline.order.options import OrderOptions
 from pipeline.order.selection import select
 from pipeline.signals import StopRequest
 from pipeline.training.loop import LoopOptions, Trainer
+from tests.support.tasks import TWO_LABELS
 
 
 def main() -> None:
@@ -80,12 +81,12 @@ class Counting(Trainer):
 
 def measure(shards: Path, steps: int, hidden_dim: int) -> dict[str, float]:
     """Trains this many steps; the data is the whole table."""
-    selection, _ = select(plain_shards(shards), 2, 0.1)
+    selection, _ = select(plain_shards(shards), TWO_LABELS, 0.1)
     model = build_model("lstm", {"vocab_size": WORDS, "num_classes": 2, "hidden_dim": hidden_dim})
     options = LoopOptions(epochs=1, order=OrderOptions(batch_size=64), clip_norm=1.0)
     with local.joined("cpu") as world, contextlib.suppress(StoppedError):
         trainer = Counting(
-            model, selection.part("train"), selection.part("valid"), world, options, num_classes=2, stop=StopRequest()
+            model, selection.part("train"), selection.part("valid"), world, options, task=TWO_LABELS, stop=StopRequest()
         )
         trainer.limit = min(steps, trainer.steps)
         trainer.run()

@@ -19,6 +19,7 @@ from pipeline.order.order import Order
 from pipeline.order.plan import TrainPlan
 from pipeline.order.selection import Part, select
 from tests.support.node_states import run_test_save_load_state
+from tests.support.tasks import TWO_LABELS
 from tests.support.token_corpus import write_corpus
 
 Make = Callable[[Part, TrainPlan], BaseNode[Any]]
@@ -44,7 +45,7 @@ NODES: dict[str, Make] = {
 @pytest.fixture(scope="module")
 def part(tmp_path_factory: pytest.TempPathFactory) -> Part:
     corpus = write_corpus(tmp_path_factory.mktemp("nodes"), 300, row_groups=(20, 33))
-    return select(plain_shards(corpus.shards), 2, 0.1)[0].part("train")
+    return select(plain_shards(corpus.shards), TWO_LABELS, 0.1)[0].part("train")
 
 
 @pytest.mark.parametrize("name", NODES)
@@ -55,7 +56,7 @@ def test_save_and_load_state(part: Part, name: str) -> None:
 
 def test_a_missing_file_names_itself_through_the_graph(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path, 100)
-    part = select(plain_shards(corpus.shards), 2, 0.1)[0].part("train")
+    part = select(plain_shards(corpus.shards), TWO_LABELS, 0.1)[0].part("train")
     next(corpus.shards.iterdir()).write_bytes(b"PAR1 no more")
     plan = TrainPlan(Order(part.rows_per_group, OrderOptions(batch_size=16), 0))
     items = list(build_graph(plan, RowGroupReader(part, 50), LoaderOptions(workers=2)))

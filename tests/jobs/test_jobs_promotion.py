@@ -27,6 +27,7 @@ from pipeline.scoring.judge import JUDGE_FILE, judging_rows, read_judge, right_a
 from pipeline.text.vocabulary import Vocabulary
 from schemas.token import TOKEN, token_metadata
 from tests.support.commands import invoke, run_here
+from tests.support.tasks import TWO_LABELS
 from tests.support.token_corpus import Corpus, write_corpus
 
 pytestmark = pytest.mark.usefixtures("without_pages")
@@ -195,7 +196,7 @@ def test_the_live_model_reads_other_vocabularies_by_token(trained: tuple[Path, C
     lake, corpus = trained
     bundle = read_bundle(lake / "models" / live(lake))
     shards = plain_shards(corpus.shards)
-    part = select(shards, 2, 0.1, holdout=0.1)[0].part("test")
+    part = select(shards, TWO_LABELS, 0.1, holdout=0.1)[0].part("test")
     own = right_answers(bundle, part, corpus.vocabulary)
     order = np.concatenate([[0, 1], 2 + np.random.default_rng(0).permutation(len(corpus.vocabulary) - 2)])
     place = np.argsort(order)
@@ -213,7 +214,7 @@ def test_the_live_model_reads_other_vocabularies_by_token(trained: tuple[Path, C
     schema = TOKEN.schema.with_metadata(token_metadata(other.fingerprint))
     pq.write_table(moved.cast(schema), shard, row_group_size=100)
     write_vocabulary(other, tmp_path / "vocabulary" / f"{other.fingerprint}.parquet")
-    again = select(plain_shards(shard.parent), 2, 0.1, holdout=0.1)[0].part("test")
+    again = select(plain_shards(shard.parent), TWO_LABELS, 0.1, holdout=0.1)[0].part("test")
     assert again.rows == part.rows and np.array_equal(right_answers(bundle, again, other), own)
 
 
@@ -236,7 +237,7 @@ def test_a_large_test_part_is_represented_by_the_same_reviews_as_it_grows(
             for review in pq.ParquetFile(group.path).read_row_group(group.index)["review_id"].take(rows).to_pylist()
         }
         for shards in (plain_shards(corpus.shards)[:2], plain_shards(corpus.shards))
-        for part in [judging_rows(select(shards, 2, 0.1, holdout=0.2)[0].part("test"), None)]
+        for part in [judging_rows(select(shards, TWO_LABELS, 0.1, holdout=0.2)[0].part("test"), None)]
     )
     assert len(few) == len(all_of_them) == 40
     seen = {review for review in all_of_them if int(review.split("/")[1]) < 600}

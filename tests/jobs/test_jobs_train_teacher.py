@@ -20,6 +20,7 @@ from pipeline.order.folds import Fold
 from pipeline.order.selection import select
 from tests.support.commands import invoke, run_process
 from tests.support.killed_training import killed_after
+from tests.support.tasks import TWO_LABELS
 from tests.support.token_corpus import Corpus, write_corpus
 from tests.support.trained import SMALL, train
 
@@ -159,7 +160,7 @@ def test_test_rows_are_never_scored(tmp_path: Path, corpus: Corpus) -> None:
     fold = ("--fold", "1/3")
     teacher = fit(tmp_path, corpus, *fold)
     train(tmp_path, corpus, *fold, "--teacher", teacher["outputs"]["model_id"], "--teacher-weight", "0.5")
-    selection, _ = select(plain_shards(corpus.shards), 2, 0.1, Fold(1, 3), 2.0, at_least=30_000)
+    selection, _ = select(plain_shards(corpus.shards), TWO_LABELS, 0.1, Fold(1, 3), 2.0, at_least=30_000)
     wanted = {name: selection.part(name).rows for name in ("train", "valid", "unlabelled", "test")}
     assert wanted["test"] > 50
     assert sum(scored(tmp_path).values()) == wanted["train"] + wanted["valid"] + wanted["unlabelled"]

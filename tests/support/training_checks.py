@@ -13,6 +13,7 @@ from pipeline.models.bundle import read_bundle
 from pipeline.models.registry import build_model
 from pipeline.order.options import OrderOptions
 from pipeline.order.selection import shared_selection
+from pipeline.tasks.registry import task_for
 from pipeline.training.checkpoint import TrainingFolder
 from pipeline.training.loop import LoopOptions, Trainer
 from tests.support.commands import invoke
@@ -63,14 +64,13 @@ def check_killed_and_resumed(arch: str, small_corpus: Corpus, tmp_path: Path) ->
 def make_trainer(arch: str, corpus: Corpus, folder: TrainingFolder, device: str = "cpu") -> Trainer:
     """Two epochs with dropout, whose random numbers a resumed training has to draw again; a checkpoint every two steps."""
     torch.manual_seed(0)
-    vocab_size, num_classes = len(corpus.vocabulary), len(corpus.vocabulary.labels)
-    model = build_model(arch, {"vocab_size": vocab_size, "num_classes": num_classes, **small(arch), "dropout": 0.1})
+    task = task_for(corpus.vocabulary)
+    sizes = {"vocab_size": len(corpus.vocabulary), "num_classes": task.num_outputs}
+    model = build_model(arch, {**sizes, **small(arch), "dropout": 0.1})
     options = LoopOptions(
         epochs=2, lr=0.003, warmup=3, average=0.9, order=OrderOptions(batch_size=32), loader=LoaderOptions(workers=0)
     )
     with local.joined(device) as world:
-        selection, _ = shared_selection(world, plain_shards(corpus.shards), num_classes, 0.1)
+        selection, _ = shared_selection(world, plain_shards(corpus.shards), task, 0.1)
         train, valid = selection.part("train"), selection.part("valid")
-        return Trainer(
-            model, train, valid, world, options, num_classes=num_classes, folder=folder, interval=Interval(steps=2)
-        )
+        return Trainer(model, train, valid, world, options, task=task, folder=folder, interval=Interval(steps=2))

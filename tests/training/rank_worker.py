@@ -26,6 +26,7 @@ from pipeline.training.checkpoint import TrainingFolder
 from pipeline.training.loop import LoopOptions, Trainer
 from pipeline.training.world import World
 from tests.support.small_models import small
+from tests.support.tasks import TWO_LABELS
 
 Answer = dict[str, Any]
 
@@ -58,7 +59,7 @@ def write_jobs(path: Path, jobs: Sequence[Job]) -> Path:
 
 def train_each(world: World, shards: Path, jobs: Sequence[Job]) -> dict[str, Answer]:
     """The answers by the jobs' names."""
-    selection, _ = shared_selection(world, plain_shards(shards), 2, 0.1)
+    selection, _ = shared_selection(world, plain_shards(shards), TWO_LABELS, 0.1)
     return {job.name: train(job, world, selection) for job in jobs}
 
 
@@ -84,7 +85,7 @@ def train(job: Job, world: World, selection: Selection) -> Answer:
         selection.part("valid"),
         world,
         options,
-        num_classes=2,
+        task=TWO_LABELS,
         folder=folder,
         interval=Interval(),
         stop=stop,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.training.calibration import expected_calibration_error, fit_scales, platt_targets, softmax
+from pipeline.tasks.calibration import expected_calibration_error, fit_scales, platt_targets, softmax
 
 
 def _drawn(rows: int, scale: float, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

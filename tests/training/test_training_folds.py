@@ -11,6 +11,7 @@ from pipeline.errors import DataError, UsageError
 from pipeline.lake.shards import plain_shards
 from pipeline.order.folds import Fold, folds_of
 from pipeline.order.selection import PARTS, Selection, select
+from tests.support.tasks import TWO_LABELS
 from tests.support.token_corpus import write_corpus
 
 
@@ -46,9 +47,9 @@ def _ids_by_part(selection: Selection) -> dict[str, set[str]]:
 
 def test_folds_are_disjoint_and_together_all_of_the_training_split(tmp_path: Path) -> None:
     shards = plain_shards(write_corpus(tmp_path, 300, test_rows=50).shards)
-    whole = _ids_by_part(select(shards, 2, 0.2)[0])
+    whole = _ids_by_part(select(shards, TWO_LABELS, 0.2)[0])
 
-    folds = [_ids_by_part(select(shards, 2, 0.2, Fold(index, 4))[0]) for index in range(4)]
+    folds = [_ids_by_part(select(shards, TWO_LABELS, 0.2, Fold(index, 4))[0]) for index in range(4)]
 
     held = [fold["test"] for fold in folds]
     assert sum(map(len, held)) == len(set.union(*held)) == 300
@@ -66,7 +67,7 @@ def test_a_group_is_held_out_whole(tmp_path: Path) -> None:
         for row in pq.read_table(shard.path, columns=["review_id", "group"]).to_pylist()
     }
 
-    parts = _ids_by_part(select(shards, 2, 0.2, Fold(1, 3))[0])
+    parts = _ids_by_part(select(shards, TWO_LABELS, 0.2, Fold(1, 3))[0])
 
     by_part = [{groups[id_] for id_ in ids} for ids in parts.values()]
     assert not by_part[0] & by_part[2] and not by_part[1] & by_part[2] and not by_part[0] & by_part[1]
@@ -77,7 +78,7 @@ def test_a_fold_without_reviews_is_refused(tmp_path: Path) -> None:
     empty = next(index for index in range(2) if index not in np.unique(folds_of(["x"], _groups(tmp_path), 2)))
 
     with pytest.raises(DataError, match="Use fewer folds"):
-        select(shards, 2, 0.2, Fold(empty, 2))
+        select(shards, TWO_LABELS, 0.2, Fold(empty, 2))
 
 
 def _groups(folder: Path) -> list[str | None]:

@@ -14,6 +14,7 @@ from pipeline.lake.shards import plain_shards
 from pipeline.order.folds import Fold
 from pipeline.order.holdout import FEWEST_ROWS, held_out
 from pipeline.order.selection import PARTS, UNLABELLED, Part, Selection, has_labelled, select, select_as_trained
+from tests.support.tasks import TWO_LABELS
 from tests.support.token_corpus import write_corpus
 
 SHARE = 0.1
@@ -51,36 +52,36 @@ def test_the_share_is_what_was_asked_for() -> None:
 
 def test_whole_groups_are_held_out_and_neither_trained_nor_validated_on(tmp_path: Path) -> None:
     shards = plain_shards(write_corpus(tmp_path, 2000).shards)
-    selection, counts = select(shards, 2, 0.1, holdout=SHARE)
+    selection, counts = select(shards, TWO_LABELS, 0.1, holdout=SHARE)
     assert selection.part("test").rows / 2000 == pytest.approx(SHARE, abs=0.03)
     assert sum(selection.part(part).rows for part in PARTS) == 2000
     assert not groups(selection, "test") & (groups(selection, "train") | groups(selection, "valid"))
-    assert counts.sum() == selection.part("train").rows
-    earlier = select_as_trained(shards, 2, {"valid_fraction": 0.1})
+    assert sum(counts) == selection.part("train").rows
+    earlier = select_as_trained(shards, TWO_LABELS, {"valid_fraction": 0.1})
     assert earlier.part("test").rows == 0  # models of earlier releases were trained without
-    again = select_as_trained(shards, 2, {"valid_fraction": 0.1, "holdout": SHARE})
+    again = select_as_trained(shards, TWO_LABELS, {"valid_fraction": 0.1, "holdout": SHARE})
     assert np.array_equal(again.codes, selection.codes)
 
 
 def test_unlabelled_reviews_of_held_out_groups_are_not_learned_from(tmp_path: Path) -> None:
     shards = plain_shards(write_corpus(tmp_path, 2000, unsup_rows=2000).shards)  # with groups of the same names
-    selection, _ = select(shards, 2, 0.1, unlabelled=1000, holdout=SHARE)
+    selection, _ = select(shards, TWO_LABELS, 0.1, unlabelled=1000, holdout=SHARE)
     assert selection.part(UNLABELLED).rows > 1500
     assert not groups(selection, "test") & groups(selection, UNLABELLED)
 
 
 def test_a_labelled_test_split_or_a_fold_is_the_test_part_itself(tmp_path: Path) -> None:
     shards = plain_shards(write_corpus(tmp_path, 400, test_rows=8).shards)
-    assert has_labelled(shards, "test") and not has_labelled(shards, "valid")
+    assert has_labelled(shards, "test", TWO_LABELS) and not has_labelled(shards, "valid", TWO_LABELS)
     for fold in (None, Fold(1, 4)):
-        without, with_share = (select(shards, 2, 0.1, fold, holdout=share)[0].codes for share in (0.0, SHARE))
+        without, with_share = (select(shards, TWO_LABELS, 0.1, fold, holdout=share)[0].codes for share in (0.0, SHARE))
         assert np.array_equal(without, with_share)
 
 
 def test_few_reviews_are_all_learned_from(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     shards = plain_shards(write_corpus(tmp_path, 40).shards)
-    assert select(shards, 2, 0.1, holdout=SHARE)[0].part("test").rows == 0
+    assert select(shards, TWO_LABELS, 0.1, holdout=SHARE)[0].part("test").rows == 0
     assert f"under {FEWEST_ROWS}, none are" in caplog.text
 
 
@@ -94,6 +95,6 @@ def test_no_label_loses_its_last_reviews(tmp_path: Path, caplog: pytest.LogCaptu
     labels[np.flatnonzero(~held)[0]] = 1
     place = table.schema.get_field_index("label")
     pq.write_table(table.set_column(place, table.schema.field("label"), [labels]), shard)
-    selection, counts = select(plain_shards(corpus.shards), 2, 0.1, holdout=SHARE)
+    selection, counts = select(plain_shards(corpus.shards), TWO_LABELS, 0.1, holdout=SHARE)
     assert selection.part("test").rows == 0 and counts[1] > 0
     assert "no reviews are held out as the test part" in caplog.text

@@ -20,6 +20,7 @@ from pipeline.order.options import OrderOptions
 from pipeline.order.order import Order
 from pipeline.order.plan import EvaluationPlan, TrainPlan
 from pipeline.order.selection import Part, RowGroup, select
+from tests.support.tasks import TWO_LABELS
 from tests.support.token_corpus import write_corpus
 
 Steps = list[list[bytes]]
@@ -29,7 +30,7 @@ def rows_of(batch: Batch) -> list[bytes]:
     """What distinguishes the reviews of a batch: tokens and label."""
     return [
         bytes([int(label)]) + ids[:length].numpy().tobytes()
-        for ids, length, label in zip(batch.ids, batch.lengths, batch.labels, strict=True)
+        for ids, length, label in zip(batch.ids, batch.lengths, batch.targets, strict=True)
     ][: batch.rows]
 
 
@@ -45,7 +46,7 @@ def steps_of(
 @pytest.fixture(scope="module")
 def part(tmp_path_factory: pytest.TempPathFactory) -> Part:
     corpus = write_corpus(tmp_path_factory.mktemp("odd"), 500, row_groups=(7, 31, 1, 64, 50))
-    return select(plain_shards(corpus.shards), 2, 0.2)[0].part("train")
+    return select(plain_shards(corpus.shards), TWO_LABELS, 0.2)[0].part("train")
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -64,7 +65,7 @@ def test_same_batches_for_any_ranks_and_workers(part: Part, ranks: int, workers:
 @pytest.mark.parametrize("ranks", range(1, 9))
 def test_same_batches_everywhere(tmp_path: Path, row_groups: tuple[int, ...], workers: int, ranks: int) -> None:
     corpus = write_corpus(tmp_path, 300, row_groups=row_groups, shard_groups=50)
-    part = select(plain_shards(corpus.shards), 2, 0.1)[0].part("train")
+    part = select(plain_shards(corpus.shards), TWO_LABELS, 0.1)[0].part("train")
     alone, _ = steps_of(part)
     shares = [steps_of(part, rank, ranks, workers)[0] for rank in range(ranks)]
     assert [sorted(row for share in step for row in share) for step in zip(*shares, strict=True)] == [
@@ -81,7 +82,7 @@ def test_starts_at_any_step(part: Part, workers: int) -> None:
 
 def test_seeking_reads_the_rest_only(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path, 4000, row_groups=(50,), shard_groups=20)
-    part = select(plain_shards(corpus.shards), 2, 0.1)[0].part("train")
+    part = select(plain_shards(corpus.shards), TWO_LABELS, 0.1)[0].part("train")
     whole, whole_bytes = steps_of(part, batch_size=64)
     rest, rest_bytes = steps_of(part, batch_size=64, step=len(whole) - 6)
     assert rest == whole[-6:]
@@ -90,7 +91,7 @@ def test_seeking_reads_the_rest_only(tmp_path: Path) -> None:
 
 def test_each_of_two_ranks_reads_half(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path, 4000, row_groups=(100,), shard_groups=10)
-    part = select(plain_shards(corpus.shards), 2, 0.1)[0].part("train")
+    part = select(plain_shards(corpus.shards), TWO_LABELS, 0.1)[0].part("train")
     _, alone = steps_of(part, batch_size=64)
     for rank in (0, 1):
         assert steps_of(part, rank, 2, batch_size=64)[1] <= 0.6 * alone
@@ -99,7 +100,7 @@ def test_each_of_two_ranks_reads_half(tmp_path: Path) -> None:
 def test_a_row_group_is_read_once_by_one_rank(tmp_path: Path) -> None:
     """Windows share row groups at their borders; what the next one needs again is kept, not read again."""
     corpus = write_corpus(tmp_path, 3000, row_groups=(100,), shard_groups=10)
-    part = select(plain_shards(corpus.shards), 2, 0.1)[0].part("train")
+    part = select(plain_shards(corpus.shards), TWO_LABELS, 0.1)[0].part("train")
     order = Order(part.rows_per_group, OrderOptions(batch_size=16, window_rows=800), 0)
     reader = RowGroupReader(part, 60)
     with batches(TrainPlan(order), reader, LoaderOptions(workers=0)) as stream:
@@ -113,7 +114,7 @@ def test_a_row_group_is_read_once_by_one_rank(tmp_path: Path) -> None:
 
 def test_batches_are_padded_cut_and_whole(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path, 200, mean_length=40)
-    part = select(plain_shards(corpus.shards), 2, 0.1)[0].part("train")
+    part = select(plain_shards(corpus.shards), TWO_LABELS, 0.1)[0].part("train")
     with batches(EvaluationPlan(part.rows_per_group, 32), RowGroupReader(part, 25), LoaderOptions(workers=2)) as stream:
         for batch in stream:
             assert batch.ids.dtype == torch.int32
@@ -130,7 +131,7 @@ def test_the_loops_threads_are_its_own_after_the_loader(part: Part) -> None:
 
 def test_a_shard_that_goes_away_is_named(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path, 300)
-    part = select(plain_shards(corpus.shards), 2, 0.1)[0].part("train")
+    part = select(plain_shards(corpus.shards), TWO_LABELS, 0.1)[0].part("train")
     for path in corpus.shards.iterdir():
         path.unlink()
     with pytest.raises(InputNotFoundError, match=r"does not exist\. Run 'pipeline repair'"):
@@ -160,7 +161,7 @@ def test_a_damaged_column_names_the_shard(tmp_path: Path, column: str) -> None:
     content[begin : begin + chunk.total_compressed_size] = b"\xff" * chunk.total_compressed_size
     path.write_bytes(content)
     with pytest.raises(DataError, match=f"{path} cannot be read"):
-        steps_of(select(plain_shards(corpus.shards), 2, 0.1)[0].part("train"))
+        steps_of(select(plain_shards(corpus.shards), TWO_LABELS, 0.1)[0].part("train"))
 
 
 def test_an_empty_review_is_one_unknown_token(part: Part) -> None:

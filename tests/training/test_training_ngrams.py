@@ -10,8 +10,10 @@ from pipeline.models.layers.ngram_linear import MAX_WEIGHTS, NgramLinear, bounde
 from pipeline.models.nbsvm import Nbsvm
 from pipeline.order.selection import Part, select
 from pipeline.scoring.attribution import attribute
+from pipeline.tasks.classification import log_count_ratios
+from pipeline.tasks.registry import task_for
 from pipeline.training.blending import Reading, collect
-from pipeline.training.ngram_fit import NgramOptions, default_epochs, fit_ngrams, log_count_ratios
+from pipeline.training.ngram_fit import NgramOptions, default_epochs, fit_ngrams
 from tests.support.token_corpus import Corpus, write_corpus
 
 
@@ -22,16 +24,14 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Corpus]:
 
 
 def _parts(corpus: Corpus) -> tuple[Part, Part]:
-    selection, _ = select(plain_shards(corpus.shards), len(corpus.vocabulary.labels), 0.2)
+    selection, _ = select(plain_shards(corpus.shards), task_for(corpus.vocabulary), 0.2)
     return selection.part("train"), selection.part("valid")
 
 
 def _fit(corpus: Corpus, **options: object) -> NgramLinear:
     train, _ = _parts(corpus)
     settings = NgramOptions(**options)  # type: ignore[arg-type]
-    return fit_ngrams(
-        train, settings, num_classes=len(corpus.vocabulary.labels), max_length=1000, vocab_size=len(corpus.vocabulary)
-    )
+    return fit_ngrams(train, settings, task=task_for(corpus.vocabulary), max_length=1000, vocab_size=len(corpus.vocabulary))
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -44,7 +44,7 @@ def test_it_learns_the_words_that_tell(corpora: dict[int, Corpus], classes: int)
 
     outputs = collect([model], _parts(corpus)[1], reading, "valid")
 
-    assert outputs.evaluation(outputs.logits_JNC[0]).accuracy > 0.8
+    assert outputs.evaluation(task_for(corpus.vocabulary), outputs.outputs_JNC[0]).figures()["accuracy"] > 0.8
 
 
 def test_the_same_rows_and_seed_give_the_same_bits(corpora: dict[int, Corpus]) -> None:

@@ -12,6 +12,7 @@ from pipeline.models.interface import ReviewClassifier
 from pipeline.models.registry import build_model
 from pipeline.order.selection import select
 from pipeline.training.regularisation import RegularisedClassifier, drop_words
+from tests.support.tasks import TWO_LABELS
 from tests.support.token_corpus import Corpus, write_corpus
 
 
@@ -95,7 +96,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 @pytest.mark.parametrize("truncation", ["head", "head-tail"])
 @pytest.mark.parametrize("max_length", [1, 7, 10, 1000])
 def test_reading_and_the_model_cut_long_reviews_alike(corpus: Corpus, truncation: str, max_length: int) -> None:
-    part = select(plain_shards(corpus.shards), 2, 0.1)[0].part("train")
+    part = select(plain_shards(corpus.shards), TWO_LABELS, 0.1)[0].part("train")
     request = ReadRequest(0, 0, False)
     whole = RowGroupReader(part, 10_000)(request)
     lengths = torch.from_numpy(whole.offsets[1:] - whole.offsets[:-1])

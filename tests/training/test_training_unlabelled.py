@@ -19,7 +19,8 @@ from pipeline.order.plan import EvaluationPlan, TrainPlan
 from pipeline.order.selection import UNLABELLED, Part, Selection, select
 from pipeline.training.blending import Reading, fit_beside
 from pipeline.training.ngram_fit import NgramOptions, fit_ngrams
-from pipeline.training.soft_targets import NgramTeacher, part_labels, soft_targets
+from pipeline.training.soft_targets import NgramTeacher, part_targets, soft_targets
+from tests.support.tasks import TWO_LABELS
 from tests.support.token_corpus import Corpus, write_corpus
 
 
@@ -29,7 +30,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 
 def _selection(corpus: Corpus, unlabelled: float, fold: Fold | None = None) -> Selection:
-    return select(plain_shards(corpus.shards), 2, 0.1, fold, unlabelled)[0]
+    return select(plain_shards(corpus.shards), TWO_LABELS, 0.1, fold, unlabelled)[0]
 
 
 def _ids(part: Part) -> list[str]:
@@ -54,13 +55,13 @@ def test_so_many_unlabelled_reviews_for_each_labelled_one(corpus: Corpus, ratio:
 
 @pytest.mark.parametrize(("at_least", "expected"), [(10, None), (300, 300), (1000, 400)])
 def test_few_labels_get_more_unlabelled_reviews_than_the_ratio(corpus: Corpus, at_least: int, expected: int | None) -> None:
-    selection, counts = select(plain_shards(corpus.shards), 2, 0.1, unlabelled=0.5, at_least=at_least)
+    selection, counts = select(plain_shards(corpus.shards), TWO_LABELS, 0.1, unlabelled=0.5, at_least=at_least)
 
-    assert selection.part(UNLABELLED).rows == (expected or round(0.5 * counts.sum()))
+    assert selection.part(UNLABELLED).rows == (expected or round(0.5 * sum(counts)))
 
 
 def test_none_are_used_where_none_are_asked_for(corpus: Corpus) -> None:
-    selection, _ = select(plain_shards(corpus.shards), 2, 0.1, unlabelled=0.0, at_least=100)
+    selection, _ = select(plain_shards(corpus.shards), TWO_LABELS, 0.1, unlabelled=0.0, at_least=100)
 
     assert selection.part(UNLABELLED).rows == 0
 
@@ -101,7 +102,7 @@ def test_each_unlabelled_row_bears_its_number_whatever_the_order(corpus: Corpus)
         found = {}
         with batches(TrainPlan(order), reader, LoaderOptions(workers=0)) as stream:
             for batch in stream:
-                for ids_T, length, label in zip(batch.ids, batch.lengths, batch.labels, strict=True):
+                for ids_T, length, label in zip(batch.ids, batch.lengths, batch.targets, strict=True):
                     if label < 0:
                         found[int(-1 - label)] = tuple(ids_T[:length].tolist())
         assert sorted(found) == list(range(alone.rows))
@@ -113,9 +114,11 @@ def test_the_n_grams_label_most_reviews_rightly_and_as_surely_as_they_are_right(
     selection = _selection(corpus, 9.0)
     parts = {name: selection.part(name) for name in ("train", "valid", UNLABELLED)}
     reading = Reading(max_length=1000, vocab_size=200, batch_size=32, device=torch.device("cpu"), precision="fp32")
-    fitted = fit_beside(parts, NgramOptions(bits=12), 2, reading)
+    fitted = fit_beside(parts, NgramOptions(bits=12), TWO_LABELS, reading)
 
-    found = soft_targets(NgramTeacher(fitted.model, reading), parts, selection.part("train", UNLABELLED), 0.0, "nbsvm")
+    found = soft_targets(
+        NgramTeacher(fitted.model, TWO_LABELS, reading), TWO_LABELS, parts, selection.part("train", UNLABELLED), 0.0, "nbsvm"
+    )
     targets_UC = found.targets_UC
 
     truth = np.array(
@@ -138,10 +141,10 @@ def _soft(part: Part, labels_N: np.ndarray) -> torch.Tensor:
 
 def test_certain_soft_targets_are_labels_to_the_n_gram_model(corpus: Corpus) -> None:
     part = _selection(corpus, 0.0).part("train")
-    fit = partial(fit_ngrams, options=NgramOptions(bits=12, epochs=2), num_classes=2, max_length=1000, vocab_size=200)
+    fit = partial(fit_ngrams, options=NgramOptions(bits=12, epochs=2), task=TWO_LABELS, max_length=1000, vocab_size=200)
 
     labelled = fit(part)
-    taught = fit(part.all_soft(), soft_targets_UC=_soft(part, part_labels(part)))
+    taught = fit(part.all_soft(), soft_targets_UC=_soft(part, part_targets(part, TWO_LABELS)))
 
     assert torch.equal(taught.weights, labelled.weights) and torch.equal(taught.bias, labelled.bias)
 
@@ -151,7 +154,7 @@ def test_an_uncertain_review_counts_half_for_each_class(corpus: Corpus) -> None:
     model = fit_ngrams(
         part.all_soft(),
         NgramOptions(bits=12),
-        num_classes=2,
+        task=TWO_LABELS,
         max_length=1000,
         vocab_size=200,
         soft_targets_UC=torch.full((part.rows, 2), 0.5),
@@ -166,7 +169,7 @@ class _Fixed:
         self.probability = probability
 
     def valid(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
-        return self.soft(part), part_labels(part)
+        return np.log(self.soft(part).astype(np.float64)), part_targets(part, TWO_LABELS)
 
     def soft(self, part: Part) -> np.ndarray:
         return np.tile(np.float32([self.probability, 1 - self.probability]), (part.rows, 1))
@@ -178,9 +181,9 @@ def test_the_teacher_is_mixed_with_labels_where_there_are_some(corpus: Corpus, w
     parts = {name: selection.part(name) for name in ("train", "valid", UNLABELLED)}
     learned = selection.part("train", UNLABELLED)
 
-    found = soft_targets(_Fixed(0.8), parts, learned, weight, "a teacher").targets_UC
+    found = soft_targets(_Fixed(0.8), TWO_LABELS, parts, learned, weight, "a teacher").targets_UC
 
-    labels = part_labels(learned)
+    labels = part_targets(learned, TWO_LABELS)
     expected = {-1: 0.8, 0: 1 - 0.2 * weight, 1: 0.8 * weight}
     assert {*labels.tolist()} == {-1, 0, 1}
     np.testing.assert_allclose(found[:, 0], [expected[label] for label in labels.tolist()], rtol=1e-6)
@@ -193,7 +196,7 @@ def test_all_rows_bear_numbers_in_the_order_of_the_part(corpus: Corpus) -> None:
     plan = EvaluationPlan(part.rows_per_group, 16)
     with batches(plan, RowGroupReader(part, 1000), LoaderOptions(workers=0)) as stream:
         for batch in stream:
-            for ids_T, length, label in zip(batch.ids, batch.lengths, batch.labels, strict=True):
+            for ids_T, length, label in zip(batch.ids, batch.lengths, batch.targets, strict=True):
                 found[int(-1 - label)] = tuple(ids_T[:length].tolist())
     expected = [
         tuple(ids)

@@ -61,7 +61,7 @@ def bundle_of(folder: Path, arch: str, model: Classifier, found: Vocabulary) -> 
 def test_the_same_architecture_and_words_give_the_same_model(arch: str, tmp_path: Path) -> None:
     before, after = fresh(arch, vocabulary()), fresh(arch, vocabulary(), seed=2)
     expected = moved(before)
-    taken = warm_start(after, arch, vocabulary(), bundle_of(tmp_path, arch, before, vocabulary()))
+    taken = warm_start(after, arch, vocabulary(), vocabulary().labels, bundle_of(tmp_path, arch, before, vocabulary()))
     assert (taken.tensors, taken.left) == (len(expected), ())
     assert (taken.words, taken.all_words, taken.labels) == (5, 5, 2)
     for name, tensor in after.state_dict().items():
@@ -74,7 +74,7 @@ def test_other_words_and_labels_take_their_own_rows(arch: str, tmp_path: Path) -
     theirs = moved(before)
     found = vocabulary(OTHER_WORDS, labels=("pos", "mixed", "neg"))
     after, untouched = fresh(arch, found, seed=2), fresh(arch, found, seed=2).state_dict()
-    taken = warm_start(after, arch, found, bundle_of(tmp_path, arch, before, vocabulary()))
+    taken = warm_start(after, arch, found, found.labels, bundle_of(tmp_path, arch, before, vocabulary()))
     own = after.state_dict()
     for row, place in {1: 1, 2: 5, 4: 3}.items():  # <unk>, dull, good
         assert torch.equal(own["embedding.weight"][row], theirs["embedding.weight"][place])
@@ -94,7 +94,7 @@ def test_another_architecture_takes_word_vectors_alone(tmp_path: Path) -> None:
     before = fresh("gru", vocabulary())
     theirs = moved(before)
     after, untouched = fresh("lstm", vocabulary(), seed=2), fresh("lstm", vocabulary(), seed=2).state_dict()
-    taken = warm_start(after, "lstm", vocabulary(), bundle_of(tmp_path, "gru", before, vocabulary()))
+    taken = warm_start(after, "lstm", vocabulary(), vocabulary().labels, bundle_of(tmp_path, "gru", before, vocabulary()))
     assert (taken.tensors, taken.words, taken.labels) == (1, 5, 0)
     assert torch.equal(after.state_dict()["embedding.weight"], theirs["embedding.weight"])
     for name in taken.left:
@@ -104,12 +104,14 @@ def test_another_architecture_takes_word_vectors_alone(tmp_path: Path) -> None:
 def test_other_shapes_are_left_out_and_the_option_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     before = fresh("lstm", vocabulary(), hidden_dim=6)
     bundle = bundle_of(tmp_path, "lstm", before, vocabulary())
-    taken = warm_start(fresh("lstm", vocabulary(), hidden_dim=8), "lstm", vocabulary(), bundle)
+    taken = warm_start(fresh("lstm", vocabulary(), hidden_dim=8), "lstm", vocabulary(), vocabulary().labels, bundle)
     assert taken.words == 5 and "head.weight" in taken.left
     assert f"so {len(taken.left)} of {taken.all_tensors} tensors start from random values" in caplog.text
     assert caplog.text.rstrip().endswith("To take them all, pass --hidden-dim 6.")
     caplog.clear()
-    assert warm_start(fresh("lstm", vocabulary(), hidden_dim=6), "lstm", vocabulary(), bundle).left == ()
+    assert (
+        warm_start(fresh("lstm", vocabulary(), hidden_dim=6), "lstm", vocabulary(), vocabulary().labels, bundle).left == ()
+    )
     assert "pass" not in caplog.text
 
 
@@ -125,7 +127,9 @@ def test_nothing_in_common_is_refused(arch: str, words: tuple[str, ...], options
     found = vocabulary(words)
     before = build_model(arch, {"vocab_size": len(found), "num_classes": 2, **options})
     with pytest.raises(UsageError, match=r"nothing of it fits.* remove --init-from to start from random weights"):
-        warm_start(fresh("lstm", vocabulary()), "lstm", vocabulary(), bundle_of(tmp_path, arch, before, found))
+        warm_start(
+            fresh("lstm", vocabulary()), "lstm", vocabulary(), vocabulary().labels, bundle_of(tmp_path, arch, before, found)
+        )
 
 
 def test_what_was_taken_is_plain_json() -> None:

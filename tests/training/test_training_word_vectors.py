@@ -12,6 +12,7 @@ from pipeline.lake.shards import plain_shards
 from pipeline.order.selection import Part, select
 from pipeline.training.word_vectors import text_vectors
 from schemas.token import TOKEN
+from tests.support.tasks import TWO_LABELS
 from tests.support.token_corpus import write_corpus
 
 
@@ -32,7 +33,7 @@ def part(tmp_path_factory: pytest.TempPathFactory) -> Part:
     field = TOKEN.schema.field("ids")
     table = table.set_column(table.column_names.index("ids"), field, pa.array([row.tolist() for row in ids], field.type))
     pq.write_table(table, path, row_group_size=100)
-    return select(plain_shards(corpus.shards), 2, 0.1)[0].part("train")
+    return select(plain_shards(corpus.shards), TWO_LABELS, 0.1)[0].part("train")
 
 
 def test_words_of_the_same_company_are_nearer_than_others(part: Part) -> None:
@@ -60,6 +61,6 @@ def test_the_same_reviews_and_seed_give_the_same_bytes(part: Part) -> None:
 
 def test_two_tokens_beside_the_special_ones_are_enough(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path, 40, words=5)
-    part = select(plain_shards(corpus.shards), 2, 0.2)[0].part("train")
+    part = select(plain_shards(corpus.shards), TWO_LABELS, 0.2)[0].part("train")
 
     assert np.isfinite(_vectors(part, 4, vocab_size=5)).all()

@@ -24,7 +24,8 @@ Dropout = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class ArchitectureConfig:
-    """The options of every architecture. `vocab_size` and `num_classes` come from the data.
+    """The options of every architecture. `vocab_size` comes from the data, and `num_classes`, the number of
+    outputs, from the task.
 
     Raises:
         UsageError: a value that is not allowed.
@@ -39,8 +40,9 @@ class ArchitectureConfig:
     def __post_init__(self) -> None:
         for name in ("vocab_size", "num_classes"):
             value = getattr(self, name)
-            if type(value) is not int or value < 2:
-                raise UsageError(f"{name} {value!r}: expected a whole number, 2 or more.")
+            least = 2 if name == "vocab_size" else 1
+            if type(value) is not int or value < least:
+                raise UsageError(f"{name} {value!r}: expected a whole number, {least} or more.")
         validate(self)
 
     @classmethod

@@ -34,6 +34,11 @@ def bounded_bits(bits: int, num_classes: int, num_ngrams: int | None = None) -> 
     return max(1, min(bits, most, enough))
 
 
+def expanded(scores: Tensor, num_classes: int) -> Tensor:
+    """The outputs (…, C), given the scores of all columns."""
+    return torch.cat([-scores / 2, scores / 2], dim=-1) if num_classes == 2 else scores
+
+
 class NgramLinear(nn.Module):
     """The linear model at the file's top. It computes on the CPU, whatever the device of its arguments."""
 
@@ -92,7 +97,7 @@ class NgramLinear(nn.Module):
         return self.single
 
     def _logits(self, scores: Tensor) -> Tensor:
-        return torch.cat([-scores / 2, scores / 2], dim=-1) if self.num_classes == 2 else scores
+        return expanded(scores, self.num_classes)
 
 
 def _forget(module: nn.Module, _: Any) -> None:

@@ -24,6 +24,7 @@ from pipeline.models.registry import build_model
 from pipeline.order.order import Order
 from pipeline.order.plan import TrainPlan
 from pipeline.order.selection import Part, select
+from pipeline.tasks.registry import task_for
 from pipeline.training.data import TrainingData, open_data
 
 WARM_STEPS = 5
@@ -47,7 +48,7 @@ def arguments() -> argparse.ArgumentParser:
 def parts_of(lake: Path, valid_fraction: float = DEFAULTS.valid_fraction) -> tuple[TrainingData, Part, Part]:
     """The lake's data, with the same training and validation parts as `pipeline train`: whole films."""
     data = open_data(Lake.find(str(lake)))
-    selection, _ = select(data.shards, len(data.vocabulary.labels), valid_fraction)
+    selection, _ = select(data.shards, task_for(data.vocabulary), valid_fraction)
     return data, selection.part("train"), selection.part("valid")
 
 

@@ -18,6 +18,7 @@ from pipeline.errors import StoppedError
 from pipeline.order.options import OrderOptions
 from pipeline.process import keep_freed_memory
 from pipeline.signals import StopRequest
+from pipeline.tasks.registry import task_for
 from pipeline.training.loop import LoopOptions, Trainer
 
 
@@ -79,7 +80,7 @@ def main() -> None:
             valid,
             world,
             loop,
-            num_classes=len(data.vocabulary.labels),
+            task=task_for(data.vocabulary),
             stop=StopRequest(),
             on_step=(lambda epoch, step, loss: losses.append(loss)) if options.output else None,
         )
