@@ -1,6 +1,6 @@
 """Which models were trained on certain shards of the table, and how to put another one in the live one's place."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from pipeline.lake.live import before_live
 from pipeline.lake.log import Commit, with_merged
 from pipeline.lake.paths import Lake
 from pipeline.lake.retraction import shards_at
-from pipeline.models.bundle import model_ids, read_bundle
+from pipeline.models.bundle import Bundle, model_ids, read_bundle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,17 +26,18 @@ def trained_on(lake: Lake, commits: Sequence[Commit], holding: Collection[str], 
     """The models that were trained on a version with one of the shards `holding`.
 
     A model counts, too, if a shard of its version was deleted, so that nobody knows, unless its version is older than
-    `since`; and if the log no longer has its version.
+    `since`; if the log no longer has its version; and if it has learned from a model that counts (`--teacher`,
+    `--init-from`).
     """
     holding = with_merged(commits, holding)
-    found, others = [], {}
+    bundles = {}
     for name in model_ids(lake):
         with suppress(PipelineError):  # a damaged bundle is doctor's to name
-            bundle = read_bundle(lake.models / name)
-            if bundle.table_version is not None and _has(lake, commits, bundle.table_version, holding, since):
-                found.append(name)
-            else:
-                others[name] = bundle.created
+            bundles[name] = read_bundle(lake.models / name)
+    versions = {bundle.table_version for bundle in bundles.values() if bundle.table_version is not None}
+    seen = {version for version in versions if _has(lake, commits, version, holding, since)}
+    found = _with_students(bundles, {name for name, bundle in bundles.items() if bundle.table_version in seen})
+    others = {name: bundle.created for name, bundle in bundles.items() if name not in found}
     live = ""
     with suppress(PipelineError):
         live = lake.latest_model()
@@ -48,6 +49,20 @@ def trained_on(lake: Lake, commits: Sequence[Commit], holding: Collection[str], 
         newest = max(others, key=lambda name: (others[name], name))
         remedy = "pipeline models rollback" if before in others else f"pipeline models promote {newest}"
     return TrainedOn(models=tuple(found), live=live, remedy=remedy)
+
+
+def _with_students(bundles: Mapping[str, Bundle], found: set[str]) -> list[str]:
+    """The models, and those that have learned from them, directly or not; sorted."""
+    while True:
+        teachers = {bundles[name].teacher_key for name in found} | {bundles[name].fingerprint for name in found}
+        learned = {
+            name
+            for name, bundle in bundles.items()
+            if not teachers.isdisjoint(str(bundle.training.get(key)) for key in ("teacher", "init_from"))
+        }
+        if learned <= found:
+            return sorted(found)
+        found = found | learned
 
 
 def _has(lake: Lake, commits: Sequence[Commit], version: int, holding: Collection[str], since: int) -> bool:

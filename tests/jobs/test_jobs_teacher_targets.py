@@ -118,6 +118,19 @@ def test_erase_forgets_what_the_teacher_said_about_the_review(lake: Path) -> Non
     assert sum(files(lake).values()) == 69
 
 
+def test_erase_names_the_students_of_a_model_that_has_read_the_review(tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    ingest(lake, write_corpus(tmp_path / "raw"), workers=0)
+    later = write_csv(tmp_path / "later.csv", "order,text,label", "o-1,a film to forget,neg")
+    run = ingest(lake, later, id_column="order", workers=0)
+    reader = train(lake, *TEACHER, "--promote", "always")["outputs"]["model_id"]
+    invoke("retract", "--lake", lake, run.run_id)
+    student = train(lake, *STUDENT, "--teacher", reader)["outputs"]["model_id"]
+    apart = train(lake, *STUDENT, "--teacher", "nbsvm")["outputs"]["model_id"]
+    erased = invoke("erase", "--lake", lake, "--yes", "--review-id", "o-1")
+    assert sorted(erased["metrics"]["models"]) == sorted([reader, student]) and apart != student
+
+
 def test_doctor_finds_a_damaged_file_and_its_remedy_is_true(lake: Path) -> None:
     (good,) = checks(lake, "OK")
     assert good.startswith("2 files of soft targets, ")

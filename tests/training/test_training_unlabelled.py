@@ -19,7 +19,7 @@ from pipeline.order.plan import EvaluationPlan, TrainPlan
 from pipeline.order.selection import UNLABELLED, Part, Selection, select
 from pipeline.training.blending import Reading, fit_beside
 from pipeline.training.ngram_fit import NgramOptions, fit_ngrams
-from pipeline.training.soft_targets import NgramTeacher, part_targets, soft_targets
+from pipeline.training.soft_targets import ModelTeacher, NgramTeacher, part_targets, soft_targets
 from tests.support.tasks import TWO_LABELS
 from tests.support.token_corpus import Corpus, write_corpus
 
@@ -173,6 +173,24 @@ class _Fixed:
 
     def soft(self, part: Part) -> np.ndarray:
         return np.tile(np.float32([self.probability, 1 - self.probability]), (part.rows, 1))
+
+
+class _TooSure:
+    """Probabilities of a model that is right three times in four and always 98 % sure."""
+
+    def read(self, part: Part) -> np.ndarray:
+        labels_N = part_targets(part, TWO_LABELS)
+        said_N = np.where(np.arange(part.rows) % 4 == 0, 1 - labels_N, labels_N)
+        return np.where(said_N[:, None] == np.arange(2), 0.98, 0.02).astype(np.float32)
+
+
+def test_a_model_that_was_not_calibrated_is_calibrated_on_the_validation_part(corpus: Corpus) -> None:
+    part = _selection(corpus, 0.0).part("train")
+    for calibrate, sure in ((False, 0.98), (True, 0.75)):
+        teacher = ModelTeacher(_TooSure(), TWO_LABELS, calibrate=calibrate)
+        found = TWO_LABELS.evaluate(*teacher.valid(part), 0)
+        assert found.accuracy == pytest.approx(0.75, abs=0.01)
+        np.testing.assert_allclose(teacher.soft(part).max(axis=1), sure, atol=0.02)
 
 
 @pytest.mark.parametrize("weight", [0.25, 1.0])
