@@ -113,7 +113,7 @@ def _merge(group: Sequence[Shard], folder: Path) -> Path:
     for shard in group:
         with open_shard(shard.path) as file:
             parts.append(file.read())
-    path = write_shard(folder, group[0].split, pa.concat_tables(parts), group[0].vocabulary)
+    path = write_shard(folder, group[0].split, pa.concat_tables(parts, promote_options="default"), group[0].vocabulary)
     expected, found = sum(shard.rows for shard in group), rows_written(path)
     if found != expected:
         raise PipelineError(f"{expected:,} rows were to be merged, but the new shard holds {found:,}. Please report this.")

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FIGURES = ("accuracy", "macro_f1", "loss", "ece")
 PREDICTIONS, SUMMARY = "predictions.parquet", "crossval.json"
 
 
@@ -67,12 +66,14 @@ def _fold(config: CrossvalConfig, index: int) -> _Fold:
         from pipeline.scoring.out_of_fold import write_fold
 
         write_fold(training, bundle, path)
-    figures = {"fold": index, "model_id": bundle.model_id, **_figures(path, bundle.labels)}
+    figures = {"fold": index, "model_id": bundle.model_id, **_figures(path, bundle)}
     figures["seconds"] = round(time.perf_counter() - started, 1) if before is None else None
     figures["train_seconds"] = bundle.metrics.get("train_seconds")
     if (baseline := bundle.metrics.get("baseline")) is not None:
-        figures["baseline_accuracy"] = baseline.get("test_accuracy")
-    log.info("fold %s: accuracy %.2f %%, macro-F1 %.4f", training.fold, 100 * figures["accuracy"], figures["macro_f1"])
+        for name in ("accuracy", "mae"):
+            if f"test_{name}" in baseline:
+                figures[f"baseline_{name}"] = baseline[f"test_{name}"]
+    log.info("fold %s: %s", training.fold, _in_words(figures))
     return _Fold(figures, path, before is None or not scored)
 
 
@@ -85,10 +86,22 @@ def _folder(config: CrossvalConfig, bundle: "Bundle") -> Path:
     return config.lake.crossval().folder / f"{config.arch}-{digest}"
 
 
-def _figures(path: Path, labels: tuple[str, ...]) -> dict[str, Any]:
-    from pipeline.reports.metrics import Measures
-    from pipeline.scoring.out_of_fold import read_probabilities
+def _in_words(figures: dict[str, Any]) -> str:
+    if "mae" in figures:
+        return f"MAE {figures['mae']:.4f}, Spearman {figures['spearman']:.4f}"
+    return f"accuracy {100 * figures['accuracy']:.2f} %, macro-F1 {figures['macro_f1']:.4f}"
 
+
+def _figures(path: Path, bundle: "Bundle") -> dict[str, Any]:
+    from pipeline.reports.metrics import Measures
+    from pipeline.reports.numbers import NumberMeasures
+    from pipeline.scoring.out_of_fold import read_numbers, read_probabilities
+
+    if bundle.task:
+        target_N, predicted_N = read_numbers(path)
+        points = NumberMeasures(target_N=target_N, predicted_N=predicted_N).points
+        return {"rows": points.rows, "mae": points.mae, "rmse": points.rmse, "spearman": points.spearman}
+    labels = bundle.labels
     labels_N, probability_NC = read_probabilities(path, labels)
     found = Measures(names=labels, labels_N=labels_N, probability_NC=probability_NC)
     figures = {"accuracy": found.accuracy.value, "macro_f1": found.macro_f1.value, "loss": found.log_loss, "ece": found.ece}
@@ -99,7 +112,8 @@ def _summary(folds: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean and standard deviation over the folds, each fold counting the same."""
     import statistics
 
-    names = [*FIGURES, *(["baseline_accuracy"] if all(fold.get("baseline_accuracy") for fold in folds) else [])]
+    beside = ("fold", "model_id", "rows", "seconds", "train_seconds")
+    names = [name for name in folds[0] if name not in beside and all(fold.get(name) is not None for fold in folds)]
     return {
         "folds": folds,
         "mean": {name: statistics.fmean(fold[name] for fold in folds) for name in names},

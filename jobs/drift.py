@@ -189,4 +189,6 @@ def recorded_drift(config: ScoreConfig, lake: Lake, output: Path, model_id: str,
 
 
 def _no_reference(bundle: "Bundle") -> str:
+    if not bundle.labels:
+        return f"{bundle.model_id} predicts numbers, and drift is measured for models of labels only. Use such a model"
     return f"{bundle.model_id} has no reference to compare reviews with. Train again ('pipeline train --force')"

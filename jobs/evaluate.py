@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipeline.datapipes.tokenize_reviews import TokenizedBatch
     from pipeline.models.bundle import Bundle
     from pipeline.reports.metrics import Measures
+    from pipeline.reports.numbers import NumberMeasures
     from pipeline.scoring.predictor import Predictor
     from schemas.reject import BadRow
 
@@ -52,10 +53,10 @@ def run(config: EvaluateConfig) -> Receipt:
 
 def _of_table(
     config: EvaluateConfig, run: Run, bundle: "Bundle", predictor: "Predictor"
-) -> "tuple[Measures, dict[str, Any]]":
-    from jobs.illustrate import scored_part
+) -> "tuple[Measures | NumberMeasures, dict[str, Any]]":
+    from jobs.illustrate import scored_numbers, scored_part
     from pipeline.order.selection import PARTS, select_as_trained
-    from pipeline.reports.data import measures_of
+    from pipeline.reports.data import measures_of, number_measures_of
     from pipeline.tasks.registry import task_of
     from pipeline.training.data import open_data
 
@@ -73,6 +74,11 @@ def _of_table(
     split = config.split or ("test" if parts["test"].rows else "valid")
     if not parts[split].rows:
         raise InputNotFoundError(f"no labelled reviews in the split {split!r}. Choose another with --split.")
+    if bundle.task:
+        numbers = scored_numbers(predictor, split, parts[split], config.workers)
+        run.read = len(numbers)
+        run.outputs["table_version"] = data.table_version
+        return number_measures_of(numbers), {"split": split}
     table = scored_part(predictor, split, parts[split], config.workers)
     run.read = len(table)
     run.outputs["table_version"] = data.table_version
@@ -81,12 +87,13 @@ def _of_table(
 
 def _of_sources(
     config: EvaluateConfig, run: Run, bundle: "Bundle", predictor: "Predictor"
-) -> "tuple[Measures, dict[str, Any]]":
+) -> "tuple[Measures | NumberMeasures, dict[str, Any]]":
     import numpy as np
     import pyarrow as pa
 
     from pipeline.progress import track
     from pipeline.reports.metrics import Measures
+    from pipeline.reports.numbers import NumberMeasures
 
     vocabulary = bundle.load_vocabulary()
     labels, scores = [], []
@@ -96,13 +103,14 @@ def _of_sources(
         for batch in _tokenized(config, bundle):
             bad += batch.bad
             run.read += batch.read
-            label_ids, split = vocabulary.label_ids(batch.rows["label"]), batch.rows["split"]
-            known = label_ids.is_valid().to_numpy(zero_copy_only=False)
+            targets = batch.rows["target"] if bundle.task else vocabulary.label_ids(batch.rows["label"])
+            split = batch.rows["split"]
+            known = targets.is_valid().to_numpy(zero_copy_only=False)
             here = np.array([config.split in (None, one) for one in split.to_pylist()], dtype=bool)
             unlabelled += int((~known & here).sum())
             elsewhere += int((~here).sum())
             keep = known & here
-            labels.append(label_ids.to_numpy(zero_copy_only=False)[keep].astype(np.int64))
+            labels.append(targets.to_numpy(zero_copy_only=False)[keep].astype(np.float64 if bundle.task else np.int64))
             scores.append(predictor.predict(vocabulary.encode(batch.tokens.filter(pa.array(keep)))))
             progress.advance(batch.read)
     run.rejected = len(bad)
@@ -111,12 +119,25 @@ def _of_sources(
     if not len(found):
         first = f" The first reject: {bad[0].source}, row {bad[0].row}: {bad[0].detail}." if bad else ""
         within = f" in the split {config.split!r}" if config.split else ""
-        raise DataError(
-            f"no labelled reviews{within} in {', '.join(config.sources)}: {unlabelled:,} without a label, {elsewhere:,} "
-            f"in other splits, {len(bad):,} rejected.{first} Set the column with --label-column and map its values to "
-            f"classes with --label-map. The model's labels: {', '.join(bundle.labels)}."
+        what, remedy = (
+            ("number", "Name the column with the numbers (--target-column).")
+            if bundle.task
+            else (
+                "label",
+                "Set the column with --label-column and map its values to classes with --label-map. The model's labels: "
+                f"{', '.join(bundle.labels)}.",
+            )
         )
-    measures = Measures(names=bundle.labels, labels_N=found, probability_NC=np.concatenate(scores).astype(np.float64))
+        raise DataError(
+            f"no labelled reviews{within} in {', '.join(config.sources)}: {unlabelled:,} without a {what}, {elsewhere:,} "
+            f"in other splits, {len(bad):,} rejected.{first} {remedy}"
+        )
+    answers_NC = np.concatenate(scores).astype(np.float64)
+    measures: Measures | NumberMeasures
+    if bundle.task:
+        measures = NumberMeasures(target_N=found, predicted_N=answers_NC[:, 0])
+    else:
+        measures = Measures(names=bundle.labels, labels_N=found, probability_NC=answers_NC)
     reasons = dict(Counter(row.reason for row in bad))
     about = {"split": config.split, "unlabelled": unlabelled, "other_splits": elsewhere, "rejects": reasons}
     return measures, about
@@ -140,16 +161,17 @@ def _tokenized(config: EvaluateConfig, bundle: "Bundle") -> "Iterator[TokenizedB
         raise InputNotFoundError(f"no reviews in {', '.join(config.sources)}. Supported: {described()}.")
     _warn_of_training_data(config, bundle, [source.name for source in found.sources])
     vocabulary = bundle.load_vocabulary()
+    classes = {"labels": frozenset(bundle.labels), "label_map": config.label_map, "skip_labels": config.skip_labels}
     tokenize = TokenizeReviews(
         tokenizer=vocabulary.tokenizer,
         known=KeyIndex(),
-        labels=frozenset(bundle.labels),
-        label_map=config.label_map,
-        skip_labels=config.skip_labels,
+        **({"target_column": config.numbers_of(bundle.task)} if bundle.task else classes),
         split=config.split,
         rule=vocabulary.options.get(RULE_OPTION, 1),
     )
-    with ParallelMap(ReadReviews(found.sources, config.columns, config.reading), tokenize, config.workers) as batches:
+    with ParallelMap(
+        ReadReviews(found.sources, config.columns(bundle.task), config.reading), tokenize, config.workers
+    ) as batches:
         for batch in batches:
             if isinstance(batch, SourceEnds) and batch.fault is not None:
                 raise batch.fault

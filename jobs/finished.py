@@ -12,6 +12,7 @@ from jobs.illustrate import illustrate
 from jobs.promotion import conclude
 from jobs.reference import refer
 from jobs.runtime import Run
+from jobs.training import Trained
 from pipeline.config.train import TrainConfig
 from pipeline.errors import InputNotFoundError, PipelineError
 from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_folder, writing
@@ -19,14 +20,15 @@ from pipeline.lake.decisions import decision_of
 from pipeline.lake.live import TRAINED, make_live
 from pipeline.lake.paths import FoldLake, Lake
 from pipeline.models.bundle import Bundle, model_ids, read_bundle, save_bundle, verify_bundle
-from pipeline.models.interface import Classifier
 from pipeline.order.selection import Part, select_as_trained
 from pipeline.progress import AS_IT_IS, BRIEF
 from pipeline.scoring.judge import write_judge
+from pipeline.tasks.base import Task
+from pipeline.tasks.classification import Classification
 from pipeline.tasks.registry import task_of
 from pipeline.training.checkpoint import TrainingFolder, same_training
 from pipeline.training.data import TrainingData
-from pipeline.training.metrics import MetricsRow, write_metrics
+from pipeline.training.metrics import write_metrics
 
 log = logging.getLogger(__name__)
 
@@ -58,11 +60,10 @@ def _written(folder: Path) -> int:
 def save_model(
     config: TrainConfig,
     data: TrainingData,
+    task: Task,
     identity: dict[str, Any],
-    model: Classifier,
-    rows: list[MetricsRow],
+    trained: Trained,
     folder: TrainingFolder,
-    metrics: dict[str, Any],
     parts: Mapping[str, Part],
 ) -> None:
     """Writes the bundle into a temporary folder and renames it to the training's id.
@@ -73,40 +74,41 @@ def save_model(
     temporary = make_folder(config.lake.models) / f"{PREFIX}{folder.training_id}"
     shutil.rmtree(temporary, ignore_errors=True)
     with claimed(temporary, make_folder):
-        _write_bundle(config, data, identity, model, rows, folder, metrics, parts, temporary)
+        _write_bundle(config, data, task, identity, trained, folder, parts, temporary)
         publish(config.lake, folder, temporary.name)
 
 
 def _write_bundle(
     config: TrainConfig,
     data: TrainingData,
+    task: Task,
     identity: dict[str, Any],
-    model: Classifier,
-    rows: list[MetricsRow],
+    trained: Trained,
     folder: TrainingFolder,
-    metrics: dict[str, Any],
     parts: Mapping[str, Part],
     temporary: Path,
 ) -> None:
     """Writes the bundle's files and syncs them: they are on the disk before the bundle gets its name."""
-    write_metrics(temporary / "metrics.parquet", rows)
+    write_metrics(temporary / "metrics.parquet", trained.rows)
     save_bundle(
         temporary,
-        model=model,
+        model=trained.model,
         arch=config.arch,
-        labels=data.vocabulary.labels,
+        labels=task.labels_of_bundle(),
+        task=task.described(),
         tokenizer=data.vocabulary.tokenizer,
         max_length=config.read_length,
         vocabulary=data.vocabulary,
         table_version=data.table_version,
-        metrics=metrics,
+        metrics=trained.metrics,
         training=identity,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         judged=not isinstance(config.lake, FoldLake),
     )
     write_judge(temporary, parts["test"])
     try:
-        refer(temporary, data.vocabulary, parts)
+        if isinstance(task, Classification):  # drift of predicted numbers is not measured
+            refer(temporary, data.vocabulary, parts)
     except Exception as error:  # the model is worth more than this
         log.warning("no reference (%s: %s): scoring will not measure drift", type(error).__name__, error)
     try:

@@ -26,12 +26,15 @@ from pipeline.reports.files import (
     write_evaluation,
     write_examples,
     write_lengths,
+    write_number_examples,
+    write_numbers,
     write_token_weights,
 )
 from pipeline.scoring.explain import explanations, token_pulls
 from pipeline.scoring.predictor import Predictor
+from pipeline.tasks.columns import best_labels
 from pipeline.text.vocabulary import Vocabulary
-from schemas.report import EVALUATION, EXAMPLE, KEY_LABEL_ROWS, RIGHT, TOKEN_WEIGHT, UNSURE, WRONG
+from schemas.report import EVALUATION, EXAMPLE, KEY_LABEL_ROWS, NUMBER_EXAMPLE, NUMBERS, RIGHT, TOKEN_WEIGHT, UNSURE, WRONG
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +57,9 @@ def illustrate(folder: Path, shards: tuple[Shard, ...], vocabulary: Vocabulary, 
     if all((folder / name).exists() for name in (EVALUATIONS, TOKEN_WEIGHTS, EXAMPLES)):
         return
     bundle = read_bundle(folder)
+    if bundle.task:
+        _illustrate_numbers(folder, bundle, vocabulary, parts)
+        return
     chosen = {split: spread_over(parts[split], MOST_EVALUATED) for split in HELD_OUT}
     with Predictor(bundle) as predictor:
         scored = pa.concat_tables([scored_part(predictor, split, part) for split, part in chosen.items()])
@@ -62,6 +68,33 @@ def illustrate(folder: Path, shards: tuple[Shard, ...], vocabulary: Vocabulary, 
         valid = scored.filter(pc.equal(scored["split"], "valid"))
         write_token_weights(folder, _token_weights(predictor, vocabulary, spread_over(parts["valid"], WEIGHED_ROWS)))
         write_examples(folder, _examples(bundle, predictor, vocabulary, chosen["valid"], valid))
+
+
+def _illustrate_numbers(folder: Path, bundle: Bundle, vocabulary: Vocabulary, parts: Mapping[str, Part]) -> None:
+    """The files of a model of numbers."""
+    chosen = {split: spread_over(parts[split], MOST_EVALUATED) for split in HELD_OUT}
+    with Predictor(bundle) as predictor:
+        scored = {split: scored_numbers(predictor, split, part) for split, part in chosen.items()}
+        write_numbers(folder, pa.concat_tables(scored.values()))
+        write_number_examples(folder, _number_examples(vocabulary, chosen["valid"], scored["valid"]))
+
+
+def _number_examples(vocabulary: Vocabulary, part: Part, scored: pa.Table) -> pa.Table:
+    """The reviews with the largest errors, the largest first."""
+    target_N, predicted_N = scored["target"].to_numpy(), scored["predicted_value"].to_numpy()
+    worst = np.argsort(-np.abs(predicted_N - target_N), kind="stable")[: SHOWN[WRONG]]
+    order = np.sort(worst)
+    texts = pa.concat_arrays([table["ids"].combine_chunks() for table in read_part(rows_of(part, order), ["ids"])])
+    place = {int(number): index for index, number in enumerate(order)}
+    examples = [
+        {
+            "text": readable(texts[place[int(number)]].as_py(), vocabulary),
+            "target": float(target_N[number]),
+            "predicted_value": float(predicted_N[number]),
+        }
+        for number in worst
+    ]
+    return pa.Table.from_pylist(examples, schema=NUMBER_EXAMPLE.schema)
 
 
 def _lengths(shards: tuple[Shard, ...]) -> pa.Table:
@@ -110,6 +143,31 @@ def scored_part(predictor: Predictor, split: str, part: Part, workers: int = 2) 
     return pa.concat_tables(tables)
 
 
+def scored_numbers(predictor: Predictor, split: str, part: Part, workers: int = 2) -> pa.Table:
+    """The rows of a part of numbers under the contract of evaluated_numbers.parquet.
+
+    Raises:
+        InputNotFoundError, DataError: a shard is gone or damaged.
+    """
+    column = predictor.task.column
+    assert column is not None
+    tables = [NUMBERS.schema.empty_table()]
+    with track(f"evaluating on {split}", part.rows) as progress:
+        for table in read_part(part, ["review_id", column, "ids"], workers):
+            ids = table["ids"].combine_chunks()
+            check_ids(ids, predictor.bundle.load_vocabulary())
+            columns = [
+                pa.repeat(split, len(table)),
+                table["review_id"].cast(pa.string()),
+                table[column].cast(pa.float64()),
+                pc.list_value_length(ids).cast(pa.int32()),
+                pa.array(predictor.predict(ids)[:, 0], pa.float64()),
+            ]
+            tables.append(pa.table(columns, schema=NUMBERS.schema))
+            progress.advance(len(table))
+    return pa.concat_tables(tables)
+
+
 def _token_weights(predictor: Predictor, vocabulary: Vocabulary, part: Part) -> pa.Table:
     ids = pa.concat_arrays([table["ids"].combine_chunks() for table in read_part(part, ["ids"])])
     rows = [
@@ -124,13 +182,14 @@ def _examples(bundle: Bundle, predictor: Predictor, vocabulary: Vocabulary, part
     """The surest mistakes, the surest right answers of each label, and those where the model cannot decide."""
     probability_NC = np.stack(scored["probabilities"].to_pylist()).astype(np.float32)
     chosen = _chosen(probability_NC, scored["label"].to_numpy())
+    predicted_N = best_labels(probability_NC)
     numbers = np.array(sorted(chosen), dtype=np.int64)
     texts = pa.concat_arrays([table["ids"].combine_chunks() for table in read_part(rows_of(part, numbers), ["ids"])])
     weights = explanations(predictor, vocabulary, texts, probability_NC[numbers]).to_pylist()
     place = {int(number): index for index, number in enumerate(numbers)}
     examples = []
     for number, kind in chosen.items():
-        predicted = int(probability_NC[number].argmax())
+        predicted = int(predicted_N[number])
         examples.append(
             {
                 "text": readable(texts[place[number]].as_py(), vocabulary),
@@ -146,7 +205,7 @@ def _examples(bundle: Bundle, predictor: Predictor, vocabulary: Vocabulary, part
 
 def _chosen(probability_NC: NDArray[np.float32], labels_N: Ints) -> dict[int, str]:
     """Row numbers of the examples and why each is shown, in the order in which the page shows them."""
-    predicted_N, certainty_N = probability_NC.argmax(axis=1), probability_NC.max(axis=1)
+    predicted_N, certainty_N = best_labels(probability_NC), probability_NC.max(axis=1)
     wrong_N = predicted_N != labels_N
     kinds = [
         (WRONG, wrong_N, -certainty_N),

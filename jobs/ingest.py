@@ -173,6 +173,9 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
         "erased": collected.num_withheld(ERASED),
     }
     _say_repeated(run, config)
+    if config.target_column is not None and run.written and not collected.targets:
+        text = "no new review has a number in the column %r (--target-column), so regression cannot learn from them"
+        log.warning(text, config.target_column, extra={BRIEF: "no new review has a number in the column of --target-column"})
     _say_unknown(config, new_tokens, collected.counts is not None)
     if config.prune and collected.doubtful:
         text = "not pruned because some rows were rejected: %s. Fix these rows and run it again"
@@ -255,6 +258,7 @@ def _first_pass(
         label_map=config.label_map,
         skip_labels=config.skip_labels,
         split=config.split,
+        target_column=config.target_column,
         rule=vocabulary.options.get(RULE_OPTION, 1) if vocabulary else RULE_VERSION,
         withheld=withheld,
         held=held,

@@ -2,8 +2,10 @@
 
 The challenger and the live model answer the same reviews, which neither was trained on (see `pipeline.scoring.judge`). The
 challenger is worse if it loses more accuracy than the margin, and if chance alone would hardly make it lose as many of the
-reviews that exactly one of the two has right (McNemar's exact test, one-sided, 5 %). A model that is not finite, or that is
-beaten by always answering the most frequent label, never goes live by itself.
+reviews that exactly one of the two has right (McNemar's exact test, one-sided, 5 %). Models of numbers are compared by their
+mean absolute errors, and the margin is a share of the live model's (paired test of the errors, one-sided, 5 %). A model that
+is not finite, or that is beaten by always giving the same answer, never goes live by itself, and neither does one of another
+task than the live model.
 
 Order on disk: the bundle, with its list of judging reviews; the decision; `models/LATEST`. Whatever a kill cuts off, the
 next training does, and nothing is decided twice.
@@ -12,7 +14,7 @@ next training does, and nothing is decided twice.
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -48,7 +50,8 @@ from pipeline.order.holdout import FEWEST_ROWS
 from pipeline.order.selection import Part, has_labelled
 from pipeline.progress import AS_IT_IS, IN_FIGURES
 from pipeline.reports.metrics import binomial_tail, worse_by_chance
-from pipeline.scoring.judge import Right, judging_rows, read_judge, right_answers
+from pipeline.reports.numbers import smaller_by_chance
+from pipeline.scoring.judge import Merits, judging_rows, merits, read_judge
 from pipeline.scoring.predictor import DivergedError
 from pipeline.tasks.registry import task_of
 from pipeline.training.data import TrainingData
@@ -73,20 +76,25 @@ class Comparison:
     p_value: float | None = None
     obstacle: str = ""
     suspicious: bool = False
+    is_other_task: bool = False
+    metric: str = "accuracy"
 
     def worse(self, margin: float) -> bool:
         """Whether the challenger loses more than the margin, and not by chance."""
         if self.challenger is None or self.live is None or self.p_value is None:
             return False
+        if self.metric == "mae":
+            return self.challenger - self.live > margin * self.live and self.p_value < SIGNIFICANCE
         return self.live - self.challenger > margin and self.p_value < SIGNIFICANCE
 
     @property
     def figures(self) -> str:
-        """The accuracies in words; "" if nothing was compared."""
+        """The figures of both in words; "" if nothing was compared."""
         if self.challenger is None or self.live is None:
             return ""
         on = f"on {self.rows:,} reviews that the live model held out"
-        return f"accuracy {self.challenger:.4f}, the live model's {self.live:.4f}, {on}"
+        words = _HEADLINES[self.metric]
+        return f"{words} {self.challenger:.4f}, the live model's {self.live:.4f}, {on}"
 
 
 def conclude(config: TrainConfig, data: TrainingData, bundle: Bundle, test: Part, run: Run) -> None:
@@ -125,9 +133,17 @@ def complete_promotion(lake: Lake) -> str | None:
     return left.model_id
 
 
-def paired(ours: Right, theirs: Right) -> Comparison:
-    """The comparison of two models' answers to the same rows, at least one."""
-    only_theirs, only_ours = int((theirs & ~ours).sum()), int((ours & ~theirs).sum())
+def paired(ours: Merits, theirs: Merits, metric: str = "accuracy") -> Comparison:
+    """The comparison of what two models' answers to the same rows are worth, at least one."""
+    if metric == "mae":
+        return Comparison(
+            rows=len(ours),
+            challenger=-float(np.mean(ours)),
+            live=-float(np.mean(theirs)),
+            p_value=smaller_by_chance(ours - theirs),
+            metric=metric,
+        )
+    only_theirs, only_ours = int((theirs > ours).sum()), int((ours > theirs).sum())
     return Comparison(
         rows=len(ours),
         challenger=float(np.mean(ours)),
@@ -159,16 +175,12 @@ def _decide(config: TrainConfig, data: TrainingData, bundle: Bundle, test: Part,
             found = _compare(config, data, bundle, live, test)
         except DivergedError:
             return _refused(decided, NOT_FINITE, "its probabilities are not finite")
-        decided = replace(
-            decided,
-            rows=found.rows,
-            challenger_accuracy=found.challenger,
-            live_accuracy=found.live,
-            p_value=found.p_value,
-        )
+        decided = replace(decided, rows=found.rows, p_value=found.p_value, **_compared(found))
     else:
         found = Comparison(obstacle=live)
         decided = replace(decided, **_own_figures(bundle, part))
+    if found.is_other_task and config.promote != ALWAYS_MODE:
+        return _refused(decided, NOT_COMPARABLE, found.obstacle)
     if below:
         return _refused(decided, BELOW_MAJORITY, f"{below}{_and(found.figures)}")
     return _by_mode(config, decided, found, bundle, part, is_first=decided.live is None or live == "")
@@ -202,8 +214,15 @@ def _and(text: str) -> str:
 
 
 def _compare(config: TrainConfig, data: TrainingData, challenger: Bundle, live: Bundle, test: Part) -> Comparison:
-    if set(live.labels) != set(challenger.labels):
-        return Comparison(obstacle=f"{live.model_id} has other labels ({', '.join(live.labels)}), so nothing was compared")
+    task, other = task_of(challenger), task_of(live)
+    if task.kind is not other.kind:
+        return Comparison(
+            obstacle=f"{live.model_id}, the live model, is one of {other.kind.name}, so nothing was compared, and it stays. "
+            "--promote always replaces it",
+            is_other_task=True,
+        )
+    if why := task.is_comparable(other):
+        return Comparison(obstacle=f"{live.model_id} {why}, so nothing was compared")
     if live.tokenizer != challenger.tokenizer:
         return Comparison(obstacle=f"{live.model_id} reads tokens of {live.tokenizer}, so nothing was compared")
     if not test.rows:
@@ -213,7 +232,7 @@ def _compare(config: TrainConfig, data: TrainingData, challenger: Bundle, live: 
     except (PipelineError, ContractError) as error:
         log.warning("%s Comparing on the whole test part.", error, extra=AS_IT_IS)
         listed = None
-    if listed is None and not has_labelled(data.shards, "test", task_of(challenger)):
+    if listed is None and not has_labelled(data.shards, "test", task):
         # Without a list, nothing shows that the live model was not trained on today's test part.
         return Comparison(obstacle=f"{live.model_id} was trained without a test part, so nothing was compared")
     rows = judging_rows(test, listed)
@@ -223,17 +242,17 @@ def _compare(config: TrainConfig, data: TrainingData, challenger: Bundle, live: 
             rows=rows.rows,
             suspicious=before >= FEWEST_ROWS,
             obstacle=f"of the {before:,} reviews that {live.model_id} held out, {rows.rows:,} are in today's test part with "
-            "the same text and label, too few to compare on",
+            "the same text and {_TARGETS[task.headline]}, too few to compare on",
         )
-    ours = right_answers(challenger, rows, data.vocabulary, config.device)
+    ours = merits(challenger, rows, data.vocabulary, config.device)
     try:
         verify_bundle(live)
-        theirs = right_answers(live, rows, data.vocabulary, config.device)
+        theirs = merits(live, rows, data.vocabulary, config.device)
     except (PipelineError, ContractError) as error:
         # The shards have just been read, so it is the live model that cannot be.
         log.warning("%s", error, extra=AS_IT_IS)
         return Comparison(obstacle=f"{live.model_id} cannot be used, so nothing was compared")
-    return paired(ours, theirs)
+    return paired(ours, theirs, task.headline)
 
 
 def _below_majority(bundle: Bundle) -> tuple[str, str]:
@@ -242,7 +261,9 @@ def _below_majority(bundle: Bundle) -> tuple[str, str]:
     A model whose rare labels weigh more trades accuracy for them, so its macro F1 has to lose as well.
     """
     metrics = bundle.metrics
-    part = "test" if "test_accuracy" in metrics else "valid"
+    part = "test" if any(f"test_{name}" in metrics for name in _HEADLINES) else "valid"
+    if bundle.task:
+        return part, _below_constant(metrics, part)
     accuracy, majority = metrics.get(f"{part}_accuracy"), metrics.get(f"{part}_majority_accuracy")
     if accuracy is None or majority is None or accuracy >= majority:
         return part, ""
@@ -257,21 +278,43 @@ def _below_majority(bundle: Bundle) -> tuple[str, str]:
     )
 
 
+def _below_constant(metrics: Mapping[str, Any], part: str) -> str:
+    """How a model of numbers loses to the median; "" if it does not."""
+    mae, constant = metrics.get(f"{part}_mae"), metrics.get(f"{part}_constant_mae")
+    if mae is None or constant is None or mae < constant:
+        return ""
+    rows = int(metrics.get(f"{part}_rows", FEW_ROWS))
+    return (
+        f"mean absolute error {mae:.4f} on {rows:,} reviews of the {_PARTS[part]}, and always predicting the median has "
+        f"{constant:.4f}"
+    )
+
+
+_HEADLINES = {"accuracy": "accuracy", "mae": "mean absolute error"}
+_TARGETS = {"accuracy": "label", "mae": "number"}
 _PARTS = {"test": "test part", "valid": "validation part"}
 
 
 def _own_figures(bundle: Bundle, part: str) -> dict[str, Any]:
-    """The challenger's accuracy where there is no other one."""
+    """The challenger's own figure where there is no other model."""
     rows = bundle.metrics.get(f"{part}_rows", 0)
-    return {"rows": rows, "challenger_accuracy": bundle.metrics.get(f"{part}_accuracy")}
+    metric = task_of(bundle).headline
+    return {"rows": rows, f"challenger_{metric}": bundle.metrics.get(f"{part}_{metric}")}
+
+
+def _compared(found: Comparison) -> dict[str, Any]:
+    return {f"challenger_{found.metric}": found.challenger, f"live_{found.metric}": found.live}
 
 
 def _beside_baseline(bundle: Bundle, part: str) -> str:
     metrics = bundle.metrics
-    text = f"; accuracy {metrics[f'{part}_accuracy']:.4f} on the {_PARTS[part]}" if f"{part}_accuracy" in metrics else ""
+    metric = task_of(bundle).headline
+    words, name = _HEADLINES[metric], f"{part}_{metric}"
+    text = f"; {words} {metrics[name]:.4f} on the {_PARTS[part]}" if name in metrics else ""
     baseline = metrics.get("baseline") or {}
     if baseline.get("better"):
-        text += f", less than {baseline[f'{part}_accuracy']:.4f} by {baseline['arch']}, a linear model"
+        than = "less" if metric == "accuracy" else "more"
+        text += f", {than} than {baseline[name]:.4f} by {baseline['arch']}, a linear model"
     return text
 
 

@@ -9,7 +9,7 @@ from pipeline.errors import CannotWriteError, InputNotFoundError, PipelineError
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import Bundle, find_bundle
 from pipeline.reports.examples import ScoredColumns, choose_from_predictions
-from pipeline.reports.files import REPORT_FILES
+from pipeline.reports.files import NUMBER_FILES, REPORT_FILES
 from pipeline.reports.write import REPORT, write_report
 from schemas.contract import ContractError
 from schemas.run import Receipt
@@ -73,7 +73,8 @@ def _output(config: ReportConfig, default: Path) -> Path:
 def _complete(lake: Lake, bundle: Bundle) -> None:
     """Scores the held-out reviews for a bundle that lacks what the page shows of them; without its reviews the page says
     less."""
-    if all((bundle.folder / name).exists() for name in REPORT_FILES):
+    wanted = NUMBER_FILES if bundle.task else REPORT_FILES
+    if all((bundle.folder / name).exists() for name in wanted):
         return
     if bundle.table_version is None:
         log.info("%s was trained on plain shards: the page shows only the data in its bundle", bundle.model_id)

@@ -6,6 +6,9 @@ from pipeline.lake.reject_writer import RejectCounts
 from pipeline.readers.base import FileFault
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from pipeline.datapipes.score_window import Window
     from pipeline.scoring.outputs import Probabilities, Reasons
     from pipeline.scoring.predictor import Predictor
@@ -22,6 +25,9 @@ class Figures:
 
         self.labels = labels
         self.predicted = dict.fromkeys(labels, 0)
+        self.numbers = 0
+        self.sum = 0.0
+        self.least, self.greatest = float("inf"), float("-inf")
         self.unscored = {reason: 0 for reason in REASONS if reason is not None}
         self.rows = self.tokens = self.written = 0
         self.rejects = RejectCounts()
@@ -31,15 +37,27 @@ class Figures:
         """Counts the rows of a window."""
         import numpy as np
 
+        from pipeline.tasks.columns import best_labels
+
         self.rows += len(window)
         self.tokens += len(window.ids.values)
         self.rejects.count(window.bad)
         self.faults += window.faults
         for reason, count in zip(self.unscored, np.bincount(reason_N, minlength=len(self.unscored) + 1)[1:], strict=True):
             self.unscored[reason] += int(count)
-        counts = np.bincount(probability_NC[reason_N == 0].argmax(axis=1), minlength=len(self.labels))
+        if not self.labels:
+            self._add_numbers(probability_NC[reason_N == 0, 0])
+            return
+        counts = np.bincount(best_labels(probability_NC[reason_N == 0]), minlength=len(self.labels))
         for label, count in zip(self.labels, counts.tolist(), strict=True):
             self.predicted[label] += count
+
+    def _add_numbers(self, predicted_N: "npt.NDArray[np.float32]") -> None:
+        if len(predicted_N):
+            self.numbers += len(predicted_N)
+            self.sum += float(predicted_N.sum(dtype=float))
+            self.least = min(self.least, float(predicted_N.min()))
+            self.greatest = max(self.greatest, float(predicted_N.max()))
 
     def absorb(self, other: "Figures") -> None:
         """Adds the counts of another output."""
@@ -48,17 +66,28 @@ class Figures:
         self.written += other.written
         self.rejects.absorb(other.rejects)
         self.faults += other.faults
+        self.numbers += other.numbers
+        self.sum += other.sum
+        self.least, self.greatest = min(self.least, other.least), max(self.greatest, other.greatest)
         for label, count in other.predicted.items():
             self.predicted[label] += count
         for reason, count in other.unscored.items():
             self.unscored[reason] += count
+
+    def _predicted(self) -> dict[str, Any]:
+        """How often each label was predicted; of numbers, their mean and range."""
+        if self.labels:
+            return {"predicted": self.predicted}
+        mean = self.sum / self.numbers if self.numbers else None
+        bounds = (self.least, self.greatest) if self.numbers else (None, None)
+        return {"predicted_value": {"mean": mean, "least": bounds[0], "greatest": bounds[1]}}
 
     def summary(self, predictor: "Predictor") -> dict[str, Any]:
         """The metrics of the receipt."""
         return {
             "unscored": self.unscored,
             "tokens": self.tokens,
-            "predicted": self.predicted,
+            **self._predicted(),
             "device": predictor.device.type,
             "precision": predictor.precision,
             "threads": predictor.threads,

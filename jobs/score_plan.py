@@ -50,9 +50,10 @@ class ScorePlan:
             DataError: more files cannot be read than is allowed.
             UsageError: the input has a column of the prediction's already.
         """
-        from pipeline.scoring.outputs import output_metadata, output_schema
+        from pipeline.scoring.outputs import check_abstain, output_metadata, output_schema
 
         check_files(config, source.faults, source.files)
+        check_abstain(bundle.model_id, bundle.labels, config.abstain_below)
         metadata = output_metadata(bundle.model_id, bundle.labels, source.name, source.sha256(), _options(config, source))
         schema = output_schema(source, bundle.labels, metadata, config.explain)
         return cls(config=config, source=source, bundle=bundle, output=output, metadata=metadata, schema=schema)

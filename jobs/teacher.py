@@ -21,6 +21,7 @@ from pipeline.order.selection import Part, has_labelled
 from pipeline.progress import AS_IT_IS
 from pipeline.signals import StopRequest
 from pipeline.tasks.base import Task
+from pipeline.tasks.registry import task_of
 from pipeline.training.data import TrainingData
 
 if TYPE_CHECKING:
@@ -180,6 +181,11 @@ def _of_fold(config: TrainConfig, name: str) -> Bundle:
 def _objection(bundle: Bundle, config: TrainConfig, data: TrainingData, task: Task) -> str:
     """Why a model cannot teach, and what to do; "" if it can."""
     vocabulary = data.vocabulary
+    if (kind := task_of(bundle).kind) is not task.kind:
+        return (
+            f"{bundle.model_id} has learned --task {kind.name}, and only a model of --task {task.kind.name} can teach this "
+            "training. Pass one of these, or --teacher nbsvm."
+        )
     if bundle.vocabulary != vocabulary.fingerprint or bundle.labels != vocabulary.labels:
         what = "vocabulary" if bundle.vocabulary != vocabulary.fingerprint else "labels"
         return (

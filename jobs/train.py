@@ -48,7 +48,6 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Seque
     from jobs.training import new_model
     from pipeline.devices import check_device
     from pipeline.engines import torchrun
-    from pipeline.tasks.registry import task_for
 
     config = _placed(config)
     workers = 1 if torchrun.launched() else torchrun.num_workers(config.nproc)
@@ -61,7 +60,7 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Seque
     lanes_of_rank(0, workers, config.order.num_lanes)
     check_device(config.device, workers)
     data = _open(config)
-    task = task_for(data.vocabulary)
+    task = _task(config, data)
     initial = find_initial(config, data, task)
     if _finished(config, _identity(config, data, task, initial), initial.ignored) is not None:
         finish(run(config))
@@ -101,10 +100,9 @@ def _run(config: TrainConfig, run: Run) -> None:
     from jobs.training import new_model, train_linear, train_network
     from pipeline.engines import local, torchrun
     from pipeline.order.selection import PARTS
-    from pipeline.tasks.registry import task_for
 
     data = _open(config)
-    task = task_for(data.vocabulary)
+    task = _task(config, data)
     initial = find_initial(config, data, task)
     identity = _identity(config, data, task, initial)
     completed = complete_promotion(config.lake) if torchrun.is_main() else None
@@ -144,7 +142,7 @@ def _run(config: TrainConfig, run: Run) -> None:
             if trained is not None:
                 run.metrics = dict(trained.metrics)
                 labelled = {name: part for name, part in training.parts.items() if name in PARTS}
-                save_model(config, data, identity, trained.model, trained.rows, folder, trained.metrics, labelled)
+                save_model(config, data, training.task, identity, trained, folder, labelled)
                 finish_training(config, data, folder, labelled["test"], run)
                 settle()
                 run.committed = True
@@ -278,15 +276,21 @@ def _open(config: TrainConfig) -> "TrainingData":
     return open_data(config.lake, tokens=config.tokens, table_version=config.table_version, vocabulary=config.vocabulary)
 
 
+def _task(config: TrainConfig, data: "TrainingData") -> "Task":
+    """What is learned, before the training part is known."""
+    from pipeline.tasks.registry import task_for
+
+    return task_for(data.vocabulary, data.shards, config.kind, config.target)
+
+
 def finished_model(config: TrainConfig) -> "Bundle | None":
     """The model that a training with this config has left, if it is finished."""
     from jobs.finished import find_finished
     from jobs.initial import find_initial
-    from pipeline.tasks.registry import task_for
 
     config = _placed(config)
     data = _open(config)
-    task = task_for(data.vocabulary)
+    task = _task(config, data)
     initial = find_initial(config, data, task)
     return find_finished(config.lake, _identity(config, data, task, initial), initial.ignored)
 
@@ -296,7 +300,7 @@ def _identity(config: TrainConfig, data: "TrainingData", task: "Task", initial: 
     from pipeline.order.selection import has_labelled
 
     has_test = bool(config.holdout_share) and has_labelled(data.shards, "test", task)
-    return initial.identity(config.identity(data.identity, has_test=has_test))
+    return initial.identity(config.identity({**data.identity, **task.identity()}, has_test=has_test))
 
 
 def _finished(config: TrainConfig, identity: dict[str, Any], ignored: frozenset[str]) -> Any:

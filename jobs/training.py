@@ -18,10 +18,9 @@ from pipeline.devices import resolve_precision
 from pipeline.errors import StoppedError
 from pipeline.models.bundle import Bundle
 from pipeline.models.configs.base import ModelConfig
-from pipeline.models.configs.nbsvm import NbsvmConfig
 from pipeline.models.interface import Classifier, ReviewClassifier
 from pipeline.models.layers.embeddings import load_embeddings
-from pipeline.models.nbsvm import Nbsvm
+from pipeline.models.layers.linear_classifier import LinearClassifier
 from pipeline.models.registry import build_model
 from pipeline.order.order import num_steps
 from pipeline.order.selection import UNLABELLED, Part
@@ -177,7 +176,7 @@ def train_linear(training: Training) -> Trained | None:
 
     def fit() -> Blended:
         lessons.append(_teach_here(training))
-        return _surround(training, _fit_nbsvm(training, lessons[0].targets_UC))
+        return _surround(training, _fit_linear(training, lessons[0].targets_UC))
 
     blended = _on_main(training, fit)
     if blended is None:
@@ -209,7 +208,7 @@ def _rows(training: Training) -> dict[str, Any]:
     return training.task.facts() | {f"{name}_rows": part.rows for name, part in training.parts.items()}
 
 
-def _fit_nbsvm(training: Training, soft_targets_UC: torch.Tensor | None) -> Nbsvm:
+def _fit_linear(training: Training, soft_targets_UC: torch.Tensor | None) -> Classifier:
     vocab_size, num_outputs = len(training.data.vocabulary), training.task.num_outputs
     linear = fit_ngrams(
         training.learned,
@@ -220,7 +219,9 @@ def _fit_nbsvm(training: Training, soft_targets_UC: torch.Tensor | None) -> Nbsv
         soft_targets_UC=soft_targets_UC,
         check_stop=training.stop.raise_if_set,
     )
-    model = Nbsvm(NbsvmConfig(vocab_size=vocab_size, num_classes=num_outputs, ngrams=linear.ngrams, bits=linear.bits))
+    sizes = {"vocab_size": vocab_size, "num_classes": num_outputs, "ngrams": linear.ngrams, "bits": linear.bits}
+    model = build_model(training.config.arch, sizes)
+    assert isinstance(model, LinearClassifier), training.config.arch
     model.linear = linear
     return model
 
@@ -354,7 +355,7 @@ def _tell(training: Training, blended: Blended) -> None:
     if baseline is None:
         return
     part = "test" if blended.test is not None else "valid"
-    metric = training.config.select
+    metric = training.config.selection
     name = metric.replace("-", "_")
     own, other = blended.metrics[f"{part}_{name}"], baseline[f"{part}_{name}"]
     baseline["better"] = task.is_better(metric, other, own)
@@ -420,7 +421,7 @@ def _loop_options(training: Training) -> LoopOptions:
         max_length=config.max_length,
         truncation=config.truncation,
         read_length=max(config.max_length, config.linear_length),
-        select=config.select,
+        select=config.selection,
         regularisation=Regularisation(
             word_dropout=config.word_dropout,
             locked_dropout=config.locked_dropout,

@@ -28,10 +28,11 @@ from pipeline.lake.paths import Lake
 from pipeline.models.bundle import DESCRIPTION, LATEST, Bundle, find_bundle, read_bundle
 from pipeline.printable import printable
 from pipeline.scoring.explain import explanations
-from pipeline.scoring.outputs import REASONS, predicted_columns, prediction_fields, with_abstained
+from pipeline.scoring.outputs import REASONS, check_abstain, predicted_columns, prediction_fields, with_abstained
 from pipeline.scoring.predictor import Predictor
+from pipeline.tasks.columns import best_labels
 from pipeline.text.types import is_text
-from schemas.prediction import ABSTAINED, CLASS_PREFIX
+from schemas.prediction import ABSTAINED, CLASS_PREFIX, VALUE
 
 __all__ = ["Model", "Prediction", "TokenWeight", "load"]
 
@@ -57,9 +58,15 @@ class Prediction:
     unscored_reason: str | None = None
     """`no_text`: None, blank or not valid UTF-8. `no_known_token`: none of its words are in the vocabulary. `abstained`: the
     probability is below `abstain_below`."""
+    value: float | None = None
+    """The number that a regression model predicts, or None. Such a model gives no `prediction` and no probabilities."""
+    is_number: bool = False
+    """Whether the model is one of regression."""
 
     def to_dict(self) -> dict[str, Any]:
         """A flat dictionary with the columns of `pipeline score`, with one `probability_<label>` per label."""
+        if self.is_number:
+            return {VALUE: self.value, "model_id": self.model_id, "unscored_reason": self.unscored_reason}
         classes = {CLASS_PREFIX + label: value for label, value in (self.probabilities or {}).items()}
         return {
             "prediction": self.prediction,
@@ -114,7 +121,7 @@ def load(
 
 
 class Model:
-    """A trained classifier, ready to score. Create it with `load`. A context manager; safe to share between threads.
+    """A trained model, ready to score. Create it with `load`. A context manager; safe to share between threads.
 
     While it is open, torch's CPU kernels in this process use one thread each, because several texts are scored in
     parallel; `close` restores torch's threads. It can be pickled: the copy opens the same bundle.
@@ -133,7 +140,7 @@ class Model:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels, in the column order of `predict_proba`."""
+        """The labels, in the column order of `predict_proba`; none if the model predicts numbers."""
         return self._bundle.labels
 
     def predict(self, texts: Iterable[str | None], *, abstain_below: float | None = None) -> list[Prediction]:
@@ -142,7 +149,7 @@ class Model:
         Args:
             abstain_below: withholds predictions with a lower probability, so that a person can decide.
         """
-        _check_share(abstain_below)
+        self._check_abstain(abstain_below)
         found = []
         for scored in self._scored(_batches_of_texts(texts), "text"):
             found += self._predictions(scored, abstain_below)
@@ -152,9 +159,25 @@ class Model:
         """Returns the probability of each label, float32 (N, C); columns as in `labels`, rows sum to 1.
 
         Texts that cannot be scored, because none of their words are in the vocabulary, give a row of NaN.
+
+        Raises:
+            UsageError: the model predicts numbers; `predict_values` returns them.
         """
+        if not self.labels:
+            raise UsageError(f"{self.model_id} predicts numbers, which have no probability. Use predict_values.")
         parts = [scored.probability_NC for scored in self._scored(_batches_of_texts(texts), "text")]
         return np.concatenate([np.zeros((0, len(self.labels)), np.float32), *parts])
+
+    def predict_values(self, texts: Iterable[str | None]) -> npt.NDArray[np.float32]:
+        """Returns the number that a regression model predicts for each text, float32 (N,); NaN for texts not scored.
+
+        Raises:
+            UsageError: the model predicts labels.
+        """
+        if self.labels:
+            raise UsageError(f"{self.model_id} predicts labels, not numbers. Use predict or predict_proba.")
+        parts = [scored.probability_NC[:, 0] for scored in self._scored(_batches_of_texts(texts), "text")]
+        return np.concatenate([np.zeros(0, np.float32), *parts])
 
     def predict_table(
         self,
@@ -165,7 +188,8 @@ class Model:
         abstain_below: float | None = None,
     ) -> Any:
         """Adds the columns of `pipeline score` to a table: `prediction`, `probability`, `probability_<label>` for each
-        label, `model_id`, `unscored_reason`. Rows keep their order, the other columns their values.
+        label, `model_id`, `unscored_reason`; of a model that predicts numbers, `predicted_value` and the last two. Rows
+        keep their order, the other columns their values.
 
         Args:
             data: a `pyarrow.Table`, `RecordBatch` or `RecordBatchReader`, or any object that exports an Arrow stream, such
@@ -183,7 +207,7 @@ class Model:
             DataError: the text column is missing, or does not contain strings.
             UsageError: a column of `keep` is missing, or the table already has a column of the prediction.
         """
-        _check_share(abstain_below)
+        self._check_abstain(abstain_below)
         reader = _reader(data)
         _check_text(reader.schema, text_column)
         kept = _kept(reader.schema, keep)
@@ -221,7 +245,7 @@ class Model:
         self.close()
 
     def __repr__(self) -> str:
-        labels = printable(", ".join(self.labels))
+        labels = printable(", ".join(self._predictor.task.outputs))
         return f"<pipeline.Model {self.model_id} ({self._bundle.arch}: {labels}) on {self._predictor.device}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -261,8 +285,11 @@ class Model:
             yield from pa.Table.from_arrays([*rows.columns, *columns], schema=schema).to_batches()
 
     def _predictions(self, scored: "_Scored", abstain_below: float | None) -> list[Prediction]:
+        if not self.labels:
+            numbers = zip(scored.probability_NC[:, 0].tolist(), scored.reason_N.tolist(), strict=True)
+            return [self._number(value, place) for value, place in numbers]
         reason_N = with_abstained(scored.probability_NC, scored.reason_N, abstain_below)
-        best_N = scored.probability_NC.argmax(axis=1)
+        best_N = best_labels(scored.probability_NC)
         found = []
         for probability_C, best, place in zip(
             scored.probability_NC.tolist(), best_N.tolist(), reason_N.tolist(), strict=True
@@ -279,6 +306,21 @@ class Model:
                 )
             )
         return found
+
+    def _number(self, value: float, place: int) -> Prediction:
+        return Prediction(
+            prediction=None,
+            probability=None,
+            probabilities=None,
+            model_id=self.model_id,
+            unscored_reason=REASONS[place],
+            value=value if REASONS[place] is None else None,
+            is_number=True,
+        )
+
+    def _check_abstain(self, below: float | None) -> None:
+        _check_share(below)
+        check_abstain(self.model_id, self.labels, below)
 
 
 def _reopened(folder: str, device: str, precision: str, batch_size: int) -> Model:

@@ -76,6 +76,13 @@ MODEL = Document(
             optional=True,
         ),
         Field(
+            name="task",
+            type="object",
+            description="what the model has learned, if not labels: regression, the column, how outputs become numbers",
+            optional=True,
+            fields=(Field(name="name", type="string", description="name of the task"),),
+        ),
+        Field(
             name="judged",
             type="boolean",
             description="whether models/decisions.jsonl has, or is to have, a line about the model",

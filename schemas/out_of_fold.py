@@ -3,10 +3,16 @@
 import pyarrow as pa
 
 from schemas.contract import Contract
+from schemas.prediction import VALUE
+
+OF_LABELS = ("label", "label_probability", "prediction", "probability")
+OF_NUMBERS = ("target", VALUE)
+"""Columns that only files of classification, or of regression, have."""
 
 OUT_OF_FOLD = Contract(
     name="out-of-fold",
     version=1,
+    optional=frozenset({*OF_LABELS, *OF_NUMBERS}),
     description="A labelled review and its prediction by the model that was trained without its fold. A "
     "probability_<label> column for each class comes last, or a list column, probabilities, as in predictions.",
     schema=pa.schema(
@@ -18,6 +24,8 @@ OUT_OF_FOLD = Contract(
             pa.field("label_probability", pa.float32(), nullable=False),
             pa.field("prediction", pa.string()),
             pa.field("probability", pa.float32()),
+            pa.field("target", pa.float64(), nullable=False),
+            pa.field(VALUE, pa.float32(), nullable=False),
             pa.field("model_id", pa.string(), nullable=False),
         ]
     ),
@@ -29,6 +37,8 @@ OUT_OF_FOLD = Contract(
         "label_probability": "probability of that label; check the labels with the lowest ones",
         "prediction": "the most probable label",
         "probability": "probability of the prediction",
+        "target": "regression: the number as ingested",
+        VALUE: "regression: the predicted number",
         "model_id": "the model, in crossval/models/",
     },
 )

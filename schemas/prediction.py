@@ -38,7 +38,11 @@ EXPLANATION = pa.field(
     ),
 )
 """With --explain: the tokens that weigh most, the heaviest first; `position` counts the review's tokens from 0. Attention
-weights where the model has them, else integrated gradients of the predicted label: those below 0 speak against it."""
+weights where the model has them, else integrated gradients of the predicted label, or of the predicted number in standard
+deviations of the training part: those below 0 speak against the label, or for a lower number."""
+
+VALUE = "predicted_value"
+"""The prediction of a regression model."""
 
 PREDICTION = Contract(
     name="prediction",
@@ -47,11 +51,13 @@ PREDICTION = Contract(
     remedy="Score its input again with --force.",
     description="A scored review: the input's columns, then these. A probability_<label> column for each class follows "
     f"probability; with more than {MAX_CLASS_COLUMNS} classes, one list column, probabilities. With --explain, an "
-    "explanation column comes last.",
+    "explanation column comes last. Regression has predicted_value in place of prediction and all probabilities.",
+    optional=frozenset({"prediction", "probability", VALUE}),
     schema=pa.schema(
         [
             pa.field("prediction", pa.string()),
             pa.field("probability", pa.float32()),
+            pa.field(VALUE, pa.float32()),
             pa.field("model_id", pa.string(), nullable=False),
             pa.field("unscored_reason", pa.string()),
         ]
@@ -59,6 +65,7 @@ PREDICTION = Contract(
     columns={
         "prediction": "the most probable label, or null; see unscored_reason",
         "probability": "probability of the prediction",
+        VALUE: "regression: the predicted number, within the range of the training part; null where there is no prediction",
         "model_id": "the model that scored the row",
         "unscored_reason": "null, or " + "; ".join(f"{reason}: {meaning}" for reason, meaning in UNSCORED.items()),
     },
@@ -68,8 +75,9 @@ VERSION_1 = replace(
     PREDICTION,
     version=1,
     readable=(),
-    schema=pa.schema([field for field in PREDICTION.schema if field.name != "unscored_reason"]),
-    columns={name: meaning for name, meaning in PREDICTION.columns.items() if name != "unscored_reason"},
+    optional=frozenset(),
+    schema=pa.schema([field for field in PREDICTION.schema if field.name not in ("unscored_reason", VALUE)]),
+    columns={name: meaning for name, meaning in PREDICTION.columns.items() if name not in ("unscored_reason", VALUE)},
 )
 """What earlier releases wrote."""
 

@@ -7,7 +7,7 @@ from schemas.out_of_fold import OUT_OF_FOLD
 from schemas.prediction import PREDICTION
 from schemas.reference import REFERENCE
 from schemas.reject import REJECT
-from schemas.report import EVALUATION, EXAMPLE, LENGTH, TOKEN_WEIGHT
+from schemas.report import EVALUATION, EXAMPLE, LENGTH, NUMBER_EXAMPLE, NUMBERS, TOKEN_WEIGHT
 from schemas.review import REVIEW
 from schemas.review_key import REVIEW_KEY
 from schemas.run import RUN
@@ -21,6 +21,20 @@ CONTRACTS: dict[str, Versioned] = {
     contract.name: contract
     for contract in (
         *(REVIEW, TOKEN, VOCABULARY, PREDICTION, OUT_OF_FOLD, REJECT, REVIEW_KEY, TARGETS),
-        *(MODEL, REFERENCE, METRICS, LENGTH, EVALUATION, TOKEN_WEIGHT, EXAMPLE, JUDGE, TRAINING, RUN, STATUS),
+        *(
+            MODEL,
+            REFERENCE,
+            METRICS,
+            LENGTH,
+            EVALUATION,
+            TOKEN_WEIGHT,
+            EXAMPLE,
+            NUMBERS,
+            NUMBER_EXAMPLE,
+            JUDGE,
+            TRAINING,
+            RUN,
+            STATUS,
+        ),
     )
 }

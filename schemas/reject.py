@@ -23,6 +23,7 @@ REASONS = {
     "unmapped": "--label-map has no class for the value; --skip-labels leaves it out on purpose",
     "skipped_label": "--skip-labels leaves the label out",
     "unknown_split": "the split is not one of train, valid, test, unsup",
+    "invalid_target": "the value in the column of --target-column is not a finite number",
     "duplicate_id": "another review in the same run has the same id but different content",
     "missing_id": "the id is null",
     "link": "the archive member is a link, not a text",

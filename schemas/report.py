@@ -51,6 +51,46 @@ EVALUATION = Contract(
     },
 )
 
+NUMBERS = Contract(
+    name="evaluated-number",
+    version=1,
+    description="evaluated_numbers.parquet of a regression model's bundle: the held-out reviews as the model scored them.",
+    schema=pa.schema(
+        [
+            pa.field("split", pa.string(), nullable=False),
+            pa.field("review_id", pa.string(), nullable=False),
+            pa.field("target", pa.float64(), nullable=False),
+            pa.field("length", pa.int32(), nullable=False),
+            pa.field("predicted_value", pa.float64(), nullable=False),
+        ]
+    ),
+    columns={
+        "split": "valid or test",
+        "review_id": "the review's id in the token table",
+        "target": "the true number",
+        "length": "tokens of the review, before truncation",
+        "predicted_value": "the predicted number",
+    },
+)
+
+NUMBER_EXAMPLE = Contract(
+    name="number-example",
+    version=1,
+    description="number_examples.parquet of a regression model's bundle: the validation reviews with the largest errors.",
+    schema=pa.schema(
+        [
+            pa.field("text", pa.string(), nullable=False),
+            pa.field("target", pa.float64(), nullable=False),
+            pa.field("predicted_value", pa.float64(), nullable=False),
+        ]
+    ),
+    columns={
+        "text": "the review's tokens joined by spaces",
+        "target": "the true number",
+        "predicted_value": "the predicted number",
+    },
+)
+
 TOKEN_WEIGHT = Contract(
     name="token_weight",
     version=1,

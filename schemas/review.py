@@ -22,6 +22,7 @@ REVIEW = Contract(
             pa.field("source", pa.string(), nullable=False),
             pa.field("row", pa.int64(), nullable=False),
             pa.field("content_sha256", pa.string(), nullable=False),
+            pa.field("target", pa.float64()),
         ]
     ),
     columns={
@@ -33,6 +34,7 @@ REVIEW = Contract(
         "group": "group whose reviews stay in one split, such as the film; null if unknown",
         "source": "path relative to the lake when inside it, else the URI; an archive's member after '!/'",
         "row": "row in the source, from 0",
-        "content_sha256": "hex SHA-256 of text, label, stars, split and group; pipeline.lake.identity defines the bytes",
+        "content_sha256": "hex SHA-256 of text, label, stars, split, group, target; see pipeline.lake.identity",
+        "target": "the number in the column that --target-column names, null if there is none",
     },
 )

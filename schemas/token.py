@@ -9,6 +9,8 @@ KEY_VOCABULARY = b"review_pipeline.vocabulary"
 KEY_TOKENS, KEY_UNKNOWN = b"review_pipeline.tokens", b"review_pipeline.unknown_tokens"
 """Metadata keys of a shard: its number of tokens, and of those that are `<unk>`. Absent in shards of earlier releases."""
 
+TARGET = "target"
+
 TOKEN = Contract(
     name="token",
     version=1,
@@ -24,8 +26,10 @@ TOKEN = Contract(
             pa.field("source", pa.string()),
             pa.field("row", pa.int64()),
             pa.field("content_sha256", pa.string()),
+            pa.field(TARGET, pa.float64()),
         ]
     ),
+    optional=frozenset({TARGET}),
     columns={
         "review_id": "stable identity of the review",
         "ids": "token ids in the vocabulary given in the shard's metadata; <pad> 0, <unk> 1",
@@ -36,8 +40,13 @@ TOKEN = Contract(
         "source": "source of the review",
         "row": "row in that source, from 0",
         "content_sha256": "as in the review contract; new content at the same position replaces the row",
+        TARGET: "number for regression, from --target-column; shards in which no review has one lack the column",
     },
 )
+
+
+WITHOUT_TARGET = pa.schema([field for field in TOKEN.schema if field.name != TARGET])
+"""The columns of a shard in which no review has a number."""
 
 
 def token_metadata(vocabulary: str) -> dict[bytes, bytes]:

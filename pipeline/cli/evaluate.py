@@ -8,7 +8,7 @@ from pipeline.cli.finish import Finish
 from pipeline.config.evaluate import EvaluateConfig
 
 LABELS = ("label_column", "label_map", "skip_labels")
-COLUMNS = ("text_column", *LABELS, "split_column", "delimiter", "quote", "escape", "encoding")
+COLUMNS = ("text_column", *LABELS, "target_column", "split_column", "delimiter", "quote", "escape", "encoding")
 
 
 def _as_ingested(ingest: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -20,9 +20,10 @@ def _as_ingested(ingest: Mapping[str, Any], given: Mapping[str, Any]) -> dict[st
 def evaluate(config: EvaluateConfig, finish: Finish) -> None:
     """Evaluate a model on labelled reviews, with 95% intervals.
 
-    Computes accuracy, macro F1, ROC AUC, calibration error and the metrics of each label. Evaluates a split of the lake's
-    table ('valid' is the part held out during training), or the given files and folders. Files are read with the lake's
-    [ingest] settings unless options here override them. The receipt has all figures under "metrics".
+    Computes accuracy, macro F1, ROC AUC, calibration error and the metrics of each label; of a regression model, mean
+    absolute and root mean squared error and Spearman's rank correlation. Evaluates a split of the lake's table ('valid' is
+    the part held out during training), or the given files and folders. Files are read with the lake's [ingest] settings
+    unless options here override them. The receipt has all figures under "metrics".
 
     Example: pipeline evaluate --split valid
 

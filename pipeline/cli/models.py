@@ -161,6 +161,8 @@ def _go_live(lake: "Lake", model_id: str, reason: str) -> None:
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:
     accuracy = "-" if row["accuracy"] is None else f"{row['accuracy']:.4f}"
+    if row["mae"] is not None:
+        accuracy = f"MAE {row['mae']:.4g}"
     version = "-" if row["table_version"] is None else str(row["table_version"])
     live = "LATEST" if row["latest"] else ""
     if row["latest"] and row["live_since"]:
@@ -183,12 +185,14 @@ def _models(lake: "Lake") -> list[dict[str, Any]]:
         except PipelineError as error:
             log.warning("skipped: %s", error)
             continue
-        measured_on = next((part for part in ("test", "valid") if f"{part}_accuracy" in bundle.metrics), None)
+        measured_on, figures = _headline(bundle.metrics)
         rows.append(
             {
                 "model_id": model_id,
                 "arch": bundle.arch,
-                "accuracy": bundle.metrics[f"{measured_on}_accuracy"] if measured_on else None,
+                "task": bundle.task.get("name", "classification"),
+                "accuracy": figures.get("accuracy"),
+                "mae": figures.get("mae"),
                 "measured_on": measured_on,
                 "labels": list(bundle.labels),
                 "table_version": bundle.table_version,
@@ -199,6 +203,15 @@ def _models(lake: "Lake") -> list[dict[str, Any]]:
             }
         )
     return sorted(rows, key=lambda row: (row["created"], row["model_id"]))
+
+
+def _headline(metrics: Mapping[str, Any]) -> tuple[str | None, dict[str, float]]:
+    """The part that a model's first figure is of, and that figure by its name."""
+    for part in ("test", "valid"):
+        figures = {name: metrics[f"{part}_{name}"] for name in ("accuracy", "mae") if f"{part}_{name}" in metrics}
+        if figures:
+            return part, figures
+    return None, {}
 
 
 def _latest(lake: "Lake") -> str | None:
@@ -271,14 +284,15 @@ def _details(bundle: "Bundle", lake: "Lake") -> Iterator[tuple[str, object]]:
     yield "decision", None if decision is None else _decided(asdict(decision))
     yield "architecture", bundle.arch
     yield "created", bundle.created
-    yield "labels", ", ".join(bundle.labels)
+    yield "labels", ", ".join(bundle.labels) or None
+    yield "predicts", f"the numbers in {bundle.task['column']!r}" if bundle.task else None
     for part, words in (("test", "test"), ("valid", "validation")):
-        if f"{part}_accuracy" in bundle.metrics:
+        if any(f"{part}_{name}" in bundle.metrics for name in ("accuracy", "mae")):
             yield f"{words}", _figures(bundle.metrics, part)
     baseline = bundle.metrics.get("baseline")
     if baseline is not None:
-        part = "test" if "test_accuracy" in baseline else "valid"
-        yield "baseline", f"accuracy {baseline[f'{part}_accuracy']:.4f} by {baseline['arch']}"
+        _, figures = _headline(baseline)
+        yield "baseline", "".join(f"{_WORDS[name]} {value:.4f} by {baseline['arch']}" for name, value in figures.items())
     if "teacher" in bundle.metrics:
         yield "teacher", taught(bundle.metrics["teacher"])
     yield "table", None if bundle.table_version is None else f"version {bundle.table_version}"
@@ -292,10 +306,20 @@ def _details(bundle: "Bundle", lake: "Lake") -> Iterator[tuple[str, object]]:
     yield "page", report if report.exists() else None
 
 
+_WORDS = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "mae": "mean absolute error",
+    "rmse": "root mean square error",
+    "spearman": "Spearman",
+    "loss": "loss",
+    "ece": "calibration error",
+}
+
+
 def _figures(metrics: Mapping[str, Any], part: str) -> str:
     """The figures on one part in words."""
-    names = {"accuracy": "accuracy", "macro_f1": "macro F1", "loss": "loss", "ece": "calibration error"}
-    found = [f"{words} {metrics[f'{part}_{name}']:.4f}" for name, words in names.items() if f"{part}_{name}" in metrics]
+    found = [f"{words} {metrics[f'{part}_{name}']:.4f}" for name, words in _WORDS.items() if f"{part}_{name}" in metrics]
     rows = metrics.get(f"{part}_rows")
     return ", ".join(found) + (f" on {rows:,} reviews" if rows is not None else "")
 

@@ -102,6 +102,7 @@ def _train(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
         rows = [(metrics[f"{part}_rows"], words) for part, words in _USES.items()]
         found.add("reviews", ", ".join(f"{count:,} {words}" for count, words in rows if count))
     found.add("teacher", taught(metrics["teacher"]) if "teacher" in metrics else "")
+    _add_errors(found, metrics)
     part = next((part for part in ("test", "valid") if f"{part}_accuracy" in metrics), None)
     if part is not None:
         found.add("accuracy", f"{_percent(metrics[f'{part}_accuracy'])} on {_SPLITS[part]}")
@@ -112,6 +113,8 @@ def _train(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
             found.add("", f"{_percent(baseline[f'{part}_accuracy'])} by {baseline['arch']}, a linear model of n-grams")
     if metrics.get("only_class") is not None:
         found.add("warning", f"it predicts {metrics['only_class']} for every review")
+    if metrics.get("only_number"):
+        found.add("warning", "it predicts the same number for every review")
     promotion = metrics.get("promotion")
     refused = promotion is not None and promotion["decision"] != "promoted"
     if promotion is not None:
@@ -160,6 +163,26 @@ def _score(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     return found
 
 
+def _add_errors(found: Summary, metrics: dict[str, Any]) -> None:
+    """The figures of a regression model."""
+    part = next((part for part in ("test", "valid") if f"{part}_mae" in metrics), None)
+    if part is None:
+        return
+    found.add("error", f"mean absolute {metrics[f'{part}_mae']:.4f}, root mean square {metrics[f'{part}_rmse']:.4f}")
+    found.add("ranks", f"Spearman {metrics[f'{part}_spearman']:.4f}, all on {_SPLITS[part]}")
+    found.add("compare", f"{metrics[f'{part}_constant_mae']:.4f} mean absolute error by always predicting the median")
+    if (baseline := metrics.get("baseline")) is not None:
+        found.add("", f"{baseline[f'{part}_mae']:.4f} by {baseline['arch']}, a linear model of n-grams")
+
+
+def _numbers(metrics: dict[str, Any]) -> str:
+    """The numbers that a regression model predicted."""
+    found = metrics.get("predicted_value")
+    if not found or found["mean"] is None:
+        return ""
+    return f"mean {found['mean']:.4g}, from {found['least']:.4g} to {found['greatest']:.4g}"
+
+
 def _nightly(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     metrics = receipt.metrics
     failed = receipt.exit_code not in (EXIT_DONE, EXIT_NOTHING_NEW)
@@ -189,6 +212,7 @@ def _score_each(receipt: "Receipt", place: str, nothing: bool) -> Summary:
         scored = f"{_count(receipt.written, 'review')} of {_count(inputs['scored'], 'input')}"
         found = Summary(f"Scored {scored} in {_seconds(receipt)}.")
         found.add("labels", ", ".join(f"{label} {count:,}" for label, count in metrics.get("predicted", {}).items()))
+        found.add("numbers", _numbers(metrics))
         found.add("unscored", _counts(metrics.get("unscored", {})))
         found.add("known", f"{_count(inputs['known'], 'input')} already scored" if inputs["known"] else "")
     if inputs["known_earlier_model"]:
@@ -207,14 +231,19 @@ def _evaluate(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     metrics = receipt.metrics
     split = f", {_SPLITS[metrics['split']]}" if metrics.get("split") else ""
     found = Summary(f"Evaluated {receipt.outputs['model_id']} on {_count(metrics['rows'], 'review')}{split}.")
+    if "mae" in metrics:
+        for name, words in (("mae", "mean absolute error"), ("rmse", "root mean square"), ("spearman", "Spearman")):
+            low, high = metrics[f"{name}_interval"]
+            found.add(words, f"{metrics[name]:.4f}, 95% interval {low:.4f} to {high:.4f}")
+        found.add("compare", f"{metrics['constant_mae']:.4f} mean absolute error by always predicting the median")
     for name, words in (("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("auc", "ROC AUC")):
         if metrics.get(name) is not None:
             low, high = metrics[f"{name}_interval"]
             found.add(words, f"{metrics[name]:.4f}, 95% interval {low:.4f} to {high:.4f}")
-    majority = metrics["majority_class"]
-    found.add("compare", f"{majority['accuracy']:.4f} accuracy by always predicting {majority['label']}")
-    found.add("calibration", f"error {metrics['ece']:.4f}")
-    for label, figures in metrics["classes"].items():
+    if (majority := metrics.get("majority_class")) is not None:
+        found.add("compare", f"{majority['accuracy']:.4f} accuracy by always predicting {majority['label']}")
+        found.add("calibration", f"error {metrics['ece']:.4f}")
+    for label, figures in metrics.get("classes", {}).items():
         found.add(label, f"F1 {figures['f1']:.4f} on {_count(figures['rows'], 'review')}")
     left = [(metrics.get("unlabelled", 0), "without a label"), (metrics.get("other_splits", 0), "of other splits")]
     found.add("skipped", ", ".join(f"{count:,} {words}" for count, words in left if count))
@@ -241,8 +270,13 @@ def _crossval(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     folds = len(metrics["folds"])
     verb = "Nothing new: all folds were already done" if nothing else f"Trained {folds} folds in {_seconds(receipt)}"
     found = Summary(f"{verb}; tested each of {_count(receipt.read, 'review')} once.")
-    for name, words in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
+    names = {"accuracy": "accuracy", "macro_f1": "macro F1", "mae": "mean absolute error", "spearman": "Spearman"}
+    for name, words in ((name, words) for name, words in names.items() if name in metrics["mean"]):
         found.add(words, f"{metrics['mean'][name]:.4f} ± {metrics['spread'][name]:.4f} over the folds")
+    if "baseline_mae" in metrics["mean"]:
+        found.add(
+            "compare", f"{metrics['mean']['baseline_mae']:.4f} mean absolute error by ridge, a linear model of n-grams"
+        )
     if "baseline_accuracy" in metrics["mean"]:
         found.add("compare", f"{metrics['mean']['baseline_accuracy']:.4f} accuracy by nbsvm, a linear model of n-grams")
     found.add("predictions", short_path(outputs["predictions"]))

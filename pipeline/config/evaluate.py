@@ -1,7 +1,8 @@
 """The options of `pipeline evaluate`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pipeline.config.bounds import BoundsConfig
 from pipeline.config.ingest import DEFAULT_LABEL_COLUMN
@@ -20,6 +21,7 @@ from pipeline.config.reading import (
     skip_labels_option,
     sources_option,
     split_column_option,
+    target_column_option,
 )
 from pipeline.config.score import DEFAULT_BATCH_SIZE
 from pipeline.config.shared import DEVICES, MOST_WORKERS, PRECISIONS, ModelName, Tokens, VocabularyFile
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
 TABLE_OPTIONS = ("tokens", "vocabulary", "table_version")
 DIALECT_OPTIONS = ("format", "delimiter", "quote", "escape", "encoding")
-SOURCE_OPTIONS = ("label_column", "label_map", "skip_labels", "split_column", *DIALECT_OPTIONS)
+SOURCE_OPTIONS = ("label_column", "target_column", "label_map", "skip_labels", "split_column", *DIALECT_OPTIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,7 @@ class EvaluateConfig(BoundsConfig):
     label_column: Annotated[str | None, label_column_option(DEFAULT_LABEL_COLUMN)] = None
     label_map: Annotated[LabelMap | None, label_map_option("labels as they are")] = None
     skip_labels: Annotated[SkippedLabels | None, skip_labels_option("none")] = None
+    target_column: Annotated[str | None, target_column_option("the model's")] = None
     split_column: Annotated[str | None, split_column_option()] = None
     tokens: Tokens = None
     vocabulary: VocabularyFile = None
@@ -110,11 +113,16 @@ class EvaluateConfig(BoundsConfig):
         check_labels(self.label_map, self.skip_labels)
         _ = self.reading
 
-    @property
-    def columns(self) -> "Columns":
-        """The columns of tables."""
+    def numbers_of(self, task: Mapping[str, Any]) -> str:
+        """The column of numbers in SOURCE, given what a bundle says of its task."""
+        return self.target_column or str(task["column"])
+
+    def columns(self, task: Mapping[str, Any]) -> "Columns":
+        """The columns of tables; `task`: what the model's bundle says of it, empty for classification."""
         from pipeline.readers.roles import Columns
 
+        if task:
+            return Columns(text=self.text_column, target=self.numbers_of(task), split=self.split_column)
         return Columns(
             text=self.text_column,
             label=self.label_column or DEFAULT_LABEL_COLUMN,

@@ -26,6 +26,7 @@ from pipeline.config.reading import (
     skip_labels_option,
     sources_option,
     split_column_option,
+    target_column_option,
 )
 from pipeline.config.shared import DEFAULT_UNKNOWN_WARN, MOST_WORKERS, UnknownWarn
 from pipeline.errors import UsageError
@@ -81,6 +82,7 @@ class IngestConfig(BoundsConfig):
     label_column: Annotated[str | None, label_column_option("label, if present")] = None
     label_map: Annotated[LabelMap | None, label_map_option("labels as they are")] = None
     skip_labels: Annotated[SkippedLabels | None, skip_labels_option("none")] = None
+    target_column: Annotated[str | None, target_column_option("none")] = None
     id_column: Annotated[str | None, id_column_option("source and row")] = None
     group_column: Annotated[str | None, group_column_option()] = None
     split_column: Annotated[str | None, split_column_option()] = None
@@ -141,6 +143,7 @@ class IngestConfig(BoundsConfig):
         return Columns(
             text=self.text_column,
             label=self.label_column or DEFAULT_LABEL_COLUMN,
+            target=self.target_column,
             id=self.id_column,
             group=self.group_column,
             split=self.split_column,

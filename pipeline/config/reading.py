@@ -58,6 +58,15 @@ def label_column_option(default: str) -> Option:
     return Option(panel=DATA, help="Column with the label.", default=default)
 
 
+def target_column_option(default: str) -> Option:
+    """`--target-column`."""
+    return Option(
+        panel=DATA,
+        help="Column with a number for --task regression; stars also means the stars in aclImdb's file names.",
+        default=default,
+    )
+
+
 def label_map_option(default: str) -> Option:
     """`--label-map`."""
     return Option(

@@ -28,11 +28,14 @@ from pipeline.options.option import (
 )
 from pipeline.order.folds import Fold
 from pipeline.order.options import DEFAULT_LANES, MAX_SEED, WINDOW_ROWS, OrderOptions
+from pipeline.tasks.kinds import CLASSIFICATION, KINDS, REGRESSION, Kind
 from schemas.limits import MAX_LENGTH
 
 SCHEDULES = ("constant", "cosine", "linear")
-SELECTIONS = ("accuracy", "macro-f1", "loss")
+SELECTIONS = tuple(dict.fromkeys(name for kind in KINDS.values() for name in kind.selections))
 """Metrics that select the best epoch; ties go to the lower loss."""
+NUMBER_COLUMNS = ("target", "stars")
+"""Columns of the shards that `--task regression` can learn."""
 TRUNCATIONS = ("head", "head-tail")
 """Which tokens of a review longer than `--max-length` are read: the first ones, or half from each end."""
 PROMOTE = IF_NOT_WORSE, ALWAYS, NEVER = "if-not-worse", "always", "never"
@@ -114,6 +117,24 @@ class TrainingOptions(LinearConfig):
             remedy=REMEDY,
         ),
     ] = "bilstm"
+    task: Annotated[
+        str,
+        Option(
+            help="What to learn: "
+            + "; or ".join(f"{kind.name}, to {kind.summary}" for kind in (CLASSIFICATION, REGRESSION))
+            + ".",
+            choices=tuple(KINDS),
+        ),
+    ] = CLASSIFICATION.name
+    target: Annotated[
+        str | None,
+        Option(
+            panel=DATA,
+            help="Numbers to learn with --task regression: target (of 'ingest --target-column') or stars.",
+            default="target if any review has one, else stars",
+            choices=NUMBER_COLUMNS,
+        ),
+    ] = None
     tokens: Tokens = None
     vocabulary: VocabularyFile = None
     table_version: Annotated[
@@ -216,7 +237,14 @@ class TrainingOptions(LinearConfig):
             panel=REGULARISATION, help="Stop after this many epochs without improvement; 0 to never stop early.", minimum=0
         ),
     ] = 0
-    select: Annotated[str, Option(help="Validation metric that selects the best epoch.", choices=SELECTIONS)] = "accuracy"
+    select: Annotated[
+        str | None,
+        Option(
+            help="Validation metric that selects the best epoch.",
+            default="; ".join(f"{kind.default_selection} for {kind.name}" for kind in KINDS.values()),
+            choices=SELECTIONS,
+        ),
+    ] = None
     class_weights: Annotated[
         str,
         Option(
@@ -359,6 +387,7 @@ class TrainingOptions(LinearConfig):
 
     def __post_init__(self) -> None:
         validate(self)
+        self._check_task()
         self._check_linear()
         check_model_options(self.arch, self.model)
         if self.tokens is not None and self.table_version is not None:
@@ -379,6 +408,41 @@ class TrainingOptions(LinearConfig):
                 f"--teacher {self.teacher} has nothing to label: no unlabelled reviews are used, and --teacher-weight is 0. "
                 "Pass --unlabelled auto, a --teacher-weight above 0, or no teacher."
             )
+
+    def _check_task(self) -> None:
+        """Refuses options that the task does not have."""
+        kind, others = self.kind, [kind for kind in KINDS.values() if kind.name != self.task]
+        foreign = {name: other.name for other in others for name in other.options - kind.options}
+        for option in fields_of(type(self)):
+            if option.name in foreign and getattr(self, option.name) not in (option.default, 0):
+                raise UsageError(
+                    f"{option.label}: applies to --task {foreign[option.name]} only. Remove it to train with --task "
+                    f"{kind.name}."
+                )
+        if self.select is not None and self.select not in kind.selections:
+            raise UsageError(
+                f"--select {self.select}: --task {kind.name} has no such metric. Choose {', '.join(kind.selections)}."
+            )
+        for other in others:
+            if self.arch == other.linear_arch:
+                raise UsageError(
+                    f"--arch {self.arch}: learns --task {other.name} only. The linear n-gram model of --task {kind.name} is "
+                    f"--arch {kind.linear_arch}."
+                )
+
+    def _foreign_options(self) -> set[str]:
+        """Options that other tasks have and this one lacks."""
+        return {name for kind in KINDS.values() for name in kind.options - self.kind.options}
+
+    @property
+    def kind(self) -> Kind:
+        """The task as options see it."""
+        return KINDS[self.task]
+
+    @property
+    def selection(self) -> str:
+        """The validation metric that selects the best epoch."""
+        return self.select or self.kind.default_selection
 
     def _check_linear(self) -> None:
         if not self.is_linear:
@@ -408,6 +472,8 @@ class TrainingOptions(LinearConfig):
     @property
     def unlabelled_ratio(self) -> float:
         """Unlabelled reviews to train on per labelled review."""
+        if "unlabelled" not in self.kind.options:
+            return 0.0
         if isinstance(self.unlabelled, str):
             return UNLABELLED_BY_DEFAULT if self.is_wide or self.teacher is not None else 0.0
         return self.unlabelled
@@ -446,9 +512,12 @@ class TrainingOptions(LinearConfig):
         Raises:
             InputNotFoundError: `embeddings` does not exist.
         """
-        options = render.identity(self)
-        # As in earlier releases, so that their models are found.
+        options = render.identity(self) | {"select": self.selection}
+        # As in earlier releases, whose models are found again.
         options["unlabelled"] = None if self.unlabelled == AUTO else self.unlabelled
+        if self.kind is CLASSIFICATION:
+            del options["task"]
+        options = {name: value for name, value in options.items() if name not in self._foreign_options()}
         if self.is_linear:
             dropped = NOT_OF_LINEAR if self.unlabelled_ratio else (*NOT_OF_LINEAR, "unlabelled")
             options = {name: value for name, value in options.items() if name not in dropped}
@@ -522,7 +591,8 @@ class TrainConfig(TrainingOptions):
         float,
         Option(
             panel=OUTPUT,
-            help="With --promote if-not-worse: accuracy that a new model may lose.",
+            help="With --promote if-not-worse: accuracy that a new model may lose; for regression, the share by which its "
+            "mean absolute error may be greater.",
             minimum=0,
             maximum=1,
             identity=False,

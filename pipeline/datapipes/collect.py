@@ -62,6 +62,8 @@ class Collector:
     known: int = 0
     deduplicated: int = 0
     tokens: int = 0
+    targets: int = 0
+    """New rows with a number for regression."""
     withheld: list[tuple[Keys, npt.NDArray[np.int8]]] = field(default_factory=list)
     """Keys of reviews that were retracted or erased, and which; they count as known."""
     _before: dict[str, Any] = field(default_factory=dict)
@@ -162,6 +164,7 @@ class Collector:
             **({"counts": self.counts.snapshot()} if self.counts is not None else {}),
             **({"distinct": self.distinct.snapshot()} if self.distinct is not None else {}),
             "labels": set(self.labels),
+            "targets": self.targets,
             "groups": dict(self.groups),
             "replaced_ids": len(self.replaced_ids),
             "contents": len(self.contents),
@@ -211,6 +214,7 @@ class Collector:
         self.new += len(batch.rows)
         self.tokens += len(batch.tokens.values)
         self.labels.update(pc.unique(batch.rows["label"]).drop_null().to_pylist())
+        self.targets += len(batch.rows) - batch.rows["target"].null_count
         self.contents.append(batch.contents)
         if batch.replaced.any():
             self.replaced_ids.append(batch.rows["review_id"].filter(pa.array(batch.replaced)))

@@ -1,5 +1,6 @@
 """The mapping step of ingest: checks and tokenizes raw batches. Runs in worker threads; has no state."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -27,6 +28,8 @@ Fault = tuple[str, str, str]
 """Reason and detail of a reject, and its `BadRow.value`."""
 Place = tuple[str | None, str | None]
 """Label and split of a review."""
+STARS = "stars"
+"""The value of `--target-column` that means the stars in the names of aclImdb's files."""
 
 ROW_SCHEMA = pa.schema([REVIEW.schema.field(name) for name in REVIEW.schema.names if name != "text"])
 """A review without its text: the columns beside the tokens."""
@@ -87,6 +90,7 @@ class TokenizeReviews:
     `labels` are those known to the lake; None if the vocabulary is not built yet and any label is allowed.
     `label_map` maps labels to classes; None keeps labels as they are. Rows with one of `skip_labels` are rejected as chosen.
     `split` applies to reviews whose source has none; None means train for labelled ones and unsup for the others.
+    `target_column` is the value of `--target-column`: files of one review have their stars for it, and no other.
     `rule` is the version of the rule for values.
     `withheld` holds what must not come in again; it does not concern the reviews that are `held` in the table.
     """
@@ -97,6 +101,7 @@ class TokenizeReviews:
     label_map: LabelMap | None = None
     skip_labels: SkippedLabels | None = None
     split: str | None = None
+    target_column: str | None = None
     rule: int = RULE_VERSION
     withheld: Withheld = field(default_factory=Withheld)
     held: Known = field(default_factory=KeyIndex)
@@ -160,18 +165,23 @@ class TokenizeReviews:
     def _check(self, raw: RawBatch, bad: list[BadRow]) -> RawBatch:
         """Rejects rows without text or ID, or with an invalid split or label; fills in splits, maps labels."""
         faults = _text_faults(raw.text)
-        for name in ("review_id", "label", "split", "group"):
+        if self.target_column == STARS and raw.stars is not None:
+            raw = replace(raw, target=[None if stars is None else str(stars) for stars in raw.stars])
+        for name in ("review_id", "label", "target", "split", "group"):
             for i, detail, codec in _surrogates(getattr(raw, name) or ()):
                 faults.setdefault(i, ("invalid_utf8", f"the {name.removeprefix('review_')} {detail}", codec))
             for i in _with_nul(getattr(raw, name) or ()):
                 faults.setdefault(i, ("nul_byte", f"the {name.removeprefix('review_')} contains a NUL byte", ""))
         nothing: list[str | None] = [None] * len(raw.row)
-        places = list(zip(raw.label or nothing, raw.split or nothing, strict=True))
+        has_target = [target is not None for target in raw.target or nothing]
+        places = list(zip(raw.label or nothing, raw.split or nothing, has_target, strict=True))
         judged = {place: self._judge(*place) for place in set(places)}
         if any(fault for _, fault in judged.values()):
             for i, place in enumerate(places):
                 if fault := judged[place][1]:
                     faults.setdefault(i, fault)
+        for i, detail in _not_numbers(raw.target or ()):
+            faults.setdefault(i, ("invalid_target", detail, ""))
         if not all(raw.review_id):
             for i in (i for i, review_id in enumerate(raw.review_id) if not review_id):
                 faults.setdefault(i, ("missing_id", "the id is empty", ""))
@@ -179,7 +189,7 @@ class TokenizeReviews:
         raw = replace(raw, label=label, split=[judged[place][0][1] for place in places])
         return _without(raw, faults, bad, self.withheld) if faults else raw
 
-    def _judge(self, label: str | None, split: str | None) -> tuple[Place, Fault | None]:
+    def _judge(self, label: str | None, split: str | None, has_target: bool) -> tuple[Place, Fault | None]:
         """Label and split of a review whose source has both, and what is wrong with them."""
         label, split = value_of(label, self.rule), value_of(split, self.rule)
         if split is not None and split not in SPLITS:
@@ -193,7 +203,7 @@ class TokenizeReviews:
         if label is not None and self.labels is not None and label not in self.labels:
             known = ", ".join(sorted(self.labels)) or "none"
             return (label, split), ("unknown_label", f"label {label!r}; known labels: {known}", label)
-        return (label, split or self.split or ("unsup" if label is None else "train")), None
+        return (label, split or self.split or ("train" if label is not None or has_target else "unsup")), None
 
 
 def _place(item: TextFiles | TableRows | RawBatch) -> str:
@@ -214,6 +224,7 @@ def _rows(raw: RawBatch, contents_hex: list[str]) -> pa.RecordBatch:
             pa.array(raw.source, pa.string()),
             pa.array(raw.row, pa.int64()),
             pa.array(contents_hex, pa.string()),
+            pa.array(_numbers(raw.target) or nothing, pa.float64()),
         ],
         schema=ROW_SCHEMA,
     )
@@ -289,8 +300,32 @@ def _digests(raw: RawBatch) -> list[str]:
     """Content digests of the reviews. Groups from a separate file (`urls_*.txt`) are not known yet."""
     nothing = [None] * len(raw.row)
     return content_digests(
-        raw.text.to_pylist(), raw.label or nothing, raw.stars or nothing, raw.split or nothing, raw.group or nothing
+        raw.text.to_pylist(),
+        raw.label or nothing,
+        raw.stars or nothing,
+        raw.split or nothing,
+        raw.group or nothing,
+        _numbers(raw.target),
     )
+
+
+def _numbers(targets: Sequence[str | None] | None) -> list[float | None] | None:
+    """The targets as numbers, all of which were checked."""
+    return None if targets is None else [None if target is None else float(target) for target in targets]
+
+
+def _not_numbers(targets: Sequence[str | None]) -> Iterator[tuple[int, str]]:
+    """Positions of targets that are not finite numbers, and what is wrong with them."""
+    for i, target in enumerate(targets):
+        if target is not None and not _is_number(target):
+            yield i, f"target {target[:40]!r} is not a finite number"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _reject_empty(batch: TokenizedBatch, texts: pa.BinaryArray, bad: list[BadRow]) -> TokenizedBatch:

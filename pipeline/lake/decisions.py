@@ -21,7 +21,7 @@ PROMOTED, NOT_PROMOTED = "promoted", "not promoted"
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """Whether a trained model goes live. Accuracies are on the same `rows` reviews; None where nothing was compared."""
+    """Whether a trained model goes live. Figures are on the same `rows` reviews; None where nothing was compared."""
 
     model_id: str
     run_id: str
@@ -37,6 +37,9 @@ class Decision:
     rows: int = 0
     challenger_accuracy: float | None = None
     live_accuracy: float | None = None
+    challenger_mae: float | None = None
+    """Mean absolute error, of models of numbers; they have no accuracy."""
+    live_mae: float | None = None
     p_value: float | None = None
     margin: float
 
@@ -48,7 +51,11 @@ class Decision:
     def facts(self) -> dict[str, Any]:
         """What a receipt says: all but what it says elsewhere."""
         elsewhere = ("model_id", "run_id", "decided", "table_version")
-        return {name: value for name, value in asdict(self).items() if name not in elsewhere}
+        return {name: value for name, value in self.to_dict().items() if name not in elsewhere}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The line of the journal; only models of numbers have errors."""
+        return {name: value for name, value in asdict(self).items() if value is not None or not name.endswith("_mae")}
 
 
 def add_decision(lake: Lake, decision: Decision) -> None:
@@ -57,7 +64,7 @@ def add_decision(lake: Lake, decision: Decision) -> None:
     Raises:
         CannotWriteError: no permission, no space.
     """
-    journal.append(lake.decisions, [asdict(decision)])
+    journal.append(lake.decisions, [decision.to_dict()])
 
 
 def decisions(lake: Lake) -> Iterator[Decision]:

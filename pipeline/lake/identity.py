@@ -7,12 +7,14 @@ in every lake, so what stands here never changes.
 
 1. the text, as it was read (UTF-8; nothing is normalised);
 2. a byte 0, which no text holds;
-3. `[LABEL, STARS, SPLIT, GROUP]` in UTF-8: four values between brackets, each followed by a comma and a blank but the last.
+3. `[LABEL, STARS, SPLIT, GROUP]` in UTF-8: four values between brackets, each followed by a comma and a blank but the last;
+   of a review with a number for regression, five: `[LABEL, STARS, SPLIT, GROUP, TARGET]`.
 
 A value is written
 
 - as `None` if it is missing;
 - as decimal digits, after `-` if negative, if it is a whole number (stars);
+- as the shortest decimal that gives the same double, as Python's `repr` writes it (`7.0`, `1e-07`), if it is a target;
 - else as a quoted string. The quotation mark is `'`, or `"` if the string contains `'` but no `"`. Inside, a backslash
   precedes each backslash and each quotation mark of the kind around it; tab, line feed and carriage return are
   `\t`, `\n`, `\r`; all other characters that are not printable (`lake.unprintable`) are given by their code point, in
@@ -32,13 +34,15 @@ from functools import cache
 
 from pipeline.lake.unprintable import unprintable
 
-Value = str | int | None
+Value = str | int | float | None
 _SHORT = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
 
 
-def content_sha256(text: bytes, label: str | None, stars: int | None, split: str | None, group: str | None) -> str:
+def content_sha256(
+    text: bytes, label: str | None, stars: int | None, split: str | None, group: str | None, target: float | None = None
+) -> str:
     """The digest of one review; see the module's text for what is digested."""
-    return hashlib.sha256(text + _facts((label, stars, split, group))).hexdigest()
+    return content_digests([text], [label], [stars], [split], [group], [target])[0]
 
 
 def content_digests(
@@ -47,11 +51,16 @@ def content_digests(
     stars: Sequence[int | None],
     splits: Sequence[str | None],
     groups: Sequence[str | None],
+    targets: Sequence[float | None] | None = None,
 ) -> list[str]:
     """`content_sha256` of each review; equal facts of several reviews are written once."""
     written: dict[tuple[Value, ...], bytes] = {}
     digests = []
-    for text, facts in zip(texts, zip(labels, stars, splits, groups, strict=True), strict=True):
+    beside: Iterable[tuple[Value, ...]] = zip(labels, stars, splits, groups, strict=True)
+    if targets is not None:
+        numbers = ((() if target is None else (float(target),)) for target in targets)
+        beside = (facts + number for facts, number in zip(beside, numbers, strict=True))
+    for text, facts in zip(texts, beside, strict=True):
         suffix = written.get(facts)
         if suffix is None:
             suffix = written[facts] = _facts(facts)
@@ -66,8 +75,8 @@ def _facts(values: Iterable[Value]) -> bytes:
 def _literal(value: Value) -> str:
     if value is None:
         return "None"
-    if isinstance(value, int):
-        return str(value)
+    if isinstance(value, int | float):
+        return repr(value)
     if value.isascii() and value.isprintable() and "'" not in value and "\\" not in value:  # nothing to escape
         return f"'{value}'"
     mark = '"' if "'" in value and '"' not in value else "'"

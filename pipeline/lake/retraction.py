@@ -176,7 +176,7 @@ class _Earlier:
             if not len(pending):
                 break
         self.settled = np.union1d(self.settled, pending)
-        return [pa.concat_tables(tables) for _, tables in sorted(found.items())]
+        return [pa.concat_tables(tables, promote_options="default") for _, tables in sorted(found.items())]
 
     def _removed(self, commit: Commit) -> Iterator[tuple[Shard, pa.Table, npt.NDArray[np.bool_]]]:
         """The rows that a commit replaced or pruned, and which of them it pruned, as far as their shards are there and

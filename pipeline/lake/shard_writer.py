@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline.lake.atomic import PREFIX, create, writing
 from pipeline.lake.content import footer_sha256, note_data_sha256
-from schemas.token import KEY_TOKENS, KEY_UNKNOWN, TOKEN, token_metadata
+from schemas.token import KEY_TOKENS, KEY_UNKNOWN, TARGET, TOKEN, WITHOUT_TARGET, token_metadata
 from schemas.vocabulary import UNK_ID
 
 ROW_GROUP_ROWS = 1024
@@ -32,7 +32,9 @@ def write_shard(folder: Path, split: str, rows: pa.Table, vocabulary: str) -> Pa
     Raises:
         CannotWriteError: the disk is full, say.
     """
-    schema = TOKEN.schema.with_metadata({**token_metadata(vocabulary), **_token_counts(rows["ids"])})
+    rows = rows.select((TOKEN.schema if _has_targets(rows) else WITHOUT_TARGET).names)
+    schema = pa.schema([TOKEN.schema.field(name) for name in rows.column_names])
+    schema = schema.with_metadata({**token_metadata(vocabulary), **_token_counts(rows["ids"])})
     temporary = folder / f"{PREFIX}{secrets.token_hex(4)}.parquet"
     with writing(temporary):
         create(temporary)
@@ -48,6 +50,11 @@ def write_shard(folder: Path, split: str, rows: pa.Table, vocabulary: str) -> Pa
                 writer.write_table(rows.slice(begin, end - begin).combine_chunks().cast(schema))
             note_data_sha256(writer, temporary)
         return temporary.rename(folder / f"{split}-{footer_sha256(temporary)}.parquet")
+
+
+def _has_targets(rows: pa.Table) -> bool:
+    """Whether any row has a number: without one, a shard is what it was before there were any."""
+    return TARGET in rows.column_names and rows[TARGET].null_count < len(rows)
 
 
 def _row_groups(ids: pa.ChunkedArray) -> list[int]:

@@ -38,7 +38,7 @@ from pipeline.lake.damage import REPAIR
 from pipeline.lake.log import LOG, Entry
 from pipeline.lake.noted import Identity, NotedShard, identity_of
 from pipeline.lake.shards import Shard, common_vocabulary, read_shard
-from schemas.token import TOKEN
+from schemas.token import TARGET, TOKEN, WITHOUT_TARGET
 
 APPLICATION = "review-pipeline"
 CONFIGURATION = {"delta.dataSkippingNumIndexedCols": "0"}
@@ -305,7 +305,7 @@ def stage_commit(
     data_change: bool = True,
 ) -> int:
     """Commits in the staging folder; gives the new version."""
-    schema = DeltaSchema.from_arrow(TOKEN.schema)
+    schema = _delta_schema(added)
     now = int(time.time() * 1000)
     new = [_describe(path) for path in added]
     with _spoken(stage) as root:
@@ -337,7 +337,35 @@ def stage_commit(
             for name in sorted(gone)
         ]
         table.create_write_transaction([*adds, *removes], "append", schema, commit_properties=properties)
-        return int(table.version()) + 1
+        version = int(table.version()) + 1
+        names, present = ({field.name for field in one.fields} for one in (schema, table.schema()))
+        if TARGET in names - present:
+            _note_schema(stage / LOG / delta_log.entry_name(version), table, schema)
+        return version
+
+
+def _delta_schema(added: Sequence[Path]) -> DeltaSchema:
+    """The columns of the shards: those of earlier releases, unless one has numbers."""
+    has_targets = any(TARGET in pq.read_schema(path).names for path in added)
+    return DeltaSchema.from_arrow(TOKEN.schema if has_targets else WITHOUT_TARGET)
+
+
+def _note_schema(entry: Path, table: DeltaTable, schema: DeltaSchema) -> None:
+    """Adds the table's new schema to a staged entry, which deltalake leaves out when it appends: other readers of the table
+    would not see the column."""
+    about = table.metadata()
+    metadata = {
+        "id": str(about.id),
+        "name": about.name,
+        "description": about.description,
+        "format": {"provider": "parquet", "options": {}},
+        "schemaString": schema.to_json(),
+        "partitionColumns": list(about.partition_columns),
+        "createdTime": about.created_time,
+        "configuration": dict(about.configuration),
+    }
+    lines = entry.read_text(encoding="utf-8").rstrip("\n")
+    entry.write_text(f"{lines}\n{json.dumps({'metaData': metadata})}\n", encoding="utf-8")
 
 
 def _describe(path: Path) -> Listed:

@@ -69,13 +69,16 @@ class Bundle:
     created: str = ""
     weights_sha256: str = ""
     blend: dict[str, Any] = field(default_factory=dict)
+    task: dict[str, Any] = field(default_factory=dict)
+    """What is learned, see `tasks.registry.task_of`; empty for classification."""
     judged: bool = False
     """Whether a decision about going live belongs to the model; not so in earlier releases, where every model did."""
 
     @property
     def fingerprint(self) -> str:
         """The SHA-256 of what the model has learned, wherever it is: weights, and the words and labels that they are of."""
-        content = [self.arch, self.weights_sha256, self.vocabulary, list(self.labels)]
+        content: list[Any] = [self.arch, self.weights_sha256, self.vocabulary, list(self.labels)]
+        content += [self.task] if self.task else []
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     @property
@@ -154,6 +157,7 @@ def save_bundle(
     training: dict[str, Any],
     created: str,
     judged: bool = False,
+    task: dict[str, Any] | None = None,
 ) -> Bundle:
     """Writes a bundle's files into `folder`: a temporary one, which the caller renames to the model's id.
 
@@ -185,6 +189,7 @@ def save_bundle(
         "blend": model.blend.to_dict() if isinstance(model, Blend) else {},
         "judged": judged,
         "manifest": MANIFEST,
+        **({"task": task} if task else {}),
     }
     write_bytes(folder / WEIGHTS, weights)
     write_vocabulary(vocabulary, folder / VOCABULARY)
@@ -211,12 +216,12 @@ def read_bundle(folder: Path) -> Bundle:
         check_architecture(described["arch"])
     except UsageError as error:
         raise DataError(f"{path} names an architecture that this release does not have. {error}") from error
-    num_labels = len(described["labels"])
+    num_labels = len(described["labels"]) if not described.get("task") else 1
     num_classes = described["model_config"].get("num_classes", num_labels)
     if num_labels != num_classes:
         raise DataError(f"{path}: {num_labels} labels, but the model has {num_classes} classes. {RESTORE}")
     values = {name: described[name] for name in _KEPT} | {"labels": tuple(described["labels"])}
-    values |= {name: described[name] for name in ("blend", "judged") if name in described}
+    values |= {name: described[name] for name in ("blend", "judged", "task") if name in described}
     return Bundle(folder=folder, model_id=folder.resolve().name, **values)
 
 

@@ -10,41 +10,12 @@ Source: Wang & Manning 2012, "Baselines and bigrams: simple, good sentiment and 
 with the logistic loss and the trigrams of Mesnil et al. 2014, "Ensemble of generative and discriminative techniques".
 """
 
-from typing import ClassVar
-
-from torch import Tensor
-
-from pipeline.models.configs.base import ArchitectureConfig
-from pipeline.models.configs.nbsvm import NbsvmConfig
-from pipeline.models.interface import Classifier
-from pipeline.models.layers.ngram_linear import NgramLinear
+from pipeline.models.layers.linear_classifier import LinearClassifier
 
 
-class Nbsvm(Classifier):
-    """The linear model of n-grams. Equations at the top of the file. What it embeds a token as, is what its n-grams say."""
+class Nbsvm(LinearClassifier):
+    """The linear model of n-grams with the log-count ratios of naive Bayes."""
 
-    Config: ClassVar[type[ArchitectureConfig]] = NbsvmConfig
     year = 2012
     paper = "Wang & Manning 2012, Baselines and bigrams: simple, good sentiment and topic classification"
     summary = "n-grams weighted by naive Bayes in a linear model, fitted in seconds"
-
-    def __init__(self, config: NbsvmConfig) -> None:
-        super().__init__(config)
-        self.linear = NgramLinear(config.num_classes, config.ngrams, config.bits)
-
-    def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """Logits (B, C); see `Classifier.forward`."""
-        logits_BC: Tensor = self.linear(ids_BT, lengths_B)
-        return logits_BC
-
-    def embed(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """What the n-grams that first end at each token say for each class: (B, T, C)."""
-        return self.linear.contributions(ids_BT, lengths_B)
-
-    def classify(self, embedded_BTE: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """Logits (B, C): the sum of what all tokens say, and the bias."""
-        return embedded_BTE.sum(dim=1) + self.linear.bias_logits().to(embedded_BTE.device)
-
-    def num_parameters(self) -> int:
-        """How many numbers are fitted."""
-        return self.linear.weights.numel() + self.linear.bias.numel()

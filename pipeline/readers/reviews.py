@@ -25,6 +25,7 @@ class RawBatch:
     text: pa.BinaryArray
     review_id: Strings
     label: Strings | None = None
+    target: Strings | None = None
     stars: list[int | None] | None = None
     split: Strings | None = None
     group: Strings | None = None
@@ -111,6 +112,7 @@ def reviews_of_table(item: TableRows, rule: int) -> RawBatch:
         text=text_of(table, columns),
         review_id=ids,
         label=values(columns.label),
+        target=values(columns.target),
         split=values(columns.split),
         group=values(columns.group),
         bad=list(item.rows.bad),
@@ -135,6 +137,7 @@ def without(batch: RawBatch, keep: list[bool]) -> RawBatch:
         text=batch.text.filter(pa.array(keep, pa.bool_())),
         review_id=list(compress(batch.review_id, keep)),
         label=kept(batch.label),
+        target=kept(batch.target),
         stars=None if batch.stars is None else list(compress(batch.stars, keep)),
         split=kept(batch.split),
         group=kept(batch.group),

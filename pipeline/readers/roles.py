@@ -1,4 +1,4 @@
-"""The roles of columns: text, label, ID, group and split."""
+"""The roles of columns: text, label, target, ID, group and split."""
 
 import difflib
 import logging
@@ -27,6 +27,7 @@ class Columns:
 
     text: tuple[str, ...] = ("text",)
     label: str | None = None
+    target: str | None = None
     id: str | None = None
     group: str | None = None
     split: str | None = None
@@ -39,6 +40,7 @@ class Resolved:
 
     text: tuple[str, ...]
     label: str | None = None
+    target: str | None = None
     id: str | None = None
     group: str | None = None
     split: str | None = None
@@ -46,7 +48,7 @@ class Resolved:
 
     def columns(self) -> tuple[str, ...]:
         """The columns that have to be read from the file."""
-        wanted = [*self.text, self.label, self.id, self.group, self.split]
+        wanted = [*self.text, self.label, self.target, self.id, self.group, self.split]
         return tuple(dict.fromkeys(name for name in wanted if name is not None and name not in self.partitions))
 
 
@@ -68,12 +70,21 @@ def resolve(source: Source, format: Format, schema: pa.Schema, columns: Columns)
     label = columns.label
     if label is not None and columns.optional_label and label not in names and not format.open_schema:
         label = None
-    wanted = {"text": text, "label": (label,), "id": (columns.id,), "group": (columns.group,), "split": (columns.split,)}
+    others = {role: (getattr(columns, role),) for role in ("target", "id", "group", "split")}
+    wanted = {"text": text, "label": (label,), **others}
     for role, those in wanted.items():
         for name in those:
             if name is not None and name not in partitions:
                 _check(source, format, schema, leaves, role, name, names)
-    return Resolved(text=text, label=label, id=columns.id, group=columns.group, split=columns.split, partitions=partitions)
+    return Resolved(
+        text=text,
+        label=label,
+        target=columns.target,
+        id=columns.id,
+        group=columns.group,
+        split=columns.split,
+        partitions=partitions,
+    )
 
 
 def near_label(names: Iterable[str]) -> str | None:

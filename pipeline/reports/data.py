@@ -17,6 +17,7 @@ from pipeline.lake.documents import parsed
 from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.reports.files import read_evaluation, read_examples, read_lengths, read_token_weights
 from pipeline.reports.metrics import Measures
+from pipeline.reports.numbers import NumberMeasures
 from pipeline.text.vocabulary import Vocabulary
 from schemas.model import MODEL
 from schemas.report import EXAMPLE, KEY_LABEL_ROWS, LENGTH
@@ -111,6 +112,11 @@ def measures_of(table: pa.Table, labels: Sequence[str], model_id: str) -> Measur
         labels_N=table["label"].to_numpy().astype(np.int64),
         probability_NC=flat.reshape(len(table), len(labels)),
     )
+
+
+def number_measures_of(table: pa.Table) -> NumberMeasures:
+    """The figures of rows under the contract `schemas.report.NUMBERS`."""
+    return NumberMeasures(target_N=table["target"].to_numpy(), predicted_N=table["predicted_value"].to_numpy())
 
 
 def read_report_data(

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.lake.atomic import PREFIX, atomic_path
 from pipeline.lake.content import KEY_DATA_SHA256, READ_ERRORS, note_data_sha256, open_parquet
 from pipeline.lake.damage import damaged
-from pipeline.reports.files import EVALUATIONS, EXAMPLES, REMEDY
+from pipeline.reports.files import EVALUATED_NUMBERS, EVALUATIONS, EXAMPLES, NUMBER_EXAMPLES, REMEDY
 from pipeline.reports.write import REPORT, write_report
 from pipeline.scoring.erase import Sought
 
@@ -30,10 +30,10 @@ def erase_from_bundle(folder: Path, review_ids: Collection[str], sought: Sought,
     """
     entries = 0
     for path in sorted(folder.glob("*.parquet")):
-        if path.name == EXAMPLES:
+        if path.name in (EXAMPLES, NUMBER_EXAMPLES):
             continue
-        entries += _without_ids(path, review_ids, keep=path.name == EVALUATIONS, dry_run=dry_run)
-    shown = _without_texts(folder / EXAMPLES, sought, dry_run)
+        entries += _without_ids(path, review_ids, keep=path.name in (EVALUATIONS, EVALUATED_NUMBERS), dry_run=dry_run)
+    shown = sum(_without_texts(folder / name, sought, dry_run) for name in (EXAMPLES, NUMBER_EXAMPLES))
     if shown and not dry_run and (folder / REPORT).exists():
         write_report(folder, models=models)
     return entries + shown

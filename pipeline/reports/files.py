@@ -9,12 +9,15 @@ import pyarrow.compute as pc
 
 from pipeline.lake.contract_files import contract_version, read_contract_file, write_contract_file
 from schemas.contract import Contract
-from schemas.report import EVALUATION, EXAMPLE, EXAMPLE_1, LENGTH, TOKEN_WEIGHT
+from schemas.report import EVALUATION, EXAMPLE, EXAMPLE_1, LENGTH, NUMBER_EXAMPLE, NUMBERS, TOKEN_WEIGHT
 
 LENGTHS, EVALUATIONS, EXAMPLES = "lengths.parquet", "evaluation.parquet", "examples.parquet"
 TOKEN_WEIGHTS = "token_weights.parquet"
+EVALUATED_NUMBERS, NUMBER_EXAMPLES = "evaluated_numbers.parquet", "number_examples.parquet"
 REMEDY = "Remove it and run 'pipeline report' to create it again."
 REPORT_FILES = (LENGTHS, EVALUATIONS, EXAMPLES, TOKEN_WEIGHTS)
+NUMBER_FILES = (LENGTHS, EVALUATED_NUMBERS, NUMBER_EXAMPLES)
+"""The files of a model of numbers."""
 
 
 class LengthCounter:
@@ -53,6 +56,26 @@ def write_token_weights(folder: Path, table: pa.Table) -> Path:
 def write_examples(folder: Path, table: pa.Table) -> Path:
     """Writes examples.parquet into a bundle's folder. Raises `ContractError` when the columns are others."""
     return write_contract_file(folder / EXAMPLES, table, EXAMPLE)
+
+
+def write_numbers(folder: Path, table: pa.Table) -> Path:
+    """Writes evaluated_numbers.parquet into a bundle's folder. Raises `ContractError` when the columns are others."""
+    return write_contract_file(folder / EVALUATED_NUMBERS, table, NUMBERS)
+
+
+def write_number_examples(folder: Path, table: pa.Table) -> Path:
+    """Writes number_examples.parquet into a bundle's folder. Raises `ContractError` when the columns are others."""
+    return write_contract_file(folder / NUMBER_EXAMPLES, table, NUMBER_EXAMPLE)
+
+
+def read_numbers(folder: Path) -> pa.Table | None:
+    """The bundle's evaluated_numbers.parquet, None when there is none."""
+    return _read(folder / EVALUATED_NUMBERS, NUMBERS)
+
+
+def read_number_examples(folder: Path) -> pa.Table | None:
+    """The bundle's number_examples.parquet, None when there is none."""
+    return _read(folder / NUMBER_EXAMPLES, NUMBER_EXAMPLE)
 
 
 def read_lengths(folder: Path) -> pa.Table | None:

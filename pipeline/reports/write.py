@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from pipeline.lake.atomic import write_text
 from pipeline.reports.data import read_report_data
+from pipeline.reports.number_page import render_number_page
 from pipeline.reports.page import render_page
 
 REPORT = "report.html"
@@ -38,5 +39,9 @@ def write_report(
     """
     data = read_report_data(bundle_folder, model_id=model_id, lengths=lengths, examples=examples)
     target = output or bundle_folder / REPORT
-    write_text(target, render_page(data, models=models, added=added))
+    if data.description.get("task"):
+        page = render_number_page(data, bundle_folder)
+    else:
+        page = render_page(data, models=models, added=added)
+    write_text(target, page)
     return target

@@ -24,7 +24,7 @@ def explanations(predictor: Predictor, vocabulary: Vocabulary, ids: pa.ListArray
         N lists of the type of `EXPLANATION`, at most `EXPLAINED_TOKENS` long; null for null.
     """
     reviews = Ragged.from_lists(ids, predictor.bundle.max_length)
-    target_N = np.where(np.isnan(probability_NC[:, 0]), 0, probability_NC.argmax(axis=1))
+    target_N = predictor.task.explained(probability_NC)
     tops: list[tuple[NDArray[np.int64], NDArray[np.float32]] | None] = [None] * len(ids)
     for rows, weight_BT in predictor.attributions(reviews, target_N):
         for row, weight_T in zip(rows, weight_BT, strict=True):
@@ -72,8 +72,8 @@ def token_pulls(predictor: Predictor, vocabulary: Vocabulary, ids: pa.ListArray)
         ids: list<int32> of N reviews, none null.
     """
     reviews = Ragged.from_lists(ids, predictor.bundle.max_length)
-    target_N = predictor.predict(ids).argmax(axis=1)
-    labels, words = predictor.bundle.labels, len(vocabulary)
+    target_N = predictor.task.explained(predictor.predict(ids))
+    labels, words = predictor.task.outputs, len(vocabulary)
     sums, occurrences, holders = (np.zeros((len(labels), words)) for _ in range(3))
     for rows, weight_BT in predictor.attributions(reviews, target_N, signed=True, steps=PULL_STEPS):
         ids_BT, lengths_B = reviews.take(rows).padded()

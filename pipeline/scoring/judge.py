@@ -28,7 +28,8 @@ MOST_ROWS = 10_000
 """A larger test part is represented by this many of its reviews, chosen by a hash of their IDs."""
 REMEDY = "Restore the bundle from a backup, or remove the file to compare on the whole test part."
 
-Right = NDArray[np.bool_]
+Merits = NDArray[np.float64]
+"""What each answer is worth, (N,): 1 for the right label and 0 for another; of numbers, the negative absolute error."""
 
 
 def write_judge(folder: Path, part: Part) -> None:
@@ -64,8 +65,8 @@ def judging_rows(part: Part, listed: Mapping[str, str] | None) -> Part:
     return rows_of(part, np.array(kept, np.int64))
 
 
-def right_answers(bundle: Bundle, part: Part, vocabulary: Vocabulary, device: str = "auto") -> Right:
-    """Whether a model gives each row its label, (N,). The model reads as it does in `pipeline score`.
+def merits(bundle: Bundle, part: Part, vocabulary: Vocabulary, device: str = "auto") -> Merits:
+    """How good a model's answer to each row is, (N,). The model reads as it does in `pipeline score`.
 
     Args:
         bundle: a model with the same labels, in any order. IDs of another vocabulary are translated by token, and tokens
@@ -77,19 +78,19 @@ def right_answers(bundle: Bundle, part: Part, vocabulary: Vocabulary, device: st
     """
     own = bundle.load_vocabulary()
     ids_of = None if own.fingerprint == vocabulary.fingerprint else _translation(vocabulary, own)
-    label_of = np.array([vocabulary.labels.index(label) for label in bundle.labels], np.int64)
     found = []
     with Predictor(bundle, device) as predictor:
-        for table in read_part(part, ["label", "ids"]):
+        column = predictor.task.column
+        assert column is not None, bundle.task
+        for table in read_part(part, [column, "ids"]):
             ids = table["ids"].combine_chunks()
             check_ids(ids, vocabulary)
             if ids_of is not None:
                 values = pa.array(ids_of[ids.flatten().to_numpy()], pa.int32())
                 offsets = pa.array(np.concatenate([[0], np.cumsum(ids.value_lengths().to_numpy())]), pa.int32())
                 ids = pa.ListArray.from_arrays(offsets, values, type=ids.type)
-            predicted_N = label_of[predictor.predict(ids).argmax(axis=1)]
-            found.append(predicted_N == table["label"].to_numpy())
-    return np.concatenate(found) if found else np.zeros(0, np.bool_)
+            found.append(predictor.task.merits(predictor.predict(ids), table[column], vocabulary.labels))
+    return np.concatenate(found) if found else np.zeros(0)
 
 
 def _translation(vocabulary: Vocabulary, own: Vocabulary) -> NDArray[np.int32]:

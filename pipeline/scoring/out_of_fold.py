@@ -18,10 +18,10 @@ from pipeline.scoring.outputs import predicted_columns, prediction_fields
 from pipeline.scoring.predictor import Predictor
 from pipeline.tasks.registry import task_of
 from pipeline.training.data import open_data
-from schemas.out_of_fold import OUT_OF_FOLD
-from schemas.prediction import CLASS_PREFIX, CLASSES, PREDICTION
+from schemas.out_of_fold import OF_LABELS, OF_NUMBERS, OUT_OF_FOLD
+from schemas.prediction import CLASS_PREFIX, CLASSES, PREDICTION, VALUE
 
-COLUMNS = ["review_id", "group", "label", "ids"]
+COLUMNS = ["review_id", "group", "ids"]
 
 
 def write_fold(config: TrainConfig, bundle: Bundle, path: Path) -> None:
@@ -33,15 +33,17 @@ def write_fold(config: TrainConfig, bundle: Bundle, path: Path) -> None:
     assert config.fold is not None
     data = open_data(config.lake, tokens=config.tokens, table_version=bundle.table_version, vocabulary=config.vocabulary)
     fold = Fold.parse(config.fold)
-    part = select(data.shards, task_of(bundle), config.valid_fraction, fold)[0].part("test")
+    task = task_of(bundle)
+    part = select(data.shards, task, config.valid_fraction, fold)[0].part("test")
     schema = _schema(bundle.labels)
+    predicted = _predicted if bundle.labels else _predicted_numbers
     with (
         Predictor(bundle, config.device) as predictor,
         atomic_path(path) as temporary,
         pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
     ):
         for rows in _tables(part):
-            writer.write_table(_predicted(rows, predictor, fold.index, schema))
+            writer.write_table(predicted(rows, predictor, fold.index, schema))
 
 
 def read_probabilities(path: Path, labels: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
@@ -55,9 +57,17 @@ def read_probabilities(path: Path, labels: Sequence[str]) -> tuple[npt.NDArray[n
     return label_N, probability_NC.astype(np.float64)
 
 
+def read_numbers(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """What `write_fold` wrote of a model of numbers: targets and predictions (N,)."""
+    table = pq.read_table(path, columns=["target", VALUE])
+    return table["target"].to_numpy(), table[VALUE].to_numpy().astype(np.float64)
+
+
 def _schema(labels: tuple[str, ...]) -> pa.Schema:
+    foreign = OF_NUMBERS if labels else OF_LABELS
+    own = [field for field in OUT_OF_FOLD.schema if field.name not in foreign]
     classes = [field for field in prediction_fields(labels) if field.name not in PREDICTION.schema.names]
-    return pa.schema([*OUT_OF_FOLD.schema, *classes], OUT_OF_FOLD.metadata)
+    return pa.schema([*own, *classes], OUT_OF_FOLD.metadata)
 
 
 def _tables(part: Part) -> Iterator[pa.Table]:
@@ -65,7 +75,19 @@ def _tables(part: Part) -> Iterator[pa.Table]:
     for group, rows in zip(part.groups, part.selected, strict=True):
         if len(rows):
             with pq.ParquetFile(group.path) as file:
-                yield file.read_row_group(group.index, columns=COLUMNS).take(rows)
+                yield file.read_row_group(group.index, columns=[*COLUMNS, part.column]).take(rows)
+
+
+def _predicted_numbers(rows: pa.Table, predictor: Predictor, fold: int, schema: pa.Schema) -> pa.Table:
+    columns = {
+        "review_id": rows["review_id"],
+        "group": rows["group"],
+        "fold": pa.repeat(pa.scalar(fold, pa.int32()), len(rows)),
+        "target": rows[predictor.task.column].cast(pa.float64()),
+        VALUE: pa.array(predictor.predict(rows["ids"].combine_chunks())[:, 0], pa.float32()),
+        "model_id": pa.repeat(pa.scalar(predictor.bundle.model_id, pa.string()), len(rows)),
+    }
+    return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
 def _predicted(rows: pa.Table, predictor: Predictor, fold: int, schema: pa.Schema) -> pa.Table:

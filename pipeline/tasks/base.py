@@ -137,6 +137,10 @@ class Task(ABC):
     def nothing_to_learn(self) -> str:
         """The error where no row of the training splits has a target, and its remedy."""
 
+    def identity(self) -> dict[str, Any]:
+        """What determines the task beside the options of training, for the identity of the training."""
+        return {}
+
     # The training.
 
     def targets(self, batch: "Batch") -> Tensor:
@@ -230,6 +234,26 @@ class Task(ABC):
     @abstractmethod
     def answers(self, outputs_BC: Tensor) -> Tensor:
         """What is stored of a review's outputs: probabilities (B, C), say."""
+
+    @abstractmethod
+    def explained(self, answers_NC: Floats) -> Ints:
+        """The output (N,) that an explanation of each row speaks of."""
+
+    @abstractmethod
+    def merits(self, answers_NC: Floats, targets: pa.ChunkedArray, labels: Sequence[str]) -> Doubles:
+        """What each answer is worth (N,), to compare two models on the same rows; higher is better.
+
+        Args:
+            targets: the shards' column; of labels, their IDs among `labels`, which may have another order than the task's.
+        """
+
+    @abstractmethod
+    def is_comparable(self, other: "Task") -> str:
+        """Why models of both tasks cannot be compared; "" if they can. `other`: that of the live model."""
+
+    def labels_of_bundle(self) -> tuple[str, ...]:
+        """The labels in model.json; only classification has any."""
+        return ()
 
     @abstractmethod
     def described(self) -> dict[str, Any]:

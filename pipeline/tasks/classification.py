@@ -18,6 +18,7 @@ from pipeline.errors import DataError
 from pipeline.models.layers.ngram_linear import num_columns
 from pipeline.tasks.base import Doubles, Doubt, Evaluation, Floats, Ints, Loss, Ranks, Targets, Task
 from pipeline.tasks.calibration import cross_entropy, expected_calibration_error, fit_scales, softmax
+from pipeline.tasks.columns import best_labels
 from pipeline.tasks.kinds import CLASSIFICATION
 from pipeline.text.ngrams import Buckets
 
@@ -230,6 +231,25 @@ class Classification(Task):
     def answers(self, outputs_BC: Tensor) -> Tensor:
         """The probabilities of the labels (B, C)."""
         return torch.softmax(outputs_BC, dim=1)
+
+    def explained(self, answers_NC: Floats) -> Ints:
+        """The most probable label; the first one for rows that were not scored."""
+        return best_labels(answers_NC)
+
+    def merits(self, answers_NC: Floats, targets: pa.ChunkedArray, labels: Sequence[str]) -> Doubles:
+        """1 where the most probable label is right, else 0."""
+        label_of = np.array([labels.index(label) for label in self.labels], np.int64)
+        return np.asarray(label_of[answers_NC.argmax(axis=1)] == targets.to_numpy(), np.float64)
+
+    def is_comparable(self, other: Task) -> str:
+        """Both need the same labels, in any order."""
+        if not isinstance(other, Classification):
+            return "learns no labels"
+        return "" if set(other.labels) == set(self.labels) else f"has other labels ({', '.join(other.labels)})"
+
+    def labels_of_bundle(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.labels
 
     def described(self) -> dict[str, Any]:
         """Nothing: the labels say it."""

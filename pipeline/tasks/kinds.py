@@ -32,4 +32,11 @@ CLASSIFICATION = Kind(
     linear_arch="nbsvm",
     options=frozenset({"class_weights", "unlabelled", "teacher", "teacher_weight"}),
 )
-KINDS = {kind.name: kind for kind in (CLASSIFICATION,)}
+REGRESSION = Kind(
+    name="regression",
+    summary="learn a number for each review",
+    selections=("mae", "spearman", "loss"),
+    linear_arch="ridge",
+    options=frozenset({"target"}),
+)
+KINDS = {kind.name: kind for kind in (CLASSIFICATION, REGRESSION)}

@@ -23,7 +23,7 @@ from pipeline.models.bundle import read_bundle
 from pipeline.order.holdout import held_out
 from pipeline.order.selection import select
 from pipeline.scoring import judge
-from pipeline.scoring.judge import JUDGE_FILE, judging_rows, read_judge, right_answers
+from pipeline.scoring.judge import JUDGE_FILE, judging_rows, merits, read_judge
 from pipeline.text.vocabulary import Vocabulary
 from schemas.token import TOKEN, token_metadata
 from tests.support.commands import invoke, run_here
@@ -197,7 +197,7 @@ def test_the_live_model_reads_other_vocabularies_by_token(trained: tuple[Path, C
     bundle = read_bundle(lake / "models" / live(lake))
     shards = plain_shards(corpus.shards)
     part = select(shards, TWO_LABELS, 0.1, holdout=0.1)[0].part("test")
-    own = right_answers(bundle, part, corpus.vocabulary)
+    own = merits(bundle, part, corpus.vocabulary)
     order = np.concatenate([[0, 1], 2 + np.random.default_rng(0).permutation(len(corpus.vocabulary) - 2)])
     place = np.argsort(order)
     other = Vocabulary(
@@ -215,7 +215,7 @@ def test_the_live_model_reads_other_vocabularies_by_token(trained: tuple[Path, C
     pq.write_table(moved.cast(schema), shard, row_group_size=100)
     write_vocabulary(other, tmp_path / "vocabulary" / f"{other.fingerprint}.parquet")
     again = select(plain_shards(shard.parent), TWO_LABELS, 0.1, holdout=0.1)[0].part("test")
-    assert again.rows == part.rows and np.array_equal(right_answers(bundle, again, other), own)
+    assert again.rows == part.rows and np.array_equal(merits(bundle, again, other), own)
 
 
 def test_other_labels_cannot_be_compared(lake: Path, tmp_path: Path) -> None:

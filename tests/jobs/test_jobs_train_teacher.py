@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -243,6 +244,20 @@ def test_a_teacher_of_another_vocabulary_is_refused_and_the_live_one_gives_way(
     assert train(lake, corpus, "--teacher", new)["metrics"]["teacher"]["model_id"] == new
 
 
+def test_a_model_of_another_task_cannot_teach(tmp_path: Path, corpus: Corpus) -> None:
+    shutil.copytree(corpus.shards.parent, tmp_path / "corpus")
+    rated = Corpus(tmp_path / "corpus" / "shards", corpus.vocabulary, corpus.vocabulary_file)
+    for path in rated.shards.glob("*.parquet"):
+        table = pq.read_table(path)
+        stars = pa.compute.add(pa.compute.multiply(table["label"], 8), 1).cast(pa.int32())
+        place = table.schema.get_field_index("stars")
+        pq.write_table(table.set_column(place, table.schema.field(place), stars), path, row_group_size=100)
+    ridge = ("--task", "regression", "--arch", "ridge", "--linear-bits", "12")
+    numbers = invoke("train", "--lake", tmp_path / "lake", "--tokens", rated.shards, *ridge)["outputs"]["model_id"]
+    with pytest.raises(UsageError, match=r"has learned --task regression, and only a model of --task classification"):
+        train(tmp_path / "lake", rated, "--teacher", numbers)
+
+
 def test_night_after_night_the_live_model_teaches_the_next_one(tmp_path: Path, corpus: Corpus) -> None:
     follow = (corpus, "--teacher", "LIVE", "--promote", "always")
     first = bundle_of(fit(tmp_path, *follow))
@@ -288,6 +303,7 @@ def test_a_killed_training_goes_on_with_its_own_teacher(
         (("--teacher-weight", "0.5"), "--teacher-weight 0.5 has no teacher. Also pass --teacher"),
         (("--teacher", ""), "--teacher: empty name"),
         (("--teacher", "nbsvm", "--teacher-weight", "1.5"), "--teacher-weight 1.5: expected a number from 0 to 1"),
+        (("--task", "regression", "--teacher", "nbsvm"), "--teacher: applies to --task classification only"),
         (("--unlabelled", "many"), "--unlabelled many: expected auto, none, or unlabelled reviews per labelled review"),
         (("--unlabelled", "-1"), "--unlabelled -1.0: expected auto, none, or"),
         (("--unlabelled", "nan"), "--unlabelled nan: expected auto, none, or"),

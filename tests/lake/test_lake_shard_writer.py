@@ -30,4 +30,4 @@ def test_a_row_group_ends_with_its_rows_or_its_tokens(
     table = pa.Table.from_pylist(rows, schema=TOKEN.schema)
     shard = pq.ParquetFile(write_shard(tmp_path, "train", table, "0" * 16))
     assert [shard.metadata.row_group(index).num_rows for index in range(shard.num_row_groups)] == groups
-    assert shard.read().equals(table)
+    assert shard.read().equals(table.drop_columns("target"))  # no review has a number

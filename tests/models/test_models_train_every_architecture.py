@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.small_models import networks
+from tests.support.tasks import TASKS
 from tests.support.token_corpus import Corpus
 from tests.support.training_checks import check_killed_and_resumed, check_learns_and_scores
 
@@ -28,3 +29,8 @@ def test_learns_and_scores(arch: str, order_lake: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("arch", networks())
 def test_killed_in_the_middle_and_resumed_gives_the_same_bits(arch: str, small_corpus: Corpus, tmp_path: Path) -> None:
     check_killed_and_resumed(arch, small_corpus, tmp_path)
+
+
+@pytest.mark.parametrize("task", [name for name in TASKS if name != "classification"])
+def test_every_task_is_killed_and_resumed_with_the_same_bits(task: str, small_corpus: Corpus, tmp_path: Path) -> None:
+    check_killed_and_resumed("lstm", small_corpus, tmp_path, task)

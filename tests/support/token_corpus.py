@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from pipeline.lake.vocabularies import write_vocabulary
 from pipeline.text.vocabulary import Vocabulary
-from schemas.token import TOKEN, token_metadata
+from schemas.token import TOKEN, WITHOUT_TARGET, token_metadata
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _write_shard(
     group_size: int,
     only_label: int | None,
 ) -> None:
-    schema = TOKEN.schema.with_metadata(token_metadata(vocabulary.fingerprint))
+    schema = WITHOUT_TARGET.with_metadata(token_metadata(vocabulary.fingerprint))
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for size in sizes:
             lengths = np.clip(random.gamma(2.0, mean_length / 2, size).astype(int), 3, 10 * mean_length)
@@ -105,7 +105,9 @@ def _write_shard(
                 "review_id": [f"{split}/{row}" for row in rows],
                 "ids": pa.array(ids, TOKEN.schema.field("ids").type),
                 "label": pa.nulls(size, pa.int32()) if split == "unsup" else pa.array(labels.astype(np.int32)),
-                "stars": pa.nulls(size, pa.int32()),
+                "stars": pa.array(
+                    [1 + 6 * label + row % 3 for row, label in zip(rows, labels.tolist(), strict=True)], pa.int32()
+                ),
                 "split": [split] * size,
                 "group": [f"film {row // group_size}" for row in rows],
                 "source": ["test"] * size,

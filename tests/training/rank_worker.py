@@ -20,13 +20,14 @@ from pipeline.errors import StoppedError
 from pipeline.lake.shards import plain_shards
 from pipeline.models.registry import build_model
 from pipeline.order.options import OrderOptions
-from pipeline.order.selection import Selection, shared_selection
+from pipeline.order.selection import shared_selection
 from pipeline.signals import StopRequest
+from pipeline.tasks.registry import trained_task
 from pipeline.training.checkpoint import TrainingFolder
 from pipeline.training.loop import LoopOptions, Trainer
 from pipeline.training.world import World
 from tests.support.small_models import small
-from tests.support.tasks import TWO_LABELS
+from tests.support.tasks import TASKS
 
 Answer = dict[str, Any]
 
@@ -41,6 +42,7 @@ class Job:
     stop_after: int = 0
     checkpoints: str | None = None
     embedding_update: str = "dense"
+    task: str = "classification"
 
 
 def main(shards: str, jobs: str, out: str) -> None:
@@ -59,14 +61,15 @@ def write_jobs(path: Path, jobs: Sequence[Job]) -> Path:
 
 def train_each(world: World, shards: Path, jobs: Sequence[Job]) -> dict[str, Answer]:
     """The answers by the jobs' names."""
-    selection, _ = shared_selection(world, plain_shards(shards), TWO_LABELS, 0.1)
-    return {job.name: train(job, world, selection) for job in jobs}
+    return {job.name: train(job, world, shards) for job in jobs}
 
 
-def train(job: Job, world: World, selection: Selection) -> Answer:
+def train(job: Job, world: World, shards: Path) -> Answer:
     """Trains one architecture, without dropout; gives its steps, validation losses and the bytes that this rank read."""
+    selection, summary = shared_selection(world, plain_shards(shards), TASKS[job.task], 0.1)
+    task = trained_task(TASKS[job.task], summary, "none")
     torch.manual_seed(0)
-    model = build_model(job.arch, {"vocab_size": 200, "num_classes": 2, **small(job.arch)})
+    model = build_model(job.arch, {"vocab_size": 200, "num_classes": task.num_outputs, **small(job.arch)})
     stop = StopRequest()
     folder = TrainingFolder(Path(job.checkpoints)) if job.checkpoints else None
     seen: list[dict[str, Any]] = []
@@ -85,7 +88,7 @@ def train(job: Job, world: World, selection: Selection) -> Answer:
         selection.part("valid"),
         world,
         options,
-        task=TWO_LABELS,
+        task=task,
         folder=folder,
         interval=Interval(),
         stop=stop,
@@ -95,7 +98,12 @@ def train(job: Job, world: World, selection: Selection) -> Answer:
         trainer.restore(checkpoint)
     with contextlib.suppress(StoppedError):
         trainer.run()
-    return {"steps": seen, "bytes": trainer.reader.bytes_read, "valid": [row.loss for row in trainer.rows()]}
+    return {
+        "steps": seen,
+        "bytes": trainer.reader.bytes_read,
+        "valid": [row.loss for row in trainer.rows()],
+        "figures": [row.figures for row in trainer.rows()],
+    }
 
 
 class RecordingTrainer(Trainer):

@@ -13,12 +13,14 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from pipeline.engines import local
 from tests.support.paths import ROOT
 from tests.support.small_models import networks
+from tests.support.tasks import TASKS
 from tests.support.token_corpus import Corpus, write_corpus
 from tests.training.rank_worker import Answer, Job, train_each, write_jobs
 
 STEPS = 5
 WORKER = Path(__file__).with_name("rank_worker.py")
 WHOLE = Job(name="whole")
+OTHER_TASKS = [name for name in TASKS if name != WHOLE.task]
 
 
 def on_one_rank(shards: Path, *jobs: Job) -> dict[str, Answer]:
@@ -76,7 +78,11 @@ def stopped(checkpoints: Path) -> Job:
 def both(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Both:
     """All in one process, and in one pair of processes."""
     folder = tmp_path_factory.mktemp("both")
-    shared = [WHOLE, *(Job(name=arch, arch=arch, stop_after=STEPS) for arch in networks())]
+    shared = [
+        WHOLE,
+        *(Job(name=arch, arch=arch, stop_after=STEPS) for arch in networks()),
+        *(Job(name=task, task=task) for task in OTHER_TASKS),
+    ]
     two = on_two_ranks(corpus.shards, folder / "two", *shared, stopped(folder / "checkpoints"))
     return Both(on_one_rank(corpus.shards, *shared), two, folder / "checkpoints")
 
@@ -102,6 +108,14 @@ def assert_resumed(first: list[Answer], second: list[Answer], alone: Answer) -> 
 
 def test_two_ranks_are_one(both: Both) -> None:
     assert_one_training([answers["whole"] for answers in both.two], both.alone["whole"])
+
+
+@pytest.mark.parametrize("task", OTHER_TASKS)
+def test_two_ranks_are_one_whatever_is_learned(task: str, both: Both) -> None:
+    assert_one_training([answers[task] for answers in both.two], both.alone[task])
+    for answers in both.two:
+        for mine, alone in zip(answers[task]["figures"], both.alone[task]["figures"], strict=True):
+            assert mine == pytest.approx(alone, abs=1e-5)
 
 
 @pytest.mark.slow

@@ -1,0 +1,211 @@
+"""Regression from raw files to predicted numbers, on a folder of real files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable
+
+import pipeline
+from pipeline.lake.paths import Lake
+from pipeline.models.bundle import read_bundle
+from pipeline.order.selection import PARTS, select_as_trained
+from pipeline.tasks.registry import task_of
+from pipeline.training.data import open_data
+from tests.support.commands import command, invoke
+
+ROWS = 900
+FAST = ("--arch", "ridge", "--linear-bits", "14", "--holdout", "0.2")
+NETWORK = ("--arch", "bag", "--epochs", "4", "--lr", "0.02", "--no-wide", "--linear-bits", "14", "--holdout", "0.2")
+
+
+def prices(rows: int = ROWS, seed: int = 0) -> pa.Table:
+    """Reviews whose price is the sum of what their words cost."""
+    random = np.random.default_rng(seed)
+    words, cost = np.array([f"word{number}" for number in range(40)]), np.linspace(-4.0, 4.0, 40)
+    picked = random.integers(0, len(words), (rows, 12))
+    texts = [" ".join(words[row]) for row in picked]
+    return pa.table(
+        {
+            "text": texts,
+            "price": 100.0 + 10.0 * cost[picked].sum(axis=1),
+            "label": ["cheap" if total < 0 else "dear" for total in cost[picked].sum(axis=1)],
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prices")
+    pa.csv.write_csv(prices(), folder / "prices.csv")
+    invoke("ingest", folder / "prices.csv", "--target-column", "price", "--lake", folder / "lake")
+    invoke("train", "--task", "regression", *FAST, "--lake", folder / "lake")
+    return folder / "lake"
+
+
+def test_numbers_stand_in_the_shards_and_other_tools_see_them(lake: Path) -> None:
+    (shard,) = (lake / "tokens").glob("*.parquet")
+    kept = pq.read_table(shard, columns=["review_id", "target"])
+    expected = prices()["price"].to_numpy()
+    assert kept["target"].to_numpy() == pytest.approx(expected)
+    assert "target" in [field.name for field in DeltaTable(lake / "tokens").schema().fields]
+
+
+def test_without_numbers_a_shard_is_what_it_was(tmp_path: Path) -> None:
+    pa.csv.write_csv(prices(60), tmp_path / "prices.csv")
+    invoke("ingest", tmp_path / "prices.csv", "--lake", tmp_path / "lake")
+    (shard,) = (tmp_path / "lake" / "tokens").glob("*.parquet")
+    assert "target" not in pq.read_schema(shard).names
+    assert "target" not in [field.name for field in DeltaTable(tmp_path / "lake" / "tokens").schema().fields]
+    again = invoke("ingest", tmp_path / "prices.csv", "--target-column", "price", "--lake", tmp_path / "lake")
+    assert again["metrics"]["replaced"] == 60, "a number is part of a review's content"
+    assert "target" in [field.name for field in DeltaTable(tmp_path / "lake" / "tokens").schema().fields]
+    learned = invoke("train", "--task", "regression", "--arch", "ridge", "--holdout", "0", "--lake", tmp_path / "lake")
+    assert learned["metrics"]["train_rows"] + learned["metrics"]["valid_rows"] == 60
+
+
+def test_values_that_are_no_numbers_are_rejected_and_missing_ones_are_unlabelled(tmp_path: Path) -> None:
+    rows = {"text": ["good one", "bad one", "fine one", "no number"], "stars": ["4.5", "many", "inf", None]}
+    pa.csv.write_csv(pa.table(rows), tmp_path / "stars.csv")
+    given = ("--target-column", "stars", "--max-bad", "5", "--lake", tmp_path / "lake")
+    receipt = invoke("ingest", tmp_path / "stars.csv", *given)
+    assert receipt["metrics"]["rejects"] == {"invalid_target": 2}
+    shards = [pq.read_table(path) for path in sorted((tmp_path / "lake" / "tokens").glob("*.parquet"))]
+    assert [shard["split"][0].as_py() for shard in shards] == ["train", "unsup"]
+
+
+def test_a_ridge_and_a_network_learn_prices(lake: Path, tmp_path: Path) -> None:
+    network = invoke("train", "--task", "regression", *NETWORK, "--promote", "always", "--lake", lake)
+    for receipt in (invoke("train", "--task", "regression", *FAST, "--lake", lake), network):
+        metrics = receipt["metrics"]
+        assert metrics["test_spearman"] > 0.8
+        assert metrics["test_mae"] < 0.6 * metrics["test_constant_mae"]
+    assert network["metrics"]["baseline"]["arch"] == "ridge"
+    bundle = read_bundle(Path(network["outputs"]["model"]))
+    assert bundle.labels == () and bundle.task["name"] == "regression"
+    assert (bundle.folder / "report.html").read_text(encoding="utf-8").count("Mean absolute error") >= 1
+
+
+def test_scores_are_numbers_the_same_in_python(lake: Path, tmp_path: Path) -> None:
+    unseen = prices(80, seed=1)
+    pa.csv.write_csv(unseen.append_column("n", pa.array(range(80))), tmp_path / "unseen.csv")
+    receipt = invoke("score", tmp_path / "unseen.csv", "--output", tmp_path / "out.parquet", "--explain", "--lake", lake)
+    scored = pq.read_table(tmp_path / "out.parquet")
+    assert scored.column_names[4:] == ["predicted_value", "model_id", "unscored_reason", "explanation"]
+    assert np.corrcoef(scored["predicted_value"].to_numpy(), unseen["price"].to_numpy())[0, 1] > 0.8
+    told = receipt["metrics"]["predicted_value"]
+    assert told["least"] <= told["mean"] <= told["greatest"] and "predicted" not in receipt["metrics"]
+    with pipeline.load(lake) as model:
+        assert model.predict_values(unseen["text"].to_pylist()) == pytest.approx(scored["predicted_value"].to_numpy())
+        assert model.predict([None])[0].to_dict()["predicted_value"] is None
+        assert model.predict_table(unseen).column_names[3:] == ["predicted_value", "model_id", "unscored_reason"]
+        with pytest.raises(pipeline.UsageError, match="predict_values"):
+            model.predict_proba(["word1"])
+
+
+def test_a_number_is_raised_by_what_its_explanation_says(lake: Path) -> None:
+    with pipeline.load(lake) as model:
+        weights = {weight.token: weight.weight for weight in model.explain("word39 word39 word0")}
+    assert weights["word39"] > 0 > weights["word0"]
+
+
+def test_evaluate_on_the_table_and_on_files(lake: Path, tmp_path: Path) -> None:
+    table = invoke("evaluate", "--lake", lake)["metrics"]
+    assert table["mae_interval"][0] < table["mae"] < table["mae_interval"][1]
+    pa.csv.write_csv(prices(200, seed=2), tmp_path / "more.csv")
+    files = invoke("evaluate", tmp_path / "more.csv", "--target-column", "price", "--lake", lake)["metrics"]
+    assert files["rows"] == 200 and files["mae"] == pytest.approx(table["mae"], rel=0.3)
+
+
+def test_crossval_predicts_each_review_once(lake: Path) -> None:
+    receipt = invoke(
+        "crossval", "--task", "regression", "--arch", "ridge", "--linear-bits", "14", "--folds", "2", "--lake", lake
+    )
+    predicted = pq.read_table(receipt["outputs"]["predictions"])
+    assert sorted(predicted["review_id"].to_pylist()) == sorted(set(predicted["review_id"].to_pylist()))
+    assert len(predicted) == ROWS and {"target", "predicted_value"} < set(predicted.column_names)
+    assert "label" not in predicted.column_names
+    assert set(receipt["metrics"]["mean"]) == {"mae", "rmse", "spearman"}
+
+
+@pytest.fixture
+def own(lake: Path, tmp_path: Path) -> Path:
+    """A lake of the test's own with a live ridge."""
+    pa.csv.write_csv(prices(), tmp_path / "prices.csv")
+    invoke("ingest", tmp_path / "prices.csv", "--target-column", "price", "--lake", tmp_path / "lake")
+    invoke("train", "--task", "regression", *FAST, "--lake", tmp_path / "lake")
+    return tmp_path / "lake"
+
+
+def test_a_worse_model_and_one_of_another_task_do_not_go_live(own: Path) -> None:
+    live = Lake(own).latest_model()
+    worse = invoke("train", "--task", "regression", *FAST, "--linear-ngrams", "1", "--linear-lr", "0.0001", "--lake", own)
+    promotion = worse["metrics"]["promotion"]
+    assert (promotion["decision"], promotion["reason"]) == ("not promoted", "worse")
+    assert promotion["challenger_mae"] > promotion["live_mae"]
+    other = invoke("train", "--arch", "nbsvm", "--linear-bits", "14", "--holdout", "0.2", "--lake", own)
+    promotion = other["metrics"]["promotion"]
+    assert (promotion["decision"], promotion["reason"]) == ("not promoted", "not comparable")
+    assert "is one of regression, so nothing was compared" in promotion["message"]
+    assert Lake(own).latest_model() == live
+    always = invoke(
+        "train", "--arch", "nbsvm", "--linear-bits", "13", "--holdout", "0.2", "--promote", "always", "--lake", own
+    )
+    assert Lake(own).latest_model() == always["outputs"]["model_id"]
+
+
+def test_the_validation_part_is_found_again_and_has_all_quarters(lake: Path) -> None:
+    bundle = read_bundle(Lake(lake).models / Lake(lake).latest_model())
+    selection = select_as_trained(open_data(Lake(lake)).shards, task_of(bundle), bundle.training)
+    rows = {name: selection.part(name).rows for name in PARTS}
+    assert rows == {name: bundle.metrics[f"{name}_rows"] for name in PARTS}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--arch", "nbsvm"), "The linear n-gram model of --task regression is --arch ridge"),
+        (("--class-weights", "balanced"), "--class-weights: applies to --task classification only"),
+        (("--unlabelled", "1"), "--unlabelled: applies to --task classification only"),
+        (("--select", "accuracy"), "--task regression has no such metric. Choose mae, spearman, loss"),
+        (("--target", "stars"), "no review of the split 'train' has a number in the column 'stars'"),
+    ],
+)
+def test_what_regression_lacks_is_refused(options: tuple[str, ...], message: str, lake: Path) -> None:
+    found = command("train", "--task", "regression", *options, "--lake", lake)
+    assert found.code in (2, 65) and message in found.stderr
+
+
+def test_what_numbers_lack_is_refused_in_scoring(lake: Path, tmp_path: Path) -> None:
+    pa.csv.write_csv(prices(5), tmp_path / "few.csv")
+    for option in (("--abstain-below", "0.9"), ("--fail-on-drift",)):
+        found = command("score", tmp_path / "few.csv", "--output", tmp_path / "out.csv", *option, "--lake", lake)
+        assert found.code == 2 and "predicts numbers" in found.stderr
+
+
+def test_the_model_is_found_again(lake: Path) -> None:
+    again = command("train", "--task", "regression", *FAST, "--lake", lake)
+    assert again.code == 99
+    listed = json.loads(command("models", "--json", "--lake", lake).stdout)
+    assert {row["task"] for row in listed} == {"regression"} and all(row["mae"] > 0 for row in listed)
+
+
+def test_stars_of_acl_imdb_are_numbers(tmp_path: Path) -> None:
+    for place, stars in (("neg", (1, 2, 3, 4)), ("pos", (7, 8, 9, 10))):
+        folder = tmp_path / "aclImdb" / "train" / place
+        folder.mkdir(parents=True)
+        for number in range(40):
+            given = stars[number % 4]
+            (folder / f"{number}_{given}.txt").write_text(f"film {'good ' * given}{'bad ' * (10 - given)}")
+    lake = tmp_path / "lake"
+    invoke("ingest", tmp_path / "aclImdb", "--lake", lake)
+    from_stars = invoke("train", "--task", "regression", "--arch", "ridge", "--lake", lake)
+    assert read_bundle(Path(from_stars["outputs"]["model"])).task["column"] == "stars"
+    invoke("ingest", tmp_path / "aclImdb", "--target-column", "stars", "--lake", lake)
+    from_target = invoke("train", "--task", "regression", "--arch", "ridge", "--promote", "always", "--lake", lake)
+    assert read_bundle(Path(from_target["outputs"]["model"])).task["column"] == "target"
+    assert from_target["metrics"]["valid_mae"] == pytest.approx(from_stars["metrics"]["valid_mae"])
