@@ -32,6 +32,7 @@ from pipeline.reports.files import (
 )
 from pipeline.scoring.explain import explanations, token_pulls
 from pipeline.scoring.predictor import Predictor
+from pipeline.tasks.columns import best_labels
 from pipeline.text.vocabulary import Vocabulary
 from schemas.report import EVALUATION, EXAMPLE, KEY_LABEL_ROWS, NUMBER_EXAMPLE, NUMBERS, RIGHT, TOKEN_WEIGHT, UNSURE, WRONG
 
@@ -181,13 +182,14 @@ def _examples(bundle: Bundle, predictor: Predictor, vocabulary: Vocabulary, part
     """The surest mistakes, the surest right answers of each label, and those where the model cannot decide."""
     probability_NC = np.stack(scored["probabilities"].to_pylist()).astype(np.float32)
     chosen = _chosen(probability_NC, scored["label"].to_numpy())
+    predicted_N = best_labels(probability_NC)
     numbers = np.array(sorted(chosen), dtype=np.int64)
     texts = pa.concat_arrays([table["ids"].combine_chunks() for table in read_part(rows_of(part, numbers), ["ids"])])
     weights = explanations(predictor, vocabulary, texts, probability_NC[numbers]).to_pylist()
     place = {int(number): index for index, number in enumerate(numbers)}
     examples = []
     for number, kind in chosen.items():
-        predicted = int(probability_NC[number].argmax())
+        predicted = int(predicted_N[number])
         examples.append(
             {
                 "text": readable(texts[place[number]].as_py(), vocabulary),
@@ -203,7 +205,7 @@ def _examples(bundle: Bundle, predictor: Predictor, vocabulary: Vocabulary, part
 
 def _chosen(probability_NC: NDArray[np.float32], labels_N: Ints) -> dict[int, str]:
     """Row numbers of the examples and why each is shown, in the order in which the page shows them."""
-    predicted_N, certainty_N = probability_NC.argmax(axis=1), probability_NC.max(axis=1)
+    predicted_N, certainty_N = best_labels(probability_NC), probability_NC.max(axis=1)
     wrong_N = predicted_N != labels_N
     kinds = [
         (WRONG, wrong_N, -certainty_N),

@@ -37,6 +37,8 @@ class Figures:
         """Counts the rows of a window."""
         import numpy as np
 
+        from pipeline.tasks.columns import best_labels
+
         self.rows += len(window)
         self.tokens += len(window.ids.values)
         self.rejects.count(window.bad)
@@ -46,7 +48,7 @@ class Figures:
         if not self.labels:
             self._add_numbers(probability_NC[reason_N == 0, 0])
             return
-        counts = np.bincount(probability_NC[reason_N == 0].argmax(axis=1), minlength=len(self.labels))
+        counts = np.bincount(best_labels(probability_NC[reason_N == 0]), minlength=len(self.labels))
         for label, count in zip(self.labels, counts.tolist(), strict=True):
             self.predicted[label] += count
 

@@ -30,6 +30,7 @@ from pipeline.printable import printable
 from pipeline.scoring.explain import explanations
 from pipeline.scoring.outputs import REASONS, check_abstain, predicted_columns, prediction_fields, with_abstained
 from pipeline.scoring.predictor import Predictor
+from pipeline.tasks.columns import best_labels
 from pipeline.text.types import is_text
 from schemas.prediction import ABSTAINED, CLASS_PREFIX, VALUE
 
@@ -288,7 +289,7 @@ class Model:
             numbers = zip(scored.probability_NC[:, 0].tolist(), scored.reason_N.tolist(), strict=True)
             return [self._number(value, place) for value, place in numbers]
         reason_N = with_abstained(scored.probability_NC, scored.reason_N, abstain_below)
-        best_N = scored.probability_NC.argmax(axis=1)
+        best_N = best_labels(scored.probability_NC)
         found = []
         for probability_C, best, place in zip(
             scored.probability_NC.tolist(), best_N.tolist(), reason_N.tolist(), strict=True

@@ -11,7 +11,8 @@ def export(config: ExportConfig, finish: Finish) -> None:
 
     ONNX Runtime can then score reviews without this package. Requires the 'onnx' extra. The file maps token IDs to
     probabilities; tokenizer, vocabulary and labels are stored as metadata. It is kept only if its probabilities match
-    those of 'pipeline score'. Supported: rnn, birnn, lstm, bilstm, gru, bigru, bag and nbsvm.
+    those of 'pipeline score'. Supported: rnn, birnn, lstm, bilstm, gru, bigru, bag, nbsvm and
+    ridge.
 
     Example: pipeline export LATEST --output model.onnx
     """

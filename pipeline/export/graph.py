@@ -47,9 +47,9 @@ class Graph:
         """Columns `begin` to `end` (excluded; from the end where it is below 0) of (N, T, …)."""
         return self.add("Slice", values, self.ints(begin), self.ints(end), self.ints(1))
 
-    def model(self, output: str, num_classes: int, description: str, metadata: dict[str, str]) -> Any:
-        """The whole, checked: `ids` (N, T) and `lengths` (N,) to `probabilities` (N, C)."""
-        self._nodes.append(helper.make_node("Identity", [output], ["probabilities"]))
+    def model(self, output: str, name: str, columns: int, description: str, metadata: dict[str, str]) -> Any:
+        """The whole, checked: `ids` (N, T) and `lengths` (N,) to an output of that name (N, columns)."""
+        self._nodes.append(helper.make_node("Identity", [output], [name]))
         graph = helper.make_graph(
             self._nodes,
             "review-pipeline",
@@ -57,7 +57,7 @@ class Graph:
                 helper.make_tensor_value_info("ids", TensorProto.INT64, ["N", "T"]),
                 helper.make_tensor_value_info("lengths", TensorProto.INT64, ["N"]),
             ],
-            [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", num_classes])],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", columns])],
             self._initializers,
         )
         made = helper.make_model(

@@ -1,4 +1,4 @@
-"""A bundle as one ONNX file: from token ids to probabilities, with tokenizer, vocabulary and labels as metadata.
+"""A bundle as one ONNX file: from token ids to probabilities or numbers, with tokenizer, vocabulary, labels as metadata.
 
 The graph is written by hand: torch's exporter unrolls, or fixes the sizes of, recurrent layers that read from both ends.
 """
@@ -24,7 +24,10 @@ from pipeline.models.interface import ReviewClassifier
 from pipeline.models.layers.linear_classifier import LinearClassifier
 from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 from pipeline.scoring.predictor import Predictor
+from pipeline.tasks.registry import task_of
+from pipeline.tasks.regression import Regression
 from pipeline.text.tokenizers import described
+from schemas.prediction import VALUE
 from schemas.vocabulary import PAD_ID, SPECIALS, UNK_ID
 
 FORMAT_VERSION = "1"
@@ -32,17 +35,18 @@ LARGEST_BYTES = 2**31 - 2**20
 """A file without external data cannot be larger: protobuf counts in 32 bits."""
 TOLERANCE = 1e-4
 CHECKED_ROWS = 64
-SUPPORTED = "rnn, birnn, lstm, bilstm, gru, bigru, bag, nbsvm"
+SUPPORTED = "rnn, birnn, lstm, bilstm, gru, bigru, bag, nbsvm, ridge"
 
 DESCRIPTION = (
     "ids: token ids, int64 (N, T), 0 after a review's end; lengths: tokens of each review, int64 (N), 1 or more. "
-    "probabilities: float32 (N, C) in the order of the labels in the metadata. Tokenize as the metadata say; a "
-    "token's id is its place in the vocabulary, that of <unk> otherwise."
+    "{output} Tokenize as the metadata say; a token's id is its place in the vocabulary, that of <unk> otherwise."
 )
+PROBABILITIES = "probabilities: float32 (N, C) in the order of the labels in the metadata."
+NUMBERS = f"{VALUE}: float32 (N, 1), the predicted number."
 
 
 def export_onnx(bundle: Bundle, path: Path) -> float:
-    """Writes the file, once it has given our own probabilities; returns the largest difference from them.
+    """Writes the file, once it has given our own answers; returns the largest difference from them.
 
     Raises:
         UsageError: the architecture cannot be exported, or the model is too large for one file.
@@ -56,9 +60,10 @@ def export_onnx(bundle: Bundle, path: Path) -> float:
         raise UsageError(f"{bundle.model_id} would take {size:,} bytes; the maximum for an ONNX file is {LARGEST_BYTES:,}.")
     content = made.SerializeToString()
     difference = largest_difference(bundle, content)
-    if not difference <= TOLERANCE:
+    # Numbers are compared in standard deviations: their unit may be any.
+    if not difference <= TOLERANCE * float(bundle.task.get("std", 1.0)):
         raise PipelineError(
-            f"the exported {bundle.model_id} gives probabilities that differ from ours by up to {difference:.2g}; the "
+            f"the exported {bundle.model_id} gives answers that differ from ours by up to {difference:.2g}; the "
             "file was discarded. Please report this."
         )
     with atomic_path(path) as temporary:
@@ -76,7 +81,15 @@ def onnx_model(bundle: Bundle, model: nn.Module) -> Any:
     graph = Graph()
     inputs = layers.tokens(graph, "ids", "lengths", bundle.max_length)
     logits = _blended(graph, model, inputs) if isinstance(model, Blend) else _logits(graph, model, inputs)
-    return graph.model(graph.add("Softmax", logits, axis=1), len(bundle.labels), DESCRIPTION, _metadata(bundle))
+    task = task_of(bundle)
+    if isinstance(task, Regression):
+        scaled = graph.add("Mul", logits, graph.constant(task.std))
+        numbers = graph.add("Add", scaled, graph.constant(task.mean))
+        bounded = graph.add("Clip", numbers, graph.constant(task.low), graph.constant(task.high))
+        return graph.model(bounded, VALUE, 1, DESCRIPTION.format(output=NUMBERS), _metadata(bundle))
+    probabilities = graph.add("Softmax", logits, axis=1)
+    description = DESCRIPTION.format(output=PROBABILITIES)
+    return graph.model(probabilities, "probabilities", len(bundle.labels), description, _metadata(bundle))
 
 
 def _blended(graph: Graph, model: Blend, inputs: layers.Tokens) -> str:
@@ -115,7 +128,7 @@ def check_supported(bundle: Bundle, model: nn.Module) -> None:
 
 
 def largest_difference(bundle: Bundle, content: bytes) -> float:
-    """The largest difference between ONNX Runtime's probabilities and ours, over random reviews of all lengths."""
+    """The largest difference between ONNX Runtime's answers and ours, over random reviews of all lengths."""
     random = np.random.default_rng(0)
     longest = min(bundle.max_length + 2, 500)
     lengths_N = random.integers(1, longest + 1, CHECKED_ROWS)
@@ -128,7 +141,9 @@ def largest_difference(bundle: Bundle, content: bytes) -> float:
     with Predictor(bundle, "cpu") as predictor:
         ours_NC = predictor.predict(pa.array([row.tolist() for row in rows], pa.list_(pa.int32())))
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    (theirs_NC,) = session.run(["probabilities"], {"ids": ids_NT, "lengths": lengths_N.astype(np.int64)})
+    (theirs_NC,) = session.run(
+        [VALUE if bundle.task else "probabilities"], {"ids": ids_NT, "lengths": lengths_N.astype(np.int64)}
+    )
     return float(np.abs(theirs_NC - ours_NC).max())
 
 
@@ -140,6 +155,7 @@ def _metadata(bundle: Bundle) -> dict[str, str]:
         "model_id": bundle.model_id,
         "arch": bundle.arch,
         "labels": list(bundle.labels),
+        **({"task": bundle.task} if bundle.task else {}),
         "max_length": bundle.max_length,
         "tokenizer": vocabulary.tokenizer,
         "tokenizer_options": described(vocabulary.tokenizer),

@@ -81,6 +81,12 @@ class Bundle:
         content += [self.task] if self.task else []
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
+    @property
+    def teacher_key(self) -> str:
+        """16 hex digits over everything that decides the model's probabilities, which its soft targets are filed under."""
+        content = [self.fingerprint, self.model_config, self.blend, self.max_length]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
     def load_model(self, device: "str | torch.device" = "cpu") -> "Classifier":
         """The whole model with its weights, on `device`, in eval mode.
 

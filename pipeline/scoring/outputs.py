@@ -17,18 +17,16 @@ from pipeline.lake.content import KEY_DATA_SHA256, verify_data
 from pipeline.progress import AS_IT_IS
 from pipeline.readers.opening import READ_ERRORS
 from pipeline.scoring.inputs import ScoreInput
+from pipeline.tasks.columns import answer_columns, answer_fields
 from schemas.contract import KEY_NAME, ContractError
 from schemas.prediction import (
     ABSTAINED,
-    CLASS_PREFIX,
-    CLASSES,
     EXPLANATION,
     KEY_INPUT,
     KEY_LABELS,
     KEY_MODEL,
     KEY_OPTIONS,
     KEY_SOURCE,
-    MAX_CLASS_COLUMNS,
     NO_KNOWN_TOKEN,
     NO_TEXT,
     PREDICTION,
@@ -45,15 +43,9 @@ Probabilities = npt.NDArray[np.float32]
 
 
 def prediction_fields(labels: Sequence[str], explain: bool = False) -> list[pa.Field]:
-    """The columns that scoring adds. A model without labels is one of regression."""
-    prediction, probability, value, model_id, reason = PREDICTION.schema
-    explanation = [EXPLANATION] if explain else []
-    if not labels:
-        return [value, model_id, reason, *explanation]
-    classes = [pa.field(CLASS_PREFIX + label, pa.float32()) for label in labels]
-    if len(labels) > MAX_CLASS_COLUMNS:
-        classes = [CLASSES]
-    return [prediction, probability, *classes, model_id, reason, *explanation]
+    """The columns that scoring adds. A model without labels is one of numbers."""
+    about = [PREDICTION.schema.field(name) for name in ("model_id", "unscored_reason")]
+    return [*answer_fields(labels), *about, *([EXPLANATION] if explain else [])]
 
 
 def output_schema(
@@ -213,28 +205,8 @@ def predicted_columns(
         probability_NC: float32 (N, C), or the predicted numbers (N, 1); NaN where a row was not scored.
         reason_N: int8 (N,), indices into `REASONS`; 0 for a prediction.
     """
-    unscored = np.isnan(probability_NC[:, 0])
-    without = reason_N != 0
-    reasons = pa.array(REASONS, pa.string()).take(pa.array(reason_N))
-    scorer = pa.repeat(pa.scalar(model_id, pa.string()), len(reason_N))
-    if not labels:
-        return [pa.array(probability_NC[:, 0], pa.float32(), mask=without), scorer, reasons]
-    best_N = np.where(unscored, 0, probability_NC.argmax(axis=1))
-    predicted = pa.array(labels, pa.string()).take(pa.array(best_N, mask=without))
-    chosen_N = probability_NC[np.arange(len(best_N)), best_N]
     return [
-        predicted,
-        pa.array(chosen_N, pa.float32(), mask=without),
-        *_classes(probability_NC, unscored),
-        scorer,
-        reasons,
+        *answer_columns(probability_NC, reason_N != 0, labels),
+        pa.repeat(pa.scalar(model_id, pa.string()), len(reason_N)),
+        pa.array(REASONS, pa.string()).take(pa.array(reason_N)),
     ]
-
-
-def _classes(probability_NC: Probabilities, unscored: npt.NDArray[np.bool_]) -> list[pa.Array]:
-    rows, classes = probability_NC.shape
-    if classes <= MAX_CLASS_COLUMNS:
-        return [pa.array(probability_NC[:, index], pa.float32(), mask=unscored) for index in range(classes)]
-    offsets = pa.array(np.arange(0, (rows + 1) * classes, classes, dtype=np.int32))
-    values = pa.array(probability_NC.reshape(-1), pa.float32())
-    return [pa.ListArray.from_arrays(offsets, values, type=CLASSES.type, mask=pa.array(unscored))]
