@@ -8,7 +8,8 @@ Which model was live does not make a training another one, so a lake without new
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config.train import LIVE, NGRAM_TEACHER, TrainConfig
 from pipeline.errors import InputNotFoundError, UsageError
 from pipeline.lake.paths import Lake
-from pipeline.models.bundle import LATEST, Bundle, find_bundle, model_ids, read_bundle
+from pipeline.models.bundle import LATEST, Bundle, find_bundle, model_ids, read_bundle, readable_bundles
 from pipeline.order.selection import Part, has_labelled
 from pipeline.progress import AS_IT_IS
 from pipeline.signals import StopRequest
@@ -113,19 +114,8 @@ def recover_teacher(lake: Lake, identity: Mapping[str, Any], teacher: Teacher) -
         return Teacher(named=wanted is not None)
     if teacher.bundle is not None and teacher.bundle.teacher_key == wanted:
         return teacher
-    found = next((bundle for bundle in bundles(lake) if bundle.teacher_key == wanted), None)
+    found = next((bundle for bundle in readable_bundles(lake) if bundle.teacher_key == wanted), None)
     return None if found is None else replace(teacher, bundle=found)
-
-
-def bundles(lake: Lake) -> list[Bundle]:
-    """The models of a lake that can be read."""
-    found = []
-    for model_id in model_ids(lake):
-        try:
-            found.append(read_bundle(lake.models / model_id))
-        except ValueError:  # damaged, or removed in this moment
-            continue
-    return found
 
 
 def answers_of(
@@ -139,7 +129,6 @@ def answers_of(
         LockedError: another run scores with the same teacher for very long.
         StoppedError: a signal came.
     """
-    from pipeline.lake.locks import locked
     from pipeline.order.selection import UNLABELLED
     from pipeline.scoring.teach import TargetStore
     from pipeline.training.soft_targets import ModelTeacher
@@ -149,12 +138,23 @@ def answers_of(
         return None
     store = TargetStore(config.lake, bundle, config.device, stop.raise_if_set)
     soft = learned if config.teacher_weight else parts[UNLABELLED]
-    lock = config.lake.locks / f"targets-{bundle.teacher_key}.lock"
-    with locked(lock, f"the soft targets of {bundle.model_id}", LOCK_SECONDS):
+    with _locked(config.lake, bundle):
         for part in (soft, parts["valid"]):
             store.complete(part)
     log.info("%s scored %s reviews as a teacher; other targets were kept", bundle.model_id, f"{store.scored:,}")
     return ModelTeacher(store, task, calibrate=not (bundle.blend and bundle.training.get("calibrate", True)))
+
+
+@contextmanager
+def _locked(lake: Lake, bundle: Bundle) -> Iterator[None]:
+    """Holds the lock of a teacher's targets, where there are locks: without, two runs might score the same rows."""
+    with ExitStack() as held:
+        with suppress(ModuleNotFoundError):
+            from pipeline.lake.locks import locked
+
+            lock = lake.locks / f"targets-{bundle.teacher_key}.lock"
+            held.enter_context(locked(lock, f"the soft targets of {bundle.model_id}", LOCK_SECONDS))
+        yield
 
 
 def _of_fold(config: TrainConfig, name: str) -> Bundle:

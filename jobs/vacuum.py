@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.runtime import recorded_run
-from jobs.teacher import bundles
 from pipeline.config.vacuum import VacuumConfig
 from pipeline.errors import InputNotFoundError, PipelineError
 from pipeline.lake import log as delta_log
@@ -24,7 +23,7 @@ from pipeline.lake.paths import Lake
 from pipeline.lake.runs import read_record, record_paths
 from pipeline.lake.table_index import forget_removed
 from pipeline.lake.targets import is_needed, remove_empty_folders, target_files
-from pipeline.models.bundle import model_ids, read_bundle
+from pipeline.models.bundle import model_ids, read_bundle, readable_bundles
 from pipeline.models.pretrained import all_pretrained
 from schemas.prediction import KEY_MODEL
 from schemas.run import Receipt
@@ -82,7 +81,9 @@ def _targets(config: VacuumConfig, lake: Lake) -> Iterator[Leftover]:
     """Soft targets of models that are gone, and for shards that no version has; young ones may be of a model or of shards
     elsewhere, whose training goes on."""
     files = target_files(lake)
-    teachers = {bundle.teacher_key for place in (lake, lake.crossval()) for bundle in bundles(place)} if files else set()
+    teachers = (
+        {bundle.teacher_key for place in (lake, lake.crossval()) for bundle in readable_bundles(place)} if files else set()
+    )
     for path in files:
         if not is_needed(path, lake, teachers) and _age_hours(path) >= config.keep_hours:
             yield Leftover(path, size_of(path))

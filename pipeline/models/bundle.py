@@ -7,6 +7,7 @@ included, so a bundle can score without its lake.
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -271,6 +272,15 @@ def model_ids(lake: Lake) -> list[str]:
     return sorted(
         path.parent.name for path in lake.models.glob(f"*/{DESCRIPTION}") if not path.parent.name.startswith(PREFIX)
     )
+
+
+def readable_bundles(lake: Lake) -> list[Bundle]:
+    """The lake's finished bundles, without damaged ones."""
+    found = []
+    for model_id in model_ids(lake):
+        with suppress(ValueError):  # damaged, or removed in this moment
+            found.append(read_bundle(lake.models / model_id))
+    return found
 
 
 def _read(path: Path) -> bytes:
