@@ -39,6 +39,7 @@ def run(config: EvaluateConfig) -> Receipt:
     with recorded_run("evaluate", config.lake, config) as run:
         bundle = find_bundle(config.lake, config.model)
         run.outputs = {"model": bundle.folder, "model_id": bundle.model_id}
+        config.check_task(bundle.model_id, bundle.task)
         with Predictor(bundle, config.device, config.batch_size, config.precision) as predictor:
             if config.sources:
                 try:

@@ -36,6 +36,7 @@ from pipeline.lake.decisions import (
     NOT_FINITE,
     NOT_PROMOTED,
     NOT_WORSE,
+    OTHER_TASK,
     PROMOTED,
     WORSE,
     Decision,
@@ -180,7 +181,7 @@ def _decide(config: TrainConfig, data: TrainingData, bundle: Bundle, test: Part,
         found = Comparison(obstacle=live)
         decided = replace(decided, **_own_figures(bundle, part))
     if found.is_other_task and config.promote != ALWAYS_MODE:
-        return _refused(decided, NOT_COMPARABLE, found.obstacle)
+        return _refused(decided, OTHER_TASK, found.obstacle)
     if below:
         return _refused(decided, BELOW_MAJORITY, f"{below}{_and(found.figures)}")
     return _by_mode(config, decided, found, bundle, part, is_first=decided.live is None or live == "")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jobs.runtime import recorded_run
 from pipeline.config.report import ReportConfig
-from pipeline.errors import CannotWriteError, InputNotFoundError, PipelineError
+from pipeline.errors import CannotWriteError, InputNotFoundError, PipelineError, UsageError
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import Bundle, find_bundle
 from pipeline.reports.examples import ScoredColumns, choose_from_predictions
@@ -34,6 +34,8 @@ def run(config: ReportConfig) -> Receipt:
 
             bundles = [find_bundle(lake, model) for model in config.models]
             for bundle in bundles:
+                _check_labels(bundle, "--compare")
+            for bundle in bundles:
                 _complete(lake, bundle)
             output = _output(config, lake.models / COMPARISON)
             run.outputs["report"] = write_comparison([bundle.folder for bundle in bundles], output)
@@ -42,6 +44,7 @@ def run(config: ReportConfig) -> Receipt:
         bundle = find_bundle(lake, config.model)
         added = None
         if config.predictions is not None:
+            _check_labels(bundle, "--predictions")
             path = config.predictions.expanduser()
             if path.is_dir():
                 raise InputNotFoundError(f"--predictions {path} is a folder. Pass one file written by 'pipeline score'.")
@@ -61,6 +64,14 @@ def run(config: ReportConfig) -> Receipt:
         )
         run.outputs["model"] = bundle.folder
     return run.receipt()
+
+
+def _check_labels(bundle: Bundle, option: str) -> None:
+    if bundle.task:
+        raise UsageError(
+            f"{option}: {bundle.model_id} predicts numbers, and only models of labels have such a page. Remove the option; "
+            "'pipeline evaluate' gives figures that can be compared."
+        )
 
 
 def _output(config: ReportConfig, default: Path) -> Path:

@@ -19,7 +19,8 @@ WHY = {
     "worse": "it is worse than the live model",
     "not worse": "it is not better than the live model",
     "not finite": "its loss is not finite",
-    "below majority": "it is worse than always predicting the most frequent label",
+    "below majority": "it is worse than always predicting the same",
+    "other task": "it has learned another task than the live model",
     "not comparable": "it cannot be compared with the live model",
 }
 TAKE_BACK = "Check the newest delivery; 'pipeline retract latest' takes it back."

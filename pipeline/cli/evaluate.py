@@ -13,7 +13,10 @@ COLUMNS = ("text_column", *LABELS, "target_column", "split_column", "delimiter",
 
 def _as_ingested(ingest: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Files are read with the lake's [ingest] settings unless options override them."""
-    return {name: ingest[name] for name in COLUMNS if name in ingest} if given.get("sources") else {}
+    if not given.get("sources"):
+        return {}
+    found = {name: ingest[name] for name in COLUMNS if name in ingest}
+    return found | {"inherited": tuple(name for name in found if name not in given)}
 
 
 @config_command(EvaluateConfig, inherits=_as_ingested)

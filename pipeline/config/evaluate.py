@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 TABLE_OPTIONS = ("tokens", "vocabulary", "table_version")
 DIALECT_OPTIONS = ("format", "delimiter", "quote", "escape", "encoding")
-SOURCE_OPTIONS = ("label_column", "target_column", "label_map", "skip_labels", "split_column", *DIALECT_OPTIONS)
+LABEL_OPTIONS, NUMBER_OPTIONS = ("label_column", "label_map", "skip_labels"), ("target_column",)
+SOURCE_OPTIONS = (*LABEL_OPTIONS, *NUMBER_OPTIONS, "split_column", *DIALECT_OPTIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,9 @@ class EvaluateConfig(BoundsConfig):
         ),
     ] = 2
 
+    inherited: tuple[str, ...] = ()
+    """Options above that come from the lake's [ingest] settings: they may concern another task than the model's."""
+
     def __post_init__(self) -> None:
         validate(self)
         if not all(self.sources):
@@ -112,6 +116,14 @@ class EvaluateConfig(BoundsConfig):
             raise UsageError("--tokens and --table-version: plain shards have no versions. Pass only one of them.")
         check_labels(self.label_map, self.skip_labels)
         _ = self.reading
+
+    def check_task(self, model_id: str, task: Mapping[str, Any]) -> None:
+        """Raises `UsageError` if an option was given that the model's task has no use for; `task`: see `columns`."""
+        foreign, predicts = (LABEL_OPTIONS, "numbers, not labels") if task else (NUMBER_OPTIONS, "labels, not numbers")
+        given = [name for name in foreign if getattr(self, name) is not None and name not in self.inherited]
+        if given:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise UsageError(f"{options}: {model_id} predicts {predicts}. Remove the option, or choose another --model.")
 
     def numbers_of(self, task: Mapping[str, Any]) -> str:
         """The column of numbers in SOURCE, given what a bundle says of its task."""

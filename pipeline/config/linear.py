@@ -10,7 +10,7 @@ from schemas.limits import MAX_LENGTH
 
 @dataclass(frozen=True, kw_only=True)
 class LinearConfig:
-    """How the linear n-gram model is fitted; see `training/ngram_fit.py` for the equations."""
+    """How the linear n-gram model, `nbsvm` or `ridge`, is fitted; see `training/ngram_fit.py` for the equations."""
 
     linear_ngrams: Annotated[
         int, Option(panel=LINEAR, help="Maximum n-gram length; 1 for single words.", minimum=1, maximum=MAX_NGRAMS)
@@ -25,7 +25,7 @@ class LinearConfig:
             maximum=MAX_BITS,
         ),
     ] = 22
-    linear_scale: Annotated[float, Option(panel=LINEAR, help="Scale of the log-count ratios.", above=0)] = 0.15
+    linear_scale: Annotated[float, Option(panel=LINEAR, help="Scale of the ratios that weight n-grams.", above=0)] = 0.15
     linear_lr: Annotated[float, Option(panel=LINEAR, help="Learning rate.", above=0)] = 0.02
     linear_batch_size: Annotated[int, Option(panel=LINEAR, help="Reviews per step.", minimum=1)] = 32
     linear_epochs: Annotated[

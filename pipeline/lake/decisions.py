@@ -15,7 +15,8 @@ from pipeline.lake.paths import Lake
 
 FIRST, NOT_WORSE, WORSE, ALREADY_LIVE = "first", "not worse", "worse", "already live"
 ALWAYS, NEVER = "always", "never"
-NOT_FINITE, BELOW_MAJORITY, NOT_COMPARABLE = "not finite", "below majority", "not comparable"
+NOT_FINITE, BELOW_MAJORITY = "not finite", "below majority"
+NOT_COMPARABLE, OTHER_TASK = "not comparable", "other task"
 PROMOTED, NOT_PROMOTED = "promoted", "not promoted"
 
 

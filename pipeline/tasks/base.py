@@ -126,6 +126,8 @@ class Task(ABC):
     """The figure that people are told first, such as `accuracy`."""
     baseline_figures: ClassVar[tuple[str, ...]]
     """The figures that are noted of the linear model that is fitted for comparison."""
+    needs_scale: ClassVar[bool] = False
+    """Whether the headline figure of a part of a model depends on its scale, so that it gets its own where it is alone."""
 
     # What is learned from.
 

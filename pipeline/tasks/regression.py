@@ -28,6 +28,8 @@ STRATA = 4
 """Quarters of the targets, which the validation part has in equal shares."""
 PRIOR = 0.01
 """Weight of the scales' start in their fit, in rows: a hundred rows outweigh it by far."""
+FACTORS = tuple(1.05**power for power in sorted(range(-20, 31), key=abs))
+"""Tried in this order; of equally good ones, the nearest to 1 is taken."""
 PRIOR_REVIEWS = 2.0
 """A bucket's mean target counts as if this many more reviews had it, all with the overall mean."""
 RATIO_SCALE = 1 / 3
@@ -68,6 +70,7 @@ class Regression(Task):
     kind = REGRESSION
     headline = "mae"
     baseline_figures = ("loss", "mae", "rmse", "spearman")
+    needs_scale = True
 
     @property
     def column(self) -> str:
@@ -146,7 +149,7 @@ class Regression(Task):
 
     def meter(self, device: torch.device) -> "NumberMeter":
         """Keeps outputs and targets."""
-        return NumberMeter(self)
+        return NumberMeter(self, device)
 
     def evaluate(self, outputs_NC: Doubles, targets_N: Targets, tokens: int) -> NumberEvaluation:
         """The figures for these outputs. `targets_N` are the numbers themselves."""
@@ -179,7 +182,10 @@ class Regression(Task):
     def fit_scales(
         self, outputs_JNC: Sequence[Doubles], targets_N: Targets, start_J: Sequence[float], *, weighted: bool = False
     ) -> list[float]:
-        """The scales, 0 or more, with the least squared error; a part whose scale would be negative is dropped."""
+        """The scales, 0 or more, with the least squared error; a part whose scale would be negative is dropped. Then one
+        factor for all of them, with the least squared error of the answers: these end at the range, so outputs that may pass
+        it can be larger.
+        """
         x_NJ = np.stack([np.asarray(outputs_NC, np.float64)[:, 0] for outputs_NC in outputs_JNC], axis=1)
         z_N = (targets_N.astype(np.float64) - self.mean) / self.std
         start = np.asarray(start_J, np.float64)
@@ -193,7 +199,17 @@ class Regression(Task):
                 scales[active] = found
                 break
             active = [place for place, scale in zip(active, found, strict=True) if scale >= 0]
+        scales *= self._factor(x_NJ @ scales, z_N)
         return [float(scale) for scale in scales]
+
+    def _factor(self, output_N: Doubles, z_N: Doubles) -> float:
+        low, high = (self.low - self.mean) / self.std, (self.high - self.mean) / self.std
+
+        def objective(factor: float) -> float:
+            error_N = np.clip(factor * output_N, low, high) - z_N
+            return float((error_N**2).sum() + PRIOR * np.log(factor) ** 2)
+
+        return min(FACTORS, key=objective)
 
     def ngram_statistics(self, bits: int) -> "TargetSums":
         """The reviews with each bucket, and the sum of their targets."""
@@ -263,9 +279,9 @@ def _ranks(values_N: Doubles) -> Doubles:
 class NumberMeter:
     """Keeps the outputs of a part: ranks need all of them. 16 bytes a row."""
 
-    def __init__(self, task: Regression) -> None:
+    def __init__(self, task: Regression, device: torch.device) -> None:
         self.task = task
-        self.rows: list[Tensor] = []
+        self.rows = [torch.zeros(0, 2, dtype=torch.float64, device=device)]
 
     def add(self, outputs_BC: Tensor, targets: Tensor) -> None:
         """Adds a batch of outputs and standardised numbers."""
@@ -273,7 +289,7 @@ class NumberMeter:
 
     def evaluation(self, ranks: Ranks, tokens: int) -> NumberEvaluation:
         """The figures of all ranks together."""
-        mine = torch.cat(self.rows) if self.rows else torch.zeros(0, 2, dtype=torch.float64)
+        mine = torch.cat(self.rows)
         found = ranks.concatenate(mine).cpu().numpy()
         total = ranks.sum(torch.tensor([float(tokens)], dtype=torch.float64, device=mine.device))
         return self.task.evaluate(found[:, :1], found[:, 1] * self.task.std + self.task.mean, int(total[0]))

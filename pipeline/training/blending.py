@@ -208,16 +208,26 @@ def _metrics(
         measures = task.measures(figures[name], found.blended(scales), found.targets_N)
         metrics |= {f"{name}_{measure}": value for measure, value in measures.items()}
         if len(scales) > 1:
-            alone = found.evaluation(task, found.outputs_JNC[0])
+            alone = found.evaluation(task, _by_itself(outputs, task, name, 0))
             metrics[f"{name}_deep_{task.headline}"] = alone.figures()[task.headline]
     return metrics
+
+
+def _by_itself(outputs: Mapping[str, Outputs], task: Task, name: str, place: int) -> npt.NDArray[np.float64]:
+    """The outputs of one model for a part, as if it were the whole."""
+    said_NC = outputs[name].outputs_JNC[place]
+    if not task.needs_scale:
+        return said_NC
+    valid = outputs["valid"]
+    (scale,) = task.fit_scales([valid.outputs_JNC[place]], valid.targets_N, [1.0])
+    return np.asarray(said_NC * scale)
 
 
 def _baseline(outputs: Mapping[str, Outputs], task: Task, seconds: float) -> dict[str, Any]:
     """The linear model's own metrics on the same rows, and the time it took."""
     baseline: dict[str, Any] = {"arch": task.kind.linear_arch, "seconds": round(seconds, 3)}
     for name, found in outputs.items():
-        said_NC = found.outputs_JNC[1]
+        said_NC = _by_itself(outputs, task, name, 1)
         measures = task.measures(found.evaluation(task, said_NC), said_NC, found.targets_N)
         baseline |= {f"{name}_{measure}": measures[measure] for measure in task.baseline_figures}
     return baseline

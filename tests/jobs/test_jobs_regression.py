@@ -11,12 +11,15 @@ import pytest
 from deltalake import DeltaTable
 
 import pipeline
+from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import read_bundle
 from pipeline.order.selection import PARTS, select_as_trained
+from pipeline.scoring.answers import answer
+from pipeline.scoring.predictor import Predictor
 from pipeline.tasks.registry import task_of
 from pipeline.training.data import open_data
-from tests.support.commands import command, invoke
+from tests.support.commands import invoke, run_here
 
 ROWS = 900
 FAST = ("--arch", "ridge", "--linear-bits", "14", "--holdout", "0.2")
@@ -103,8 +106,17 @@ def test_scores_are_numbers_the_same_in_python(lake: Path, tmp_path: Path) -> No
         assert model.predict_values(unseen["text"].to_pylist()) == pytest.approx(scored["predicted_value"].to_numpy())
         assert model.predict([None])[0].to_dict()["predicted_value"] is None
         assert model.predict_table(unseen).column_names[3:] == ["predicted_value", "model_id", "unscored_reason"]
-        with pytest.raises(pipeline.UsageError, match="predict_values"):
+        with pytest.raises(UsageError, match="predict_values"):
             model.predict_proba(["word1"])
+
+
+def test_a_sentence_gets_a_number(lake: Path) -> None:
+    bundle = read_bundle(Lake(lake).models / Lake(lake).latest_model())
+    with Predictor(bundle) as predictor:
+        dear, nothing = answer(predictor, ["word39 word38", "?"], explain=True)
+    assert dear.value is not None and dear.line().startswith(f"{dear.value:.4g}\tword39 word38\tword")
+    assert dear.to_dict()["predicted_value"] == dear.value and "prediction" not in dear.to_dict()
+    assert nothing.line().startswith("-\t?\t(no_")
 
 
 def test_a_number_is_raised_by_what_its_explanation_says(lake: Path) -> None:
@@ -119,6 +131,27 @@ def test_evaluate_on_the_table_and_on_files(lake: Path, tmp_path: Path) -> None:
     pa.csv.write_csv(prices(200, seed=2), tmp_path / "more.csv")
     files = invoke("evaluate", tmp_path / "more.csv", "--target-column", "price", "--lake", lake)["metrics"]
     assert files["rows"] == 200 and files["mae"] == pytest.approx(table["mae"], rel=0.3)
+
+
+def test_options_of_another_task_are_refused_unless_ingest_has_them(lake: Path, tmp_path: Path) -> None:
+    pa.csv.write_csv(prices(50, seed=3), tmp_path / "more.csv")
+    refused = run_here("evaluate", tmp_path / "more.csv", "--skip-labels", "cheap", "--lake", lake)
+    assert refused.code == 2 and "--skip-labels" in refused.stderr and "predicts numbers, not labels" in refused.stderr
+    settings = lake / "pipeline.toml"
+    settings.write_text('[ingest]\nskip-labels = "cheap"\ntarget-column = "price"\n')
+    try:
+        assert run_here("evaluate", tmp_path / "more.csv", "--lake", lake).receipt["metrics"]["rows"] == 50
+    finally:
+        settings.unlink()
+
+
+def test_pages_of_labels_refuse_numbers(lake: Path, tmp_path: Path) -> None:
+    pa.csv.write_csv(prices(5), tmp_path / "few.csv")
+    invoke("score", tmp_path / "few.csv", "--output", tmp_path / "few.parquet", "--lake", lake)
+    live = Lake(lake).latest_model()
+    for options in (("--predictions", tmp_path / "few.parquet"), ("--compare", live, live)):
+        found = run_here("report", *options, "--lake", lake)
+        assert found.code == 2 and "predicts numbers" in found.stderr
 
 
 def test_crossval_predicts_each_review_once(lake: Path) -> None:
@@ -149,7 +182,7 @@ def test_a_worse_model_and_one_of_another_task_do_not_go_live(own: Path) -> None
     assert promotion["challenger_mae"] > promotion["live_mae"]
     other = invoke("train", "--arch", "nbsvm", "--linear-bits", "14", "--holdout", "0.2", "--lake", own)
     promotion = other["metrics"]["promotion"]
-    assert (promotion["decision"], promotion["reason"]) == ("not promoted", "not comparable")
+    assert (promotion["decision"], promotion["reason"]) == ("not promoted", "other task")
     assert "is one of regression, so nothing was compared" in promotion["message"]
     assert Lake(own).latest_model() == live
     always = invoke(
@@ -176,21 +209,21 @@ def test_the_validation_part_is_found_again_and_has_all_quarters(lake: Path) -> 
     ],
 )
 def test_what_regression_lacks_is_refused(options: tuple[str, ...], message: str, lake: Path) -> None:
-    found = command("train", "--task", "regression", *options, "--lake", lake)
+    found = run_here("train", "--task", "regression", *options, "--lake", lake)
     assert found.code in (2, 65) and message in found.stderr
 
 
 def test_what_numbers_lack_is_refused_in_scoring(lake: Path, tmp_path: Path) -> None:
     pa.csv.write_csv(prices(5), tmp_path / "few.csv")
     for option in (("--abstain-below", "0.9"), ("--fail-on-drift",)):
-        found = command("score", tmp_path / "few.csv", "--output", tmp_path / "out.csv", *option, "--lake", lake)
+        found = run_here("score", tmp_path / "few.csv", "--output", tmp_path / "out.csv", *option, "--lake", lake)
         assert found.code == 2 and "predicts numbers" in found.stderr
 
 
 def test_the_model_is_found_again(lake: Path) -> None:
-    again = command("train", "--task", "regression", *FAST, "--lake", lake)
+    again = run_here("train", "--task", "regression", *FAST, "--lake", lake)
     assert again.code == 99
-    listed = json.loads(command("models", "--json", "--lake", lake).stdout)
+    listed = json.loads(run_here("models", "--json", "--lake", lake).stdout)
     assert {row["task"] for row in listed} == {"regression"} and all(row["mae"] > 0 for row in listed)
 
 

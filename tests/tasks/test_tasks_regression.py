@@ -41,12 +41,27 @@ def test_figures_are_in_units_of_the_target_and_predictions_stay_in_its_range() 
 def test_scales_have_the_least_squared_error_and_are_not_negative() -> None:
     random = np.random.default_rng(0)
     one, other = random.normal(size=(2, 4000, 1))
-    task = Regression("target").trained_on([3.0, 2.0, -9.0, 9.0])
+    task = Regression("target").trained_on([3.0, 2.0, -99.0, 99.0])
     targets_N = 3.0 + 2.0 * (1.5 * one + 0.25 * other)[:, 0]
 
     assert task.fit_scales([one, other], targets_N, [0.5, 0.5]) == pytest.approx([1.5, 0.25], abs=1e-3)
     assert task.fit_scales([one, -other], targets_N, [0.5, 0.5]) == pytest.approx([1.5, 0.0], abs=0.02)
     assert task.fit_scales([-one], targets_N, [1.0]) == [0.0]
+
+
+def test_outputs_that_may_pass_the_range_get_a_larger_scale() -> None:
+    random = np.random.default_rng(0)
+    truth_N = random.normal(size=4000)
+    outputs_NC = (truth_N + random.normal(size=4000))[:, None]
+    task = Regression("stars").trained_on([5.5, 4.5, 1.0, 10.0])
+    targets_N = np.where(truth_N > 0, 10.0, 1.0)
+
+    (scale,) = task.fit_scales([outputs_NC], targets_N, [1.0])
+
+    least_squares = float((outputs_NC[:, 0] * (targets_N - 5.5) / 4.5).sum() / (outputs_NC**2).sum())
+    assert scale > 1.5 * least_squares
+    maes = [task.evaluate(outputs_NC * factor, targets_N, 0).mae for factor in (least_squares, scale)]
+    assert maes[1] < 0.9 * maes[0]
 
 
 def test_rows_without_a_number_have_no_stratum_and_the_others_are_quartered() -> None:
