@@ -62,11 +62,11 @@ def _recipe(config: CrossvalConfig) -> "Pretrained | None":
     """
     if config.init is None:
         return None
-    from jobs.initial import find_initial
+    from jobs.initial import find_start
     from pipeline.models.pretrained import find_pretrained
 
     found = find_pretrained(config.lake, config.init)
-    return found or find_initial(config.training(0, config.init)).pretrained
+    return found or find_start(config.training(0, config.init)).pretrained
 
 
 def _pretrain(config: CrossvalConfig, index: int, recipe: "Pretrained") -> str:
@@ -113,6 +113,8 @@ def _folder(config: CrossvalConfig, bundle: "Bundle", recipe: "Pretrained | None
     identity = {**bundle.training, "fold": None, "folds": config.folds}
     if recipe is not None:
         identity["init"] = recipe.training
+    if config.teacher is not None and "teacher" in identity:  # another model for each fold
+        identity["teacher"] = Path(config.teacher).name
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     return config.lake.crossval().folder / f"{config.arch}-{digest}"
 

@@ -20,7 +20,7 @@ from pipeline.config.erase import EraseConfig
 from pipeline.errors import DataError, InputNotFoundError, PipelineError
 from pipeline.lake import log as delta_log
 from pipeline.lake import table as token_table
-from pipeline.lake.atomic import make_folder
+from pipeline.lake.atomic import make_folder, writing
 from pipeline.lake.brought import note_brought
 from pipeline.lake.erasure import (
     delete_shards,
@@ -37,6 +37,7 @@ from pipeline.lake.review_keys import write_keys
 from pipeline.lake.runs import read_records
 from pipeline.lake.table import TokenTable
 from pipeline.lake.table_index import forget_removed
+from pipeline.lake.targets import targets_of
 from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.lake.withheld import Withheld
 from pipeline.models.bundle import model_ids
@@ -48,6 +49,7 @@ from schemas.run import Receipt
 
 log = logging.getLogger(__name__)
 
+COUNTS = ("noted", "removed", "versions", "lists", "rejects", "crossval", "targets")
 NAMED = 5
 """Number of rows of a file, or of names, that a message lists."""
 
@@ -66,13 +68,14 @@ class Erased:
     models: dict[str, int] = field(default_factory=dict)
     """Entries in the lists and on the pages of models, by model."""
     crossval: int = 0
+    targets: int = 0
+    """Files of soft targets that were deleted: a teacher's answers about shards that held the reviews."""
     inputs: list[str] = field(default_factory=list)
     """Inputs of predictions that the reviews were in."""
 
     def anything(self) -> bool:
         """Whether something was, or would be, changed."""
-        counts = (self.noted, self.removed, self.versions, self.lists, self.rejects, self.crossval)
-        return any(counts) or bool(self.predictions) or bool(self.models)
+        return any(getattr(self, name) for name in COUNTS) or bool(self.predictions) or bool(self.models)
 
 
 def run(config: EraseConfig) -> Receipt:
@@ -118,7 +121,7 @@ class _Erasure:
         holding = {row.shard for row in self.held}
         self.trained = trained_on(lake, self.commits, holding, 0) if holding else None
         self.folds = trained_on(lake.crossval(), self.commits, holding, 0).models if holding else ()
-        self.pretrained = pretrained_on(lake, self.commits, holding) if holding else []
+        self.pretrained = pretrained_on(lake, self.commits, holding) if holding else {}
 
     def run(self) -> None:
         """Does it all."""
@@ -171,7 +174,17 @@ class _Erasure:
         for name in model_ids(self.lake):
             if entries := erase_from_bundle(self.lake.models / name, self.ids, sought, self.lake.models, dry_run=dry_run):
                 self.done.models[name] = entries
+        self._erase_targets()
         self.done.crossval = erase_from_folds(self.lake.crossval().folder, self.ids, dry_run=dry_run)
+
+    def _erase_targets(self) -> None:
+        """What teachers answered about shards that held the reviews, or that are not the table's, so that nobody knows."""
+        files = targets_of(self.lake, {row.shard for row in self.held}) if self.held else []
+        self.done.targets = len(files)
+        if files and self.scratch is not None:
+            with writing(self.lake.targets):
+                for path in files:
+                    path.unlink(missing_ok=True)
 
     def _sought(self) -> Sought:
         columns = {"review_id", *self.config.id_column}
@@ -200,7 +213,7 @@ class _Erasure:
             "dry_run": self.config.dry_run,
             "reviews": len(self.ids),
             "unknown": len(self.unknown),
-            **{name: getattr(done, name) for name in ("noted", "removed", "versions", "lists", "rejects", "crossval")},
+            **{name: getattr(done, name) for name in COUNTS},
             "predictions": done.predictions,
             "pages": done.models,
             "raw": raw,

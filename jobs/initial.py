@@ -1,5 +1,5 @@
 """What a training starts from, with `--init`: a pretrained model, or another model, which is part of the training's identity
-by its content.
+by its content. And who teaches it (`jobs.teacher`).
 
 `LIVE` follows the live model, so which one it was does not make a training another one: a lake whose newest model has
 learned the same data with the same options has nothing new to learn, although that model is the live one now.
@@ -7,10 +7,12 @@ learned the same data with the same options has nothing new to learn, although t
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.config.train import TrainConfig, may_know_fold
+from jobs.teacher import IDENTITY as TEACHER
+from jobs.teacher import Teacher, find_teacher
+from pipeline.config.train import LIVE, TrainConfig, may_know_fold
 from pipeline.errors import InputNotFoundError, UsageError, unknown_choice
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import LATEST, Bundle, find_bundle, model_ids, read_bundle
@@ -22,7 +24,6 @@ from pipeline.training.data import TrainingData
 
 log = logging.getLogger(__name__)
 
-LIVE = ("LIVE", LATEST)
 IDENTITY = "init_from"
 """The name of the initial model's content in a training's identity; without one, the identity lacks it."""
 IDENTITY_OF_PRETRAINED = "init"
@@ -31,12 +32,18 @@ IDENTITY_OF_PRETRAINED = "init"
 
 @dataclass(frozen=True)
 class Initial:
-    """`bundle` or `pretrained`: where the weights come from; without either, they are random. `follows_live`: whichever
-    model is live."""
+    """`bundle` or `pretrained`: where the weights come from; without either, they are random. `starts_live`: whichever model
+    is live."""
 
     bundle: Bundle | None = None
-    follows_live: bool = False
+    starts_live: bool = False
+    teacher: Teacher = field(default_factory=Teacher)
     pretrained: Pretrained | None = None
+
+    @property
+    def follows_live(self) -> bool:
+        """Whether the training depends on which model is live."""
+        return self.starts_live or self.teacher.follows_live
 
     def identity(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         """The identity of a training that starts from here."""
@@ -45,26 +52,32 @@ class Initial:
             found[IDENTITY] = self.bundle.fingerprint
         if self.pretrained is not None:
             found[IDENTITY_OF_PRETRAINED] = self.pretrained.fingerprint
-        return found
+        return self.teacher.identity(found)
 
     def key(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         """What two trainings have in common that are not to run at the same time: both may follow the live model."""
-        return {**identity, IDENTITY: LIVE[0]} if self.follows_live else dict(identity)
+        return {**identity, **dict.fromkeys(self.ignored, LIVE[0])}
 
     @property
     def ignored(self) -> frozenset[str]:
         """What may differ in the identity of a training that counts as the same."""
-        return frozenset({IDENTITY}) if self.follows_live else frozenset()
+        followed = ((IDENTITY, self.starts_live), (TEACHER, self.teacher.follows_live))
+        return frozenset(name for name, follows in followed if follows)
 
 
-def find_initial(config: TrainConfig) -> Initial:
-    """What `--init` or `--init-from` names now.
+def find_initial(config: TrainConfig, data: TrainingData, task: Task) -> Initial:
+    """What `--init` or `--init-from`, and `--teacher`, name now.
 
     Raises:
         InputNotFoundError: no such model; a lake without a live one is fine for LIVE.
         DataError: it is damaged.
-        UsageError: a model that may know the fold that the training holds out.
+        UsageError: a model that may know the fold that the training holds out, or a teacher that cannot teach it.
     """
+    return replace(find_start(config), teacher=find_teacher(config, data, task))
+
+
+def find_start(config: TrainConfig) -> Initial:
+    """What `--init` or `--init-from` names now, without a teacher. Raises as `find_initial` does."""
     if config.init is not None:
         found = find_pretrained(config.lake, config.init, config.fold)
         if found is not None:
@@ -102,8 +115,8 @@ def _find_model(config: TrainConfig, name: str) -> Initial:
 def _live(config: TrainConfig) -> Initial:
     if not config.lake.latest.exists():
         log.info("LIVE: no model is live yet, so this training starts from random weights")
-        return Initial(follows_live=True)
-    return Initial(find_bundle(config.lake, LATEST), follows_live=True)
+        return Initial(starts_live=True)
+    return Initial(find_bundle(config.lake, LATEST), starts_live=True)
 
 
 def recover_initial(lake: Lake, identity: Mapping[str, Any], initial: Initial) -> Bundle | None:

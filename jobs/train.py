@@ -25,6 +25,7 @@ from schemas.run import Receipt
 
 if TYPE_CHECKING:
     from jobs.initial import Initial
+    from jobs.teacher import Teacher
     from jobs.training import Start, Training
     from pipeline.models.bundle import Bundle
     from pipeline.tasks.base import Task
@@ -59,7 +60,7 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Seque
     check_device(config.device, workers)
     data = _open(config)
     task = _task(config, data)
-    initial = find_initial(config)
+    initial = find_initial(config, data, task)
     if _finished(config, _identity(config, data, task, initial), initial.ignored) is not None:
         finish(run(config))
     if not config.is_linear:
@@ -94,13 +95,14 @@ def _run(config: TrainConfig, run: Run) -> None:
     from jobs.finished import finish_late, finish_training, save_model
     from jobs.initial import find_initial, recover_initial
     from jobs.promotion import complete_promotion
+    from jobs.teacher import recover_teacher
     from jobs.training import new_model, train_linear, train_network
     from pipeline.engines import local, torchrun
     from pipeline.order.selection import PARTS
 
     data = _open(config)
     task = _task(config, data)
-    initial = find_initial(config)
+    initial = find_initial(config, data, task)
     identity = _identity(config, data, task, initial)
     completed = complete_promotion(config.lake) if torchrun.is_main() else None
     if identity.get("holdout") and initial.bundle is not None and not initial.bundle.training.get("holdout"):
@@ -125,7 +127,8 @@ def _run(config: TrainConfig, run: Run) -> None:
         with _training_folder(config, identity, world, resume, initial) as (folder, begun):
             if start is not None and begun != identity:
                 identity, start = begun, new_model(config, data, task, recover_initial(config.lake, begun, initial))
-            training = _training(config, data, task, world, stop)
+            teacher = recover_teacher(config.lake, begun, initial.teacher) or initial.teacher
+            training = _training(config, data, task, world, stop, teacher)
             trained = train_linear(training) if start is None else train_network(training, start, folder, resume)
             run.read = sum(part.rows for part in training.parts.values())
             run.outputs = {
@@ -154,7 +157,9 @@ def _new_start(config: TrainConfig, data: "TrainingData", task: "Task", initial:
     return new_model(config, data, task, initial.bundle, initial.pretrained)
 
 
-def _training(config: TrainConfig, data: "TrainingData", task: "Task", world: "World", stop: StopRequest) -> "Training":
+def _training(
+    config: TrainConfig, data: "TrainingData", task: "Task", world: "World", stop: StopRequest, teacher: "Teacher"
+) -> "Training":
     from jobs.training import Training
     from pipeline.order.folds import Fold
     from pipeline.order.selection import PARTS, UNLABELLED, shared_selection
@@ -173,7 +178,14 @@ def _training(config: TrainConfig, data: "TrainingData", task: "Task", world: "W
     )
     parts = {name: selection.part(name) for name in (*PARTS, UNLABELLED)}
     learned = selection.part("train", UNLABELLED) if parts[UNLABELLED].rows else parts["train"]
-    return Training(config, data, world, parts, learned, trained_task(task, summary, config.class_weights), stop)
+    if config.teacher is not None and not parts[UNLABELLED].rows and not config.teacher_weight:
+        log.warning(
+            "--teacher %s: there are no unlabelled reviews, so it has nothing to label", config.teacher, extra=AS_IT_IS
+        )
+    if config.teacher_weight:
+        learned = learned.all_soft()
+    task = trained_task(task, summary, config.class_weights)
+    return Training(config, data, world, parts, learned, task, stop, teacher)
 
 
 def _placed(config: TrainConfig) -> TrainConfig:
@@ -232,12 +244,16 @@ def _training_folder(
 def _resumable(config: TrainConfig, identity: dict[str, Any], initial: "Initial") -> "TrainingFolder | None":
     """The unfinished training to continue. Without an intact checkpoint it begins again, from the same model."""
     from jobs.initial import is_lost, recover_initial
+    from jobs.teacher import recover_teacher
     from pipeline.training.checkpoint import find_resumable
 
     found = find_resumable(config.lake.checkpoints, identity, ignored=initial.ignored)
     if found is None:
         return None
     begun = found.identity()
+    if recover_teacher(config.lake, begun, initial.teacher) is None:
+        log.warning("--resume: the model that taught %s is gone. Starting a new one.", found.training_id)
+        return None
     if not is_lost(begun, recover_initial(config.lake, begun, initial)) or found.read() is not None:
         return found
     log.warning(
@@ -281,9 +297,10 @@ def finished_model(config: TrainConfig) -> "Bundle | None":
     from jobs.initial import find_initial
 
     config = _placed(config)
-    initial = find_initial(config)
     data = _open(config)
-    return find_finished(config.lake, _identity(config, data, _task(config, data), initial), initial.ignored)
+    task = _task(config, data)
+    initial = find_initial(config, data, task)
+    return find_finished(config.lake, _identity(config, data, task, initial), initial.ignored)
 
 
 def _identity(config: TrainConfig, data: "TrainingData", task: "Task", initial: "Initial") -> dict[str, Any]:

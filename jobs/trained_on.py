@@ -1,6 +1,6 @@
 """Which models were trained on certain shards of the table, and how to put another one in the live one's place."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ from pipeline.lake.live import before_live
 from pipeline.lake.log import Commit, with_merged
 from pipeline.lake.paths import Lake
 from pipeline.lake.retraction import shards_at
-from pipeline.models.bundle import model_ids, read_bundle
-from pipeline.models.pretrained import all_pretrained
+from pipeline.models.bundle import Bundle, model_ids, read_bundle
+from pipeline.models.pretrained import Pretrained, all_pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,17 +27,22 @@ def trained_on(lake: Lake, commits: Sequence[Commit], holding: Collection[str], 
     """The models that were trained on a version with one of the shards `holding`.
 
     A model counts, too, if a shard of its version was deleted, so that nobody knows, unless its version is older than
-    `since`; and if the log no longer has its version.
+    `since`; if the log no longer has its version; and if it has learned from a model that counts (`--teacher`,
+    `--init`), or started from a pretrained one that does.
     """
     holding = with_merged(commits, holding)
-    found, others = [], {}
+    bundles = {}
     for name in model_ids(lake):
         with suppress(PipelineError):  # a damaged bundle is doctor's to name
-            bundle = read_bundle(lake.models / name)
-            if bundle.table_version is not None and _has(lake, commits, bundle.table_version, holding, since):
-                found.append(name)
-            else:
-                others[name] = bundle.created
+            bundles[name] = read_bundle(lake.models / name)
+    versions = {bundle.table_version for bundle in bundles.values() if bundle.table_version is not None}
+    seen = {version for version in versions if _has(lake, commits, version, holding, since)}
+    starts = {one.fingerprint for one in pretrained_on(lake, commits, holding, since).values()}
+    found = _with_students(
+        bundles,
+        {name for name, one in bundles.items() if one.table_version in seen or one.training.get("init") in starts},
+    )
+    others = {name: bundle.created for name, bundle in bundles.items() if name not in found}
     live = ""
     with suppress(PipelineError):
         live = lake.latest_model()
@@ -51,15 +56,30 @@ def trained_on(lake: Lake, commits: Sequence[Commit], holding: Collection[str], 
     return TrainedOn(models=tuple(found), live=live, remedy=remedy)
 
 
-def pretrained_on(lake: Lake, commits: Sequence[Commit], holding: Collection[str]) -> list[str]:
-    """The pretrained models, of folds as well, that read a version with one of the shards `holding`: paths in the lake."""
+def pretrained_on(lake: Lake, commits: Sequence[Commit], holding: Collection[str], since: int = 0) -> dict[str, Pretrained]:
+    """The pretrained models, of folds as well, that read a version with one of the shards `holding`, as in `trained_on`; by
+    their path in the lake."""
     holding = with_merged(commits, holding)
-    return [
-        found.folder.relative_to(lake.root).as_posix()
-        for place in (lake, lake.crossval())
+    return {
+        found.folder.relative_to(lake.root).as_posix(): found
+        for place in (Lake(lake.root), lake.crossval())
         for found in all_pretrained(place, lambda *_: None)
-        if found.table_version is not None and _has(lake, commits, found.table_version, holding, 0)
-    ]
+        if found.table_version is not None and _has(lake, commits, found.table_version, holding, since)
+    }
+
+
+def _with_students(bundles: Mapping[str, Bundle], found: set[str]) -> list[str]:
+    """The models, and those that have learned from them, directly or not; sorted."""
+    while True:
+        teachers = {bundles[name].teacher_key for name in found} | {bundles[name].fingerprint for name in found}
+        learned = {
+            name
+            for name, bundle in bundles.items()
+            if not teachers.isdisjoint(str(bundle.training.get(key)) for key in ("teacher", "init_from"))
+        }
+        if learned <= found:
+            return sorted(found)
+        found = found | learned
 
 
 def _has(lake: Lake, commits: Sequence[Commit], version: int, holding: Collection[str], since: int) -> bool:

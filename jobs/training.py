@@ -4,13 +4,14 @@ scales, and the figures that people are told."""
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from jobs.teacher import Teacher, answers_of
 from pipeline.config.train import NO_TARGETS, REGION_DIM, TrainConfig
 from pipeline.datapipes.train_loader import LoaderOptions
 from pipeline.devices import resolve_precision
@@ -37,7 +38,7 @@ from pipeline.training.metrics import MetricsRow, write_metrics
 from pipeline.training.ngram_fit import NgramOptions, default_epochs, fit_ngrams
 from pipeline.training.regions import learn_regions
 from pipeline.training.regularisation import Regularisation
-from pipeline.training.soft_targets import soft_targets
+from pipeline.training.soft_targets import Answers, NgramTeacher, soft_targets
 from pipeline.training.tensorboard import event_writer
 from pipeline.training.warm_start import Taken, sizes_of, start_from_pretrained, warm_start
 from pipeline.training.word_vectors import Floats, text_vectors
@@ -51,8 +52,8 @@ ALL_UNLABELLED = 1e9
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained, on what, where. `parts`: train, valid, test and unlabelled; `learned`: what a network learns from,
-    the first and the last of them."""
+    """What is trained, on what, where. `parts`: train, valid, test and unlabelled; `learned`: what a model learns from,
+    the first and the last of them; `teacher`: who labels the unlabelled ones."""
 
     config: TrainConfig
     data: TrainingData
@@ -61,6 +62,13 @@ class Training:
     learned: Part
     task: Task
     stop: StopRequest
+    teacher: Teacher = field(default_factory=Teacher)
+
+    @property
+    def is_taught(self) -> bool:
+        """Whether any row bears a soft target."""
+        has_any = self.parts[UNLABELLED].rows or self.config.teacher_weight
+        return bool(has_any) and self.config.unlabelled_targets != NO_TARGETS
 
     @property
     def reading(self) -> Reading:
@@ -149,14 +157,15 @@ def train_network(training: Training, start: Start, folder: TrainingFolder, resu
         _start_from_text(training, model)
     if checkpoint is None and model.regions is not None and not (taken is not None and WEIGHT not in taken.left):
         _learn_regions(training, model, model.regions)
-    fitted, soft_targets_UC = _label_unlabelled(training)
-    trainer = _trainer(training, model, folder, soft_targets_UC)
+    taught = _teach(training)
+    trainer = _trainer(training, model, folder, taught.targets_UC)
     if checkpoint is not None:
         trainer.restore(checkpoint)
     progress = trainer.run()
     trainer.load_best()
     metrics = _rows(training) | {
         **({} if taken is None else {"init_from": taken.to_dict()}),
+        **taught.facts,
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
         "best_epoch_loss": progress.best_loss,
@@ -167,7 +176,7 @@ def train_network(training: Training, start: Start, folder: TrainingFolder, resu
         "wait_share": round(progress.wait_seconds / max(progress.train_seconds, 1e-9), 4),
     }
     started = time.perf_counter()
-    blended = _on_main(training, lambda: _surround(training, trainer.model, fitted))
+    blended = _on_main(training, lambda: _surround(training, trainer.model, taught.fitted))
     if blended is None:
         return None
     _tell(training, blended)
@@ -181,12 +190,18 @@ def train_linear(training: Training) -> Trained | None:
     """Fits the linear model of n-grams, on the main rank; None on others."""
     config = training.config
     started = time.perf_counter()
-    blended = _on_main(training, lambda: _surround(training, _fit_linear(training)))
+    lessons: list[Taught] = []
+
+    def fit() -> Blended:
+        lessons.append(_teach_here(training))
+        return _surround(training, _fit_linear(training, lessons[0].targets_UC))
+
+    blended = _on_main(training, fit)
     if blended is None:
         return None
     _tell(training, blended)
     seconds = round(time.perf_counter() - started, 3)
-    rows_of_train = training.parts["train"].rows
+    rows_of_train = training.learned.rows
     epochs = config.linear_epochs or default_epochs(rows_of_train, config.linear_batch_size)
     rows = [
         MetricsRow(
@@ -201,7 +216,8 @@ def train_linear(training: Training) -> Trained | None:
         for phase, found in (("valid", blended.valid), ("test", blended.test))
         if found is not None
     ]
-    metrics = _rows(training) | {"epochs": epochs, "best_epoch": epochs, "train_seconds": seconds, **blended.metrics}
+    metrics = _rows(training) | lessons[0].facts
+    metrics |= {"epochs": epochs, "best_epoch": epochs, "train_seconds": seconds, **blended.metrics}
     return Trained(blended.model, metrics, rows)
 
 
@@ -210,14 +226,15 @@ def _rows(training: Training) -> dict[str, Any]:
     return training.task.facts() | {f"{name}_rows": part.rows for name, part in training.parts.items()}
 
 
-def _fit_linear(training: Training) -> Classifier:
+def _fit_linear(training: Training, soft_targets_UC: torch.Tensor | None) -> Classifier:
     vocab_size, num_outputs = len(training.data.vocabulary), training.task.num_outputs
     linear = fit_ngrams(
-        training.parts["train"],
+        training.learned,
         training.ngrams,
         task=training.task,
         max_length=training.config.linear_length,
         vocab_size=vocab_size,
+        soft_targets_UC=soft_targets_UC,
         check_stop=training.stop.raise_if_set,
     )
     sizes = {"vocab_size": vocab_size, "num_classes": num_outputs, "ngrams": linear.ngrams, "bits": linear.bits}
@@ -297,18 +314,50 @@ def _all_text(training: Training) -> Part:
     return selection.part("train", UNLABELLED)
 
 
-def _label_unlabelled(training: Training) -> tuple[FittedNgrams | None, torch.Tensor | None]:
-    """The linear model, on the main rank, and on all of them what it says of the unlabelled part; None without one."""
-    if not training.parts[UNLABELLED].rows or training.config.unlabelled_targets == NO_TARGETS:
-        return None, None
-    made: list[FittedNgrams] = []
+@dataclass(frozen=True)
+class Taught:
+    """What a teacher left: the soft targets of the rows that bear some, on all ranks; on the main one also its facts for
+    the record, and the linear model if that was the teacher."""
 
-    def label() -> Floats:
-        made.append(fit_beside(training.parts, training.ngrams, training.task, training.reading))
-        return soft_targets(made[0].model, training.parts, training.task, training.reading)
+    targets_UC: torch.Tensor | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    fitted: FittedNgrams | None = None
 
-    targets_UC = _array_from_main(training, label)
-    return (made[0] if made else None), torch.from_numpy(targets_UC)
+
+def _teach(training: Training) -> Taught:
+    """Lets the teacher label reviews on the main rank, for all of them."""
+    if not training.is_taught:
+        return Taught()
+    made: list[Taught] = []
+
+    def targets() -> Floats:
+        made.append(_teach_here(training))
+        assert made[0].targets_UC is not None
+        found: Floats = made[0].targets_UC.numpy()
+        return found
+
+    targets_UC = torch.from_numpy(_array_from_main(training, targets))
+    return replace(made[0], targets_UC=targets_UC) if made else Taught(targets_UC)
+
+
+def _teach_here(training: Training) -> Taught:
+    if not training.is_taught:
+        return Taught()
+    config, parts, teacher = training.config, training.parts, training.teacher
+    fitted = None
+    answers: Answers | None = answers_of(teacher, training.task, config, parts, training.learned, training.stop)
+    if answers is None:
+        fitted = fit_beside(parts, training.ngrams, training.task, training.reading)
+        answers = NgramTeacher(fitted.model, training.task, training.reading)
+    found = soft_targets(answers, training.task, parts, training.learned, config.teacher_weight, teacher.model_id)
+    facts = {
+        **teacher.facts(config, training.data, training.task, parts["test"]),
+        "unlabelled_rows": parts[UNLABELLED].rows,
+        "labelled_rows": parts["train"].rows if config.teacher_weight else 0,
+        "weight": config.teacher_weight,
+        **{f"valid_{name}": value for name, value in found.valid.items()},
+    }
+    return Taught(torch.from_numpy(found.targets_UC), {"teacher": facts}, fitted)
 
 
 def _array_from_main(training: Training, make: Callable[[], Floats]) -> Floats:

@@ -22,7 +22,8 @@ from pipeline.lake.locks import locked
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import read_record, record_paths
 from pipeline.lake.table_index import forget_removed
-from pipeline.models.bundle import model_ids, read_bundle
+from pipeline.lake.targets import is_needed, remove_empty_folders, target_files
+from pipeline.models.bundle import model_ids, read_bundle, readable_bundles
 from pipeline.models.pretrained import all_pretrained
 from schemas.prediction import KEY_MODEL
 from schemas.run import Receipt
@@ -49,13 +50,14 @@ def run(config: VacuumConfig) -> Receipt:
                     names = token_table.vacuum(lake.tokens, keep_hours=config.keep_hours, dry_run=False)
             if not config.dry_run:
                 forget_removed(lake)
-        gone = [*_leftovers(config, lake)]
+        gone = [*_leftovers(config, lake), *_targets(config, lake)]
         if config.models:
             gone += [*_models(config, lake), *_crossvals(config, lake), *_pretrained(config, lake)]
         if config.runs:
             gone += _records(config, lake)
         if not config.dry_run:
             gone = [leftover for leftover in gone if remove_abandoned(leftover)]
+            remove_empty_folders(lake)
         names += [leftover.path.relative_to(lake.root).as_posix() for leftover in gone]
         this.nothing_new = not names
         this.outputs = {"tokens": lake.tokens}
@@ -73,6 +75,18 @@ def _leftovers(config: VacuumConfig, lake: Lake) -> Iterator[Leftover]:
         kept = leftover.resumable or leftover.path.parent == lake.damaged
         if not kept or _age_hours(leftover.path) >= config.keep_hours:
             yield leftover
+
+
+def _targets(config: VacuumConfig, lake: Lake) -> Iterator[Leftover]:
+    """Soft targets of models that are gone, and for shards that no version has; young ones may be of a model or of shards
+    elsewhere, whose training goes on."""
+    files = target_files(lake)
+    teachers = (
+        {bundle.teacher_key for place in (lake, lake.crossval()) for bundle in readable_bundles(place)} if files else set()
+    )
+    for path in files:
+        if not is_needed(path, lake, teachers) and _age_hours(path) >= config.keep_hours:
+            yield Leftover(path, size_of(path))
 
 
 def _models(config: VacuumConfig, lake: Lake) -> Iterator[Leftover]:

@@ -13,6 +13,7 @@ from schemas.review import REVIEW
 from schemas.review_key import REVIEW_KEY
 from schemas.run import RUN
 from schemas.status import STATUS
+from schemas.targets import TARGETS
 from schemas.token import TOKEN
 from schemas.training import METRICS, TRAINING
 from schemas.vocabulary import VOCABULARY
@@ -20,7 +21,7 @@ from schemas.vocabulary import VOCABULARY
 CONTRACTS: dict[str, Versioned] = {
     contract.name: contract
     for contract in (
-        *(REVIEW, TOKEN, VOCABULARY, PREDICTION, OUT_OF_FOLD, REJECT, REVIEW_KEY),
+        *(REVIEW, TOKEN, VOCABULARY, PREDICTION, OUT_OF_FOLD, REJECT, REVIEW_KEY, TARGETS),
         *(
             MODEL,
             REFERENCE,

@@ -11,6 +11,7 @@ from pipeline.cli import listing
 from pipeline.cli.app import LakeOption, app, lake_of
 from pipeline.cli.complete import complete_model
 from pipeline.cli.finish import print_json
+from pipeline.cli.summary import taught
 from pipeline.printable import printable
 
 if TYPE_CHECKING:
@@ -292,6 +293,8 @@ def _details(bundle: "Bundle", lake: "Lake") -> Iterator[tuple[str, object]]:
     if baseline is not None:
         _, figures = _headline(baseline)
         yield "baseline", "".join(f"{_WORDS[name]} {value:.4f} by {baseline['arch']}" for name, value in figures.items())
+    if "teacher" in bundle.metrics:
+        yield "teacher", taught(bundle.metrics["teacher"])
     yield "table", None if bundle.table_version is None else f"version {bundle.table_version}"
     yield "vocabulary", f"{bundle.vocabulary} ({bundle.tokenizer})"
     yield "options", listing.plain({name: value for name, value in bundle.model_config.items() if name not in _GIVEN})

@@ -101,6 +101,7 @@ def _train(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     if "train_rows" in metrics:
         rows = [(metrics[f"{part}_rows"], words) for part, words in _USES.items()]
         found.add("reviews", ", ".join(f"{count:,} {words}" for count, words in rows if count))
+    found.add("teacher", taught(metrics["teacher"]) if "teacher" in metrics else "")
     _add_errors(found, metrics)
     part = next((part for part in ("test", "valid") if f"{part}_accuracy" in metrics), None)
     if part is not None:
@@ -141,6 +142,16 @@ def _pretrain(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     fold = f" --fold {metrics['fold']}" if metrics.get("fold") else ""
     found.next = [f"pipeline train{lake}{fold} --init {name}"]
     return found
+
+
+def taught(teacher: Mapping[str, Any]) -> str:
+    """Who labelled how many reviews for a training, and how well, in words."""
+    rows = teacher["unlabelled_rows"]
+    found = [f"{teacher['model_id'] or teacher['arch']} labelled {rows:,} unlabelled reviews"] if rows else []
+    if teacher["weight"]:
+        share = f"{teacher['weight']:.0%} of the target of {teacher['labelled_rows']:,} labelled ones"
+        found.append(share if found else f"{teacher['model_id'] or teacher['arch']} gave {share}")
+    return f"{' and '.join(found)}; {_percent(teacher['valid_accuracy'])} right on the validation split"
 
 
 def _score(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
@@ -383,6 +394,7 @@ def _erase(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     found.add("rejects", _count(metrics["rejects"], "row") if metrics["rejects"] else "")
     found.add("predictions", _some(f"{path} ({rows:,})" for path, rows in metrics["predictions"].items()))
     found.add("models", _some(f"{name} ({rows:,})" for name, rows in metrics["pages"].items()))
+    found.add("targets", _count(metrics["targets"], "file") if metrics["targets"] else "")
     return found
 
 

@@ -29,6 +29,10 @@ class CrossvalConfig(TrainingOptions):
 
     folds: Annotated[int, Option(help="Number of folds; each is held out once.", minimum=2, maximum=MAX_FOLDS)] = 5
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.training(0)
+
     def training(self, index: int, init: str | None = None) -> TrainConfig:
         """The training run with fold `index` held out. `init`: the pretrained model that has not read the fold either."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(TrainingOptions)}

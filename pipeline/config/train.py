@@ -1,6 +1,7 @@
 """The options of `pipeline train`."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,8 +54,13 @@ PROMOTE = IF_NOT_WORSE, ALWAYS, NEVER = "if-not-worse", "always", "never"
 DEFAULT_HOLDOUT = 0.1
 CLASS_WEIGHTS = ("auto", "none", "balanced")
 EMBEDDING_INITS = ("text", "random")
-UNLABELLED_TARGETS = ("model", "none")
+UNLABELLED_TARGETS = ("teacher", "none")
 NO_TARGETS = UNLABELLED_TARGETS[1]
+LIVE = ("LIVE", "LATEST")
+"""Names of whichever model is live."""
+NGRAM_TEACHER = "nbsvm"
+"""The teacher that is fitted in the run itself."""
+AUTO, MOST_UNLABELLED = "auto", 1000.0
 UNLABELLED_BY_DEFAULT = 2.0
 UNLABELLED_AT_LEAST = 30_000
 """With 2,000 labels, 36,000 gave 87.2 % and 3,600 gave 85.9 (docs/benchmarks.md)."""
@@ -65,15 +71,7 @@ REGION_DIM, REGIONS_BY_DEFAULT = "region_dim", 200
 NOT_OF_LINEAR = (
     *("epochs", "batch_size", "lr", "schedule", "warmup", "clip_norm", "average", "patience", "select"),
     *("embedding_update", "max_length", "truncation", "wide", "embeddings", "word_dropout", "locked_dropout"),
-    *(
-        "adversarial",
-        "virtual_adversarial",
-        "unlabelled_targets",
-        "adversarial_warmup",
-        "model",
-        "embedding_init",
-        "unlabelled",
-    ),
+    *("adversarial", "virtual_adversarial", "unlabelled_targets", "adversarial_warmup", "model", "embedding_init"),
 )
 """Options that do not apply to the linear n-gram model."""
 
@@ -84,6 +82,28 @@ def may_know_fold(option: str, fold: str) -> UsageError:
         f"{option} and --fold {fold}: the model may have learned from the reviews that the fold holds out. Pass only one of "
         "them."
     )
+
+
+def _unlabelled(value: object) -> float | str:
+    """`auto`, or the ratio that a command line or a TOML file gives; `none` is 0.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if value in (AUTO, "none"):
+        return AUTO if value == AUTO else 0.0
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        with suppress(ValueError, OverflowError):
+            return float(value)
+    raise ValueError(f"expected {UNLABELLED_EXPECTED}.")
+
+
+def _is_unlabelled(value: object) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value == AUTO or (number and 0 <= value <= MOST_UNLABELLED)  # type: ignore[operator]
+
+
+UNLABELLED_EXPECTED = f"auto, none, or unlabelled reviews per labelled review, up to {MOST_UNLABELLED:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,16 +189,41 @@ class TrainingOptions(LinearConfig):
         ),
     ] = None
     unlabelled: Annotated[
-        float | None,
+        float | str,
         Option(
             panel=DATA,
-            metavar="RATIO",
-            help="Unlabelled reviews to train on per labelled review; the n-gram model labels them.",
-            default="with --wide 2, and more with few labels; else 0",
-            minimum=0,
-            maximum=1000,
+            metavar="auto|none|RATIO",
+            help="Unlabelled reviews to train on per labelled review; the teacher labels them. auto: 2, and 30,000 reviews "
+            "or more, with --teacher or --wide; else none.",
+            from_text=_unlabelled,
+            from_toml=_unlabelled,
+            accepts=_is_unlabelled,
+            expected=UNLABELLED_EXPECTED,
+        ),
+    ] = AUTO
+    teacher: Annotated[
+        str | None,
+        Option(
+            panel=DATA,
+            metavar="MODEL",
+            help="Model that labels the unlabelled reviews: nbsvm (fitted in this run), LIVE, a model ID, a path, or with "
+            "folds the folder of a crossval.",
+            default="nbsvm",
+            identity=False,
+            names_model=True,
         ),
     ] = None
+    teacher_weight: Annotated[
+        float,
+        Option(
+            panel=DATA,
+            metavar="SHARE",
+            help="Share of the teacher's probabilities in the targets of labelled reviews; the rest is their label.",
+            minimum=0,
+            maximum=1,
+            identity=False,
+        ),
+    ] = 0.0
     epochs: Annotated[
         int | None,
         Option(help="Number of passes over the training data.", default="3, more with few reviews", minimum=1),
@@ -248,7 +293,7 @@ class TrainingOptions(LinearConfig):
         str,
         Option(
             panel=REGULARISATION,
-            help="What unlabelled reviews are trained on: the labels of the n-gram model (model), or none, only "
+            help="What unlabelled reviews are trained on: the labels of the --teacher (teacher), or none, only "
             "--virtual-adversarial.",
             choices=UNLABELLED_TARGETS,
             identity=False,
@@ -329,6 +374,10 @@ class TrainingOptions(LinearConfig):
                 f"--unlabelled-targets {NO_TARGETS}: unlabelled reviews would be read and nothing learned from them. Pass "
                 "--virtual-adversarial and --unlabelled as well."
             )
+        if self.unlabelled_targets == NO_TARGETS and (self.teacher is not None or self.teacher_weight):
+            raise UsageError(
+                f"--teacher and --unlabelled-targets {NO_TARGETS}: the teacher would label nothing. Remove one."
+            )
         if self.virtual_adversarial and self.precision == "bf16":
             raise UsageError(
                 "--virtual-adversarial and --precision bf16: the differences that it measures are smaller than bf16's "
@@ -336,6 +385,22 @@ class TrainingOptions(LinearConfig):
             )
         if self.tokens is not None and self.table_version is not None:
             raise UsageError("--tokens and --table-version: plain shards have no versions. Pass only one of them.")
+        self._check_teacher()
+
+    def _check_teacher(self) -> None:
+        if self.teacher is None:
+            if self.teacher_weight:
+                raise UsageError(
+                    f"--teacher-weight {self.teacher_weight:g} has no teacher. Also pass --teacher, such as nbsvm."
+                )
+            return
+        if not self.teacher:
+            raise UsageError("--teacher: empty name. Pass nbsvm, LIVE, a model ID, or a path.")
+        if not self.unlabelled_ratio and not self.teacher_weight:
+            raise UsageError(
+                f"--teacher {self.teacher} has nothing to label: no unlabelled reviews are used, and --teacher-weight is 0. "
+                "Pass --unlabelled auto, a --teacher-weight above 0, or no teacher."
+            )
 
     def _check_task(self) -> None:
         """Refuses options that the task does not have."""
@@ -408,18 +473,23 @@ class TrainingOptions(LinearConfig):
         return self.model
 
     @property
+    def is_taught_anyway(self) -> bool:
+        """Whether the n-gram model teaches as it would without `teacher`, so that naming it changes nothing."""
+        return not self.teacher_weight and (self.unlabelled != AUTO or self.is_wide)
+
+    @property
     def unlabelled_ratio(self) -> float:
         """Unlabelled reviews to train on per labelled review."""
-        if self.is_linear or "unlabelled" not in self.kind.options:
+        if "unlabelled" not in self.kind.options:
             return 0.0
-        if self.unlabelled is None:
-            return UNLABELLED_BY_DEFAULT if self.is_wide else 0.0
+        if isinstance(self.unlabelled, str):
+            return UNLABELLED_BY_DEFAULT if self.is_wide or self.teacher is not None else 0.0
         return self.unlabelled
 
     @property
     def unlabelled_at_least(self) -> int:
         """Unlabelled reviews to train on even if the ratio asks for fewer, where nobody has chosen a ratio."""
-        return UNLABELLED_AT_LEAST if self.unlabelled is None else 0
+        return UNLABELLED_AT_LEAST if self.unlabelled == AUTO else 0
 
     def epochs_for(self, steps: int) -> int:
         """Passes over a training part that takes so many steps: as asked for, else enough for `ENOUGH_STEPS`."""
@@ -451,13 +521,18 @@ class TrainingOptions(LinearConfig):
             InputNotFoundError: `embeddings` does not exist.
         """
         options = render.identity(self) | {"select": self.selection}
-        if self.kind is CLASSIFICATION:  # as in earlier releases, whose models are found again
+        # As in earlier releases, whose models are found again.
+        options["unlabelled"] = None if self.unlabelled == AUTO else self.unlabelled
+        if self.kind is CLASSIFICATION:
             del options["task"]
         options = {name: value for name, value in options.items() if name not in self._foreign_options()}
         if REGION_DIM in self.model_options:
             options["model"] = {**options["model"], REGION_DIM: self.model_options[REGION_DIM]}
         if self.is_linear:
-            options = {name: value for name, value in options.items() if name not in NOT_OF_LINEAR}
+            dropped = NOT_OF_LINEAR if self.unlabelled_ratio else (*NOT_OF_LINEAR, "unlabelled")
+            options = {name: value for name, value in options.items() if name not in dropped}
+        if self.teacher_weight:
+            options["teacher_weight"] = self.teacher_weight
         if self.virtual_adversarial:
             options["virtual_adversarial"] = self.virtual_adversarial
         if self.unlabelled_targets == NO_TARGETS:
@@ -550,6 +625,14 @@ class TrainConfig(TrainingOptions):
             raise UsageError("--init and --init-from both name the initial weights. Pass only --init.")
         if self.init_from is not None and self.fold is not None:
             raise may_know_fold("--init-from", self.fold)
+        self._check_live_teacher()
+
+    def _check_live_teacher(self) -> None:
+        if self.fold is not None and self.teacher in LIVE:
+            raise UsageError(
+                f"--teacher {self.teacher} and --fold {self.fold}: the live model has read the reviews that the fold holds "
+                "out. Pass --teacher nbsvm, a model of the same fold, or the folder of a crossval."
+            )
 
     @property
     def holdout_share(self) -> float:

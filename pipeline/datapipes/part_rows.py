@@ -32,7 +32,7 @@ def rows_of(part: Part, numbers: Ints) -> Part:
     for end, rows in zip(ends, part.selected, strict=True):
         begin = end - len(rows)
         selected.append(rows[numbers[(numbers >= begin) & (numbers < end)] - begin])
-    return replace(part, selected=tuple(selected), unlabelled_per_group=())
+    return replace(part, selected=tuple(selected), soft_per_group=())
 
 
 def read_part(part: Part, columns: list[str], workers: int = 0) -> Iterator[pa.Table]:

@@ -24,7 +24,7 @@ IDS = "ids"
 @dataclass(frozen=True, slots=True)
 class DecodedGroup:
     """Row i has the tokens `values[offsets[i]:offsets[i + 1]]` and the target `targets[i]`: the ID of its label, int64, or a
-    number, float64. The n-th row of the part without a label, counted from 0, has -1 - n."""
+    number, float64. The n-th row of the part with a soft target, counted from 0, has -1 - n."""
 
     window: int
     group: int
@@ -56,7 +56,7 @@ class RowGroupReader:
 
     def __post_init__(self) -> None:
         self._columns = [IDS] if self.part.column is None else [IDS, self.part.column]
-        self._unlabelled_before = np.cumsum([0, *self.part.unlabelled_per_group])
+        self._soft_before = np.cumsum([0, *self.part.soft_per_group])
 
     def __call__(self, request: ReadRequest) -> DecodedGroup:
         with self._lock:
@@ -82,7 +82,7 @@ class RowGroupReader:
             raise DataError(f"the token shard {row_group.path} contains null among its IDs. {REPAIR}")
         rows = self.part.selected[request.group]
         decoded = decode(table, rows, self.max_length, request, self.truncation, self.read_length, self.part.column)
-        _number_unlabelled(decoded.targets, self._unlabelled_before, request.group)
+        _number_soft(decoded.targets, self._soft_before, request.group)
         ids = decoded.values
         if self.vocab_size is not None and len(ids) and not 0 <= ids.min() <= ids.max() < self.vocab_size:
             raise DataError(
@@ -141,11 +141,12 @@ def _targets(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     return filled.astype(np.int64 if is_whole else np.float64)
 
 
-def _number_unlabelled(targets: npt.NDArray[Any], before: npt.NDArray[np.int64], group: int) -> None:
-    """Numbers the rows without a label, in place, if the part counts them."""
+def _number_soft(targets: npt.NDArray[Any], before: npt.NDArray[np.int64], group: int) -> None:
+    """Numbers the rows with a soft target, in place, if the part counts them."""
     if len(before) > 1:
-        (without,) = np.nonzero(targets < 0)
-        targets[without] = -1 - before[group] - np.arange(len(without))
+        everything = before[group + 1] - before[group] == len(targets)
+        (soft,) = np.nonzero((targets < 0) | everything)
+        targets[soft] = -1 - before[group] - np.arange(len(soft))
 
 
 def _bytes_of(footer: pq.FileMetaData, index: int, columns: list[str]) -> int:

@@ -35,6 +35,7 @@ def lake_checks(lake: Lake, verify: bool = False) -> Iterator[Check]:
         ("pretrained", _pretrained),
         ("predictions", _predictions),
         ("withheld", _withheld),
+        ("targets", _targets),
         ("runs", _runs),
         ("leftovers", _leftovers),
     ):
@@ -75,7 +76,7 @@ def _writable(lake: Lake, verify: bool) -> Iterator[Check]:
 
 def _own_folders(lake: Lake) -> list[Path]:
     data = [lake.tokens, lake.vocabulary, lake.rejects, lake.models, lake.predictions]
-    return [*data, lake.pretrained, lake.runs, lake.retracted, lake.erased, lake.checkpoints, lake.locks]
+    return [*data, lake.pretrained, lake.runs, lake.retracted, lake.erased, lake.checkpoints, lake.targets, lake.locks]
 
 
 def _space(lake: Lake, verify: bool) -> Iterator[Check]:
@@ -215,6 +216,25 @@ def _withheld(lake: Lake, verify: bool) -> Iterator[Check]:
                 yield _failed("withheld", error)
     if counts:
         yield ok("withheld", ", ".join(f"{rows:,} rows {name}" for name, rows in counts.items()))
+
+
+def _targets(lake: Lake, verify: bool) -> Iterator[Check]:
+    """Soft targets of teachers. A damaged file costs time alone: the next training with the teacher writes it again."""
+    from pipeline.lake.health import DAMAGE
+    from pipeline.lake.targets import target_files, verify_targets
+
+    files = target_files(lake)
+    damaged = 0
+    for path in files if verify else []:
+        try:
+            verify_targets(path)
+        except DAMAGE as error:
+            damaged += 1
+            what, _, remedy = str(error).rpartition(". ")
+            yield warn("targets", what, remedy)
+    if files and not damaged:
+        size = sum(path.stat().st_size for path in files)
+        yield ok("targets", f"{len(files):,} files of soft targets, {size:,} bytes")
 
 
 def _leftovers(lake: Lake, verify: bool) -> Iterator[Check]:

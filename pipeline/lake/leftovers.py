@@ -83,7 +83,7 @@ def remove(path: Path) -> None:
 def _unfinished(lake: Lake) -> Iterator[Path]:
     """Name patterns of unfinished files, in every folder that commands write to."""
     folders = [lake.vocabulary, lake.rejects, lake.models, lake.predictions, lake.runs, lake.locks, lake.tokens]
-    folders += [lake.retracted, lake.erased, lake.index, lake.pretrained]
+    folders += [lake.retracted, lake.erased, lake.index, lake.pretrained, *_entries(lake.targets)]
     crossval = lake.crossval()
     for folder in [*folders, lake.predictions / NOTES, *_entries(crossval.folder)]:
         yield from (path for path in _entries(folder) if path.name.startswith(PREFIX))

@@ -139,6 +139,11 @@ class Lake:
         return self.root / ".index"
 
     @property
+    def targets(self) -> Path:
+        """Soft targets, a folder for each teacher; made again where they are missing."""
+        return self.root / ".targets"
+
+    @property
     def damaged(self) -> Path:
         """Files that `pipeline repair` has set aside."""
         return self.root / ".damaged"

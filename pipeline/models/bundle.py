@@ -7,6 +7,7 @@ included, so a bundle can score without its lake.
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -80,6 +81,12 @@ class Bundle:
         content: list[Any] = [self.arch, self.weights_sha256, self.vocabulary, list(self.labels)]
         content += [self.task] if self.task else []
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    @property
+    def teacher_key(self) -> str:
+        """16 hex digits over everything that decides the model's probabilities, which its soft targets are filed under."""
+        content = [self.fingerprint, self.model_config, self.blend, self.max_length]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def load_model(self, device: "str | torch.device" = "cpu") -> "Classifier":
         """The whole model with its weights, on `device`, in eval mode.
@@ -265,6 +272,15 @@ def model_ids(lake: Lake) -> list[str]:
     return sorted(
         path.parent.name for path in lake.models.glob(f"*/{DESCRIPTION}") if not path.parent.name.startswith(PREFIX)
     )
+
+
+def readable_bundles(lake: Lake) -> list[Bundle]:
+    """The lake's finished bundles, without damaged ones."""
+    found = []
+    for model_id in model_ids(lake):
+        with suppress(ValueError):  # damaged, or removed in this moment
+            found.append(read_bundle(lake.models / model_id))
+    return found
 
 
 def _read(path: Path) -> bytes:

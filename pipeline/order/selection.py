@@ -3,7 +3,7 @@
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -77,8 +77,8 @@ class Part:
     groups: tuple[RowGroup, ...]
     selected: tuple[Ints, ...]
     """For each row group, its selected rows, ascending."""
-    unlabelled_per_group: tuple[int, ...] = ()
-    """Number of unlabelled rows, if there can be any."""
+    soft_per_group: tuple[int, ...] = ()
+    """Number of rows with a soft target, if there can be any: those without a label, or all of a group."""
     column: str | None = "label"
     """The shards' column with the rows' targets; None if there is none."""
 
@@ -91,6 +91,10 @@ class Part:
     def rows(self) -> int:
         """Number of selected rows."""
         return sum(self.rows_per_group)
+
+    def all_soft(self) -> "Part":
+        """The same rows, each with a soft target in place of its label."""
+        return replace(self, soft_per_group=self.rows_per_group)
 
 
 @dataclass(frozen=True)

@@ -222,8 +222,20 @@ def _configurations(data: ReportData) -> list[tuple[str, Facts]]:
         ("Labels", [(f"id {number}", label) for number, label in enumerate(data.labels)]),
         ("Data", _facts(rest)),
         ("Vocabulary", _vocabulary_facts(data)),
-        ("Metrics", _facts(described.get("metrics") or {})),
+        *_teacher(described.get("metrics") or {}),
+        ("Metrics", _facts({name: value for name, value in (described.get("metrics") or {}).items() if name != "teacher"})),
     ]
+
+
+def _teacher(metrics: Mapping[str, Any]) -> list[tuple[str, Facts]]:
+    """Who labelled reviews for the training, and how well."""
+    teacher = metrics.get("teacher")
+    if not isinstance(teacher, dict):
+        return []
+    shown = {"model_id": "model", "labelled_rows": "labelled reviews", "unlabelled_rows": "unlabelled reviews"}
+    shown |= {"weight": "share in the targets of labelled reviews", "valid_accuracy": "accuracy on validation reviews"}
+    shown |= {"same_validation": "validated on the same reviews"}
+    return [("Teacher", _facts({shown.get(str(name), str(name)): value for name, value in teacher.items()}))]
 
 
 def _temperature(blend: Any) -> dict[str, Any]:

@@ -107,7 +107,7 @@ class NgramStatistics(Protocol):
     """What the linear n-gram model has to know of each bucket before it is fitted."""
 
     def add(self, found: "Buckets", targets_B: Targets) -> None:
-        """Adds the distinct buckets of a batch's reviews."""
+        """Adds the distinct buckets of a batch's reviews; `targets_B` may be soft targets (B, C)."""
 
     def distinct(self) -> int:
         """Number of buckets that any review has."""
@@ -187,6 +187,11 @@ class Task(ABC):
 
     def soft_targets(self, outputs_NC: Doubles) -> Doubles:
         """What a model that outputs this teaches about unlabelled rows (N, C); only for tasks that learn from them."""
+        raise NotImplementedError(self.kind.name)
+
+    def mixed(self, soft_NC: Floats, targets_N: Targets, weight: float) -> Floats:
+        """Soft targets (N, C) of which the share `weight` is a teacher's where a row has a target of its own; only for tasks
+        that learn from teachers."""
         raise NotImplementedError(self.kind.name)
 
     @abstractmethod

@@ -133,6 +133,14 @@ class Classification(Task):
         hard_BC = functional.one_hot(targets_B.clamp_min(0), self.num_outputs).to(soft_UC.dtype)
         return torch.where((targets_B >= 0)[:, None], hard_BC, soft_UC[(-1 - targets_B).clamp_min(0)])
 
+    def mixed(self, soft_NC: Floats, targets_N: Targets, weight: float) -> Floats:
+        """The share `weight` of the probabilities, and the rest on the label."""
+        (labelled,) = np.nonzero(targets_N >= 0)
+        mixed_NC = soft_NC.copy()
+        mixed_NC[labelled] *= weight
+        mixed_NC[labelled, targets_N[labelled]] += 1.0 - weight
+        return mixed_NC
+
     def soft_targets(self, outputs_NC: Doubles) -> Doubles:
         """The probabilities (N, C)."""
         return softmax(outputs_NC)
@@ -284,17 +292,30 @@ class ClassMeter:
 
 
 class LabelCounts:
-    """The number of reviews of each label with each bucket: int32 (K, C)."""
+    """The number of reviews of each label with each bucket: int32 (K, C). A review with probabilities counts for each label
+    as much as that is probable, and the counts are float32.
+    """
 
     def __init__(self, bits: int, num_classes: int) -> None:
         self.num_classes = num_classes
-        self.counts_N = np.zeros((1 << bits) * num_classes, np.int32)
+        self.counts_N: npt.NDArray[Any] = np.zeros((1 << bits) * num_classes, np.int32)
 
     def add(self, found: Buckets, targets_B: Targets) -> None:
-        """Counts a batch's reviews."""
+        """Counts a batch's reviews: `targets_B` are labels, or probabilities (B, C)."""
+        if targets_B.ndim == 2:
+            self._add_shares(found, targets_B)
+            return
         labels_N = np.repeat(targets_B, np.diff(found.bounds))
         place, count = np.unique(found.values * np.int64(self.num_classes) + labels_N, return_counts=True)
         self.counts_N[place] += count.astype(np.int32)
+
+    def _add_shares(self, found: Buckets, probability_BC: Targets) -> None:
+        self.counts_N = self.counts_N.astype(np.float32, copy=False)
+        counts_KC = self.counts_N.reshape(-1, self.num_classes)
+        share_NC = np.repeat(probability_BC, np.diff(found.bounds), axis=0)
+        place, number_N = np.unique(found.values, return_inverse=True)
+        for label in range(self.num_classes):
+            counts_KC[place, label] += np.bincount(number_N, share_NC[:, label])
 
     def distinct(self) -> int:
         """Number of buckets that any review has."""
@@ -302,10 +323,11 @@ class LabelCounts:
 
     def ratios(self, bits: int) -> Floats:
         """The log-count ratios, see `log_count_ratios`."""
-        return log_count_ratios(self.counts_N.reshape(1 << bits, -1, self.num_classes).sum(axis=1))
+        kind = np.int64 if self.counts_N.dtype == np.int32 else np.float64
+        return log_count_ratios(self.counts_N.reshape(1 << bits, -1, self.num_classes).sum(axis=1, dtype=kind))
 
 
-def log_count_ratios(counts_KC: npt.NDArray[np.integer[Any]]) -> Floats:
+def log_count_ratios(counts_KC: npt.NDArray[Any]) -> Floats:
     """r: float32 (K, columns), from the number of reviews of each class with each bucket. Two classes: r of the second.
 
     r_kc = log((p_kc / Σ_k p_kc) / (q_kc / Σ_k q_kc)),   p_kc = 1 + reviews of class c with bucket k,   q_kc: the others

@@ -30,7 +30,9 @@ CLASSIFICATION = Kind(
     summary="learn each review's label",
     selections=("accuracy", "macro-f1", "loss"),
     linear_arch="nbsvm",
-    options=frozenset({"class_weights", "unlabelled", "virtual_adversarial", "unlabelled_targets"}),
+    options=frozenset(
+        {"class_weights", "unlabelled", "teacher", "teacher_weight", "virtual_adversarial", "unlabelled_targets"}
+    ),
 )
 REGRESSION = Kind(
     name="regression",

@@ -142,7 +142,7 @@ class Trainer:
         self.loss = task.loss_on(world.device)
         # Unlabelled rows without soft targets count for the virtual adversarial loss alone. It weighs as if the other loss
         # were a mean over the labelled rows.
-        unlabelled = sum(train.unlabelled_per_group)
+        unlabelled = sum(train.soft_per_group)
         self.is_untaught = bool(unlabelled) and soft_targets_UC is None
         self.virtual_weight = 1.0 - unlabelled / train.rows if self.is_untaught else 1.0
         kinds = options.regularisation

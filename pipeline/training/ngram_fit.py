@@ -13,6 +13,7 @@ the logistic loss of Mesnil et al. 2014, "Ensemble of generative and discriminat
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -58,11 +59,13 @@ def fit_ngrams(
     task: Task,
     max_length: int,
     vocab_size: int,
+    soft_targets_UC: Tensor | None = None,
     check_stop: Callable[[], None] = lambda: None,
 ) -> NgramLinear:
-    """The model fitted on a part: a pure function of its rows and the options.
+    """The model fitted on a part: a pure function of its rows, their targets and the options.
 
-    `check_stop` is called after every batch and may raise, such as `StoppedError`.
+    `soft_targets_UC`: the targets of the part's rows that bear soft ones, in its order. `check_stop` is called after every
+    batch and may raise, such as `StoppedError`.
 
     Raises:
         DataError: damaged shards, or ids that are not below `vocab_size`.
@@ -71,11 +74,15 @@ def fit_ngrams(
     # A bucket is the upper bits of the hash, so buckets can be merged later: count at the finest resolution first.
     finest = bounded_bits(options.bits, task.num_outputs)
     statistics = task.ngram_statistics(finest)
-    _count(part, reader, options, statistics, finest, check_stop)
+
+    def read(batch: Batch) -> Tensor:
+        return task.softened(task.targets(batch), soft_targets_UC)
+
+    _count(part, reader, options, statistics, finest, read, check_stop)
     bits = bounded_bits(options.bits, task.num_outputs, statistics.distinct())
     ratio_KC = torch.from_numpy(statistics.ratios(bits)) * options.scale
     del statistics
-    weights_KC, bias_C = _learn(part, reader, options, task, ratio_KC, bits, check_stop)
+    weights_KC, bias_C = _learn(part, reader, options, task, ratio_KC, bits, read, check_stop)
     model = NgramLinear(task.num_outputs, options.ngrams, bits)
     model.set_weights(weights_KC.mul_(ratio_KC), bias_C)
     return model
@@ -93,11 +100,12 @@ def _count(
     options: NgramOptions,
     statistics: NgramStatistics,
     bits: int,
+    read: Callable[[Batch], Tensor],
     check_stop: Callable[[], None],
 ) -> None:
     with batches(EvaluationPlan(part.rows_per_group, COUNT_ROWS), reader, options.loader) as stream:
         for batch in stream:
-            statistics.add(_buckets(batch, options.ngrams, bits), batch.targets.numpy())
+            statistics.add(_buckets(batch, options.ngrams, bits), read(batch).numpy())
             check_stop()
 
 
@@ -108,6 +116,7 @@ def _learn(
     task: Task,
     ratio_KC: Tensor,
     bits: int,
+    read: Callable[[Batch], Tensor],
     check_stop: Callable[[], None],
 ) -> tuple[Tensor, Tensor]:
     """The weights v (K, columns) and the bias (columns,) after `epochs` passes, in training order."""
@@ -119,26 +128,31 @@ def _learn(
     for epoch in range(options.epochs or default_epochs(part.rows, options.batch_size)):
         with batches(TrainPlan(Order(part.rows_per_group, order, epoch)), reader, options.loader) as stream:
             for batch in stream:
-                _step(weights_KC, bias_C, ratio_KC, task, loss, batch, _buckets(batch, options.ngrams, bits))
+                found = _buckets(batch, options.ngrams, bits)
+                of_scores = partial(_loss, loss, task.num_outputs, read(batch))
+                _step(weights_KC, bias_C, ratio_KC, of_scores, batch.rows, found)
                 for optimizer in optimizers:
                     optimizer.step()
                 check_stop()
     return weights_KC.detach(), bias_C.detach()
 
 
+def _loss(loss: Loss, num_outputs: int, targets: Tensor, scores_BC: Tensor) -> Tensor:
+    return loss(expanded(scores_BC, num_outputs), targets)
+
+
 def _step(
-    weights_KC: Tensor, bias_C: Tensor, ratio_KC: Tensor, task: Task, loss: Loss, batch: Batch, found: Buckets
+    weights_KC: Tensor, bias_C: Tensor, ratio_KC: Tensor, loss: Callable[[Tensor], Tensor], rows: int, found: Buckets
 ) -> None:
     """Sets the gradients of a batch's mean loss; the weights' gradient has a row for each bucket of each review."""
     bucket_N = torch.from_numpy(found.values.astype(np.int64))
     review_N = torch.repeat_interleave(torch.from_numpy(np.diff(found.bounds)))
     ratio_NC = ratio_KC[bucket_N]
     with torch.no_grad():
-        scores_BC = bias_C.expand(batch.rows, -1).clone()
+        scores_BC = bias_C.expand(rows, -1).clone()
         scores_BC.index_add_(0, review_N, weights_KC[bucket_N] * ratio_NC)
     scores_BC.requires_grad_()
-    loss_sum = loss(expanded(scores_BC, task.num_outputs), task.targets(batch))
-    (loss_sum / batch.rows).backward()  # type: ignore[no-untyped-call]
+    (loss(scores_BC) / rows).backward()  # type: ignore[no-untyped-call]
     gradient_BC = scores_BC.grad
     assert gradient_BC is not None
     bias_C.grad = gradient_BC.sum(dim=0)

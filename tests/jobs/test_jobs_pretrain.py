@@ -357,5 +357,7 @@ def test_unlabelled_reviews_may_count_for_virtual_adversarial_training_alone(tmp
     digests |= {trained(tmp_path, corpus, *more).weights_sha256 for more in (options, ("--unlabelled", "0.5"))}
     assert len(digests) == 3
     assert train(tmp_path, corpus, *silent)["code"] == 99
+    with pytest.raises(PipelineError, match="the teacher would label nothing"):
+        train(tmp_path, corpus, *silent, "--teacher", "nbsvm")
     with pytest.raises(PipelineError, match="nothing learned from them"):
         train(tmp_path, corpus, "--unlabelled", "1", "--unlabelled-targets", "none")

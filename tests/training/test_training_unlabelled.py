@@ -1,5 +1,6 @@
 """Reviews without a label: which are learned from, what the n-grams say of them, and that they help."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,11 @@ from pipeline.lake.shards import plain_shards
 from pipeline.order.folds import Fold
 from pipeline.order.options import OrderOptions
 from pipeline.order.order import Order
-from pipeline.order.plan import TrainPlan
+from pipeline.order.plan import EvaluationPlan, TrainPlan
 from pipeline.order.selection import UNLABELLED, Part, Selection, select
 from pipeline.training.blending import Reading, fit_beside
-from pipeline.training.ngram_fit import NgramOptions
-from pipeline.training.soft_targets import soft_targets
+from pipeline.training.ngram_fit import NgramOptions, fit_ngrams
+from pipeline.training.soft_targets import ModelTeacher, NgramTeacher, part_targets, soft_targets
 from tests.support.tasks import TWO_LABELS
 from tests.support.token_corpus import Corpus, write_corpus
 
@@ -115,7 +116,10 @@ def test_the_n_grams_label_most_reviews_rightly_and_as_surely_as_they_are_right(
     reading = Reading(max_length=1000, vocab_size=200, batch_size=32, device=torch.device("cpu"), precision="fp32")
     fitted = fit_beside(parts, NgramOptions(bits=12), TWO_LABELS, reading)
 
-    targets_UC = soft_targets(fitted.model, parts, TWO_LABELS, reading)
+    found = soft_targets(
+        NgramTeacher(fitted.model, TWO_LABELS, reading), TWO_LABELS, parts, selection.part("train", UNLABELLED), 0.0, "nbsvm"
+    )
+    targets_UC = found.targets_UC
 
     truth = np.array(
         [
@@ -128,3 +132,93 @@ def test_the_n_grams_label_most_reviews_rightly_and_as_surely_as_they_are_right(
     right = targets_UC.argmax(axis=1) == truth
     assert right.mean() > 0.9
     assert abs(right.mean() - targets_UC.max(axis=1).mean()) < 0.1
+
+
+def _soft(part: Part, labels_N: np.ndarray) -> torch.Tensor:
+    assert part.rows == len(labels_N)
+    return torch.nn.functional.one_hot(torch.from_numpy(labels_N), 2).float()
+
+
+def test_certain_soft_targets_are_labels_to_the_n_gram_model(corpus: Corpus) -> None:
+    part = _selection(corpus, 0.0).part("train")
+    fit = partial(fit_ngrams, options=NgramOptions(bits=12, epochs=2), task=TWO_LABELS, max_length=1000, vocab_size=200)
+
+    labelled = fit(part)
+    taught = fit(part.all_soft(), soft_targets_UC=_soft(part, part_targets(part, TWO_LABELS)))
+
+    assert torch.equal(taught.weights, labelled.weights) and torch.equal(taught.bias, labelled.bias)
+
+
+def test_an_uncertain_review_counts_half_for_each_class(corpus: Corpus) -> None:
+    part = _selection(corpus, 0.0).part("train")
+    model = fit_ngrams(
+        part.all_soft(),
+        NgramOptions(bits=12),
+        task=TWO_LABELS,
+        max_length=1000,
+        vocab_size=200,
+        soft_targets_UC=torch.full((part.rows, 2), 0.5),
+    )
+    assert not model.weights.any()
+
+
+class _Fixed:
+    """A teacher that is as sure of the first class as it is told to be."""
+
+    def __init__(self, probability: float) -> None:
+        self.probability = probability
+
+    def valid(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
+        return np.log(self.soft(part).astype(np.float64)), part_targets(part, TWO_LABELS)
+
+    def soft(self, part: Part) -> np.ndarray:
+        return np.tile(np.float32([self.probability, 1 - self.probability]), (part.rows, 1))
+
+
+class _TooSure:
+    """Probabilities of a model that is right three times in four and always 98 % sure."""
+
+    def read(self, part: Part) -> np.ndarray:
+        labels_N = part_targets(part, TWO_LABELS)
+        said_N = np.where(np.arange(part.rows) % 4 == 0, 1 - labels_N, labels_N)
+        return np.where(said_N[:, None] == np.arange(2), 0.98, 0.02).astype(np.float32)
+
+
+def test_a_model_that_was_not_calibrated_is_calibrated_on_the_validation_part(corpus: Corpus) -> None:
+    part = _selection(corpus, 0.0).part("train")
+    for calibrate, sure in ((False, 0.98), (True, 0.75)):
+        teacher = ModelTeacher(_TooSure(), TWO_LABELS, calibrate=calibrate)
+        found = TWO_LABELS.evaluate(*teacher.valid(part), 0)
+        assert found.accuracy == pytest.approx(0.75, abs=0.01)
+        np.testing.assert_allclose(teacher.soft(part).max(axis=1), sure, atol=0.02)
+
+
+@pytest.mark.parametrize("weight", [0.25, 1.0])
+def test_the_teacher_is_mixed_with_labels_where_there_are_some(corpus: Corpus, weight: float) -> None:
+    selection = _selection(corpus, 1.0)
+    parts = {name: selection.part(name) for name in ("train", "valid", UNLABELLED)}
+    learned = selection.part("train", UNLABELLED)
+
+    found = soft_targets(_Fixed(0.8), TWO_LABELS, parts, learned, weight, "a teacher").targets_UC
+
+    labels = part_targets(learned, TWO_LABELS)
+    expected = {-1: 0.8, 0: 1 - 0.2 * weight, 1: 0.8 * weight}
+    assert {*labels.tolist()} == {-1, 0, 1}
+    np.testing.assert_allclose(found[:, 0], [expected[label] for label in labels.tolist()], rtol=1e-6)
+    np.testing.assert_allclose(found.sum(axis=1), 1.0, rtol=1e-6)
+
+
+def test_all_rows_bear_numbers_in_the_order_of_the_part(corpus: Corpus) -> None:
+    part = _selection(corpus, 1.0).part("train", UNLABELLED).all_soft()
+    found: dict[int, tuple[int, ...]] = {}
+    plan = EvaluationPlan(part.rows_per_group, 16)
+    with batches(plan, RowGroupReader(part, 1000), LoaderOptions(workers=0)) as stream:
+        for batch in stream:
+            for ids_T, length, label in zip(batch.ids, batch.lengths, batch.targets, strict=True):
+                found[int(-1 - label)] = tuple(ids_T[:length].tolist())
+    expected = [
+        tuple(ids)
+        for group, rows in zip(part.groups, part.selected, strict=True)
+        for ids in pq.ParquetFile(group.path).read_row_group(group.index)["ids"].take(rows).to_pylist()
+    ]
+    assert [found[number] for number in range(part.rows)] == expected
