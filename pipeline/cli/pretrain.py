@@ -7,7 +7,7 @@ from pipeline.config.pretrain import PretrainConfig
 
 @config_command(PretrainConfig)
 def pretrain(config: PretrainConfig, finish: Finish) -> None:
-    """Learn word vectors or a language model from all reviews, labelled or not.
+    """Learn word vectors or a language model from reviews.
 
     Reads the text of the splits 'train' and 'unsup', except what 'pipeline train' tests on, and writes a pretrained model to
     pretrained/. 'pipeline train --init LATEST' starts from it. Exits with 99 if one with the same data and options exists.
