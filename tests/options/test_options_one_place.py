@@ -219,8 +219,8 @@ IDENTITY = (
     '"embedding_update": "auto", "epochs": null, '
     '"fold": null, "lanes": 16, "linear_batch_size": 32, "linear_bits": 22, "linear_epochs": null, '
     '"linear_length": 4096, "linear_lr": 0.02, "linear_ngrams": 3, "linear_scale": 0.15, "locked_dropout": 0.0, '
-    '"lr": 0.001, "max_length": 400, "model": {"region_dim": 200}, "patience": 0, "precision": "auto", "schedule": "linear", '
-    '"seed": 0, "select": "accuracy", "truncation": "head", "unlabelled": null, "valid_fraction": 0.1, "warmup": 0, '
+    '"lr": 0.001, "max_length": 400, "model": {"region_dim": 200}, "patience": 0, "precision": "auto", '
+    '"schedule": "linear", "seed": 0, "select": "accuracy", "truncation": "head", "unlabelled": null, "valid_fraction": 0.1, "warmup": 0, '
     '"wide": null, "window_rows": 32768, "word_dropout": 0.0}'
 )
 """What decides a training with the defaults, as bundles and unfinished trainings note it."""
