@@ -216,12 +216,12 @@ def test_every_field_of_a_config_is_an_option_but_the_lake() -> None:
 IDENTITY = (
     '{"adversarial": 0.0, "adversarial_warmup": 1.0, "arch": "bilstm", "average": 0.998, "batch_size": 64, '
     '"calibrate": true, "class_weights": "auto", "clip_norm": 1.0, "embedding_init": "text", '
-    '"embedding_update": "auto", "epochs": null, '
-    '"fold": null, "lanes": 16, "linear_batch_size": 32, "linear_bits": 22, "linear_epochs": null, '
-    '"linear_length": 4096, "linear_lr": 0.02, "linear_ngrams": 3, "linear_scale": 0.15, "locked_dropout": 0.0, '
-    '"lr": 0.001, "max_length": 400, "model": {"region_dim": 200}, "patience": 0, "precision": "auto", '
-    '"schedule": "linear", "seed": 0, "select": "accuracy", "truncation": "head", "unlabelled": null, "valid_fraction": 0.1, "warmup": 0, '
-    '"wide": null, "window_rows": 32768, "word_dropout": 0.0}'
+    '"embedding_update": "auto", "epochs": null, "fold": null, "lanes": 16, "linear_batch_size": 32, '
+    '"linear_bits": 22, "linear_epochs": null, "linear_length": 4096, "linear_lr": 0.02, "linear_ngrams": 3, '
+    '"linear_scale": 0.15, "locked_dropout": 0.0, "lr": 0.001, "max_length": 400, "model": {"region_dim": 200}, '
+    '"patience": 0, "precision": "auto", "schedule": "linear", "seed": 0, "select": "accuracy", '
+    '"truncation": "head", "unlabelled": null, "valid_fraction": 0.1, "warmup": 0, "wide": null, '
+    '"window_rows": 32768, "word_dropout": 0.0}'
 )
 """What decides a training with the defaults, as bundles and unfinished trainings note it."""
 
