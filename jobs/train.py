@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jobs.runtime import Run, recorded_run
-from pipeline.config.train import TrainConfig
+from pipeline.config.train import REGION_DIM, TrainConfig
 from pipeline.errors import LockedError
 from pipeline.lake.atomic import claimed, make_folder
 from pipeline.lake.paths import FoldLake, Lake
@@ -61,6 +61,7 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Seque
     data = _open(config)
     task = _task(config, data)
     initial = find_initial(config, data, task)
+    config = _with_regions(config, data, initial)
     if _finished(config, _identity(config, data, task, initial), initial.ignored) is not None:
         finish(run(config))
     if not config.is_linear:
@@ -103,6 +104,7 @@ def _run(config: TrainConfig, run: Run) -> None:
     data = _open(config)
     task = _task(config, data)
     initial = find_initial(config, data, task)
+    config = _with_regions(config, data, initial)
     identity = _identity(config, data, task, initial)
     completed = complete_promotion(config.lake) if torchrun.is_main() else None
     if identity.get("holdout") and initial.bundle is not None and not initial.bundle.training.get("holdout"):
@@ -300,7 +302,19 @@ def finished_model(config: TrainConfig) -> "Bundle | None":
     data = _open(config)
     task = _task(config, data)
     initial = find_initial(config, data, task)
+    config = _with_regions(config, data, initial)
     return find_finished(config.lake, _identity(config, data, task, initial), initial.ignored)
+
+
+def _with_regions(config: TrainConfig, data: "TrainingData", initial: "Initial") -> TrainConfig:
+    """The config with as many region features as the reviews deserve, if nobody has chosen. The layers of a pretrained
+    language model read embeddings alone."""
+    from pipeline.order.selection import LEARNED_SPLITS
+
+    dim = config.region_dim_for(sum(shard.rows for shard in data.shards if shard.split in LEARNED_SPLITS))
+    if dim is None or (initial.pretrained is not None and initial.pretrained.arch is not None):
+        return config
+    return replace(config, model={**config.model, REGION_DIM: dim})
 
 
 def _identity(config: TrainConfig, data: "TrainingData", task: "Task", initial: "Initial") -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from jobs.teacher import Teacher, answers_of
-from pipeline.config.train import NO_TARGETS, REGION_DIM, TrainConfig
+from pipeline.config.train import NO_TARGETS, TrainConfig
 from pipeline.datapipes.train_loader import LoaderOptions
 from pipeline.devices import resolve_precision
 from pipeline.errors import StoppedError
@@ -129,11 +129,9 @@ def new_model(
     """The model before its first step: a function of the options, the seed, the embeddings and the model to start from, so
     the same on every rank. Vectors from the reviews themselves come later: they take reading."""
     tokens = data.vocabulary.tokens.to_pylist()
-    options = {**config.model_options, "vocab_size": len(tokens), "num_classes": task.num_outputs}
+    options = {**config.model, "vocab_size": len(tokens), "num_classes": task.num_outputs}
     if pretrained is not None:
-        options |= {**sizes_of(pretrained, config.arch), **config.model}
-    elif initial is not None and REGION_DIM in options:
-        options |= {REGION_DIM: initial.model_config.get(REGION_DIM, 0), **config.model}
+        options = {**sizes_of(pretrained, config.arch), **options}
     vectors_VE = None
     if config.embeddings is not None:
         vectors_VE = load_embeddings(config.embeddings, tokens)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from pipeline.config import train
 from pipeline.errors import UsageError
 from pipeline.models.blend import Blend
 from pipeline.models.bundle import read_bundle
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("without_pages")
 ONCE = ("--linear-epochs", "1")
 """Instead of ten, which is the default for so few reviews."""
 LINEAR = ("--arch", "nbsvm", *ONCE)
-WIDE = (*SMALL, *ONCE, "--wide", "--max-length", "9", "--truncation", "head-tail")
+WIDE = (*SMALL, *ONCE, "--wide", "--region-dim", "12", "--max-length", "9", "--truncation", "head-tail")
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +217,20 @@ def test_a_killed_training_with_everything_on_is_resumed_to_the_same_bits(tmp_pa
     digests = [read_bundle(Path(made["outputs"]["model"])).weights_sha256 for made in (whole, resumed)]
     assert digests[0] == digests[1]
     assert resumed["metrics"]["scales"] == whole["metrics"]["scales"]
+
+
+def test_models_of_many_reviews_have_region_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus: Corpus
+) -> None:
+    monkeypatch.setattr(train, "REGIONS_FROM", 900)
+    monkeypatch.setattr(train, "REGIONS_BY_DEFAULT", 6)
+    options = (*SMALL, *ONCE, "--epochs", "1", "--promote", "never")
+    dims = {
+        wide: read_bundle(Path(_train(tmp_path, corpus, *options, *wide)["outputs"]["model"])).model_config["region_dim"]
+        for wide in (("--wide",), ("--no-wide",), ("--wide", "--region-dim", "0"))
+    }
+    assert list(dims.values()) == [6, 0, 0]
+    assert _train(tmp_path, corpus, *options, "--wide")["code"] == 99
+    monkeypatch.setattr(train, "REGIONS_FROM", 1000)
+    few = _train(tmp_path, corpus, *options, "--wide")
+    assert read_bundle(Path(few["outputs"]["model"])).model_config["region_dim"] == 0

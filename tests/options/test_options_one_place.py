@@ -139,7 +139,7 @@ def test_the_command_line_goes_before_config_before_the_lakes_file_before_the_de
     found = invoke(grown, tmp_path, "--config", str(tmp_path / "run.toml"), "--epochs", "7", "--no-force")
     chosen = {name: found["identity"][name] for name in ("epochs", "seed", "batch_size", "lr")}
     assert chosen == {"epochs": 7, "seed": 6, "batch_size": 5, "lr": 1e-3}
-    assert found["identity"]["model"] == {"hidden_dim": 6, "dropout": 0.5, "embedding_dim": 6, "region_dim": 200}
+    assert found["identity"]["model"] == {"hidden_dim": 6, "dropout": 0.5, "embedding_dim": 6}
     assert "--no-force" in found["arguments"]
 
 
@@ -218,7 +218,7 @@ IDENTITY = (
     '"calibrate": true, "class_weights": "auto", "clip_norm": 1.0, "embedding_init": "text", '
     '"embedding_update": "auto", "epochs": null, "fold": null, "lanes": 16, "linear_batch_size": 32, '
     '"linear_bits": 22, "linear_epochs": null, "linear_length": 4096, "linear_lr": 0.02, "linear_ngrams": 3, '
-    '"linear_scale": 0.15, "locked_dropout": 0.0, "lr": 0.001, "max_length": 400, "model": {"region_dim": 200}, '
+    '"linear_scale": 0.15, "locked_dropout": 0.0, "lr": 0.001, "max_length": 400, "model": {}, '
     '"patience": 0, "precision": "auto", "schedule": "linear", "seed": 0, "select": "accuracy", '
     '"truncation": "head", "unlabelled": null, "valid_fraction": 0.1, "warmup": 0, "wide": null, '
     '"window_rows": 32768, "word_dropout": 0.0}'
