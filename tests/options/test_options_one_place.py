@@ -200,7 +200,7 @@ def test_paths_in_the_lakes_file_begin_at_the_lake(grown: typer.Typer, tmp_path:
     assert record(tmp_path)["embeddings"] == str(tmp_path / "vectors.txt")
 
 
-GIVEN_BY_CODE = {"IngestConfig": ("replacing", "accept_loss")}
+GIVEN_BY_CODE = {"IngestConfig": ("replacing", "accept_loss"), "EvaluateConfig": ("inherited",)}
 """Fields that other code sets, not people."""
 
 
