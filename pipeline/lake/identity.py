@@ -27,10 +27,15 @@ Groups from a separate file (`urls_*.txt` of aclImdb) count as none: in an archi
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
 from pipeline.lake.unprintable import unprintable
+from pipeline.text.columns import Digests, sha256_rows
 
 Value = str | int | None
 _SHORT = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
@@ -42,21 +47,35 @@ def content_sha256(text: bytes, label: str | None, stars: int | None, split: str
 
 
 def content_digests(
-    texts: Iterable[bytes],
-    labels: Sequence[str | None],
-    stars: Sequence[int | None],
-    splits: Sequence[str | None],
-    groups: Sequence[str | None],
-) -> list[str]:
-    """`content_sha256` of each review; equal facts of several reviews are written once."""
-    written: dict[tuple[Value, ...], bytes] = {}
-    digests = []
-    for text, facts in zip(texts, zip(labels, stars, splits, groups, strict=True), strict=True):
-        suffix = written.get(facts)
-        if suffix is None:
-            suffix = written[facts] = _facts(facts)
-        digests.append(hashlib.sha256(text + suffix).hexdigest())
-    return digests
+    texts: pa.Array,
+    labels: pa.Array | None,
+    stars: pa.Int32Array | None,
+    splits: pa.Array | None,
+    groups: pa.Array | None,
+) -> Digests:
+    """`content_sha256` of each of N reviews, as bytes. Equal facts of several reviews are written once.
+
+    Args:
+        texts: (N,) UTF-8 as string or binary, without nulls.
+        labels, splits, groups: likewise; nulls are missing values, None is a column of them.
+        stars: (N,) whole numbers.
+    """
+    which = np.zeros(len(texts), np.int64)
+    written: list[tuple[Value, ...]] = [()]
+    for column in (labels, stars, splits, groups):
+        values, places = _distinct(column, len(texts))
+        codes, which = np.unique(which * len(values) + places, return_inverse=True)
+        written = [(*written[code // len(values)], values[code % len(values)]) for code in codes.tolist()]
+    return sha256_rows(texts, [_facts(facts) for facts in written], which.astype(np.int32))
+
+
+def _distinct(column: pa.Array | None, size: int) -> tuple[list[Value], npt.NDArray[np.int64]]:
+    """The distinct values of a column, and the (N,) place in them of each row's."""
+    if column is None or not size:
+        return [None], np.zeros(size, np.int64)
+    encoded = column.dictionary_encode(null_encoding="encode")
+    values = [value.decode() if isinstance(value, bytes) else value for value in encoded.dictionary.to_pylist()]
+    return values, encoded.indices.to_numpy().astype(np.int64)
 
 
 def _facts(values: Iterable[Value]) -> bytes:

@@ -4,7 +4,6 @@ A review's key is the first 64 bits of the SHA-256 of its ID, its content the fi
 can share a key, though very rarely; code that replaces rows compares the IDs themselves, so nothing is lost.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.lake.shards import Shard, open_shard
+from pipeline.text.columns import Digests, sha256_rows
 
 Keys = npt.NDArray[np.uint64]
 
@@ -98,10 +98,17 @@ class KeyIndex:
         return states
 
 
-def keys_of(review_ids: Iterable[str]) -> Keys:
-    """(N,) keys of review ids."""
-    sha256 = hashlib.sha256
-    return np.frombuffer(b"".join([sha256(i.encode()).digest()[:8] for i in review_ids]), ">u8").astype(np.uint64)
+def keys_of(review_ids: pa.Array | pa.ChunkedArray | Iterable[str]) -> Keys:
+    """(N,) keys of review ids: strings, or their UTF-8 as binary."""
+    if isinstance(review_ids, pa.ChunkedArray):
+        return np.concatenate([np.zeros(0, np.uint64), *map(keys_of, review_ids.chunks)])
+    ids = review_ids if isinstance(review_ids, pa.Array) else pa.array(list(review_ids), pa.string())
+    return first_bits(sha256_rows(ids))
+
+
+def first_bits(digests: Digests) -> Keys:
+    """(N,) the first 64 bits of digests."""
+    return np.ascontiguousarray(digests[:, :8]).view(">u8").ravel().astype(np.uint64)
 
 
 def contents_of(content_sha256: Iterable[str]) -> Keys:

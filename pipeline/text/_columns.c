@@ -406,7 +406,61 @@ static PyObject *occurrences(PyObject *module, PyObject *arguments)
     return result;
 }
 
+/* ---- names of files ---- */
+
+enum { NAME_START, NUMBER, SECOND, NAME_PARTS };
+
+/* The number of at most `most` digits at `*at`, which goes behind it; -1 if there is none, or one that is longer. */
+static int32_t number_at(const uint8_t **at, const uint8_t *end, int most)
+{
+    int32_t number = 0;
+    int digits = 0;
+    for (; *at < end && **at >= '0' && **at <= '9'; ++*at)
+        if (++digits <= most) number = 10 * number + (**at - '0');
+    return digits && digits <= most ? number : -1;
+}
+
+PyDoc_STRVAR(name_numbers_doc,
+    "name_numbers(paths, bounds) -> numbers\n\n"
+    "The numbers in file names such as 12_8.txt, the last parts of paths[bounds[i]:bounds[i + 1]] (bounds: int32). Gives\n"
+    "int32 (N, 3): where the name begins; its number of up to 9 digits, if a dot or an underscore follows; and the one of\n"
+    "up to 3 digits between an underscore behind that number and the first dot or the end. -1 stands for none.");
+
+static PyObject *name_numbers(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    Py_buffer paths, bounds;
+    if (!PyArg_ParseTuple(arguments, "y*y*", &paths, &bounds)) return NULL;
+    PyObject *result = NULL;
+    void *out;
+    if (!are_bounds(&bounds, &paths)) {
+        PyErr_SetString(PyExc_ValueError, "name_numbers: bounds within the paths are needed");
+    } else if ((result = room_for(rows_of(&bounds) * NAME_PARTS * sizeof(int32_t), &out))) {
+        const int32_t *edges = bounds.buf;
+        for (size_t row = 0; row < rows_of(&bounds); row++) {
+            const uint8_t *begin = (const uint8_t *)paths.buf + edges[row], *end = (const uint8_t *)paths.buf + edges[row + 1];
+            const uint8_t *at = end;
+            while (at > begin && at[-1] != '/') at--;
+            int32_t *parts = (int32_t *)out + row * NAME_PARTS;
+            parts[NAME_START] = (int32_t)(at - begin);
+            parts[NUMBER] = number_at(&at, end, 9);
+            parts[SECOND] = -1;
+            if (at == end || (*at != '.' && *at != '_')) {
+                parts[NUMBER] = -1;
+            } else if (parts[NUMBER] >= 0 && *at == '_') {
+                at++;
+                parts[SECOND] = number_at(&at, end, 3);
+                if (at < end && *at != '.') parts[SECOND] = -1;
+            }
+        }
+    }
+    PyBuffer_Release(&paths);
+    PyBuffer_Release(&bounds);
+    return result;
+}
+
 static PyMethodDef methods[] = {
+    {"name_numbers", name_numbers, METH_VARARGS, name_numbers_doc},
     {"text_states", text_states, METH_VARARGS, text_states_doc},
     {"word_table", word_table, METH_VARARGS, word_table_doc},
     {"word_ids", word_ids, METH_VARARGS, word_ids_doc},

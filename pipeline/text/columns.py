@@ -30,6 +30,9 @@ BECOMES_TWO = 0x130
 CASED_RANGES = ((0x80, BECOMES_TWO), (BECOMES_TWO + 1, 0xD800), (0xE000, CASED))
 """The others beyond ASCII that may have a case; surrogates are no characters."""
 
+NUMBERED = re.compile(rb"([0-9]{1,9})(?=[._])(?:_([0-9]{1,3})(?=[.]|\Z))?")
+"""The numbers of a file name, see `name_numbers`."""
+
 Digests = npt.NDArray[np.uint8]
 """(N, 32) SHA-256."""
 Bounds = npt.NDArray[np.int32]
@@ -105,6 +108,32 @@ def occurrences(tokens: pa.DictionaryArray) -> npt.NDArray[np.int64]:
     if not COMPILED:
         return np.bincount(indices, minlength=distinct).astype(np.int64)
     return np.frombuffer(_columns.occurrences(indices, distinct), np.int64)
+
+
+def name_numbers(paths: pa.StringArray) -> npt.NDArray[np.int32]:
+    """The numbers in file names such as `12_8.txt`, in ASCII digits; -1 for none.
+
+    Args:
+        paths: (N,) names, with or without their folders.
+
+    Returns:
+        (N, 3): where the name begins, in bytes; its number of up to 9 digits, if a dot or an underscore follows; and the
+        one of up to 3 digits between an underscore behind that number and the first dot or the end.
+    """
+    if not COMPILED:
+        return name_numbers_of_python(paths)
+    return np.frombuffer(_columns.name_numbers(*text_buffers(paths)), np.int32).reshape(-1, 3)
+
+
+def name_numbers_of_python(paths: pa.StringArray) -> npt.NDArray[np.int32]:
+    """`name_numbers` without a compiler."""
+    parts = []
+    for path in paths.cast(pa.binary()).to_pylist():
+        folder, slash, name = path.rpartition(b"/")
+        match = NUMBERED.match(name)
+        number, second = match.groups() if match else (None, None)
+        parts.append((len(folder + slash), -1 if number is None else int(number), -1 if second is None else int(second)))
+    return np.array(parts, np.int32).reshape(-1, 3)
 
 
 class WordIndex:

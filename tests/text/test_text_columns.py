@@ -69,6 +69,35 @@ def test_every_character_that_has_a_lower_case_changes() -> None:
     assert [bool(state & CHANGES) for state in states] == [c.lower() != c and not c.isascii() for c in characters]
 
 
+@pytest.mark.parametrize(
+    ("path", "parts"),
+    [
+        ("train/pos/12_8.txt", [10, 12, 8]),
+        ("0_0.txt.gz", [0, 0, 0]),
+        ("a/000000007_10", [2, 7, 10]),
+        ("1234567890_1.txt", [0, -1, -1]),
+        ("12.txt", [0, 12, -1]),
+        ("12_8x.txt", [0, 12, -1]),
+        ("12_1234.txt", [0, 12, -1]),
+        ("12_.txt", [0, 12, -1]),
+        ("12", [0, -1, -1]),
+        ("1_1/", [4, -1, -1]),
+        ("ä/x1_2.txt", [3, -1, -1]),
+        ("\u0661_\u0662.txt", [0, -1, -1]),
+        ("", [0, -1, -1]),
+    ],
+)
+def test_names_have_numbers(path: str, parts: list[int]) -> None:
+    assert columns.name_numbers(pa.array(["", path])).tolist()[1] == parts
+    assert columns.name_numbers_of_python(pa.array(["", path])).tolist()[1] == parts
+
+
+@given(paths=st.lists(st.text(alphabet="0129_./xä", max_size=16)))
+def test_both_forms_find_the_same_numbers(paths: list[str]) -> None:
+    column = pa.array(["9_9", *paths])[1:]
+    np.testing.assert_array_equal(columns.name_numbers(column), columns.name_numbers_of_python(column))
+
+
 @given(words=st.lists(st.text(max_size=12), unique=True), tokens=st.lists(st.text(max_size=12)), data=st.data())
 def test_tokens_have_the_places_of_their_words(words: list[str], tokens: list[str], data: st.DataObject) -> None:
     tokens = [*tokens, *(data.draw(st.lists(st.sampled_from(words))) if words else [])]
