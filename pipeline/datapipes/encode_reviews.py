@@ -12,6 +12,7 @@ from pipeline.text.columns import name_numbers
 from pipeline.text.vocabulary import Vocabulary
 from schemas.token import TOKEN
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodeReviews:
     """Callable for a `ParallelMap`. `groups` maps a folder to the groups of its reviews, by their number."""

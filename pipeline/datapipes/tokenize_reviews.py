@@ -203,7 +203,8 @@ def _places(raw: RawBatch) -> tuple[list[Place], npt.NDArray[np.int64]]:
     """The distinct labels and splits that go together, and the (N,) place in them of each row's."""
     nothing = pa.nulls(len(raw.row), pa.binary())
     encoded = [
-        (nothing if column is None else column).dictionary_encode(null_encoding="encode") for column in (raw.label, raw.split)
+        (nothing if column is None else column).dictionary_encode(null_encoding="encode")
+        for column in (raw.label, raw.split)
     ]
     labels, splits = ([as_text(value) for value in column.dictionary.to_pylist()] for column in encoded)
     label, split = (column.indices.to_numpy().astype(np.int64) for column in encoded)
@@ -233,9 +234,7 @@ def _without(raw: RawBatch, faults: Mapping[int, Fault], bad: list[BadRow], with
     """The batch without faulty rows, which are added to `bad`, those of erased reviews without a word of theirs."""
     places = sorted(faults)
     there = pa.array(places, pa.int64())
-    ids, sources, rows, texts = (
-        column.take(there).to_pylist() for column in (raw.review_id, raw.source, raw.row, raw.text)
-    )
+    ids, sources, rows, texts = (column.take(there).to_pylist() for column in (raw.review_id, raw.source, raw.row, raw.text))
     erased = withheld.erases([as_text(review_id) for review_id in ids]).tolist()
     for i, source, row, text, is_erased in zip(places, sources, rows, texts, erased, strict=True):
         reason, detail, value = faults[i]
