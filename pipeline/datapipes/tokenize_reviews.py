@@ -166,10 +166,10 @@ class TokenizeReviews:
                 faults.setdefault(i, fault)
         places, which = _places(raw)
         judged = [self._judge(*place) for place in places]
-        for number, (_, fault) in enumerate(judged):
-            if fault is not None:
+        for number, (_, wrong) in enumerate(judged):
+            if wrong is not None:
                 for i in np.flatnonzero(which == number).tolist():
-                    faults.setdefault(i, fault)
+                    faults.setdefault(i, wrong)
         for i in np.flatnonzero(_lengths(raw.review_id) == 0).tolist():
             faults.setdefault(i, ("missing_id", "the id is empty", ""))
         labels, splits = (_encoded([place[at] for place, _ in judged]).take(pa.array(which)) for at in (0, 1))
@@ -291,7 +291,7 @@ def _ill(column: pa.BinaryArray) -> Iterator[tuple[int, bytes | None]]:
 
 def _lengths(column: pa.BinaryArray) -> npt.NDArray[np.int32]:
     """(N,) bytes of each value, none of a null."""
-    return pc.binary_length(column).fill_null(0).to_numpy()
+    return np.asarray(pc.binary_length(column).fill_null(0), np.int32)
 
 
 def _encoded(values: Sequence[str | None]) -> pa.BinaryArray:

@@ -50,7 +50,7 @@ class Lines:
 
     @classmethod
     def of(cls, data: bytes, first: int) -> "Lines":
-        """The lines of `data`, the first of which has the number `first`; the last one may lack its line feed."""
+        """The lines of `data`, which is not empty; its first has the number `first`, its last may lack a line feed."""
         stops = np.flatnonzero(np.frombuffer(data, np.uint8) == LF)
         if not data.endswith(b"\n"):
             stops = np.append(stops, len(data))
@@ -62,7 +62,9 @@ class Lines:
             not data[start:stop].strip(WHITE_SPACE)
             for start, stop in zip(starts[odd].tolist(), stops[odd].tolist(), strict=True)
         ]
-        return cls(data, starts[~blank], stops[~blank], numbers[~blank]) if blank.any() else cls(data, starts, stops, numbers)
+        return (
+            cls(data, starts[~blank], stops[~blank], numbers[~blank]) if blank.any() else cls(data, starts, stops, numbers)
+        )
 
     def batches(self, most: int) -> Iterator["Lines"]:
         """Batches of `BATCH_ROWS` lines or `most` bytes, whichever comes first; not the rest, which fills none."""
