@@ -63,39 +63,54 @@ class KeyIndex:
 
     def states(self, keys: Keys, contents: Keys) -> npt.NDArray[np.int8]:
         """UNSEEN, SAME or OTHER for each of the (N,) keys."""
-        states = np.zeros(len(keys), np.int8)
-        order = np.argsort(keys)  # consecutive lookups then hit the same cache lines
-        keys = keys[order]
-        for level_keys, level_contents in self._levels:
-            places = np.minimum(np.searchsorted(level_keys, keys), len(level_keys) - 1)
-            found = level_keys[places] == keys
-            rows = order[found]
-            states[rows] = np.where(level_contents[places[found]] == contents[rows], SAME, OTHER)
+        order = np.argsort(keys)
+        states = np.empty(len(keys), np.int8)
+        states[order] = self._states(keys[order], contents[order])
         return states
 
     def add(self, keys: Keys, contents: Keys) -> None:
         """Adds (N,) keys with their contents; the caller sees to it that none is in the index."""
+        order = np.argsort(keys, kind="stable")
+        self._add(keys[order], contents[order])
+
+    def classify_and_add(self, keys: Keys, contents: Keys) -> npt.NDArray[np.int8]:
+        """States of the (N,) keys, those that stand earlier in the same batch counted as known; adds the unseen ones."""
+        order = np.argsort(keys, kind="stable")
+        keys, contents = keys[order], contents[order]
+        found = self._states(keys, contents)
+        repeats = np.zeros(len(keys), np.bool_)
+        np.equal(keys[1:], keys[:-1], out=repeats[1:])
+        if repeats.any():
+            leader = np.maximum.accumulate(np.where(repeats, 0, np.arange(len(keys))))
+            unseen = np.flatnonzero(repeats & (found == UNSEEN))
+            found[unseen] = np.where(contents[leader[unseen]] == contents[unseen], SAME, OTHER)
+        new = found == UNSEEN
+        self._add(keys[new], contents[new])
+        states = np.empty(len(keys), np.int8)
+        states[order] = found
+        return states
+
+    def _states(self, keys: Keys, contents: Keys) -> npt.NDArray[np.int8]:
+        """`states` of sorted keys, of which consecutive look-ups hit the same cache lines."""
+        states = np.zeros(len(keys), np.int8)
+        for level_keys, level_contents in self._levels:
+            places = np.minimum(np.searchsorted(level_keys, keys), len(level_keys) - 1)
+            found = np.flatnonzero(level_keys[places] == keys)
+            if len(found):
+                states[found] = np.where(level_contents[places[found]] == contents[found], SAME, OTHER)
+        return states
+
+    def _add(self, keys: Keys, contents: Keys) -> None:
+        """`add` for sorted keys."""
         if not len(keys):
             return
-        order = np.argsort(keys, kind="stable")
-        level = (keys[order], contents[order])
+        level = (keys, contents)
         while self._levels and len(self._levels[-1][0]) < 2 * len(level[0]):
             before = self._levels.pop()
             merged = np.concatenate([before[0], level[0]])
             order = np.argsort(merged, kind="stable")
             level = (merged[order], np.concatenate([before[1], level[1]])[order])
         self._levels.append(level)
-
-    def classify_and_add(self, keys: Keys, contents: Keys) -> npt.NDArray[np.int8]:
-        """States of the (N,) keys, those that stand earlier in the same batch counted as known; adds the unseen ones."""
-        states = self.states(keys, contents)
-        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        leader = first[inverse]
-        repeated = (leader != np.arange(len(keys))) & (states == UNSEEN)
-        states[repeated] = np.where(contents[leader[repeated]] == contents[repeated], SAME, OTHER)
-        new = states == UNSEEN
-        self.add(keys[new], contents[new])
-        return states
 
 
 def keys_of(review_ids: pa.Array | pa.ChunkedArray | Iterable[str]) -> Keys:

@@ -114,13 +114,13 @@ def open_files(unit: TextFiles) -> RawBatch:
     """Reads the files of a batch. One that vanished or cannot be read is a fault of its own."""
     folder = os.fspath(unit.folder)
     names, faults = list(unit.files), []
-    paths = [f"{folder}/{name}" for name in names]
+    joined = "\0".join([*names, ""])
     try:
-        if not all(name.endswith(".txt") for name in names):
-            raise OSError
-        texts = _plain(paths, unit.bounds.value)
+        if joined.count(".txt\0") < len(names):
+            raise OSError  # some are compressed
+        texts = _plain(folder, joined, len(names), unit.bounds.value)
     except OSError:
-        contents = [_content(unit.name, name, path, unit.bounds) for name, path in zip(names, paths, strict=True)]
+        contents = [_content(unit.name, name, f"{folder}/{name}", unit.bounds) for name in names]
         faults = [content for content in contents if isinstance(content, FileFault)]
         names = [name for name, content in zip(names, contents, strict=True) if isinstance(content, bytes)]
         texts = pa.array([content for content in contents if isinstance(content, bytes)], pa.binary())
@@ -191,7 +191,7 @@ def _without_mark(text: bytes) -> bytes:
     return text
 
 
-def _plain(paths: list[str], limit: int) -> pa.BinaryArray:
-    data, bounds = read_files(list(map(os.fsencode, paths)), limit + 1)
+def _plain(folder: str, names: str, count: int, limit: int) -> pa.BinaryArray:
+    data, bounds = read_files(os.fsencode(folder), os.fsencode(names), limit + 1)
     offsets = np.frombuffer(bounds, np.int64).astype(np.int32)
-    return pa.Array.from_buffers(pa.binary(), len(paths), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+    return pa.Array.from_buffers(pa.binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(data)])

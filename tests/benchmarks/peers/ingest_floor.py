@@ -20,13 +20,15 @@ THREADS = 2
 def main() -> None:
     options = arguments()
     pa.set_memory_pool(pa.system_memory_pool())
+    root = os.path.join(options.input, "")  # noqa: PTH118  # paths are strings here
     parts = batches(review_files(options.input))
 
     def work(thread: int) -> None:
         schema = pa.schema([("ids", pa.list_(pa.int32()))])
         with pq.ParquetWriter(options.output / f"{thread}.parquet", schema, compression="zstd") as writer:
             for paths in parts[thread::THREADS]:
-                data, bounds = read_files(list(map(os.fsencode, paths)), 1 << 20)
+                names = "\0".join([*(path[len(root) :] for path in paths), ""])
+                data, bounds = read_files(os.fsencode(root), os.fsencode(names), 1 << 20)
                 offsets = np.frombuffer(bounds, np.int64).astype(np.int32)
                 buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
                 tokens = tokenize("basic_english", pa.Array.from_buffers(pa.string(), len(paths), buffers))
