@@ -34,13 +34,15 @@ class RawBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextFiles:
-    """Names of `.txt` files of one folder, to be opened by whoever works on the batch. `name` is the folder's.
+    """Names of `.txt` files of one folder, to be opened by whoever works on the batch. `name` is the folder's, and `place`
+    where it really is, links resolved.
 
     `told` holds what partitions tell of all of them: label, split or group.
     """
 
     folder: Path
     name: str
+    place: str
     files: tuple[str, ...]
     bounds: Bounds = DEFAULT_BOUNDS
     told: dict[str, str | None] = field(default_factory=dict)

@@ -31,14 +31,15 @@ BOMS = {BOM_UTF8: "utf-8", BOM_UTF16_LE: "utf-16-le", BOM_UTF16_BE: "utf-16-be"}
 
 def text_folder(source: Source, bounds: Bounds) -> Iterator[Item]:
     """Yields the lists of films first, then the reviews' names in batches of bounded bytes."""
-    reviews = []
-    for name in source.files:
-        if is_urls_file(source.name, name):
-            yield _list_of_films(source, name, bounds.films)
-        else:
-            reviews.append(name)
-    for names in _batches(source, reviews, bounds):
-        yield TextFiles(folder=source.path, name=source.name, files=tuple(names), bounds=bounds)
+    names = source.files
+    lists = [name for name in names if name.startswith("urls_") and is_urls_file(source.name, name)]
+    for name in lists:
+        yield _list_of_films(source, name, bounds.films)
+    if lists:
+        names = [name for name in names if name not in lists]
+    place = utf8_name(os.path.realpath(source.path))
+    for some in _batches(source, names, bounds):
+        yield TextFiles(folder=source.path, name=source.name, place=place, files=tuple(some), bounds=bounds)
 
 
 def _batches(source: Source, names: list[str], bounds: Bounds) -> Iterator[list[str]]:
@@ -124,7 +125,7 @@ def open_files(unit: TextFiles) -> RawBatch:
         faults = [content for content in contents if isinstance(content, FileFault)]
         names = [name for name, content in zip(names, contents, strict=True) if isinstance(content, bytes)]
         texts = pa.array([content for content in contents if isinstance(content, bytes)], pa.binary())
-    batch = reviews_of_texts(unit.name, names, texts, utf8_name(os.path.realpath(folder)), unit.bounds.value)
+    batch = reviews_of_texts(unit.name, names, texts, unit.place, unit.bounds.value)
     batch.faults = faults
     for role, value in unit.told.items():
         setattr(batch, role, constant(value, len(batch.row)))

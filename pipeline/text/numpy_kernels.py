@@ -49,7 +49,7 @@ def split(
 
 
 def read_files(folder: bytes, names: bytes, limit: int) -> tuple[bytes, Bounds]:
-    """Reads up to `limit` bytes of each of the files of a folder; returns their concatenated contents and the bounds of each.
+    """Reads up to `limit` bytes of each file of a folder; returns their concatenated contents and the bounds of each.
 
     Args:
         names: the names, concatenated, a NUL behind each.
@@ -62,7 +62,7 @@ def read_files(folder: bytes, names: bytes, limit: int) -> tuple[bytes, Bounds]:
 
 
 def _read(folder: bytes, name: bytes, limit: int) -> bytes:
-    descriptor = os.open(os.path.join(folder, name), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    descriptor = os.open(folder + b"/" + name, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
         content = os.read(descriptor, min(READ_BYTES, limit))  # enough for nearly every review
         parts = [content]
