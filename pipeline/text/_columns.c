@@ -184,7 +184,7 @@ static PyObject *sha256(PyObject *module, PyObject *arguments)
 enum { NOT_UTF8 = 1, HAS_NUL = 2, CHANGES = 4 };
 enum { STEP = 64 }; /* bytes that the compiler looks at together */
 
-#if X86 && defined(__linux__)
+#if X86 && defined(__GLIBC__) && !defined(__clang__)
 #define WIDER __attribute__((target_clones("avx2", "default"))) /* where the processor has longer registers */
 #else
 #define WIDER
