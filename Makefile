@@ -15,7 +15,7 @@ RUN = ; status=$$?; [ $$status -eq 0 ] || [ $$status -eq 99 ]
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(VENV)/.ready: pyproject.toml constraints.txt pipeline/text/_kernels.c pipeline/models/layers/_scan.c pipeline/models/layers/_scan_rows.h pipeline/training/_regions.c
+$(VENV)/.ready: pyproject.toml constraints.txt pipeline/text/_kernels.c pipeline/text/_columns.c pipeline/models/layers/_scan.c pipeline/models/layers/_scan_rows.h pipeline/training/_regions.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@

@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.text.columns import name_numbers
 from pipeline.text.vocabulary import Vocabulary
 from schemas.token import TOKEN
-
-NAME = r"^(?P<number>[0-9]{1,9})[_.][^/]*$"
-"""A folder, and the number of a review in a file of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,24 +37,19 @@ class EncodeReviews:
         for folder, numbers in _numbered(batch["source"]):
             lines = self.groups.get(folder)
             if lines is not None:
-                places = pc.if_else(pc.less(numbers, len(lines)), numbers, None)
-                groups = pc.coalesce(groups, lines.take(places).dictionary_decode())
+                found = lines.take(pa.array(numbers, mask=(numbers < 0) | (numbers >= len(lines)))).dictionary_decode()
+                groups = found if groups.null_count == len(groups) else pc.coalesce(groups, found)
         return groups
 
 
-def _numbered(sources: pa.StringArray) -> Iterator[tuple[str, pa.Int32Array]]:
-    """Folders of reviews in files of their own; for each, the (N,) numbers of its reviews, null for all others."""
+def _numbered(sources: pa.StringArray) -> Iterator[tuple[str, npt.NDArray[np.int32]]]:
+    """Folders of reviews in files of their own; for each, the (N,) numbers of its reviews, -1 for all others."""
+    starts, numbers, _ = name_numbers(sources).T
     folder = sources[0].as_py().rpartition("/")[0]
-    if pc.all(pc.starts_with(sources, f"{folder}/")).as_py():  # nearly always true, and four times as fast
-        numbers = _numbers(pc.utf8_slice_codeunits(sources, len(folder) + 1), NAME)
-        if not numbers.null_count:
-            yield folder, numbers
-            return
-    numbers = _numbers(sources, f"^.*/{NAME[1:]}")
+    if (starts == len(folder.encode()) + 1).all() and pc.all(pc.starts_with(sources, f"{folder}/")).as_py():
+        yield folder, numbers  # nearly always
+        return
     folders = pc.replace_substring_regex(sources, "/[^/]*$", "")
     for folder in pc.unique(folders).to_pylist():
-        yield folder, pc.if_else(pc.equal(folders, folder), numbers, None)
-
-
-def _numbers(names: pa.StringArray, pattern: str) -> pa.Int32Array:
-    return pc.struct_field(pc.extract_regex(names, pattern), "number").cast(pa.int32())
+        here = pc.equal(folders, folder).to_numpy(zero_copy_only=False) & (starts > 0)
+        yield folder, np.where(here, numbers, -1).astype(np.int32)

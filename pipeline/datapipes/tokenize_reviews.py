@@ -12,14 +12,15 @@ import pyarrow.compute as pc
 from pipeline.datapipes.read_reviews import SourceBegins, SourceEnds
 from pipeline.errors import OutOfMemoryError, out_of_memory
 from pipeline.lake.identity import content_digests
-from pipeline.lake.known import OTHER, SAME, KeyIndex, Keys, Known, contents_of, keys_of
+from pipeline.lake.known import OTHER, SAME, KeyIndex, Keys, Known, first_bits, keys_of
 from pipeline.lake.withheld import FREE, Withheld, blank
 from pipeline.readers.base import EXCERPT_BYTES, FileFault
 from pipeline.readers.encoding import likely_encoding
 from pipeline.readers.labels import LabelMap, SkippedLabels
 from pipeline.readers.reviews import Groups, Item, RawBatch, TableRows, TextFiles, reviews_of_table, without
 from pipeline.readers.text_files import open_files
-from pipeline.readers.values import RULE_VERSION, value_of
+from pipeline.readers.values import RULE_VERSION, as_bytes, as_text, value_of
+from pipeline.text.columns import HAS_NUL, NOT_UTF8, Digests, hexadecimal, text_states
 from pipeline.text.tokenizers import tokenize
 from schemas.reject import BadRow
 from schemas.review import REVIEW, SPLITS
@@ -124,14 +125,15 @@ class TokenizeReviews:
     def _tokenize(self, raw: RawBatch) -> TokenizedBatch:
         bad = self.withheld.blanked(raw.bad)
         kept = self._check(raw, bad)
-        contents_hex = _digests(kept)
-        keys, contents = keys_of(kept.review_id), contents_of(contents_hex)  # type: ignore[arg-type]  # checked: no null
+        targets = _numbers(kept.target)
+        digests = content_digests(kept.text, kept.label, kept.stars, kept.split, kept.group, targets)
+        keys, contents = keys_of(kept.review_id), first_bits(digests)
         states = self.known.states(keys, contents)
         known = states == SAME
         withheld = self._withheld(keys, contents, kept.source)
         fresh = ~known & (withheld == FREE)
-        rows = _rows(kept, contents_hex)
-        texts = kept.text
+        rows = _rows(kept, targets, digests)
+        texts = kept.text.view(pa.string())
         known_rows = rows.select(["review_id", "source", "row"])
         if fresh.all():
             known_rows = known_rows.slice(0, 0)
@@ -141,7 +143,7 @@ class TokenizeReviews:
             rows, texts = rows.filter(mask), texts.filter(mask)
         batch = TokenizedBatch(
             rows=rows,
-            tokens=tokenize(self.tokenizer, texts.cast(pa.string())),
+            tokens=tokenize(self.tokenizer, texts),
             replaced=states[fresh] == OTHER,
             keys=keys[fresh],
             contents=contents[fresh],
@@ -155,7 +157,7 @@ class TokenizeReviews:
         )
         return _reject_empty(batch, texts, bad)
 
-    def _withheld(self, keys: Keys, contents: Keys, sources: Sequence[str]) -> npt.NDArray[np.int8]:
+    def _withheld(self, keys: Keys, contents: Keys, sources: pa.StringArray) -> npt.NDArray[np.int8]:
         if not self.withheld:
             return np.zeros(len(keys), np.int8)
         states = self.withheld.states(keys, contents, sources)
@@ -166,27 +168,22 @@ class TokenizeReviews:
         """Rejects rows without text or ID, or with an invalid split or label; fills in splits, maps labels."""
         faults = _text_faults(raw.text)
         if self.target_column == STARS and raw.stars is not None:
-            raw = replace(raw, target=[None if stars is None else str(stars) for stars in raw.stars])
+            raw = replace(raw, target=raw.stars.cast(pa.string()).cast(pa.binary()))
         for name in ("review_id", "label", "target", "split", "group"):
-            for i, detail, codec in _surrogates(getattr(raw, name) or ()):
-                faults.setdefault(i, ("invalid_utf8", f"the {name.removeprefix('review_')} {detail}", codec))
-            for i in _with_nul(getattr(raw, name) or ()):
-                faults.setdefault(i, ("nul_byte", f"the {name.removeprefix('review_')} contains a NUL byte", ""))
-        nothing: list[str | None] = [None] * len(raw.row)
-        has_target = [target is not None for target in raw.target or nothing]
-        places = list(zip(raw.label or nothing, raw.split or nothing, has_target, strict=True))
-        judged = {place: self._judge(*place) for place in set(places)}
-        if any(fault for _, fault in judged.values()):
-            for i, place in enumerate(places):
-                if fault := judged[place][1]:
-                    faults.setdefault(i, fault)
-        for i, detail in _not_numbers(raw.target or ()):
+            for i, fault in _value_faults(name.removeprefix("review_"), getattr(raw, name)):
+                faults.setdefault(i, fault)
+        places, which = _places(raw)
+        judged = [self._judge(*place) for place in places]
+        for number, (_, wrong) in enumerate(judged):
+            if wrong is not None:
+                for i in np.flatnonzero(which == number).tolist():
+                    faults.setdefault(i, wrong)
+        for i, detail in _not_numbers(raw.target):
             faults.setdefault(i, ("invalid_target", detail, ""))
-        if not all(raw.review_id):
-            for i in (i for i, review_id in enumerate(raw.review_id) if not review_id):
-                faults.setdefault(i, ("missing_id", "the id is empty", ""))
-        label = None if raw.label is None else [judged[place][0][0] for place in places]
-        raw = replace(raw, label=label, split=[judged[place][0][1] for place in places])
+        for i in np.flatnonzero(_lengths(raw.review_id) == 0).tolist():
+            faults.setdefault(i, ("missing_id", "the id is empty", ""))
+        labels, splits = (_encoded([place[at] for place, _ in judged]).take(pa.array(which)) for at in (0, 1))
+        raw = replace(raw, label=None if raw.label is None else labels, split=splits)
         return _without(raw, faults, bad, self.withheld) if faults else raw
 
     def _judge(self, label: str | None, split: str | None, has_target: bool) -> tuple[Place, Fault | None]:
@@ -209,22 +206,41 @@ class TokenizeReviews:
 def _place(item: TextFiles | TableRows | RawBatch) -> str:
     if isinstance(item, TextFiles):
         return item.name
-    return item.source if isinstance(item, TableRows) else item.source[0]
+    return item.source if isinstance(item, TableRows) else str(item.source[0])
 
 
-def _rows(raw: RawBatch, contents_hex: list[str]) -> pa.RecordBatch:
-    nothing = [None] * len(raw.row)
+def _places(raw: RawBatch) -> tuple[list[tuple[str | None, str | None, bool]], npt.NDArray[np.int64]]:
+    """The distinct labels and splits that go together, with or without a target; the (N,) place in them of each row's."""
+    nothing = pa.nulls(len(raw.row), pa.binary())
+    encoded = [
+        (nothing if column is None else column).dictionary_encode(null_encoding="encode")
+        for column in (raw.label, raw.split)
+    ]
+    labels, splits = ([as_text(value) for value in column.dictionary.to_pylist()] for column in encoded)
+    label, split = (column.indices.to_numpy().astype(np.int64) for column in encoded)
+    both = label * max(len(splits), 1) + split
+    if raw.target is None:
+        codes, which = np.unique(both, return_inverse=True)
+        return [(labels[code // len(splits)], splits[code % len(splits)], False) for code in codes.tolist()], which
+    codes, which = np.unique(2 * both + raw.target.is_valid().to_numpy(zero_copy_only=False), return_inverse=True)
+    found = [(code // 2, bool(code % 2)) for code in codes.tolist()]
+    return [(labels[code // len(splits)], splits[code % len(splits)], has) for code, has in found], which
+
+
+def _rows(raw: RawBatch, targets: pa.DoubleArray | None, digests: Digests) -> pa.RecordBatch:
+    """The columns beside the text; all of them are UTF-8 by now."""
+    nothing = pa.nulls(len(raw.row), pa.binary())
     return pa.RecordBatch.from_arrays(
         [
-            pa.array(raw.review_id, pa.string()),
-            pa.array(raw.label or nothing, pa.string()),
-            pa.array(raw.stars or nothing, pa.int32()),
-            pa.array(raw.split, pa.string()),
-            pa.array(raw.group or nothing, pa.string()),
-            pa.array(raw.source, pa.string()),
-            pa.array(raw.row, pa.int64()),
-            pa.array(contents_hex, pa.string()),
-            pa.array(_numbers(raw.target) or nothing, pa.float64()),
+            raw.review_id.view(pa.string()),
+            (nothing if raw.label is None else raw.label).view(pa.string()),
+            pa.nulls(len(raw.row), pa.int32()) if raw.stars is None else raw.stars,
+            (nothing if raw.split is None else raw.split).view(pa.string()),
+            (nothing if raw.group is None else raw.group).view(pa.string()),
+            raw.source,
+            raw.row,
+            hexadecimal(digests),
+            pa.nulls(len(raw.row), pa.float64()) if targets is None else targets,
         ],
         schema=ROW_SCHEMA,
     )
@@ -233,21 +249,23 @@ def _rows(raw: RawBatch, contents_hex: list[str]) -> pa.RecordBatch:
 def _without(raw: RawBatch, faults: Mapping[int, Fault], bad: list[BadRow], withheld: Withheld) -> RawBatch:
     """The batch without faulty rows, which are added to `bad`, those of erased reviews without a word of theirs."""
     places = sorted(faults)
-    erased = withheld.erases([raw.review_id[i] for i in places])
-    for i, is_erased in zip(places, erased.tolist(), strict=True):
+    there = pa.array(places, pa.int64())
+    ids, sources, rows, texts = (column.take(there).to_pylist() for column in (raw.review_id, raw.source, raw.row, raw.text))
+    erased = withheld.erases([as_text(review_id) for review_id in ids]).tolist()
+    for i, source, row, text, is_erased in zip(places, sources, rows, texts, erased, strict=True):
         reason, detail, value = faults[i]
-        excerpt = (raw.text[i].as_py() or b"")[:EXCERPT_BYTES]
-        row = BadRow(source=raw.source[i], row=raw.row[i], reason=reason, detail=detail, excerpt=excerpt, value=value)
-        bad.append(blank(row) if is_erased else row)
-    return without(raw, [i not in faults for i in range(len(raw.row))])
+        excerpt = (text or b"")[:EXCERPT_BYTES]
+        found = BadRow(source=source, row=row, reason=reason, detail=detail, excerpt=excerpt, value=value)
+        bad.append(blank(found) if is_erased else found)
+    keep = np.ones(len(raw.row), np.bool_)
+    keep[places] = False
+    return without(raw, pa.array(keep))
 
 
 def _text_faults(texts: pa.BinaryArray) -> dict[int, Fault]:
     """Rows whose text is not a valid review: row in the batch → reason and detail."""
-    if not texts.null_count and _is_utf8(texts) and not _holds_nul(texts):
-        return {}
     faults: dict[int, Fault] = {}
-    for i, text in enumerate(texts.to_pylist()):
+    for i, text in _ill(texts):
         if text is None:
             faults[i] = ("missing_text", "the text is null", "")
         elif b"\0" in text:
@@ -263,62 +281,56 @@ def _text_faults(texts: pa.BinaryArray) -> dict[int, Fault]:
     return faults
 
 
-def _surrogates(column: Sequence[str | None]) -> Iterator[tuple[int, str, str]]:
-    """Positions of values that are not UTF-8, what is wrong with them, and their likely encoding."""
-    try:
-        "".join(filter(None, column)).encode()
-    except UnicodeEncodeError:
-        for i, value in enumerate(column):
-            try:
-                (value or "").encode()
-            except UnicodeEncodeError as error:
-                detail = f"{value!r} contains a lone surrogate or a byte that is not UTF-8 at offset {error.start}"
-                yield i, detail, likely_encoding((value or "").encode("utf-8", "surrogateescape"))
+def _value_faults(name: str, column: pa.BinaryArray | None) -> Iterator[tuple[int, Fault]]:
+    """Rows whose label, split, group or ID is not UTF-8 or has a NUL."""
+    for i, raw in () if column is None else _ill(column):
+        if raw is None:
+            continue
+        value = raw.decode("utf-8", "surrogateescape")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            detail = f"{value!r} contains a lone surrogate or a byte that is not UTF-8 at offset {error.start}"
+            yield i, ("invalid_utf8", f"the {name} {detail}", likely_encoding(raw))
+        else:
+            yield i, ("nul_byte", f"the {name} contains a NUL byte", "")
 
 
-def _with_nul(column: Sequence[str | None]) -> list[int]:
-    """Positions of values with a NUL byte."""
-    if "\0" not in "".join(filter(None, column)):
-        return []
-    return [i for i, value in enumerate(column) if value and "\0" in value]
+def _ill(column: pa.BinaryArray) -> Iterator[tuple[int, bytes | None]]:
+    """Positions of nulls and of values that are not UTF-8 or have a NUL, and the values."""
+    ill = text_states(column) & (NOT_UTF8 | HAS_NUL) != 0
+    if column.null_count:
+        ill |= column.is_null().to_numpy(zero_copy_only=False)
+    places = np.flatnonzero(ill)
+    yield from zip(places.tolist(), column.take(pa.array(places)).to_pylist(), strict=True)
 
 
-def _holds_nul(texts: pa.BinaryArray) -> bool:
-    content = texts.buffers()[2]
-    return content is not None and content.size > 0 and int(np.frombuffer(content, np.uint8).min()) == 0
+def _lengths(column: pa.BinaryArray) -> npt.NDArray[np.int32]:
+    """(N,) bytes of each value, none of a null."""
+    return np.asarray(pc.binary_length(column).fill_null(0), np.int32)
 
 
-def _is_utf8(texts: pa.BinaryArray) -> bool:
-    try:
-        texts.cast(pa.string())
-    except pa.ArrowInvalid:
-        return False
-    return True
+def _encoded(values: Sequence[str | None]) -> pa.BinaryArray:
+    return pa.array([None if value is None else as_bytes(value) for value in values], pa.binary())
 
 
-def _digests(raw: RawBatch) -> list[str]:
-    """Content digests of the reviews. Groups from a separate file (`urls_*.txt`) are not known yet."""
-    nothing = [None] * len(raw.row)
-    return content_digests(
-        raw.text.to_pylist(),
-        raw.label or nothing,
-        raw.stars or nothing,
-        raw.split or nothing,
-        raw.group or nothing,
-        _numbers(raw.target),
-    )
-
-
-def _numbers(targets: Sequence[str | None] | None) -> list[float | None] | None:
+def _numbers(targets: pa.BinaryArray | None) -> pa.DoubleArray | None:
     """The targets as numbers, all of which were checked."""
-    return None if targets is None else [None if target is None else float(target) for target in targets]
+    if targets is None:
+        return None
+    encoded = targets.dictionary_encode()
+    return pa.array([float(target) for target in encoded.dictionary.to_pylist()], pa.float64()).take(encoded.indices)
 
 
-def _not_numbers(targets: Sequence[str | None]) -> Iterator[tuple[int, str]]:
+def _not_numbers(targets: pa.BinaryArray | None) -> Iterator[tuple[int, str]]:
     """Positions of targets that are not finite numbers, and what is wrong with them."""
-    for i, target in enumerate(targets):
+    if targets is None:
+        return
+    encoded = targets.dictionary_encode()
+    for code, target in enumerate(map(as_text, encoded.dictionary.to_pylist())):
         if target is not None and not _is_number(target):
-            yield i, f"target {target[:40]!r} is not a finite number"
+            for i in pc.indices_nonzero(pc.equal(encoded.indices, code)).to_pylist():
+                yield i, f"target {target[:40]!r} is not a finite number"
 
 
 def _is_number(text: str) -> bool:
@@ -328,13 +340,13 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _reject_empty(batch: TokenizedBatch, texts: pa.BinaryArray, bad: list[BadRow]) -> TokenizedBatch:
-    empty = pc.equal(pc.list_value_length(batch.tokens), 0).to_numpy(zero_copy_only=False)
+def _reject_empty(batch: TokenizedBatch, texts: pa.StringArray, bad: list[BadRow]) -> TokenizedBatch:
+    empty = np.diff(batch.tokens.offsets.to_numpy()) == 0
     if not empty.any():
         return batch
     for i in np.flatnonzero(empty).tolist():
         row = batch.rows.slice(i, 1).to_pylist()[0]
         detail = "the text has no tokens"
-        excerpt = texts[i].as_py()[:EXCERPT_BYTES]
+        excerpt = texts[i].as_py().encode()[:EXCERPT_BYTES]
         bad.append(BadRow(source=row["source"], row=row["row"], reason="empty_text", detail=detail, excerpt=excerpt))
     return batch.take(~empty)

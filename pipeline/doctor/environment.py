@@ -96,11 +96,13 @@ def _admits(wanted: str, version: str) -> bool:
 
 def _kernels() -> Iterator[Check]:
     from pipeline.models.layers import scan_kernel
-    from pipeline.text import kernels
+    from pipeline.text import columns, kernels
 
     missing = []
     if not kernels.COMPILED:
         missing.append("NumPy is used instead, and tokenizing takes two to three times as long")
+    if not columns.COMPILED:
+        missing.append("hashlib, NumPy and Arrow hash, check and look up the rows of ingest, which is slower")
     if not scan_kernel.COMPILED:
         missing.append("torch computes the scans of architectures such as 'mingru', which is slower")
     if not missing:

@@ -90,6 +90,6 @@ def read_shard_keys(paths: Iterable[Path]) -> tuple[Keys, Keys]:
     for path in paths:
         with open_shard(path) as file:
             for batch in file.iter_batches(columns=["review_id", "content_sha256"]):
-                keys.append(keys_of(batch["review_id"].to_pylist()))
+                keys.append(keys_of(batch["review_id"]))
                 contents.append(contents_of(batch["content_sha256"].to_pylist()))
     return np.concatenate(keys), np.concatenate(contents)

@@ -96,7 +96,7 @@ def keys_to_erase(review_ids: Collection[str], held: Sequence[HeldReview], withh
     parts = sorted({(row.review_id, row.content_sha256, row.source) for row in placed})
     review, content = keys_of([part[0] for part in parts]), contents_of([part[1] for part in parts])
     source = keys_of([part[2] for part in parts])
-    new = withheld.states(review, content, [part[2] for part in parts]) != ERASED
+    new = withheld.states(review, content, pa.array([part[2] for part in parts], pa.string())) != ERASED
     nothing = np.zeros(len(whole), np.uint64)
     null = np.concatenate([np.ones(len(whole), np.bool_), np.zeros(int(new.sum()), np.bool_)])
     return ReviewKeys.of(

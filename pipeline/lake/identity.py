@@ -29,10 +29,15 @@ Groups from a separate file (`urls_*.txt` of aclImdb) count as none: in an archi
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
 from pipeline.lake.unprintable import unprintable
+from pipeline.text.columns import Digests, sha256_rows
 
 Value = str | int | float | None
 _SHORT = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
@@ -42,30 +47,49 @@ def content_sha256(
     text: bytes, label: str | None, stars: int | None, split: str | None, group: str | None, target: float | None = None
 ) -> str:
     """The digest of one review; see the module's text for what is digested."""
-    return content_digests([text], [label], [stars], [split], [group], [target])[0]
+    return hashlib.sha256(
+        text + _facts((label, stars, split, group, *(() if target is None else (float(target),))))
+    ).hexdigest()
 
 
 def content_digests(
-    texts: Iterable[bytes],
-    labels: Sequence[str | None],
-    stars: Sequence[int | None],
-    splits: Sequence[str | None],
-    groups: Sequence[str | None],
-    targets: Sequence[float | None] | None = None,
-) -> list[str]:
-    """`content_sha256` of each review; equal facts of several reviews are written once."""
-    written: dict[tuple[Value, ...], bytes] = {}
-    digests = []
-    beside: Iterable[tuple[Value, ...]] = zip(labels, stars, splits, groups, strict=True)
+    texts: pa.Array,
+    labels: pa.Array | None,
+    stars: pa.Int32Array | None,
+    splits: pa.Array | None,
+    groups: pa.Array | None,
+    targets: pa.DoubleArray | None = None,
+) -> Digests:
+    """`content_sha256` of each of N reviews, as bytes. Equal facts of several reviews are written once.
+
+    Args:
+        texts: (N,) UTF-8 as string or binary, without nulls.
+        labels, splits, groups: likewise; nulls are missing values, None is a column of them.
+        stars: (N,) whole numbers.
+        targets: (N,) numbers for regression; a review without one has four facts, as in a column of nulls.
+    """
+    which = np.zeros(len(texts), np.int64)
+    written: list[tuple[Value, ...]] = [()]
+    for column in (labels, stars, splits, groups):
+        values, places = _distinct(column, len(texts))
+        codes, which = np.unique(which * len(values) + places, return_inverse=True)
+        written = [(*written[code // len(values)], values[code % len(values)]) for code in codes.tolist()]
     if targets is not None:
-        numbers = ((() if target is None else (float(target),)) for target in targets)
-        beside = (facts + number for facts, number in zip(beside, numbers, strict=True))
-    for text, facts in zip(texts, beside, strict=True):
-        suffix = written.get(facts)
-        if suffix is None:
-            suffix = written[facts] = _facts(facts)
-        digests.append(hashlib.sha256(text + suffix).hexdigest())
-    return digests
+        values, places = _distinct(targets, len(texts))
+        codes, which = np.unique(which * len(values) + places, return_inverse=True)
+        numbers = [values[code % len(values)] for code in codes.tolist()]
+        facts = [written[code // len(values)] for code in codes.tolist()]
+        written = [(*four, *(() if one is None else (one,))) for four, one in zip(facts, numbers, strict=True)]
+    return sha256_rows(texts, [_facts(facts) for facts in written], which.astype(np.int32))
+
+
+def _distinct(column: pa.Array | None, size: int) -> tuple[list[Value], npt.NDArray[np.int64]]:
+    """The distinct values of a column, and the (N,) place in them of each row's."""
+    if column is None or not size:
+        return [None], np.zeros(size, np.int64)
+    encoded = column.dictionary_encode(null_encoding="encode")
+    values = [value.decode() if isinstance(value, bytes) else value for value in encoded.dictionary.to_pylist()]
+    return values, encoded.indices.to_numpy().astype(np.int64)
 
 
 def _facts(values: Iterable[Value]) -> bytes:

@@ -4,7 +4,6 @@ A review's key is the first 64 bits of the SHA-256 of its ID, its content the fi
 can share a key, though very rarely; code that replaces rows compares the IDs themselves, so nothing is lost.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.lake.shards import Shard, open_shard
+from pipeline.text.columns import Digests, sha256_rows
 
 Keys = npt.NDArray[np.uint64]
 
@@ -63,22 +63,48 @@ class KeyIndex:
 
     def states(self, keys: Keys, contents: Keys) -> npt.NDArray[np.int8]:
         """UNSEEN, SAME or OTHER for each of the (N,) keys."""
-        states = np.zeros(len(keys), np.int8)
-        order = np.argsort(keys)  # consecutive lookups then hit the same cache lines
-        keys = keys[order]
-        for level_keys, level_contents in self._levels:
-            places = np.minimum(np.searchsorted(level_keys, keys), len(level_keys) - 1)
-            found = level_keys[places] == keys
-            rows = order[found]
-            states[rows] = np.where(level_contents[places[found]] == contents[rows], SAME, OTHER)
+        order = np.argsort(keys)
+        states = np.empty(len(keys), np.int8)
+        states[order] = self._states(keys[order], contents[order])
         return states
 
     def add(self, keys: Keys, contents: Keys) -> None:
         """Adds (N,) keys with their contents; the caller sees to it that none is in the index."""
+        order = np.argsort(keys, kind="stable")
+        self._add(keys[order], contents[order])
+
+    def classify_and_add(self, keys: Keys, contents: Keys) -> npt.NDArray[np.int8]:
+        """States of the (N,) keys, those that stand earlier in the same batch counted as known; adds the unseen ones."""
+        order = np.argsort(keys, kind="stable")
+        keys, contents = keys[order], contents[order]
+        found = self._states(keys, contents)
+        repeats = np.zeros(len(keys), np.bool_)
+        np.equal(keys[1:], keys[:-1], out=repeats[1:])
+        if repeats.any():
+            leader = np.maximum.accumulate(np.where(repeats, 0, np.arange(len(keys))))
+            unseen = np.flatnonzero(repeats & (found == UNSEEN))
+            found[unseen] = np.where(contents[leader[unseen]] == contents[unseen], SAME, OTHER)
+        new = found == UNSEEN
+        self._add(keys[new], contents[new])
+        states = np.empty(len(keys), np.int8)
+        states[order] = found
+        return states
+
+    def _states(self, keys: Keys, contents: Keys) -> npt.NDArray[np.int8]:
+        """`states` of sorted keys, of which consecutive look-ups hit the same cache lines."""
+        states = np.zeros(len(keys), np.int8)
+        for level_keys, level_contents in self._levels:
+            places = np.minimum(np.searchsorted(level_keys, keys), len(level_keys) - 1)
+            found = np.flatnonzero(level_keys[places] == keys)
+            if len(found):
+                states[found] = np.where(level_contents[places[found]] == contents[found], SAME, OTHER)
+        return states
+
+    def _add(self, keys: Keys, contents: Keys) -> None:
+        """`add` for sorted keys."""
         if not len(keys):
             return
-        order = np.argsort(keys, kind="stable")
-        level = (keys[order], contents[order])
+        level = (keys, contents)
         while self._levels and len(self._levels[-1][0]) < 2 * len(level[0]):
             before = self._levels.pop()
             merged = np.concatenate([before[0], level[0]])
@@ -86,22 +112,18 @@ class KeyIndex:
             level = (merged[order], np.concatenate([before[1], level[1]])[order])
         self._levels.append(level)
 
-    def classify_and_add(self, keys: Keys, contents: Keys) -> npt.NDArray[np.int8]:
-        """States of the (N,) keys, those that stand earlier in the same batch counted as known; adds the unseen ones."""
-        states = self.states(keys, contents)
-        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        leader = first[inverse]
-        repeated = (leader != np.arange(len(keys))) & (states == UNSEEN)
-        states[repeated] = np.where(contents[leader[repeated]] == contents[repeated], SAME, OTHER)
-        new = states == UNSEEN
-        self.add(keys[new], contents[new])
-        return states
+
+def keys_of(review_ids: pa.Array | pa.ChunkedArray | Iterable[str]) -> Keys:
+    """(N,) keys of review ids: strings, or their UTF-8 as binary."""
+    if isinstance(review_ids, pa.ChunkedArray):
+        return np.concatenate([np.zeros(0, np.uint64), *map(keys_of, review_ids.chunks)])
+    ids = review_ids if isinstance(review_ids, pa.Array) else pa.array(list(review_ids), pa.string())
+    return first_bits(sha256_rows(ids))
 
 
-def keys_of(review_ids: Iterable[str]) -> Keys:
-    """(N,) keys of review ids."""
-    sha256 = hashlib.sha256
-    return np.frombuffer(b"".join([sha256(i.encode()).digest()[:8] for i in review_ids]), ">u8").astype(np.uint64)
+def first_bits(digests: Digests) -> Keys:
+    """(N,) the first 64 bits of digests."""
+    return np.ascontiguousarray(digests[:, :8]).view(">u8").ravel().astype(np.uint64)
 
 
 def contents_of(content_sha256: Iterable[str]) -> Keys:

@@ -38,7 +38,7 @@ def missing_reviews(known: "TableIndex", seen: KeyIndex, sources: Iterable[str])
             if not pc.any(mask).as_py():
                 continue
             ids = file.read(columns=["review_id"])["review_id"].combine_chunks().filter(mask)
-        keys = keys_of(ids.to_pylist())
+        keys = keys_of(ids)
         missing.append(ids.filter(pa.array(seen.states(keys, keys) == UNSEEN)))
     return pa.concat_arrays([pa.array([], pa.string()), *missing])
 

@@ -151,7 +151,7 @@ def check_covered(table: TokenTable, seen: KeyIndex) -> None:
     for shard in table.shards:
         with open_shard(shard.path) as file:
             for batch in file.iter_batches(columns=["review_id", "source"]):
-                keys = keys_of(batch["review_id"].to_pylist())
+                keys = keys_of(batch["review_id"])
                 missing = seen.states(keys, keys) == 0
                 if missing.any():
                     source = batch["source"][int(missing.argmax())].as_py()

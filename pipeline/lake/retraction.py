@@ -76,7 +76,7 @@ def plan_retraction(lake: Lake, table: TokenTable, commits: Sequence[Commit], co
     for _, names, _ in here:
         sources.update(name.partition(INSIDE)[0] for name in names)
     placed: dict[int, int] = {key: place for _, _, places in here for key, place in places.items()}
-    gone_keys = keys_of(gone.to_pylist())
+    gone_keys = keys_of(gone)
     source = np.array([placed.get(key, 0) for key in brought.keys.tolist()], np.uint64)
     keys = ReviewKeys.of(brought.keys, brought.contents, (source, source == 0), brought.replaced)
     found = _Earlier(lake, table, commits, commit, gone_keys, later)
@@ -117,7 +117,7 @@ def _rows_in(table: TokenTable, wanted: KeyIndex) -> Iterator[tuple[pa.StringArr
     for shard in table.shards:
         with open_shard(shard.path) as file:
             for batch in file.iter_batches(columns=columns):
-                keys = keys_of(batch["review_id"].to_pylist())
+                keys = keys_of(batch["review_id"])
                 hit = wanted.states(keys, contents_of(batch["content_sha256"].to_pylist())) == SAME
                 if not hit.any():
                     continue
@@ -161,13 +161,13 @@ class _Earlier:
         for step in self.steps:
             blocked = [np.zeros(0, np.uint64)]
             for shard, rows, pruned in self._removed(step):
-                keys = keys_of(rows["review_id"].to_pylist())
+                keys = keys_of(rows["review_id"])
                 wanted = np.isin(keys, pending)
                 if step is self.steps[0]:
                     wanted |= pruned & ~np.isin(keys, self.present) & ~np.isin(keys, self.later)
                 wanted &= ~np.isin(keys, self.settled)
                 contents = contents_of(rows["content_sha256"].to_pylist())
-                free = self.withheld.states(keys, contents, rows["source"].to_pylist()) == FREE
+                free = self.withheld.states(keys, contents, rows["source"]) == FREE
                 if (back := rows.filter(pa.array(wanted & free))).num_rows:
                     found.setdefault(shard.split, []).append(back)
                     self.settled = np.union1d(self.settled, keys[wanted & free])
@@ -195,7 +195,7 @@ class _Earlier:
                     rows = file.read()
             except (DataError, InputNotFoundError):
                 continue
-            keys = keys_of(rows["review_id"].to_pylist())
+            keys = keys_of(rows["review_id"])
             pruned = ~np.isin(keys, added) if whole else np.zeros(len(keys), np.bool_)
             mask = pruned | np.isin(keys, replaced)
             yield shard, rows.filter(pa.array(mask)), pruned[mask]

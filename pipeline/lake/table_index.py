@@ -270,10 +270,10 @@ def _read_keys(shard: Shard) -> tuple[Keys, Keys, Keys]:
     ids, contents, homes = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], [pa.array([], pa.string())]
     with open_shard(shard.path) as file:
         for batch in file.iter_batches(columns=["review_id", "content_sha256", "source"]):
-            ids.append(keys_of(batch["review_id"].to_pylist()))
+            ids.append(keys_of(batch["review_id"]))
             contents.append(contents_of(batch["content_sha256"].to_pylist()))
             homes.append(pc.unique(homes_of(batch["source"])))
-    sources = keys_of(pc.unique(pa.concat_arrays(homes)).to_pylist())
+    sources = keys_of(pc.unique(pa.concat_arrays(homes)))
     return np.concatenate(ids), np.concatenate(contents), np.unique(sources)
 
 

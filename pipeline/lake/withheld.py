@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from pipeline.lake.known import Keys, keys_of
 from pipeline.lake.paths import Lake
@@ -58,13 +59,13 @@ class _List:
     def __len__(self) -> int:
         return len(self.ids) + len(self.contents)
 
-    def holds(self, keys: Keys, contents: Keys, sources: Sequence[str]) -> npt.NDArray[np.bool_]:
+    def holds(self, keys: Keys, contents: Keys, sources: pa.StringArray) -> npt.NDArray[np.bool_]:
         held = _in(keys, self.ids)
         likely = np.flatnonzero(_in(contents, self.contents) & ~held)
         if len(likely):
             here = contents[likely]
             by_id = _in(_pairs(keys[likely], here), self.pairs)
-            by_source = _in(_pairs(keys_of([sources[i] for i in likely.tolist()]), here), self.pairs)
+            by_source = _in(_pairs(keys_of(sources.take(pa.array(likely))), here), self.pairs)
             held[likely] = by_id | by_source
         return held
 
@@ -93,7 +94,7 @@ class Withheld:
     def __bool__(self) -> bool:
         return bool(len(self.retracted) or len(self.erased))
 
-    def states(self, keys: Keys, contents: Keys, sources: Sequence[str]) -> npt.NDArray[np.int8]:
+    def states(self, keys: Keys, contents: Keys, sources: pa.StringArray) -> npt.NDArray[np.int8]:
         """FREE, RETRACTED or ERASED for each of (N,) reviews.
 
         Args:

@@ -1,7 +1,8 @@
 """JSON objects as rows: one a line, or in one array. A line that cannot be read is a fault of its own."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 from pipeline.readers.base import BATCH_ROWS, EXCERPT_BYTES, FileFault, Reading, Rows, Source, check_columns
 from pipeline.readers.bounds import beyond
 from pipeline.readers.encoding import MARKS, UTF8
+from pipeline.readers.json_lines import WHITE_SPACE, ArrowLines, Lines
 from pipeline.readers.json_text import Kinds, looked_up, members, schema_of, text_columns
 from pipeline.readers.magic import check_is_text
 from pipeline.readers.opening import Stream, opened, readable
@@ -18,7 +20,6 @@ from schemas.reject import BadRow
 BLOCK_BYTES = 1 << 20
 SAMPLE_ROWS = 1000
 SAMPLE_BYTES = 4 << 20
-WHITE_SPACE = b" \t\r\n"
 BOM = b"\xef\xbb\xbf"
 
 FORMS = {
@@ -31,7 +32,8 @@ WIDE = (*(mark for mark, name in MARKS if name != UTF8), b"{\0", b"[\0", b"\0{",
 
 Record = tuple[int, bytes]
 """The number of a line or of an array's item, from 0, and its bytes."""
-Split = Callable[[Source, Stream], Iterator[Record]]
+Split = Callable[[Source, Stream], Iterator[Iterable[Record]]]
+"""Cuts a stream into the bytes of objects: batches of lines, or the items of an array."""
 
 
 class _Faulty(ValueError):
@@ -53,19 +55,26 @@ def read_records(source: Source, reading: Reading, split: Split) -> Iterator[Row
     """Rows of a file of JSON objects.
 
     Args:
-        split: cuts the stream into the bytes of objects: `lines` or `array_or_lines`.
+        split: `lines` or `array_or_lines`.
 
     Raises:
         FileFault: the file is damaged, or no object in it has the text columns.
     """
     batch = _Batch(source, reading)
+    arrow = ArrowLines(reading)
     seen = False
     with readable(source), opened(source.path, source.compression, reading.bounds) as stream:
-        for number, content in split(source, stream):
-            seen |= batch.take(number, content)
-            if batch.is_full():
-                yield batch.rows()
-                batch = _Batch(source, reading, batch.first_fault)
+        for records in split(source, stream):
+            if isinstance(records, Lines) and (table := arrow.table(records)) is not None:
+                seen = True
+                yield Rows(table=table, row=records.numbers)
+                continue
+            for number, content in records:
+                seen |= batch.take(number, content)
+                if batch.is_full():
+                    arrow.learn(batch.records)
+                    yield batch.rows()
+                    batch = _Batch(source, reading, batch.first_fault)
         if not batch.is_empty():
             yield batch.rows()
     if not seen and batch.first_fault is not None:
@@ -84,7 +93,7 @@ def sampled_schema(source: Source, reading: Reading, split: Split) -> pa.Schema:
     columns: dict[str, list[Any]] = {}
     size = rows = 0
     with readable(source), opened(source.path, source.compression, reading.bounds) as stream:
-        for _, content in split(source, stream):
+        for _, content in chain.from_iterable(split(source, stream)):
             try:
                 record = _parsed(content)
             except _Faulty:
@@ -111,7 +120,7 @@ def all_columns(source: Source, reading: Reading, split: Split) -> pa.Schema:
     columns: dict[str, Kinds] = {}
     has_text = not reading.text
     with readable(source), opened(source.path, source.compression, reading.bounds) as stream:
-        for _, content in split(source, stream):
+        for _, content in chain.from_iterable(split(source, stream)):
             try:
                 record = _parsed(content)
             except _Faulty:
@@ -131,14 +140,25 @@ def all_columns(source: Source, reading: Reading, split: Split) -> pa.Schema:
     return schema_of(columns)
 
 
-def lines(source: Source, stream: Stream) -> Iterator[Record]:
-    """Lines that are not blank."""
-    for number, line in enumerate(every_line(source, stream)):
-        if line.strip(WHITE_SPACE):
-            yield number, line
+def lines(source: Source, stream: Stream, start: bytes = b"") -> Iterator[Iterable[Record]]:
+    """Lines that are not blank, in batches, behind `start`."""
+    rest, first = b"", 0
+    for data in whole_lines(source, stream, start):
+        data = rest + data
+        found = Lines.of(data, first)
+        taken = 0
+        for batch in found.batches(stream.bounds.batch):
+            yield batch
+            taken += len(batch)
+        if taken < len(found):
+            rest, first = data[int(found.starts[taken]) :], int(found.numbers[taken])
+        else:
+            rest, first = b"", first + data.count(b"\n")
+    if rest:
+        yield Lines.of(rest, first)
 
 
-def array_or_lines(source: Source, stream: Stream) -> Iterator[Record]:
+def array_or_lines(source: Source, stream: Stream) -> Iterator[Iterable[Record]]:
     """The items of one array where the file begins with a bracket, else lines.
 
     A file of lines may begin with a bracket only by mistake: its lines have to be objects.
@@ -147,11 +167,9 @@ def array_or_lines(source: Source, stream: Stream) -> Iterator[Record]:
     while start and not start.strip(WHITE_SPACE) and (block := bytes(stream.read(BLOCK_BYTES))):
         start += block
     if start.lstrip(WHITE_SPACE).startswith(b"["):
-        yield from _items(source, stream, start)
-        return
-    for number, line in enumerate(every_line(source, stream, start)):
-        if line.strip(WHITE_SPACE):
-            yield number, line
+        yield _items(source, stream, start)
+    else:
+        yield from lines(source, stream, start)
 
 
 class _Batch:
@@ -299,8 +317,18 @@ def _fields(values: list[Any]) -> tuple[list[pa.Array], list[str]]:
     return [_column([(value or {}).get(name) for value in values], structs=True) for name in names], names
 
 
-def every_line(source: Source, stream: Stream, start: bytes = b"") -> Iterator[bytes]:
-    """Every line without its line feed, behind `start`; blank ones too.
+def every_line(source: Source, stream: Stream) -> Iterator[bytes]:
+    """Every line without its line feed; blank ones too.
+
+    Raises:
+        FileFault: the file is not UTF-8, or a line is too long to be held.
+    """
+    for data in whole_lines(source, stream):
+        yield from data.removesuffix(b"\n").split(b"\n")
+
+
+def whole_lines(source: Source, stream: Stream, start: bytes = b"") -> Iterator[bytes]:
+    """Consecutive parts of a file, each of whole lines with their line feeds, behind `start`; the last one may lack one.
 
     Raises:
         FileFault: the file is not UTF-8, or a line is too long to be held.
@@ -315,25 +343,29 @@ def every_line(source: Source, stream: Stream, start: bytes = b"") -> Iterator[b
         if not begun:
             _check_encoding(source, start + block)
         begun = True
-        content = b"".join([*parts, block]) if b"\n" in block or not block else None
-        if content is None:
+        if block and b"\n" not in block:
             parts.append(block)
             held += len(block)
             if held > limit:
                 raise _too_large(source, f"line {number + 1:,}", limit)
             continue
-        pieces = content.split(b"\n")
-        for index, piece in enumerate(pieces):
-            if len(piece) > limit:
-                raise _too_large(source, f"line {number + index + 1:,}", limit)
-        rest = pieces.pop()
-        yield from pieces
-        number += len(pieces)
+        data = b"".join([*parts, block])
+        end = data.rfind(b"\n") + 1 if block else len(data)
+        _check_lengths(source, data, number, limit)
+        if end:
+            yield data[:end]
         if not block:
-            if rest:
-                yield rest
             return
-        parts, held = ([rest] if rest else []), len(rest)
+        number += data.count(b"\n")
+        parts, held = ([data[end:]] if end < len(data) else []), len(data) - end
+
+
+def _check_lengths(source: Source, data: bytes, number: int, limit: int) -> None:
+    if len(data) <= limit:
+        return
+    for index, line in enumerate(data.split(b"\n")):
+        if len(line) > limit:
+            raise _too_large(source, f"line {number + index + 1:,}", limit)
 
 
 def _check_encoding(source: Source, start: bytes) -> None:

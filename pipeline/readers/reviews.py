@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +11,23 @@ import pyarrow.compute as pc
 from pipeline.readers.base import BATCH_ROWS, EXCERPT_BYTES, FileFault, Rows, Source
 from pipeline.readers.bounds import DEFAULT_BOUNDS, Bounds, beyond
 from pipeline.readers.roles import Resolved
-from pipeline.readers.values import Strings, is_nested, plain, values_of
+from pipeline.readers.values import column_of, constant, is_nested, plain, value_of
 from schemas.reject import BadRow
 
 
 @dataclass(slots=True, kw_only=True)
 class RawBatch:
-    """Rows of one or several sources; columns are of equal length, or None where the source has none."""
+    """N rows of one or several sources; columns are None where the source has none. Binary ones may not be UTF-8."""
 
-    source: list[str]
-    row: list[int]
+    source: pa.StringArray
+    row: pa.Int64Array
     text: pa.BinaryArray
-    review_id: Strings
-    label: Strings | None = None
-    target: Strings | None = None
-    stars: list[int | None] | None = None
-    split: Strings | None = None
-    group: Strings | None = None
+    review_id: pa.BinaryArray
+    label: pa.BinaryArray | None = None
+    target: pa.BinaryArray | None = None
+    stars: pa.Int32Array | None = None
+    split: pa.BinaryArray | None = None
+    group: pa.BinaryArray | None = None
     bad: list[BadRow] = field(default_factory=list)
     faults: list[FileFault] = field(default_factory=list)
     """Files of one review that could not be read."""
@@ -36,13 +35,15 @@ class RawBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextFiles:
-    """Names of `.txt` files of one folder, to be opened by whoever works on the batch. `name` is the folder's.
+    """Names of `.txt` files of one folder, to be opened by whoever works on the batch. `name` is the folder's, and `place`
+    where it really is, links resolved.
 
     `told` holds what partitions tell of all of them: label, split or group.
     """
 
     folder: Path
     name: str
+    place: str
     files: tuple[str, ...]
     bounds: Bounds = DEFAULT_BOUNDS
     told: dict[str, str | None] = field(default_factory=dict)
@@ -94,21 +95,22 @@ def reviews_of_table(item: TableRows, rule: int) -> RawBatch:
         rule: version of the rule for values.
     """
     table, columns = item.rows.table, item.columns
-    rows: list[int] = item.rows.row.tolist()
+    row = pa.array(item.rows.row, pa.int64())
 
-    def values(name: str | None) -> Strings | None:
+    def values(name: str | None) -> pa.BinaryArray | None:
         if name is None or (name not in columns.partitions and name not in table.schema.names):
             return None
         if name in columns.partitions:
-            return values_of(pa.array([columns.partitions[name]], pa.string()), rule) * len(rows)
-        return values_of(table[name], rule)
+            return constant(value_of(columns.partitions[name], rule), len(row))
+        return column_of(table[name], rule)
 
-    ids: Strings = [f"{item.source}#{row}" for row in rows]
+    ids = pc.binary_join_element_wise(item.source, row.cast(pa.string()), "#").cast(pa.binary())
     if columns.id is not None:
-        ids = values(columns.id) or [None] * len(rows)
+        found = values(columns.id)
+        ids = pa.nulls(len(row), pa.binary()) if found is None else found
     batch = RawBatch(
-        source=[item.source] * len(rows),
-        row=rows,
+        source=pa.repeat(pa.scalar(item.source, pa.string()), len(row)),
+        row=row,
         text=text_of(table, columns),
         review_id=ids,
         label=values(columns.label),
@@ -125,20 +127,20 @@ def text_of(table: pa.RecordBatch, columns: Resolved) -> pa.BinaryArray:
     return joined([_text(table, columns, name) for name in columns.text])
 
 
-def without(batch: RawBatch, keep: list[bool]) -> RawBatch:
+def without(batch: RawBatch, keep: pa.BooleanArray) -> RawBatch:
     """The batch with only the rows to keep."""
 
-    def kept(column: "Strings | None") -> "Strings | None":
-        return None if column is None else list(compress(column, keep))
+    def kept(column: pa.Array | None) -> pa.Array | None:
+        return None if column is None else column.filter(keep)
 
     return RawBatch(
-        source=list(compress(batch.source, keep)),
-        row=list(compress(batch.row, keep)),
-        text=batch.text.filter(pa.array(keep, pa.bool_())),
-        review_id=list(compress(batch.review_id, keep)),
+        source=batch.source.filter(keep),
+        row=batch.row.filter(keep),
+        text=batch.text.filter(keep),
+        review_id=batch.review_id.filter(keep),
         label=kept(batch.label),
         target=kept(batch.target),
-        stars=None if batch.stars is None else list(compress(batch.stars, keep)),
+        stars=kept(batch.stars),
         split=kept(batch.split),
         group=kept(batch.group),
         bad=batch.bad,
@@ -155,9 +157,9 @@ def too_large(source: str, row: int, content: bytes, limit: int) -> BadRow:
 def _without_oversized(batch: RawBatch, limit: int) -> RawBatch:
     if not len(batch.text) or (pc.max(pc.binary_length(batch.text)).as_py() or 0) <= limit:
         return batch
-    keep = pc.less_equal(pc.binary_length(batch.text), limit).fill_null(True).to_pylist()
-    for i in (i for i, kept in enumerate(keep) if not kept):
-        batch.bad.append(too_large(batch.source[i], batch.row[i], batch.text[i].as_py(), limit))
+    keep = pc.less_equal(pc.binary_length(batch.text), limit).fill_null(True)
+    for i in pc.indices_nonzero(pc.invert(keep)).to_pylist():
+        batch.bad.append(too_large(batch.source[i].as_py(), batch.row[i].as_py(), batch.text[i].as_py(), limit))
     return without(batch, keep)
 
 

@@ -97,7 +97,7 @@ class Table:
         if isinstance(item, TextFiles):
             item = open_files(item)
         if isinstance(item, RawBatch):
-            return _valid(item.source, item.row, _of_reviews(item, self.schema.names))
+            return _valid(item.source.to_pylist(), item.row.to_pylist(), _of_reviews(item, self.schema.names))
         if self.is_json:
             texts = joined([json_text.text_of(item.table, name) for name in self.roles.text])
             return TableBatch(columns=item.table, texts=texts, bad=item.bad)
@@ -173,12 +173,12 @@ def _review_columns(source: Source) -> pa.Schema:
 
 
 def _of_reviews(batch: RawBatch, names: Sequence[str]) -> TableBatch:
-    nothing = [None] * len(batch.row)
-    values = {"source": batch.source, "text": batch.text, "label": batch.label or nothing, "split": batch.split or nothing}
+    values = {"source": batch.source, "text": batch.text, "label": batch.label, "split": batch.split}
     names = [name for name in names if name in values]
-    arrays = [values[name] if name == "text" else pa.array(values[name], pa.string()) for name in names]
-    columns = pa.RecordBatch.from_arrays(arrays, names=names)
-    return TableBatch(columns=columns, texts=batch.text, bad=list(batch.bad), faults=list(batch.faults))
+    columns = (pa.nulls(len(batch.row)) if values[name] is None else values[name] for name in names)
+    arrays = [column if name == "text" else column.cast(pa.string()) for name, column in zip(names, columns, strict=True)]
+    table = pa.RecordBatch.from_arrays(arrays, names=names)
+    return TableBatch(columns=table, texts=batch.text, bad=list(batch.bad), faults=list(batch.faults))
 
 
 def _valid(places: Sequence[str], rows: Sequence[int], batch: TableBatch) -> TableBatch:

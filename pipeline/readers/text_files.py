@@ -3,7 +3,6 @@
 import os
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
-from itertools import compress
 from urllib.parse import quote
 
 import numpy as np
@@ -17,6 +16,8 @@ from pipeline.readers.layout import URLS, is_urls_file, layout_of, stars_of
 from pipeline.readers.opening import READ_ERRORS, fault_of, opened
 from pipeline.readers.registry import COMPRESSIONS
 from pipeline.readers.reviews import Groups, Item, RawBatch, TextFiles, too_large
+from pipeline.readers.values import constant
+from pipeline.text.columns import name_numbers
 from pipeline.text.kernels import read_files
 
 SAMPLED = 16
@@ -30,14 +31,15 @@ BOMS = {BOM_UTF8: "utf-8", BOM_UTF16_LE: "utf-16-le", BOM_UTF16_BE: "utf-16-be"}
 
 def text_folder(source: Source, bounds: Bounds) -> Iterator[Item]:
     """Yields the lists of films first, then the reviews' names in batches of bounded bytes."""
-    reviews = []
-    for name in source.files:
-        if is_urls_file(source.name, name):
-            yield _list_of_films(source, name, bounds.films)
-        else:
-            reviews.append(name)
-    for names in _batches(source, reviews, bounds):
-        yield TextFiles(folder=source.path, name=source.name, files=tuple(names), bounds=bounds)
+    names = source.files
+    lists = [name for name in names if name.startswith("urls_") and is_urls_file(source.name, name)]
+    for name in lists:
+        yield _list_of_films(source, name, bounds.films)
+    if lists:
+        names = [name for name in names if name not in lists]
+    place = utf8_name(os.path.realpath(source.path))
+    for some in _batches(source, names, bounds):
+        yield TextFiles(folder=source.path, name=source.name, place=place, files=tuple(some), bounds=bounds)
 
 
 def _batches(source: Source, names: list[str], bounds: Bounds) -> Iterator[list[str]]:
@@ -113,20 +115,20 @@ def open_files(unit: TextFiles) -> RawBatch:
     """Reads the files of a batch. One that vanished or cannot be read is a fault of its own."""
     folder = os.fspath(unit.folder)
     names, faults = list(unit.files), []
-    paths = [f"{folder}/{name}" for name in names]
+    joined = "\0".join([*names, ""])
     try:
-        if not all(name.endswith(".txt") for name in names):
-            raise OSError
-        texts = _plain(paths, unit.bounds.value)
+        if joined.count(".txt\0") < len(names):
+            raise OSError  # some are compressed
+        texts = _plain(folder, joined, len(names), unit.bounds.value)
     except OSError:
-        contents = [_content(unit.name, name, path, unit.bounds) for name, path in zip(names, paths, strict=True)]
+        contents = [_content(unit.name, name, f"{folder}/{name}", unit.bounds) for name in names]
         faults = [content for content in contents if isinstance(content, FileFault)]
         names = [name for name, content in zip(names, contents, strict=True) if isinstance(content, bytes)]
         texts = pa.array([content for content in contents if isinstance(content, bytes)], pa.binary())
-    batch = reviews_of_texts(unit.name, names, texts, utf8_name(os.path.realpath(folder)), unit.bounds.value)
+    batch = reviews_of_texts(unit.name, names, texts, unit.place, unit.bounds.value)
     batch.faults = faults
     for role, value in unit.told.items():
-        setattr(batch, role, [value] * len(batch.row))
+        setattr(batch, role, constant(value, len(batch.row)))
     return batch
 
 
@@ -147,26 +149,36 @@ def reviews_of_texts(folder: str, names: list[str], texts: pa.BinaryArray, place
     byte order before a text is no part of it; UTF-16 is read where it has one.
     """
     bad = []
-    names = [utf8_name(name) for name in names]
+    if not "".join(names).isascii():
+        names = [utf8_name(name) for name in names]
     if any(pc.any(pc.starts_with(texts, mark)).as_py() for mark in BOMS):
         texts = pa.array([_without_mark(text) for text in texts.to_pylist()], pa.binary())
+    files = pa.array(names, pa.string())
     if len(texts) and pc.max(pc.binary_length(texts)).as_py() > limit:
         fits = pc.less_equal(pc.binary_length(texts), limit)
-        kept = fits.to_pylist()
-        bad = [too_large(f"{folder}/{names[i]}", 0, texts[i].as_py(), limit) for i, fit in enumerate(kept) if not fit]
-        names, texts = list(compress(names, kept)), texts.filter(fits)
+        large = pc.indices_nonzero(pc.invert(fits)).to_pylist()
+        bad = [too_large(f"{folder}/{names[i]}", 0, texts[i].as_py(), limit) for i in large]
+        files, texts = files.filter(fits), texts.filter(fits)
     layout = layout_of(place)
-    sources = [f"{folder}/{name}" for name in names]
+    sources = pc.binary_join_element_wise(folder, files, "/")
     return RawBatch(
         source=sources,
-        row=[0] * len(names),
+        row=pa.repeat(pa.scalar(0, pa.int64()), len(files)),
         text=texts,
-        review_id=list(sources),
-        label=[layout.label] * len(names),
-        stars=[stars_of(name.split(".", 1)[0]) for name in names] if layout.split else None,
-        split=[layout.split] * len(names),
+        review_id=sources.cast(pa.binary()),
+        label=constant(layout.label, len(files)),
+        stars=_stars_in(files) if layout.split else None,
+        split=constant(layout.split, len(files)),
         bad=bad,
     )
+
+
+def _stars_in(names: pa.StringArray) -> pa.Int32Array:
+    """`stars_of` each of (N,) file names, up to its first dot."""
+    if pc.all(pc.string_is_ascii(names), min_count=0).as_py():
+        stars = name_numbers(names)[:, 2]
+        return pa.array(stars, mask=stars <= 0)
+    return pa.array([stars_of(name.split(".", 1)[0]) for name in names.to_pylist()], pa.int32())  # other digits, too
 
 
 def _without_mark(text: bytes) -> bytes:
@@ -180,7 +192,7 @@ def _without_mark(text: bytes) -> bytes:
     return text
 
 
-def _plain(paths: list[str], limit: int) -> pa.BinaryArray:
-    data, bounds = read_files(list(map(os.fsencode, paths)), limit + 1)
+def _plain(folder: str, names: str, count: int, limit: int) -> pa.BinaryArray:
+    data, bounds = read_files(os.fsencode(folder), os.fsencode(names), limit + 1)
     offsets = np.frombuffer(bounds, np.int64).astype(np.int32)
-    return pa.Array.from_buffers(pa.binary(), len(paths), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+    return pa.Array.from_buffers(pa.binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(data)])

@@ -5,6 +5,7 @@ stays); booleans are `true` and `false`; empty or blank is absent. Version 1 is 
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -46,12 +47,34 @@ def values_of(column: pa.Array, rule: int) -> Strings:
         column: (N,) of any type that is not nested.
         rule: version of the rule.
     """
+    return [as_text(value) for value in column_of(column, rule).to_pylist()]
+
+
+def column_of(column: pa.Array, rule: int) -> pa.BinaryArray:
+    """The values of `values_of` as a column of bytes; what is not UTF-8 stays as it is."""
     column = plain(column)
     if rule == 1:
-        return _version_1(column)
-    return _version_2(column)
+        return _encoded(_version_1(column))
+    values = _version_2(column)
+    return _encoded(values) if isinstance(values, list) else values.cast(pa.binary())
 
 
+def constant(value: str | None, size: int) -> pa.BinaryArray:
+    """(N,) the same value, as `column_of` gives it."""
+    return pa.repeat(pa.scalar(None if value is None else as_bytes(value), pa.binary()), size)
+
+
+def as_text(value: bytes | None) -> str | None:
+    """A value of `column_of` as Python text."""
+    return None if value is None else value.decode("utf-8", "surrogateescape")
+
+
+def as_bytes(value: str) -> bytes:
+    """The bytes of a value; those that are not UTF-8 are lone surrogates in it."""
+    return value.encode("utf-8", "surrogateescape")
+
+
+@lru_cache(maxsize=256)
 def value_of(text: str | None, rule: int) -> str | None:
     """One value that stands outside of a table, such as a folder's name."""
     if rule == 1 or text is None:
@@ -59,24 +82,32 @@ def value_of(text: str | None, rule: int) -> str | None:
     return _normal(text)
 
 
-def _version_2(column: pa.Array) -> Strings:
+def _version_2(column: pa.Array) -> Strings | pa.Array:
+    """The values as a column of strings, or as a list where Arrow cannot write them."""
     kind = column.type
     if pa.types.is_null(kind):
-        return [None] * len(column)
+        return pa.nulls(len(column), pa.string())
     if isinstance(kind, pa.UuidType):
         return [None if value is None else str(value) for value in column.to_pylist()]
     if pa.types.is_boolean(kind):
-        return list(pc.if_else(column, "true", "false").to_pylist())
+        return pc.if_else(column, "true", "false")
     if pa.types.is_floating(kind):
         return _of_floats(column)
     if holds_text(kind):
         try:
             texts = column.cast(pa.large_binary()).cast(pa.large_string())
         except pa.ArrowInvalid:
-            raw = column.cast(pa.large_binary()).to_pylist()
-            return [None if v is None else _normal(v.decode("utf-8", "surrogateescape")) for v in raw]
-        return list(_normal_texts(texts).to_pylist())
-    return list(_normal_texts(column.cast(pa.large_string())).to_pylist())
+            return [None if v is None else _normal(v.decode("utf-8", "surrogateescape")) for v in _raw(column)]
+        return _normal_texts(texts)
+    return _normal_texts(column.cast(pa.large_string()))
+
+
+def _raw(column: pa.Array) -> list[bytes | None]:
+    return list(column.cast(pa.large_binary()).to_pylist())
+
+
+def _encoded(values: Strings) -> pa.BinaryArray:
+    return pa.array([None if value is None else as_bytes(value) for value in values], pa.binary())
 
 
 def _of_floats(column: pa.Array) -> Strings:
@@ -112,8 +143,7 @@ def _normal(text: str) -> str | None:
 
 def _version_1(column: pa.Array) -> Strings:
     if holds_text(column.type):
-        texts = column.cast(pa.large_binary()).to_pylist()
-        return [None if v is None else v.decode("utf-8", "surrogateescape") for v in texts]
+        return [as_text(value) for value in _raw(column)]
     if pa.types.is_temporal(column.type) and getattr(column.type, "unit", None) == "ns":
         return list(column.cast(pa.string()).to_pylist())  # Python's own types know no nanoseconds
     values: Sequence[object] = column.to_pylist()

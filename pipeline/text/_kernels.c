@@ -512,9 +512,9 @@ static PyObject *csv_records(PyObject *module, PyObject *arguments)
 /* ---- files ---- */
 
 /* Appends a file's content, at most `limit` bytes; 0 and errno when it cannot be read. */
-static int read_file(const char *path, size_t limit, Buffer *data)
+static int read_file(int folder, const char *name, size_t limit, Buffer *data)
 {
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    int file = openat(folder, name, O_RDONLY | O_CLOEXEC);
     if (file < 0) return 0;
     size_t got = 0, step = 1 << 14;
     ssize_t count = 1;
@@ -539,50 +539,52 @@ static int read_file(const char *path, size_t limit, Buffer *data)
     return !failed;
 }
 
+/* Appends the files of a folder whose names stand side by side, a NUL behind each, and where each ends; NULL when all could
+   be read, else the name of one and errno. */
+static const char *read_all(const char *folder, const char *name, const char *end, size_t limit, Buffer *data, Buffer *bounds)
+{
+    int opened = open(folder, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
+    if (opened < 0) return "";
+    int64_t bound = 0;
+    int whole = append(bounds, &bound, sizeof bound);
+    for (; whole && name < end; name += strlen(name) + 1) {
+        if (!read_file(opened, name, limit, data)) break;
+        bound = (int64_t)data->size;
+        whole = append(bounds, &bound, sizeof bound);
+    }
+    int failed = whole ? errno : ENOMEM;
+    close(opened);
+    errno = failed;
+    return whole && name >= end ? NULL : name;
+}
+
 PyDoc_STRVAR(read_files_doc,
-    "read_files(paths, limit) -> (data, bounds)\n\n"
-    "Reads files (a list of bytes, the paths), at most `limit` bytes of each. Gives their contents side by side and the\n"
-    "int64 bounds of each.\n\nRaises OSError with the path of a file that cannot be read.");
+    "read_files(folder, names, limit) -> (data, bounds)\n\n"
+    "Reads files of a folder, at most `limit` bytes of each; their names stand side by side, a NUL behind each. Gives their\n"
+    "contents side by side and the int64 bounds of each.\n\nRaises OSError with the name of a file that cannot be read.");
 
 static PyObject *read_files(PyObject *module, PyObject *arguments)
 {
     (void)module;
-    PyObject *paths, *result = NULL;
+    PyObject *folder, *names, *result = NULL;
     Py_ssize_t limit;
-    if (!PyArg_ParseTuple(arguments, "O!n", &PyList_Type, &paths, &limit)) return NULL;
-    Py_ssize_t count = PyList_Size(paths), done = 0;
+    if (!PyArg_ParseTuple(arguments, "SSn", &folder, &names, &limit)) return NULL;
+    const char *begin = PyBytes_AsString(names), *end = begin + PyBytes_Size(names), *failed;
+    const char *place = PyBytes_AsString(folder);
     Buffer data = {0}, bounds = {0};
-    int failed = 0;
-    const char **names = malloc((size_t)(count ? count : 1) * sizeof *names);
-    if (!names) return PyErr_NoMemory();
-    for (Py_ssize_t i = 0; i < count; i++) {
-        names[i] = PyBytes_AsString(PyList_GetItem(paths, i));
-        if (!names[i]) {
-            free(names);
-            return NULL;
-        }
-    }
+    int error;
     Py_BEGIN_ALLOW_THREADS
-    int64_t end = 0;
-    if (!append(&bounds, &end, sizeof end)) failed = ENOMEM;
-    for (; done < count && !failed; done++) {
-        if (!read_file(names[done], (size_t)limit, &data)) {
-            failed = errno;
-            break;
-        }
-        end = (int64_t)data.size;
-        if (!append(&bounds, &end, sizeof end)) failed = ENOMEM;
-    }
+    failed = read_all(place, begin, end, (size_t)limit, &data, &bounds);
+    error = errno;
     Py_END_ALLOW_THREADS
-    if (failed == ENOMEM) {
-        PyErr_NoMemory();
-    } else if (failed) {
-        errno = failed;
-        PyErr_SetFromErrnoWithFilename(PyExc_OSError, names[done]);
-    } else {
+    if (!failed) {
         result = Py_BuildValue("(NN)", to_bytes(&data), to_bytes(&bounds));
+    } else if (error == ENOMEM) {
+        PyErr_NoMemory();
+    } else {
+        errno = error;
+        PyErr_SetFromErrnoWithFilename(PyExc_OSError, failed);
     }
-    free(names);
     free(data.data);
     free(bounds.data);
     return result;

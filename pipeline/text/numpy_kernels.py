@@ -48,18 +48,21 @@ def split(
     return content, word_bounds, encoded.indices.to_numpy(), row_bounds
 
 
-def read_files(paths: list[bytes], limit: int) -> tuple[bytes, Bounds]:
-    """Reads up to `limit` bytes of each file; returns their concatenated contents and the bounds of each.
+def read_files(folder: bytes, names: bytes, limit: int) -> tuple[bytes, Bounds]:
+    """Reads up to `limit` bytes of each file of a folder; returns their concatenated contents and the bounds of each.
+
+    Args:
+        names: the names, concatenated, a NUL behind each.
 
     Raises:
         OSError: a file cannot be read; it carries the file's name.
     """
-    contents = [_read(path, limit) for path in paths]
+    contents = [_read(folder, name, limit) for name in names.split(b"\0")[:-1]]
     return b"".join(contents), np.cumsum([0, *map(len, contents)], dtype=np.int64)
 
 
-def _read(path: bytes, limit: int) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+def _read(folder: bytes, name: bytes, limit: int) -> bytes:
+    descriptor = os.open(folder + b"/" + name, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
         content = os.read(descriptor, min(READ_BYTES, limit))  # enough for nearly every review
         parts = [content]
@@ -68,7 +71,7 @@ def _read(path: bytes, limit: int) -> bytes:
             parts.append(content)
         return b"".join(parts)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, path) from error
+        raise OSError(error.errno, error.strerror, name) from error
     finally:
         os.close(descriptor)
 

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import unknown_choice
+from pipeline.text.columns import CHANGES, text_buffers, text_states
 from pipeline.text.kernels import split
 from schemas.tokenizers import TOKENIZERS
 
@@ -152,17 +153,9 @@ def _int32(values: pa.Buffer) -> pa.Int32Array:
 
 
 def _lower_beyond_ascii(texts: pa.StringArray) -> pa.StringArray:
-    """Lower-cases texts with characters beyond ASCII using Python's own tables; the kernels do the others."""
-    wide = pc.fill_null(pc.invert(pc.string_is_ascii(texts)), False)
-    if not pc.any(wide, min_count=0).as_py():
+    """Lower-cases texts that have capitals beyond ASCII using Python's own tables; the kernels do the others."""
+    changes = (text_states(texts) & CHANGES) != 0
+    if not changes.any():
         return texts
+    wide = pa.array(changes) if not texts.null_count else pc.and_(pa.array(changes), pc.is_valid(texts))
     return pc.replace_with_mask(texts, wide, pa.array([text.lower() for text in texts.filter(wide).to_pylist()], texts.type))
-
-
-def text_buffers(texts: pa.StringArray) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-    """The bytes of all texts, and the start and end of each."""
-    offsets, values = texts.buffers()[1:]
-    if not len(texts) or values is None:
-        return np.empty(0, np.uint8), np.zeros(len(texts) + 1, np.int32)
-    bounds = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    return np.frombuffer(values, np.uint8)[bounds[0] : bounds[-1]], bounds - bounds[0]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.text.columns import WordIndex, occurrences
 from schemas.vocabulary import SPECIALS, UNK_ID, VOCABULARY
 
 
@@ -43,9 +44,9 @@ class Vocabulary:
         return replace(self, labels=labels)
 
     @cached_property
-    def _words(self) -> pa.StringArray:
+    def _words(self) -> WordIndex:
         # A text may contain "<pad>" literally; only the words are looked up, so it becomes <unk> like any unknown token.
-        return self.tokens[len(SPECIALS) :]
+        return WordIndex(self.tokens[len(SPECIALS) :])
 
     def encode(self, tokens: pa.ListArray) -> pa.ListArray:
         """Token ids of each list.
@@ -58,9 +59,7 @@ class Vocabulary:
         """
         flat = tokens.flatten()
         encoded = flat if pa.types.is_dictionary(flat.type) else flat.dictionary_encode()
-        known = pc.index_in(encoded.dictionary, value_set=self._words)
-        ids = pc.fill_null(pc.add(known, pa.scalar(len(SPECIALS), pa.int32())), UNK_ID)
-        values = ids.take(encoded.indices)
+        values = self._words.ids(encoded, len(SPECIALS), UNK_ID)
         offsets = pc.subtract(tokens.offsets, tokens.offsets[0]) if len(tokens) else tokens.offsets
         return pa.ListArray.from_arrays(offsets, values, type=pa.list_(pa.field("element", pa.int32())))
 
@@ -137,8 +136,7 @@ class TokenCounts:
 
     def add(self, tokens: pa.DictionaryArray) -> None:
         """Adds one batch of tokens, dictionary-encoded."""
-        occurrences = np.bincount(tokens.indices.to_numpy(), minlength=len(tokens.dictionary))
-        part = pa.table({"token": tokens.dictionary, "count": pa.array(occurrences.astype(np.int64))})
+        part = pa.table({"token": tokens.dictionary, "count": pa.array(occurrences(tokens))})
         self._parts.append(part)
         self._rows += len(part)
         self._bytes += int(_sizes(part).sum())

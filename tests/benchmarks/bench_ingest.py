@@ -3,7 +3,9 @@
     sh tests/benchmarks/make_peers.sh                        once: the peers' environment, PEERS or .venv-peers
     python tests/benchmarks/bench_ingest.py                  75,000 files, 3 rounds
     python tests/benchmarks/bench_ingest.py --size 16        the corpus sixteen times under other names
-    python tests/benchmarks/bench_ingest.py --case csv       one CSV of 2 GB; --case tar: one .tar.gz; ours alone
+    python tests/benchmarks/bench_ingest.py --case csv       one CSV of 2 GB beside its floor; --size 4: a quarter of it
+    python tests/benchmarks/bench_ingest.py --case jsonl     the same as lines of JSON
+    python tests/benchmarks/bench_ingest.py --case tar       the corpus as one .tar.gz beside its unpacked files
     python tests/benchmarks/bench_ingest.py --smoke          small: agreement, no speed
 
 Checks that every peer has the same ids for every review as ours, by count and checksum; prints a Markdown table.
@@ -21,13 +23,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import pyarrow.parquet as pq
 
-from tests.benchmarks.corpus import review_files, write_archive, write_csv, write_folder
+from tests.benchmarks.corpus import review_files, write_archive, write_csv, write_folder, write_jsonl
 from tests.benchmarks.harness import ROOT, Contestant, Row, has_module, machine, markdown, measure, peers_python, run_in_turn
 from tests.benchmarks.peers.ingest_common import prove_rows
 
 PEERS = Path(__file__).parent / "peers"
-OURS, FLOOR = "pipeline ingest", "bare floor"
-CSV_BYTES = 2 << 30
+OURS, FLOOR, UNPACKED = "pipeline ingest", "bare floor", "pipeline ingest, unpacked files"
+SIZES = (1, 4, 16)
+TABLE_BYTES = 128 << 20
+"""Of a CSV or of lines of JSON, times the size: 16 is 2 GB."""
+TABLES = {"csv": (write_csv, "--label-column", "label"), "jsonl": (write_jsonl,)}
+"""How a table is written, and the options to read it."""
 BOOK_OUTGROWS = 16
 """At this size the book's loop, which keeps every token in memory, needs 21 GB."""
 ENVIRONMENTS = {
@@ -45,19 +51,21 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     options = _options(arguments)
     if options.smoke:
         options.rounds, options.size = 1, 1
+    options.size = options.size or (SIZES[-1] if options.case in TABLES else SIZES[0])
     with tempfile.TemporaryDirectory(prefix="bench-ingest-") as temporary:
         return _bench(options, Path(temporary))
 
 
 def _bench(options: argparse.Namespace, folder: Path) -> dict[str, float]:
     source = folder / "reviews"
-    kind = write_folder(source, options.size, smoke=options.smoke)
+    kind = write_folder(source, 1 if options.case in TABLES else options.size, smoke=options.smoke)
     if options.case == "tar":
         write_archive(source, folder / "reviews.tar.gz")
         source = folder / "reviews.tar.gz"
-    elif options.case == "csv":
-        rows = write_csv(source, folder / "reviews.csv", CSV_BYTES)
-        source, kind = folder / "reviews.csv", f"{rows:,} rows of a CSV"
+    elif options.case in TABLES:
+        table = folder / f"reviews.{options.case}"
+        rows = TABLES[options.case][0](source, table, 1 if options.smoke else options.size * TABLE_BYTES)
+        source, kind = table, f"{rows:,} rows, {table.stat().st_size / 1e9:.2f} GB"
     contestants, scripts = _contestants(options, folder, source)
     small = folder / "small"
     write_folder(small / "reviews", 1, smoke=True)
@@ -84,11 +92,25 @@ def _bench(options: argparse.Namespace, folder: Path) -> dict[str, float]:
 
 def _contestants(options: argparse.Namespace, folder: Path, source: Path) -> tuple[list[Contestant], dict[str, list[str]]]:
     """The contestants, and the command by which each peer reads its ids back (the floor's ids are nobody's)."""
-    command = [sys.executable, "-m", "pipeline", "-q", "--lake", folder / OURS, "ingest", source, "--workers", "2"]
-    found = [Contestant(name=OURS, command=command, note="whole process")]
+    found: list[Contestant] = []
     scripts: dict[str, list[str]] = {}
-    if options.case != "files":
-        return found, scripts
+
+    def ours(name: str, reviews: Path, note: str) -> None:
+        more = TABLES[options.case][1:] if options.case in TABLES and reviews.is_file() else ()
+        command = [
+            sys.executable,
+            "-m",
+            "pipeline",
+            "-q",
+            "--lake",
+            folder / name,
+            "ingest",
+            reviews,
+            "--workers",
+            "2",
+            *more,
+        ]
+        found.append(Contestant(name=name, command=command, note=note))
 
     def peer(name: str, script: str, python: str, note: str, *more: str) -> None:
         parts = [python, str(PEERS / script), "--input", str(source), "--output", str(folder / name), *more]
@@ -96,7 +118,13 @@ def _contestants(options: argparse.Namespace, folder: Path, source: Path) -> tup
         if name != FLOOR:
             scripts[name] = [*parts, "--check"]
 
+    ours(OURS, source, "whole process")
+    if options.case == "tar":
+        ours(UNPACKED, folder / "reviews", "whole process")
+        return found, scripts
     peer(FLOOR, "ingest_floor.py", sys.executable, "read, tokenize in two threads, write; no vocabulary")
+    if options.case in TABLES:
+        return found, scripts
     if options.size < BOOK_OUTGROWS:
         peer("the book's loop", "ingest_book.py", sys.executable, "one process")
     for name, (module, note, *more) in ENVIRONMENTS.items():
@@ -123,8 +151,8 @@ def _check_agreement(folder: Path, source: Path, scripts: dict[str, list[str]], 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Benchmark of pipeline ingest.")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--size", type=int, default=1, choices=(1, 4, 16))
-    parser.add_argument("--case", choices=("files", "csv", "tar"), default="files")
+    parser.add_argument("--size", type=int, choices=SIZES, help="default: 1; 16 for a table")
+    parser.add_argument("--case", choices=("files", "tar", *TABLES), default="files")
     parser.add_argument("--peers", default=peers_python(), help="Python interpreter of the peers' environment")
     parser.add_argument("--smoke", action="store_true")
     return parser.parse_args(arguments)

@@ -1,6 +1,7 @@
-"""Raw reviews as ingest meets them: a folder of `.txt` files in aclImdb's layout, an archive of it, one big CSV."""
+"""Raw reviews as ingest meets them: a folder of `.txt` files in aclImdb's layout, an archive of it, one big table."""
 
 import csv
+import json
 import os
 import tarfile
 from collections.abc import Iterator
@@ -43,9 +44,21 @@ def write_csv(folder: Path, path: Path, size: int) -> int:
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["text", "label"])
-        while stream.tell() < size:
+        while not rows or stream.tell() < size:
             writer.writerows(reviews)
             rows += len(reviews)
+    return rows
+
+
+def write_jsonl(folder: Path, path: Path, size: int) -> int:
+    """The same as lines of JSON."""
+    reviews = ({"text": file.read_text(encoding="utf-8"), "label": file.parent.name} for file in review_files(folder))
+    lines = [json.dumps(review) + "\n" for review in reviews]
+    rows = 0
+    with path.open("w", encoding="utf-8") as stream:
+        while not rows or stream.tell() < size:
+            stream.writelines(lines)
+            rows += len(lines)
     return rows
 
 

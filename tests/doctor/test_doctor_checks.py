@@ -165,7 +165,12 @@ def test_environment_of_these_tests_is_fine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "instead"), [("pipeline.text.kernels", "NumPy"), ("pipeline.models.layers.scan_kernel", "torch computes")]
+    ("module", "instead"),
+    [
+        ("pipeline.text.kernels", "NumPy"),
+        ("pipeline.text.columns", "hashlib"),
+        ("pipeline.models.layers.scan_kernel", "torch computes"),
+    ],
 )
 def test_kernels_that_were_not_compiled_are_a_warning(module: str, instead: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{module}.COMPILED", False)

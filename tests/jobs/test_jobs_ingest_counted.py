@@ -34,7 +34,7 @@ def without_one(value: Any) -> Any:
     if isinstance(value, TextFiles):
         return replace(value, files=value.files[:-1])
     if isinstance(value, RawBatch):
-        return without(value, [True] * (len(value.row) - 1) + [False])
+        return without(value, pa.array([True] * (len(value.row) - 1) + [False]))
     if isinstance(value, TokenizedBatch):
         return value.take(np.arange(len(value.rows)) < len(value.rows) - 1)
     if isinstance(value, ShardRows):

@@ -4,12 +4,14 @@ import hashlib
 import sys
 import unicodedata
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.lake.identity import content_digests, content_sha256
 from pipeline.lake.unprintable import unprintable
+from pipeline.text.columns import hexadecimal
 
 Review = tuple[bytes, str | None, int | None, str | None, str | None]
 
@@ -81,7 +83,16 @@ def test_digests_are_those_of_the_first_lakes(review: Review, digest: str) -> No
 
 def test_many_reviews_have_the_digests_of_each() -> None:
     columns = list(zip(*(review for review, _ in DIGESTS), strict=True))
-    assert content_digests(*columns) == [digest for _, digest in DIGESTS]  # type: ignore[arg-type]
+    text, label, stars, split, group = map(pa.array, columns)
+    found = content_digests(text, label, stars.cast(pa.int32()), split, group)
+    assert hexadecimal(found).to_pylist() == [digest for _, digest in DIGESTS]
+
+
+def test_columns_that_are_not_there_count_as_missing_values() -> None:
+    review, digest = DIGESTS[1]
+    found = content_digests(pa.array([review[0]] * 3), None, None, pa.nulls(3), None)
+    assert hexadecimal(found).to_pylist() == [digest] * 3
+    assert content_digests(pa.array([], pa.binary()), None, None, None, None).shape == (0, 32)
 
 
 def test_the_bytes_are_those_that_the_documentation_gives() -> None:

@@ -380,7 +380,7 @@ def test_memory_that_runs_out_names_the_file(tmp_path: Path, monkeypatch: pytest
     write_csv(tmp_path / "in" / "good.csv", *GOOD)
     (tmp_path / "in" / "large.txt").write_text("good")
 
-    def without_memory(paths: list[bytes], limit: int) -> tuple[bytes, bytes]:
+    def without_memory(folder: bytes, names: bytes, limit: int) -> tuple[bytes, bytes]:
         raise MemoryError
 
     monkeypatch.setattr(text_files, "read_files", without_memory)

@@ -17,7 +17,7 @@ READERS = {"compiled": kernels.read_files, "numpy": numpy_kernels.read_files}
 """The same twice where nothing was compiled."""
 LIMIT = 100_000
 
-ReadFiles = Callable[[list[bytes], int], tuple[Any, Any]]
+ReadFiles = Callable[[bytes, bytes, int], tuple[Any, Any]]
 
 
 @pytest.fixture(params=READERS)
@@ -39,7 +39,7 @@ def test_files_stand_side_by_side_cut_at_the_limit(tmp_path: Path, read_files: R
     paths = [tmp_path / f"{number}ä.txt" for number in range(len(sizes))]
     for path, content in zip(paths, contents, strict=True):
         path.write_bytes(content)
-    data, bounds = read_files([bytes(path) for path in paths], LIMIT)
+    data, bounds = read_files(bytes(tmp_path), b"".join(os.fsencode(path.name) + b"\0" for path in paths), LIMIT)
     edges = np.frombuffer(bounds, np.int64)
     found = [bytes(data)[begin:end] for begin, end in itertools.pairwise(edges)]
     assert found == [content[:LIMIT] for content in contents]
@@ -50,5 +50,10 @@ def test_an_unreadable_file_is_named(tmp_path: Path, read_files: ReadFiles, name
     (tmp_path / "folder.txt").mkdir()
     (tmp_path / "good.txt").write_text("good")
     with pytest.raises(OSError) as caught:
-        read_files([bytes(tmp_path / "good.txt"), bytes(tmp_path / name)], LIMIT)
+        read_files(bytes(tmp_path), f"good.txt\0{name}\0".encode(), LIMIT)
     assert Path(os.fsdecode(caught.value.filename)).name == name
+
+
+def test_a_folder_that_is_not_there_is_no_empty_one(tmp_path: Path, read_files: ReadFiles) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_files(bytes(tmp_path / "absent"), b"good.txt\0", LIMIT)
