@@ -61,7 +61,7 @@ typedef struct {
     size_t mark_size;               /* 0 for none */
     const uint8_t *wide;            /* white space beyond ASCII: for each, its size and its bytes */
     size_t wide_size;
-    uint8_t plain[256]; /* whether a byte is part of a word, whatever follows */
+    uint8_t flags[256]; /* what a byte is where nothing around it matters, and whether something does */
 } Rules;
 
 typedef struct {
@@ -75,7 +75,6 @@ typedef struct {
     Buffer indices;        /* of every token */
     Slot *slots;
     size_t num_slots, num_words;
-    Buffer word; /* the one being read; `SLACK` bytes behind it may be read */
 } Tokens;
 
 enum { SLACK = 8, TAG_SIZES = 16 };
@@ -161,13 +160,6 @@ static int emit(Tokens *tokens, const uint8_t *bytes, size_t size)
     return append_int32(&tokens->indices, id);
 }
 
-static int end_word(Tokens *tokens)
-{
-    size_t size = tokens->word.size;
-    tokens->word.size = 0;
-    return !size || emit(tokens, tokens->word.data, size);
-}
-
 /* Bytes from `at` on that make up the mark, those that vanish among them included; 0 when it is not there. */
 static size_t mark_at(const Rules *rules, const uint8_t *at, const uint8_t *end)
 {
@@ -189,55 +181,121 @@ static size_t wide_at(const Rules *rules, const uint8_t *at, const uint8_t *end)
     return 0;
 }
 
-/* Adds bytes to the word being read. */
-static int extend_word(Tokens *tokens, const Rules *rules, const uint8_t *bytes, size_t size)
+/* ---- a text cut into tokens ---- */
+
+enum { IS_WORD = 1, IS_SINGLE = 2, IS_SPECIAL = 4, IS_KEPT = 8 };
+
+typedef struct {
+    Buffer bytes;        /* of one text: lower case, nothing dropped is left; `SLACK` bytes behind the last may be read */
+    Buffer kinds;        /* `IS_WORD`, `IS_SINGLE` or neither for each */
+    Buffer starts, ends; /* uint32 each, of every token */
+    size_t count;        /* tokens */
+} Cut;
+
+static void free_cut(Cut *cut)
 {
-    if (!reserve(&tokens->word, size + SLACK)) return 0;
-    uint8_t *word = tokens->word.data + tokens->word.size;
-    const uint8_t *lower = rules->lower; /* `word` might point into `rules`, for all that the compiler knows */
-    for (size_t i = 0; i < size; i++) word[i] = lower[bytes[i]];
-    tokens->word.size += size;
-    return 1;
+    free(cut->bytes.data);
+    free(cut->kinds.data);
+    free(cut->starts.data);
+    free(cut->ends.data);
 }
 
-static int split_text(Tokens *tokens, const Rules *rules, const uint8_t *at, const uint8_t *end)
+static void set_flags(Rules *rules)
 {
+    for (int i = 0; i < 256; i++) {
+        uint8_t class = rules->classes[i];
+        uint8_t flags = class == WORD || class == LEAD ? IS_WORD : class == SINGLE ? IS_SINGLE : 0;
+        if (class != DROP) flags |= IS_KEPT;
+        if (class == LEAD || (rules->mark_size && rules->lower[i] == rules->mark[0])) flags |= IS_SPECIAL;
+        rules->flags[i] = flags;
+    }
+}
+
+/* Lower-cases a text, drops what is to be dropped, and says what each byte left is. Gives the number of these. */
+static size_t clean(const Rules *rules, const uint8_t *at, const uint8_t *end, uint8_t *bytes, uint8_t *kinds)
+{
+    size_t size = 0;
     while (at < end) {
-        const uint8_t *begin = at;
-        while (at < end && rules->plain[*at]) at++;
-        if (at > begin && !extend_word(tokens, rules, begin, (size_t)(at - begin))) return 0;
-        if (at == end) break;
-        uint8_t class = rules->classes[*at];
-        size_t skip = 0;
-        if (rules->mark_size && rules->lower[*at] == rules->mark[0]) skip = mark_at(rules, at, end);
-        if (class == LEAD) {
-            skip = wide_at(rules, at, end);
-            class = WORD;
+        uint8_t byte = *at, flags = rules->flags[byte];
+        if (flags & IS_SPECIAL) {
+            size_t skip = 0;
+            if (rules->mark_size && rules->lower[byte] == rules->mark[0]) skip = mark_at(rules, at, end);
+            if (rules->classes[byte] == LEAD) skip = wide_at(rules, at, end);
+            if (skip) {
+                kinds[size++] = 0;
+                at += skip;
+                continue;
+            }
         }
-        if (skip) {
-            if (!end_word(tokens)) return 0;
-            at += skip;
-            continue;
-        }
-        if (class == WORD) {
-            if (!extend_word(tokens, rules, at, 1)) return 0;
-        } else if (class != DROP) {
-            uint8_t single[1 + SLACK] = {*at};
-            if (!end_word(tokens) || (class == SINGLE && !emit(tokens, single, 1))) return 0;
-        }
+        bytes[size] = rules->lower[byte];
+        kinds[size] = flags;
+        size += flags / IS_KEPT;
         at++;
     }
-    return end_word(tokens);
+    return size;
+}
+
+/* Of 64 bytes, one bit each: bit `shift` of the byte. */
+static uint64_t bits_of(const uint8_t *bytes, unsigned shift)
+{
+    uint64_t bits = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        uint64_t part = eight_bytes(bytes + 8 * i);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        part = __builtin_bswap64(part);
+#endif
+        part = part >> shift & UINT64_C(0x0101010101010101);
+        bits |= (part * UINT64_C(0x0102040810204080) >> 56) << 8 * i;
+    }
+    return bits;
+}
+
+static uint32_t *put_places(uint64_t bits, size_t base, uint32_t *out)
+{
+    for (; bits; bits &= bits - 1) *out++ = (uint32_t)(base + (size_t)__builtin_ctzll(bits));
+    return out;
+}
+
+/* Finds the tokens of a text. There are no two ends at one place, and the ends are in the order of the starts. */
+static int cut_text(Cut *cut, const Rules *rules, const uint8_t *at, const uint8_t *end)
+{
+    enum { BLOCK = 64 };
+    size_t most = (size_t)(end - at);
+    cut->bytes.size = cut->kinds.size = cut->starts.size = cut->ends.size = 0;
+    if (!reserve(&cut->bytes, most + SLACK) || !reserve(&cut->kinds, most + 2 * BLOCK) ||
+        !reserve(&cut->starts, (most + 1) * sizeof(uint32_t)) || !reserve(&cut->ends, (most + 1) * sizeof(uint32_t)))
+        return 0;
+    uint8_t *kinds = cut->kinds.data;
+    size_t size = clean(rules, at, end, cut->bytes.data, kinds);
+    memset(kinds + size, 0, 2 * BLOCK);
+    uint32_t *starts = (uint32_t *)cut->starts.data, *ends = (uint32_t *)cut->ends.data;
+    uint32_t *start = starts, *finish = ends;
+    uint64_t was_word = 0, was_single = 0; /* the byte before the block */
+    for (size_t base = 0; base <= size; base += BLOCK) {
+        uint64_t word = bits_of(kinds + base, 0), single = bits_of(kinds + base, 1);
+        uint64_t after_word = word << 1 | was_word, after_single = single << 1 | was_single;
+        start = put_places((word & ~after_word) | single, base, start);
+        finish = put_places((~word & after_word) | after_single, base, finish);
+        was_word = word >> 63;
+        was_single = single >> 63;
+    }
+    cut->count = (size_t)(start - starts);
+    return 1;
 }
 
 static int split_all(Tokens *tokens, const Rules *rules, const uint8_t *data, const int32_t *bounds, size_t rows, Buffer *ends)
 {
-    if (!append_int32(&tokens->offsets, 0) || !append_int32(ends, 0)) return 0;
-    for (size_t row = 0; row < rows; row++) {
-        if (!split_text(tokens, rules, data + bounds[row], data + bounds[row + 1])) return 0;
-        if (!append_int32(ends, (int32_t)(tokens->indices.size / sizeof(int32_t)))) return 0;
+    Cut cut = {0};
+    int whole = append_int32(&tokens->offsets, 0) && append_int32(ends, 0);
+    for (size_t row = 0; row < rows && whole; row++) {
+        whole = cut_text(&cut, rules, data + bounds[row], data + bounds[row + 1]);
+        const uint32_t *starts = (const uint32_t *)cut.starts.data, *finishes = (const uint32_t *)cut.ends.data;
+        for (size_t i = 0; whole && i < cut.count; i++)
+            whole = emit(tokens, cut.bytes.data + starts[i], finishes[i] - starts[i]);
+        whole = whole && append_int32(ends, (int32_t)(tokens->indices.size / sizeof(int32_t)));
     }
-    return 1;
+    free_cut(&cut);
+    return whole;
 }
 
 PyDoc_STRVAR(split_doc,
@@ -260,8 +318,7 @@ static PyObject *split(PyObject *module, PyObject *arguments)
         PyErr_SetString(PyExc_ValueError, "split: tables of 256 bytes and bounds within the data are needed");
     } else {
         Rules rules = {classes.buf, lower.buf, mark.buf, (size_t)mark.len, wide.buf, (size_t)wide.len, {0}};
-        for (int i = 0; i < 256; i++)
-            rules.plain[i] = rules.classes[i] == WORD && !(rules.mark_size && rules.lower[i] == rules.mark[0]);
+        set_flags(&rules);
         int whole;
         Py_BEGIN_ALLOW_THREADS
         tokens.num_slots = 1024;
@@ -278,7 +335,6 @@ static PyObject *split(PyObject *module, PyObject *arguments)
     free(tokens.words.data);
     free(tokens.offsets.data);
     free(tokens.indices.data);
-    free(tokens.word.data);
     free(tokens.slots);
     free(ends.data);
     PyBuffer_Release(&data);
