@@ -9,7 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.text.kernels import pad
 from schemas.vocabulary import PAD_ID, UNK_ID
+
+assert PAD_ID == 0, "the kernel fills up with zeros"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +49,9 @@ class Ragged:
 
         T is the longest length, rounded up to a multiple of `multiple`.
         """
-        position_T = np.arange(-(-int(self.lengths.max()) // multiple) * multiple)
-        ids_BT = self.values.take(self.starts[:, None] + position_T, mode="clip")
-        ids_BT[position_T >= self.lengths[:, None]] = PAD_ID
+        positions = -(-int(self.lengths.max()) // multiple) * multiple
+        ids_BT = np.empty((len(self.lengths), positions), np.int32)
+        pad(self.values, self.starts, self.lengths, positions, ids_BT)
         return ids_BT, self.lengths
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 Bytes = npt.NDArray[np.uint8]
 Bounds = npt.NDArray[np.int64]
@@ -46,6 +47,81 @@ def split(
     word_bounds = np.frombuffer(words.buffers()[1], np.int32)[: len(words) + 1] if len(words) else np.zeros(1, np.int32)
     content = np.frombuffer(words.buffers()[2] or b"", np.uint8)[: word_bounds[-1]]
     return content, word_bounds, encoded.indices.to_numpy(), row_bounds
+
+
+def rows_with_pairs(data: Bytes, bounds: npt.NDArray[np.int32], pairs: bytes) -> npt.NDArray[np.bool_]:
+    """Whether each of the texts has two neighbouring bytes a, b, a > 127, whose bit is set in `pairs`.
+
+    Args:
+        pairs: bit b & 7 of byte 32 a + b // 8 of 8192.
+    """
+    places = np.flatnonzero(data[:-1] > 127)
+    first, second = data[places].astype(np.int64), data[places + 1].astype(np.int64)
+    places = places[np.frombuffer(pairs, np.uint8)[first << 5 | second >> 3] >> (second & 7) & 1 == 1]
+    found = np.zeros(len(bounds) - 1, np.bool_)
+    rows = np.searchsorted(bounds, places, side="right") - 1
+    found[rows[places + 1 < bounds[rows + 1]]] = True  # not one that begins in a text and ends in the next
+    return found
+
+
+def word_slots(words: Bytes, word_bounds: npt.NDArray[np.int32]) -> bytes:
+    """What `encode` needs beside the words: nothing here."""
+    return b""
+
+
+def encode(
+    data: Bytes,
+    bounds: npt.NDArray[np.int32],
+    classes: Bytes,
+    lower: Bytes,
+    mark: bytes,
+    wide: bytes,
+    words: Bytes,
+    word_bounds: npt.NDArray[np.int32],
+    slots: bytes,
+    first: int,
+    unknown: int,
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Splits texts as `split` does, and looks up each token.
+
+    Args:
+        words: distinct words side by side, with their bounds.
+        first: the ID of the first word; the others follow.
+        unknown: the ID of tokens that are none of the words.
+
+    Returns:
+        the ID of every token, the bounds of each text's tokens, and the number of unknown tokens of each text.
+    """
+    content, token_bounds, indices, row_bounds = split(data, bounds, classes, lower, mark, wide)
+    distinct, known = (
+        pa.StringArray.from_buffers(len(edges) - 1, pa.py_buffer(edges), pa.py_buffer(np.ascontiguousarray(joined)))
+        for joined, edges in ((content, token_bounds), (words, word_bounds))
+    )
+    found = pc.fill_null(pc.index_in(distinct, value_set=known), -1).to_numpy()
+    ids = np.where(found < 0, unknown, found + first).astype(np.int32)[indices]
+    is_unknown = np.concatenate([[0], np.cumsum(found[indices] < 0)])
+    return ids, row_bounds, np.diff(is_unknown[row_bounds]).astype(np.int32)
+
+
+def pad(
+    values: npt.NDArray[np.int32],
+    starts: Bounds,
+    lengths: Bounds,
+    positions: int,
+    padded: npt.NDArray[np.int32],
+) -> None:
+    """Writes the rows `values[starts[i] : starts[i] + lengths[i]]`, filled up with zeros, into `padded` (rows, positions).
+
+    Raises:
+        ValueError: rows outside the values, or longer than the padded ones.
+    """
+    if (starts < 0).any() or (starts + lengths > len(values)).any() or (lengths > positions).any():
+        raise ValueError("pad: rows within the values, and no longer than the padded ones, are needed")
+    if not padded.size:
+        return
+    position_T = np.arange(positions)
+    values.take(starts[:, None] + position_T, mode="clip", out=padded)
+    padded[position_T >= lengths[:, None]] = 0
 
 
 def read_files(paths: list[bytes], limit: int) -> tuple[bytes, Bounds]:

@@ -16,6 +16,7 @@ function splits the distinct chunks of a batch further: there are few of them co
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import unknown_choice
-from pipeline.text.kernels import split
+from pipeline.text.kernels import rows_with_pairs, split
 from schemas.tokenizers import TOKENIZERS
 
 WORD, SINGLE, BLANK, DROP, LEAD = 0, 1, 2, 3, 4
@@ -37,6 +38,8 @@ WIDE_WHITE_SPACE = (
 )
 WIDE = b"".join(bytes([len(encoded)]) + encoded for encoded in map(str.encode, WIDE_WHITE_SPACE))
 """White space beyond ASCII, in the kernels' format: the number of bytes, then the bytes, for each character."""
+LAST_CASED = 0x20000
+"""Planes from this one on hold no letters with case: ideographs, tags, private use."""
 LOWER = np.frombuffer(bytes(range(256)).lower(), np.uint8)
 
 
@@ -117,7 +120,7 @@ def tokenize(name: str, texts: pa.StringArray) -> pa.ListArray:
     """
     check_tokenizer(name)
     tokenizer = RULES[name]
-    data, bounds = text_buffers(_lower_beyond_ascii(texts))
+    data, bounds = text_buffers(lower_beyond_ascii(texts))
     words, word_bounds, indices, row_bounds = map(
         pa.py_buffer, split(data, bounds, tokenizer.classes, LOWER, tokenizer.mark, WIDE)
     )
@@ -151,12 +154,30 @@ def _int32(values: pa.Buffer) -> pa.Int32Array:
     return pa.Array.from_buffers(pa.int32(), values.size // 4, [None, values])
 
 
-def _lower_beyond_ascii(texts: pa.StringArray) -> pa.StringArray:
-    """Lower-cases texts with characters beyond ASCII using Python's own tables; the kernels do the others."""
-    wide = pc.fill_null(pc.invert(pc.string_is_ascii(texts)), False)
-    if not pc.any(wide, min_count=0).as_py():
+def lower_beyond_ascii(texts: pa.StringArray) -> pa.StringArray:
+    """Lower-cases the texts that have capital letters beyond ASCII, by Python's own tables; the kernels do the others."""
+    data, bounds = text_buffers(texts)
+    found = np.frombuffer(rows_with_pairs(data, bounds, _capital_pairs()), np.bool_)
+    if not found.any():
         return texts
-    return pc.replace_with_mask(texts, wide, pa.array([text.lower() for text in texts.filter(wide).to_pylist()], texts.type))
+    capital = pa.array(found, mask=texts.is_null().to_numpy(zero_copy_only=False))
+    lowered = pa.array([text.lower() for text in texts.filter(capital).to_pylist()], texts.type)
+    return pc.replace_with_mask(texts, pc.fill_null(capital, False), lowered)
+
+
+@cache
+def _capital_pairs() -> bytes:
+    """The first two bytes in UTF-8 of all characters beyond ASCII that Python's `str.lower` changes, for `rows_with_pairs`."""
+    bits = np.zeros((256, 256), np.bool_)
+    begin = 128
+    while begin < LAST_CASED:
+        # Characters that share their first two bytes: one of two bytes, 64 of three, 4,096 of four.
+        count = 1 if begin < 0x800 else 64 if begin < 0x10000 else 4096
+        if not 0xD800 <= begin < 0xE000:
+            block = "".join(map(chr, range(begin, begin + count)))
+            bits[tuple(block[0].encode()[:2])] = block.lower() != block
+        begin += count
+    return np.packbits(bits, axis=1, bitorder="little").tobytes()
 
 
 def text_buffers(texts: pa.StringArray) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.text.kernels import word_slots
+from pipeline.text.tokenizers import text_buffers
 from schemas.vocabulary import SPECIALS, UNK_ID, VOCABULARY
 
 
@@ -46,6 +48,12 @@ class Vocabulary:
     def _words(self) -> pa.StringArray:
         # A text may contain "<pad>" literally; only the words are looked up, so it becomes <unk> like any unknown token.
         return self.tokens[len(SPECIALS) :]
+
+    @cached_property
+    def word_table(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], Any]:
+        """The words side by side, their bounds, and the table by which the kernel `encode` finds them."""
+        words, bounds = text_buffers(self._words)
+        return words, bounds, word_slots(words, bounds)
 
     def encode(self, tokens: pa.ListArray) -> pa.ListArray:
         """Token ids of each list.
