@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.text.kernels import pad
+from pipeline.text.kernels import join, pack, pad
 from schemas.vocabulary import PAD_ID, UNK_ID
 
 assert PAD_ID == 0, "the kernel fills up with zeros"
@@ -53,6 +53,25 @@ class Ragged:
         ids_BT = np.empty((len(self.lengths), positions), np.int32)
         pad(self.values, self.starts, self.lengths, positions, ids_BT)
         return ids_BT, self.lengths
+
+    def joined(self) -> NDArray[np.int64]:
+        """The tokens of all reviews, one review after the other: int64 (N,)."""
+        tokens = np.empty(int(self.lengths.sum()), np.int64)
+        join(self.values, self.starts, self.lengths, tokens)
+        return tokens
+
+    def packed(self, *, mirrored: bool) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+        """The tokens of reviews that are sorted by length, the longest first: those at position 0, then at position 1, ….
+
+        Returns:
+            the number of reviews with a token at each position (T,); the tokens (N,); if `mirrored`, the place of the token
+            that a reader from the end of the review meets instead, its own inverse (N,), else nothing.
+        """
+        counts = np.empty(int(self.lengths[0]), np.int64)
+        tokens = np.empty(int(self.lengths.sum()), np.int32)
+        places = np.empty(len(tokens) if mirrored else 0, np.int32)
+        pack(self.values, self.starts, self.lengths, counts, tokens, places)
+        return counts, tokens, places
 
 
 def plan_batches(lengths: NDArray[np.int64], max_tokens: int) -> list[NDArray[np.int64]]:

@@ -842,6 +842,104 @@ static PyObject *pad(PyObject *module, PyObject *arguments)
     return result;
 }
 
+/* ---- batches without padding ---- */
+
+PyDoc_STRVAR(join_doc,
+    "join(values, starts, lengths, tokens)\n\n"
+    "Writes the rows values[starts[i]:starts[i] + lengths[i]] (int32, the others int64) side by side into `tokens`, int64.");
+
+static PyObject *join(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    Py_buffer values, starts, lengths, tokens;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*w*", &values, &starts, &lengths, &tokens)) return NULL;
+    PyObject *result = NULL;
+    size_t rows = (size_t)starts.len / sizeof(int64_t), total = 0;
+    const int64_t *start = starts.buf, *length = lengths.buf;
+    int fits = lengths.len == starts.len && within(start, length, rows, values.len / (Py_ssize_t)sizeof(int32_t));
+    for (size_t row = 0; fits && row < rows; row++) total += (size_t)length[row];
+    if (!fits || (size_t)tokens.len != total * sizeof(int64_t)) {
+        PyErr_SetString(PyExc_ValueError, "join: rows within the values, and room for all of their tokens, are needed");
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        int64_t *out = tokens.buf;
+        for (size_t row = 0; row < rows; row++) {
+            const int32_t *from = (const int32_t *)values.buf + start[row];
+            for (int64_t i = 0; i < length[row]; i++) *out++ = from[i];
+        }
+        Py_END_ALLOW_THREADS
+        result = Py_None;
+        Py_INCREF(result);
+    }
+    PyBuffer_Release(&values);
+    PyBuffer_Release(&starts);
+    PyBuffer_Release(&lengths);
+    PyBuffer_Release(&tokens);
+    return result;
+}
+
+/* The tokens by position, then by row. `begins`: where each position begins among them. */
+static void pack_rows(const int32_t *values, const int64_t *starts, const int64_t *lengths, const int64_t *counts,
+                      size_t positions, int64_t *begins, int32_t *tokens, int32_t *mirrored)
+{
+    int64_t begin = 0;
+    for (size_t at = 0; at < positions; at++) {
+        begins[at] = begin;
+        begin += counts[at];
+    }
+    for (size_t at = 0; at < positions; at++) {
+        for (int64_t row = 0; row < counts[at]; row++) tokens[begins[at] + row] = values[starts[row] + (int64_t)at];
+        for (int64_t row = 0; mirrored && row < counts[at]; row++)
+            mirrored[begins[at] + row] = (int32_t)(begins[lengths[row] - 1 - (int64_t)at] + row);
+    }
+}
+
+PyDoc_STRVAR(pack_doc,
+    "pack(values, starts, lengths, counts, tokens, mirrored)\n\n"
+    "Packs the rows values[starts[i]:starts[i] + lengths[i]] (int32, the others int64; the longest first, none empty).\n"
+    "Writes how many rows have a token at each position, int64; the tokens of position 0, then those of position 1, …, int32;\n"
+    "and, unless `mirrored` is empty, where the token stands that a reader from the end of the row meets there, int32.");
+
+static PyObject *pack(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    Py_buffer values, starts, lengths, counts, tokens, mirrored;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*w*w*w*", &values, &starts, &lengths, &counts, &tokens, &mirrored)) return NULL;
+    PyObject *result = NULL;
+    size_t rows = (size_t)starts.len / sizeof(int64_t), positions = (size_t)counts.len / sizeof(int64_t), total = 0;
+    const int64_t *start = starts.buf, *length = lengths.buf;
+    int64_t *count = counts.buf, *begins = NULL;
+    int fits = lengths.len == starts.len && rows && within(start, length, rows, values.len / (Py_ssize_t)sizeof(int32_t)) &&
+               length[0] == (int64_t)positions && length[rows - 1] > 0;
+    for (size_t row = 0; fits && row < rows; row++) {
+        total += (size_t)length[row];
+        fits = !row || length[row] <= length[row - 1];
+    }
+    fits = fits && total <= INT32_MAX && (size_t)tokens.len == total * sizeof(int32_t) &&
+           (!mirrored.len || mirrored.len == tokens.len);
+    if (!fits) {
+        PyErr_SetString(PyExc_ValueError, "pack: rows within the values, the longest first, and room for all tokens are needed");
+    } else if (!(begins = malloc(positions * sizeof *begins))) {
+        PyErr_NoMemory();
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        for (size_t row = rows, at = 0; row > 0; row--)
+            for (; at < (size_t)length[row - 1]; at++) count[at] = (int64_t)row;
+        pack_rows(values.buf, start, length, count, positions, begins, tokens.buf, mirrored.len ? mirrored.buf : NULL);
+        Py_END_ALLOW_THREADS
+        result = Py_None;
+        Py_INCREF(result);
+    }
+    free(begins);
+    PyBuffer_Release(&values);
+    PyBuffer_Release(&starts);
+    PyBuffer_Release(&lengths);
+    PyBuffer_Release(&counts);
+    PyBuffer_Release(&tokens);
+    PyBuffer_Release(&mirrored);
+    return result;
+}
+
 /* ---- CSV ---- */
 
 typedef struct {
@@ -1051,6 +1149,8 @@ static PyMethodDef methods[] = {
     {"ngram_sums", ngram_sums, METH_VARARGS, ngram_sums_doc},
     {"bag_sums", bag_sums, METH_VARARGS, bag_sums_doc},
     {"pad", pad, METH_VARARGS, pad_doc},
+    {"join", join, METH_VARARGS, join_doc},
+    {"pack", pack, METH_VARARGS, pack_doc},
     {"csv_records", csv_records, METH_VARARGS, csv_records_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -8,7 +8,9 @@ try:
         bag_sums,
         csv_records,
         encode,
+        join,
         ngram_sums,
+        pack,
         pad,
         read_files,
         rows_with_pairs,
@@ -19,7 +21,8 @@ try:
     COMPILED = True
 except ImportError:
     from pipeline.text.numpy_csv import csv_records
-    from pipeline.text.numpy_kernels import encode, pad, read_files, rows_with_pairs, split, word_slots
+    from pipeline.text.numpy_batches import join, pack, pad
+    from pipeline.text.numpy_kernels import encode, read_files, rows_with_pairs, split, word_slots
     from pipeline.text.numpy_sums import bag_sums, ngram_sums
 
     COMPILED = False
@@ -29,7 +32,9 @@ __all__ = [
     "bag_sums",
     "csv_records",
     "encode",
+    "join",
     "ngram_sums",
+    "pack",
     "pad",
     "read_files",
     "rows_with_pairs",

@@ -103,27 +103,6 @@ def encode(
     return ids, row_bounds, np.diff(is_unknown[row_bounds]).astype(np.int32)
 
 
-def pad(
-    values: npt.NDArray[np.int32],
-    starts: Bounds,
-    lengths: Bounds,
-    positions: int,
-    padded: npt.NDArray[np.int32],
-) -> None:
-    """Writes the rows `values[starts[i] : starts[i] + lengths[i]]`, filled up with zeros, into `padded` (rows, positions).
-
-    Raises:
-        ValueError: rows outside the values, or longer than the padded ones.
-    """
-    if (starts < 0).any() or (starts + lengths > len(values)).any() or (lengths > positions).any():
-        raise ValueError("pad: rows within the values, and no longer than the padded ones, are needed")
-    if not padded.size:
-        return
-    position_T = np.arange(positions)
-    values.take(starts[:, None] + position_T, mode="clip", out=padded)
-    padded[position_T >= lengths[:, None]] = 0
-
-
 def read_files(paths: list[bytes], limit: int) -> tuple[bytes, Bounds]:
     """Reads up to `limit` bytes of each file; returns their concatenated contents and the bounds of each.
 

@@ -1,4 +1,4 @@
-"""Sums over the n-grams of reviews, and padded batches: compiled and in NumPy, against plain Python."""
+"""Sums over the n-grams of reviews: compiled and in NumPy, against plain Python."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.text import kernels, numpy_kernels, numpy_sums
+from pipeline.text import kernels, numpy_sums
 from pipeline.text.ngrams import numpy_ngram_buckets
 
 REVIEWS = st.lists(st.lists(st.integers(0, 30), max_size=12), max_size=6)
@@ -68,19 +68,3 @@ def test_a_bag_refuses_what_is_outside(bag_sums: Kernel, ids: list[int], start: 
     table, sums = np.zeros((WORDS + BUCKETS, 1), np.float32), np.zeros((1, 1), np.float32)
     with pytest.raises(ValueError, match="within"):
         bag_sums(np.array(ids, np.int32), np.array([start]), np.array([1]), 2, WORDS, table, sums)
-
-
-@pytest.mark.parametrize("pad", [kernels.pad, numpy_kernels.pad])
-@given(reviews=REVIEWS, more=st.integers(0, 3))
-def test_padded_rows_end_with_zeros(pad: Kernel, reviews: list[list[int]], more: int) -> None:
-    positions = max(map(len, reviews), default=0) + more
-    padded = np.full((len(reviews), positions), -1, np.int32)
-    pad(*_arrays(reviews), positions, padded)
-    assert padded.tolist() == [review + [0] * (positions - len(review)) for review in reviews]
-
-
-@pytest.mark.parametrize("pad", [kernels.pad, numpy_kernels.pad])
-@pytest.mark.parametrize(("start", "length"), [(-1, 1), (2, 2), (0, 3)])
-def test_rows_that_do_not_fit_are_refused(pad: Kernel, start: int, length: int) -> None:
-    with pytest.raises(ValueError, match="pad"):
-        pad(np.zeros(3, np.int32), np.array([start]), np.array([length]), 2, np.zeros((1, 2), np.int32))
