@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pipeline.datapipes.score_window import Window
     from pipeline.scoring.outputs import Probabilities, Reasons
     from pipeline.scoring.predictor import Predictor
+    from pipeline.scoring.sums_predictor import SumsPredictor
 
 
 class Figures:
@@ -32,7 +33,7 @@ class Figures:
         import numpy as np
 
         self.rows += len(window)
-        self.tokens += len(window.ids.values)
+        self.tokens += int(window.length_N.sum())
         self.rejects.count(window.bad)
         self.faults += window.faults
         for reason, count in zip(self.unscored, np.bincount(reason_N, minlength=len(self.unscored) + 1)[1:], strict=True):
@@ -53,13 +54,13 @@ class Figures:
         for reason, count in other.unscored.items():
             self.unscored[reason] += count
 
-    def summary(self, predictor: "Predictor") -> dict[str, Any]:
+    def summary(self, predictor: "Predictor | SumsPredictor") -> dict[str, Any]:
         """The metrics of the receipt."""
         return {
             "unscored": self.unscored,
             "tokens": self.tokens,
             "predicted": self.predicted,
-            "device": predictor.device.type,
+            "device": predictor.device_type,
             "precision": predictor.precision,
             "threads": predictor.threads,
             **self.rejects.metrics,

@@ -40,6 +40,16 @@ class Ragged:
         lengths = np.where(null, 0, np.where(empty, 1, lengths))
         return cls(values.astype(np.int32, copy=False), starts, lengths)
 
+    @classmethod
+    def of_padded(cls, ids_BT: NDArray[np.int32], lengths_B: NDArray[np.int64]) -> "Ragged":
+        """Views a padded batch."""
+        rows, positions = ids_BT.shape
+        return cls(ids_BT.reshape(-1), np.arange(rows, dtype=np.int64) * positions, lengths_B)
+
+    def head(self, max_length: int) -> "Ragged":
+        """The first `max_length` tokens of each review, over the same values."""
+        return Ragged(self.values, self.starts, np.minimum(self.lengths, max_length))
+
     def take(self, rows: NDArray[np.int64]) -> "Ragged":
         """The reviews `rows`, over the same values."""
         return Ragged(self.values, self.starts[rows], self.lengths[rows])

@@ -15,11 +15,12 @@ of position 1, …), n rows with a token at one position, E features in, H featu
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.batches.ragged import Ragged
 from pipeline.models.interface import Classifier, ReviewClassifier
-from pipeline.models.layers.masking import token_mask
 from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
 from pipeline.scoring.cells import CELLS, Cell, is_cell
 
@@ -35,19 +36,14 @@ class Packing:
 
     counts: list[int]
     """How many rows have a token at each of the T positions."""
-    mask_TB: Tensor
+    tokens_N: Tensor
     backwards_N: Tensor
-    """The place of the token that a reader from the end of the row meets instead; its own inverse."""
+    """The place of the token that a reader from the end of the row meets instead; its own inverse. Empty where nobody is."""
 
     @classmethod
-    def of(cls, lengths_B: Tensor) -> "Packing":
-        num_positions = int(lengths_B[0])
-        mask_TB = token_mask(lengths_B, num_positions).t()
-        counts_T = mask_TB.sum(dim=1)
-        starts_T = counts_T.cumsum(dim=0) - counts_T
-        mirrored_TB = (lengths_B - 1 - torch.arange(num_positions).unsqueeze(1)).clamp_min(0)
-        place_TB = starts_T[mirrored_TB] + torch.arange(len(lengths_B))
-        return cls(counts_T.tolist(), mask_TB, place_TB[mask_TB])
+    def of(cls, reviews: Ragged, *, bidirectional: bool) -> "Packing":
+        counts_T, tokens_N, backwards_N = reviews.packed(mirrored=bidirectional)
+        return cls(counts_T.tolist(), torch.from_numpy(tokens_N), torch.from_numpy(backwards_N))
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,9 +129,15 @@ class PackedForward:
 
     def __call__(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits (B, C); see `ReviewClassifier.forward`."""
-        lengths_B, order_B = lengths_B.sort(descending=True, stable=True)
-        packing = Packing.of(lengths_B)
-        inputs = Inputs(self._words_VE, ids_BT[order_B, : len(packing.counts)].t()[packing.mask_TB], self.tables)
+        return self.of_reviews(Ragged.of_padded(ids_BT.to(torch.int32).contiguous().numpy(), lengths_B.numpy()))
+
+    def of_reviews(self, reviews: Ragged) -> Tensor:
+        """Logits (B, C) of reviews, none of them empty, in any order."""
+        order = np.argsort(-reviews.lengths, kind="stable")
+        reviews = reviews.take(order)
+        lengths_B, order_B = torch.from_numpy(reviews.lengths), torch.from_numpy(order)
+        packing = Packing.of(reviews, bidirectional=len(self._layers[0]) > 1)
+        inputs = Inputs(self._words_VE, packing.tokens_N, self.tables)
         for cells in self._layers[:-1]:
             states_NS = _states(cells, inputs, packing)
             inputs = Inputs(states_NS, torch.arange(len(states_NS)))
@@ -174,7 +176,7 @@ def _read(cell: Cell, direction: int, inputs: Inputs, packing: Packing, see: Cal
     Returns:
         ĥ after the last token of each row, (B, H).
     """
-    index_N = inputs.index_N[packing.backwards_N] if direction else inputs.index_N
+    index_N = inputs.index_N.index_select(0, packing.backwards_N) if direction else inputs.index_N
     values = inputs.projected[direction] if inputs.projected else inputs.values
     state = moving = cell.start(packing.counts[0])
     begin = 0

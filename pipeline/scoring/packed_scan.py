@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
+from pipeline.batches.ragged import Ragged
 from pipeline.models.interface import Classifier, ReviewClassifier
 from pipeline.models.layers import scan_kernel
-from pipeline.models.layers.masking import token_mask
 from pipeline.models.layers.rows import PackedRows
 from pipeline.models.layers.scan import split
 from pipeline.models.layers.scan_cell import ScanCell
@@ -67,7 +67,11 @@ class PackedScan:
 
     def __call__(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits (B, C); see `ReviewClassifier.forward`."""
-        tokens_N = ids_BT[token_mask(lengths_B, ids_BT.shape[1])].to(torch.int64)
+        return self.of_reviews(Ragged.of_padded(ids_BT.to(torch.int32).contiguous().numpy(), lengths_B.numpy()))
+
+    def of_reviews(self, reviews: Ragged) -> Tensor:
+        """Logits (B, C) of reviews, none of them empty."""
+        tokens_N, lengths_B = torch.from_numpy(reviews.joined()), torch.from_numpy(reviews.lengths)
         packed = PackedRows(lengths_B)
         features = self._cells[-1].output_dim
         index_N: Tensor | None = None

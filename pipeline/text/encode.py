@@ -22,10 +22,10 @@ class TokenIds(NamedTuple):
     unknown_N: npt.NDArray[np.int32]
     """How many of a text's tokens are not in the vocabulary."""
 
-    @property
-    def length_N(self) -> npt.NDArray[np.int32]:
-        """Number of tokens of each text."""
-        return np.diff(self.ids.offsets.to_numpy())
+    def lengths(self) -> npt.NDArray[np.int32]:
+        """Number of tokens of each text, (N,)."""
+        lengths_N: npt.NDArray[np.int32] = np.diff(self.ids.offsets.to_numpy())
+        return lengths_N
 
 
 def token_ids(vocabulary: Vocabulary, texts: pa.StringArray) -> TokenIds:
@@ -54,4 +54,5 @@ def token_ids(vocabulary: Vocabulary, texts: pa.StringArray) -> TokenIds:
 def _unknown(ids: pa.ListArray) -> npt.NDArray[np.int32]:
     offsets = ids.offsets.to_numpy()
     total = np.concatenate([[0], np.cumsum(ids.values.to_numpy() == UNK_ID)])
-    return np.diff(total[offsets]).astype(np.int32)
+    counts_N: npt.NDArray[np.int32] = np.diff(total[offsets]).astype(np.int32)
+    return counts_N

@@ -20,8 +20,8 @@ try:
 
     COMPILED = True
 except ImportError:
-    from pipeline.text.numpy_csv import csv_records
     from pipeline.text.numpy_batches import join, pack, pad
+    from pipeline.text.numpy_csv import csv_records
     from pipeline.text.numpy_kernels import encode, read_files, rows_with_pairs, split, word_slots
     from pipeline.text.numpy_sums import bag_sums, ngram_sums
 

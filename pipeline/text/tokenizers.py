@@ -167,7 +167,7 @@ def lower_beyond_ascii(texts: pa.StringArray) -> pa.StringArray:
 
 @cache
 def _capital_pairs() -> bytes:
-    """The first two bytes in UTF-8 of all characters beyond ASCII that Python's `str.lower` changes, for `rows_with_pairs`."""
+    """The first two bytes in UTF-8 of all characters beyond ASCII that `str.lower` changes, for `rows_with_pairs`."""
     bits = np.zeros((256, 256), np.bool_)
     begin = 128
     while begin < LAST_CASED:
