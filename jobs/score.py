@@ -51,6 +51,9 @@ WINDOW_ROWS = 8192
 WINDOW_BYTES = 64 << 20
 """Maximum rows, or bytes of columns and ids, of a window; sorting more than that gains nothing."""
 
+PARTS_AHEAD = 8
+"""Parts of a window that are tokenized while the model scores the one before; each has at most 16 MiB."""
+
 
 def run(config: ScoreConfig) -> Receipt:
     """Scores the input.
@@ -190,20 +193,22 @@ def _score_once(plan: ScorePlan, this: Run, predictor: AnyPredictor, watch: Watc
 
 def write_rows(plan: ScorePlan, predictor: AnyPredictor, watch: Watch, temporary: Path, progress: "Progress") -> Figures:
     """Writes the scored rows, and counts them."""
+    from pipeline.datapipes.background import Background
     from pipeline.scoring.outputs import predicted_columns, with_abstained
 
     config, bundle = plan.config, plan.bundle
     predictor.begin()
     figures = Figures(bundle.labels)
     explain = _explainer(plan, predictor) if config.explain else None
-    with plan.writer(temporary) as writer:
+    # Columns are compressed while the model scores the next window.
+    with plan.writer(temporary) as writer, Background(writer.write) as write:
         for window, probability_NC in _scored_windows(plan, predictor):
             raise_if_swallowed()
             reason_N = with_abstained(probability_NC, window.reason, config.abstain_below)
             columns = predicted_columns(probability_NC, reason_N, bundle.labels, bundle.model_id)
             if explain is not None:
                 columns.append(explain(window, probability_NC))
-            writer.write(window.batches, columns)
+            write(window.batches, columns)
             figures.add(window, probability_NC, reason_N)
             watch.add(window, probability_NC)
             progress.advance(len(window))
@@ -235,7 +240,7 @@ def _scored_windows(plan: ScorePlan, predictor: AnyPredictor) -> "Iterator[tuple
     # Where there is a forward pass, it has the cores.
     default = predictor.threads if at_once else max(1, min(4, (os.cpu_count() or 1) // 2))
     workers = 0 if plan.source.is_small() else plan.config.workers or default
-    with OrderedMap(parts, encode, workers) as encoded:
+    with OrderedMap(parts, encode, workers, max(PARTS_AHEAD, 2 * workers)) as encoded:
         gathered = windows(encoded, READ_ROWS, WINDOW_ROWS, WINDOW_BYTES)
         yield from _in_turn(gathered, predictor)
 
