@@ -52,7 +52,7 @@ class Vocabulary:
     @cached_property
     def word_table(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], Any]:
         """The words side by side, their bounds, and the table by which the kernel `encode` finds them."""
-        words, bounds = text_buffers(self._words)
+        words, bounds = text_buffers(self.tokens[len(SPECIALS) :])
         return words, bounds, word_slots(words, bounds)
 
     def encode(self, tokens: pa.ListArray) -> pa.ListArray:
