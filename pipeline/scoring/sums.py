@@ -123,7 +123,7 @@ def read_sums(bundle: "Bundle") -> Sums | None:
         return None
     try:
         config = config_class(bundle.arch)(**bundle.model_config)
-        if not is_sum(config):
+        if not is_sum(config) or config.num_classes != len(bundle.labels):
             return None
         tensors = bundle.load_tensors()
         if not bundle.blend:
