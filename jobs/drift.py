@@ -18,8 +18,7 @@ from pipeline.progress import IN_FIGURES
 from pipeline.status.words import listed_files
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
+    from pipeline.datapipes.score_window import Window
     from pipeline.models.bundle import Bundle
     from pipeline.scoring.drift import Drift, Reference
     from pipeline.scoring.outputs import Probabilities
@@ -71,11 +70,11 @@ class Watch:
         if self.observed is not None and part.observed is not None:
             self.observed.absorb(part.observed)
 
-    def add(self, ids: "pa.ListArray", probability_NC: "Probabilities") -> None:
-        """Counts these reviews; see `Reviews.of`."""
+    def add(self, window: "Window", probability_NC: "Probabilities") -> None:
+        """Counts these reviews. One whose tokens are all unknown counts, too."""
         from pipeline.scoring.drift import Reviews
 
-        reviews = Reviews.of(ids, probability_NC)
+        reviews = Reviews.counted(window.length_N, window.unknown_N, probability_NC)
         self.rows += len(reviews.length_N)
         self.tokens += int(reviews.length_N.sum())
         self.unknown += int(reviews.unknown_N.sum())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.drift import Watch, note_drift, recorded_drift
 from jobs.runtime import Run, committing
 from jobs.score_figures import Figures
+from jobs.score_model import AnyPredictor, open_predictor
 from jobs.score_plan import ScorePlan, bad_rows, keeps_earlier, naming, output_root
 from pipeline.config.score import ALL, ScoreConfig
 from pipeline.errors import DataError, UsageError, errno_of, is_out_of_memory
@@ -22,7 +23,6 @@ from pipeline.lake.atomic import PREFIX, atomic_path, writing
 from pipeline.lake.leftovers import Leftover, remove_abandoned
 from pipeline.lake.locks import locked_output
 from pipeline.lake.paths import Lake
-from pipeline.process import collector_paused
 from pipeline.progress import Progress, track
 from pipeline.readers.base import FileFault
 from pipeline.readers.summary import named_faults, summarize
@@ -37,7 +37,6 @@ from schemas.prediction import PREDICTION
 
 if TYPE_CHECKING:
     from pipeline.models.bundle import Bundle
-    from pipeline.scoring.predictor import Predictor
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ STATES = SCORED, QUARANTINED, KNOWN = "scored", "quarantined", "known"
 LASTING = ("damaged", "column", "too_large")
 """Faults of an input that stay until its content changes; others may go by themselves."""
 
-ScoreOne = Callable[[ScorePlan, "Predictor", Watch, Path, Progress], Figures]
+ScoreOne = Callable[[ScorePlan, AnyPredictor, Watch, Path, Progress], Figures]
 """Writes the scored rows of a plan into a temporary file."""
 
 
@@ -148,13 +147,11 @@ class ScoreEach:
                 pass
 
     @cached_property
-    def predictor(self) -> "Predictor":
-        """The model, ready to score; torch is imported for the first input that needs it."""
-        with collector_paused():
-            from pipeline.scoring.predictor import Predictor
-
-        config = self.config
-        return self.open.enter_context(Predictor(self.bundle, config.device, config.batch_size, config.precision))
+    def predictor(self) -> AnyPredictor:
+        """The model, ready to score; loaded for the first input that needs it."""
+        predictor = open_predictor(self.bundle, self.config)
+        self.open.enter_context(predictor)
+        return predictor
 
     @cached_property
     def progress(self) -> Progress:

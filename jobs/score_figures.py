@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pipeline.datapipes.score_window import Window
     from pipeline.scoring.outputs import Probabilities, Reasons
     from pipeline.scoring.predictor import Predictor
+    from pipeline.scoring.sums_predictor import SumsPredictor
 
 
 class Figures:
@@ -40,7 +41,7 @@ class Figures:
         from pipeline.tasks.columns import best_labels
 
         self.rows += len(window)
-        self.tokens += len(window.ids.values)
+        self.tokens += int(window.length_N.sum())
         self.rejects.count(window.bad)
         self.faults += window.faults
         for reason, count in zip(self.unscored, np.bincount(reason_N, minlength=len(self.unscored) + 1)[1:], strict=True):
@@ -82,13 +83,13 @@ class Figures:
         bounds = (self.least, self.greatest) if self.numbers else (None, None)
         return {"predicted_value": {"mean": mean, "least": bounds[0], "greatest": bounds[1]}}
 
-    def summary(self, predictor: "Predictor") -> dict[str, Any]:
+    def summary(self, predictor: "Predictor | SumsPredictor") -> dict[str, Any]:
         """The metrics of the receipt."""
         return {
             "unscored": self.unscored,
             "tokens": self.tokens,
             **self._predicted(),
-            "device": predictor.device.type,
+            "device": predictor.device_type,
             "precision": predictor.precision,
             "threads": predictor.threads,
             **self.rejects.metrics,

@@ -104,7 +104,7 @@ class ScorePlan:
         from pipeline.scoring.writers import ParquetWriter, TextWriter
 
         if self.is_parquet:
-            return ParquetWriter(temporary, self.schema)
+            return ParquetWriter(temporary, self.schema, self.config.text_column)
         return TextWriter(temporary, self.schema, self.config.written_as, json_as_is=self.json_as_is)
 
 

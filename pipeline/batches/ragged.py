@@ -9,7 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.text.kernels import join, pack, pad
 from schemas.vocabulary import PAD_ID, UNK_ID
+
+assert PAD_ID == 0, "the kernel fills up with zeros"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,16 @@ class Ragged:
         lengths = np.where(null, 0, np.where(empty, 1, lengths))
         return cls(values.astype(np.int32, copy=False), starts, lengths)
 
+    @classmethod
+    def of_padded(cls, ids_BT: NDArray[np.int32], lengths_B: NDArray[np.int64]) -> "Ragged":
+        """Views a padded batch."""
+        rows, positions = ids_BT.shape
+        return cls(ids_BT.reshape(-1), np.arange(rows, dtype=np.int64) * positions, lengths_B)
+
+    def head(self, max_length: int) -> "Ragged":
+        """The first `max_length` tokens of each review, over the same values."""
+        return Ragged(self.values, self.starts, np.minimum(self.lengths, max_length))
+
     def take(self, rows: NDArray[np.int64]) -> "Ragged":
         """The reviews `rows`, over the same values."""
         return Ragged(self.values, self.starts[rows], self.lengths[rows])
@@ -46,10 +59,29 @@ class Ragged:
 
         T is the longest length, rounded up to a multiple of `multiple`.
         """
-        position_T = np.arange(-(-int(self.lengths.max()) // multiple) * multiple)
-        ids_BT = self.values.take(self.starts[:, None] + position_T, mode="clip")
-        ids_BT[position_T >= self.lengths[:, None]] = PAD_ID
+        positions = -(-int(self.lengths.max()) // multiple) * multiple
+        ids_BT = np.empty((len(self.lengths), positions), np.int32)
+        pad(self.values, self.starts, self.lengths, positions, ids_BT)
         return ids_BT, self.lengths
+
+    def joined(self) -> NDArray[np.int64]:
+        """The tokens of all reviews, one review after the other: int64 (N,)."""
+        tokens = np.empty(int(self.lengths.sum()), np.int64)
+        join(self.values, self.starts, self.lengths, tokens)
+        return tokens
+
+    def packed(self, *, mirrored: bool) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+        """The tokens of reviews that are sorted by length, the longest first: those at position 0, then at position 1, ….
+
+        Returns:
+            the number of reviews with a token at each position (T,); the tokens (N,); if `mirrored`, the place of the token
+            that a reader from the end of the review meets instead, its own inverse (N,), else nothing.
+        """
+        counts = np.empty(int(self.lengths[0]), np.int64)
+        tokens = np.empty(int(self.lengths.sum()), np.int32)
+        places = np.empty(len(tokens) if mirrored else 0, np.int32)
+        pack(self.values, self.starts, self.lengths, counts, tokens, places)
+        return counts, tokens, places
 
 
 def plan_batches(lengths: NDArray[np.int64], max_tokens: int) -> list[NDArray[np.int64]]:

@@ -1,1 +1,2 @@
-"""torchdata.nodes graphs: one node per file. They pass Arrow batches, never single reviews."""
+"""torchdata.nodes graphs, one node per file; scoring, which restores no state, uses plain iterators. All pass Arrow batches,
+never single reviews."""

@@ -1,4 +1,4 @@
-"""Worker function of scoring: from rows with text to kept columns and token IDs."""
+"""Worker function of scoring: from rows with text to kept columns and token IDs, or at once to probabilities."""
 
 import json
 import logging
@@ -16,11 +16,10 @@ from pipeline.readers import json_text
 from pipeline.readers.base import FileFault
 from pipeline.readers.tables import Table
 from pipeline.readers.unify import aligned
-from pipeline.text.tokenizers import tokenize
+from pipeline.text.encode import IDS, TokenIds, token_ids
 from pipeline.text.vocabulary import Vocabulary
 from schemas.bad_row import BadRow
 from schemas.prediction import NO_KNOWN_TOKEN, NO_TEXT
-from schemas.vocabulary import UNK_ID
 
 log = logging.getLogger(__name__)
 
@@ -36,40 +35,64 @@ class Encoded:
 
     Args:
         kept: (N,) the columns to keep.
-        ids: (N,) list<int32>, null if the row cannot be scored.
         reason: (N,) indices into `REASONS`.
+        length_N: number of tokens of each row.
+        unknown_N: how many of them are not in the vocabulary.
+        ids: (N,) list<int32>, null if the row cannot be scored; None if the rows are scored already.
+        probability_NC: float32, NaN if the row cannot be scored; None if the rows are not scored yet.
         bad: rejected rows.
         faults: unreadable files of one review each.
     """
 
     kept: pa.RecordBatch
-    ids: pa.ListArray
     reason: Reasons
+    length_N: npt.NDArray[np.int32]
+    unknown_N: npt.NDArray[np.int32]
+    ids: pa.ListArray | None
+    probability_NC: npt.NDArray[np.float32] | None
     bad: list[BadRow] = field(default_factory=list)
     faults: list[FileFault] = field(default_factory=list)
 
     @property
     def nbytes(self) -> int:
         """Memory used by the rows, in bytes."""
-        return int(self.kept.nbytes + self.ids.nbytes)
+        return int(self.kept.nbytes) + (0 if self.ids is None else int(self.ids.nbytes))
 
 
-def text_encoder(vocabulary: Vocabulary, kept: pa.Schema, *, json_as_is: bool = False) -> Callable[[Part], Encoded]:
-    """Creates the worker function. It runs in several threads at once; the Arrow kernels release the GIL.
+Score = Callable[[pa.ListArray], npt.NDArray[np.float32]]
+"""From list<int32> (N,), null if a row cannot be scored, to probabilities, float32 (N, C)."""
+
+
+def text_encoder(
+    vocabulary: Vocabulary, kept: pa.Schema, *, json_as_is: bool = False, score: Score | None = None
+) -> Callable[[Part], Encoded]:
+    """Creates the worker function. It runs in several threads at once; the kernels release the GIL.
 
     Args:
         kept: the columns to keep.
         json_as_is: keep members of JSON objects as their JSON text; null for absent ones.
+        score: scores the rows at once; their IDs are not kept then.
     """
 
     def encode(part: Part) -> Encoded:
         try:
             batch = part.table.batch(part.item)
-            ids, reason = encode_texts(vocabulary, batch.texts)
+            found, reason = _encoded(vocabulary, batch.texts)
+            ids = _scorable(found, reason)
             columns = (_as_is if json_as_is else _kept)(part.table, batch.columns, kept)
+            scored = None if score is None else score(ids)
         except MemoryError as error:
             raise OutOfMemoryError(out_of_memory(f"in the middle of {part.table.source.name}")) from error
-        return Encoded(columns, ids, reason, batch.bad, batch.faults)
+        return Encoded(
+            kept=columns,
+            reason=reason,
+            length_N=found.lengths(),
+            unknown_N=found.unknown_N,
+            ids=ids if scored is None else None,
+            probability_NC=scored,
+            bad=batch.bad,
+            faults=batch.faults,
+        )
 
     return encode
 
@@ -83,21 +106,26 @@ def encode_texts(vocabulary: Vocabulary, texts: pa.Array) -> tuple[pa.ListArray,
     Returns:
         list<int32> (N,), null if the text cannot be scored; indices into `REASONS`, int8 (N,).
     """
+    found, reason = _encoded(vocabulary, texts)
+    return _scorable(found, reason), reason
+
+
+def _encoded(vocabulary: Vocabulary, texts: pa.Array) -> tuple[TokenIds, Reasons]:
     texts = _strings(texts)
-    ids = vocabulary.encode(tokenize(vocabulary.tokenizer, texts.fill_null("")))
-    offsets = ids.offsets.to_numpy()
-    starts, lengths = offsets[:-1], np.diff(offsets)
-    filled = lengths > 0
-    known = np.zeros(len(texts), bool)
-    if filled.any():
-        known[filled] = np.maximum.reduceat(ids.values.to_numpy(), starts[filled]) > UNK_ID
-    if known.all():
-        return ids, np.zeros(len(texts), np.int8)
-    reason = np.where(known, 0, REASONS.index(NO_KNOWN_TOKEN)).astype(np.int8)
-    for row in np.flatnonzero(~filled).tolist():
+    found = token_ids(vocabulary, texts)
+    length_N = found.lengths()
+    reason = np.where(length_N > found.unknown_N, 0, REASONS.index(NO_KNOWN_TOKEN)).astype(np.int8)
+    for row in np.flatnonzero(length_N == 0).tolist():
         if not (texts[row].as_py() or "").strip():
             reason[row] = REASONS.index(NO_TEXT)
-    return pa.ListArray.from_arrays(ids.offsets, ids.values, type=ids.type, mask=pa.array(~known)), reason
+    return found, reason
+
+
+def _scorable(found: TokenIds, reason: Reasons) -> pa.ListArray:
+    """The IDs, null where there is a reason against scoring."""
+    if not reason.any():
+        return found.ids
+    return pa.ListArray.from_arrays(found.ids.offsets, found.ids.values, type=IDS, mask=pa.array(reason != 0))
 
 
 def _as_is(table: Table, columns: pa.RecordBatch, kept: pa.Schema) -> pa.RecordBatch:

@@ -1,11 +1,11 @@
-"""Node of scoring that gathers encoded batches into windows; within a window, reviews are sorted by length."""
+"""Gathers encoded batches into windows of scoring; within a window, reviews are sorted by length."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-from torchdata.nodes import BaseNode
 
 from pipeline.datapipes.score_encode import Encoded, Reasons
 from pipeline.readers.base import FileFault
@@ -17,58 +17,49 @@ class Window:
     """Consecutive rows of the input: their kept columns in `batches`; the other fields as in `Encoded`."""
 
     batches: tuple[pa.RecordBatch, ...]
-    ids: pa.ListArray
     reason: Reasons
+    length_N: npt.NDArray[np.int32]
+    unknown_N: npt.NDArray[np.int32]
+    ids: pa.ListArray | None
+    probability_NC: npt.NDArray[np.float32] | None
     bad: tuple[BadRow, ...]
     faults: tuple[FileFault, ...]
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.reason)
 
 
-class Windows(BaseNode[Window]):
+def windows(encoded: Iterator[Encoded], first_rows: int, max_rows: int, max_bytes: int) -> Iterator[Window]:
     """Gathers whole batches until a window has enough rows or `max_bytes` bytes.
 
     The first window has `first_rows` rows, and each next one twice as many, up to `max_rows`: the model starts early, and
     sorting soon has many reviews.
     """
+    most = first_rows
+    parts: list[Encoded] = []
+    rows = size = 0
+    for part in encoded:
+        parts.append(part)
+        rows += len(part.reason)
+        size += part.nbytes
+        if rows >= most or size >= max_bytes:
+            yield _window(parts)
+            most = min(2 * most, max_rows)
+            parts, rows, size = [], 0, 0
+    if parts:
+        yield _window(parts)
 
-    SOURCE_KEY, ROWS_KEY = "source", "rows"
 
-    def __init__(self, source: BaseNode[Encoded], first_rows: int, max_rows: int, max_bytes: int) -> None:
-        super().__init__()
-        self.source = source
-        self.first_rows = first_rows
-        self.max_rows = max_rows
-        self.max_bytes = max_bytes
-
-    def reset(self, initial_state: dict[str, Any] | None = None) -> None:
-        """Starts at the beginning, or after the window at which `initial_state` was taken."""
-        super().reset(initial_state)
-        self.source.reset(None if initial_state is None else initial_state[self.SOURCE_KEY])
-        self._rows = self.first_rows if initial_state is None else initial_state[self.ROWS_KEY]
-
-    def next(self) -> Window:
-        parts: list[Encoded] = []
-        rows = size = 0
-        while rows < self._rows and size < self.max_bytes:
-            try:
-                part = next(self.source)
-            except StopIteration:
-                break
-            parts.append(part)
-            rows += len(part.ids)
-            size += part.nbytes
-        if not parts:
-            raise StopIteration
-        self._rows = min(2 * self._rows, self.max_rows)
-        return Window(
-            batches=tuple(part.kept for part in parts),
-            ids=pa.concat_arrays([part.ids for part in parts]),
-            reason=np.concatenate([part.reason for part in parts]),
-            bad=tuple(row for part in parts for row in part.bad),
-            faults=tuple(fault for part in parts for fault in part.faults),
-        )
-
-    def get_state(self) -> dict[str, Any]:
-        return {self.SOURCE_KEY: self.source.state_dict(), self.ROWS_KEY: self._rows}
+def _window(parts: list[Encoded]) -> Window:
+    ids = [part.ids for part in parts if part.ids is not None]
+    probabilities = [part.probability_NC for part in parts if part.probability_NC is not None]
+    return Window(
+        batches=tuple(part.kept for part in parts),
+        reason=np.concatenate([part.reason for part in parts]),
+        length_N=np.concatenate([part.length_N for part in parts]),
+        unknown_N=np.concatenate([part.unknown_N for part in parts]),
+        ids=pa.concat_arrays(ids) if ids else None,
+        probability_NC=np.concatenate(probabilities) if probabilities else None,
+        bad=tuple(row for part in parts for row in part.bad),
+        faults=tuple(fault for part in parts for fault in part.faults),
+    )

@@ -36,6 +36,46 @@ def note_data_sha256(writer: pq.ParquetWriter, path: Path) -> None:
     writer.add_key_value_metadata({KEY_DATA_SHA256: digest.encode()})
 
 
+class HashedFile:
+    """A new file that is hashed while it is written, so that it need not be read again; a context manager.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb", buffering=0)
+        self._digest = hashlib.sha256()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more can be written."""
+        return self._file.closed
+
+    def write(self, content: bytes) -> int:
+        """Appends all of the content; gives its number of bytes."""
+        self._digest.update(content)
+        left = memoryview(content)
+        while len(left):
+            left = left[self._file.write(left) :]
+        return len(content)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+    def tell(self) -> int:
+        """Bytes written."""
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    def note_sha256(self, writer: pq.ParquetWriter) -> None:
+        """Puts the digest of all that was written into the footer; to be called after the last row."""
+        writer.add_key_value_metadata({KEY_DATA_SHA256: self._digest.hexdigest().encode()})
+
+
 def footer_sha256(path: Path) -> str:
     """Hex SHA-256 of a Parquet file's footer, its length and the magic bytes included.
 

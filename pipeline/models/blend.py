@@ -63,11 +63,12 @@ class Blend(Classifier):
 
     def combine(self, deep_BC: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """The logits, given those of the architecture."""
+        return self.combined(deep_BC, None if self.ngrams is None else self.ngrams(ids_BT, lengths_B))
+
+    def combined(self, deep_BC: Tensor, ngram_BC: Tensor | None) -> Tensor:
+        """The logits, given those of the architecture and of the n-grams, if any."""
         logits_BC = deep_BC.float() * self.blend.scale
-        if self.ngrams is None:
-            return logits_BC
-        ngram_BC: Tensor = self.ngrams(ids_BT, lengths_B)
-        return logits_BC + ngram_BC * self.blend.ngram_scale
+        return logits_BC if ngram_BC is None else logits_BC + ngram_BC * self.blend.ngram_scale
 
     def cut(self, ids_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """The tokens that the architecture reads."""

@@ -24,6 +24,7 @@ from pipeline.models.registry import build_model, check_architecture
 from schemas.model import MODEL
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import torch
 
     from pipeline.models.interface import Classifier
@@ -98,10 +99,7 @@ class Bundle:
         import safetensors
         import safetensors.torch
 
-        path = self.folder / WEIGHTS
-        content = _read(path)
-        if hashlib.sha256(content).hexdigest() != self.weights_sha256:
-            raise DataError(f"{path} is not the file listed in {DESCRIPTION}: its SHA-256 differs. {RESTORE}")
+        path, content = self.folder / WEIGHTS, self._weights()
         try:
             model = self._build()
         except (UsageError, RuntimeError, TypeError, ValueError, ArithmeticError, MemoryError) as error:
@@ -113,6 +111,31 @@ class Bundle:
                 f"{path} does not fit the architecture {self.arch!r} as {DESCRIPTION} configures it: {error}. {RESTORE}"
             ) from error
         return model.to(device).eval()
+
+    def load_tensors(self) -> "dict[str, npt.NDArray[Any]]":
+        """The weights by name, as arrays of their own types; torch is not imported.
+
+        Raises:
+            InputNotFoundError: the weights are not there.
+            DataError: the weights are not those that model.json names, or no tensors.
+            KeyError: tensors of a type that NumPy lacks, such as bfloat16.
+        """
+        import safetensors
+        import safetensors.numpy
+
+        content = self._weights()
+        try:
+            return safetensors.numpy.load(content)
+        except safetensors.SafetensorError as error:
+            raise DataError(f"{self.folder / WEIGHTS} does not contain tensors: {error}. {RESTORE}") from error
+
+    def _weights(self) -> bytes:
+        """The file of the weights, once it is the one that model.json names."""
+        path = self.folder / WEIGHTS
+        content = _read(path)
+        if hashlib.sha256(content).hexdigest() != self.weights_sha256:
+            raise DataError(f"{path} is not the file listed in {DESCRIPTION}: its SHA-256 differs. {RESTORE}")
+        return content
 
     def _build(self) -> "Classifier":
         model = build_model(self.arch, self.model_config)

@@ -15,9 +15,11 @@ of position 1, …), n rows with a token at one position, E features in, H featu
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.batches.ragged import Ragged
 from pipeline.models.interface import Classifier, ReviewClassifier
 from pipeline.models.layers.masking import token_mask
 from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
@@ -35,19 +37,14 @@ class Packing:
 
     counts: list[int]
     """How many rows have a token at each of the T positions."""
-    mask_TB: Tensor
+    tokens_N: Tensor
     backwards_N: Tensor
-    """The place of the token that a reader from the end of the row meets instead; its own inverse."""
+    """The place of the token that a reader from the end of the row meets instead; its own inverse. Empty where nobody is."""
 
     @classmethod
-    def of(cls, lengths_B: Tensor) -> "Packing":
-        num_positions = int(lengths_B[0])
-        mask_TB = token_mask(lengths_B, num_positions).t()
-        counts_T = mask_TB.sum(dim=1)
-        starts_T = counts_T.cumsum(dim=0) - counts_T
-        mirrored_TB = (lengths_B - 1 - torch.arange(num_positions).unsqueeze(1)).clamp_min(0)
-        place_TB = starts_T[mirrored_TB] + torch.arange(len(lengths_B))
-        return cls(counts_T.tolist(), mask_TB, place_TB[mask_TB])
+    def of(cls, reviews: Ragged, *, bidirectional: bool) -> "Packing":
+        counts_T, tokens_N, backwards_N = reviews.packed(mirrored=bidirectional)
+        return cls(counts_T.tolist(), torch.from_numpy(tokens_N), torch.from_numpy(backwards_N))
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,13 +132,24 @@ class PackedForward:
 
     def __call__(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits (B, C); see `ReviewClassifier.forward`."""
-        lengths_B, order_B = lengths_B.sort(descending=True, stable=True)
-        packing = Packing.of(lengths_B)
-        ids_BT = ids_BT[order_B, : len(packing.counts)]
+        return self.of_reviews(Ragged.of_padded(ids_BT.to(torch.int32).contiguous().numpy(), lengths_B.numpy()))
+
+    def _embedded(self, reviews: Ragged, lengths_B: Tensor) -> Tensor:
+        """The embedded tokens (N, E) of reviews, the longest first, position by position."""
+        ids_BT = torch.from_numpy(reviews.padded()[0])[:, : int(lengths_B[0])]
+        mask_TB = token_mask(lengths_B, ids_BT.shape[1]).t()
+        return self._model.embed(ids_BT, lengths_B).transpose(0, 1)[mask_TB]
+
+    def of_reviews(self, reviews: Ragged) -> Tensor:
+        """Logits (B, C) of reviews, none of them empty, in any order."""
+        order = np.argsort(-reviews.lengths, kind="stable")
+        reviews = reviews.take(order)
+        lengths_B, order_B = torch.from_numpy(reviews.lengths), torch.from_numpy(order)
+        packing = Packing.of(reviews, bidirectional=len(self._layers[0]) > 1)
         if self._has_regions:
-            inputs = _in_place(self._model.embed(ids_BT, lengths_B).transpose(0, 1)[packing.mask_TB])
+            inputs = _in_place(self._embedded(reviews, lengths_B))
         else:
-            inputs = Inputs(self._words_VE, ids_BT.t()[packing.mask_TB], self.tables)
+            inputs = Inputs(self._words_VE, packing.tokens_N, self.tables)
         for cells in self._layers[:-1]:
             inputs = _in_place(_states(cells, inputs, packing))
         logits_BC = self._model.head(_pooled(self._layers[-1], inputs, packing, self._model.pooling.kind, lengths_B))
@@ -184,7 +192,7 @@ def _read(cell: Cell, direction: int, inputs: Inputs, packing: Packing, see: Cal
     Returns:
         ĥ after the last token of each row, (B, H).
     """
-    index_N = inputs.index_N[packing.backwards_N] if direction else inputs.index_N
+    index_N = inputs.index_N.index_select(0, packing.backwards_N) if direction else inputs.index_N
     values = inputs.projected[direction] if inputs.projected else inputs.values
     state = moving = cell.start(packing.counts[0])
     begin = 0

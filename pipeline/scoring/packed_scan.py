@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
+from pipeline.batches.ragged import Ragged
 from pipeline.models.interface import Classifier, ReviewClassifier
 from pipeline.models.layers import scan_kernel
 from pipeline.models.layers.masking import token_mask
@@ -65,21 +66,26 @@ class PackedScan:
         """Computes a and b of tokens where they stand again, until `make_table` is called; the table is kept for that."""
         self.table = None
 
-    def _embedded(self, ids_BT: Tensor, lengths_B: Tensor, tokens_N: Tensor) -> Tensor:
+    def _embedded(self, reviews: Ragged, lengths_B: Tensor, tokens_N: Tensor) -> Tensor:
         if self._model.regions is None:
             return embedding(tokens_N, self._words_VE)
+        ids_BT = torch.from_numpy(reviews.padded()[0])
         return self._model.embed(ids_BT, lengths_B)[token_mask(lengths_B, ids_BT.shape[1])]
 
     def __call__(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits (B, C); see `ReviewClassifier.forward`."""
-        tokens_N = ids_BT[token_mask(lengths_B, ids_BT.shape[1])].to(torch.int64)
+        return self.of_reviews(Ragged.of_padded(ids_BT.to(torch.int32).contiguous().numpy(), lengths_B.numpy()))
+
+    def of_reviews(self, reviews: Ragged) -> Tensor:
+        """Logits (B, C) of reviews, none of them empty."""
+        tokens_N, lengths_B = torch.from_numpy(reviews.joined()), torch.from_numpy(reviews.lengths)
         packed = PackedRows(lengths_B)
         features = self._cells[-1].output_dim
         index_N: Tensor | None = None
         if self.table is not None:
             states, index_N = self.table, tokens_N
         else:
-            states = self._model.encoder(self._embedded(ids_BT, lengths_B, tokens_N), packed)
+            states = self._model.encoder(self._embedded(reviews, lengths_B, tokens_N), packed)
         forward = split(self._cells[-1].direction, states[:0, :features])
         last_BS, largest_BS, total_BS = scan_kernel.pool_packed(states, index_N, packed.rows, features, forward)
         mean_BS = total_BS / lengths_B.unsqueeze(1)

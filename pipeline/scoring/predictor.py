@@ -1,8 +1,8 @@
-"""From token ids to class probabilities: a bundle's model, fed with padded batches of neighbours in length.
+"""From token ids to class probabilities: a bundle's model, fed with batches of neighbours in length.
 
 On the CPU every core runs batches of its own, with one thread inside the kernels: the recurrent step's matrices are too
-small to share. Recurrent models go without padding there (`packed.py`, `packed_scan.py`), at fp32. What each choice gains,
-tests/benchmarks/bench_score_variants.py measures.
+small to share. Recurrent models go without padding there (`packed.py`, `packed_scan.py`), at fp32, and n-grams are hashed
+and summed without padding everywhere. What each choice gains, tests/benchmarks/bench_score_variants.py measures.
 """
 
 import threading
@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from pipeline.batches.ragged import Ragged, plan_batches
 from pipeline.config.score import DEFAULT_BATCH_SIZE
 from pipeline.devices import autocast, resolve_device, resolve_precision
-from pipeline.errors import DataError
 from pipeline.models.blend import Blend
 from pipeline.models.interface import Classifier, ReviewClassifier
 from pipeline.scoring.options import TOKENS_PER_REVIEW
 from pipeline.scoring.packed import PackedForward
 from pipeline.scoring.packed_scan import PackedScan
+from pipeline.scoring.packed_sums import PackedSums
+from pipeline.scoring.probabilities import DivergedError, Probabilities, check_finite
 from pipeline.tasks.registry import task_of
 
 if TYPE_CHECKING:
@@ -35,11 +36,7 @@ CUDA_FACTOR = 16
 CUDA_THREADS = 2
 """One thread pads the next batch while the other's is on the GPU."""
 
-Probabilities = NDArray[np.float32]
-
-
-class DivergedError(DataError):
-    """A model gives probabilities that are NaN or infinite."""
+__all__ = ["DivergedError", "Pending", "Predictor", "Probabilities"]
 
 
 class Predictor:
@@ -97,13 +94,18 @@ class Predictor:
 
         def score(rows: NDArray[np.int64]) -> None:
             if not stop.is_set():
-                probability_NC[rows] = self.forward(*reviews.take(rows).padded())
+                probability_NC[rows] = self.forward(reviews.take(rows))
 
         return Pending(
             [self.pool.submit(score, rows) for rows in self.plan(reviews)],
             stop,
             lambda: self._checked(probability_NC, reviews),
         )
+
+    @property
+    def device_type(self) -> str:
+        """`cpu` or `cuda`."""
+        return self.device.type
 
     def plan(self, reviews: Ragged) -> list[NDArray[np.int64]]:
         """Rows of each batch: of `max_tokens`, or of half as many where that gives every thread its share."""
@@ -174,27 +176,37 @@ class Predictor:
     ) -> None:
         self.close()
 
-    def forward(self, ids_BT: NDArray[np.int32], lengths_B: NDArray[np.int64]) -> Probabilities:
-        """Probabilities (B, C) of one padded batch, computed in the caller's thread."""
-        ids, lengths = torch.from_numpy(ids_BT), torch.from_numpy(lengths_B)
-        if self.device.type == "cuda":
-            ids, lengths = (tensor.pin_memory().to(self.device, non_blocking=True) for tensor in (ids, lengths))
+    def forward(self, reviews: Ragged) -> Probabilities:
+        """Probabilities (B, C) of one batch, none of its reviews empty, computed in the caller's thread."""
         # Inference and autocast are states of the thread, so they are entered here and not once outside.
         with torch.inference_mode(), autocast(self.device, self.precision):
-            outputs_BC = self._outputs(ids, lengths)
+            outputs_BC = self._outputs(reviews)
             probability_BC: Probabilities = self.task.answers(outputs_BC.float()).cpu().numpy()
             return probability_BC
 
-    def _outputs(self, ids_BT: torch.Tensor, lengths_B: torch.Tensor) -> torch.Tensor:
-        outputs_BC: torch.Tensor
-        if self.packed is None:
-            outputs_BC = self._model(ids_BT, lengths_B)
-        elif isinstance(self._model, Blend):
-            deep_BC = self.packed(*self._model.cut(ids_BT, lengths_B))
-            outputs_BC = self._model.combine(deep_BC, ids_BT, lengths_B)
+    def _outputs(self, reviews: Ragged) -> torch.Tensor:
+        if not isinstance(self._model, Blend):
+            return self._deep_outputs(self._model, reviews)
+        blend = self._model.blend
+        if blend.truncation == "head" or reviews.lengths.max() <= blend.max_length:
+            read = reviews.head(blend.max_length)
         else:
-            outputs_BC = self.packed(ids_BT, lengths_B)
-        return outputs_BC
+            ids_BT, lengths_B = self._model.cut(*map(torch.from_numpy, reviews.padded()))
+            read = Ragged.of_padded(ids_BT.numpy(), lengths_B.numpy())
+        deep_BC = self._deep_outputs(self._model.deep, read)
+        if self._model.ngrams is None:
+            return self._model.combined(deep_BC, None)
+        rows = reviews.values, reviews.starts, reviews.lengths
+        return self._model.combined(deep_BC, self._model.ngrams.of_rows(*rows).to(deep_BC.device))
+
+    def _deep_outputs(self, deep: Classifier, reviews: Ragged) -> torch.Tensor:
+        if self.packed is not None:
+            return self.packed.of_reviews(reviews)
+        ids_BT, lengths_B = map(torch.from_numpy, reviews.padded())
+        if self.device.type == "cuda":
+            ids_BT, lengths_B = (tensor.pin_memory().to(self.device, non_blocking=True) for tensor in (ids_BT, lengths_B))
+        logits_BC: torch.Tensor = deep(ids_BT, lengths_B)
+        return logits_BC
 
     def _lengths_read(self, reviews: Ragged) -> NDArray[np.int64]:
         """Tokens of each review that the architecture reads: what a batch costs."""
@@ -203,16 +215,14 @@ class Predictor:
         return reviews.lengths
 
     def _checked(self, probability_NC: Probabilities, reviews: Ragged) -> Probabilities:
-        if not np.isfinite(probability_NC[reviews.lengths > 0]).all():
-            raise DivergedError(
-                f"the model {self.bundle.model_id} gives probabilities that are NaN or infinite: its training diverged. "
-                "Score with another one (--model), or train again with a lower --lr."
-            )
+        check_finite(probability_NC, reviews.lengths, self.bundle.model_id)
         return probability_NC
 
 
-def without_padding(model: Classifier) -> PackedForward | PackedScan | None:
+def without_padding(model: Classifier) -> PackedForward | PackedScan | PackedSums | None:
     """What gives the model's logits on the CPU without computing padding; None where nothing does."""
+    if PackedSums.supports(model):
+        return PackedSums(model)
     for kind in (PackedForward, PackedScan):
         if kind.supports(model):
             return kind(cast(ReviewClassifier, model))

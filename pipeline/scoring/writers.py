@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config.output_format import OutputFormat
 from pipeline.errors import DataError
-from pipeline.lake.content import note_data_sha256
+from pipeline.lake.content import HashedFile
 from pipeline.readers.values import plain
 from pipeline.text.types import is_bytes, is_text
 
@@ -22,12 +23,22 @@ NEEDS_QUOTES = re.compile(r'[",\r\n]')
 
 
 class ParquetWriter:
-    """Writes windows of scored rows to one Parquet file. A context manager; the file is whole when it is left well."""
+    """Writes windows of scored rows to one Parquet file. A context manager; the file is whole when it is left well.
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    Args:
+        text: columns whose values are reviews, hardly two of them equal: they get no dictionary.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, text: Sequence[str] = ()) -> None:
         self._schema = schema
-        self._path = path
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
+        self._file = HashedFile(path)
+        try:
+            self._writer = pq.ParquetWriter(
+                self._file, schema, compression="zstd", write_page_checksum=True, use_dictionary=_encoded(schema, text)
+            )
+        except BaseException:
+            self._file.close()
+            raise
         self.rows = 0
 
     def write(self, batches: Sequence[pa.RecordBatch], added: Sequence[pa.Array]) -> None:
@@ -46,9 +57,10 @@ class ParquetWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is None:
-            note_data_sha256(self._writer, self._path)
-        self._writer.close()
+        with closing(self._file):
+            if error is None:
+                self._file.note_sha256(self._writer)
+            self._writer.close()
 
 
 class TextWriter:
@@ -100,6 +112,13 @@ class TextWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+def _encoded(schema: pa.Schema, text: Sequence[str]) -> bool | list[str]:
+    """The columns that get a dictionary, as `pq.ParquetWriter` wants them: all, none, or their names."""
+    if any(pa.types.is_nested(field.type) for field in schema):
+        return True  # pyarrow wants the names of their leaves
+    return [name for name in schema.names if name not in text] or False
 
 
 def csv_cells(name: str, column: pa.Array) -> list[str]:

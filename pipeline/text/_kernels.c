@@ -61,7 +61,7 @@ typedef struct {
     size_t mark_size;               /* 0 for none */
     const uint8_t *wide;            /* white space beyond ASCII: for each, its size and its bytes */
     size_t wide_size;
-    uint8_t plain[256]; /* whether a byte is part of a word, whatever follows */
+    uint8_t flags[256]; /* what a byte is where nothing around it matters, and whether something does */
 } Rules;
 
 typedef struct {
@@ -75,7 +75,6 @@ typedef struct {
     Buffer indices;        /* of every token */
     Slot *slots;
     size_t num_slots, num_words;
-    Buffer word; /* the one being read; `SLACK` bytes behind it may be read */
 } Tokens;
 
 enum { SLACK = 8, TAG_SIZES = 16 };
@@ -115,23 +114,29 @@ static uint32_t tag_of(uint64_t head, const uint8_t *bytes, size_t size)
     return (uint32_t)(hash >> 32) / TAG_SIZES * TAG_SIZES + (uint32_t)(size < TAG_SIZES ? size : TAG_SIZES - 1);
 }
 
-static size_t first_place(const Tokens *tokens, uint32_t tag)
+static size_t first_place(uint32_t tag, size_t num_slots)
 {
-    return tag / TAG_SIZES & (tokens->num_slots - 1);
+    return tag / TAG_SIZES & (num_slots - 1);
+}
+
+static Slot *empty_slots(size_t count)
+{
+    Slot *slots = calloc(count, sizeof *slots);
+    for (size_t i = 0; slots && i < count; i++) slots[i].id = -1;
+    return slots;
 }
 
 static int grow_slots(Tokens *tokens)
 {
     Slot *before = tokens->slots;
     size_t count = tokens->num_slots;
-    Slot *slots = malloc(2 * count * sizeof *slots);
+    Slot *slots = empty_slots(2 * count);
     if (!slots) return 0;
     tokens->slots = slots;
     tokens->num_slots = 2 * count;
-    for (size_t i = 0; i < 2 * count; i++) slots[i].id = -1;
     for (size_t i = 0; i < count; i++) {
         if (before[i].id < 0) continue;
-        size_t place = first_place(tokens, before[i].tag);
+        size_t place = first_place(before[i].tag, 2 * count);
         while (slots[place].id >= 0) place = (place + 1) & (2 * count - 1);
         slots[place] = before[i];
     }
@@ -139,33 +144,35 @@ static int grow_slots(Tokens *tokens)
     return 1;
 }
 
+/* Where a token of `size` bytes is among the slots, or where it would be put; `SLACK` bytes behind it may be read. */
+static size_t place_of(const Slot *slots, size_t num_slots, const uint8_t *words, const int32_t *bounds, uint64_t head,
+                       uint32_t tag, const uint8_t *bytes, size_t size)
+{
+    size_t place = first_place(tag, num_slots);
+    for (; slots[place].id >= 0; place = (place + 1) & (num_slots - 1)) {
+        Slot slot = slots[place];
+        if (slot.tag != tag || slot.head != head) continue;
+        if (size <= 8) break;
+        const int32_t *bound = bounds + slot.id;
+        if ((size_t)(bound[1] - bound[0]) == size && !memcmp(words + bound[0], bytes, size)) break;
+    }
+    return place;
+}
+
 /* Adds a token of `size` bytes, behind which `SLACK` more may be read. */
 static int emit(Tokens *tokens, const uint8_t *bytes, size_t size)
 {
     uint64_t head = some_bytes(bytes, size);
     uint32_t tag = tag_of(head, bytes, size);
-    size_t place = first_place(tokens, tag);
-    for (; tokens->slots[place].id >= 0; place = (place + 1) & (tokens->num_slots - 1)) {
-        Slot slot = tokens->slots[place];
-        if (slot.tag != tag || slot.head != head) continue;
-        if (size > 8) {
-            const int32_t *bounds = (const int32_t *)tokens->offsets.data + slot.id;
-            if ((size_t)(bounds[1] - bounds[0]) != size || memcmp(tokens->words.data + bounds[0], bytes, size)) continue;
-        }
-        return append_int32(&tokens->indices, slot.id);
-    }
-    int32_t id = (int32_t)tokens->num_words++;
+    size_t place = place_of(tokens->slots, tokens->num_slots, tokens->words.data, (const int32_t *)tokens->offsets.data, head,
+                            tag, bytes, size);
+    int32_t id = tokens->slots[place].id;
+    if (id >= 0) return append_int32(&tokens->indices, id);
+    id = (int32_t)tokens->num_words++;
     tokens->slots[place] = (Slot){head, tag, id};
     if (!append(&tokens->words, bytes, size) || !append_int32(&tokens->offsets, (int32_t)tokens->words.size)) return 0;
     if (tokens->num_words * 2 > tokens->num_slots && !grow_slots(tokens)) return 0;
     return append_int32(&tokens->indices, id);
-}
-
-static int end_word(Tokens *tokens)
-{
-    size_t size = tokens->word.size;
-    tokens->word.size = 0;
-    return !size || emit(tokens, tokens->word.data, size);
 }
 
 /* Bytes from `at` on that make up the mark, those that vanish among them included; 0 when it is not there. */
@@ -189,55 +196,121 @@ static size_t wide_at(const Rules *rules, const uint8_t *at, const uint8_t *end)
     return 0;
 }
 
-/* Adds bytes to the word being read. */
-static int extend_word(Tokens *tokens, const Rules *rules, const uint8_t *bytes, size_t size)
+/* ---- a text cut into tokens ---- */
+
+enum { IS_WORD = 1, IS_SINGLE = 2, IS_SPECIAL = 4, IS_KEPT = 8 };
+
+typedef struct {
+    Buffer bytes;        /* of one text: lower case, nothing dropped is left; `SLACK` bytes behind the last may be read */
+    Buffer kinds;        /* `IS_WORD`, `IS_SINGLE` or neither for each */
+    Buffer starts, ends; /* uint32 each, of every token */
+    size_t count;        /* tokens */
+} Cut;
+
+static void free_cut(Cut *cut)
 {
-    if (!reserve(&tokens->word, size + SLACK)) return 0;
-    uint8_t *word = tokens->word.data + tokens->word.size;
-    const uint8_t *lower = rules->lower; /* `word` might point into `rules`, for all that the compiler knows */
-    for (size_t i = 0; i < size; i++) word[i] = lower[bytes[i]];
-    tokens->word.size += size;
-    return 1;
+    free(cut->bytes.data);
+    free(cut->kinds.data);
+    free(cut->starts.data);
+    free(cut->ends.data);
 }
 
-static int split_text(Tokens *tokens, const Rules *rules, const uint8_t *at, const uint8_t *end)
+static void set_flags(Rules *rules)
 {
+    for (int i = 0; i < 256; i++) {
+        uint8_t class = rules->classes[i];
+        uint8_t flags = class == WORD || class == LEAD ? IS_WORD : class == SINGLE ? IS_SINGLE : 0;
+        if (class != DROP) flags |= IS_KEPT;
+        if (class == LEAD || (rules->mark_size && rules->lower[i] == rules->mark[0])) flags |= IS_SPECIAL;
+        rules->flags[i] = flags;
+    }
+}
+
+/* Lower-cases a text, drops what is to be dropped, and says what each byte left is. Gives the number of these. */
+static size_t clean(const Rules *rules, const uint8_t *at, const uint8_t *end, uint8_t *bytes, uint8_t *kinds)
+{
+    size_t size = 0;
     while (at < end) {
-        const uint8_t *begin = at;
-        while (at < end && rules->plain[*at]) at++;
-        if (at > begin && !extend_word(tokens, rules, begin, (size_t)(at - begin))) return 0;
-        if (at == end) break;
-        uint8_t class = rules->classes[*at];
-        size_t skip = 0;
-        if (rules->mark_size && rules->lower[*at] == rules->mark[0]) skip = mark_at(rules, at, end);
-        if (class == LEAD) {
-            skip = wide_at(rules, at, end);
-            class = WORD;
+        uint8_t byte = *at, flags = rules->flags[byte];
+        if (flags & IS_SPECIAL) {
+            size_t skip = 0;
+            if (rules->mark_size && rules->lower[byte] == rules->mark[0]) skip = mark_at(rules, at, end);
+            if (rules->classes[byte] == LEAD) skip = wide_at(rules, at, end);
+            if (skip) {
+                kinds[size++] = 0;
+                at += skip;
+                continue;
+            }
         }
-        if (skip) {
-            if (!end_word(tokens)) return 0;
-            at += skip;
-            continue;
-        }
-        if (class == WORD) {
-            if (!extend_word(tokens, rules, at, 1)) return 0;
-        } else if (class != DROP) {
-            uint8_t single[1 + SLACK] = {*at};
-            if (!end_word(tokens) || (class == SINGLE && !emit(tokens, single, 1))) return 0;
-        }
+        bytes[size] = rules->lower[byte];
+        kinds[size] = flags;
+        size += flags / IS_KEPT;
         at++;
     }
-    return end_word(tokens);
+    return size;
+}
+
+/* Of 64 bytes, one bit each: bit `shift` of the byte. */
+static uint64_t bits_of(const uint8_t *bytes, unsigned shift)
+{
+    uint64_t bits = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        uint64_t part = eight_bytes(bytes + 8 * i);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        part = __builtin_bswap64(part);
+#endif
+        part = part >> shift & UINT64_C(0x0101010101010101);
+        bits |= (part * UINT64_C(0x0102040810204080) >> 56) << 8 * i;
+    }
+    return bits;
+}
+
+static uint32_t *put_places(uint64_t bits, size_t base, uint32_t *out)
+{
+    for (; bits; bits &= bits - 1) *out++ = (uint32_t)(base + (size_t)__builtin_ctzll(bits));
+    return out;
+}
+
+/* Finds the tokens of a text. There are no two ends at one place, and the ends are in the order of the starts. */
+static int cut_text(Cut *cut, const Rules *rules, const uint8_t *at, const uint8_t *end)
+{
+    enum { BLOCK = 64 };
+    size_t most = (size_t)(end - at);
+    cut->bytes.size = cut->kinds.size = cut->starts.size = cut->ends.size = 0;
+    if (!reserve(&cut->bytes, most + SLACK) || !reserve(&cut->kinds, most + 2 * BLOCK) ||
+        !reserve(&cut->starts, (most + 1) * sizeof(uint32_t)) || !reserve(&cut->ends, (most + 1) * sizeof(uint32_t)))
+        return 0;
+    uint8_t *kinds = cut->kinds.data;
+    size_t size = clean(rules, at, end, cut->bytes.data, kinds);
+    memset(kinds + size, 0, 2 * BLOCK);
+    uint32_t *starts = (uint32_t *)cut->starts.data, *ends = (uint32_t *)cut->ends.data;
+    uint32_t *start = starts, *finish = ends;
+    uint64_t was_word = 0, was_single = 0; /* the byte before the block */
+    for (size_t base = 0; base <= size; base += BLOCK) {
+        uint64_t word = bits_of(kinds + base, 0), single = bits_of(kinds + base, 1);
+        uint64_t after_word = word << 1 | was_word, after_single = single << 1 | was_single;
+        start = put_places((word & ~after_word) | single, base, start);
+        finish = put_places((~word & after_word) | after_single, base, finish);
+        was_word = word >> 63;
+        was_single = single >> 63;
+    }
+    cut->count = (size_t)(start - starts);
+    return 1;
 }
 
 static int split_all(Tokens *tokens, const Rules *rules, const uint8_t *data, const int32_t *bounds, size_t rows, Buffer *ends)
 {
-    if (!append_int32(&tokens->offsets, 0) || !append_int32(ends, 0)) return 0;
-    for (size_t row = 0; row < rows; row++) {
-        if (!split_text(tokens, rules, data + bounds[row], data + bounds[row + 1])) return 0;
-        if (!append_int32(ends, (int32_t)(tokens->indices.size / sizeof(int32_t)))) return 0;
+    Cut cut = {0};
+    int whole = append_int32(&tokens->offsets, 0) && append_int32(ends, 0);
+    for (size_t row = 0; row < rows && whole; row++) {
+        whole = cut_text(&cut, rules, data + bounds[row], data + bounds[row + 1]);
+        const uint32_t *starts = (const uint32_t *)cut.starts.data, *finishes = (const uint32_t *)cut.ends.data;
+        for (size_t i = 0; whole && i < cut.count; i++)
+            whole = emit(tokens, cut.bytes.data + starts[i], finishes[i] - starts[i]);
+        whole = whole && append_int32(ends, (int32_t)(tokens->indices.size / sizeof(int32_t)));
     }
-    return 1;
+    free_cut(&cut);
+    return whole;
 }
 
 PyDoc_STRVAR(split_doc,
@@ -246,28 +319,55 @@ PyDoc_STRVAR(split_doc,
     "side in the order of their first occurrence, int32 bounds of each, the int32 index of every token, and the int32\n"
     "bounds of each text's tokens.");
 
+/* The arguments of both functions that cut texts. */
+typedef struct {
+    Py_buffer data, bounds, classes, lower, mark, wide;
+} Texts;
+
+static void release_texts(Texts *texts)
+{
+    PyBuffer_Release(&texts->data);
+    PyBuffer_Release(&texts->bounds);
+    PyBuffer_Release(&texts->classes);
+    PyBuffer_Release(&texts->lower);
+    PyBuffer_Release(&texts->mark);
+    PyBuffer_Release(&texts->wide);
+}
+
+/* The rules, and in `rows` the number of texts; 0 and an error set where the arguments are not what they should be. */
+static int read_texts(const Texts *texts, Rules *rules, size_t *rows)
+{
+    const int32_t *edges = texts->bounds.buf;
+    *rows = (size_t)texts->bounds.len / sizeof(int32_t) - 1;
+    if (texts->classes.len != 256 || texts->lower.len != 256 || texts->bounds.len < (Py_ssize_t)sizeof(int32_t) ||
+        edges[*rows] > texts->data.len) {
+        PyErr_SetString(PyExc_ValueError, "tables of 256 bytes and bounds within the data are needed");
+        return 0;
+    }
+    *rules = (Rules){texts->classes.buf, texts->lower.buf, texts->mark.buf, (size_t)texts->mark.len,
+                     texts->wide.buf,    (size_t)texts->wide.len, {0}};
+    set_flags(rules);
+    return 1;
+}
+
 static PyObject *split(PyObject *module, PyObject *arguments)
 {
     (void)module;
-    Py_buffer data, bounds, classes, lower, mark, wide;
-    if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*", &data, &bounds, &classes, &lower, &mark, &wide)) return NULL;
+    Texts texts;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*", &texts.data, &texts.bounds, &texts.classes, &texts.lower, &texts.mark,
+                          &texts.wide))
+        return NULL;
     PyObject *result = NULL;
     Tokens tokens = {0};
     Buffer ends = {0};
-    size_t rows = (size_t)bounds.len / sizeof(int32_t) - 1;
-    const int32_t *edges = bounds.buf;
-    if (classes.len != 256 || lower.len != 256 || bounds.len < (Py_ssize_t)sizeof(int32_t) || edges[rows] > data.len) {
-        PyErr_SetString(PyExc_ValueError, "split: tables of 256 bytes and bounds within the data are needed");
-    } else {
-        Rules rules = {classes.buf, lower.buf, mark.buf, (size_t)mark.len, wide.buf, (size_t)wide.len, {0}};
-        for (int i = 0; i < 256; i++)
-            rules.plain[i] = rules.classes[i] == WORD && !(rules.mark_size && rules.lower[i] == rules.mark[0]);
+    Rules rules;
+    size_t rows;
+    if (read_texts(&texts, &rules, &rows)) {
         int whole;
         Py_BEGIN_ALLOW_THREADS
         tokens.num_slots = 1024;
-        tokens.slots = malloc(tokens.num_slots * sizeof *tokens.slots);
-        for (size_t i = 0; tokens.slots && i < tokens.num_slots; i++) tokens.slots[i].id = -1;
-        whole = tokens.slots && split_all(&tokens, &rules, data.buf, edges, rows, &ends);
+        tokens.slots = empty_slots(tokens.num_slots);
+        whole = tokens.slots && split_all(&tokens, &rules, texts.data.buf, texts.bounds.buf, rows, &ends);
         Py_END_ALLOW_THREADS
         if (whole)
             result = Py_BuildValue("(NNNN)", to_bytes(&tokens.words), to_bytes(&tokens.offsets), to_bytes(&tokens.indices),
@@ -278,15 +378,133 @@ static PyObject *split(PyObject *module, PyObject *arguments)
     free(tokens.words.data);
     free(tokens.offsets.data);
     free(tokens.indices.data);
-    free(tokens.word.data);
     free(tokens.slots);
     free(ends.data);
-    PyBuffer_Release(&data);
+    release_texts(&texts);
+    return result;
+}
+
+/* ---- the ids of tokens ---- */
+
+PyDoc_STRVAR(word_slots_doc,
+    "word_slots(words, word_bounds) -> slots\n\n"
+    "A hash table of distinct words (side by side, with int32 bounds), for `encode` in the same process.");
+
+static PyObject *word_slots(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    Py_buffer words, bounds;
+    if (!PyArg_ParseTuple(arguments, "y*y*", &words, &bounds)) return NULL;
+    PyObject *result = NULL;
+    const int32_t *edges = bounds.buf;
+    size_t count = (size_t)bounds.len / sizeof(int32_t) - 1, num_slots = 1024;
+    if (bounds.len < (Py_ssize_t)sizeof(int32_t) || edges[count] > words.len) {
+        PyErr_SetString(PyExc_ValueError, "word_slots: bounds within the words are needed");
+    } else {
+        while (num_slots < 4 * count) num_slots *= 2; /* a word that is not there meets an empty slot soon */
+        Slot *slots = empty_slots(num_slots);
+        Buffer word = {0};
+        int whole = slots != NULL;
+        for (size_t i = 0; whole && i < count; i++) {
+            const uint8_t *bytes = (const uint8_t *)words.buf + edges[i];
+            size_t size = (size_t)(edges[i + 1] - edges[i]);
+            word.size = 0;
+            whole = reserve(&word, size + SLACK);
+            if (!whole) break;
+            memcpy(word.data, bytes, size);
+            uint64_t head = some_bytes(word.data, size);
+            uint32_t tag = tag_of(head, word.data, size);
+            size_t place = place_of(slots, num_slots, words.buf, edges, head, tag, word.data, size);
+            if (slots[place].id < 0) slots[place] = (Slot){head, tag, (int32_t)i};
+        }
+        result = whole ? PyBytes_FromStringAndSize((const char *)slots, (Py_ssize_t)(num_slots * sizeof *slots))
+                       : PyErr_NoMemory();
+        free(word.data);
+        free(slots);
+    }
+    PyBuffer_Release(&words);
     PyBuffer_Release(&bounds);
-    PyBuffer_Release(&classes);
-    PyBuffer_Release(&lower);
-    PyBuffer_Release(&mark);
-    PyBuffer_Release(&wide);
+    return result;
+}
+
+typedef struct {
+    const Slot *slots;
+    size_t num_slots;
+    const uint8_t *words;
+    const int32_t *bounds;
+    int32_t first, unknown; /* the id of the first word, and of tokens that are no word */
+} Dictionary;
+
+/* Appends the ids of each text's tokens, the end of each text, and how many of its tokens are unknown. */
+static int encode_all(const Dictionary *dictionary, const Rules *rules, const uint8_t *data, const int32_t *bounds,
+                      size_t rows, Buffer *ids, Buffer *ends, Buffer *unknown)
+{
+    Cut cut = {0};
+    int whole = append_int32(ends, 0);
+    for (size_t row = 0; row < rows && whole; row++) {
+        whole = cut_text(&cut, rules, data + bounds[row], data + bounds[row + 1]) &&
+                reserve(ids, cut.count * sizeof(int32_t));
+        if (!whole) break;
+        const uint32_t *starts = (const uint32_t *)cut.starts.data, *finishes = (const uint32_t *)cut.ends.data;
+        int32_t *out = (int32_t *)(ids->data + ids->size), missing = 0;
+        for (size_t i = 0; i < cut.count; i++) {
+            const uint8_t *bytes = cut.bytes.data + starts[i];
+            size_t size = finishes[i] - starts[i];
+            uint64_t head = some_bytes(bytes, size);
+            size_t place = place_of(dictionary->slots, dictionary->num_slots, dictionary->words, dictionary->bounds, head,
+                                    tag_of(head, bytes, size), bytes, size);
+            int32_t id = dictionary->slots[place].id;
+            missing += id < 0;
+            out[i] = id < 0 ? dictionary->unknown : dictionary->first + id;
+        }
+        ids->size += cut.count * sizeof(int32_t);
+        whole = append_int32(ends, (int32_t)(ids->size / sizeof(int32_t))) && append_int32(unknown, missing);
+    }
+    free_cut(&cut);
+    return whole;
+}
+
+PyDoc_STRVAR(encode_doc,
+    "encode(data, bounds, classes, lower, mark, wide, words, word_bounds, slots, first, unknown)\n"
+    "-> (ids, row_bounds, unknown_counts)\n\n"
+    "Splits texts as `split` does, and gives the int32 id of every token: `first` + i for the i-th word, `unknown` for\n"
+    "others; the int32 bounds of each text's tokens, and how many of them are unknown. `slots` is of `word_slots`.");
+
+static PyObject *encode(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    Texts texts;
+    Py_buffer words, word_bounds, slots;
+    int first, unknown;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*y*y*y*ii", &texts.data, &texts.bounds, &texts.classes, &texts.lower,
+                          &texts.mark, &texts.wide, &words, &word_bounds, &slots, &first, &unknown))
+        return NULL;
+    PyObject *result = NULL;
+    Buffer ids = {0}, ends = {0}, missing = {0};
+    Rules rules;
+    size_t rows, num_slots = (size_t)slots.len / sizeof(Slot);
+    if (read_texts(&texts, &rules, &rows)) {
+        if (!num_slots || (num_slots & (num_slots - 1))) {
+            PyErr_SetString(PyExc_ValueError, "encode: the slots that word_slots gives are needed");
+        } else {
+            Dictionary dictionary = {slots.buf, num_slots, words.buf, word_bounds.buf, first, unknown};
+            int whole;
+            Py_BEGIN_ALLOW_THREADS
+            whole = encode_all(&dictionary, &rules, texts.data.buf, texts.bounds.buf, rows, &ids, &ends, &missing);
+            Py_END_ALLOW_THREADS
+            if (whole)
+                result = Py_BuildValue("(NNN)", to_bytes(&ids), to_bytes(&ends), to_bytes(&missing));
+            else
+                PyErr_NoMemory();
+        }
+    }
+    free(ids.data);
+    free(ends.data);
+    free(missing.data);
+    PyBuffer_Release(&words);
+    PyBuffer_Release(&word_bounds);
+    PyBuffer_Release(&slots);
+    release_texts(&texts);
     return result;
 }
 
@@ -343,6 +561,34 @@ static int hash_reviews(const int32_t *ids, const int64_t *starts, const int64_t
     return whole;
 }
 
+/* Sums the weights (buckets, columns) of each review's distinct buckets, in double precision. */
+static int sum_reviews(const int32_t *ids, const int64_t *starts, const int64_t *lengths, size_t rows, size_t ngrams,
+                       unsigned bits, const float *weights, size_t columns, double *totals, float *sums)
+{
+    Buffer seen = {0}, buckets = {0}, ends = {0};
+    int whole = 1;
+    for (size_t row = 0; row < rows && whole; row++, sums += columns) {
+        buckets.size = ends.size = 0;
+        whole = hash_review(ids + starts[row], (size_t)lengths[row], ngrams, bits, &buckets, &ends, &seen);
+        const int32_t *found = (const int32_t *)buckets.data;
+        size_t count = buckets.size / sizeof(int32_t);
+        if (columns == 1) {
+            double total = 0;
+            for (size_t i = 0; i < count; i++) total += weights[found[i]];
+            *sums = (float)total;
+            continue;
+        }
+        memset(totals, 0, columns * sizeof *totals);
+        for (size_t i = 0; i < count; i++)
+            for (size_t c = 0; c < columns; c++) totals[c] += weights[(size_t)found[i] * columns + c];
+        for (size_t c = 0; c < columns; c++) sums[c] = (float)totals[c];
+    }
+    free(seen.data);
+    free(buckets.data);
+    free(ends.data);
+    return whole;
+}
+
 static int within(const int64_t *starts, const int64_t *lengths, size_t rows, int64_t tokens)
 {
     for (size_t row = 0; row < rows; row++)
@@ -386,6 +632,265 @@ static PyObject *ngram_buckets(PyObject *module, PyObject *arguments)
     PyBuffer_Release(&ids);
     PyBuffer_Release(&starts);
     PyBuffer_Release(&lengths);
+    return result;
+}
+
+PyDoc_STRVAR(ngram_sums_doc,
+    "ngram_sums(ids, starts, lengths, ngrams, bits, weights, sums)\n\n"
+    "Hashes as `ngram_buckets` does, and writes into `sums`, float32 (reviews, C), the sum of the weights, float32 (2**bits,\n"
+    "C), of each review's distinct buckets.");
+
+static PyObject *ngram_sums(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    Py_buffer ids, starts, lengths, weights, sums;
+    int ngrams, bits;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*iiy*w*", &ids, &starts, &lengths, &ngrams, &bits, &weights, &sums)) return NULL;
+    PyObject *result = NULL;
+    size_t rows = (size_t)starts.len / sizeof(int64_t);
+    int known = ngrams >= 1 && ngrams <= MAX_NGRAMS && bits >= 1 && bits <= 31 && lengths.len == starts.len;
+    size_t columns = known ? (size_t)weights.len / sizeof(float) >> bits : 0;
+    if (!columns || (size_t)weights.len != columns * sizeof(float) << bits || (size_t)sums.len != rows * columns * sizeof(float) ||
+        !within(starts.buf, lengths.buf, rows, ids.len / (Py_ssize_t)sizeof(int32_t))) {
+        PyErr_SetString(PyExc_ValueError, "ngram_sums: 1 to 16 n-grams, weights of 1 to 31 bits, and reviews within ids are needed");
+    } else {
+        double *totals = malloc(columns * sizeof *totals);
+        int whole;
+        Py_BEGIN_ALLOW_THREADS
+        whole = totals && sum_reviews(ids.buf, starts.buf, lengths.buf, rows, (size_t)ngrams, (unsigned)bits, weights.buf,
+                                      columns, totals, sums.buf);
+        Py_END_ALLOW_THREADS
+        free(totals);
+        if (whole) {
+            result = Py_None;
+            Py_INCREF(result);
+        } else {
+            PyErr_NoMemory();
+        }
+    }
+    PyBuffer_Release(&ids);
+    PyBuffer_Release(&starts);
+    PyBuffer_Release(&lengths);
+    PyBuffer_Release(&weights);
+    PyBuffer_Release(&sums);
+    return result;
+}
+
+/* ---- bags of words and n-grams ---- */
+
+enum { BAG_MULTIPLIER = 116049371, BAG_PRIME = 0x7FFFFFFF }; /* of models/bag.py */
+
+typedef struct {
+    size_t ngrams, words, buckets, columns;
+    const float *table; /* (words + buckets, columns): of each word, then of each bucket of n-grams */
+} Bag;
+
+/* Sums the rows of the table of all words and n-grams of a review; 0 where a word is not in it. */
+static int sum_bag(const Bag *bag, const int32_t *ids, size_t tokens, double *totals, uint32_t *before)
+{
+    size_t columns = bag->columns;
+    memset(totals, 0, columns * sizeof *totals);
+    for (size_t at = 0; at < tokens; at++) {
+        uint32_t word = (uint32_t)ids[at];
+        if (word >= bag->words) return 0;
+        for (size_t c = 0; c < columns; c++) totals[c] += bag->table[word * columns + c];
+        size_t longest = at + 1 < bag->ngrams ? at + 1 : bag->ngrams;
+        /* The longest first: each needs the shorter one of the token before. */
+        for (size_t n = longest; n > 1; n--) {
+            before[n] = (uint32_t)(((uint64_t)before[n - 1] * BAG_MULTIPLIER + word) % BAG_PRIME);
+            size_t row = bag->words + before[n] % (uint32_t)(bag->buckets - 1) + 1;
+            for (size_t c = 0; c < columns; c++) totals[c] += bag->table[row * columns + c];
+        }
+        before[1] = word;
+    }
+    return 1;
+}
+
+PyDoc_STRVAR(bag_sums_doc,
+    "bag_sums(ids, starts, lengths, ngrams, words, table, sums)\n\n"
+    "Writes into `sums`, float32 (reviews, C), the sum over each review's words and hashed n-grams (see models/bag.py) of\n"
+    "the rows of `table`, float32 (words + buckets, C); buckets may be none where ngrams is 1.\n\n"
+    "Raises ValueError for an id that is not among the words.");
+
+static PyObject *bag_sums(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    Py_buffer ids, starts, lengths, table, sums;
+    int ngrams;
+    Py_ssize_t words;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*iny*w*", &ids, &starts, &lengths, &ngrams, &words, &table, &sums)) return NULL;
+    size_t rows = (size_t)starts.len / sizeof(int64_t);
+    size_t columns = rows ? (size_t)sums.len / sizeof(float) / rows : 1;
+    size_t height = columns ? (size_t)table.len / sizeof(float) / columns : 0;
+    int whole = 0, known = ngrams >= 1 && lengths.len == starts.len && columns && words > 0 && height >= (size_t)words &&
+                           (ngrams == 1 || height - (size_t)words > 1) &&
+                           within(starts.buf, lengths.buf, rows, ids.len / (Py_ssize_t)sizeof(int32_t));
+    double *totals = known ? malloc(columns * sizeof *totals) : NULL;
+    uint32_t *before = known ? malloc(((size_t)ngrams + 1) * sizeof *before) : NULL;
+    int allocated = totals && before;
+    if (allocated) {
+        Bag bag = {(size_t)ngrams, (size_t)words, height - (size_t)words, columns, table.buf};
+        const int64_t *start = starts.buf, *length = lengths.buf;
+        float *out = sums.buf;
+        whole = 1;
+        Py_BEGIN_ALLOW_THREADS
+        for (size_t row = 0; row < rows && whole; row++) {
+            whole = sum_bag(&bag, (const int32_t *)ids.buf + start[row], (size_t)length[row], totals, before);
+            for (size_t c = 0; c < columns; c++) *out++ = (float)totals[c];
+        }
+        Py_END_ALLOW_THREADS
+    }
+    free(totals);
+    free(before);
+    PyBuffer_Release(&ids);
+    PyBuffer_Release(&starts);
+    PyBuffer_Release(&lengths);
+    PyBuffer_Release(&table);
+    PyBuffer_Release(&sums);
+    if (known && !allocated) return PyErr_NoMemory();
+    if (!whole) {
+        PyErr_SetString(PyExc_ValueError, "bag_sums: reviews within ids, and ids within the words of the table are needed");
+        return NULL;
+    }
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+/* ---- padded batches ---- */
+
+PyDoc_STRVAR(pad_doc,
+    "pad(values, starts, lengths, positions, padded)\n\n"
+    "Writes the rows values[starts[i]:starts[i] + lengths[i]] (int32, the others int64), filled up with zeros, into\n"
+    "`padded`, int32 (rows, positions).");
+
+static PyObject *pad(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    Py_buffer values, starts, lengths, padded;
+    Py_ssize_t positions;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*nw*", &values, &starts, &lengths, &positions, &padded)) return NULL;
+    PyObject *result = NULL;
+    size_t rows = (size_t)starts.len / sizeof(int64_t);
+    const int64_t *start = starts.buf, *length = lengths.buf;
+    int fits = positions >= 0 && lengths.len == starts.len && (size_t)padded.len == rows * (size_t)positions * sizeof(int32_t) &&
+               within(start, length, rows, values.len / (Py_ssize_t)sizeof(int32_t));
+    for (size_t row = 0; fits && row < rows; row++) fits = length[row] <= positions;
+    if (!fits) {
+        PyErr_SetString(PyExc_ValueError, "pad: rows within the values, and no longer than the padded ones, are needed");
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        int32_t *out = padded.buf;
+        for (size_t row = 0; row < rows; row++, out += positions) {
+            size_t size = (size_t)length[row];
+            memcpy(out, (const int32_t *)values.buf + start[row], size * sizeof *out);
+            memset(out + size, 0, ((size_t)positions - size) * sizeof *out);
+        }
+        Py_END_ALLOW_THREADS
+        result = Py_None;
+        Py_INCREF(result);
+    }
+    PyBuffer_Release(&values);
+    PyBuffer_Release(&starts);
+    PyBuffer_Release(&lengths);
+    PyBuffer_Release(&padded);
+    return result;
+}
+
+/* ---- batches without padding ---- */
+
+PyDoc_STRVAR(join_doc,
+    "join(values, starts, lengths, tokens)\n\n"
+    "Writes the rows values[starts[i]:starts[i] + lengths[i]] (int32, the others int64) side by side into `tokens`, int64.");
+
+static PyObject *join(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    Py_buffer values, starts, lengths, tokens;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*w*", &values, &starts, &lengths, &tokens)) return NULL;
+    PyObject *result = NULL;
+    size_t rows = (size_t)starts.len / sizeof(int64_t), total = 0;
+    const int64_t *start = starts.buf, *length = lengths.buf;
+    int fits = lengths.len == starts.len && within(start, length, rows, values.len / (Py_ssize_t)sizeof(int32_t));
+    for (size_t row = 0; fits && row < rows; row++) total += (size_t)length[row];
+    if (!fits || (size_t)tokens.len != total * sizeof(int64_t)) {
+        PyErr_SetString(PyExc_ValueError, "join: rows within the values, and room for all of their tokens, are needed");
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        int64_t *out = tokens.buf;
+        for (size_t row = 0; row < rows; row++) {
+            const int32_t *from = (const int32_t *)values.buf + start[row];
+            for (int64_t i = 0; i < length[row]; i++) *out++ = from[i];
+        }
+        Py_END_ALLOW_THREADS
+        result = Py_None;
+        Py_INCREF(result);
+    }
+    PyBuffer_Release(&values);
+    PyBuffer_Release(&starts);
+    PyBuffer_Release(&lengths);
+    PyBuffer_Release(&tokens);
+    return result;
+}
+
+/* The tokens by position, then by row. `begins`: where each position begins among them. */
+static void pack_rows(const int32_t *values, const int64_t *starts, const int64_t *lengths, const int64_t *counts,
+                      size_t positions, int64_t *begins, int32_t *tokens, int32_t *mirrored)
+{
+    int64_t begin = 0;
+    for (size_t at = 0; at < positions; at++) {
+        begins[at] = begin;
+        begin += counts[at];
+    }
+    for (size_t at = 0; at < positions; at++) {
+        for (int64_t row = 0; row < counts[at]; row++) tokens[begins[at] + row] = values[starts[row] + (int64_t)at];
+        for (int64_t row = 0; mirrored && row < counts[at]; row++)
+            mirrored[begins[at] + row] = (int32_t)(begins[lengths[row] - 1 - (int64_t)at] + row);
+    }
+}
+
+PyDoc_STRVAR(pack_doc,
+    "pack(values, starts, lengths, counts, tokens, mirrored)\n\n"
+    "Packs the rows values[starts[i]:starts[i] + lengths[i]] (int32, the others int64; the longest first, none empty).\n"
+    "Writes how many rows have a token at each position, int64; the tokens of position 0, then those of position 1, …, int32;\n"
+    "and, unless `mirrored` is empty, where the token stands that a reader from the end of the row meets there, int32.");
+
+static PyObject *pack(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    Py_buffer values, starts, lengths, counts, tokens, mirrored;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*w*w*w*", &values, &starts, &lengths, &counts, &tokens, &mirrored)) return NULL;
+    PyObject *result = NULL;
+    size_t rows = (size_t)starts.len / sizeof(int64_t), positions = (size_t)counts.len / sizeof(int64_t), total = 0;
+    const int64_t *start = starts.buf, *length = lengths.buf;
+    int64_t *count = counts.buf, *begins = NULL;
+    int fits = lengths.len == starts.len && rows && within(start, length, rows, values.len / (Py_ssize_t)sizeof(int32_t)) &&
+               length[0] == (int64_t)positions && length[rows - 1] > 0;
+    for (size_t row = 0; fits && row < rows; row++) {
+        total += (size_t)length[row];
+        fits = !row || length[row] <= length[row - 1];
+    }
+    fits = fits && total <= INT32_MAX && (size_t)tokens.len == total * sizeof(int32_t) &&
+           (!mirrored.len || mirrored.len == tokens.len);
+    if (!fits) {
+        PyErr_SetString(PyExc_ValueError, "pack: rows within the values, the longest first, and room for all tokens are needed");
+    } else if (!(begins = malloc(positions * sizeof *begins))) {
+        PyErr_NoMemory();
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        for (size_t row = rows, at = 0; row > 0; row--)
+            for (; at < (size_t)length[row - 1]; at++) count[at] = (int64_t)row;
+        pack_rows(values.buf, start, length, count, positions, begins, tokens.buf, mirrored.len ? mirrored.buf : NULL);
+        Py_END_ALLOW_THREADS
+        result = Py_None;
+        Py_INCREF(result);
+    }
+    free(begins);
+    PyBuffer_Release(&values);
+    PyBuffer_Release(&starts);
+    PyBuffer_Release(&lengths);
+    PyBuffer_Release(&counts);
+    PyBuffer_Release(&tokens);
+    PyBuffer_Release(&mirrored);
     return result;
 }
 
@@ -594,6 +1099,13 @@ static PyMethodDef methods[] = {
     {"split", split, METH_VARARGS, split_doc},
     {"read_files", read_files, METH_VARARGS, read_files_doc},
     {"ngram_buckets", ngram_buckets, METH_VARARGS, ngram_buckets_doc},
+    {"word_slots", word_slots, METH_VARARGS, word_slots_doc},
+    {"encode", encode, METH_VARARGS, encode_doc},
+    {"ngram_sums", ngram_sums, METH_VARARGS, ngram_sums_doc},
+    {"bag_sums", bag_sums, METH_VARARGS, bag_sums_doc},
+    {"pad", pad, METH_VARARGS, pad_doc},
+    {"join", join, METH_VARARGS, join_doc},
+    {"pack", pack, METH_VARARGS, pack_doc},
     {"csv_records", csv_records, METH_VARARGS, csv_records_doc},
     {NULL, NULL, 0, NULL},
 };

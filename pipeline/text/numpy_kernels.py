@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 Bytes = npt.NDArray[np.uint8]
 Bounds = npt.NDArray[np.int64]
@@ -46,6 +47,45 @@ def split(
     word_bounds = np.frombuffer(words.buffers()[1], np.int32)[: len(words) + 1] if len(words) else np.zeros(1, np.int32)
     content = np.frombuffer(words.buffers()[2] or b"", np.uint8)[: word_bounds[-1]]
     return content, word_bounds, encoded.indices.to_numpy(), row_bounds
+
+
+def word_slots(words: Bytes, word_bounds: npt.NDArray[np.int32]) -> bytes:
+    """What `encode` needs beside the words: nothing here."""
+    return b""
+
+
+def encode(
+    data: Bytes,
+    bounds: npt.NDArray[np.int32],
+    classes: Bytes,
+    lower: Bytes,
+    mark: bytes,
+    wide: bytes,
+    words: Bytes,
+    word_bounds: npt.NDArray[np.int32],
+    slots: bytes,
+    first: int,
+    unknown: int,
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Splits texts as `split` does, and looks up each token.
+
+    Args:
+        words: distinct words side by side, with their bounds.
+        first: the ID of the first word; the others follow.
+        unknown: the ID of tokens that are none of the words.
+
+    Returns:
+        the ID of every token, the bounds of each text's tokens, and the number of unknown tokens of each text.
+    """
+    content, token_bounds, indices, row_bounds = split(data, bounds, classes, lower, mark, wide)
+    distinct, known = (
+        pa.StringArray.from_buffers(len(edges) - 1, pa.py_buffer(edges), pa.py_buffer(np.ascontiguousarray(joined)))
+        for joined, edges in ((content, token_bounds), (words, word_bounds))
+    )
+    found = pc.fill_null(pc.index_in(distinct, value_set=known), -1).to_numpy()
+    ids = np.where(found < 0, unknown, found + first).astype(np.int32)[indices]
+    is_unknown = np.concatenate([[0], np.cumsum(found[indices] < 0)])
+    return ids, row_bounds, np.diff(is_unknown[row_bounds]).astype(np.int32)
 
 
 def read_files(folder: bytes, names: bytes, limit: int) -> tuple[bytes, Bounds]:

@@ -118,7 +118,7 @@ def tokenize(name: str, texts: pa.StringArray) -> pa.ListArray:
     """
     check_tokenizer(name)
     tokenizer = RULES[name]
-    data, bounds = text_buffers(_lower_beyond_ascii(texts))
+    data, bounds = text_buffers(lower_beyond_ascii(texts))
     words, word_bounds, indices, row_bounds = map(
         pa.py_buffer, split(data, bounds, tokenizer.classes, LOWER, tokenizer.mark, WIDE)
     )
@@ -152,7 +152,7 @@ def _int32(values: pa.Buffer) -> pa.Int32Array:
     return pa.Array.from_buffers(pa.int32(), values.size // 4, [None, values])
 
 
-def _lower_beyond_ascii(texts: pa.StringArray) -> pa.StringArray:
+def lower_beyond_ascii(texts: pa.StringArray) -> pa.StringArray:
     """Lower-cases texts that have capitals beyond ASCII using Python's own tables; the kernels do the others."""
     changes = (text_states(texts) & CHANGES) != 0
     if not changes.any():

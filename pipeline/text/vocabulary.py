@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.text.columns import WordIndex, occurrences
+from pipeline.text.columns import WordIndex, occurrences, text_buffers
+from pipeline.text.kernels import word_slots
 from schemas.vocabulary import SPECIALS, UNK_ID, VOCABULARY
 
 
@@ -47,6 +48,12 @@ class Vocabulary:
     def _words(self) -> WordIndex:
         # A text may contain "<pad>" literally; only the words are looked up, so it becomes <unk> like any unknown token.
         return WordIndex(self.tokens[len(SPECIALS) :])
+
+    @cached_property
+    def word_table(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], Any]:
+        """The words side by side, their bounds, and the table by which the kernel `encode` finds them."""
+        words, bounds = text_buffers(self.tokens[len(SPECIALS) :])
+        return words, bounds, word_slots(words, bounds)
 
     def encode(self, tokens: pa.ListArray) -> pa.ListArray:
         """Token ids of each list.

@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from pipeline.text.ngrams import Buckets, ngram_buckets
+from pipeline.text.kernels import ngram_sums
+from pipeline.text.ngrams import ngram_buckets
 
 MAX_WEIGHTS = 2**25
 """Weights of a model: 64 MiB in half precision. With many classes there are fewer buckets."""
@@ -66,16 +67,21 @@ class NgramLinear(nn.Module):
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits (B, C), float32. `ids_BT`: int32 or int64; `lengths_B`: int64, 1 … T."""
+        return self.of_rows(*_rows(ids_BT, lengths_B)).to(ids_BT.device)
+
+    def of_rows(
+        self, values: npt.NDArray[np.int32], starts_B: npt.NDArray[np.int64], lengths_B: npt.NDArray[np.int64]
+    ) -> Tensor:
+        """Logits (B, C), float32, of the reviews `values[starts[i] : starts[i] + lengths[i]]`."""
         weights_KC, bias_C = self._tables()
-        found = self._buckets(ids_BT, lengths_B)
-        # Every review has a token, so no sum is empty.
-        scores_BC = np.add.reduceat(weights_KC[found.values], found.bounds[:-1], axis=0) + bias_C
-        return self._logits(torch.from_numpy(scores_BC)).to(ids_BT.device)
+        sums_BC = np.empty((len(starts_B), len(bias_C)), np.float32)
+        ngram_sums(values, starts_B, lengths_B, self.ngrams, self.bits, weights_KC, sums_BC)
+        return self._logits(torch.from_numpy(sums_BC + bias_C))
 
     def contributions(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """What the n-grams that first end at a token say (B, T, C); the sum over T, with the bias, is the logits."""
         weights_KC, _ = self._tables()
-        found = self._buckets(ids_BT, lengths_B)
+        found = ngram_buckets(*_rows(ids_BT, lengths_B), ngrams=self.ngrams, bits=self.bits)
         rows, positions = ids_BT.shape
         place_N = np.repeat(np.arange(rows) * positions, np.diff(found.bounds)) + found.ends
         said_NC = torch.zeros(rows * positions, weights_KC.shape[1])
@@ -86,11 +92,6 @@ class NgramLinear(nn.Module):
         """The logits of a review without n-grams: (C,)."""
         return self._logits(self.bias.float())
 
-    def _buckets(self, ids_BT: Tensor, lengths_B: Tensor) -> Buckets:
-        ids = ids_BT.to("cpu", torch.int32).contiguous().numpy()
-        starts = np.arange(len(ids), dtype=np.int64) * ids.shape[1]
-        return ngram_buckets(ids.ravel(), starts, lengths_B.cpu().numpy(), ngrams=self.ngrams, bits=self.bits)
-
     def _tables(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         if self.single is None:
             self.single = self.weights.float().cpu().numpy(), self.bias.float().cpu().numpy()
@@ -98,6 +99,12 @@ class NgramLinear(nn.Module):
 
     def _logits(self, scores: Tensor) -> Tensor:
         return expanded(scores, self.num_classes)
+
+
+def _rows(ids_BT: Tensor, lengths_B: Tensor) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """A padded batch as reviews side by side."""
+    ids = ids_BT.to("cpu", torch.int32).contiguous().numpy()
+    return ids.ravel(), np.arange(len(ids), dtype=np.int64) * ids.shape[1], lengths_B.cpu().contiguous().numpy()
 
 
 def _forget(module: nn.Module, _: Any) -> None:

@@ -49,7 +49,8 @@ def _opened(source: Source) -> Iterator["pq.ParquetFile"]:
         raise FileFault(source.name, "damaged", "empty (0 bytes), so not a Parquet file. Check that writing it finished")
     with (
         seekable(source.path) as stream,
-        pq.ParquetFile(stream, buffer_size=BUFFER_BYTES, page_checksum_verification=True) as file,
+        # Arrow keeps what it has read ahead, `pre_buffer`, until the file is closed: memory would grow with it.
+        pq.ParquetFile(stream, buffer_size=BUFFER_BYTES, page_checksum_verification=True, pre_buffer=False) as file,
     ):
         yield file
 

@@ -33,15 +33,16 @@ def main() -> None:
     predictor = Predictor(bundle, "cpu")
     ours = options.threads == OURS
     plan = predictor.plan(reviews) if ours else plan_batches(reviews.lengths, DEFAULT_BATCH_SIZE * TOKENS_PER_REVIEW)
-    batches = [reviews.take(rows).padded() for rows in plan]
+    batches = [reviews.take(rows) for rows in plan]
+    padded = [] if ours else [batch.padded() for batch in batches]
     positive = np.zeros(len(ids), np.float32)
 
     def forward(number: int) -> None:
         if ours:
-            positive[plan[number]] = predictor.forward(*batches[number])[:, 1]
+            positive[plan[number]] = predictor.forward(batches[number])[:, 1]
             return
         with torch.inference_mode():
-            logits_BC = model(*map(torch.from_numpy, batches[number]))
+            logits_BC = model(*map(torch.from_numpy, padded[number]))
             positive[plan[number]] = torch.softmax(logits_BC, dim=1)[:, 1].numpy()
 
     cores = torch.get_num_threads()
