@@ -95,9 +95,9 @@ def _find_model(config: TrainConfig, name: str) -> Initial:
     if name == LATEST_PRETRAINED:
         without = "" if config.fold is None else f" that has not read fold {config.fold}"
         fold = "" if config.fold is None else f" --fold {config.fold}"
+        other = ", or pass LIVE to start from the live model" if config.fold is None else ""
         raise InputNotFoundError(
-            f"--init LATEST: the lake has no pretrained model{without}. Run 'pipeline pretrain{fold}' first, or pass LIVE "
-            "to start from the live model."
+            f"--init LATEST: the lake has no pretrained model{without}. Run 'pipeline pretrain{fold}' first{other}."
         )
     if name != LIVE[0]:
         models = model_ids(config.lake)
@@ -149,7 +149,9 @@ def check_pretrained(config: TrainConfig, data: TrainingData, task: Task, pretra
         UsageError: says which pretraining would fit.
     """
     name = f"--init {pretrained.pretrained_id}"
-    again = f"'pipeline pretrain --objective {pretrained.objective}"
+    again = f"'pipeline pretrain --objective {pretrained.objective}" + (
+        f" --arch {pretrained.arch}" if pretrained.arch else ""
+    )
     if pretrained.vocabulary != data.vocabulary.fingerprint:
         raise UsageError(
             f"{name}: it was pretrained with the vocabulary {pretrained.vocabulary}, but the reviews have "

@@ -143,7 +143,10 @@ def new_model(
         model.set_embedding(vectors_VE)
     if pretrained is not None:
         return Start(model, start_from_pretrained(model, config.arch, data.vocabulary, task.outputs, pretrained))
-    return Start(model, None if initial is None else warm_start(model, config.arch, data.vocabulary, task.outputs, initial))
+    if initial is None:
+        return Start(model, None)
+    option = "--init-from" if config.init is None else "--init"
+    return Start(model, warm_start(model, config.arch, data.vocabulary, task.outputs, initial, option))
 
 
 def train_network(training: Training, start: Start, folder: TrainingFolder, resume: bool) -> Trained | None:

@@ -263,8 +263,9 @@ def verify_bundle(bundle: Bundle) -> None:
     bundle.load_vocabulary()
 
 
-def find_bundle(lake: Lake, model: str = LATEST) -> Bundle:
-    """The bundle that `model` names: LATEST, the id of a model in the lake, or a path to a bundle.
+def find_bundle(lake: Lake, model: str = LATEST, option: str = "model") -> Bundle:
+    """The bundle that `model` names: LATEST, the id of a model in the lake, or a path to a bundle. `option`: what messages
+    call the name.
 
     Raises:
         InputNotFoundError: no such model, or none was trained yet.
@@ -284,10 +285,10 @@ def find_bundle(lake: Lake, model: str = LATEST) -> Bundle:
         return read_bundle(Path(model).expanduser())
     known = model_ids(lake)
     if not known:
-        raise InputNotFoundError(f"model {model!r}: no such bundle, and {lake.models} is empty. Run 'pipeline train' first.")
-    raise InputNotFoundError(
-        str(unknown_choice("model", model, [LATEST, *known], "A path to a bundle's folder also works."))
-    )
+        raise InputNotFoundError(
+            f"{option} {model!r}: no such bundle, and {lake.models} is empty. Run 'pipeline train' first."
+        )
+    raise InputNotFoundError(str(unknown_choice(option, model, [LATEST, *known], "A path to a bundle's folder also works.")))
 
 
 def model_ids(lake: Lake) -> list[str]:

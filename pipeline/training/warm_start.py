@@ -62,8 +62,16 @@ class Taken:
         return {name: value for name, value in found.items() if value is not None}
 
 
-def warm_start(model: ReviewClassifier, arch: str, vocabulary: Vocabulary, outputs: Sequence[str], bundle: Bundle) -> Taken:
-    """Copies the weights of `bundle` that fit into `model`, and says what it took. `outputs`: names of the model's outputs.
+def warm_start(
+    model: ReviewClassifier,
+    arch: str,
+    vocabulary: Vocabulary,
+    outputs: Sequence[str],
+    bundle: Bundle,
+    option: str = "--init-from",
+) -> Taken:
+    """Copies the weights of `bundle` that fit into `model`, and says what it took. `outputs`: names of the model's outputs;
+    `option`: the one that named the bundle.
 
     Raises:
         InputNotFoundError: the bundle lacks a file.
@@ -88,7 +96,7 @@ def warm_start(model: ReviewClassifier, arch: str, vocabulary: Vocabulary, outpu
         labels = _take_head(own, theirs, outputs, task_of(bundle).outputs)
         taken.update(HEAD if labels else ())
     if not taken:
-        raise UsageError(_nothing_fits(model, arch, bundle))
+        raise UsageError(_nothing_fits(model, arch, bundle, option))
     found = Taken(
         model_id=bundle.model_id,
         tensors=len(taken),
@@ -241,11 +249,11 @@ def _differences(model: ReviewClassifier, bundle: Bundle) -> list[str]:
     ]
 
 
-def _nothing_fits(model: ReviewClassifier, arch: str, bundle: Bundle) -> str:
+def _nothing_fits(model: ReviewClassifier, arch: str, bundle: Bundle, option: str) -> str:
     dim = bundle.model_config.get("embedding_dim")
     vectors = f"word vectors of {dim} numbers" if dim else "no word vectors"
     return (
-        f"--init-from {bundle.model_id}: nothing of it fits. It is of the architecture {bundle.arch} with {vectors}, this "
+        f"{option} {bundle.model_id}: nothing of it fits. It is of the architecture {bundle.arch} with {vectors}, this "
         f"training is {arch} with {model.config.embedding_dim}, and words in common are needed. Choose a model of the same "
-        "architecture, or remove --init-from to start from random weights."
+        f"architecture, or remove {option} to start from random weights."
     )

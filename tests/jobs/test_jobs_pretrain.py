@@ -239,6 +239,16 @@ def test_a_pretrained_model_that_has_read_the_test_part_is_refused_with_the_comm
     assert train(tmp_path, corpus, "--init", "LATEST", *training)["code"] == 0
 
 
+def test_the_suggested_pretraining_has_the_same_architecture(tmp_path: Path, corpus: Corpus) -> None:
+    pretrained(tmp_path, corpus, *LM)
+    with pytest.raises(PipelineError, match="too high") as refused:
+        train(tmp_path, corpus, "--init", "LATEST", "--holdout", "0.2")
+    command, *options = remedy(str(refused.value))
+    sizes = ("--embedding-dim", "8", "--hidden-dim", "8", "--workers", "1")
+    again = invoke(command, "--lake", tmp_path, "--tokens", corpus.shards, *options, *sizes)
+    assert read_pretrained(Path(again["outputs"]["pretrained"])).arch == "lstm"
+
+
 def test_another_vocabulary_is_refused(tmp_path: Path, corpus: Corpus) -> None:
     other = write_corpus(tmp_path / "other", 200, words=150)
     pretrained(tmp_path / "lake", other, *VECTORS)
@@ -253,7 +263,7 @@ def test_another_vocabulary_is_refused(tmp_path: Path, corpus: Corpus) -> None:
     ("options", "code", "said"),
     [
         (("--init", "LATEST"), 66, "the lake has no pretrained model. Run 'pipeline pretrain' first"),
-        (("--init", "LATEST", "--fold", "0/3"), 66, "has not read fold 0/3. Run 'pipeline pretrain --fold 0/3' first"),
+        (("--init", "LATEST", "--fold", "0/3"), 66, "has not read fold 0/3. Run 'pipeline pretrain --fold 0/3' first."),
         (("--init", "vectros-2026"), 66, "'vectros-2026' is not known. Known: LATEST, LIVE"),
         (("--init", "LIVE", "--fold", "0/3"), 2, "the fold holds out. Pass only one of them."),
         (("--init", "LATEST", "--embeddings", "glove.txt"), 2, "--init and --embeddings both set"),

@@ -198,6 +198,8 @@ def test_the_linear_model_has_nothing_to_start_from(tmp_path: Path, nights: tupl
     for more in ((), ("--nproc", "2")):
         with pytest.raises(UsageError, match=f"--init-from {first}: nothing of it fits"):
             train(tmp_path, nights[0], "--init-from", "LIVE", *more)
+    with pytest.raises(UsageError, match=rf"--init {first}: nothing of it fits.* remove --init to start from random"):
+        train(tmp_path, nights[0], "--init", "LIVE")
     assert not any((tmp_path / "checkpoints").iterdir())
     live_bundle(tmp_path, nights[0])  # the message says to remove the option
     bundle_of(train(tmp_path, nights[1], "--init-from", "LIVE"))

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pipeline.errors import PipelineError, UsageError
+from pipeline.errors import InputNotFoundError, PipelineError, UsageError
 from pipeline.lake.live import PROMOTED, make_live
 from pipeline.lake.paths import Lake
 from pipeline.lake.shards import plain_shards
@@ -316,6 +316,12 @@ def test_what_cannot_be_is_refused_before_anything_begins(
         train(tmp_path, corpus, *options)
     assert said in str(raised.value)
     assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("options", [(), ("--fold", "0/3")])
+def test_an_unknown_teacher_is_named_by_its_option(tmp_path: Path, corpus: Corpus, options: tuple[str, ...]) -> None:
+    with pytest.raises(InputNotFoundError, match="^--teacher 'nobody': no such bundle"):
+        train(tmp_path, corpus, "--teacher", "nobody", *options)
 
 
 def test_a_table_without_unlabelled_reviews_gives_the_teacher_nothing_to_label(
