@@ -108,5 +108,6 @@ def _check(body: ReviewClassifier, arch: str) -> None:
     if body.bidirectional and getattr(config, "layers", 1) > 1:
         raise UsageError(
             f"--arch {arch} --layers {config.layers}: the second layer reads both directions, so it would see the tokens "
-            "that it predicts. Pretrain with --layers 1; 'pipeline train --layers' may have more, which start from random weights."
+            "that it predicts. Pretrain with --layers 1; 'pipeline train --layers' may have more, which start "
+            "from random weights."
         )

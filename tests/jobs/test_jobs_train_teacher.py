@@ -320,7 +320,7 @@ def test_what_cannot_be_is_refused_before_anything_begins(
 
 @pytest.mark.parametrize("options", [(), ("--fold", "0/3")])
 def test_an_unknown_teacher_is_named_by_its_option(tmp_path: Path, corpus: Corpus, options: tuple[str, ...]) -> None:
-    with pytest.raises(InputNotFoundError, match="^--teacher 'nobody': no such bundle"):
+    with pytest.raises(InputNotFoundError, match=r"^--teacher 'nobody': no such bundle"):
         train(tmp_path, corpus, "--teacher", "nobody", *options)
 
 
