@@ -243,7 +243,7 @@ def _compare(config: TrainConfig, data: TrainingData, challenger: Bundle, live: 
             rows=rows.rows,
             suspicious=before >= FEWEST_ROWS,
             obstacle=f"of the {before:,} reviews that {live.model_id} held out, {rows.rows:,} are in today's test part with "
-            "the same text and {_TARGETS[task.headline]}, too few to compare on",
+            f"the same text and {_TARGETS[task.headline]}, too few to compare on",
         )
     ours = merits(challenger, rows, data.vocabulary, config.device)
     try:
