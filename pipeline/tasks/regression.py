@@ -30,6 +30,8 @@ PRIOR = 0.01
 """Weight of the scales' start in their fit, in rows: a hundred rows outweigh it by far."""
 FACTORS = tuple(1.05**power for power in sorted(range(-20, 31), key=abs))
 """Tried in this order; of equally good ones, the nearest to 1 is taken."""
+LARGEST, SMALLEST_RANGE = 1e30, 1e-30
+"""Limits of the numbers and of the distance between the least and the greatest: predictions are float32."""
 PRIOR_REVIEWS = 2.0
 """A bucket's mean target counts as if this many more reviews had it, all with the overall mean."""
 RATIO_SCALE = 1 / 3
@@ -101,15 +103,21 @@ class Regression(Task):
         """Mean, standard deviation, least and greatest number.
 
         Raises:
-            DataError: all numbers are the same.
+            DataError: all numbers are the same, or too large for a standard deviation.
         """
-        mean, std = float(targets_N.mean()), float(targets_N.std())
-        if not std > 0:
+        low, high = float(targets_N.min()), float(targets_N.max())
+        if low == high:
             raise DataError(
-                f"every review of the training part has the number {mean:g} in the column {self.source!r}, so there is "
+                f"every review of the training part has the number {low:g} in the column {self.source!r}, so there is "
                 "nothing to learn. Also ingest reviews with other numbers (--target-column)."
             )
-        return [mean, std, float(targets_N.min()), float(targets_N.max())]
+        if max(-low, high) > LARGEST or high - low < SMALLEST_RANGE:
+            raise DataError(
+                f"the numbers in the column {self.source!r} are between {low:g} and {high:g}. Models are trained on numbers "
+                f"of up to {LARGEST:g} that are at least {SMALLEST_RANGE:g} apart. Ingest them in another unit "
+                "(--target-column)."
+            )
+        return [float(targets_N.mean()), float(targets_N.std()), low, high]
 
     def trained_on(self, summary: Sequence[float]) -> "Regression":
         """The task, given what `summary` said of the training part."""

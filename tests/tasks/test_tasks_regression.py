@@ -76,6 +76,14 @@ def test_rows_without_a_number_have_no_stratum_and_the_others_are_quartered() ->
 def test_numbers_that_are_all_the_same_teach_nothing() -> None:
     with pytest.raises(DataError, match=r"every review of the training part has the number 3 in the column 'stars'"):
         Regression("stars").summary(np.array([3.0, 3.0]))
+    with pytest.raises(DataError, match=r"has the number 0\.1 in"):
+        Regression("target").summary(np.full(326, 0.1))  # their standard deviation is not 0: their mean is rounded
+
+
+@pytest.mark.parametrize("numbers", [[1e200, -1e200], [0.0, 1e31], [0.0, 1e-40]])
+def test_numbers_that_predictions_cannot_hold_are_refused(numbers: list[float]) -> None:
+    with pytest.raises(DataError, match=r"Models are trained on numbers of up to 1e\+30 that are at least 1e-30 apart"):
+        Regression("target").summary(np.array(numbers))
 
 
 def test_intervals_hold_the_figure_and_shrink_with_reviews() -> None:
