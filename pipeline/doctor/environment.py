@@ -97,6 +97,7 @@ def _admits(wanted: str, version: str) -> bool:
 def _kernels() -> Iterator[Check]:
     from pipeline.models.layers import scan_kernel
     from pipeline.text import columns, kernels
+    from pipeline.training import region_tables
 
     missing = []
     if not kernels.COMPILED:
@@ -105,6 +106,8 @@ def _kernels() -> Iterator[Check]:
         missing.append("hashlib, NumPy and Arrow hash, check and look up the rows of ingest, which is slower")
     if not scan_kernel.COMPILED:
         missing.append("torch computes the scans of architectures such as 'mingru', which is slower")
+    if not region_tables.COMPILED:
+        missing.append("NumPy learns region features, and takes many times as long")
     if not missing:
         yield ok("kernels", "compiled")
     else:

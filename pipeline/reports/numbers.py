@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.reports.metrics import Z95, Estimate
-from pipeline.tasks.regression import NumberEvaluation, measured
+from pipeline.tasks.figures import NumberEvaluation, measured
 
 Floats = NDArray[np.float64]
 

@@ -53,9 +53,15 @@ class Cell(ABC):
         names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
         w_GE, u_GH, b_G, c_G = self.scaled(*(layer.get_parameter(name).detach() for name in names))
         self.gates_dim = len(b_G)
+        self._input_weights = w_GE, b_G
         self.project = Product(w_GE, b_G)
         """From a token's features to what a step takes: (n, E) to (n, G)."""
         self.recur = Product(u_GH, c_G)
+
+    def project_apart(self, first: int) -> tuple[Product, Product]:
+        """`project` as two products, whose results are to be added: of the first features, and of the others."""
+        w_GE, b_G = self._input_weights
+        return Product(w_GE[:, :first].contiguous(), b_G), Product(w_GE[:, first:].contiguous(), torch.zeros_like(b_G))
 
     @abstractmethod
     def scaled(self, w_GE: Tensor, u_GH: Tensor, b_G: Tensor, c_G: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -13,7 +13,7 @@ of position 1, …), n rows with a token at one position, E features in, H featu
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,7 +23,8 @@ from pipeline.batches.ragged import Ragged
 from pipeline.models.interface import Classifier, ReviewClassifier
 from pipeline.models.layers.masking import token_mask
 from pipeline.models.layers.recurrent_classifier import RecurrentClassifier
-from pipeline.scoring.cells import CELLS, Cell, is_cell
+from pipeline.models.layers.regions import Regions
+from pipeline.scoring.cells import CELLS, Cell, Product, is_cell
 
 STEPS = ("forward", "embed", "classify", "encode", "features")
 """What a model may not do in a way of its own."""
@@ -49,11 +50,14 @@ class Packing:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What a layer reads: token k is row `index_N[k]` of `values`, or of each direction's `projected`, if any."""
+    """What a layer reads: token k is row `index_N[k]` of `values`, or of each direction's `projected`, if any. To what is
+    projected comes the product of `regions_NR`, the features of token k in row k, by each direction's `products`, if any."""
 
     values: Tensor
     index_N: Tensor
     projected: Sequence[Tensor] = ()
+    regions_NR: Tensor | None = None
+    products: Sequence[Product] = ()
 
 
 class RunningPool:
@@ -90,11 +94,12 @@ class PackedForward:
         directions = [encoder.forward_layers, *([encoder.backward_layers] if encoder.bidirectional else [])]
         self._model = model
         self._words_VE = model.embedding.weight.detach()
-        self._has_regions = model.regions is not None
         self._layers = [[CELLS[type(layer)](layer) for layer in layers] for layers in zip(*directions, strict=True)]
         self.tables: list[Tensor] = []
         """Each cell's projection of every word, once they are worth it."""
         self._made: list[Tensor] = []
+        self._products: list[Product] = []
+        """What each cell makes of the features of regions, where tokens are looked up."""
 
     @staticmethod
     def supports(model: Classifier) -> bool:
@@ -116,15 +121,20 @@ class PackedForward:
         return most if len(self._layers) == 1 else most // 2
 
     def make_table(self) -> None:
-        """Projects the whole vocabulary, once. Until then, and where it would take more than `TABLE_BYTES` or a word has
-        other inputs in other regions, tokens are projected where they stand, which costs less as long as they are fewer
-        than the words.
+        """Projects the whole vocabulary, once. Until then, and where it would take more than `TABLE_BYTES`, tokens are
+        projected where they stand, which costs less as long as they are fewer than the words.
         """
         cells = self._layers[0]
         if self._made:
             self.tables = self._made
-        elif not self._has_regions and 4 * len(self._words_VE) * sum(cell.gates_dim for cell in cells) <= TABLE_BYTES:
-            self.tables = self._made = [cell.project(self._words_VE) for cell in cells]
+        elif 4 * len(self._words_VE) * sum(cell.gates_dim for cell in cells) <= TABLE_BYTES:
+            if self._model.regions is None:
+                self._made = [cell.project(self._words_VE) for cell in cells]
+            else:
+                parts = [cell.project_apart(self._words_VE.shape[1]) for cell in cells]
+                self._made = [words(self._words_VE) for words, _ in parts]
+                self._products = [regions for _, regions in parts]
+            self.tables = self._made
 
     def leave_table(self) -> None:
         """Projects tokens where they stand again, until `make_table` is called; the table is kept for that."""
@@ -134,11 +144,14 @@ class PackedForward:
         """Logits (B, C); see `ReviewClassifier.forward`."""
         return self.of_reviews(Ragged.of_padded(ids_BT.to(torch.int32).contiguous().numpy(), lengths_B.numpy()))
 
-    def _embedded(self, reviews: Ragged, lengths_B: Tensor) -> Tensor:
-        """The embedded tokens (N, E) of reviews, the longest first, position by position."""
+    def _with_regions(self, inputs: Inputs, regions: Regions, reviews: Ragged, lengths_B: Tensor) -> Inputs:
+        """The inputs of reviews, the longest first, with the features of regions."""
         ids_BT = torch.from_numpy(reviews.padded()[0])[:, : int(lengths_B[0])]
         mask_TB = token_mask(lengths_B, ids_BT.shape[1]).t()
-        return self._model.embed(ids_BT, lengths_B).transpose(0, 1)[mask_TB]
+        regions_NR = regions(ids_BT, lengths_B).transpose(0, 1)[mask_TB]
+        if inputs.projected:
+            return replace(inputs, regions_NR=regions_NR, products=self._products)
+        return _in_place(torch.cat([inputs.values.index_select(0, inputs.index_N), regions_NR], dim=1))
 
     def of_reviews(self, reviews: Ragged) -> Tensor:
         """Logits (B, C) of reviews, none of them empty, in any order."""
@@ -146,10 +159,9 @@ class PackedForward:
         reviews = reviews.take(order)
         lengths_B, order_B = torch.from_numpy(reviews.lengths), torch.from_numpy(order)
         packing = Packing.of(reviews, bidirectional=len(self._layers[0]) > 1)
-        if self._has_regions:
-            inputs = _in_place(self._embedded(reviews, lengths_B))
-        else:
-            inputs = Inputs(self._words_VE, packing.tokens_N, self.tables)
+        inputs = Inputs(self._words_VE, packing.tokens_N, self.tables)
+        if self._model.regions is not None:
+            inputs = self._with_regions(inputs, self._model.regions, reviews, lengths_B)
         for cells in self._layers[:-1]:
             inputs = _in_place(_states(cells, inputs, packing))
         logits_BC = self._model.head(_pooled(self._layers[-1], inputs, packing, self._model.pooling.kind, lengths_B))
@@ -194,12 +206,17 @@ def _read(cell: Cell, direction: int, inputs: Inputs, packing: Packing, see: Cal
     """
     index_N = inputs.index_N.index_select(0, packing.backwards_N) if direction else inputs.index_N
     values = inputs.projected[direction] if inputs.projected else inputs.values
+    regions_NR = inputs.regions_NR
+    if direction and regions_NR is not None:
+        regions_NR = regions_NR.index_select(0, packing.backwards_N)
     state = moving = cell.start(packing.counts[0])
     begin = 0
     for count in packing.counts:
         if count < len(moving[0]):
             moving = tuple(part[:count] for part in state)
         x_n = values.index_select(0, index_N[begin : begin + count])
+        if regions_NR is not None:
+            x_n = inputs.products[direction].plus(x_n, regions_NR[begin : begin + count])
         cell.step(x_n if inputs.projected else cell.project(x_n), moving)
         see(moving[0], begin)
         begin += count

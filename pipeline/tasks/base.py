@@ -19,13 +19,13 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from pipeline.tasks.figures import Doubles, Evaluation
 from pipeline.tasks.kinds import Kind
 
 if TYPE_CHECKING:
     from pipeline.datapipes.train_collate import Batch
     from pipeline.text.ngrams import Buckets
 
-Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Targets = npt.NDArray[Any]
@@ -43,23 +43,6 @@ class Ranks(Protocol):
 
     def concatenate(self, rows: Tensor) -> Tensor:
         """The rows (n, M) of all ranks, in the order of ranks."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """How good a model is on a part. `loss` is the mean over rows, or over whatever the task counts."""
-
-    loss: float
-    rows: int
-    tokens: int
-
-    def figures(self) -> dict[str, float]:
-        """The figures of an epoch beside the loss, by their column in metrics.parquet."""
-        raise NotImplementedError
-
-    def score(self, metric: str) -> float:
-        """The value of one of the task's selections; higher is better."""
-        raise NotImplementedError
 
 
 class Meter(Protocol):

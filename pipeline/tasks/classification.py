@@ -16,9 +16,10 @@ from torch.nn import functional
 
 from pipeline.errors import DataError
 from pipeline.models.layers.ngram_linear import num_columns
-from pipeline.tasks.base import Doubles, Doubt, Evaluation, Floats, Ints, Loss, Ranks, Targets, Task
+from pipeline.tasks.base import Doubt, Floats, Ints, Loss, Ranks, Targets, Task
 from pipeline.tasks.calibration import cross_entropy, expected_calibration_error, fit_scales, softmax
 from pipeline.tasks.columns import best_labels
+from pipeline.tasks.figures import Doubles, Evaluation
 from pipeline.tasks.kinds import CLASSIFICATION
 from pipeline.text.ngrams import Buckets
 

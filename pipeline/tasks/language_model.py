@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from pipeline.datapipes.train_collate import Batch
-from pipeline.tasks.base import Evaluation, Loss, Ranks
+from pipeline.tasks.base import Loss, Ranks
+from pipeline.tasks.figures import Evaluation
 
 MOST_NATS = 700.0
 """The perplexity of more would be infinite, which is no JSON number."""

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.errors import DataError
-from pipeline.tasks.base import Doubles, Doubt, Evaluation, Floats, Ints, Loss, Ranks, Targets, Task
+from pipeline.tasks.base import Doubt, Floats, Ints, Loss, Ranks, Targets, Task
+from pipeline.tasks.figures import Doubles, Evaluation, NumberEvaluation, measured
 from pipeline.tasks.kinds import REGRESSION
 from pipeline.text.ngrams import Buckets
 
@@ -36,27 +37,6 @@ PRIOR_REVIEWS = 2.0
 """A bucket's mean target counts as if this many more reviews had it, all with the overall mean."""
 RATIO_SCALE = 1 / 3
 """With it, the same `--linear-scale` suits both tasks: means are larger than log-count ratios."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NumberEvaluation(Evaluation):
-    """`mae`, `rmse`: mean absolute and root mean squared error, in units of the target; `spearman`: rank correlation;
-    `constant_mae`: the mean absolute error of always answering the median of these rows."""
-
-    mae: float
-    rmse: float
-    spearman: float
-    constant_mae: float
-    spread: float
-    """The standard deviation of the predictions."""
-
-    def figures(self) -> dict[str, float]:
-        """MAE and rank correlation."""
-        return {"mae": self.mae, "spearman": self.spearman}
-
-    def score(self, metric: str) -> float:
-        """The value of one of the task's selections; higher is better."""
-        return {"mae": -self.mae, "spearman": self.spearman, "loss": -self.loss}[metric]
 
 
 @dataclass(frozen=True)
@@ -249,39 +229,6 @@ class Regression(Task):
         """What is needed to turn outputs into numbers."""
         values = {"column": self.source, "mean": self.mean, "std": self.std, "low": self.low, "high": self.high}
         return {"name": self.kind.name, **values}
-
-
-def measured(targets_N: Doubles, predicted_N: Doubles, *, loss: float, tokens: int) -> NumberEvaluation:
-    """The figures of predictions, in units of the target."""
-    error_N = np.abs(predicted_N - targets_N)
-    rows = max(len(targets_N), 1)
-    return NumberEvaluation(
-        loss=loss,
-        rows=len(targets_N),
-        tokens=tokens,
-        mae=float(error_N.sum()) / rows,
-        rmse=float(np.sqrt((error_N**2).sum() / rows)),
-        spearman=spearman(targets_N, predicted_N),
-        constant_mae=float(np.abs(targets_N - np.median(targets_N)).sum()) / rows if len(targets_N) else 0.0,
-        spread=float(predicted_N.std()) if len(predicted_N) else 0.0,
-    )
-
-
-def spearman(one_N: Doubles, other_N: Doubles) -> float:
-    """Spearman's rank correlation: Pearson's of the ranks, ties sharing their mean rank. 0 where one does not vary.
-
-    Source: Spearman 1904, "The proof and measurement of association between two things".
-    """
-    if len(one_N) < 2:
-        return 0.0
-    ranks = [_ranks(values) - (len(values) + 1) / 2 for values in (one_N, other_N)]
-    norm = float(np.sqrt((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum()))
-    return float((ranks[0] * ranks[1]).sum()) / norm if norm else 0.0
-
-
-def _ranks(values_N: Doubles) -> Doubles:
-    _, place_N, count = np.unique(values_N, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(count) - (count - 1) / 2)[place_N])
 
 
 class NumberMeter:

@@ -24,7 +24,8 @@ from pipeline.models.layers.ngram_linear import NgramLinear
 from pipeline.order.plan import EvaluationPlan
 from pipeline.order.selection import Part
 from pipeline.progress import track
-from pipeline.tasks.base import Evaluation, Targets, Task
+from pipeline.tasks.base import Targets, Task
+from pipeline.tasks.figures import Evaluation
 from pipeline.training.ngram_fit import NgramOptions, fit_ngrams
 
 log = logging.getLogger(__name__)

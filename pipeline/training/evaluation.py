@@ -10,7 +10,8 @@ from pipeline.errors import StoppedError
 from pipeline.order.plan import EvaluationPlan
 from pipeline.order.selection import Part
 from pipeline.progress import track
-from pipeline.tasks.base import Evaluation, Objective
+from pipeline.tasks.base import Objective
+from pipeline.tasks.figures import Evaluation
 from pipeline.training.control import Control
 from pipeline.training.world import World, silent
 

@@ -30,7 +30,8 @@ from pipeline.order.plan import TrainPlan
 from pipeline.order.selection import Part
 from pipeline.progress import track
 from pipeline.signals import StopRequest
-from pipeline.tasks.base import Evaluation, Loss, Objective, Task
+from pipeline.tasks.base import Loss, Objective, Task
+from pipeline.tasks.figures import Evaluation
 from pipeline.training.averaging import Average
 from pipeline.training.checkpoint import Checkpoint, TrainingFolder
 from pipeline.training.control import Control

@@ -45,7 +45,8 @@ FREQUENT = 100
 SMOOTHING = 0.75
 RATE, LAST_RATE = 0.05, 0.001
 START_STD = 0.1
-CHUNK_TOKENS = 1 << 20
+CHUNK_TOKENS = 1 << 18
+"""Tokens between two looks at whether to stop."""
 BATCH_ROWS = 1024
 MEASURED_TOKENS = 1 << 16
 DRAWN = 1 << 20

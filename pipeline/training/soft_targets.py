@@ -22,7 +22,8 @@ from pipeline.lake.content import READ_ERRORS, open_parquet
 from pipeline.lake.damage import REPAIR, damaged
 from pipeline.models.layers.ngram_linear import NgramLinear
 from pipeline.order.selection import UNLABELLED, Part
-from pipeline.tasks.base import Doubles, Floats, Targets, Task
+from pipeline.tasks.base import Floats, Targets, Task
+from pipeline.tasks.figures import Doubles
 from pipeline.training.blending import Reading, collect
 
 log = logging.getLogger(__name__)

@@ -25,9 +25,10 @@ from pipeline.lake.paths import Lake
 from pipeline.models.bundle import read_bundle
 from pipeline.order.folds import Fold
 from pipeline.order.selection import Part, Selection, select
+from pipeline.tasks.figures import NumberEvaluation, measured
 from pipeline.tasks.kinds import REGRESSION
 from pipeline.tasks.registry import task_for
-from pipeline.tasks.regression import NumberEvaluation, Regression, measured
+from pipeline.tasks.regression import Regression
 from pipeline.text.ngrams import ngram_buckets
 from pipeline.training.data import open_data
 from tests.support.commands import run_process

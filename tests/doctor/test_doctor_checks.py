@@ -170,6 +170,7 @@ def test_environment_of_these_tests_is_fine() -> None:
         ("pipeline.text.kernels", "NumPy"),
         ("pipeline.text.columns", "hashlib"),
         ("pipeline.models.layers.scan_kernel", "torch computes"),
+        ("pipeline.training.region_tables", "NumPy learns"),
     ],
 )
 def test_kernels_that_were_not_compiled_are_a_warning(module: str, instead: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from pipeline.order.selection import select
 from pipeline.scoring import judge
 from pipeline.scoring.judge import JUDGE_FILE, judging_rows, merits, read_judge
 from pipeline.text.vocabulary import Vocabulary
-from schemas.token import TOKEN, token_metadata
+from schemas.token import WITHOUT_TARGET, token_metadata
 from tests.support.commands import invoke, run_here
 from tests.support.tasks import TWO_LABELS
 from tests.support.token_corpus import Corpus, write_corpus
@@ -67,7 +67,7 @@ def live(lake: Path) -> str:
 def change(corpus: Corpus, how: Callable[[pa.Table], pa.Table], name: str, source: str = "train-0000") -> None:
     """Writes a changed copy of a shard as the shard `name`."""
     table = pq.read_table(corpus.shards / f"{source}.parquet")
-    schema = TOKEN.schema.with_metadata(table.schema.metadata)
+    schema = WITHOUT_TARGET.with_metadata(table.schema.metadata)
     pq.write_table(how(table).cast(schema), corpus.shards / f"{name}.parquet", row_group_size=100)
 
 
@@ -212,7 +212,7 @@ def test_the_live_model_reads_other_vocabularies_by_token(trained: tuple[Path, C
     moved = put(table, ids=ids, label=1 - table["label"].to_numpy())
     shard = tmp_path / "shards" / "train-0000.parquet"
     shard.parent.mkdir()
-    schema = TOKEN.schema.with_metadata(token_metadata(other.fingerprint))
+    schema = WITHOUT_TARGET.with_metadata(token_metadata(other.fingerprint))
     pq.write_table(moved.cast(schema), shard, row_group_size=100)
     write_vocabulary(other, tmp_path / "vocabulary" / f"{other.fingerprint}.parquet")
     again = select(plain_shards(shard.parent), TWO_LABELS, 0.1, holdout=0.1)[0].part("test")

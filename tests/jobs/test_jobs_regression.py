@@ -174,6 +174,7 @@ def own(lake: Path, tmp_path: Path) -> Path:
     return tmp_path / "lake"
 
 
+@pytest.mark.slow
 def test_a_worse_model_and_one_of_another_task_do_not_go_live(own: Path) -> None:
     live = Lake(own).latest_model()
     worse = invoke("train", "--task", "regression", *FAST, "--linear-ngrams", "1", "--linear-lr", "0.0001", "--lake", own)

@@ -155,6 +155,7 @@ def test_the_record_the_summary_and_the_page_say_who_taught(lake: Path, command:
     assert "Teacher" in page and teacher in page and "accuracy on validation reviews" in page
 
 
+@pytest.mark.slow
 def test_nights_follow_the_live_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.night.step.COMMAND", forked_pipeline())
     lake = tmp_path / "lake"

@@ -131,6 +131,7 @@ def test_the_n_gram_model_of_the_run_teaches_any_student(tmp_path: Path, corpus:
     assert train(tmp_path, corpus, "--linear-bits", "12", "--teacher", "nbsvm")["code"] == 99
 
 
+@pytest.mark.slow
 def test_the_teacher_reads_every_review_once(tmp_path: Path, corpus: Corpus, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     shutil.copytree(corpus.shards.parent, tmp_path / "corpus")
@@ -167,6 +168,7 @@ def test_test_rows_are_never_scored(tmp_path: Path, corpus: Corpus) -> None:
     assert sum(scored(tmp_path).values()) == wanted["train"] + wanted["valid"] + wanted["unlabelled"]
 
 
+@pytest.mark.slow
 def test_a_fold_is_taught_by_models_that_have_not_read_it(tmp_path: Path, corpus: Corpus) -> None:
     reader = fit(tmp_path, corpus)["outputs"]["model_id"]
     other = fit(tmp_path, corpus, "--fold", "1/3")["outputs"]["model_id"]
@@ -184,6 +186,7 @@ def test_a_fold_is_taught_by_models_that_have_not_read_it(tmp_path: Path, corpus
         assert receipt["metrics"]["teacher"]["model_id"] == (None if name == "nbsvm" else same)
 
 
+@pytest.mark.slow
 def test_a_cross_validation_is_taught_fold_by_fold(tmp_path: Path, corpus: Corpus) -> None:
     common = ("--lake", tmp_path, "--tokens", corpus.shards, "--folds", "3")
     taught = invoke("crossval", *common, *LINEAR)

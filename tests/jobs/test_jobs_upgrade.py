@@ -162,7 +162,9 @@ import os, signal, sys
 from pathlib import Path
 import jobs.upgrade as upgrade
 from pipeline.config.upgrade import UpgradeConfig
-import {module} as module
+from pkgutil import resolve_name
+
+module = resolve_name("{module}")
 
 def die(*arguments, **options):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -176,7 +178,7 @@ upgrade.run(UpgradeConfig(lake=Path(sys.argv[1])))
     ("module", "name"),
     [
         ("pipeline.reports.upgrade", "write_contract_file"),
-        ("pipeline.scoring.writers", "note_data_sha256"),
+        ("pipeline.lake.content.HashedFile", "note_sha256"),
         ("pipeline.lake.table", "stage_commit"),
     ],
 )

@@ -70,6 +70,10 @@ def test_features_of_regions_are_read_beside_the_embeddings(arch: str, layers: i
 def test_products_of_both_libraries_agree(arch: str, threshold: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells, "ONEDNN_WEIGHTS", threshold)
     check(make_model(arch, hidden_dim=96, layers=2), [30, 7, 30, 1, 12], table=True)
+    beside = make_model(arch, region_dim=4)
+    assert beside.regions is not None
+    beside.regions.set(torch.randn(WORDS, 4), torch.randn(4))
+    check(beside, [9, 1, 5, 5], table=True)
 
 
 def test_states_stay_exact_over_long_reviews() -> None:

@@ -10,7 +10,8 @@ from scipy import stats
 
 from pipeline.errors import DataError
 from pipeline.reports.numbers import NumberMeasures, smaller_by_chance
-from pipeline.tasks.regression import Regression, spearman
+from pipeline.tasks.figures import spearman
+from pipeline.tasks.regression import Regression
 
 NUMBERS = st.lists(st.integers(-5, 5).map(float), min_size=3, max_size=60)
 
