@@ -125,7 +125,8 @@ class Watch:
         if drift is None or self.observed is None:
             log.info("drift was not measured: %s", _no_reference(self.bundle))
             unknown_share = {"now": share, "reference": None}
-            return Drift(measured=False, reason="no reference", rows=self.rows, unknown_share=unknown_share).to_dict()
+            reason = "no reference" if self.bundle.labels else "the model predicts numbers"
+            return Drift(measured=False, reason=reason, rows=self.rows, unknown_share=unknown_share).to_dict()
         if drift.reason is not None:
             log.info("drift was not measured: %s", drift.reason)
         if drift.drifted:

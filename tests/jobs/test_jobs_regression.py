@@ -102,6 +102,7 @@ def test_scores_are_numbers_the_same_in_python(lake: Path, tmp_path: Path) -> No
     assert np.corrcoef(scored["predicted_value"].to_numpy(), unseen["price"].to_numpy())[0, 1] > 0.8
     told = receipt["metrics"]["predicted_value"]
     assert told["least"] <= told["mean"] <= told["greatest"] and "predicted" not in receipt["metrics"]
+    assert receipt["metrics"]["drift"]["reason"] == "the model predicts numbers"
     with pipeline.load(lake) as model:
         assert model.predict_values(unseen["text"].to_pylist()) == pytest.approx(scored["predicted_value"].to_numpy())
         assert model.predict([None])[0].to_dict()["predicted_value"] is None
