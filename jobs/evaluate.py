@@ -115,7 +115,7 @@ def _of_sources(
             scores.append(predictor.predict(vocabulary.encode(batch.tokens.filter(pa.array(keep)))))
             progress.advance(batch.read)
     run.rejected = len(bad)
-    _check_bad(config, run, bad)
+    _check_bad(config, run, bad, has_labels=not bundle.task)
     found = np.concatenate([np.zeros(0, np.int64), *labels])
     if not len(found):
         first = f" The first reject: {bad[0].source}, row {bad[0].row}: {bad[0].detail}." if bad else ""
@@ -207,13 +207,14 @@ def _warn_of_training_data(config: EvaluateConfig, bundle: "Bundle", names: Sequ
         )
 
 
-def _check_bad(config: EvaluateConfig, run: Run, bad: "list[BadRow]") -> None:
+def _check_bad(config: EvaluateConfig, run: Run, bad: "list[BadRow]", *, has_labels: bool) -> None:
     """Raises `DataError` when more is bad than is allowed."""
     defects = [row for row in bad if row.reason not in NO_DEFECT]
     if config.max_bad.is_passed(len(defects), run.read):
         first = defects[0]
+        remedy = "map the labels to classes with --label-map" if has_labels else "name another column with --target-column"
         raise DataError(
             f"{len(defects):,} of {run.read:,} rows cannot be evaluated; --max-bad allows {config.max_bad}. The first: "
-            f"{first.source}, row {first.row}: {first.detail}. Fix the rows, map the labels to classes with "
-            "--label-map, or allow more with --max-bad."
+            f"{first.source}, row {first.row}: {first.detail}. Fix the rows, {remedy}, or allow more with "
+            "--max-bad."
         )

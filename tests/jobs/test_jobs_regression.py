@@ -132,6 +132,8 @@ def test_evaluate_on_the_table_and_on_files(lake: Path, tmp_path: Path) -> None:
     pa.csv.write_csv(prices(200, seed=2), tmp_path / "more.csv")
     files = invoke("evaluate", tmp_path / "more.csv", "--target-column", "price", "--lake", lake)["metrics"]
     assert files["rows"] == 200 and files["mae"] == pytest.approx(table["mae"], rel=0.3)
+    words = run_here("evaluate", tmp_path / "more.csv", "--target-column", "text", "--lake", lake)
+    assert words.code == 65 and "Fix the rows, name another column with --target-column, or allow" in words.stderr
 
 
 def test_options_of_another_task_are_refused_unless_ingest_has_them(lake: Path, tmp_path: Path) -> None:
