@@ -181,7 +181,7 @@ def _decide(config: TrainConfig, data: TrainingData, bundle: Bundle, test: Part,
         found = Comparison(obstacle=live)
         decided = replace(decided, **_own_figures(bundle, part))
     if found.is_other_task and config.promote != ALWAYS_MODE:
-        return _refused(decided, OTHER_TASK, found.obstacle)
+        return _refused(decided, OTHER_TASK, f"{found.obstacle}; --promote always replaces it")
     if below:
         return _refused(decided, BELOW_MAJORITY, f"{below}{_and(found.figures)}")
     return _by_mode(config, decided, found, bundle, part, is_first=decided.live is None or live == "")
@@ -218,8 +218,7 @@ def _compare(config: TrainConfig, data: TrainingData, challenger: Bundle, live: 
     task, other = task_of(challenger), task_of(live)
     if task.kind is not other.kind:
         return Comparison(
-            obstacle=f"{live.model_id}, the live model, is one of {other.kind.name}, so nothing was compared, and it stays. "
-            "--promote always replaces it",
+            obstacle=f"{live.model_id}, the live model, has learned {other.kind.name}, so nothing was compared",
             is_other_task=True,
         )
     if why := task.is_comparable(other):

@@ -187,12 +187,13 @@ def test_a_worse_model_and_one_of_another_task_do_not_go_live(own: Path) -> None
     other = invoke("train", "--arch", "nbsvm", "--linear-bits", "14", "--holdout", "0.2", "--lake", own)
     promotion = other["metrics"]["promotion"]
     assert (promotion["decision"], promotion["reason"]) == ("not promoted", "other task")
-    assert "is one of regression, so nothing was compared" in promotion["message"]
+    assert promotion["message"].endswith("has learned regression, so nothing was compared; --promote always replaces it")
     assert Lake(own).latest_model() == live
     always = invoke(
         "train", "--arch", "nbsvm", "--linear-bits", "13", "--holdout", "0.2", "--promote", "always", "--lake", own
     )
     assert Lake(own).latest_model() == always["outputs"]["model_id"]
+    assert "replaces it" not in always["metrics"]["promotion"]["message"]
 
 
 def test_the_validation_part_is_found_again_and_has_all_quarters(lake: Path) -> None:
