@@ -191,7 +191,11 @@ class PretrainConfig:
         given = [defaults[name].label for name in foreign if getattr(self, name) != defaults[name].default]
         given += [f"--{name.replace('_', '-')}" for name in self.model if name in self._useless]
         if given:
-            raise UsageError(f"{', '.join(given)}: --objective {self.objective} has no such option. Remove it.")
+            such, it = ("option", "it") if len(given) == 1 else ("options", "them")
+            raise UsageError(
+                f"{', '.join(given)}: --objective {self.objective} has no such {such}. Remove {it}, also from the table "
+                "[pretrain] in pipeline.toml."
+            )
         if not self.is_vectors and config_class(self.arch).linear:
             raise UsageError(f"--arch {self.arch} has no recurrent layers to pretrain. {REMEDY}")
 

@@ -296,6 +296,10 @@ def test_other_sizes_than_the_pretrained_ones(tmp_path: Path, corpus: Corpus, ca
         (("--objective", "vectors", "--hidden-dim", "8"), "--hidden-dim: --objective vectors has no such option"),
         (("--objective", "lm", "--set", "pooling=max"), "--pooling: --objective lm has no such option"),
         (("--objective", "lm", "--contexts", "10"), "--contexts: --objective lm has no such option"),
+        (
+            ("--objective", "vectors", "--arch", "lstm", "--hidden-dim", "8"),
+            "--arch, --hidden-dim: --objective vectors has no such options. Remove them, also from the table [pretrain] in",
+        ),
         (("--objective", "lm", "--arch", "nbsvm"), "--arch nbsvm has no recurrent layers"),
         (("--objective", "lm", "--arch", "transformer"), "its states see the whole review"),
         (("--objective", "lm", "--layers", "2"), "Pretrain with --layers 1"),
