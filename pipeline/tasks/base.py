@@ -90,7 +90,7 @@ class NgramStatistics(Protocol):
     """What the linear n-gram model has to know of each bucket before it is fitted."""
 
     def add(self, found: "Buckets", targets_B: Targets) -> None:
-        """Adds the distinct buckets of a batch's reviews; `targets_B` may be soft targets (B, C)."""
+        """Adds the distinct buckets of a batch's reviews; `targets_B`: what `Task.targets` gives, or soft targets (B, C)."""
 
     def distinct(self) -> int:
         """Number of buckets that any review has."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
@@ -91,6 +92,20 @@ def test_a_ridge_and_a_network_learn_prices(lake: Path, tmp_path: Path) -> None:
     bundle = read_bundle(Path(network["outputs"]["model"]))
     assert bundle.labels == () and bundle.task["name"] == "regression"
     assert (bundle.folder / "report.html").read_text(encoding="utf-8").count("Mean absolute error") >= 1
+
+
+def test_units_change_nothing_but_the_units(tmp_path: Path) -> None:
+    found = []
+    for name, unit, offset in (("euros", 1.0, 0.0), ("cents", 100.0, 70_000.0)):
+        table = prices(400, seed=2).append_column("id", pa.array([f"review {row}" for row in range(400)]))
+        price = pc.add(pc.multiply(table["price"], unit), offset)
+        pa.csv.write_csv(table.set_column(table.column_names.index("price"), "price", price), tmp_path / f"{name}.csv")
+        lake = tmp_path / name
+        columns = ("--target-column", "price", "--id-column", "id")
+        invoke("ingest", tmp_path / f"{name}.csv", *columns, "--lake", lake)
+        metrics = invoke("train", "--task", "regression", *FAST, "--lake", lake)["metrics"]
+        found.append([metrics["valid_mae"] / unit, metrics["valid_spearman"]])
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
 
 
 def test_scores_are_numbers_the_same_in_python(lake: Path, tmp_path: Path) -> None:
