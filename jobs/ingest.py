@@ -36,7 +36,7 @@ from pipeline.lake.publish import Change, change_of, check_covered, check_recove
 from pipeline.lake.reject_writer import FILES, RejectWriter
 from pipeline.lake.shard_tokens import ShardTokens, counted, total
 from pipeline.lake.shard_writer import rows_written, write_shard
-from pipeline.lake.table import TokenTable
+from pipeline.lake.table import TokenTable, has_targets
 from pipeline.lake.table_index import IndexFiles, TableIndex
 from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.lake.withheld import ERASED, RETRACTED, Withheld
@@ -173,6 +173,9 @@ def _ingest(config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: P
         "erased": collected.num_withheld(ERASED),
     }
     _say_repeated(run, config)
+    if config.target_column is None and run.metrics["replaced"] and table is not None and has_targets(lake.tokens):
+        text = "the table has numbers for regression, and %s replaced reviews have none: pass --target-column to keep them"
+        log.warning(text, f"{run.metrics['replaced']:,}", extra=AS_IT_IS)
     if config.target_column is not None and run.written and not collected.targets:
         text = "no new review has a number in the column %r (--target-column), so regression cannot learn from them"
         log.warning(text, config.target_column, extra={BRIEF: "no new review has a number in the column of --target-column"})

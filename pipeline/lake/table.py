@@ -109,6 +109,11 @@ def exists(folder: Path) -> bool:
     return delta_log.newest(folder) is not None
 
 
+def has_targets(folder: Path) -> bool:
+    """Whether a table that exists has a column with numbers for regression."""
+    return any(field.name == TARGET for field in DeltaTable(folder).schema().fields)
+
+
 def list_shards(folder: Path, version: int | None = None) -> tuple[int, list[Listed]]:
     """The version that was found and its shards as the log lists them, sorted by name; no shard is opened.
 

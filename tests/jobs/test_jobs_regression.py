@@ -72,6 +72,22 @@ def test_without_numbers_a_shard_is_what_it_was(tmp_path: Path) -> None:
     assert learned["metrics"]["train_rows"] + learned["metrics"]["valid_rows"] == 60
 
 
+def test_numbers_that_are_lost_for_want_of_the_option_are_said(tmp_path: Path) -> None:
+    pa.csv.write_csv(prices(60), tmp_path / "prices.csv")
+    given = ("ingest", tmp_path / "prices.csv", "--lake", tmp_path / "lake")
+    assert "for regression" not in run_here(*given, "--target-column", "price").stderr
+    lost = run_here(*given)
+    assert "60 replaced reviews have none: pass --target-column to keep them" in lost.stderr
+    again = run_here(*given, "--target-column", "price")  # the remedy
+    assert again.code == 0 and "for regression" not in again.stderr
+    assert (
+        pq.read_table(tmp_path / "lake" / "tokens" / Path(DeltaTable(tmp_path / "lake" / "tokens").file_uris()[0]).name)[
+            "target"
+        ].null_count
+        == 0
+    )
+
+
 def test_values_that_are_no_numbers_are_rejected_and_missing_ones_are_unlabelled(tmp_path: Path) -> None:
     rows = {"text": ["good one", "bad one", "fine one", "no number"], "stars": ["4.5", "many", "inf", None]}
     pa.csv.write_csv(pa.table(rows), tmp_path / "stars.csv")
