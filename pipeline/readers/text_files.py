@@ -24,6 +24,8 @@ SAMPLED = 16
 """One file in so many is looked at before a batch is read."""
 SHORT_TEXTS = 4
 """Texts of so many times the average that a full batch allows are still short."""
+MOST_BYTES = 2**31 - 1
+"""Bytes of an Arrow array of texts, whose offsets are int32."""
 USUAL_RATIO = 8
 """Compressed texts are taken for so many times their size."""
 BOMS = {BOM_UTF8: "utf-8", BOM_UTF16_LE: "utf-16-le", BOM_UTF16_BE: "utf-16-be"}
@@ -46,12 +48,13 @@ def _batches(source: Source, names: list[str], bounds: Bounds) -> Iterator[list[
     """The names in batches: of so many files, and of so many bytes as far as they will be read.
 
     Each file's size is looked up only where a sample says that it matters: for short texts that alone would take as long
-    as splitting them into words.
+    as splitting them into words. It always does where `--max-value-bytes` allows more than an Arrow array can hold.
     """
+    is_holdable = (bounds.value + 1) * BATCH_ROWS <= MOST_BYTES
     for start in range(0, len(names), BATCH_ROWS):
         some = names[start : start + BATCH_ROWS]
         largest = max(_size(f"{source.path}/{name}") for name in some[::SAMPLED])
-        if largest * BATCH_ROWS <= bounds.batch * SHORT_TEXTS:
+        if is_holdable and largest * BATCH_ROWS <= bounds.batch * SHORT_TEXTS:
             yield some
         else:
             yield from _batches_by_size(source, some, bounds)
