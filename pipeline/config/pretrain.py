@@ -43,8 +43,8 @@ MODEL_OF_VECTORS = {"embedding_dim": 128, "embedding_std": 0.1}
 """The options of an architecture that word vectors have, too, and their defaults."""
 MOST_WINDOW, MOST_CONTEXTS = 100, 20_000
 
-OF_CLASSIFIERS = frozenset({"pooling", "attention", "score", "window"})
-"""Options of architectures that decide what a classifier makes of the states."""
+OF_CLASSIFIERS = frozenset({"pooling", "attention", "score", "window", "region_dim"})
+"""Options of architectures that decide what a classifier makes of the states, and features that know the next token."""
 OF_REFUSED = frozenset({"ngrams", "buckets", "width", "directions", "heads", "feedforward_dim", "attention_dropout"})
 """Options of architectures that cannot be language models."""
 WITHOUT_DROPOUT = {"dropout": 0.0, "embedding_dropout": 0.0}

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.token import TOKEN, token_metadata
+from schemas.token import WITHOUT_TARGET, token_metadata
 
 WORDS, MEAN_LENGTH = 30_000, 230
 
@@ -14,7 +14,7 @@ WORDS, MEAN_LENGTH = 30_000, 230
 def write_shards(folder: Path, rows: int, rows_per_shard: int = 16_384) -> None:
     """Lengths distributed like IMDb's, words by a power law, films of 20 reviews; a review's first token gives its label."""
     folder.mkdir(parents=True)
-    schema = TOKEN.schema.with_metadata(token_metadata("synthetic"))
+    schema = WITHOUT_TARGET.with_metadata(token_metadata("synthetic"))
     random = np.random.default_rng(0)
     for first in range(0, rows, rows_per_shard):
         count = min(rows_per_shard, rows - first)
@@ -26,7 +26,7 @@ def write_shards(folder: Path, rows: int, rows_per_shard: int = 16_384) -> None:
         places = np.arange(first, first + count)
         columns = {
             "review_id": [f"r{row}" for row in places],
-            "ids": pa.ListArray.from_arrays(pa.array(offsets), pa.array(values), type=TOKEN.schema.field("ids").type),
+            "ids": pa.ListArray.from_arrays(pa.array(offsets), pa.array(values), type=WITHOUT_TARGET.field("ids").type),
             "label": labels,
             "stars": pa.nulls(count, pa.int32()),
             "split": ["train"] * count,

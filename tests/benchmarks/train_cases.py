@@ -42,7 +42,7 @@ def book_rows(results: dict[str, Result], lake: Path, epochs: int, ours: str) ->
         for row in pq.read_table(metrics).to_pylist():
             key = {"train": "seconds", "valid": "accuracy"}[row["phase"]]
             result.figures.setdefault(f"{key}_{row['epoch']}", []).append(row[key])
-    return int(counts.sum()), [_epoch_row(result, epochs), _epoch_row(book, epochs)]
+    return int(sum(counts)), [_epoch_row(result, epochs), _epoch_row(book, epochs)]
 
 
 def _epoch_row(result: Result, epochs: int) -> Row:

@@ -295,6 +295,7 @@ def test_other_sizes_than_the_pretrained_ones(tmp_path: Path, corpus: Corpus, ca
         (("--objective", "vectors", "--lr", "0.1"), "--lr: --objective vectors has no such option"),
         (("--objective", "vectors", "--hidden-dim", "8"), "--hidden-dim: --objective vectors has no such option"),
         (("--objective", "lm", "--set", "pooling=max"), "--pooling: --objective lm has no such option"),
+        (("--objective", "lm", "--set", "region_dim=4"), "--region-dim: --objective lm has no such option"),
         (("--objective", "lm", "--contexts", "10"), "--contexts: --objective lm has no such option"),
         (
             ("--objective", "vectors", "--arch", "lstm", "--hidden-dim", "8"),

@@ -36,10 +36,10 @@ def left_padded(part: Part) -> TensorDataset:
     reader = RowGroupReader(part, LENGTH)
     groups = [reader(ReadRequest(0, number, False)) for number in range(len(part.groups))]
     ids = np.zeros((part.rows, LENGTH), np.int64)
-    rows = (row for group in groups for row in np.split(group.values, group.offsets[1:-1]) if len(group.labels))
+    rows = (row for group in groups for row in np.split(group.values, group.offsets[1:-1]) if len(group.targets))
     for place, row in enumerate(rows):
         ids[place, LENGTH - len(row) :] = row
-    labels = np.concatenate([group.labels for group in groups]).astype(np.float32)
+    labels = np.concatenate([group.targets for group in groups]).astype(np.float32)
     return TensorDataset(torch.from_numpy(ids), torch.from_numpy(labels))
 
 

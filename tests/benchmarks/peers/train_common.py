@@ -73,7 +73,7 @@ def stepper(model: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[Bat
 
     def step(batch: Batch) -> Tensor:
         optimizer.zero_grad()
-        loss = cross_entropy(model(batch.ids, batch.lengths), batch.labels)
+        loss = cross_entropy(model(batch.ids, batch.lengths), batch.targets)
         loss.backward()
         clip_grad_norm_(model.parameters(), DEFAULTS.clip_norm)
         optimizer.step()
