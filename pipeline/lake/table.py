@@ -110,8 +110,16 @@ def exists(folder: Path) -> bool:
 
 
 def has_targets(folder: Path) -> bool:
-    """Whether a table that exists has a column with numbers for regression."""
-    return any(field.name == TARGET for field in DeltaTable(folder).schema().fields)
+    """Whether a table that exists has a column with numbers for regression.
+
+    Raises:
+        DataError: the log is damaged.
+    """
+    try:
+        with _spoken(folder) as root:
+            return any(field.name == TARGET for field in DeltaTable(root).schema().fields)
+    except (DeltaError, OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise DataError(f"the log of {folder} cannot be read: {error}. {REPAIR}") from error
 
 
 def list_shards(folder: Path, version: int | None = None) -> tuple[int, list[Listed]]:
