@@ -145,6 +145,7 @@ def test_the_commands_for_models_drift_and_vocabulary_work(lake: Path) -> None:
     assert kinds(lake) == ["drift"]
 
 
+@pytest.mark.slow
 def test_without_a_live_model_and_with_a_damaged_record_the_remedies_help(lake: Path) -> None:
     (lake / "models" / "LATEST").write_text("gone\n")
     assert kinds(lake) == ["no_model"]

@@ -82,6 +82,7 @@ def test_the_summary_of_data_on_stdout_stays_out_of_it(screens: dict[str, Shown]
     assert len([json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]) == 3
 
 
+@pytest.mark.slow
 def test_the_other_commands(screens: dict[str, Shown], terminal: Terminal) -> None:
     expected = {
         ("evaluate",): ("accuracy", "95% interval", "accuracy by always predicting"),

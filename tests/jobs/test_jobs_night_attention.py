@@ -195,6 +195,7 @@ def test_a_vocabulary_is_not_rebuilt_again_and_again(tmp_path: Path, command: Ru
     assert [found["command"] for found in command(*night).receipt["metrics"]["steps"]] == ["ingest", "ingest"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("much_unknown")
 def test_a_rebuilt_vocabulary_is_trained_on_whatever_the_policy(tmp_path: Path, command: Run) -> None:
     (tmp_path / "raw").mkdir()

@@ -87,6 +87,7 @@ def test_the_morning_page_knows_the_night(first_night: tuple[Path, Outcome]) -> 
     assert done.receipt["metrics"]["steps"][1]["outputs"]["model_id"] in page
 
 
+@pytest.mark.slow
 def test_a_delivery_of_flipped_labels_does_not_go_live_and_is_one_line(night: Night, lake: Path) -> None:
     live = (lake / "models" / "LATEST").read_text()
     other = {"pos": "neg", "neg": "pos"}

@@ -346,6 +346,7 @@ def test_crossval_pretrains_for_each_fold_without_its_text(tmp_path: Path, corpu
         invoke("crossval", "--lake", tmp_path, *options, "--init", "LIVE")
 
 
+@pytest.mark.slow
 def test_virtual_adversarial_training_from_pretrained_weights(tmp_path: Path, corpus: Corpus) -> None:
     pretrained(tmp_path, corpus, *LM)
     options = ("--init", "LATEST", "--unlabelled", "1", "--adversarial-warmup", "0")
@@ -361,6 +362,7 @@ def test_virtual_adversarial_training_from_pretrained_weights(tmp_path: Path, co
         train(tmp_path, corpus, *options, "--virtual-adversarial", "1", "--precision", "bf16")
 
 
+@pytest.mark.slow
 def test_unlabelled_reviews_may_count_for_virtual_adversarial_training_alone(tmp_path: Path, corpus: Corpus) -> None:
     options = ("--unlabelled", "0.5", "--adversarial-warmup", "0", "--virtual-adversarial", "1")
     silent = (*options, "--unlabelled-targets", "none")

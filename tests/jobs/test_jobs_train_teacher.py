@@ -116,6 +116,7 @@ def test_a_share_of_the_teacher_is_mixed_with_the_labels(tmp_path: Path, corpus:
     assert len({made["outputs"]["model_id"] for made in (little, much, plain)}) == 3
 
 
+@pytest.mark.slow
 def test_the_n_gram_model_of_the_run_teaches_any_student(tmp_path: Path, corpus: Corpus) -> None:
     default = train(tmp_path, corpus, "--linear-bits", "12", "--unlabelled", "2")
     assert train(tmp_path, corpus, "--linear-bits", "12", "--unlabelled", "2", "--teacher", "nbsvm")["code"] == 99
@@ -212,6 +213,7 @@ def test_a_cross_validation_is_taught_fold_by_fold(tmp_path: Path, corpus: Corpu
     assert invoke(*student, folder.name, "--seed", "1")["code"] == 0
 
 
+@pytest.mark.slow
 def test_what_is_held_out_is_not_taught_by_a_model_that_has_read_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

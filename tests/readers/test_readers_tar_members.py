@@ -131,6 +131,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("tar") / "a.tar"
 
 
+@pytest.mark.slow
 @given(content=archives(), chunk=st.sampled_from([1000, 1536, 6000, 1 << 20]), name=st.sampled_from([150, 1 << 20]))
 @example(content=b"", chunk=512, name=512)
 @example(content=bytes(1024), chunk=512, name=512)
