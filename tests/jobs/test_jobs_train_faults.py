@@ -147,6 +147,7 @@ def test_a_signal_leaves_a_checkpoint_and_the_right_exit_code(tmp_path: Path, co
     assert (record["outcome"], record["exit_code"]) == ("stopped", 128 + stop)
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_train_the_same(tmp_path: Path, corpus: Corpus) -> None:
     process = start(tmp_path, corpus, "--epochs", "500")
     assert wait_for(lambda: checkpoints(tmp_path), process)
