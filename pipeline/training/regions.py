@@ -55,11 +55,10 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class LearnedRegions:
-    """E (V, R) and b (R,), and the mean loss of a predicted token in the last part of the text."""
+    """E (V, R) and b (R,)."""
 
     weight: Floats
     bias: Floats
-    loss: float
 
 
 def learn_regions(
@@ -109,13 +108,14 @@ def learn_regions(
         weight_VR *= std / spread
         bias_R *= std / spread
     log.info(
-        "learned %d region features from %s tokens, %.1f times, %.1f s",
+        "learned %d region features from %s tokens in %.1f passes: loss %.3f, %.1f s",
         dim,
         f"{reviews.tokens:,}",
         wanted / max(reviews.tokens, 1),
+        loss,
         time.perf_counter() - started,
     )
-    return LearnedRegions(weight_VR, bias_R, loss)
+    return LearnedRegions(weight_VR, bias_R)
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Reviews:
         return len(self.ids)
 
     def chunks(self, order: npt.NDArray[np.int64], most_tokens: int) -> Iterator["Reviews"]:
-        """The reviews in this order, in chunks of about so many tokens."""
+        """The reviews in this order, in chunks of about `most_tokens` tokens."""
         lengths = self.lengths[order]
         number = np.cumsum(lengths) // most_tokens
         for rows in np.split(order, np.flatnonzero(np.diff(number)) + 1):
@@ -146,7 +146,7 @@ class Reviews:
             yield Reviews(self.ids[place], offsets)
 
     def cut(self, most_tokens: int) -> "Reviews":
-        """The first reviews, of at most so many tokens; one review at least."""
+        """The first reviews, up to `most_tokens` tokens, but at least one review."""
         count = max(1, int(np.searchsorted(self.offsets, most_tokens, side="right")) - 1)
         return self if count >= len(self.lengths) else Reviews(self.ids[: self.offsets[count]], self.offsets[: count + 1])
 
