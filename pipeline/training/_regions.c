@@ -3,7 +3,7 @@
    keeps alive.
 
    A block of `BLOCK` positions of a review is one step: h of its positions, the logistic loss of their neighbours and of
-   `NEGATIVES` drawn tokens, gradients, and updates of every row concerned. Features are a multiple of `LANES`. */
+   `NEGATIVES` drawn tokens, gradients, and updates of every row concerned. */
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
@@ -28,7 +28,7 @@
 #define VECTOR
 #endif
 
-enum { BLOCK = 32, NEGATIVES = 64, LANES = 16, FOUR = 4, STEPS_PER_UNIT = 256, STEEPEST = 8 };
+enum { BLOCK = 32, NEGATIVES = 64, FOUR = 4, STEPS_PER_UNIT = 256, STEEPEST = 8 };
 
 typedef struct {
     const int32_t *ids;
