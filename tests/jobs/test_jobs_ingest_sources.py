@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import DataError
+from pipeline.readers import walk
 from pipeline.readers.walk import Walker
 from tests.support.ingested import ingest, left_out, rejects_of, rows_of, texts_of
 
