@@ -10,7 +10,9 @@ from pipeline.config.crossval import CrossvalConfig
 
 def _as_trained(train: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Folds are trained with the lake's [train] options, except what says how one training ends or starts."""
-    return {name: value for name, value in train.items() if name in CrossvalConfig.__dataclass_fields__ and name not in given}
+    return {
+        name: value for name, value in train.items() if name in CrossvalConfig.__dataclass_fields__ and name not in given
+    }
 
 
 @config_command(CrossvalConfig, presets=True, inherits=Inherits("train", _as_trained))

@@ -29,7 +29,6 @@ Command = Callable[[Config, Finish], None]
 Chosen = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
 
 
-
 @dataclass(frozen=True)
 class Inherits:
     """Field values that another command's table in the lake's pipeline.toml gives where nothing else does.

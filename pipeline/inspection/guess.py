@@ -75,9 +75,7 @@ def guess(columns: Sequence[Column], files: Sequence[Mapping[str, Column]], give
         columns: over all files.
         files: the columns of each file, by name.
     """
-    found = Guess(
-        text=given.text, label=given.label, target=given.target, id=given.id, group=given.group, split=given.split
-    )
+    found = Guess(text=given.text, label=given.label, target=given.target, id=given.id, group=given.group, split=given.split)
     common = [column for column in columns if column.files * 2 >= len(files)] or list(columns)
     if not found.text:
         _guess_text(found, common)

@@ -19,7 +19,6 @@ from pipeline.status.nights import COUNTS, NIGHTLY, STEPS, step_of
 from pipeline.status.records import Record, Records, count, figure, inside, metrics
 from pipeline.status.rules import findings, verdict
 from pipeline.status.scores import Score
-from pipeline.status.scores import Score
 from schemas.status import STATUS
 
 PAGE = "index.html"

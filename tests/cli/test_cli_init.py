@@ -146,7 +146,7 @@ def test_the_way_of_a_new_user(make: Any, known: int, tmp_path: Path, command: R
 
 @pytest.mark.usefixtures("without_pages")
 def test_a_column_of_numbers_to_predict_makes_it_a_lake_of_regression(tmp_path: Path, command: Run) -> None:
-    path, rows, _ = amazon(tmp_path)
+    path, _, _ = amazon(tmp_path)
     lake = tmp_path / "lake"
     done = command("init", path, "--target-column", "Score", "--lake", lake)
     assert done.code == 0, done.stderr

@@ -77,7 +77,9 @@ def test_what_is_trained_is_not_trained_again(lake: Path, corpus: Corpus, receip
     assert receipt["outputs"] == again["outputs"] != other["outputs"]
 
 
-def test_folds_are_trained_as_the_lake_says_unless_told_otherwise(tmp_path: Path, corpus: Corpus, receipt: dict[str, Any]) -> None:
+def test_folds_are_trained_as_the_lake_says_unless_told_otherwise(
+    tmp_path: Path, corpus: Corpus, receipt: dict[str, Any]
+) -> None:
     lake = tmp_path / "lake"
     lake.mkdir()
     (lake / "pipeline.toml").write_text('[train]\narch = "nbsvm"\nlinear-bits = 12\nholdout = 0.1\n')
