@@ -70,8 +70,8 @@ LakeOption = Annotated[
     str | None,
     typer.Option(
         "--lake",
-        metavar="FOLDER",
-        help="The lake's folder.  [default: $PIPELINE_LAKE, else ./data_lake]",
+        metavar="FOLDER|URI",
+        help="The lake: a folder, or s3://…, gs://… or az://….  [default: $PIPELINE_LAKE, else ./data_lake]",
         show_default=False,
     ),
 ]
@@ -112,10 +112,12 @@ def common(
 
 
 def lake_of(context: typer.Context, lake: str | None) -> "Lake":
-    """The lake given by the options; `--lake` works before and after the command."""
+    """The lake given by the options, up to date with its store; `--lake` works before and after the command."""
     from pipeline.lake.paths import Lake
 
-    return Lake.find(lake or Session.of(context).lake)
+    found = Lake.find(lake or Session.of(context).lake)
+    found.open()
+    return found
 
 
 def finish_of(context: typer.Context, lake: str | None, as_json: bool) -> Finish:

@@ -19,8 +19,18 @@ REMOVES = {
     "nightly": ("logs/",),
 }
 """What a command may remove in the store. All else that is missing in a working copy was lost, and is fetched again."""
-DATA, DESCRIPTION, LOG_ENTRY, POINTER = range(4)
-"""The order in which files are put into a store, and fetched: each names only files of the kinds before it."""
+DATA, DESCRIPTION, LOG_ENTRY, DECISIONS, POINTER, HISTORY, RECORD = range(7)
+"""The order in which files are put into a store, and fetched: each names only files of the kinds before it, and a run that
+is killed in between leaves what one that was killed in a folder would leave."""
+_RANKS = {
+    "model.json": DESCRIPTION,
+    "pretrained.json": DESCRIPTION,
+    "training.json": DESCRIPTION,
+    "decisions.jsonl": DECISIONS,
+    "LATEST": POINTER,
+    "_last_checkpoint": POINTER,
+    "live.jsonl": HISTORY,
+}
 
 
 def is_large(name: str) -> bool:
@@ -30,17 +40,16 @@ def is_large(name: str) -> bool:
 
 def is_journal(name: str) -> bool:
     """Whether a file consists of lines that are only ever added, so that two versions of it can be merged."""
-    return name.endswith(("/live.jsonl", "/decisions.jsonl"))
+    return name.endswith(("/live.jsonl", "/decisions.jsonl")) or (
+        name.startswith("predictions/.notes/") and name.endswith(".inputs")
+    )
 
 
 def rank(name: str) -> int:
     """The place of a file in the order."""
     if ENTRY.fullmatch(name):
         return LOG_ENTRY
-    base = name.rpartition("/")[2]
-    if is_journal(name) or base in ("LATEST", "_last_checkpoint") or name.startswith("runs/"):
-        return POINTER
-    return DESCRIPTION if base in ("model.json", "pretrained.json", "training.json") else DATA
+    return RECORD if name.startswith("runs/") else _RANKS.get(name.rpartition("/")[2], DATA)
 
 
 def removes(command: str, name: str) -> bool:

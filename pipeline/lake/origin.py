@@ -74,8 +74,9 @@ def located(root: Path, text: str) -> Path:
     """The place that `text` names: inside the working copy if it is a URI inside the lake, else the path it is."""
     with suppress(DataError):
         uri = origin_uri(root)
-        if uri is not None and (text == uri or text.startswith(f"{uri}/")):
-            return root / text.removeprefix(uri).lstrip("/")
+        for given in (uri, str(Path(uri))) if uri is not None else ():  # a Path of a URI has lost a slash
+            if text == given or text.startswith(f"{given}/"):
+                return root / text.removeprefix(given).lstrip("/")
     return Path(text)
 
 
@@ -83,5 +84,7 @@ def _lake_uri(uri: str) -> str:
     if uri.startswith(f"{ON_A_FOLDER}://"):
         return check_uri(store_uri(uri)).replace(f"{FOLDERS[0]}://", f"{ON_A_FOLDER}://", 1)
     if uri.partition("://")[0] in FOLDERS:
-        raise UsageError(f"--lake {uri}: a lake in a folder has no working copy. Use {ON_A_FOLDER}:// to work on a local copy.")
+        raise UsageError(
+            f"--lake {uri}: a lake in a folder has no working copy. Use {ON_A_FOLDER}:// to work on a local copy."
+        )
     return check_uri(uri)

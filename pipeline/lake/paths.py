@@ -94,7 +94,7 @@ class Lake:
 
     def local(self, text: str) -> Path:
         """The path of what `text` names; a URI inside the lake is one in its working copy."""
-        if "://" not in text or self.origin is None:
+        if ":/" not in text or self.origin is None:
             return Path(text)
         from pipeline.lake.origin import located
 
@@ -275,3 +275,11 @@ class FoldLake(Lake):
     def checkpoints(self) -> Path:
         """Unfinished trainings with a fold held out."""
         return self.folder / "checkpoints"
+
+
+def share(place: Path, command: str) -> None:
+    """Pushes the working copy that a file or folder is in, if it is in one, for a run that goes on even if that fails."""
+    for folder in place.parents:
+        if (origin := Lake(folder).origin) is not None:
+            origin.push_if_possible(command)
+            return

@@ -1,4 +1,4 @@
-"""Which of the files that were fetched a working copy keeps: as many bytes as `PIPELINE_CACHE_SIZE` allows, those used last."""
+"""Which of the fetched files a working copy keeps: as many bytes as `PIPELINE_CACHE_SIZE` allows, those used last."""
 
 import os
 import re
@@ -23,13 +23,17 @@ def cache_bytes() -> int:
     given = os.environ.get(SIZE) or DEFAULT
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]B|)\s*", given.upper())
     if match is None:
-        raise UsageError(f"{SIZE}={given!r} is not a size. Set it to a number of bytes, or of KB, MB, GB or TB, as in '50 GB'.")
+        raise UsageError(
+            f"{SIZE}={given!r} is not a size. Set it to a number of bytes, or of KB, MB, GB or TB, as in '50 GB'."
+        )
     return int(float(match[1]) * UNITS[match[2]])
 
 
 def evicted(notes: Mapping[str, Note], here: Mapping[str, Identity]) -> list[str]:
     """The files to delete, least recently used first; never one that is not in the store as it is here."""
-    held = [name for name, note in notes.items() if is_large(name) and note.local is not None and here.get(name) == note.local]
+    held = [
+        name for name, note in notes.items() if is_large(name) and note.local is not None and here.get(name) == note.local
+    ]
     total = sum(notes[name].size for name in held)
     most = cache_bytes()
     gone = []

@@ -45,14 +45,36 @@ Notes = dict[str, Note]
 """By name in the store."""
 
 
-def read_notes(root: Path) -> Notes | None:
+_READ: dict[Path, tuple[tuple[int, int, int], Mapping[str, Note]]] = {}
+"""What was read last, and inode, size and time of the file that it was read from."""
+
+
+def read_notes(root: Path) -> Mapping[str, Note] | None:
     """What is noted; None where nothing is, or nothing that can be read: then nobody knows which local files are whose."""
+    path = root / FOLDER / STAMPS
     try:
-        content = json.loads((root / FOLDER / STAMPS).read_bytes())
+        status = path.stat()
+    except OSError:
+        return None
+    identity = status.st_ino, status.st_size, status.st_mtime_ns
+    known = _READ.get(root)
+    if known is not None and known[0] == identity:
+        return known[1]
+    notes = _parsed(path)
+    if notes is not None:
+        _READ[root] = identity, notes
+    return notes
+
+
+def _parsed(path: Path) -> Notes | None:
+    try:
+        content = json.loads(path.read_bytes())
         if content["version"] != VERSION:
             return None
         return {
-            str(name): Note(str(stamp), int(size), float(modified), None if at is None else (int(at[0]), int(at[1])), float(used))
+            str(name): Note(
+                str(stamp), int(size), float(modified), None if at is None else (int(at[0]), int(at[1])), float(used)
+            )
             for name, (stamp, size, modified, at, used) in content["files"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):

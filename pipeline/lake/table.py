@@ -170,6 +170,8 @@ def check_listed(
         DataError: it is not the one that was committed.
     """
     path = folder / entry.name
+    if not path.exists() and (origin := Lake(folder.parent).origin) is not None:
+        origin.fetch_shards([entry.name])
     same = noted.get(identity_of(path)) if noted else None
     shard = same.shard if same else read_shard(path, whole_if_old=whole_if_old)
     size = path.stat().st_size
@@ -250,6 +252,8 @@ def vacuum(folder: Path, *, keep_hours: int, dry_run: bool) -> list[str]:
 
     Files used only by older versions are removed too: those versions can no longer be read.
     """
+    if (origin := Lake(folder.parent).origin) is not None:
+        origin.fetch_old_shards({entry.name for entry in list_shards(folder)[1]})
     with writing(folder), _spoken(folder) as root:
         for path in folder.iterdir():
             if Path(root) != folder and path.name != LOG:
@@ -263,7 +267,7 @@ def vacuum(folder: Path, *, keep_hours: int, dry_run: bool) -> list[str]:
             if Path(root) != folder:
                 for name in deleted:
                     (folder / unquote(name)).unlink(missing_ok=True)
-            if (origin := Lake(folder.parent).origin) is not None:
+            if origin is not None:
                 origin.commit_entries()
         return deleted
 

@@ -19,17 +19,17 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.errors import DataError, LockedError, StorageUnavailableError
+from pipeline.errors import LockedError, StorageUnavailableError
 from pipeline.lake.atomic import make_folder, sync_folder, write_bytes, writing
 from pipeline.lake.content import NAMED
-from pipeline.lake.kinds import ENTRY, LOG_ENTRY, SHARD, is_journal, is_large, rank, removes
+from pipeline.lake.kinds import ENTRY, HISTORY, LOG_ENTRY, POINTER, SHARD, is_journal, is_large, rank, removes
 from pipeline.lake.locks import locked
 from pipeline.lake.origin import FOLDER, origin_uri, store_uri
 from pipeline.lake.shard_cache import evicted
@@ -58,6 +58,8 @@ class WorkingCopy:
     root: Path
     uri: str
     _in_use: int = field(default=-1, repr=False)
+    _lost: bool = field(default=False, repr=False)
+    """Whether nothing was noted, so that nobody knows which of the local files are whose."""
 
     @cached_property
     def store(self) -> Store:
@@ -112,6 +114,11 @@ class WorkingCopy:
         known, recently = read_notes(self.root) or {}, time.time() - USED_SECONDS
         stale = any(known[name].used < recently for name in wanted if name in known)
         return self._fetch(wanted) if stale or not all((self.root / name).exists() for name in wanted) else False
+
+    def fetch_old_shards(self, current: Collection[str]) -> None:
+        """Fetches the shards that only older versions use, or none; `current` are the names of the others."""
+        names = (name for name in read_notes(self.root) or {} if SHARD.fullmatch(name))
+        self._fetch(name for name in names if name.partition("/")[2] not in current)
 
     def has(self, place: Path, size: int) -> bool:
         """Whether the store is known to have a file of this size that is not here."""
@@ -173,6 +180,13 @@ class WorkingCopy:
             stored = Stored(name, len(content), theirs[1])  # ours, whose answer was lost
         notes[name] = Note(stored.stamp, stored.size, _modified(stored), identity_of(entry), time.time())
 
+    def push_if_possible(self, command: str) -> None:
+        """As `push`, for a run that goes on whatever happens."""
+        try:
+            self.push(command)
+        except (LockedError, StorageUnavailableError) as error:
+            log.warning("the newest files are only on this machine until the next push: %s", error)
+
     def push(self, command: str = "") -> None:
         """Puts what has changed here into the store, and removes there what `command` may remove and has removed here.
 
@@ -188,29 +202,32 @@ class WorkingCopy:
             conflicts: list[str] = []
             for level in sorted({rank(name) for name in changed}):
                 wanted = [name for name in changed if rank(name) == level and not _is_committed(name)]
+                if level == HISTORY and any(rank(name) == POINTER for name in conflicts):
+                    continue
                 conflicts += self._upload(notes, here, wanted)
             self._remove(notes, here, command)
+            self._take_back(notes, conflicts)
         if conflicts:
             raise LockedError(
                 f"{', '.join(f'{self.uri}/{name}' for name in conflicts[:3])}{' and more' if len(conflicts) > 3 else ''} "
                 "changed during this run: somebody else wrote it. Their version stays; run the same command again."
             )
 
-    def local_bytes(self) -> int:
-        """The size of the working copy."""
-        return sum(size for size, _ in local_files(self.root).values())
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of the lake's files that are here, and of all that are in the store."""
+        here = sum(size for size, _ in local_files(self.root).values())
+        return here, sum(note.size for note in (read_notes(self.root) or {}).values())
 
     # ---- the parts of a pull
 
     def _pull_once(self, notes: Notes, alone: bool) -> bool:
         """Whether everything that was fetched is what was listed."""
-        lost = not notes
         stored = {one.name: one for one in self.store.list() if is_shared(one.name)}
         here = local_files(self.root)
         for name in [name for name in notes if name not in stored]:
             self._forget(name, notes, here)
         for name in [name for name in here if name not in stored and name not in notes]:
-            if alone and (lost or name.startswith("tokens/")):
+            if alone and (self._lost or name.startswith("tokens/")):
                 log.info("removed from the working copy, because it was never committed: %s", name)
                 (self.root / name).unlink(missing_ok=True)
                 del here[name]
@@ -226,15 +243,12 @@ class WorkingCopy:
     def _is_wanted(self, stored: Stored, notes: Notes, here: Mapping[str, Identity], alone: bool) -> bool:
         """Whether a file has to be fetched; notes what the store has."""
         name, note, local = stored.name, notes.get(stored.name), here.get(stored.name)
-        path = self.root / name
         if note is None:
-            is_it = local is not None and NAMED.fullmatch(path.name) is not None and local[0] == stored.size
+            is_it = local is not None and NAMED.fullmatch(name.rpartition("/")[2]) is not None and local[0] == stored.size
             notes[name] = Note(stored.stamp, stored.size, _modified(stored), local if is_it else None, time.time())
             if is_it:
                 return False
-            if local is not None:
-                self._yield_to(name, notes, local)
-            return is_journal(name) or not is_large(name)
+            return local is not None or not is_large(name)
         same = note.stamp == stored.stamp
         if same and local is None and note.local is not None:
             if not alone and not ENTRY.fullmatch(name):
@@ -243,18 +257,8 @@ class WorkingCopy:
             return not is_large(name)
         if same:
             return local is None and not is_large(name)
-        if local is not None and local != note.local:
-            self._yield_to(name, notes, local)
-        elif local is not None and is_large(name):
-            path.unlink(missing_ok=True)
         notes[name] = Note(stored.stamp, stored.size, _modified(stored))
-        return not is_large(name)
-
-    def _yield_to(self, name: str, notes: Notes, local: tuple[int, int]) -> None:
-        """A file was changed here and in the store: the store's counts."""
-        if not is_journal(name):
-            log.warning("%s/%s was changed here and by somebody else; their version stays", self.uri, name)
-            (self.root / name).unlink(missing_ok=True)
+        return local is not None or not is_large(name)
 
     def _forget(self, name: str, notes: Notes, here: dict[str, Identity]) -> None:
         """A file is not in the store any more."""
@@ -278,7 +282,7 @@ class WorkingCopy:
         return whole
 
     def _get(self, name: str) -> Note | None:
-        """Fetches a file; None where it is gone. Lines that were added here and not pushed stay."""
+        """Fetches a file; None where it is gone. What was changed here, too, goes, except lines that were added."""
         path = self.root / name
         ours = path.read_bytes() if is_journal(name) and path.exists() else b""
         try:
@@ -310,9 +314,7 @@ class WorkingCopy:
 
     # ---- the parts of a push
 
-    def _upload(
-        self, notes: Notes, here: Mapping[str, Identity], names: Sequence[str], *, again: bool = False
-    ) -> list[str]:
+    def _upload(self, notes: Notes, here: Mapping[str, Identity], names: Sequence[str], *, again: bool = False) -> list[str]:
         """Puts files into the store; gives those that somebody else changed meanwhile."""
         if not again:
             names = [name for name in names if name in here and (name not in notes or notes[name].local != here[name])]
@@ -324,6 +326,16 @@ class WorkingCopy:
                 else:
                     notes[name] = note
         return conflicts
+
+    def _take_back(self, notes: Notes, conflicts: Sequence[str]) -> None:
+        """A model that could not go live here did not; the history of what did is the store's."""
+        for name in conflicts:
+            if rank(name) == POINTER:
+                history = name.replace("LATEST", "live.jsonl")
+                for one in (name, history):
+                    (self.root / one).unlink(missing_ok=True)
+                    if (note := self._get(one)) is not None:
+                        notes[one] = note
 
     def _put(self, name: str, note: Note | None, again: bool) -> Note | None:
         """Puts a file into the store; None if somebody else's is there."""
@@ -357,7 +369,9 @@ class WorkingCopy:
 
     def _remove(self, notes: Notes, here: Mapping[str, Identity], command: str) -> None:
         """Removes in the store what was removed here; never a shard that a version uses which is new in the store."""
-        gone = [name for name, note in notes.items() if note.local is not None and name not in here and removes(command, name)]
+        gone = [
+            name for name, note in notes.items() if note.local is not None and name not in here and removes(command, name)
+        ]
         if not gone:
             return
         if any(name.startswith("tokens/") for name in gone):
@@ -385,8 +399,9 @@ class WorkingCopy:
         """What is noted, while no other process pulls or pushes; changes are kept, also if the block fails."""
         make_folder(self.root / FOLDER)
         with locked(self.root / FOLDER / LOCK, f"the working copy of {self.uri}", LOCK_SECONDS):
-            notes = read_notes(self.root) or {}
-            before = dict(notes)
+            before = read_notes(self.root)
+            self._lost = before is None
+            notes = dict(before or {})
             try:
                 yield notes
             finally:
