@@ -120,6 +120,21 @@ def lake_of(context: typer.Context, lake: str | None) -> "Lake":
     return found
 
 
+def in_lake(lake: "Lake", value: Any) -> Any:
+    """A value with URIs inside a lake on a store as paths in its working copy, where their files are from now on."""
+    if lake.origin is None:
+        return value
+    if isinstance(value, tuple | list):
+        return type(value)(in_lake(lake, item) for item in value)
+    if not isinstance(value, str | Path):
+        return value
+    path = lake.local(str(value))
+    if not path.is_relative_to(lake.root):
+        return value
+    lake.fetch(path)
+    return str(path) if isinstance(value, str) else path
+
+
 def finish_of(context: typer.Context, lake: str | None, as_json: bool) -> Finish:
     """How a command with these options ends."""
     session = Session.of(context)

@@ -7,13 +7,12 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
-from pipeline.cli.app import LakeOption, app, finish_of, lake_of, load_commands
+from pipeline.cli.app import LakeOption, app, finish_of, in_lake, lake_of, load_commands
 from pipeline.cli.complete import complete_preset, completion
 from pipeline.cli.finish import Finish, JsonOption
 from pipeline.cli.numbers import FLOAT, INTEGER
@@ -105,7 +104,7 @@ def config_of(config: type[Config], command: str, given: dict[str, Any], inherit
         InputNotFoundError: the file of `--config` does not exist.
     """
     lake = lake_of(given.pop("context"), given.pop("lake"))
-    own = {name: _in_lake(lake, value) for name, value in from_command_line(config, given).items()}
+    own = {name: in_lake(lake, value) for name, value in from_command_line(config, given).items()}
     layers = file_layers(config, command, configs, lake.root, given.get("config")) | {"the command line": own}
     if inherits is not None:
         layers = {"[ingest] of the lake": inherits(_ingest_values(lake), combined(*layers.values()))} | layers
@@ -115,21 +114,6 @@ def config_of(config: type[Config], command: str, given: dict[str, Any], inherit
     place = lake if get_type_hints(config)["lake"] is Lake else lake.root
     make: Callable[..., Config] = config
     return make(lake=place, **combined(*layers.values()))
-
-
-def _in_lake(lake: Lake, value: Any) -> Any:
-    """A value with URIs inside a lake on a store as paths in its working copy, where their files are from now on."""
-    if lake.origin is None:
-        return value
-    if isinstance(value, tuple | list):
-        return type(value)(_in_lake(lake, item) for item in value)
-    if not isinstance(value, str | Path):
-        return value
-    path = lake.local(str(value))
-    if not path.is_relative_to(lake.root):
-        return value
-    lake.fetch(path)
-    return str(path) if isinstance(value, str) else path
 
 
 def _ingest_values(lake: Lake) -> dict[str, Any]:
