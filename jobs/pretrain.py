@@ -327,6 +327,7 @@ def _folder(
                 )
             found = find_resumable(config.lake.checkpoints, identity) if again else None
             if found is not None:
+                config.lake.fetch(found.path)
                 try:
                     held.enter_context(claimed(found.path))
                     log.info("resuming pretraining %s", found.training_id)

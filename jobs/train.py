@@ -372,6 +372,7 @@ def _resumable(config: TrainConfig, identity: dict[str, Any], initial: "Initial"
     found = find_resumable(config.lake.checkpoints, identity, ignored=initial.ignored)
     if found is None:
         return None
+    config.lake.fetch(found.path)
     begun = found.identity()
     if recover_teacher(config.lake, begun, initial.teacher) is None:
         log.warning("--resume: the model that taught %s is gone. Starting a new one.", found.training_id)
