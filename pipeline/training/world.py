@@ -150,7 +150,9 @@ def _encoded(message: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
 def _described(error: BaseException) -> dict[str, Any]:
     if isinstance(error, StoppedError):
         return {"stopped": error.signal_number}
-    return {"error": type(error).__name__, "text": str(error)}
+    # Subclasses that are defined elsewhere become the one that the other ranks know.
+    known = (kind.__name__ for kind in type(error).__mro__ if getattr(errors, kind.__name__, None) is kind)
+    return {"error": next(known, ContractError.__name__), "text": str(error)}
 
 
 def _error(message: Mapping[str, Any]) -> Any:

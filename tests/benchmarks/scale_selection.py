@@ -5,6 +5,7 @@
 The shards have short reviews: none of this reads token IDs.
 """
 
+import itertools
 import json
 import resource
 import sys
@@ -41,7 +42,7 @@ def main(rows: int) -> dict[str, float]:
         order = Order(parts[0].rows_per_group, OrderOptions(batch_size=64), 0)
         order.segments(0, 0)
         moments.append(time.perf_counter())
-        footers, selecting, parting, ordering = (end - begin for begin, end in zip(moments, moments[1:], strict=False))
+        footers, selecting, parting, ordering = (end - begin for begin, end in itertools.pairwise(moments))
         return {
             "rows": rows,
             "shards": len(shards),
