@@ -65,10 +65,13 @@ def table_vocabulary(lake: Lake) -> str:
         DataError: the log is damaged.
     """
     version, listed = list_shards(lake.tokens)
+    newest = delta_log.read_entry(lake.tokens, version)
+    noted = str(newest.info.get("vocabulary", "")) if newest else ""
+    if noted and lake.origin is not None and not any((lake.tokens / entry.name).exists() for entry in listed):
+        return noted
     for entry in listed:
         try:
             return check_listed(lake.tokens, entry, whole_if_old=False).vocabulary
         except DAMAGE:
             continue
-    newest = delta_log.read_entry(lake.tokens, version)
-    return str(newest.info.get("vocabulary", "")) if newest else ""
+    return noted
