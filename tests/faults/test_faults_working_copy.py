@@ -17,6 +17,7 @@ import pytest
 
 from tests.faults.harness import MUTATING, Commands, Ending, Fault, sliced
 from tests.faults.scenarios import TRAIN
+from tests.support.machines import contents, review_ids
 from tests.support.reviews import write_corpus
 from tests.support.table_rows import table_rows
 
@@ -127,6 +128,9 @@ class Trial:
             assert (store / "models" / "LATEST").read_text().strip() == model, f"killed at {at}"
             (decision,) = (store / "models" / "decisions.jsonl").read_text().splitlines()
             assert json.loads(decision)["model_id"] == model, f"killed at {at}"
+        if self.command[0] == "erase":
+            (erased,) = [str(row[0]) for row in self.before - self.after]
+            assert erased not in review_ids(store.glob("tokens/*.parquet")), f"killed at {at}: it is still in an old shard"
         if self.command[0] == "score":
             (output,) = store.glob("predictions/*.parquet")
             assert pq.read_table(output).num_rows == 20, f"killed at {at}"
@@ -145,13 +149,6 @@ def disagreements(place: Place) -> Iterator[str]:
         yield from (f"{machine}: {name}" for name, content in here.items() if stored.get(name) != content)
         eager = (name for name in stored if name.startswith(("tokens/_delta_log/", "models/", "vocabulary/", "runs/")))
         yield from (f"{machine} lacks {name}" for name in eager if name not in here)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    named = ((path.relative_to(folder).as_posix(), path) for path in files)
-    own = (".origin/", ".locks/", ".index/", ".scratch/", ".store.lock")
-    return {name: path.read_bytes() for name, path in named if not name.startswith(own) and "/.tmp-" not in name}
 
 
 def points(trial: Trial, most: int | None) -> list[int]:
