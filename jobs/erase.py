@@ -91,6 +91,7 @@ def run(config: EraseConfig) -> Receipt:
         raise InputNotFoundError(f"{lake.root} does not exist: nothing to erase. Choose a lake with --lake.")
     given = config.ids()
     with recorded_run("erase", lake, config, record=not config.dry_run) as this:
+        lake.fetch(lake.root)
         # The record must not hold what is to be forgotten.
         this.config |= {"review_id": len(given), "from_file": None, "group": len(config.group)}
         if config.dry_run:
@@ -201,7 +202,7 @@ class _Erasure:
         old = {row.shard for row in self.held} - (live if self.scratch is not None else set())
         self.done.versions = len(old)
         if old and self.scratch is not None:
-            with committing(self.this):
+            with committing(self.this, self.lake):
                 delete_shards(self.lake.tokens, old)
 
     def _say(self) -> None:
@@ -255,7 +256,7 @@ class _Erasure:
         with suppress(DataError):
             for record in read_records(self.lake):
                 place = record["receipt"].get("outputs", {}).get("predictions")
-                found += [Path(place)] if record["command"] == "score" and isinstance(place, str) else []
+                found += [self.lake.local(place)] if record["command"] == "score" and isinstance(place, str) else []
         for path in sorted(set(found)):
             if path.is_absolute() and not path.is_relative_to(self.lake.predictions) and path.is_file():
                 yield path

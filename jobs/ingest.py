@@ -88,6 +88,8 @@ def _find(config: IngestConfig, lake: Lake) -> Found:
     Raises:
         InputNotFoundError: a path is not there, or there is nothing to read.
     """
+    if not config.sources:
+        lake.fetch(lake.raw)
     if not config.sources and not lake.raw.exists():
         raise InputNotFoundError(f"no such folder: {lake.raw}. Pass files or folders, or put reviews into {lake.raw}.")
     places: list[str | Path] = [*config.sources] or [lake.raw]

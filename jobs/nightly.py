@@ -74,6 +74,7 @@ def run(
         _write_page(night)
         for line in night.attention[told:]:
             tell(line)
+        lake.push("nightly")
     return this.receipt()
 
 
@@ -168,6 +169,7 @@ class _Night:
 
     def _score(self) -> None:
         places = self.config.input or (str(self.lake.incoming),)
+        self.lake.fetch(*(Path(place) for place in places))
         waiting = [place for place in places if _is_waiting(place, self.lake)]
         if not waiting:
             log.info("nothing waits to be scored in %s", ", ".join(places))

@@ -262,6 +262,7 @@ def _folder(config: PretrainConfig, identity: dict[str, Any], world: "World", re
                 raise LockedError(
                     "another run just finished the same pretraining. Run the command again: nothing is left to do."
                 )
+            config.lake.fetch(config.lake.checkpoints)
             found = find_resumable(config.lake.checkpoints, identity) if resume else None
             if found is not None:
                 try:

@@ -154,7 +154,7 @@ def _score(plan: ScorePlan, lake: Lake, this: Run) -> None:
         while True:
             try:
                 # What goes to stdout is not written until it is copied there.
-                with atomic_path(output, nullcontext() if config.to_stdout else committing(this)) as temporary:
+                with atomic_path(output, nullcontext() if config.to_stdout else committing(this, lake)) as temporary:
                     _score_once(plan, this, predictor, watch.another(), temporary)
                     if not plan.is_parquet and not config.to_stdout:
                         write_note(lake.predictions, output, temporary, plan.metadata, this.written)

@@ -143,7 +143,7 @@ class ScoreEach:
             )
         self.this.nothing_new = not self.tally.counts[SCORED]
         if not self.this.nothing_new:
-            with committing(self.this):
+            with committing(self.this, self.lake):
                 pass
 
     @cached_property

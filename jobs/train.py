@@ -249,6 +249,7 @@ def _resumable(config: TrainConfig, identity: dict[str, Any], initial: "Initial"
     from jobs.teacher import recover_teacher
     from pipeline.training.checkpoint import find_resumable
 
+    config.lake.fetch(config.lake.checkpoints)
     found = find_resumable(config.lake.checkpoints, identity, ignored=initial.ignored)
     if found is None:
         return None

@@ -38,6 +38,7 @@ def run(config: VacuumConfig) -> Receipt:
     """
     lake = Lake(config.lake)
     with recorded_run("vacuum", lake, config, record=not config.dry_run) as this:
+        lake.fetch(lake.checkpoints, lake.crossval().folder, lake.damaged, *([lake.predictions] if config.models else []))
         has_table = token_table.exists(lake.tokens)
         if not has_table and not lake.models.is_dir() and not lake.checkpoints.is_dir():
             raise InputNotFoundError(f"no token table in {lake.tokens}. Create one with 'pipeline ingest'.")

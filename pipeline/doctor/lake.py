@@ -29,6 +29,7 @@ def lake_checks(lake: Lake, verify: bool = False) -> Iterator[Check]:
     for name, check in (
         ("lake", _writable),
         ("space", _space),
+        ("origin", _origin),
         ("tokens", _tokens),
         ("vocabulary", _vocabularies),
         ("models", _models),
@@ -92,6 +93,16 @@ def _space(lake: Lake, verify: bool) -> Iterator[Check]:
         )
     else:
         yield ok("space", detail)
+
+
+def _origin(lake: Lake, verify: bool) -> Iterator[Check]:
+    """That the lake is a working copy, of what, and how much of it is here."""
+    if (origin := lake.origin) is not None:
+        here, stored = origin.sizes()
+        gib = 1 << 30
+        # The folder around the lake's: the lake's own is shown as the URI.
+        where = f"working copy of {origin.uri} in {lake.root.parent}"
+        yield ok("origin", f"{where}: {here / gib:,.2f} of {stored / gib:,.2f} GiB are here")
 
 
 def _tokens(lake: Lake, verify: bool) -> Iterator[Check]:
@@ -187,6 +198,7 @@ def _predictions(lake: Lake, verify: bool) -> Iterator[Check]:
 
     if not verify:
         return
+    lake.fetch(lake.predictions, lake.rejects)
     files = [path for path in sorted(lake.predictions.glob("**/*.parquet")) if not path.name.startswith(PREFIX)]
     unproven = 0
     for path in files:

@@ -30,8 +30,13 @@ def damaged_shards(folder: Path, listed: list[Listed], *, whole: bool) -> Iterat
     Args:
         whole: every byte is read; otherwise presence, size, rows and footer are checked.
     """
+    origin = Lake(folder.parent).origin
+    if whole and origin is not None:
+        origin.fetch_shards(entry.name for entry in listed)
     for entry in listed:
         path = folder / entry.name
+        if not whole and origin is not None and origin.has(path, entry.size):
+            continue  # it is in the store, and verified by its name when it is fetched
         try:
             check_listed(folder, entry, whole_if_old=whole)
             if whole:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import DataError, InputNotFoundError
 from pipeline.lake.content import READ_ERRORS, open_parquet, verify_name
 from pipeline.lake.damage import REPAIR, damaged
+from pipeline.lake.paths import Lake
 from pipeline.lake.shard_tokens import ShardTokens
 from schemas.token import KEY_VOCABULARY, TOKEN
 
@@ -66,6 +67,8 @@ def open_shard(path: Path) -> Iterator[pq.ParquetFile]:
         InputNotFoundError: it is not there any more.
         DataError: it is damaged.
     """
+    if not path.exists() and (origin := Lake(path.parent.parent).origin) is not None:
+        origin.fetch_shards([path.name])
     try:
         with open_parquet(path) as file:
             yield file

@@ -23,6 +23,7 @@ from pipeline.errors import UNREACHABLE, DataError, errno_of, unreachable
 from pipeline.lake.atomic import PREFIX, make_folder, sync_file, sync_folder, write_text, writing
 from pipeline.lake.damage import file_sha256
 from pipeline.lake.documents import read_document
+from pipeline.lake.paths import share
 from schemas.training import TRAINING
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ class TrainingFolder:
             temporary.unlink(missing_ok=True)
         for old in self.files()[: -self.keep]:
             old.unlink(missing_ok=True)
+        share(self.path, "train")
         return path
 
     def read(self) -> Checkpoint | None:

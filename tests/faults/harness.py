@@ -81,8 +81,8 @@ class Commands:
         self._process.wait(30)
         self._process.stdout.close()
 
-    def run(self, root: Path, *argv: object, fault: Fault | None = None) -> Ending:
-        """Runs `pipeline ARGV…` with a fault under `root`."""
+    def run(self, root: Path, *argv: object, fault: Fault | None = None, **environment: str) -> Ending:
+        """Runs `pipeline ARGV…` with a fault under `root`, in the environment with these variables, too."""
         fault = fault or Fault()
         assert self._process.stdin and self._process.stdout
         out, err = self._folder / "stdout", self._folder / "stderr"
@@ -90,6 +90,7 @@ class Commands:
             "argv": [str(argument) for argument in argv],
             "stdout": str(out),
             "stderr": str(err),
+            "environment": environment,
             "fault": {
                 "root": str(root),
                 "kinds": fault.kinds,
