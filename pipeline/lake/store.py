@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from pipeline.errors import InputNotFoundError, LockedError, UsageError, unknown_choice
+from pipeline.errors import InputNotFoundError, LockedError, StorageUnavailableError, UsageError, unknown_choice
 
 FOLDERS = ("file",)
 OBJECT_STORES = ("s3", "gs", "az")
@@ -56,6 +56,14 @@ class StoreMissingError(InputNotFoundError):
 
 class StoreChangedError(LockedError):
     """A conditional write found something else than it was to replace. Nothing was written."""
+
+
+class StoreRefusedError(StorageUnavailableError):
+    """The store answers, and refuses: trying again does not help."""
+
+
+class StoreUnsupportedError(StoreRefusedError):
+    """The store cannot do what a lake needs."""
 
 
 class Store(Protocol):
@@ -163,6 +171,17 @@ def check_name(name: str) -> str:
     if any(part in ("", ".", "..") for part in name.split("/")) or _unprintable(name):
         raise UsageError(f"{name!r} is not a name for an object: it must be relative, without empty parts, '.' and '..'.")
     return name
+
+
+def missing(uri: str, name: str) -> str:
+    """The message for an object that is not there."""
+    return f"there is no {name} in {uri}. Check the name; somebody may have removed it."
+
+
+def changed(where: str, over: str | Over, found: bool) -> str:
+    """The message for a conditional write that found something else."""
+    what = "exists already" if over is Over.ABSENT else "was changed meanwhile" if found else "was removed meanwhile"
+    return f"{where} {what}: somebody else wrote to this storage. Nothing was written; run the same command again."
 
 
 def _expected(scheme: str) -> str:
