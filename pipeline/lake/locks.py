@@ -1,4 +1,7 @@
-"""Locks between processes. The kernel drops them when a process dies, however it dies."""
+"""Locks between processes. The kernel drops them when a process dies, however it dies.
+
+A lock of a lake on a store is in addition a lease in the store, for processes on other machines.
+"""
 
 import hashlib
 import json
@@ -13,6 +16,9 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import LockedError
 from pipeline.lake.atomic import PREFIX, create, make_folder, writing
+
+LOCKS = ".locks"
+"""The folder of a lake's locks."""
 
 
 @contextmanager
@@ -42,13 +48,30 @@ def locked(path: Path, what: str, wait_seconds: float = 0.0, *, passing: bool = 
             ) from None
     try:
         _note_owner(owner)
-        yield
+        with _leased(path, what, wait_seconds):
+            yield
     finally:
         with suppress(OSError):
             owner.unlink(missing_ok=True)
             if passing:
                 path.unlink(missing_ok=True)  # whoever waits for this file finds it gone, and creates another
         lock.release()
+
+
+@contextmanager
+def _leased(path: Path, what: str, wait_seconds: float) -> Iterator[None]:
+    """For a lock of a working copy, holds the lease of the same name in its store, too."""
+    root = path.parent.parent
+    if path.parent.name != LOCKS or not (root / ".origin").is_dir():
+        yield
+        return
+    from pipeline.lake.lease import leased
+    from pipeline.lake.working_copy import working_copy
+
+    copy = working_copy(root)
+    assert copy is not None
+    with leased(copy.store, path.stem, what, wait_seconds, owner=copy.copy_id):
+        yield
 
 
 @contextmanager

@@ -109,6 +109,9 @@ class Trial:
         killed = place.run("one", *self.command, fault=Fault(action="kill", kinds=MUTATING, at=at))
         assert killed.code in (-signal.SIGKILL, 0), killed.stderr
         assert table_rows(place.store) in (self.before, self.after), f"killed at {at}: half a commit"
+        if machine == "two":  # it waits until the leases of the killed run have expired; the first knows that it is dead
+            for lease in place.store.glob(".locks/*.lease"):
+                lease.unlink()
         ending = place.run(machine, *self.command)
         assert ending.code in ENDED, f"killed at {at}: {ending.stderr}"
         assert table_rows(place.store) == self.after, f"killed at {at}: rows lost or doubled"
