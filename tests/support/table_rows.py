@@ -16,7 +16,7 @@ def table_rows(lake: Path) -> Rows:
     An entry that is empty or cut short counts as absent, as the product promises.
     """
     live: set[str] = set()
-    for entry in sorted((lake / "tokens" / "_delta_log").glob("*.json")):
+    for entry in sorted((lake / "tokens" / "_delta_log").glob("[!.]*.json")):
         content = entry.read_bytes()
         if not content.strip(b"\0 \n") or not content.rstrip().endswith(b"}"):
             continue
