@@ -84,7 +84,8 @@ def run(config: ScoreConfig) -> Receipt:
 
         try:
             config, output = _mirrored(config, paths, mirror)
-            if [str(source.path) for source in found.sources] == paths:  # a file then, as a path that is none is a folder
+            is_one_object = [str(source.path) for source in found.sources] == paths
+            if is_one_object:  # the path of a file that is not there would be taken for a folder
                 found.sources = [present.enter_context(mirror.present(source)) for source in found.sources]
             if is_scored_one_by_one(config):
                 bundle = find_bundle(lake, config.model)
@@ -92,7 +93,8 @@ def run(config: ScoreConfig) -> Receipt:
                     ScoreEach(config, lake, this, bundle, found, mirror).run(write_rows)
                 return this.receipt()
             names = [STDIN_NAME if path == STDIN else name_of(Path(path).expanduser()) for path in paths]
-            found.sources = [present.enter_context(mirror.present(source)) for source in found.sources]
+            if not is_one_object:
+                found.sources = [present.enter_context(mirror.present(source)) for source in found.sources]
             source = open_input(", ".join(names), found, config.text_column, config.keep, config.reading)
             bundle = find_bundle(lake, config.model)  # before a lock file is made
             with _held(bundle), _target(config, lake, source) as target:

@@ -193,7 +193,7 @@ class _Turn:
 
 def _stored(name: str, descriptor: int) -> Stored:
     status = os.fstat(descriptor)
-    return Stored(name, status.st_size, f"{status.st_mtime_ns:x}-{status.st_size:x}")
+    return Stored(name, status.st_size, f"{status.st_mtime_ns:x}-{status.st_size:x}", status.st_mtime)
 
 
 def _nanoseconds(stored: Stored | None) -> int:

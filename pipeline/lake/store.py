@@ -11,7 +11,7 @@ Source: RFC 9110, section 13 (If-Match, If-None-Match).
 import enum
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -43,11 +43,13 @@ class Stored:
         name: relative to the store, with slashes.
         size: in bytes.
         stamp: changes when the content changes: the ETag or the generation of an object store.
+        modified: when it was written, in seconds since 1970 by the store's clock; 0 where the store did not say.
     """
 
     name: str
     size: int
     stamp: str
+    modified: float = field(default=0.0, compare=False)
 
 
 class StoreMissingError(InputNotFoundError):
