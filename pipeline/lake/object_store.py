@@ -211,8 +211,8 @@ class ObjectStore:
         stamp = meta[self._version_key]
         if not stamp:
             raise StorageUnavailableError(f"{self.uri} names no version of {meta['path']}, so its changes cannot be seen.")
-        written = meta.get("last_modified")
-        return Stored(meta["path"], meta["size"], str(stamp), written.timestamp() if written else 0.0)
+        modified = meta.get("last_modified")
+        return Stored(meta["path"], meta["size"], str(stamp), modified.timestamp() if modified else 0.0)
 
     def _error(self, error: Exception, name: str, *, writing: bool = False) -> PipelineError:
         return translated(error, self.uri, name, writing=writing)

@@ -43,7 +43,7 @@ class Stored:
         name: relative to the store, with slashes.
         size: in bytes.
         stamp: changes when the content changes: the ETag or the generation of an object store.
-        modified: when it was written, in seconds since the epoch; 0 in the answer to a write that does not say.
+        modified: when it was written, in seconds since 1970 by the store's clock; 0 where the store did not say.
     """
 
     name: str

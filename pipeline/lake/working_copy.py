@@ -32,13 +32,14 @@ from pipeline.lake.content import NAMED
 from pipeline.lake.kinds import ENTRY, HISTORY, LOG_ENTRY, POINTER, SHARD, is_immutable, is_journal, is_large, rank, removes
 from pipeline.lake.locks import locked
 from pipeline.lake.origin import FOLDER, copy_id, origin_uri, store_uri
+from pipeline.lake.probe import check_conditional_writes
 from pipeline.lake.shard_cache import evicted
 from pipeline.lake.stamps import Identity, Note, Notes, identity_of, is_shared, local_files, read_notes, write_notes
 from pipeline.lake.store import ABSENT, ANY, Over, Store, StoreChangedError, Stored, StoreMissingError, open_store
 
 log = logging.getLogger(__name__)
 
-IN_USE, LOCK = "in-use", "stamps.lock"
+IN_USE, LOCK, PROBED = "in-use", "stamps.lock", "supports-conditional-writes"
 LOCK_SECONDS = 3600.0
 """How long a process waits for another one that pulls or pushes: it may be at work on a large file."""
 TRANSFERS = 8
@@ -144,6 +145,7 @@ class WorkingCopy:
         """
         with self._noted() as notes:
             here = local_files(self.root)
+            self._probe()
             self._commit_entries(notes, here)
             shards = [path.relative_to(self.root).as_posix() for path in added]
             known = [name for name in shards if name in notes]
@@ -161,6 +163,17 @@ class WorkingCopy:
         """
         with self._noted() as notes:
             self._commit_entries(notes, local_files(self.root))
+
+    def _probe(self) -> None:
+        """Checks once for each working copy that the store supports conditional writes.
+
+        Raises:
+            StoreUnsupportedError: it does not.
+        """
+        probed = self.root / FOLDER / PROBED
+        if not probed.exists():
+            check_conditional_writes(self.store)
+            write_bytes(probed, b"")
 
     def _commit_entries(self, notes: Notes, here: Mapping[str, Identity]) -> None:
         new = sorted(name for name in here if ENTRY.fullmatch(name) and name not in notes)
@@ -206,6 +219,8 @@ class WorkingCopy:
             here = local_files(self.root)
             changed = [name for name, identity in here.items() if name not in notes or notes[name].local != identity]
             conflicts: list[str] = []
+            if changed:
+                self._probe()
             for level in sorted({rank(name) for name in changed}):
                 wanted = [name for name in changed if rank(name) == level and not _is_committed(name)]
                 if level == HISTORY and any(rank(name) == POINTER for name in conflicts):
