@@ -127,6 +127,16 @@ class WorkingCopy:
         names = (name for name in read_notes(self.root) or {} if SHARD.fullmatch(name))
         self._fetch(name for name in names if name.partition("/")[2] not in current)
 
+    def refetch(self, place: Path) -> bool:
+        """Fetches a file again that is damaged here, unless it was changed on purpose; whether that was possible."""
+        name = place.relative_to(self.root).as_posix()
+        with self._noted() as notes:
+            note = notes.get(name)
+            if note is None or (place.exists() and identity_of(place) != note.local):
+                return False
+            log.warning("%s is damaged in the working copy; fetching it again", place)
+            return self._download(notes, {name: Stored(name, note.size, note.stamp)})
+
     def has(self, place: Path, size: int) -> bool:
         """Whether the store is known to have a file of this size that is not here."""
         note = (read_notes(self.root) or {}).get(place.relative_to(self.root).as_posix())
@@ -148,9 +158,12 @@ class WorkingCopy:
             self._probe()
             self._commit_entries(notes, here)
             shards = [path.relative_to(self.root).as_posix() for path in added]
-            known = [name for name in shards if name in notes]
-            vocabularies = [name for name in here if name.startswith("vocabulary/")]
-            self._upload(notes, here, [*vocabularies, *(name for name in shards if name not in notes)])
+            data = [*(name for name in here if name.startswith("vocabulary/")), *shards]
+            known = [name for name in shards if name in notes and notes[name].local == here[name]]
+            # Whatever the store has under these names is the same, unless it is damaged there.
+            self._upload(
+                notes, here, [name for name in data if name not in notes or notes[name].local != here[name]], again=True
+            )
             self._commit_entry(notes, entry)
             # Whoever vacuums elsewhere may just have removed an old shard that this version uses again.
             self._upload(notes, here, [name for name in known if self.store.stat(name) is None], again=True)

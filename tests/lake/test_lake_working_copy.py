@@ -1,7 +1,9 @@
 """A lake on a store, worked on in local copies: what one machine commits, another finds; nothing is lost or doubled."""
 
 import json
+import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -256,6 +258,85 @@ def test_a_shard_that_is_vacuumed_while_it_is_committed_again_stays(
     machine.run("ingest", source)
     assert sum(table_rows(store).values()) == 2
     assert other.run("doctor", "--verify").code == 0
+
+
+def test_shards_that_no_version_uses_are_vacuumed_once_they_are_old(
+    machine: Machine, other: Machine, store: Path, corpus: Path
+) -> None:
+    machine.done("ingest", corpus)
+    used = next(store.glob("tokens/train-*.parquet"))
+    young, old = (used.with_name(f"train-{digit * 64}.parquet") for digit in "01")
+    for path, age in ((young, 0), (old, 30 * 86_400)):
+        shutil.copy(used, path)
+        os.utime(path, (time.time() - age,) * 2)
+    deleted = other.done("vacuum")["metrics"]["files"]
+    assert deleted == [old.name]
+    assert young.exists() and not old.exists()
+
+
+def test_a_shard_that_is_damaged_in_a_working_copy_is_fetched_again(machine: Machine, store: Path, corpus: Path) -> None:
+    machine.done("ingest", corpus)
+    before = contents(store / "tokens")
+    shard = next(machine.root.glob("tokens/train-*.parquet"))
+    status = shard.stat()
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    os.utime(shard, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert machine.run("doctor", "--verify").code == 0
+    assert shard.read_bytes() == before[shard.name]
+    assert machine.done("repair", code=99)
+
+
+def test_a_shard_that_is_damaged_in_the_store_is_repaired_from_its_sources(
+    machine: Machine, other: Machine, store: Path, corpus: Path
+) -> None:
+    machine.done("ingest", corpus)
+    rows = table_rows(store)
+    shard = next(store.glob("tokens/train-*.parquet"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    assert other.run("doctor", "--verify").code == 65
+    assert other.done("repair")["metrics"]["shards"] == 1
+    assert table_rows(store) == rows
+    for one in (machine, other):
+        assert one.run("doctor", "--verify").code == 0
+
+
+def test_a_delivery_is_taken_back_on_another_machine(machine: Machine, other: Machine, store: Path, tmp_path: Path) -> None:
+    machine.done("ingest", csv(tmp_path / "good.csv", "one", "two"))
+    rows = table_rows(store)
+    bad = csv(tmp_path / "bad.csv", "three", "four")
+    machine.done("ingest", bad)
+    assert other.done("retract", "latest")["metrics"]["removed"] == 2
+    assert table_rows(store) == rows
+    assert machine.done("ingest", bad, code=99)["metrics"]["retracted"] == 2
+    machine.done("upgrade", code=99)
+
+
+def test_what_is_committed_counts_although_the_store_then_goes_away(
+    machine: Machine, other: Machine, store: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = FolderStore.write
+    gone: list[bool] = []
+
+    def last(self: FolderStore, name: str, content: Any, **options: Any) -> Stored:
+        if gone:
+            unreachable()
+        gone.extend([True] * name.startswith("tokens/_delta_log/"))
+        return write(self, name, content, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FolderStore, "write", last)
+        outcome = machine.run("ingest", corpus)
+    assert outcome.code == 0 and "does not answer" in outcome.stderr
+    assert not list(store.glob("runs/*.json"))
+    for lease in store.glob(".locks/*.lease"):
+        lease.unlink()  # it expires
+    assert other.done("ingest", corpus, code=99)["known"] == 130
+    assert machine.done("ingest", corpus, code=99)["known"] == 130
+    assert len(list(store.glob("runs/*-ingest-*.json"))) == 3
 
 
 def test_places_inside_the_lake_may_be_named_by_their_uri(
