@@ -23,6 +23,7 @@ from pipeline.lake.atomic import claimed, make_folder, writing
 from pipeline.lake.leftovers import remove
 from pipeline.lake.store import (
     ABSENT,
+    ANY,
     FOLDERS,
     Over,
     Store,
@@ -43,6 +44,8 @@ log = logging.getLogger(__name__)
 
 FETCHED_AT_ONCE = 16
 UNUSED = "nothing is mirrored"
+CONDITIONAL_BYTES = 256 << 20
+"""A conditional write holds the file in memory; larger outputs replace whatever is there."""
 SMALL_BYTES = 1 << 20
 """Texts up to this size go through memory, which saves a sync to the disk for each."""
 
@@ -240,9 +243,10 @@ class Output:
         """Puts the file into the store.
 
         Raises:
-            StoreChangedError: somebody else has written there since.
+            StoreChangedError: somebody else has written there since, and the file is not too large to find that out.
         """
-        self.over = self.store.write(self.name, self.path, over=self.over).stamp
+        over = self.over if self.path.stat().st_size <= CONDITIONAL_BYTES else ANY
+        self.over = self.store.write(self.name, self.path, over=over).stamp
 
 
 class _Arriving(Sequence[Source]):
