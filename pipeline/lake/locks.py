@@ -1,7 +1,7 @@
 """Locks between processes. The kernel drops them when a process dies, however it dies.
 
-A lock of a lake on a store keeps out the processes of this machine in the same way, and those of other machines by a
-lease in the store (`pipeline.lake.lease`).
+A lock of a lake on a store keeps out the processes of this machine in the same way, and those of other machines by a lease
+in the store (`pipeline.lake.lease`).
 """
 
 import hashlib

@@ -121,6 +121,11 @@ def is_uri(where: str) -> bool:
     return "://" in where
 
 
+def is_object_uri(where: str) -> bool:
+    """Whether `where` is the URI of something in an object store."""
+    return is_uri(where) and where.partition("://")[0] in OBJECT_STORES
+
+
 def open_store(uri: str) -> Store:
     """The store at `uri`: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://account/container/prefix` or `file:///folder`.
 
@@ -162,6 +167,14 @@ def check_uri(uri: str) -> str:
     if any(part in (".", "..") for part in prefix.split("/")) or "//" in prefix or _unprintable(prefix):
         raise UsageError(f"{uri!r}: a prefix must not contain '.', '..', empty parts or control characters.")
     return uri.rstrip("/")
+
+
+def divided(uri: str) -> tuple[str, str]:
+    """The URI of the bucket (in Azure: of the container), and the name of the object in it."""
+    scheme, _, rest = uri.partition("://")
+    parts = rest.split("/")
+    depth = 2 if scheme == "az" else 1
+    return f"{scheme}://{'/'.join(parts[:depth])}", "/".join(parts[depth:])
 
 
 def check_name(name: str) -> str:

@@ -5,6 +5,7 @@ that formats, hidden files, patterns, columns in the names of folders and the la
 as in a folder. Afterwards a file is there only while it is being read.
 """
 
+import fnmatch
 import glob
 import hashlib
 import logging
@@ -23,6 +24,7 @@ from pipeline.lake.atomic import claimed, make_folder, writing
 from pipeline.lake.leftovers import remove
 from pipeline.lake.store import (
     ABSENT,
+    ANY,
     FOLDERS,
     Over,
     Store,
@@ -30,6 +32,7 @@ from pipeline.lake.store import (
     StoreMissingError,
     check_name,
     check_uri,
+    divided,
     is_uri,
     open_store,
 )
@@ -43,6 +46,8 @@ log = logging.getLogger(__name__)
 
 FETCHED_AT_ONCE = 16
 UNUSED = "nothing is mirrored"
+CONDITIONAL_BYTES = 256 << 20
+"""A conditional write holds the file in memory; larger outputs replace whatever is there."""
 SMALL_BYTES = 1 << 20
 """Texts up to this size go through memory, which saves a sync to the disk for each."""
 
@@ -142,7 +147,7 @@ class Mirror:
         Raises:
             StorageUnavailableError: the store does not answer, or refuses.
         """
-        bucket, name = _divided(check_uri(uri))
+        bucket, name = divided(check_uri(uri))
         folder = self.root / bucket.replace("://", "/")
         store = self._stores.setdefault(bucket, open_store(bucket))
         show_as(folder, bucket)
@@ -162,26 +167,20 @@ class Mirror:
         """The place in the mirror for an object, for what is below a prefix, or for a pattern; makes the files there."""
         if uri.partition("://")[0] in FOLDERS:
             return unquote(urlsplit(check_uri(uri)).path)
-        bucket, key = _divided(check_uri(uri))
+        bucket, key = divided(check_uri(uri))
         folder = self.root / bucket.replace("://", "/")
         if bucket not in self._stores:
             self._stores[bucket] = open_store(bucket)
             show_as(folder, bucket)
         store = self._stores[bucket]
-        if key and not uri.endswith("/") and (found := store.stat(key)) is not None:
-            self._stand_in(folder, found)
-            return str(folder / key)
-        fixed = key
-        if glob.has_magic(key):
-            fixed = "/".join(_before_magic(key))
-        prefix = f"{fixed}/" if fixed else ""
-        listed = [stored for stored in store.list(prefix) if not is_hidden(stored.name.removeprefix(prefix))]
-        if not listed:
-            what = "matches" if fixed != key else "is"
+        found, fixed = _objects_at(store, key, is_prefix=uri.endswith("/"))
+        if not found:
+            what = "matches" if glob.has_magic(key) else "is"
             raise InputNotFoundError(f"no object {what} {uri}, and none is below it. Check the bucket and the name.")
-        for stored in listed:
+        for stored in found:
             self._stand_in(folder, stored)
-        make_folder(folder / fixed)
+        if fixed == key and found[0].name != key:
+            make_folder(folder / key)
         return str(folder / key) if fixed == key else f"{glob.escape(str(folder))}/{key}"
 
     def _stand_in(self, folder: Path, stored: Stored) -> None:
@@ -208,7 +207,7 @@ class Mirror:
 
     def _object(self, path: Path) -> tuple[Store, Stored]:
         inside = path.relative_to(self.root).as_posix()
-        bucket, _ = _divided(self.uri_of(path))
+        bucket, _ = divided(self.uri_of(path))
         return self._stores[bucket], self._objects[inside]
 
     def _fetch_text(self, path: Path) -> None:
@@ -240,9 +239,10 @@ class Output:
         """Puts the file into the store.
 
         Raises:
-            StoreChangedError: somebody else has written there since.
+            StoreChangedError: somebody else has written there since, and the file is not too large to find that out.
         """
-        self.over = self.store.write(self.name, self.path, over=self.over).stamp
+        over = self.over if self.path.stat().st_size <= CONDITIONAL_BYTES else ANY
+        self.over = self.store.write(self.name, self.path, over=over).stamp
 
 
 class _Arriving(Sequence[Source]):
@@ -291,12 +291,33 @@ def mirrored(places: Sequence[str], scratch: Path | None) -> Iterator[Mirror]:
                 remove(root)
 
 
-def _divided(uri: str) -> tuple[str, str]:
-    """The URI of the bucket (in Azure: of the container), and the name in it."""
-    scheme, _, rest = uri.partition("://")
-    parts = rest.split("/")
-    depth = 2 if scheme == "az" else 1
-    return f"{scheme}://{'/'.join(parts[:depth])}", "/".join(parts[depth:])
+def is_anything_at(uri: str) -> bool:
+    """Whether there is an object at a URI, or below it, or one that matches the pattern that it is.
+
+    Raises:
+        StorageUnavailableError: the store does not answer, or refuses.
+    """
+    bucket, key = divided(check_uri(uri))
+    found, fixed = _objects_at(open_store(bucket), key, is_prefix=uri.endswith("/"))
+    return bool(found) if fixed == key else any(_matches(stored.name.split("/"), key.split("/")) for stored in found)
+
+
+def _objects_at(store: Store, key: str, *, is_prefix: bool) -> tuple[list[Stored], str]:
+    """The objects that a name may mean, without hidden ones, and the part of the name that has no wildcards."""
+    if key and not is_prefix and (named := store.stat(key)) is not None:
+        return [named], key
+    fixed = "/".join(_before_magic(key)) if glob.has_magic(key) else key
+    prefix = f"{fixed}/" if fixed else ""
+    return [stored for stored in store.list(prefix) if not is_hidden(stored.name.removeprefix(prefix))], fixed
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a pattern matches a name, or a folder above it."""
+    if not pattern:
+        return True
+    if pattern[0] == "**":
+        return any(_matches(parts[skipped:], pattern[1:]) for skipped in range(len(parts)))
+    return bool(parts) and fnmatch.fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
 
 
 def _before_magic(key: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from pipeline.lake.store import ABSENT, ANY, Store, StoreChangedError, Stored, S
 from tests.support.stores import EmptyStores, stores
 
 
-@pytest.fixture(params=stores())
+@pytest.fixture(params=stores(), scope="module")
 def empty(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmptyStores]:
     """Makes empty stores of one kind."""
     with request.param(tmp_path_factory) as make:

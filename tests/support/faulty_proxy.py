@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -73,7 +73,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif faults.is_due("refused", faults.refuse_every):
             self._send(503 if faults.counts["refused"] % 2 else 500, [], b"<Error><Code>SlowDown</Code></Error>")
         else:
-            status, headers, content = self._forward(body)
+            # moto looks at a condition and writes in two steps, between which another thread may write.
+            with self.server.one_at_a_time if self.command == "PUT" else nullcontext():
+                status, headers, content = self._forward(body)
             is_write = self.command in ("PUT", "POST", "DELETE")
             if is_write and status < 300 and faults.is_due("lost", faults.lose_every):
                 self.close_connection = True
@@ -124,6 +126,7 @@ class _Proxy(ThreadingHTTPServer):
     def __init__(self, upstream: tuple[str, int], faults: Faults) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream, self.faults = upstream, faults
+        self.one_at_a_time = threading.Lock()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away is none."""
