@@ -35,6 +35,7 @@ from pipeline.lake.paths import Lake
 from pipeline.lake.publish import change_of, publish, rewrite_shards
 from pipeline.lake.review_keys import write_keys
 from pipeline.lake.runs import read_records
+from pipeline.lake.store import divided, is_object_uri, open_store
 from pipeline.lake.table import TokenTable
 from pipeline.lake.table_index import forget_removed
 from pipeline.lake.targets import targets_of
@@ -243,12 +244,21 @@ class _Erasure:
         """
         homes: dict[str, set[int]] = {}
         for row in self.held:
-            path = Path(row.home.removeprefix("file://")) if row.home.startswith("file://") else self.lake.root / row.home
-            if path.exists():
+            if self._is_there(row.home):
                 is_file = row.home == row.review_id
                 rows = homes.setdefault(f"{row.home.rpartition('/')[0]}/" if is_file else row.home, set())
                 rows |= set() if row.source == row.review_id else {row.row}
         yield from ((home, sorted(rows)[:NAMED]) for home, rows in sorted(homes.items()))
+
+    def _is_there(self, home: str) -> bool:
+        """Whether a file or an object is still there; one that cannot be asked for may be."""
+        if is_object_uri(home):
+            bucket, name = divided(home)
+            try:
+                return open_store(bucket).stat(name) is not None
+            except PipelineError:
+                return True
+        return (Path(home.removeprefix("file://")) if home.startswith("file://") else self.lake.root / home).exists()
 
     def _outside(self) -> Iterator[Path]:
         """Predictions of this lake elsewhere."""

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import DENIED, InputNotFoundError, LockedError, StorageUnavailableError
 from pipeline.lake.atomic import PREFIX, atomic_path, make_folder, sync_folder, writing
-from pipeline.lake.store import ANY, Over, StoreChangedError, Stored, StoreMissingError, check_name
+from pipeline.lake.store import ANY, Over, StoreChangedError, Stored, StoreMissingError, changed, check_name, missing
 
 LOCK = ".store.lock"
 """Orders the writers; not an object."""
@@ -191,20 +191,9 @@ class _Turn:
         self.lock.__exit__(kind, error, traceback)
 
 
-def missing(uri: str, name: str) -> str:
-    """The message for an object that is not there."""
-    return f"there is no {name} in {uri}. Check the name; somebody may have removed it."
-
-
-def changed(where: str, over: str | Over, found: bool) -> str:
-    """The message for a conditional write that found something else."""
-    what = "exists already" if over is Over.ABSENT else "was changed meanwhile" if found else "was removed meanwhile"
-    return f"{where} {what}: somebody else wrote to this storage. Nothing was written; run the same command again."
-
-
 def _stored(name: str, descriptor: int) -> Stored:
     status = os.fstat(descriptor)
-    return Stored(name, status.st_size, f"{status.st_mtime_ns:x}-{status.st_size:x}")
+    return Stored(name, status.st_size, f"{status.st_mtime_ns:x}-{status.st_size:x}", status.st_mtime)
 
 
 def _nanoseconds(stored: Stored | None) -> int:

@@ -11,8 +11,8 @@ from pipeline.lake.origin import FOLDER
 
 STAMPS = "stamps.json"
 VERSION = 1
-OWN = (FOLDER, ".scratch", ".locks", ".index", ".targets")
-"""Folders that stay on this machine: unfinished work, locks, and what is made again from the lake."""
+OWN = (FOLDER, ".scratch", ".locks", ".index", ".targets", ".probe")
+"""Folders that stay on this machine, or in the store: unfinished work, locks, and what is made again from the lake."""
 
 Identity = tuple[int, int]
 """Size (bytes) and time of modification (ns) of a local file."""

@@ -11,12 +11,12 @@ Source: RFC 9110, section 13 (If-Match, If-None-Match).
 import enum
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from pipeline.errors import InputNotFoundError, LockedError, UsageError, unknown_choice
+from pipeline.errors import InputNotFoundError, LockedError, StorageUnavailableError, UsageError, unknown_choice
 
 FOLDERS = ("file",)
 OBJECT_STORES = ("s3", "gs", "az")
@@ -43,11 +43,13 @@ class Stored:
         name: relative to the store, with slashes.
         size: in bytes.
         stamp: changes when the content changes: the ETag or the generation of an object store.
+        modified: when it was written, in seconds since 1970 by the store's clock; 0 where the store did not say.
     """
 
     name: str
     size: int
     stamp: str
+    modified: float = field(default=0.0, compare=False)
 
 
 class StoreMissingError(InputNotFoundError):
@@ -56,6 +58,14 @@ class StoreMissingError(InputNotFoundError):
 
 class StoreChangedError(LockedError):
     """A conditional write found something else than it was to replace. Nothing was written."""
+
+
+class StoreRefusedError(StorageUnavailableError):
+    """The store answers, and refuses: trying again does not help."""
+
+
+class StoreUnsupportedError(StoreRefusedError):
+    """The store cannot do what a lake needs."""
 
 
 class Store(Protocol):
@@ -111,6 +121,11 @@ def is_uri(where: str) -> bool:
     return "://" in where
 
 
+def is_object_uri(where: str) -> bool:
+    """Whether `where` is the URI of something in an object store."""
+    return is_uri(where) and where.partition("://")[0] in OBJECT_STORES
+
+
 def open_store(uri: str) -> Store:
     """The store at `uri`: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://account/container/prefix` or `file:///folder`.
 
@@ -154,6 +169,14 @@ def check_uri(uri: str) -> str:
     return uri.rstrip("/")
 
 
+def divided(uri: str) -> tuple[str, str]:
+    """The URI of the bucket (in Azure: of the container), and the name of the object in it."""
+    scheme, _, rest = uri.partition("://")
+    parts = rest.split("/")
+    depth = 2 if scheme == "az" else 1
+    return f"{scheme}://{'/'.join(parts[:depth])}", "/".join(parts[depth:])
+
+
 def check_name(name: str) -> str:
     """The name of an object, if it is one that every store can hold: relative, without empty parts, '.' and '..'.
 
@@ -163,6 +186,17 @@ def check_name(name: str) -> str:
     if any(part in ("", ".", "..") for part in name.split("/")) or _unprintable(name):
         raise UsageError(f"{name!r} is not a name for an object: it must be relative, without empty parts, '.' and '..'.")
     return name
+
+
+def missing(uri: str, name: str) -> str:
+    """The message for an object that is not there."""
+    return f"there is no {name} in {uri}. Check the name; somebody may have removed it."
+
+
+def changed(where: str, over: str | Over, found: bool) -> str:
+    """The message for a conditional write that found something else."""
+    what = "exists already" if over is Over.ABSENT else "was changed meanwhile" if found else "was removed meanwhile"
+    return f"{where} {what}: somebody else wrote to this storage. Nothing was written; run the same command again."
 
 
 def _expected(scheme: str) -> str:

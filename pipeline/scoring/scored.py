@@ -134,6 +134,8 @@ def digest_of(options: Mapping[str, Any]) -> str:
 
 def input_stamp(source: Source) -> str:
     """What changes when a source is written to or replaced; empty where that was a moment ago, or it cannot be asked."""
+    if source.remote:
+        return source.remote
     try:
         if not source.files:
             return _stamp(source.path.stat(), settled=True)
