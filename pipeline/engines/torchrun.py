@@ -18,8 +18,7 @@ from pathlib import Path
 
 import torch
 from torch import distributed
-from torch.distributed import Store
-from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 import pipeline

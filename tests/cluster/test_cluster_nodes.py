@@ -2,14 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.cluster.launchers import Node, finish, two_nodes, wait_for
-from tests.support.commands import run_process
 from tests.support.token_corpus import Corpus, write_corpus
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(280)]
@@ -24,15 +21,6 @@ SMALL = (
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return write_corpus(tmp_path_factory.mktemp("corpus"), 1200, test_rows=60, unsup_rows=240)
-
-
-@pytest.fixture
-def running() -> Iterator[list[Node]]:
-    """Nodes that a failed test leaves end with it."""
-    nodes: list[Node] = []
-    yield nodes
-    for node in nodes:
-        node.kill()
 
 
 def train(corpus: Corpus, lake: Path) -> tuple[object, ...]:
@@ -142,95 +130,3 @@ def test_all_nodes_lost_go_on_under_the_same_name(
         node.start(*train(corpus, lake))
     finish(first, second)
     assert "was trained on the same data with the same options" in first.said + second.said
-
-
-NETWORK = (
-    *("--arch", "bilstm", "--embedding-dim", "16", "--hidden-dim", "16", "--region-dim", "8", "--batch-size", "32"),
-    *("--checkpoint-every", "5", "--epochs", "3", "--linear-bits", "16", "--workers", "1", "--holdout", "0"),
-)
-
-
-def write_csv(path: Path, rows: int, seed: int) -> None:
-    """Reviews of random words, of which a few tell the label; a third has none."""
-    random = np.random.default_rng(seed)
-    lines = ["id,text,label"]
-    for row in range(rows):
-        label = ("neg", "pos", "")[row % 3]
-        words = [f"w{number}" for number in random.integers(0, 300, random.integers(8, 40))]
-        lines.append(f"{seed}-{row},{' '.join([*words, f'tells{label}' if label else 'w1'])},{label}")
-    path.write_text("\n".join(lines) + "\n")
-
-
-def pipeline_in(cache: Path, *arguments: object) -> None:
-    """A command on a machine with this folder of working copies."""
-    outcome = run_process(*arguments, PIPELINE_CACHE=str(cache))
-    assert outcome.code == 0, outcome.stderr
-
-
-@pytest.fixture(scope="module")
-def ingested(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
-    """A store with a table of many shards, and the weights of an undisturbed training on it by two nodes in one folder."""
-    folder = tmp_path_factory.mktemp("ingested")
-    lakes = (folder / "lake", f"file+store://{folder / 'store'}")
-    for number in range(4):
-        raw = folder / f"raw-{number}.csv"
-        write_csv(raw, 300, seed=number)
-        for lake in lakes:
-            pipeline_in(folder / "cache", "--lake", lake, "ingest", raw)
-    nodes = two_nodes(folder, "reference")
-    for node in nodes:
-        node.start("--lake", folder / "lake", "train", *NETWORK)
-    finish(*nodes)
-    return folder / "store", weights(folder / "lake")
-
-
-@pytest.fixture
-def store(ingested: tuple[Path, bytes], tmp_path: Path) -> Path:
-    shutil.copytree(ingested[0], tmp_path / "store")
-    return tmp_path / "store"
-
-
-def on_store(tmp_path: Path, run_id: str) -> tuple[Node, Node]:
-    """Two nodes with working copies of their own."""
-    first, second = two_nodes(tmp_path, run_id)
-    first.environment["PIPELINE_CACHE"] = str(tmp_path / "cache-of-first")
-    second.environment["PIPELINE_CACHE"] = str(tmp_path / "cache-of-second")
-    return first, second
-
-
-def test_over_a_store_a_lost_node_comes_back_as_a_new_machine(
-    ingested: tuple[Path, bytes], store: Path, tmp_path: Path, running: list[Node]
-) -> None:
-    first, second = on_store(tmp_path, "store")
-    running += [first, second]
-    arguments = ("--lake", f"file+store://{store}", "train", *NETWORK)
-    for node in (first, second):
-        node.start(*arguments)
-    wait_for(lambda: len(checkpoints(store)) > 1, (first, second))
-    second.kill()
-    second.environment["PIPELINE_CACHE"] = str(tmp_path / "cache-of-new-machine")
-    second.start(*arguments)
-    finish(first, second)
-    assert "resuming training" in first.said + second.said
-    assert weights(store) == ingested[1]
-    assert len(list((store / "models").glob("bilstm-*"))) == 1
-    assert not checkpoints(store), "a finished training leaves no checkpoints"
-
-
-def test_over_a_store_a_training_continues_on_other_machines(
-    ingested: tuple[Path, bytes], store: Path, tmp_path: Path, running: list[Node]
-) -> None:
-    first, second = on_store(tmp_path, "machines")
-    running += [first, second]
-    arguments = ("--lake", f"file+store://{store}", "train", *NETWORK)
-    for node in (first, second):
-        node.start(*arguments)
-    wait_for(lambda: len(checkpoints(store)) > 1, (first, second))
-    first.kill()
-    second.kill()
-    for node in (first, second):
-        node.environment["PIPELINE_CACHE"] = str(tmp_path / f"other-cache-of-{node.name}")
-        node.start(*arguments)
-    finish(first, second)
-    assert "resuming training" in first.said + second.said
-    assert weights(store) == ingested[1]
