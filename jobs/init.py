@@ -61,6 +61,7 @@ def run(config: InitConfig) -> Initialised:
     settings = settings_for(delivery, inspection.guess, samples, lake.root)
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     write_text(path, rendered(settings, before))
+    lake.push("init")
     return Initialised(inspection=inspection, path=path, settings=settings, next_commands=_next_commands(lake, inspection))
 
 

@@ -162,6 +162,8 @@ def run(config: InspectConfig) -> Inspection:
     """
     lake = Lake(config.lake)
     sources = config.sources or (str(lake.raw),)
+    if not config.sources:
+        lake.fetch(lake.raw)
     if not config.sources and not lake.raw.exists():
         raise InputNotFoundError(f"no such folder: {lake.raw}. Pass files or folders, or put reviews into {lake.raw}.")
     found, faults = _find(config, sources)

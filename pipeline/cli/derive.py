@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 from typer.core import TyperCommand
 
-from pipeline.cli.app import LakeOption, app, finish_of, lake_of, load_commands
+from pipeline.cli.app import LakeOption, app, finish_of, in_lake, lake_of, load_commands
 from pipeline.cli.complete import complete_preset, completion
 from pipeline.cli.finish import Finish, JsonOption
 from pipeline.cli.numbers import FLOAT, INTEGER
@@ -118,7 +118,7 @@ def config_of(config: type[Config], command: str, given: dict[str, Any], inherit
         InputNotFoundError: the file of `--config` does not exist.
     """
     lake = lake_of(given.pop("context"), given.pop("lake"))
-    own = from_command_line(config, given)
+    own = {name: in_lake(lake, value) for name, value in from_command_line(config, given).items()}
     layers = file_layers(config, command, configs, lake.root, given.get("config")) | {"the command line": own}
     if inherits is not None:
         theirs = file_values(configs()[inherits.command], inherits.command, configs, lake.root)

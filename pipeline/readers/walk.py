@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from pipeline.errors import InputNotFoundError, UsageError
+from pipeline.lake.store import is_uri
 from pipeline.progress import AS_IT_IS
 from pipeline.readers.base import FileFault, Format, Source
 from pipeline.readers.layout import SIDE_FILES
@@ -222,6 +223,8 @@ def some_of(names: Sequence[str]) -> str:
 
 
 def _expanded(item: str | Path) -> list[Path]:
+    if is_uri(str(item)):
+        raise UsageError(f"{item}: this command takes no URIs, as 'ingest' and 'score' do. Copy the files to a folder.")
     path = Path(item).expanduser()
     try:
         if path.exists():
