@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOST_SECONDS = 120.0
-"""How long the ranks of a training that goes on wait for the lock of their former main rank, which was lost."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
@@ -81,7 +78,7 @@ def begun(lake: Lake, keep: int, world: "World", resume: bool, wanted: Callable[
     from pipeline.training.checkpoint import TrainingFolder, remove_unfinished
 
     with ExitStack() as held:
-        values, _ = world.from_main(lambda: (_choose(lake, world, resume, wanted(), held), np.zeros(0, np.uint8)))
+        values, _ = world.from_main(lambda: (_choose(lake, resume, wanted(), held), np.zeros(0, np.uint8)))
         folder = TrainingFolder(lake.checkpoints / values["training_id"], keep)
         if world.is_main:
             folder.sweep()
@@ -90,14 +87,13 @@ def begun(lake: Lake, keep: int, world: "World", resume: bool, wanted: Callable[
             remove_unfinished(lake.checkpoints, values["begun"])
 
 
-def _choose(lake: Lake, world: "World", resume: bool, wanted: Wanted, held: ExitStack) -> dict[str, Any]:
+def _choose(lake: Lake, resume: bool, wanted: Wanted, held: ExitStack) -> dict[str, Any]:
     from pipeline.engines import torchrun
     from pipeline.training.checkpoint import TrainingFolder, was_begun_by
 
     launch = torchrun.launch_id()
     again = resume or was_begun_by(launch, lake.checkpoints, wanted.identity, wanted.ignored)
-    # A main rank on another node may have been lost with its node: its lock takes a moment to go.
-    wait = LOST_SECONDS if again and world.size > 1 else 0.0
+    wait = torchrun.lock_seconds(again)
     alone = held.enter_context(training_lock(lake, wanted.key, wait))
     if wanted.is_finished():
         raise LockedError(f"another run just finished the same {wanted.kind}. Run the command again: nothing is left to do.")
