@@ -5,6 +5,7 @@ that formats, hidden files, patterns, columns in the names of folders and the la
 as in a folder. Afterwards a file is there only while it is being read.
 """
 
+import errno
 import fnmatch
 import glob
 import hashlib
@@ -45,6 +46,8 @@ from pipeline.readers.zip_members import table_in
 log = logging.getLogger(__name__)
 
 FETCHED_AT_ONCE = 16
+NOT_A_FILE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+"""An object may have a name that is a prefix of others, or a part of 1,024 bytes; a file may not."""
 UNUSED = "nothing is mirrored"
 CONDITIONAL_BYTES = 256 << 20
 """A conditional write holds the file in memory; larger outputs replace whatever is there."""
@@ -190,10 +193,12 @@ class Mirror:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
             os.utime(path, (0, 0))  # an object is whole, however new it is
-        except (FileExistsError, NotADirectoryError):
-            if stored.size:
-                text = "%s is passed over: it is an object and a prefix of others"
-                log.warning(text, self.uri_of(path), extra=AS_IT_IS)
+        except OSError as error:
+            if error.errno not in NOT_A_FILE:
+                raise
+            if stored.size:  # without a size it is the marker of a folder
+                text = "%s is passed over: its name cannot be that of a file (%s)"
+                log.warning(text, self.uri_of(path), error.strerror, extra=AS_IT_IS)
             return
         self._objects[path.relative_to(self.root).as_posix()] = stored
 
