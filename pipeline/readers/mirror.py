@@ -18,6 +18,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import InputNotFoundError
@@ -262,7 +263,7 @@ class _Arriving(Sequence[Source]):
     def __len__(self) -> int:
         return len(self.sources)
 
-    def __getitem__(self, number):  # type: ignore[no-untyped-def,override]
+    def __getitem__(self, number: Any) -> Any:
         """The source, fetched; if it is gone, whoever opens it says so."""
         if self._here is not None and not self.sources[self._here].files:
             self.mirror.release(self.sources[self._here])
@@ -285,8 +286,8 @@ def mirrored(places: Sequence[str], scratch: Path | None) -> Iterator[Mirror]:
     if not any(map(is_uri, places)):
         yield Mirror(Path("/", UNUSED))
         return
-    with TemporaryDirectory(prefix="pipeline-sources-") if scratch is None else nullcontext() as temporary:
-        root = Path(temporary).resolve() if temporary else scratch / "sources" / secrets.token_hex(8)
+    with TemporaryDirectory(prefix="pipeline-") if scratch is None else nullcontext(str(scratch)) as folder:
+        root = Path(folder).resolve() / "sources" / secrets.token_hex(8)
         with claimed(root, make_folder):
             mirror = Mirror(root)
             try:
