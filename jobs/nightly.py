@@ -201,7 +201,7 @@ def _told(night: _Night, this: Run) -> Iterator[None]:
         raise stopped
     if night.config.on_attention and night.attention:
         receipt = this.receipt().to_json()
-        trouble = notify(night.config.on_attention, receipt, night.lake.root, night.log_file)
+        trouble = notify(night.config.on_attention, receipt, night.lake.place, night.log_file)
         if trouble:
             night.attention.append(f"nightly: the command of --on-attention {trouble}. Log: {night.log_file}")
     for line in night.attention:

@@ -232,6 +232,7 @@ def _save(
             sync_file(path)
         sync_folder(temporary)
         publish(temporary, target)
+    config.lake.push("pretrain")
     return read_pretrained(target)
 
 

@@ -51,6 +51,7 @@ def run(config: VacuumConfig) -> Receipt:
                     names = token_table.vacuum(lake.tokens, keep_hours=config.keep_hours, dry_run=False)
             if not config.dry_run:
                 forget_removed(lake)
+                lake.push("vacuum")  # while the lock keeps out whoever might use an old shard again
         gone = [*_leftovers(config, lake), *_targets(config, lake)]
         if config.models:
             gone += [*_models(config, lake), *_crossvals(config, lake), *_pretrained(config, lake)]
@@ -59,6 +60,8 @@ def run(config: VacuumConfig) -> Receipt:
         if not config.dry_run:
             gone = [leftover for leftover in gone if remove_abandoned(leftover)]
             remove_empty_folders(lake)
+        if lake.origin is not None and not config.dry_run:
+            lake.origin.sweep_leases()
         names += [leftover.path.relative_to(lake.root).as_posix() for leftover in gone]
         this.nothing_new = not names
         this.outputs = {"tokens": lake.tokens}

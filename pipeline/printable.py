@@ -61,7 +61,11 @@ def utf8_name(name: str) -> str:
 
 
 def short_path(path: "str | os.PathLike[str]") -> str:
-    """A path as people write it: relative to the working folder where it lies in there. For reading and for typing."""
+    """A path as people write it: relative to the working folder where it lies in there. For reading and for typing. A URI
+    stays as it is."""
+    text = shown(os.fspath(path))
+    if "://" in text:
+        return text
     full, here = Path(path), Path.cwd()
     return str(full.relative_to(here)) if full.is_relative_to(here) else str(full)
 

@@ -100,10 +100,10 @@ def _origin(lake: Lake, verify: bool) -> Iterator[Check]:
     """That the lake is a working copy, of what, and how much of it is here."""
     if (origin := lake.origin) is not None:
         here, stored = origin.sizes()
-        gib = 1 << 30
+        mib = 1 << 20
         # The folder around the lake's: the lake's own is shown as the URI.
         where = f"working copy of {origin.uri} in {lake.root.parent}"
-        yield ok("origin", f"{where}: {here / gib:,.2f} of {stored / gib:,.2f} GiB are here")
+        yield ok("origin", f"{where}: {here / mib:,.1f} of {stored / mib:,.1f} MiB are here")
         ahead = check_conditional_writes(origin.store)
         yield ok("store", f"{origin.uri} answers and supports conditional writes")
         if ahead is not None and abs(ahead) > MOST_SKEW_SECONDS:

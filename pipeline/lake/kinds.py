@@ -38,6 +38,11 @@ def is_large(name: str) -> bool:
     return SHARD.fullmatch(name) is not None or (name.startswith(LARGE) and not name.startswith("predictions/.notes/"))
 
 
+def is_immutable(name: str) -> bool:
+    """Whether every file of this name has the same content: it is named by its content, or belongs to one run only."""
+    return SHARD.fullmatch(name) is not None or name.startswith(("checkpoints/", "models/", "pretrained/", "crossval/"))
+
+
 def is_journal(name: str) -> bool:
     """Whether a file consists of lines that are only ever added, so that two versions of it can be merged."""
     return name.endswith(("/live.jsonl", "/decisions.jsonl")) or (

@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from typing import Any
 
 from pipeline.errors import LockedError, PipelineError
 from pipeline.lake.store import ABSENT, Over, Store, StoreChangedError, StoreMissingError
@@ -47,10 +48,11 @@ class Lease:
         name: of its object in the store.
         what: describes it in messages.
         seconds: how long it is held after it was last renewed.
+        owner: whose other leases of this name were left by processes that are dead; "" if nobody can know that.
     """
 
-    def __init__(self, store: Store, name: str, what: str, seconds: float) -> None:
-        self.store, self.name, self.what, self.seconds = store, name, what, seconds
+    def __init__(self, store: Store, name: str, what: str, seconds: float, owner: str = "") -> None:
+        self.store, self.name, self.what, self.seconds, self.owner = store, name, what, seconds, owner
         self._stamp = ""
         self._renewed = 0.0
         self._lost = False
@@ -131,7 +133,7 @@ class Lease:
             return None, ABSENT
         try:
             note = json.loads(content)
-            held = note["expires"] and time.time() < datetime.fromisoformat(note["expires"]).timestamp() + self._skew
+            held = _is_held(note, self._skew) and not (self.owner and note.get("owner") == self.owner)
             return (str(note["holder"]) if held else None), stamp
         except (ValueError, KeyError, TypeError):
             return None, stamp  # not a lease: whatever it is, nobody holds it
@@ -140,7 +142,8 @@ class Lease:
         expires = datetime.fromtimestamp(time.time() + self.seconds, UTC).isoformat() if held else None
         holder = f"process {os.getpid()} on {socket.gethostname()}"
         # The serial number gives each renewal a stamp of its own.
-        return json.dumps({"holder": holder, "expires": expires, "serial": secrets.token_hex(8)}).encode()
+        note = {"holder": holder, "expires": expires, "serial": secrets.token_hex(8), "owner": self.owner}
+        return json.dumps(note).encode()
 
     @property
     def _skew(self) -> float:
@@ -149,14 +152,22 @@ class Lease:
 
 
 @contextmanager
-def leased(store: Store, name: str, what: str, wait_seconds: float = 0.0, seconds: float = LEASE_SECONDS) -> Iterator[Lease]:
-    """Holds the lease `.locks/NAME.lease` for the block. `what` describes it in the messages of other runs.
+def leased(
+    store: Store,
+    name: str,
+    what: str,
+    wait_seconds: float = 0.0,
+    seconds: float = LEASE_SECONDS,
+    owner: str = "",
+) -> Iterator[Lease]:
+    """Holds the lease `.locks/NAME.lease` for the block. `what` describes it in the messages of other runs, `owner` is a
+    working copy: who holds a lock in it knows that other holders of the lease in the same one are dead.
 
     Raises:
         LockedError: another run holds it and did not release it within `wait_seconds`.
         StorageUnavailableError, CannotWriteError: the store does not answer, or refuses.
     """
-    lease = Lease(store, f".locks/{name}.lease", what, seconds)
+    lease = Lease(store, f".locks/{name}.lease", what, seconds, owner)
     lease.acquire(wait_seconds)
     renewal = threading.Thread(target=lease.keep_renewing, name=f"lease {name}", daemon=True)
     renewal.start()
@@ -168,6 +179,21 @@ def leased(store: Store, name: str, what: str, wait_seconds: float = 0.0, second
         except PipelineError as error:
             log.warning("%s stays locked for up to %.0f seconds: %s", what, seconds, error)
         renewal.join()
+
+
+def free_leases(store: Store) -> list[str]:
+    """The names of the leases that nobody holds."""
+    free = []
+    for stored in store.list(".locks/"):
+        with suppress(StoreMissingError, ValueError, KeyError, TypeError):
+            if stored.name.endswith(".lease") and not _is_held(json.loads(store.read(stored.name)[0]), LEASE_SECONDS):
+                free.append(stored.name)
+    return free
+
+
+def _is_held(note: dict[str, Any], skew: float) -> bool:
+    expires = note["expires"]
+    return bool(expires) and time.time() < datetime.fromisoformat(expires).timestamp() + skew
 
 
 def now() -> float:

@@ -45,11 +45,10 @@ def _leased(path: Path, what: str, wait_seconds: float) -> AbstractContextManage
     if path.parent.name != LAKE_LOCKS or not (lake / ORIGIN).is_dir():
         return nullcontext()
     from pipeline.lake.lease import leased
-    from pipeline.lake.origin import origin_uri, store_uri
-    from pipeline.lake.store import open_store
+    from pipeline.lake.working_copy import working_copy
 
-    uri = origin_uri(lake)
-    return nullcontext() if uri is None else leased(open_store(store_uri(uri)), path.stem, what, wait_seconds)
+    copy = working_copy(lake)
+    return nullcontext() if copy is None else leased(copy.store, path.stem, what, wait_seconds, owner=copy.copy_id)
 
 
 @contextmanager

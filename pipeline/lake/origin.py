@@ -7,6 +7,7 @@ lake without one is a folder and nothing else, and pays one look for that.
 import hashlib
 import json
 import os
+import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def working_folder(uri: str) -> Path:
     uri = _lake_uri(uri)
     root = cache_folder() / hashlib.sha256(uri.encode()).hexdigest()[:16] / "lake"
     if origin_uri(root) != uri:
-        write_text(root / FOLDER / ORIGIN, json.dumps({"version": VERSION, "uri": uri}) + "\n")
+        write_text(root / FOLDER / ORIGIN, json.dumps({"version": VERSION, "uri": uri, "copy": secrets.token_hex(8)}) + "\n")
     show_as(root, uri)
     return root
 
@@ -63,6 +64,11 @@ def origin_uri(root: Path) -> str | None:
         raise DataError(f"{path} has version {version}; this release reads up to {VERSION}. Upgrade review-pipeline.")
     show_as(root, uri)
     return uri
+
+
+def copy_id(root: Path) -> str:
+    """What tells this working copy from all others."""
+    return str(json.loads((root / FOLDER / ORIGIN).read_bytes())["copy"])
 
 
 def store_uri(uri: str) -> str:

@@ -29,20 +29,22 @@ from pathlib import Path
 from pipeline.errors import LockedError, StorageUnavailableError
 from pipeline.lake.atomic import make_folder, sync_folder, write_bytes, writing
 from pipeline.lake.content import NAMED
-from pipeline.lake.kinds import ENTRY, HISTORY, LOG_ENTRY, POINTER, SHARD, is_journal, is_large, rank, removes
+from pipeline.lake.kinds import ENTRY, HISTORY, LOG_ENTRY, POINTER, SHARD, is_immutable, is_journal, is_large, rank, removes
 from pipeline.lake.locks import locked
-from pipeline.lake.origin import FOLDER, origin_uri, store_uri
+from pipeline.lake.origin import FOLDER, copy_id, origin_uri, store_uri
+from pipeline.lake.probe import check_conditional_writes
 from pipeline.lake.shard_cache import evicted
 from pipeline.lake.stamps import Identity, Note, Notes, identity_of, is_shared, local_files, read_notes, write_notes
-from pipeline.lake.store import ABSENT, ANY, Store, StoreChangedError, Stored, StoreMissingError, open_store
+from pipeline.lake.store import ABSENT, ANY, Over, Store, StoreChangedError, Stored, StoreMissingError, open_store
 
 log = logging.getLogger(__name__)
 
-IN_USE, LOCK = "in-use", "stamps.lock"
+IN_USE, LOCK, PROBED = "in-use", "stamps.lock", "supports-conditional-writes"
 LOCK_SECONDS = 3600.0
 """How long a process waits for another one that pulls or pushes: it may be at work on a large file."""
 TRANSFERS = 8
 """Files on their way at a time."""
+LARGE_BYTES = 64 << 20
 USED_SECONDS = 3600.0
 """How exactly the time is noted at which a shard was last used."""
 ROUNDS = 5
@@ -65,6 +67,11 @@ class WorkingCopy:
     def store(self) -> Store:
         """Where the lake is."""
         return open_store(store_uri(self.uri))
+
+    @cached_property
+    def copy_id(self) -> str:
+        """What tells this working copy from all others."""
+        return copy_id(self.root)
 
     def open(self) -> None:
         """Begins to work here: brings the working copy up to date. Workers of a launcher leave that to it.
@@ -120,6 +127,16 @@ class WorkingCopy:
         names = (name for name in read_notes(self.root) or {} if SHARD.fullmatch(name))
         self._fetch(name for name in names if name.partition("/")[2] not in current)
 
+    def refetch(self, place: Path) -> bool:
+        """Fetches a file again that is damaged here, unless it was changed on purpose; whether that was possible."""
+        name = place.relative_to(self.root).as_posix()
+        with self._noted() as notes:
+            note = notes.get(name)
+            if note is None or (place.exists() and identity_of(place) != note.local):
+                return False
+            log.warning("%s is damaged in the working copy; fetching it again", place)
+            return self._download(notes, {name: Stored(name, note.size, note.stamp)})
+
     def has(self, place: Path, size: int) -> bool:
         """Whether the store is known to have a file of this size that is not here."""
         note = (read_notes(self.root) or {}).get(place.relative_to(self.root).as_posix())
@@ -138,11 +155,15 @@ class WorkingCopy:
         """
         with self._noted() as notes:
             here = local_files(self.root)
+            self._probe()
             self._commit_entries(notes, here)
             shards = [path.relative_to(self.root).as_posix() for path in added]
-            known = [name for name in shards if name in notes]
-            vocabularies = [name for name in here if name.startswith("vocabulary/")]
-            self._upload(notes, here, [*vocabularies, *(name for name in shards if name not in notes)])
+            data = [*(name for name in here if name.startswith("vocabulary/")), *shards]
+            known = [name for name in shards if name in notes and notes[name].local == here[name]]
+            # Whatever the store has under these names is the same, unless it is damaged there.
+            self._upload(
+                notes, here, [name for name in data if name not in notes or notes[name].local != here[name]], again=True
+            )
             self._commit_entry(notes, entry)
             # Whoever vacuums elsewhere may just have removed an old shard that this version uses again.
             self._upload(notes, here, [name for name in known if self.store.stat(name) is None], again=True)
@@ -155,6 +176,17 @@ class WorkingCopy:
         """
         with self._noted() as notes:
             self._commit_entries(notes, local_files(self.root))
+
+    def _probe(self) -> None:
+        """Checks once for each working copy that the store supports conditional writes.
+
+        Raises:
+            StoreUnsupportedError: it does not.
+        """
+        probed = self.root / FOLDER / PROBED
+        if not probed.exists():
+            check_conditional_writes(self.store)
+            write_bytes(probed, b"")
 
     def _commit_entries(self, notes: Notes, here: Mapping[str, Identity]) -> None:
         new = sorted(name for name in here if ENTRY.fullmatch(name) and name not in notes)
@@ -178,7 +210,7 @@ class WorkingCopy:
                     f"{int(entry.stem)}. Nothing was committed; run the same command again."
                 ) from error
             stored = Stored(name, len(content), theirs[1])  # ours, whose answer was lost
-        notes[name] = Note(stored.stamp, stored.size, _modified(stored), identity_of(entry), time.time())
+        notes[name] = Note(stored.stamp, stored.size, stored.modified, identity_of(entry), time.time())
 
     def push_if_possible(self, command: str) -> None:
         """As `push`, for a run that goes on whatever happens."""
@@ -200,6 +232,8 @@ class WorkingCopy:
             here = local_files(self.root)
             changed = [name for name, identity in here.items() if name not in notes or notes[name].local != identity]
             conflicts: list[str] = []
+            if changed:
+                self._probe()
             for level in sorted({rank(name) for name in changed}):
                 wanted = [name for name in changed if rank(name) == level and not _is_committed(name)]
                 if level == HISTORY and any(rank(name) == POINTER for name in conflicts):
@@ -212,6 +246,12 @@ class WorkingCopy:
                 f"{', '.join(f'{self.uri}/{name}' for name in conflicts[:3])}{' and more' if len(conflicts) > 3 else ''} "
                 "changed during this run: somebody else wrote it. Their version stays; run the same command again."
             )
+
+    def sweep_leases(self) -> None:
+        """Removes the leases in the store that nobody holds any more."""
+        from pipeline.lake.lease import free_leases
+
+        self.store.remove(free_leases(self.store))
 
     def sizes(self) -> tuple[int, int]:
         """Bytes of the lake's files that are here, and of all that are in the store."""
@@ -245,7 +285,7 @@ class WorkingCopy:
         name, note, local = stored.name, notes.get(stored.name), here.get(stored.name)
         if note is None:
             is_it = local is not None and NAMED.fullmatch(name.rpartition("/")[2]) is not None and local[0] == stored.size
-            notes[name] = Note(stored.stamp, stored.size, _modified(stored), local if is_it else None, time.time())
+            notes[name] = Note(stored.stamp, stored.size, stored.modified, local if is_it else None, time.time())
             if is_it:
                 return False
             return local is not None or not is_large(name)
@@ -257,7 +297,7 @@ class WorkingCopy:
             return not is_large(name)
         if same:
             return local is None and not is_large(name)
-        notes[name] = Note(stored.stamp, stored.size, _modified(stored))
+        notes[name] = Note(stored.stamp, stored.size, stored.modified)
         return local is not None or not is_large(name)
 
     def _forget(self, name: str, notes: Notes, here: dict[str, Identity]) -> None:
@@ -289,13 +329,13 @@ class WorkingCopy:
             stored = self.store.fetch(name, path)
         except StoreMissingError:
             return None
-        if modified := _modified(stored):
-            os.utime(path, (modified, modified))
+        if stored.modified:
+            os.utime(path, (stored.modified, stored.modified))
         identity = identity_of(path)
         theirs = path.read_bytes() if ours else b""
         if (merged := merge_lines(theirs, ours)) != theirs:
             write_bytes(path, merged)
-        return Note(stored.stamp, stored.size, modified, identity, time.time())
+        return Note(stored.stamp, stored.size, stored.modified, identity, time.time())
 
     def _fetch(self, names: Iterable[str]) -> bool:
         names = list(names)
@@ -344,7 +384,7 @@ class WorkingCopy:
         for _ in range(ROUNDS):
             identity = identity_of(path)
             try:
-                stored = self.store.write(name, path, over=over)
+                stored = self._write(name, path, over)
             except StoreChangedError:
                 theirs = self._read(name)
                 if theirs is None:
@@ -358,8 +398,19 @@ class WorkingCopy:
                     return None
                 write_bytes(path, merge_lines(content, ours))
                 continue
-            return Note(stored.stamp, stored.size, _modified(stored) or time.time(), identity, time.time())
+            return Note(stored.stamp, stored.size, stored.modified or time.time(), identity, time.time())
         return None
+
+    def _write(self, name: str, path: Path, over: str | Over) -> Stored:
+        """Writes a file. A conditional write has all of it in memory, so that the condition of a large one is only looked at
+        before, and one that never changes needs none."""
+        if path.stat().st_size > LARGE_BYTES and over is not ANY:
+            if not is_immutable(name):
+                found = self.store.stat(name)
+                if (found.stamp if found else ABSENT) != over:
+                    raise StoreChangedError(f"{self.uri}/{name} was changed meanwhile.")
+            over = ANY
+        return self.store.write(name, path, over=over)
 
     def _read(self, name: str) -> tuple[bytes, str] | None:
         try:
@@ -472,10 +523,6 @@ def remove_copy(root: Path) -> None:
 def _is_committed(name: str) -> bool:
     """Whether a file only comes into the store with a commit."""
     return ENTRY.fullmatch(name) is not None or SHARD.fullmatch(name) is not None
-
-
-def _modified(stored: Stored) -> float:
-    return float(getattr(stored, "modified", 0.0))
 
 
 def _is_still(path: Path, descriptor: int) -> bool:

@@ -39,7 +39,7 @@ def render_page(status: Status) -> str:
         lstrip_blocks=True,
     )
     head, _, rest = status.verdict.partition(": ")
-    lake = utf8_name(str(status.lake.root))
+    lake = utf8_name(status.lake.place)
     return made.get_template("page.html.j2").render(
         lake=printable(lake),
         lake_name=printable(utf8_name(status.lake.root.name)),

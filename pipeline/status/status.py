@@ -68,7 +68,7 @@ class Status:
         table, live = self.facts.table, self.facts.live
         found = {
             "version": STATUS.version,
-            "lake": utf8_name(str(self.lake.root)),
+            "lake": utf8_name(self.lake.place),
             "checked": self.facts.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "needs_person": bool(self.found),
             "verdict": self.verdict,
@@ -76,7 +76,7 @@ class Status:
                 {
                     "kind": finding.kind,
                     "message": finding.message,
-                    "command": typed(finding.command, str(self.lake.root)) or None,
+                    "command": typed(finding.command, self.lake.place) or None,
                     "run_id": finding.run_id or None,
                 }
                 for finding in self.found
