@@ -1,6 +1,7 @@
 """Buckets as stores, on a real S3 server: faults of the network and of the server, and what people are told."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -18,7 +19,14 @@ from pipeline.lake.aws_profile import from_profile
 from pipeline.lake.object_client import INSTALL
 from pipeline.lake.object_store import PART_BYTES, ObjectStore
 from pipeline.lake.probe import MOST_SKEW_SECONDS, check_conditional_writes
-from pipeline.lake.store import ABSENT, StoreChangedError, StoreMissingError, StoreRefusedError, StoreUnsupportedError
+from pipeline.lake.store import (
+    ABSENT,
+    StoreChangedError,
+    StoreMissingError,
+    StoreRefusedError,
+    StoreUnsupportedError,
+    open_store,
+)
 from tests.support.faulty_proxy import Faults, faulty
 from tests.support.paths import ROOT
 from tests.support.s3_server import CREDENTIALS, empty_store, empty_uri, environment, s3_server
@@ -293,6 +301,20 @@ def test_a_profile_that_asks_somebody_needs_boto3(profiles: Path, monkeypatch: p
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"uses sso_session, for which boto3 is needed.*pip install boto3"):
         from_profile()
+
+
+def test_boto3_asks_for_the_credentials_of_a_profile(profiles: Path) -> None:
+    answer = {"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b", "SessionToken": "c"}
+    (profiles / "answer.json").write_text(json.dumps(answer))
+    (profiles / "config").write_text(f"[default]\ncredential_process = cat {profiles / 'answer.json'}\n")
+    found = from_profile()
+    keys = found["credential_provider"]()
+    assert (keys["access_key_id"], keys["secret_access_key"], keys["token"]) == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket", "s3://bucket/lake", "gs://bucket/lake", "az://account/container/lake"])
+def test_stores_are_opened_without_asking_them(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert open_store(f"{uri}/").uri == uri
 
 
 def test_a_damaged_file_of_profiles_is_named_without_its_secrets(profiles: Path) -> None:
