@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jobs.runtime import Run, recorded_run
-from jobs.train import LOST_SECONDS, training_lock
+from jobs.train import training_lock
 from pipeline.config.pretrain import PretrainConfig
 from pipeline.errors import LockedError, PipelineError
 from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_folder
@@ -320,7 +320,7 @@ def _folder(
         def choose() -> tuple[dict[str, Any], Any]:
             launch = torchrun.launch_id()
             again = resume or was_begun_by(launch, config.lake.checkpoints, identity)
-            wait = LOST_SECONDS if again and world.size > 1 else 0.0
+            wait = torchrun.lock_seconds(again)
             alone = held.enter_context(training_lock(config.lake, identity, wait))
             if not config.force and find_finished(config, identity) is not None:
                 raise LockedError(

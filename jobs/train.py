@@ -37,9 +37,6 @@ __all__ = ["TrainConfig", "run", "start"]
 
 log = logging.getLogger(__name__)
 
-LOST_SECONDS = 120.0
-"""How long the ranks of a training that goes on wait for the lock of their former main rank, which was lost."""
-
 
 def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Sequence[str] = ("train",)) -> None:
     """Runs in this process, or starts `nproc` workers that do; `finish` is called on the main one with the receipt.
@@ -328,8 +325,7 @@ def _training_folder(
             assert initial is not None
             checkpoints = config.lake.checkpoints
             again = resume or was_begun_by(launch, checkpoints, identity, initial.ignored)
-            # A main rank on another node may have been lost with its node: its lock takes a moment to go.
-            wait = LOST_SECONDS if again and world.size > 1 else 0.0
+            wait = torchrun.lock_seconds(again)
             alone = held.enter_context(training_lock(config.lake, initial.key(identity), wait))
             if _finished(config, identity, initial.ignored) is not None:
                 raise LockedError(
