@@ -92,7 +92,7 @@ def joined(device: str) -> Iterator[World]:
     """
     where = resolve_device(device)
     on_gpu = where.type == "cuda"
-    _check_launcher()
+    check_launcher()
     store, rank, size = next(rendezvous("env://"))
     # A launcher keeps its store when it restarts its workers: without a new prefix, gloo finds the addresses of the dead.
     store = PrefixStore(meet(store, rank, size), store)
@@ -113,7 +113,7 @@ def joined(device: str) -> Iterator[World]:
         distributed.destroy_process_group()
 
 
-def _check_launcher(environment: Mapping[str, str] = os.environ) -> None:
+def check_launcher(environment: Mapping[str, str] = os.environ) -> None:
     """Warns where a node that is lost could not come back."""
     if (
         is_on_several_nodes(environment)
