@@ -5,6 +5,7 @@ that formats, hidden files, patterns, columns in the names of folders and the la
 as in a folder. Afterwards a file is there only while it is being read.
 """
 
+import errno
 import fnmatch
 import glob
 import hashlib
@@ -17,6 +18,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import InputNotFoundError
@@ -45,6 +47,10 @@ from pipeline.readers.zip_members import table_in
 log = logging.getLogger(__name__)
 
 FETCHED_AT_ONCE = 16
+NOT_A_FILE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+"""An object may have a name that is a prefix of others, or a part of 1,024 bytes; a file may not."""
+AHEAD, AHEAD_BYTES = 8, 64 << 20
+"""So many files are fetched ahead of the one that is read if they are so small together; else one."""
 UNUSED = "nothing is mirrored"
 CONDITIONAL_BYTES = 256 << 20
 """A conditional write holds the file in memory; larger outputs replace whatever is there."""
@@ -159,6 +165,10 @@ class Mirror:
         """The sources for one who reads them in order: each is fetched when it is asked for."""
         return _Arriving(self, sources) if any(source.remote for source in sources) else sources
 
+    def size(self, source: Source) -> int:
+        """Bytes of the object of a source that is one file."""
+        return self._object(source.path)[1].size if source.remote and not source.files else 0
+
     def ahead(self, source: Source) -> "Future[Source]":
         """Fetches a source in the background."""
         return self._threads.submit(self.fetch, source)
@@ -190,10 +200,12 @@ class Mirror:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
             os.utime(path, (0, 0))  # an object is whole, however new it is
-        except (FileExistsError, NotADirectoryError):
-            if stored.size:
-                text = "%s is passed over: it is an object and a prefix of others"
-                log.warning(text, self.uri_of(path), extra=AS_IT_IS)
+        except OSError as error:
+            if error.errno not in NOT_A_FILE:
+                raise
+            if stored.size:  # without a size it is the marker of a folder
+                text = "%s is passed over: its name cannot be that of a file (%s)"
+                log.warning(text, self.uri_of(path), error.strerror, extra=AS_IT_IS)
             return
         self._objects[path.relative_to(self.root).as_posix()] = stored
 
@@ -246,8 +258,8 @@ class Output:
 
 
 class _Arriving(Sequence[Source]):
-    """Fetches a source when it is asked for, begins to fetch the next one, and removes the one before. Texts stay until the
-    mirror goes: workers read them later."""
+    """Fetches a source when it is asked for, then the next one, or several small ones, ahead, and removes the one before.
+    Texts stay until the mirror goes: workers read them later."""
 
     def __init__(self, mirror: Mirror, sources: Sequence[Source]) -> None:
         self.mirror, self.sources = mirror, sources
@@ -257,7 +269,7 @@ class _Arriving(Sequence[Source]):
     def __len__(self) -> int:
         return len(self.sources)
 
-    def __getitem__(self, number):  # type: ignore[no-untyped-def,override]
+    def __getitem__(self, number: Any) -> Any:
         """The source, fetched; if it is gone, whoever opens it says so."""
         if self._here is not None and not self.sources[self._here].files:
             self.mirror.release(self.sources[self._here])
@@ -269,9 +281,15 @@ class _Arriving(Sequence[Source]):
             return source
         return self.sources[number]
 
-    def _fetch_next(self, number: int) -> None:
-        if number < len(self.sources) and not self.sources[number].files and number not in self._coming:
-            self._coming[number] = self.mirror.ahead(self.sources[number])
+    def _fetch_next(self, first: int) -> None:
+        size = 0
+        for number in range(first, min(first + AHEAD, len(self.sources))):
+            source = self.sources[number]
+            size += self.mirror.size(source)
+            if source.files or (number > first and size > AHEAD_BYTES):
+                return
+            if number not in self._coming:
+                self._coming[number] = self.mirror.ahead(source)
 
 
 @contextmanager
@@ -280,8 +298,8 @@ def mirrored(places: Sequence[str], scratch: Path | None) -> Iterator[Mirror]:
     if not any(map(is_uri, places)):
         yield Mirror(Path("/", UNUSED))
         return
-    with TemporaryDirectory(prefix="pipeline-sources-") if scratch is None else nullcontext() as temporary:
-        root = Path(temporary).resolve() if temporary else scratch / "sources" / secrets.token_hex(8)
+    with TemporaryDirectory(prefix="pipeline-") if scratch is None else nullcontext(str(scratch)) as folder:
+        root = Path(folder).resolve() / "sources" / secrets.token_hex(8)
         with claimed(root, make_folder):
             mirror = Mirror(root)
             try:
