@@ -157,7 +157,7 @@ def leased(
     name: str,
     what: str,
     wait_seconds: float = 0.0,
-    seconds: float = LEASE_SECONDS,
+    seconds: float | None = None,
     owner: str = "",
 ) -> Iterator[Lease]:
     """Holds the lease `.locks/NAME.lease` for the block. `what` describes it in the messages of other runs, `owner` is a
@@ -167,7 +167,7 @@ def leased(
         LockedError: another run holds it and did not release it within `wait_seconds`.
         StorageUnavailableError, CannotWriteError: the store does not answer, or refuses.
     """
-    lease = Lease(store, f".locks/{name}.lease", what, seconds, owner)
+    lease = Lease(store, f".locks/{name}.lease", what, LEASE_SECONDS if seconds is None else seconds, owner)
     lease.acquire(wait_seconds)
     renewal = threading.Thread(target=lease.keep_renewing, name=f"lease {name}", daemon=True)
     renewal.start()
@@ -177,7 +177,7 @@ def leased(
         try:
             lease.release()
         except PipelineError as error:
-            log.warning("%s stays locked for up to %.0f seconds: %s", what, seconds, error)
+            log.warning("%s stays locked for up to %.0f seconds: %s", what, lease.seconds, error)
         renewal.join()
 
 

@@ -6,33 +6,41 @@ from pipeline.errors import CannotWriteError, InputNotFoundError, PipelineError,
 from pipeline.lake.object_client import first_line
 from pipeline.lake.store import StoreChangedError, StoreMissingError, StoreRefusedError, StoreUnsupportedError, missing
 
-_QUERY = re.compile(r"\?[^\s)\"']+")
+_QUERY = re.compile(r"(https?://[^\s?]+)\?[^\s)\"']+")
 """The query of a URL: Azure's may contain a signature."""
+_STATUS = re.compile(r"status code: (\d+)")
+_ANSWER = re.compile(r":\s*<.*?<Code>(.*?)</Code>.*", re.DOTALL)
+"""The document that S3 answers with."""
 _NO_CREDENTIALS = ("169.254.169.254", "metadata.google.internal", "Missing credentials", "MissingCredentials")
+_NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
+DENIED, NOT_IMPLEMENTED = (401, 403), 501
 
 
 def translated(error: Exception, uri: str, name: str, *, writing: bool) -> PipelineError:
     """Our error for an error of obstore while it asked the store `uri` about the object `name`."""
     from obstore import exceptions
 
-    reason = _QUERY.sub("?…", first_line(error))
+    text = str(error)
+    reason = _ANSWER.sub(r" (\1)", _QUERY.sub(r"\1?…", first_line(error)))
+    found = _STATUS.search(text)
+    status = int(found[1]) if found else None
     where = f"{uri}/{name}" if name else uri
+    if any(mark in text for mark in _NO_BUCKET):
+        return InputNotFoundError(f"{uri}: there is no such bucket. Check its name, the region and the endpoint.")
     if isinstance(error, FileNotFoundError):
-        if "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error):
-            return InputNotFoundError(f"{uri}: there is no such bucket. Check its name, the region and the endpoint.")
         return StoreMissingError(missing(uri, name))
     if isinstance(error, exceptions.AlreadyExistsError | exceptions.PreconditionError):
         return StoreChangedError(f"{where} was changed meanwhile.")
-    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
-        return _refused(where, str(error), reason, writing=writing)
+    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError) or status in DENIED:
+        return _refused(where, text, reason, writing=writing)
     if isinstance(error, exceptions.InvalidPathError | ValueError):
         return UsageError(f"{where}: {reason}. Rename the object: names must not have empty parts, '.' or '..'.")
-    if any(mark in str(error) for mark in _NO_CREDENTIALS):
+    if any(mark in text for mark in _NO_CREDENTIALS):
         return StoreRefusedError(
             f"no credentials for {uri} were found in the environment, in the files of the storage's tools, or on this "
             "machine. Set them as docs/object-stores.md describes."
         )
-    if "NotImplemented" in str(error) or isinstance(error, exceptions.NotSupportedError):
+    if status == NOT_IMPLEMENTED or isinstance(error, exceptions.NotSupportedError):
         return StoreUnsupportedError(f"{uri} does not support this request: {reason}.")
     if "redirect" in reason.lower():
         return StoreRefusedError(f"{uri} is in another region: {reason}. Set AWS_REGION to the region of the bucket.")

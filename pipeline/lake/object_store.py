@@ -1,8 +1,8 @@
 """A store in a bucket: Amazon S3 and servers that speak its protocol, Google Cloud Storage, Azure.
 
 obstore binds object_store, the library that Delta's implementation in Rust uses. It signs requests, retries them with
-backoff, and uploads large files in parts. Here is what it leaves open: who won when the answer to a conditional write was
-lost, downloads that continue where the server hung up, and the check that what arrives is what was written.
+backoff, uploads large files in parts, and goes on with a download where the server hung up. Here is what it leaves open: who
+won when the answer to a write was lost, the check that what arrives is what was written, and words for people.
 
 Each object is written with two entries of metadata: `writeid`, by which a writer that got no answer recognises its own
 object, and `sha256`.
@@ -18,10 +18,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from pipeline.errors import PipelineError, StorageUnavailableError
+from pipeline.errors import DataError, PipelineError, StorageUnavailableError
 from pipeline.lake.atomic import atomic_path
 from pipeline.lake.object_client import client_for
-from pipeline.lake.object_download import SHA256, Download
 from pipeline.lake.object_errors import translated
 from pipeline.lake.store import (
     ABSENT,
@@ -36,8 +35,8 @@ from pipeline.lake.store import (
     check_uri,
 )
 
-WRITE_ID = "writeid"
-"""Metadata: which call of `write` wrote the object."""
+WRITE_ID, SHA256 = "writeid", "sha256"
+CHUNK_BYTES = 1 << 20
 PART_BYTES = 16 << 20
 """Size of the parts of larger uploads. S3 allows 10,000 of them."""
 PARTS_AT_ONCE = 4
@@ -115,8 +114,6 @@ class ObjectStore:
         """Writes a whole object. A conditional write has all of its content in memory at once."""
         attributes = {WRITE_ID: secrets.token_hex(16), SHA256: _sha256(content)}
         check_name(name)
-        if over is ANY:
-            return _patiently(lambda: self._put(name, content, attributes, ANY))
 
         def ask() -> Stored:
             try:
@@ -165,13 +162,13 @@ class ObjectStore:
         return self._stored({**answer, "path": name, "size": size})
 
     def _who_won(self, name: str, write_id: str, over: str | Over, failure: PipelineError) -> Stored:
-        """After a conditional write that failed, or got no answer: the object says who wrote it.
+        """After a write that failed, or got no answer: the object says who wrote it.
 
         A repeated request may be told that the condition does not hold because the first one has landed.
 
         Raises:
             StoreChangedError: somebody else.
-            StorageUnavailableError: nobody; the condition still holds.
+            StorageUnavailableError: not this write, and the condition still holds.
         """
         import obstore
 
@@ -184,28 +181,49 @@ class ObjectStore:
         current, written_by = _patiently(ask)
         if current is not None and written_by == write_id:
             return current
-        if (current.stamp if current else ABSENT) == over:
+        if over is ANY or (current.stamp if current else ABSENT) == over:
             raise StorageUnavailableError(str(failure)) from failure
         raise StoreChangedError(changed(f"{self.uri}/{name}", over, current is not None)) from failure
 
     def _receive(self, name: str, file: IO[bytes]) -> Stored:
         """Writes an object's content to an empty file. Starts over if somebody replaces the object in the middle."""
-        for _ in range(ATTEMPTS):
+
+        def ask() -> Stored:
             file.seek(0)
             file.truncate()
-            download = Download(lambda options: self._get(name, options), lambda error: self._error(error, name), file)
-            if (meta := download.run(f"{self.uri}/{name}")) is not None:
-                return self._stored({**meta, "path": name})
-        raise StorageUnavailableError(f"{self.uri}/{name} kept changing while it was read. Run the same command again.")
-
-    def _get(self, name: str, options: Any) -> Any:
-        import obstore
-
-        def ask() -> Any:
-            with self._asking(name):
-                return obstore.get(self._client, check_name(name), options=options)
+            try:
+                return self._receive_once(check_name(name), file)
+            except StoreChangedError as error:
+                text = f"{self.uri}/{name} kept changing while it was read. Run the same command again."
+                raise StorageUnavailableError(text) from error
 
         return _patiently(ask)
+
+    def _receive_once(self, name: str, file: IO[bytes]) -> Stored:
+        import obstore
+
+        with self._asking(name):
+            result = obstore.get(self._client, name)
+        stored, expected = self._stored(result.meta), result.attributes.get(SHA256)
+        chunks = iter(result.stream(min_chunk_size=CHUNK_BYTES))  # goes on where the server hangs up, a few times
+        received, digest = 0, hashlib.sha256()
+        while True:
+            with self._asking(name):
+                chunk = next(chunks, None)
+            if chunk is None:
+                break
+            file.write(chunk)
+            digest.update(chunk)
+            received += len(chunk)
+        if received != stored.size:
+            raise StorageUnavailableError(f"{self.uri}/{name} ended after {received:,} of {stored.size:,} bytes. Try again.")
+        if expected and digest.hexdigest() != expected:
+            raise DataError(
+                f"{self.uri}/{name}: the content that arrived is not the one that was written: its SHA-256 is "
+                f"{digest.hexdigest()}, expected {expected}. Run the same command again; if it happens again, "
+                "the object is damaged in the store: restore an older version of it."
+            )
+        return stored
 
     def _stored(self, meta: Any) -> Stored:
         stamp = meta[self._version_key]

@@ -5,6 +5,7 @@ that formats, hidden files, patterns, columns in the names of folders and the la
 as in a folder. Afterwards a file is there only while it is being read.
 """
 
+import errno
 import fnmatch
 import glob
 import hashlib
@@ -17,6 +18,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import InputNotFoundError
@@ -45,6 +47,8 @@ from pipeline.readers.zip_members import table_in
 log = logging.getLogger(__name__)
 
 FETCHED_AT_ONCE = 16
+NOT_A_FILE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+"""An object may have a name that is a prefix of others, or a part of 1,024 bytes; a file may not."""
 UNUSED = "nothing is mirrored"
 CONDITIONAL_BYTES = 256 << 20
 """A conditional write holds the file in memory; larger outputs replace whatever is there."""
@@ -190,10 +194,12 @@ class Mirror:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
             os.utime(path, (0, 0))  # an object is whole, however new it is
-        except (FileExistsError, NotADirectoryError):
-            if stored.size:
-                text = "%s is passed over: it is an object and a prefix of others"
-                log.warning(text, self.uri_of(path), extra=AS_IT_IS)
+        except OSError as error:
+            if error.errno not in NOT_A_FILE:
+                raise
+            if stored.size:  # without a size it is the marker of a folder
+                text = "%s is passed over: its name cannot be that of a file (%s)"
+                log.warning(text, self.uri_of(path), error.strerror, extra=AS_IT_IS)
             return
         self._objects[path.relative_to(self.root).as_posix()] = stored
 
@@ -257,7 +263,7 @@ class _Arriving(Sequence[Source]):
     def __len__(self) -> int:
         return len(self.sources)
 
-    def __getitem__(self, number):  # type: ignore[no-untyped-def,override]
+    def __getitem__(self, number: Any) -> Any:
         """The source, fetched; if it is gone, whoever opens it says so."""
         if self._here is not None and not self.sources[self._here].files:
             self.mirror.release(self.sources[self._here])
@@ -280,8 +286,8 @@ def mirrored(places: Sequence[str], scratch: Path | None) -> Iterator[Mirror]:
     if not any(map(is_uri, places)):
         yield Mirror(Path("/", UNUSED))
         return
-    with TemporaryDirectory(prefix="pipeline-sources-") if scratch is None else nullcontext() as temporary:
-        root = Path(temporary).resolve() if temporary else scratch / "sources" / secrets.token_hex(8)
+    with TemporaryDirectory(prefix="pipeline-") if scratch is None else nullcontext(str(scratch)) as folder:
+        root = Path(folder).resolve() / "sources" / secrets.token_hex(8)
         with claimed(root, make_folder):
             mirror = Mirror(root)
             try:

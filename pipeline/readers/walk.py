@@ -219,7 +219,7 @@ def some_of(names: Sequence[str]) -> str:
 
 def _expanded(item: str | Path) -> list[Path]:
     if is_uri(str(item)):
-        raise UsageError(f"{item}: this command takes no URIs, as 'ingest' and 'score' do. Copy the files to a folder.")
+        raise UsageError(f"{item}: this command takes no URIs. Copy the files to a folder.")
     path = Path(item).expanduser()
     try:
         if path.exists():

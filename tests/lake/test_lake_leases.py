@@ -8,20 +8,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from pipeline.errors import LockedError, StorageUnavailableError
-from pipeline.lake.folder_store import FolderStore
 from pipeline.lake.lease import Lease, LeaseLostError, leased
+from pipeline.lake.store import Store
 from tests.support.paths import ROOT
+from tests.support.stores import EmptyStores, stores
 
 HOLDER = """
-import sys, pathlib, time
-from pipeline.lake.folder_store import FolderStore
+import sys
 from pipeline.lake.lease import LeaseLostError, leased
-with leased(FolderStore(pathlib.Path(sys.argv[1])), "work", "the work", seconds=float(sys.argv[2])) as lease:
+from pipeline.lake.store import open_store
+with leased(open_store(sys.argv[1]), "work", "the work", seconds=float(sys.argv[2])) as lease:
     print("held", flush=True)
     for line in sys.stdin:
         try:
@@ -32,15 +32,22 @@ with leased(FolderStore(pathlib.Path(sys.argv[1])), "work", "the work", seconds=
 """
 
 
+@pytest.fixture(params=stores(), scope="module")
+def empty(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmptyStores]:
+    """Makes empty stores of one kind."""
+    with request.param(tmp_path_factory) as make:
+        yield make
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> FolderStore:
-    return FolderStore(tmp_path / "store")
+def store(empty: EmptyStores) -> Store:
+    return empty()
 
 
 @contextmanager
-def holder(store: FolderStore, seconds: float) -> "Iterator[subprocess.Popen[str]]":
+def holder(store: Store, seconds: float) -> "Iterator[subprocess.Popen[str]]":
     """A process that holds the lease and, for each line of its input, says whether it still does."""
-    command = [sys.executable, "-c", HOLDER, store.folder, str(seconds)]
+    command = [sys.executable, "-c", HOLDER, store.uri, str(seconds)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdin is not None and process.stdout is not None
     try:
@@ -60,7 +67,7 @@ def ask(process: "subprocess.Popen[str]") -> str:
     return process.stdout.readline()
 
 
-def test_one_holds_it_and_the_next_after_it(store: FolderStore) -> None:
+def test_one_holds_it_and_the_next_after_it(store: Store) -> None:
     with leased(store, "work", "the work") as lease:
         lease.check()
         with (
@@ -74,7 +81,7 @@ def test_one_holds_it_and_the_next_after_it(store: FolderStore) -> None:
         pass
 
 
-def test_it_is_renewed_while_it_is_held(store: FolderStore) -> None:
+def test_it_is_renewed_while_it_is_held(store: Store) -> None:
     with leased(store, "work", "the work", seconds=0.4) as lease:
         time.sleep(1.5)
         with pytest.raises(LockedError), leased(store, "work", "the work", seconds=0.4):
@@ -82,7 +89,7 @@ def test_it_is_renewed_while_it_is_held(store: FolderStore) -> None:
         lease.check()
 
 
-def test_who_waits_gets_it_when_it_is_released(store: FolderStore) -> None:
+def test_who_waits_gets_it_when_it_is_released(store: Store) -> None:
     entered = threading.Event()
 
     def wait() -> None:
@@ -97,7 +104,7 @@ def test_who_waits_gets_it_when_it_is_released(store: FolderStore) -> None:
     waiting.join()
 
 
-def test_that_of_a_killed_holder_expires(store: FolderStore) -> None:
+def test_that_of_a_killed_holder_expires(store: Store) -> None:
     with holder(store, seconds=1.0) as process:
         process.kill()
         process.wait()
@@ -107,7 +114,7 @@ def test_that_of_a_killed_holder_expires(store: FolderStore) -> None:
             lease.check()
 
 
-def test_a_holder_that_was_suspended_for_too_long_finds_that_it_lost(store: FolderStore) -> None:
+def test_a_holder_that_was_suspended_for_too_long_finds_that_it_lost(store: Store) -> None:
     with holder(store, seconds=1.0) as process:
         assert ask(process) == "still held\n"
         process.send_signal(signal.SIGSTOP)
@@ -119,7 +126,7 @@ def test_a_holder_that_was_suspended_for_too_long_finds_that_it_lost(store: Fold
         assert "another run took over" in ask(process)
 
 
-def test_a_holder_that_was_suspended_and_that_nobody_replaced_goes_on(store: FolderStore) -> None:
+def test_a_holder_that_was_suspended_and_that_nobody_replaced_goes_on(store: Store) -> None:
     with holder(store, seconds=0.5) as process:
         process.send_signal(signal.SIGSTOP)
         time.sleep(1.0)
@@ -129,7 +136,7 @@ def test_a_holder_that_was_suspended_and_that_nobody_replaced_goes_on(store: Fol
             pass
 
 
-def test_of_many_that_take_over_one_wins(store: FolderStore) -> None:
+def test_of_many_that_take_over_one_wins(store: Store) -> None:
     with leased(store, "work", "the work"):
         pass
     won: list[int] = []
@@ -152,16 +159,14 @@ def test_of_many_that_take_over_one_wins(store: FolderStore) -> None:
     assert len(won) == 1
 
 
-def test_a_store_that_is_away_for_a_moment_does_not_cost_the_lease(
-    store: FolderStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_is_away_for_a_moment_does_not_cost_the_lease(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with leased(store, "work", "the work", seconds=0.4) as lease:
         with monkeypatch.context() as patched:
 
             def fail(*_: object, **__: object) -> None:
                 raise StorageUnavailableError("away")
 
-            patched.setattr(FolderStore, "write", fail)
+            patched.setattr(type(store), "write", fail)
             time.sleep(0.6)
             with pytest.raises(StorageUnavailableError, match="away"):
                 lease.check()
@@ -169,13 +174,13 @@ def test_a_store_that_is_away_for_a_moment_does_not_cost_the_lease(
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"{}", json.dumps({"expires": 5, "holder": "x"}).encode()])
-def test_an_object_that_is_no_lease_is_replaced(store: FolderStore, content: bytes) -> None:
+def test_an_object_that_is_no_lease_is_replaced(store: Store, content: bytes) -> None:
     store.write(".locks/work.lease", content)
     with leased(store, "work", "the work"):
         pass
 
 
-def test_the_message_of_a_lost_lease_says_what_to_do(store: FolderStore) -> None:
+def test_the_message_of_a_lost_lease_says_what_to_do(store: Store) -> None:
     with leased(store, "work", "the work", seconds=0.2) as lease:
         store.write(".locks/work.lease", b"taken by another")
         time.sleep(0.4)

@@ -1,6 +1,7 @@
 """Buckets as stores, on a real S3 server: faults of the network and of the server, and what people are told."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -9,17 +10,23 @@ import tomllib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipeline.errors import CannotWriteError, DataError, InputNotFoundError, StorageUnavailableError, UsageError
-from pipeline.lake import object_client, object_download, object_store
+from pipeline.lake import object_client, object_store
 from pipeline.lake.aws_profile import from_profile
 from pipeline.lake.object_client import INSTALL
 from pipeline.lake.object_store import PART_BYTES, ObjectStore
 from pipeline.lake.probe import MOST_SKEW_SECONDS, check_conditional_writes
-from pipeline.lake.store import ABSENT, StoreChangedError, StoreMissingError, StoreRefusedError, StoreUnsupportedError
+from pipeline.lake.store import (
+    ABSENT,
+    StoreChangedError,
+    StoreMissingError,
+    StoreRefusedError,
+    StoreUnsupportedError,
+    open_store,
+)
 from tests.support.faulty_proxy import Faults, faulty
 from tests.support.paths import ROOT
 from tests.support.s3_server import CREDENTIALS, empty_store, empty_uri, environment, s3_server
@@ -66,64 +73,49 @@ def test_a_large_file_goes_in_parts_and_comes_back_whole(store: ObjectStore, fau
 def test_a_download_goes_on_where_the_server_hung_up(store: ObjectStore, faults: Faults, tmp_path: Path) -> None:
     content = os.urandom(3_000_000)
     store.write("a", content)
-    faults.hang_up_every = 1  # each answer is only half of what is left
-    received = []
-    download = object_download.Download
-
-    class Watched(download):  # type: ignore[valid-type,misc]
-        def _receive(self, result: Any) -> Any:
-            received.append(result.range)
-            return super()._receive(result)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(object_store, "Download", Watched)
-        patched.setattr(object_download, "PAUSE_SECONDS", 0)
-        store.fetch("a", tmp_path / "copy")
-    assert (tmp_path / "copy").read_bytes() == content
-    assert len(received) > 1 and all(start > 0 for start, _ in received[1:])
+    faults.hang_up_every = 2
+    for number in range(4):
+        store.fetch("a", tmp_path / str(number))
+        assert (tmp_path / str(number)).read_bytes() == content
+    assert faults.counts["hung up"] >= 3
 
 
 @pytest.mark.s3
+@pytest.mark.usefixtures("impatient")
 def test_a_server_that_only_hangs_up_is_unreachable_and_leaves_no_file(
-    store: ObjectStore, faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: ObjectStore, faults: Faults, tmp_path: Path
 ) -> None:
-    store.write("a", bytes(2))
-    monkeypatch.setattr(object_download, "PAUSE_SECONDS", 0)
-    monkeypatch.setattr(object_download.Download, "_receive", lambda self, result: StorageUnavailableError("hung up"))
-    with pytest.raises(StorageUnavailableError, match="hung up"):
+    store.write("a", bytes(1000))
+    faults.hang_up_every = 1
+    with pytest.raises(StorageUnavailableError, match="does not answer"):
         store.fetch("a", tmp_path / "copy")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.s3
 def test_an_object_that_is_replaced_while_it_is_fetched_arrives_as_one_of_the_two(
-    store: ObjectStore, faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: ObjectStore, faults: Faults, tmp_path: Path
 ) -> None:
-    store.write("a", b"1" * 1_000_000)
-    faults.hang_up_every = 2  # the first answer is whole, so this is for the next one
-    get, asked = store._get, []  # noqa: SLF001
+    store.write("a", b"1" * 5_000_000)
+    faults.hang_up_every = 3
+    ended = threading.Event()
 
-    def get_and_replace(name: str, options: Any) -> Any:
-        asked.append(options)
-        if len(asked) == 2:
-            store.write("a", b"2" * 1_000_000)
-        return get(name, options)
+    def replace() -> None:
+        number = 0
+        while not ended.wait(0.2):
+            number += 1
+            store.write("a", b"%d" % (number % 10) * 5_000_000)
 
-    monkeypatch.setattr(store, "_get", get_and_replace)
-    receive = object_download.Download._receive  # noqa: SLF001
-
-    def receive_half(self: Any, result: Any) -> Any:
-        if len(asked) > 1:
-            return receive(self, result)
-        half = bytes(result.bytes())[:500_000]
-        self.file.write(half)
-        self.digest.update(half)
-        self.received += len(half)
-        return StorageUnavailableError("hung up")
-
-    monkeypatch.setattr(object_download.Download, "_receive", receive_half)
-    store.fetch("a", tmp_path / "copy")
-    assert (tmp_path / "copy").read_bytes() == b"2" * 1_000_000
+    thread = threading.Thread(target=replace)
+    thread.start()
+    try:
+        for number in range(10):
+            store.fetch("a", tmp_path / str(number))
+            assert len(set((tmp_path / str(number)).read_bytes())) == 1
+    finally:
+        ended.set()
+        thread.join()
+    assert faults.counts["hung up"] > 0
 
 
 @pytest.mark.s3
@@ -309,6 +301,20 @@ def test_a_profile_that_asks_somebody_needs_boto3(profiles: Path, monkeypatch: p
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"uses sso_session, for which boto3 is needed.*pip install boto3"):
         from_profile()
+
+
+def test_boto3_asks_for_the_credentials_of_a_profile(profiles: Path) -> None:
+    answer = {"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b", "SessionToken": "c"}
+    (profiles / "answer.json").write_text(json.dumps(answer))
+    (profiles / "config").write_text(f"[default]\ncredential_process = cat {profiles / 'answer.json'}\n")
+    found = from_profile()
+    keys = found["credential_provider"]()
+    assert (keys["access_key_id"], keys["secret_access_key"], keys["token"]) == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket", "s3://bucket/lake", "gs://bucket/lake", "az://account/container/lake"])
+def test_stores_are_opened_without_asking_them(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert open_store(f"{uri}/").uri == uri
 
 
 def test_a_damaged_file_of_profiles_is_named_without_its_secrets(profiles: Path) -> None:
