@@ -370,7 +370,7 @@ def _check_bad(
     to a table, but cannot begin one."""
     everything = f" All of them: {run.outputs['rejects']}." if "rejects" in run.outputs else ""
     faults = collected.faults
-    files = sum(len(source.files) or 1 for source in found.sources) + len(found.faults)
+    files = sum(source.num_files for source in found.sources) + len(found.faults)
     if faults and (len(faults) >= files or (config.file_limit and config.file_limit.is_passed(len(faults), files))):
         if files == 1:
             raise DataError(f"{faults[0]}. Nothing was committed.", brief=f"{faults[0].brief}. Nothing was committed.")

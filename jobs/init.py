@@ -80,6 +80,6 @@ def _check_guesses(inspection: Inspection) -> None:
 def _next_commands(lake: Lake, inspection: Inspection) -> list[str]:
     option = "" if Lake.find() == lake else f" --lake {shlex.quote(short_path(lake.root))}"
     commands = [f"pipeline ingest{option}"]
-    if len(inspection.classes) > 1 or (inspection.classes and not inspection.whole):
+    if inspection.guess.target or len(inspection.classes) > 1 or (inspection.classes and not inspection.whole):
         commands += [f"pipeline train{option}", f"pipeline score{option} FILE"]
     return commands

@@ -143,6 +143,7 @@ class Inspection:
             "label_column": chosen.label,
             "label_map": chosen.label_map,
             "skip_labels": chosen.skip_labels,
+            "target_column": chosen.target,
             "id_column": chosen.id,
             "group_column": chosen.group,
             "split_column": chosen.split,
@@ -259,6 +260,7 @@ def _guess(config: InspectConfig, inspection: Inspection) -> None:
         label=config.label_column,
         label_map=None if config.label_map is None else str(config.label_map),
         skip_labels=None if config.skip_labels is None else str(config.skip_labels),
+        target=config.target_column,
         id=config.id_column,
         group=config.group_column,
         split=config.split_column,
@@ -274,6 +276,7 @@ def _rehearse(inspection: Inspection, rows: int, bounds: Bounds) -> None:
     columns = Columns(
         text=found.text or ("text",),
         label=found.label or DEFAULT_LABEL_COLUMN,
+        target=found.target,
         id=found.id,
         group=found.group,
         split=found.split,
@@ -299,7 +302,7 @@ def _warn(inspection: Inspection) -> None:
             f"{malformed:,} of {inspection.rows:,} rows are malformed, and ingest allows {DEFAULT_MAX_BAD}: it would commit "
             "nothing. Fix the rows, or allow more with --max-bad."
         )
-    if len(inspection.classes) == 1:
+    if len(inspection.classes) == 1 and inspection.guess.target is None:
         where = "" if inspection.whole else " in the inspected rows"
         notes.append(f"Only one class found{where}, {inspection.classes[0]!r}; training requires two.")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jobs.runtime import Run, recorded_run
-from jobs.train import training_lock
+from jobs.train import LOST_SECONDS, training_lock
 from pipeline.config.pretrain import PretrainConfig
 from pipeline.errors import LockedError, PipelineError
 from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_folder
@@ -62,11 +62,14 @@ def start(config: PretrainConfig, finish: Callable[[Receipt], None], command: Se
     from pipeline.engines import torchrun
 
     config = _placed(config)
-    workers = 1 if torchrun.launched() else torchrun.num_workers(config.nproc)
-    if workers == 1:
+    if torchrun.launched():
         receipt = run(config)
         if torchrun.is_main():
-            finish(receipt)
+            finish(torchrun.receipt_for_launcher(receipt))
+        return
+    workers = torchrun.num_workers(config.nproc)
+    if workers == 1:
+        finish(run(config))
         return
     from jobs.language_model import new_model
     from pipeline.devices import check_device
@@ -131,37 +134,90 @@ def find_finished(config: PretrainConfig, identity: Mapping[str, Any]) -> "Pretr
 
 def _run(config: PretrainConfig, run: Run) -> None:
     from pipeline.engines import local, torchrun
+
+    join = torchrun.joined if torchrun.launched() else local.joined
+    with join(config.device) as world:
+        opened = _opened(config, world)
+        if opened.is_finished:
+            _tell_finished(config, opened, run)
+            return
+        raise_if_swallowed()
+        with deferred_stop() as stop:
+            resume = config.resume or torchrun.is_restarted(world)
+            data, identity = opened.data, opened.identity
+            selection = _selection(config, data, identity, world)
+            with _folder(config, identity, world, resume) as (folder, resume):
+                made: Learned | None = None
+                if not config.is_vectors:
+                    from jobs.language_model import train_language_model
+
+                    made = train_language_model(config, data, selection, world, stop, folder, resume)
+                elif world.is_main:
+                    made = _vectors(config, data, selection, stop.raise_if_set)
+                if made is not None:
+                    found = _save(config, data, identity, folder, made)
+                    _tell(run, found, data)
+                    folder.remove()
+                    settle()
+                    run.committed = True
+                world.barrier()
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """What is pretrained, as the main rank has opened it, for all of them. `found`, a finished one, is its own."""
+
+    data: "TrainingData"
+    identity: dict[str, Any]
+    is_finished: bool
+    found: "Pretrained | None" = None
+
+
+def _opened(config: PretrainConfig, world: "World") -> _Opened:
+    """What is pretrained, on every rank.
+
+    Raises:
+        InputNotFoundError, DataError, UsageError: see `run`; on all ranks.
+    """
+    from pipeline.engines import torchrun
+    from pipeline.training.data import TrainingData
+
+    opened: list[_Opened] = []
+
+    def look() -> tuple[dict[str, Any], Any]:
+        lanes_of_rank(0, world.size, config.order.num_lanes)
+        data = _open(config)
+        identity = _identity(config, data)
+        found = None if config.force else find_finished(config, identity)
+        opened.append(_Opened(data, identity, found is not None, found))
+        told = data.to_json(config.lake, config.tokens) if world.size > 1 else {}
+        return {"data": told, "identity": identity, "is_finished": found is not None}, np.zeros(0, np.uint8)
+
+    def receive() -> None:
+        if not opened:
+            data = TrainingData.on_other_node(
+                values["data"], config.lake, tokens=config.tokens, vocabulary=config.vocabulary
+            )
+            opened.append(_Opened(data, values["identity"], values["is_finished"]))
+        if not opened[0].is_finished and torchrun.is_first_of_node() and not world.is_main:
+            opened[0].data.check_same(config.tokens)
+
+    values, _ = world.from_main(look)
+    world.on_each(receive)
+    return opened[0]
+
+
+def _tell_finished(config: PretrainConfig, opened: _Opened, run: Run) -> None:
+    """Notes the pretrained model that is there already."""
     from pipeline.training.checkpoint import TrainingFolder
 
-    data = _open(config)
-    identity = _identity(config, data)
-    if not config.force and (found := find_finished(config, identity)) is not None:
-        log.info("%s was pretrained on the same data with the same options; --force does it again", found.pretrained_id)
-        _tell(run, found, data)
-        run.nothing_new = True
-        if torchrun.is_main():  # a kill after the pretrained model's appearance has left it
-            TrainingFolder(config.lake.checkpoints / found.pretrained_id).remove()
+    found = opened.found
+    if found is None:
         return
-    raise_if_swallowed()
-    join = torchrun.joined if torchrun.launched() else local.joined
-    with join(config.device) as world, deferred_stop() as stop:
-        resume = config.resume or torchrun.restarts() > 0
-        selection = _selection(config, data, identity, world)
-        with _folder(config, identity, world, resume) as folder:
-            made: Learned | None = None
-            if not config.is_vectors:
-                from jobs.language_model import train_language_model
-
-                made = train_language_model(config, data, selection, world, stop, folder, resume)
-            elif world.is_main:
-                made = _vectors(config, data, selection, stop.raise_if_set)
-            if made is not None:
-                found = _save(config, data, identity, folder, made)
-                _tell(run, found, data)
-                folder.remove()
-                settle()
-                run.committed = True
-            world.barrier()
+    log.info("%s was pretrained on the same data with the same options; --force does it again", found.pretrained_id)
+    _tell(run, found, opened.data)
+    run.nothing_new = True
+    TrainingFolder(config.lake.checkpoints / found.pretrained_id).remove()  # a kill after its appearance has left it
 
 
 def _vectors(
@@ -248,24 +304,31 @@ def _tell(run: Run, found: "Pretrained", data: "TrainingData") -> None:
 
 
 @contextmanager
-def _folder(config: PretrainConfig, identity: dict[str, Any], world: "World", resume: bool) -> "Iterator[TrainingFolder]":
-    """The folder of the pretraining to continue, or of a new one. The main rank holds the lock of what is pretrained.
+def _folder(
+    config: PretrainConfig, identity: dict[str, Any], world: "World", resume: bool
+) -> "Iterator[tuple[TrainingFolder, bool]]":
+    """The folder of the pretraining to continue, or of a new one, and whether it may have checkpoints. The main rank holds
+    the lock of what is pretrained.
 
     When the block ends well, what killed runs have left of the same pretraining goes too.
     """
-    from pipeline.training.checkpoint import TrainingFolder, find_resumable, remove_unfinished
+    from pipeline.engines import torchrun
+    from pipeline.training.checkpoint import TrainingFolder, find_resumable, remove_unfinished, was_begun_by
 
     with ExitStack() as held:
 
         def choose() -> tuple[dict[str, Any], Any]:
-            alone = held.enter_context(training_lock(config.lake, identity))
+            launch = torchrun.launch_id()
+            again = resume or was_begun_by(launch, config.lake.checkpoints, identity)
+            wait = LOST_SECONDS if again and world.size > 1 else 0.0
+            alone = held.enter_context(training_lock(config.lake, identity, wait))
             if not config.force and find_finished(config, identity) is not None:
                 raise LockedError(
                     "another run just finished the same pretraining. Run the command again: nothing is left to do."
                 )
-            config.lake.fetch(config.lake.checkpoints)
-            found = find_resumable(config.lake.checkpoints, identity) if resume else None
+            found = find_resumable(config.lake.checkpoints, identity) if again else None
             if found is not None:
+                config.lake.fetch(found.path)
                 try:
                     held.enter_context(claimed(found.path))
                     log.info("resuming pretraining %s", found.training_id)
@@ -274,15 +337,15 @@ def _folder(config: PretrainConfig, identity: dict[str, Any], world: "World", re
             if found is None:
                 found = TrainingFolder(config.lake.checkpoints / _new_id(config))
                 held.enter_context(claimed(found.path, make_folder))
-                found.begin(identity)
+                found.begin(identity, launch)
                 log.info("starting pretraining %s", found.training_id)
-            return {"training_id": found.training_id, "alone": alone}, np.zeros(0, np.uint8)
+            return {"training_id": found.training_id, "alone": alone, "resume": again}, np.zeros(0, np.uint8)
 
         values, _ = world.from_main(choose)
         folder = TrainingFolder(config.lake.checkpoints / values["training_id"], config.keep_checkpoints)
         if world.is_main:
             folder.sweep()
-        yield folder
+        yield folder, values["resume"]
         if world.is_main and values["alone"]:
             remove_unfinished(config.lake.checkpoints, identity)
 

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from schemas.run import Receipt
 if TYPE_CHECKING:
     from jobs.initial import Initial
     from jobs.teacher import Teacher
-    from jobs.training import Start, Training
+    from jobs.training import Start, Trained, Training
     from pipeline.models.bundle import Bundle
     from pipeline.tasks.base import Task
     from pipeline.training.checkpoint import TrainingFolder
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["TrainConfig", "run", "start"]
 
 log = logging.getLogger(__name__)
+
+LOST_SECONDS = 120.0
+"""How long the ranks of a training that goes on wait for the lock of their former main rank, which was lost."""
 
 
 def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Sequence[str] = ("train",)) -> None:
@@ -49,11 +52,14 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Seque
     from pipeline.engines import torchrun
 
     config = _placed(config)
-    workers = 1 if torchrun.launched() else torchrun.num_workers(config.nproc)
-    if workers == 1:
+    if torchrun.launched():
         receipt = run(config)
         if torchrun.is_main():
-            finish(receipt)
+            finish(torchrun.receipt_for_launcher(receipt))
+        return
+    workers = torchrun.num_workers(config.nproc)
+    if workers == 1:
+        finish(run(config))
         return
     # What can be refused is refused before the launcher starts workers, and starts them again when they are refused.
     lanes_of_rank(0, workers, config.order.num_lanes)
@@ -92,21 +98,104 @@ def run(config: TrainConfig) -> Receipt:
     return run.receipt()
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """What is trained. Only the main rank opens it and decides, so that all ranks train the same, whatever changes in the
+    lake meanwhile and whatever their nodes have. `initial`, `start`, `bundle`, a finished model, and `completed`, the ID of
+    a model that went live now, are its own."""
+
+    config: TrainConfig
+    data: "TrainingData"
+    task: "Task"
+    identity: dict[str, Any]
+    is_finished: bool
+    initial: "Initial | None" = None
+    start: "Start | None" = None
+    bundle: "Bundle | None" = None
+    completed: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What the other ranks need."""
+        config = self.config
+        return {
+            "model": dict(config.model),
+            "data": self.data.to_json(config.lake, config.tokens),
+            "column": self.task.column,
+            "identity": self.identity,
+            "is_finished": self.is_finished,
+        }
+
+    @classmethod
+    def on_other_rank(cls, config: TrainConfig, found: dict[str, Any]) -> "_Opened":
+        """What the main rank has opened."""
+        from pipeline.tasks.registry import task_for
+        from pipeline.training.data import TrainingData
+
+        data = TrainingData.on_other_node(found["data"], config.lake, tokens=config.tokens, vocabulary=config.vocabulary)
+        task = task_for(data.vocabulary, kind=config.kind, column=found["column"])
+        return cls(replace(config, model=found["model"]), data, task, found["identity"], found["is_finished"])
+
+
 def _run(config: TrainConfig, run: Run) -> None:
-    from jobs.finished import finish_late, finish_training, save_model
-    from jobs.initial import find_initial, recover_initial
-    from jobs.promotion import complete_promotion
-    from jobs.teacher import recover_teacher
-    from jobs.training import new_model, train_linear, train_network
+    from jobs.training import train_linear, train_network
     from pipeline.engines import local, torchrun
-    from pipeline.order.selection import PARTS
+
+    join = torchrun.joined if torchrun.launched() else local.joined
+    with join(config.device) as world:
+        opened = _opened(config, world)
+        if opened.is_finished:
+            _tell_finished(opened, run)
+            return
+        raise_if_swallowed()
+        with deferred_stop() as stop:
+            resume = config.resume or torchrun.is_restarted(world)
+            with _training_folder(opened, world, resume) as (folder, begun, resume):
+                opened, teacher = _as_begun(opened, begun)
+                training = _training(opened.config, opened.data, opened.task, world, stop, teacher)
+                if config.is_linear:
+                    trained = train_linear(training)
+                else:
+                    trained = train_network(training, opened.start, folder, resume)
+                _leave(opened, training, trained, folder, run)
+                world.barrier()
+
+
+def _opened(config: TrainConfig, world: "World") -> _Opened:
+    """What is trained, on every rank.
+
+    Raises:
+        InputNotFoundError, DataError, UsageError: see `run`; on all ranks.
+    """
+    from pipeline.engines import torchrun
+
+    found: list[_Opened] = []
+
+    def look() -> tuple[dict[str, Any], Any]:
+        lanes_of_rank(0, world.size, config.order.num_lanes)
+        found.append(_look(config))
+        return found[0].to_json() if world.size > 1 else {}, np.zeros(0, np.uint8)
+
+    def receive() -> None:
+        if not found:
+            found.append(_Opened.on_other_rank(config, values))
+        if not found[0].is_finished and torchrun.is_first_of_node() and not world.is_main:
+            found[0].data.check_same(config.tokens)
+
+    values, _ = world.from_main(look)
+    world.on_each(receive)
+    return found[0]
+
+
+def _look(config: TrainConfig) -> _Opened:
+    from jobs.initial import find_initial
+    from jobs.promotion import complete_promotion
 
     data = _open(config)
     task = _task(config, data)
     initial = find_initial(config, data, task)
     config = _with_regions(config, data, initial)
     identity = _identity(config, data, task, initial)
-    completed = complete_promotion(config.lake) if torchrun.is_main() else None
+    completed = complete_promotion(config.lake)
     if identity.get("holdout") and initial.bundle is not None and not initial.bundle.training.get("holdout"):
         log.warning(
             "%s, which this training starts from, was trained without --holdout, so it knows the reviews that are held out "
@@ -114,40 +203,62 @@ def _run(config: TrainConfig, run: Run) -> None:
             initial.bundle.model_id,
             extra=AS_IT_IS,
         )
-    if (bundle := _finished(config, identity, initial.ignored)) is not None:
-        log.info("%s was trained on the same data with the same options; --force trains again", bundle.model_id)
-        run.outputs = {"model": bundle.folder, "model_id": bundle.model_id, "table_version": bundle.table_version}
-        run.metrics = dict(bundle.metrics)
-        late = torchrun.is_main() and finish_late(config, data, bundle, run)
-        run.nothing_new = not late and completed != bundle.model_id
+    bundle = _finished(config, identity, initial.ignored)
+    start = None if config.is_linear or bundle is not None else _new_start(config, data, task, initial)
+    return _Opened(config, data, task, identity, bundle is not None, initial, start, bundle, completed)
+
+
+def _tell_finished(opened: _Opened, run: Run) -> None:
+    """Notes the model that is there already, and does what a kill has cut off."""
+    from jobs.finished import finish_late
+
+    bundle = opened.bundle
+    if bundle is None:
         return
-    join = torchrun.joined if torchrun.launched() else local.joined
-    start = None if config.is_linear else _new_start(config, data, task, initial)
-    raise_if_swallowed()
-    with join(config.device) as world, deferred_stop() as stop:
-        resume = config.resume or torchrun.restarts() > 0
-        with _training_folder(config, identity, world, resume, initial) as (folder, begun):
-            if start is not None and begun != identity:
-                identity, start = begun, new_model(config, data, task, recover_initial(config.lake, begun, initial))
-            teacher = recover_teacher(config.lake, begun, initial.teacher) or initial.teacher
-            training = _training(config, data, task, world, stop, teacher)
-            trained = train_linear(training) if start is None else train_network(training, start, folder, resume)
-            run.read = sum(part.rows for part in training.parts.values())
-            run.outputs = {
-                "model": config.lake.models / folder.training_id,
-                "model_id": folder.training_id,
-                "table_version": data.table_version,
-                "vocabulary": data.vocabulary.fingerprint,
-                "report": config.lake.models / folder.training_id / "report.html",
-            }
-            if trained is not None:
-                run.metrics = dict(trained.metrics)
-                labelled = {name: part for name, part in training.parts.items() if name in PARTS}
-                save_model(config, data, training.task, identity, trained, folder, labelled)
-                finish_training(config, data, folder, labelled["test"], run)
-                settle()
-                run.committed = True
-            world.barrier()
+    log.info("%s was trained on the same data with the same options; --force trains again", bundle.model_id)
+    run.outputs = {"model": bundle.folder, "model_id": bundle.model_id, "table_version": bundle.table_version}
+    run.metrics = dict(bundle.metrics)
+    late = finish_late(opened.config, opened.data, bundle, run)
+    run.nothing_new = not late and opened.completed != bundle.model_id
+
+
+def _as_begun(opened: _Opened, begun: dict[str, Any]) -> "tuple[_Opened, Teacher]":
+    """What is trained, as the training that is continued began it: another model may be live by now."""
+    from jobs.initial import recover_initial
+    from jobs.teacher import Teacher, recover_teacher
+    from jobs.training import new_model
+
+    config, initial, start = opened.config, opened.initial, opened.start
+    if initial is None:
+        return replace(opened, identity=begun), Teacher()
+    if start is not None and begun != opened.identity:
+        start = new_model(config, opened.data, opened.task, recover_initial(config.lake, begun, initial))
+    teacher = recover_teacher(config.lake, begun, initial.teacher) or initial.teacher
+    return replace(opened, identity=begun if start is not None else opened.identity, start=start), teacher
+
+
+def _leave(opened: _Opened, training: "Training", trained: "Trained | None", folder: "TrainingFolder", run: Run) -> None:
+    """Writes the model, on the main rank, and notes it."""
+    from jobs.finished import finish_training, save_model
+    from pipeline.order.selection import PARTS
+
+    config, data = opened.config, opened.data
+    run.read = sum(part.rows for part in training.parts.values())
+    run.outputs = {
+        "model": config.lake.models / folder.training_id,
+        "model_id": folder.training_id,
+        "table_version": data.table_version,
+        "vocabulary": data.vocabulary.fingerprint,
+        "report": config.lake.models / folder.training_id / "report.html",
+    }
+    if trained is None:
+        return
+    run.metrics = dict(trained.metrics)
+    labelled = {name: part for name, part in training.parts.items() if name in PARTS}
+    save_model(config, data, training.task, opened.identity, trained, folder, labelled)
+    finish_training(config, data, folder, labelled["test"], run)
+    settle()
+    run.committed = True
 
 
 def _new_start(config: TrainConfig, data: "TrainingData", task: "Task", initial: "Initial") -> "Start":
@@ -199,27 +310,35 @@ def _placed(config: TrainConfig) -> TrainConfig:
 
 @contextmanager
 def _training_folder(
-    config: TrainConfig, identity: dict[str, Any], world: "World", resume: bool, initial: "Initial"
-) -> "Iterator[tuple[TrainingFolder, dict[str, Any]]]":
-    """The folder of the training to continue, or of a new one, and its identity: that of a training that follows the live
-    model keeps the one that it began with. The main rank holds the lock of what is trained.
+    opened: _Opened, world: "World", resume: bool
+) -> "Iterator[tuple[TrainingFolder, dict[str, Any], bool]]":
+    """The folder of the training to continue, or of a new one; its identity, which is the one that it began with, if it
+    follows the live model; and whether it may have checkpoints. The main rank holds the lock of what is trained.
 
     When the block ends well, what killed runs have left of the same training goes too.
     """
-    from pipeline.training.checkpoint import TrainingFolder, remove_unfinished
+    from pipeline.engines import torchrun
+    from pipeline.training.checkpoint import TrainingFolder, remove_unfinished, was_begun_by
 
+    config, identity = opened.config, opened.identity
     with ExitStack() as held:
 
         def choose() -> tuple[dict[str, Any], Any]:
-            alone = held.enter_context(training_lock(config.lake, initial.key(identity)))
+            initial, launch = opened.initial, torchrun.launch_id()
+            assert initial is not None
+            checkpoints = config.lake.checkpoints
+            again = resume or was_begun_by(launch, checkpoints, identity, initial.ignored)
+            # A main rank on another node may have been lost with its node: its lock takes a moment to go.
+            wait = LOST_SECONDS if again and world.size > 1 else 0.0
+            alone = held.enter_context(training_lock(config.lake, initial.key(identity), wait))
             if _finished(config, identity, initial.ignored) is not None:
                 raise LockedError(
                     "another run just finished the same training. Run the command again: nothing is left to do."
                 )
-            found = _resumable(config, identity, initial) if resume else None
+            found = _resumable(config, identity, initial) if again else None
             begun = identity if found is None else found.identity()
             if initial.follows_live:
-                held.enter_context(training_lock(config.lake, begun))
+                held.enter_context(training_lock(config.lake, begun, wait))
             if found is not None:
                 try:
                     held.enter_context(claimed(found.path))
@@ -228,17 +347,18 @@ def _training_folder(
                     found, begun = None, identity
             if found is None:
                 now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-                found = TrainingFolder(config.lake.checkpoints / f"{config.arch}-{now}-{secrets.token_hex(3)}")
+                found = TrainingFolder(checkpoints / f"{config.arch}-{now}-{secrets.token_hex(3)}")
                 held.enter_context(claimed(found.path, make_folder))
-                found.begin(identity)
+                found.begin(identity, launch)
                 log.info("starting training %s", found.training_id)
-            return {"training_id": found.training_id, "alone": alone, "begun": begun}, np.zeros(0, np.uint8)
+            values = {"training_id": found.training_id, "alone": alone, "begun": begun, "resume": again}
+            return values, np.zeros(0, np.uint8)
 
         values, _ = world.from_main(choose)
         folder = TrainingFolder(config.lake.checkpoints / values["training_id"], config.keep_checkpoints)
         if world.is_main:
             folder.sweep()
-        yield folder, values["begun"]
+        yield folder, values["begun"], values["resume"]
         if world.is_main and values["alone"]:
             remove_unfinished(config.lake.checkpoints, values["begun"])
 
@@ -249,10 +369,10 @@ def _resumable(config: TrainConfig, identity: dict[str, Any], initial: "Initial"
     from jobs.teacher import recover_teacher
     from pipeline.training.checkpoint import find_resumable
 
-    config.lake.fetch(config.lake.checkpoints)
     found = find_resumable(config.lake.checkpoints, identity, ignored=initial.ignored)
     if found is None:
         return None
+    config.lake.fetch(found.path)
     begun = found.identity()
     if recover_teacher(config.lake, begun, initial.teacher) is None:
         log.warning("--resume: the model that taught %s is gone. Starting a new one.", found.training_id)
@@ -267,7 +387,7 @@ def _resumable(config: TrainConfig, identity: dict[str, Any], initial: "Initial"
 
 
 @contextmanager
-def training_lock(lake: Lake, identity: dict[str, Any]) -> Iterator[bool]:
+def training_lock(lake: Lake, identity: dict[str, Any], wait_seconds: float = 0.0) -> Iterator[bool]:
     """Holds the lock of what is trained, so that trainings with other options or data may run beside it; False where
     there are no locks."""
     try:
@@ -277,7 +397,7 @@ def training_lock(lake: Lake, identity: dict[str, Any]) -> Iterator[bool]:
         yield False
         return
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    with locked(lake.locks / f"train-{name}.lock", "the training with these options on this data"):
+    with locked(lake.locks / f"train-{name}.lock", "the training with these options on this data", wait_seconds):
         yield True
 
 

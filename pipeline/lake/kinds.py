@@ -35,7 +35,9 @@ _RANKS = {
 
 def is_large(name: str) -> bool:
     """Whether a file is fetched only when something asks for it."""
-    return SHARD.fullmatch(name) is not None or (name.startswith(LARGE) and not name.startswith("predictions/.notes/"))
+    if name.startswith("predictions/.notes/") or name.endswith("/training.json"):
+        return False
+    return SHARD.fullmatch(name) is not None or name.startswith(LARGE)
 
 
 def is_immutable(name: str) -> bool:

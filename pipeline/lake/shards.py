@@ -59,6 +59,17 @@ def read_shard(path: Path, *, whole_if_old: bool = True) -> Shard:
     )
 
 
+def bring(path: Path) -> None:
+    """Makes sure that a shard of a lake on a store is in the working copy, if the lake is one.
+
+    Raises:
+        StorageUnavailableError: the store does not answer.
+        DataError: the shard in the store is not the one that was written.
+    """
+    if not path.exists() and (origin := Lake(path.parent.parent).origin) is not None:
+        origin.fetch_shards([path.name])
+
+
 @contextmanager
 def open_shard(path: Path) -> Iterator[pq.ParquetFile]:
     """A shard to be read in the block, its pages' checksums verified.
@@ -67,8 +78,7 @@ def open_shard(path: Path) -> Iterator[pq.ParquetFile]:
         InputNotFoundError: it is not there any more.
         DataError: it is damaged.
     """
-    if not path.exists() and (origin := Lake(path.parent.parent).origin) is not None:
-        origin.fetch_shards([path.name])
+    bring(path)
     try:
         with open_parquet(path) as file:
             yield file

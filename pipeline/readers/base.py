@@ -55,6 +55,11 @@ class Source:
     """The file names, separated by slashes: a fifth of the memory of a million strings."""
 
     @property
+    def num_files(self) -> int:
+        """How many files it has: those of `files`, or itself."""
+        return self.listing.count("/") + 1
+
+    @property
     def files(self) -> list[str]:
         """Names of the `.txt` files of the folder, sorted."""
         return self.listing.split("/") if self.listing else []
