@@ -43,7 +43,7 @@ LOCK_SECONDS = 3600.0
 """How long a process waits for another one that pulls or pushes: it may be at work on a large file."""
 TRANSFERS = 8
 """Files on their way at a time."""
-LARGE_BYTES = 64 << 20
+SMALL_BYTES, LARGE_BYTES = 4 << 20, 64 << 20
 LAST_CHECKPOINT = "tokens/_delta_log/_last_checkpoint"
 USED_SECONDS = 3600.0
 """How exactly the time is noted at which a shard was last used."""
@@ -232,6 +232,10 @@ class WorkingCopy:
         with self._noted() as notes:
             here = local_files(self.root)
             changed = [name for name, identity in here.items() if name not in notes or notes[name].local != identity]
+            if command != "nightly":
+                changed = [
+                    name for name in changed if not name.startswith("logs/")
+                ]  # a night that goes on writes to its own
             conflicts: list[str] = []
             if changed:
                 self._probe()
@@ -364,12 +368,12 @@ class WorkingCopy:
             names = [name for name in names if name in here and (name not in notes or notes[name].local != here[name])]
         conflicts = []
         with ThreadPoolExecutor(TRANSFERS) as pool:
-            for name, note in zip(names, pool.map(lambda name: self._put(name, notes.get(name), again), names), strict=True):
-                if note is None:
-                    conflicts.append(name)
-                else:
-                    notes[name] = note
+            for name, put in zip(names, pool.map(lambda name: self._put(name, notes.get(name), again), names), strict=True):
+                if put is not None:
+                    notes[name] = put
                     self._seen.add(name)
+                elif (self.root / name).exists():  # else another run here has just removed it
+                    conflicts.append(name)
         return conflicts
 
     def _take_back(self, notes: Notes, conflicts: Sequence[str]) -> None:
@@ -383,13 +387,15 @@ class WorkingCopy:
                         notes[one] = note
 
     def _put(self, name: str, note: Note | None, again: bool) -> Note | None:
-        """Puts a file into the store; None if somebody else's is there."""
+        """Puts a file into the store; None if somebody else's is there, or the file is gone."""
         path = self.root / name
         over = ANY if again else ABSENT if note is None else note.stamp
         for _ in range(ROUNDS):
-            identity = identity_of(path)
             try:
+                identity = identity_of(path)
                 stored = self._write(name, path, over)
+            except FileNotFoundError:
+                return None
             except StoreChangedError:
                 theirs = self._read(name)
                 if theirs is None:
@@ -408,8 +414,11 @@ class WorkingCopy:
 
     def _write(self, name: str, path: Path, over: str | Over) -> Stored:
         """Writes a file. A conditional write has all of it in memory, so that the condition of a large one is only looked at
-        before, and one that never changes needs none."""
-        if path.stat().st_size > LARGE_BYTES and over is not ANY:
+        before, and one that never changes needs none. A small one is read once: another run here may be adding lines."""
+        size = path.stat().st_size
+        if size <= SMALL_BYTES:
+            return self.store.write(name, path.read_bytes(), over=over)
+        if size > LARGE_BYTES and over is not ANY:
             if not is_immutable(name):
                 found = self.store.stat(name)
                 if (found.stamp if found else ABSENT) != over:
