@@ -41,6 +41,7 @@ def run(config: CrossvalConfig) -> Receipt:
         StoppedError: a signal; the folds that are done stay, and the one at work left a checkpoint.
     """
     with recorded_run("crossval", config.lake, config) as run:
+        config.lake.fetch(config.lake.crossval().folder)
         recipe = _recipe(config)
         folds = [_fold(config, index, recipe) for index in range(config.folds)]
         folder = folds[0].path.parent

@@ -35,6 +35,7 @@ from pipeline.lake.paths import Lake
 from pipeline.lake.publish import change_of, publish, rewrite_shards
 from pipeline.lake.review_keys import write_keys
 from pipeline.lake.runs import read_records
+from pipeline.lake.store import divided, is_object_uri, open_store
 from pipeline.lake.table import TokenTable
 from pipeline.lake.table_index import forget_removed
 from pipeline.lake.targets import targets_of
@@ -91,6 +92,7 @@ def run(config: EraseConfig) -> Receipt:
         raise InputNotFoundError(f"{lake.root} does not exist: nothing to erase. Choose a lake with --lake.")
     given = config.ids()
     with recorded_run("erase", lake, config, record=not config.dry_run) as this:
+        lake.fetch(lake.root)
         # The record must not hold what is to be forgotten.
         this.config |= {"review_id": len(given), "from_file": None, "group": len(config.group)}
         if config.dry_run:
@@ -201,7 +203,7 @@ class _Erasure:
         old = {row.shard for row in self.held} - (live if self.scratch is not None else set())
         self.done.versions = len(old)
         if old and self.scratch is not None:
-            with committing(self.this):
+            with committing(self.this, self.lake):
                 delete_shards(self.lake.tokens, old)
 
     def _say(self) -> None:
@@ -242,12 +244,21 @@ class _Erasure:
         """
         homes: dict[str, set[int]] = {}
         for row in self.held:
-            path = Path(row.home.removeprefix("file://")) if row.home.startswith("file://") else self.lake.root / row.home
-            if path.exists():
+            if self._is_there(row.home):
                 is_file = row.home == row.review_id
                 rows = homes.setdefault(f"{row.home.rpartition('/')[0]}/" if is_file else row.home, set())
                 rows |= set() if row.source == row.review_id else {row.row}
         yield from ((home, sorted(rows)[:NAMED]) for home, rows in sorted(homes.items()))
+
+    def _is_there(self, home: str) -> bool:
+        """Whether a file or an object is still there; one that cannot be asked for may be."""
+        if is_object_uri(home):
+            bucket, name = divided(home)
+            try:
+                return open_store(bucket).stat(name) is not None
+            except PipelineError:
+                return True
+        return (Path(home.removeprefix("file://")) if home.startswith("file://") else self.lake.root / home).exists()
 
     def _outside(self) -> Iterator[Path]:
         """Predictions of this lake elsewhere."""
@@ -255,7 +266,7 @@ class _Erasure:
         with suppress(DataError):
             for record in read_records(self.lake):
                 place = record["receipt"].get("outputs", {}).get("predictions")
-                found += [Path(place)] if record["command"] == "score" and isinstance(place, str) else []
+                found += [self.lake.local(place)] if record["command"] == "score" and isinstance(place, str) else []
         for path in sorted(set(found)):
             if path.is_absolute() and not path.is_relative_to(self.lake.predictions) and path.is_file():
                 yield path

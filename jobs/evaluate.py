@@ -14,6 +14,7 @@ from schemas.run import Receipt
 if TYPE_CHECKING:
     from pipeline.datapipes.tokenize_reviews import TokenizedBatch
     from pipeline.models.bundle import Bundle
+    from pipeline.readers.mirror import Mirror
     from pipeline.reports.metrics import Measures
     from pipeline.reports.numbers import NumberMeasures
     from pipeline.scoring.predictor import Predictor
@@ -93,6 +94,7 @@ def _of_sources(
     import pyarrow as pa
 
     from pipeline.progress import track
+    from pipeline.readers.mirror import mirrored
     from pipeline.reports.metrics import Measures
     from pipeline.reports.numbers import NumberMeasures
 
@@ -100,8 +102,9 @@ def _of_sources(
     labels, scores = [], []
     bad: list[BadRow] = []
     unlabelled = elsewhere = 0
-    with track(f"evaluating {bundle.model_id}") as progress:
-        for batch in _tokenized(config, bundle):
+    mirrors = mirrored(config.sources, config.lake.scratch)
+    with mirrors as mirror, track(f"evaluating {bundle.model_id}") as progress:
+        for batch in _tokenized(config, bundle, mirror):
             bad += batch.bad
             run.read += batch.read
             targets = batch.rows["target"] if bundle.task else vocabulary.label_ids(batch.rows["label"])
@@ -144,7 +147,7 @@ def _of_sources(
     return measures, about
 
 
-def _tokenized(config: EvaluateConfig, bundle: "Bundle") -> "Iterator[TokenizedBatch]":
+def _tokenized(config: EvaluateConfig, bundle: "Bundle", mirror: "Mirror") -> "Iterator[TokenizedBatch]":
     """The labelled reviews of the sources, read and checked as ingest does."""
     from pipeline.datapipes.parallel_map import ParallelMap
     from pipeline.datapipes.read_reviews import ReadReviews
@@ -156,7 +159,10 @@ def _tokenized(config: EvaluateConfig, bundle: "Bundle") -> "Iterator[TokenizedB
     from pipeline.readers.walk import Walker
 
     forced = None if config.format is None else format_named(config.format)
-    found = Walker(name_of=config.lake.relative, format=forced, settle_seconds=0.0).find([*config.sources])
+    walker = Walker(name_of=mirror.name_of(config.lake.relative), format=forced, settle_seconds=0.0)
+    with mirror.listed(config.sources) as paths:
+        found = walker.find(paths)
+    found.sources = mirror.remote(found.sources)
     if found.faults:
         raise found.faults[0]
     if not found.sources:
@@ -172,7 +178,7 @@ def _tokenized(config: EvaluateConfig, bundle: "Bundle") -> "Iterator[TokenizedB
         rule=vocabulary.options.get(RULE_OPTION, 1),
     )
     with ParallelMap(
-        ReadReviews(found.sources, config.columns(bundle.task), config.reading), tokenize, config.workers
+        ReadReviews(mirror.arriving(found.sources), config.columns(bundle.task), config.reading), tokenize, config.workers
     ) as batches:
         for batch in batches:
             if isinstance(batch, SourceEnds) and batch.fault is not None:

@@ -144,6 +144,7 @@ def finish_training(config: TrainConfig, data: TrainingData, folder: TrainingFol
     else:
         conclude(config, data, read_bundle(config.lake.models / folder.training_id), test, run)
     folder.remove()
+    config.lake.push("train")
 
 
 def finish_late(config: TrainConfig, data: TrainingData, bundle: Bundle, run: Run) -> bool:

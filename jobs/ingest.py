@@ -31,6 +31,7 @@ from pipeline.lake.publish import Change, change_of, check_covered, check_recove
 from pipeline.lake.reject_writer import FILES, RejectWriter
 from pipeline.lake.shard_tokens import ShardTokens, counted, total
 from pipeline.lake.shard_writer import rows_written
+from pipeline.lake.store import is_uri
 from pipeline.lake.table import TokenTable, has_targets
 from pipeline.lake.table_index import IndexFiles, TableIndex
 from pipeline.lake.vocabularies import read_vocabulary
@@ -38,6 +39,7 @@ from pipeline.lake.withheld import ERASED, RETRACTED, Withheld
 from pipeline.options.render import printable_text
 from pipeline.progress import AS_IT_IS, BRIEF, IN_FIGURES, UNATTENDED, track
 from pipeline.readers.labels import doubts
+from pipeline.readers.mirror import Mirror, mirrored
 from pipeline.readers.registry import described, format_named
 from pipeline.readers.summary import named_faults, summarize
 from pipeline.readers.values import OPTION as RULE_OPTION
@@ -66,44 +68,55 @@ def run(config: IngestConfig) -> Receipt:
         PipelineError: see `pipeline.errors`; the table is then as it was.
     """
     lake = Lake(config.lake)
-    with recorded_run("ingest", lake, config, record=not config.dry_run) as run:
-        run.config["sources"] = [printable_text(str(Path(source).expanduser().absolute())) for source in config.sources]
-        found = _find(config, lake)
+    with (
+        recorded_run("ingest", lake, config, record=not config.dry_run) as run,
+        mirrored(config.sources, None if config.dry_run else lake.scratch) as mirror,
+    ):
+        run.config["sources"] = [printable_text(_absolute(source)) for source in config.sources]
+        found = _find(config, lake, mirror)
         if found.sources or found.faults:
             with (
                 _workplace(lake, run, config) as scratch,
                 IndexFiles(lake) as index,
                 ingest_engine(config.engine, config.workers, scratch) as engine,
             ):
-                _ingest(config, lake, run, found, scratch, index, engine)
+                _ingest(config, lake, run, found, mirror, scratch, index, engine)
         else:
             run.nothing_new = True  # all files were written a moment ago
     return run.receipt()
 
 
-def _find(config: IngestConfig, lake: Lake) -> Found:
+def _absolute(source: str) -> str:
+    return source if is_uri(source) else str(Path(source).expanduser().absolute())
+
+
+def _find(config: IngestConfig, lake: Lake, mirror: Mirror) -> Found:
     """The sources.
 
     Raises:
         InputNotFoundError: a path is not there, or there is nothing to read.
     """
+    if not config.sources:
+        lake.fetch(lake.raw)
     if not config.sources and not lake.raw.exists():
         raise InputNotFoundError(f"no such folder: {lake.raw}. Pass files or folders, or put reviews into {lake.raw}.")
-    places: list[str | Path] = [*config.sources] or [lake.raw]
+    places = config.sources or (str(lake.raw),)
     walker = Walker(
-        name_of=lake.relative,
+        name_of=mirror.name_of(lake.relative),
         format=None if config.format is None else format_named(config.format),
         settle_seconds=config.settle,
         apart=lake.own,
     )
-    found = walker.find(places)
+    with mirror.listed(places) as paths:
+        found = walker.find(paths)
+    found.sources = mirror.remote(found.sources)
     if found.passed_over:
         log.info("skipped: %s; unsupported file types", some_of(found.passed_over))
     if found.unsettled:
         log.info("left for the next run, modified less than %g s ago: %s", config.settle, some_of(found.unsettled))
     if not found.sources and not found.faults and not found.unsettled:
         raise InputNotFoundError(
-            f"no reviews in {', '.join(map(str, places))}. Supported: {described()}. "
+            f"no reviews in {', '.join(places)}. Supported: {described()}. "
             "Put some there; 'pipeline sample' writes a small corpus, 'pipeline fetch imdb' downloads the real one."
         )
     return found
@@ -121,7 +134,14 @@ def _workplace(lake: Lake, run: Run, config: IngestConfig) -> Iterator[Path]:
 
 
 def _ingest(
-    config: IngestConfig, lake: Lake, run: Run, found: Found, scratch: Path, files: IndexFiles, engine: IngestEngine
+    config: IngestConfig,
+    lake: Lake,
+    run: Run,
+    found: Found,
+    mirror: Mirror,
+    scratch: Path,
+    files: IndexFiles,
+    engine: IngestEngine,
 ) -> None:
     table = _open_table(config, lake, files)
     vocabulary = _vocabulary(config, lake, table)
@@ -133,7 +153,7 @@ def _ingest(
     elif table and withheld:
         held = TableIndex(files, table.shards, scratch=scratch if config.dry_run else None)
     with RejectWriter(scratch / "rejects.parquet") as rejects:
-        collected = _first_pass(config, engine, found, vocabulary, known, scratch, rejects, withheld, held)
+        collected = _first_pass(config, engine, found, mirror, vocabulary, known, scratch, rejects, withheld, held)
         if not config.dry_run and (published := rejects.publish(lake.rejects)):
             run.outputs["rejects"] = published
     run.read, run.known, run.rejected = collected.read, collected.known, rejects.rows
@@ -249,6 +269,7 @@ def _first_pass(
     config: IngestConfig,
     engine: IngestEngine,
     found: Found,
+    mirror: Mirror,
     vocabulary: Vocabulary | None,
     known: Known,
     scratch: Path,
@@ -268,10 +289,11 @@ def _first_pass(
         withheld=withheld,
         held=held,
     )
+    sources = mirror.arriving(found.sources)
     with (
         engine.spill(scratch / "spill.arrow") as spill,
         track("reading and tokenizing") as progress,
-        engine.tokenized(found.sources, config.columns, config.reading, tokenize) as batches,
+        engine.tokenized(sources, config.columns, config.reading, tokenize) as batches,
     ):
         collector = Collector(
             spill=spill,
@@ -349,7 +371,7 @@ def _check_bad(
     to a table, but cannot begin one."""
     everything = f" All of them: {run.outputs['rejects']}." if "rejects" in run.outputs else ""
     faults = collected.faults
-    files = sum(len(source.files) or 1 for source in found.sources) + len(found.faults)
+    files = sum(source.num_files for source in found.sources) + len(found.faults)
     if faults and (len(faults) >= files or (config.file_limit and config.file_limit.is_passed(len(faults), files))):
         if files == 1:
             raise DataError(f"{faults[0]}. Nothing was committed.", brief=f"{faults[0].brief}. Nothing was committed.")

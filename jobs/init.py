@@ -61,6 +61,7 @@ def run(config: InitConfig) -> Initialised:
     settings = settings_for(delivery, inspection.guess, samples, lake.root)
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     write_text(path, rendered(settings, before))
+    lake.push("init")
     return Initialised(inspection=inspection, path=path, settings=settings, next_commands=_next_commands(lake, inspection))
 
 
@@ -79,6 +80,6 @@ def _check_guesses(inspection: Inspection) -> None:
 def _next_commands(lake: Lake, inspection: Inspection) -> list[str]:
     option = "" if Lake.find() == lake else f" --lake {shlex.quote(short_path(lake.root))}"
     commands = [f"pipeline ingest{option}"]
-    if len(inspection.classes) > 1 or (inspection.classes and not inspection.whole):
+    if inspection.guess.target or len(inspection.classes) > 1 or (inspection.classes and not inspection.whole):
         commands += [f"pipeline train{option}", f"pipeline score{option} FILE"]
     return commands

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from pipeline.printable import utf8_name
 from pipeline.readers.base import FileFault, Reading, Source
 from pipeline.readers.bounds import Bounds
 from pipeline.readers.labels import LabelMap, SkippedLabels
+from pipeline.readers.mirror import Mirror, mirrored
 from pipeline.readers.registry import described, format_named
 from pipeline.readers.roles import Columns
 from pipeline.readers.walk import Found, Walker
@@ -142,6 +143,7 @@ class Inspection:
             "label_column": chosen.label,
             "label_map": chosen.label_map,
             "skip_labels": chosen.skip_labels,
+            "target_column": chosen.target,
             "id_column": chosen.id,
             "group_column": chosen.group,
             "split_column": chosen.split,
@@ -161,13 +163,21 @@ def run(config: InspectConfig) -> Inspection:
     """
     lake = Lake(config.lake)
     sources = config.sources or (str(lake.raw),)
+    if not config.sources:
+        lake.fetch(lake.raw)
     if not config.sources and not lake.raw.exists():
         raise InputNotFoundError(f"no such folder: {lake.raw}. Pass files or folders, or put reviews into {lake.raw}.")
-    found, faults = _find(config, sources)
+    with mirrored(sources, None) as mirror:
+        return _inspected(config, sources, mirror)
+
+
+def _inspected(config: InspectConfig, sources: tuple[str, ...], mirror: Mirror) -> Inspection:
+    with mirror.listed(sources) as paths:
+        found, faults = _find(config, paths, mirror.name_of(_shown))
     inspection = Inspection(
         sources=sources, files=[], faults=faults, passed_over=found.passed_over, total=len(found.sources)
     )
-    chosen = _spread(found.sources)
+    chosen = [mirror.fetch(source) for source in _spread(mirror.remote(found.sources))]
     rows = min(config.rows, max(MIN_ROWS, MAX_ROWS // max(1, len(chosen))))
     for source in chosen:
         inspection.files.append(FileReport(sample=look_at(source, config.reading, rows)))
@@ -178,9 +188,9 @@ def run(config: InspectConfig) -> Inspection:
     return inspection
 
 
-def _find(config: InspectConfig, sources: Sequence[str]) -> tuple[Found, list[FileFault]]:
+def _find(config: InspectConfig, sources: Sequence[str], name_of: Callable[[Path], str]) -> tuple[Found, list[FileFault]]:
     """The sources, and the faults of named files whose kind is not read."""
-    walker = Walker(name_of=_shown, format=None if config.format is None else format_named(config.format))
+    walker = Walker(name_of=name_of, format=None if config.format is None else format_named(config.format))
     faults: list[FileFault] = []
     try:
         found = walker.find(sources)
@@ -250,6 +260,7 @@ def _guess(config: InspectConfig, inspection: Inspection) -> None:
         label=config.label_column,
         label_map=None if config.label_map is None else str(config.label_map),
         skip_labels=None if config.skip_labels is None else str(config.skip_labels),
+        target=config.target_column,
         id=config.id_column,
         group=config.group_column,
         split=config.split_column,
@@ -265,6 +276,7 @@ def _rehearse(inspection: Inspection, rows: int, bounds: Bounds) -> None:
     columns = Columns(
         text=found.text or ("text",),
         label=found.label or DEFAULT_LABEL_COLUMN,
+        target=found.target,
         id=found.id,
         group=found.group,
         split=found.split,
@@ -290,7 +302,7 @@ def _warn(inspection: Inspection) -> None:
             f"{malformed:,} of {inspection.rows:,} rows are malformed, and ingest allows {DEFAULT_MAX_BAD}: it would commit "
             "nothing. Fix the rows, or allow more with --max-bad."
         )
-    if len(inspection.classes) == 1:
+    if len(inspection.classes) == 1 and inspection.guess.target is None:
         where = "" if inspection.whole else " in the inspected rows"
         notes.append(f"Only one class found{where}, {inspection.classes[0]!r}; training requires two.")
 

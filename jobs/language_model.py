@@ -76,7 +76,7 @@ def train_language_model(
         stop=stop,
         on_epoch=lambda rows: write_metrics(folder.path / "metrics.parquet", rows),
     )
-    if resume and (checkpoint := folder.read()) is not None:
+    if resume and (checkpoint := folder.read_on_main(world)) is not None:
         trainer.restore(checkpoint)
     progress = trainer.run()
     trainer.load_best()

@@ -25,6 +25,7 @@ from pipeline.config.nightly import REBUILD, NightlyConfig
 from pipeline.errors import EXIT_DONE, InputNotFoundError, PipelineError, StoppedError
 from pipeline.lake.locks import locked
 from pipeline.lake.paths import Lake
+from pipeline.lake.store import is_object_uri
 from pipeline.progress import UNATTENDED
 from schemas.contract import ContractError
 from schemas.run import Receipt
@@ -74,6 +75,7 @@ def run(
         _write_page(night)
         for line in night.attention[told:]:
             tell(line)
+        lake.push("nightly")
     return this.receipt()
 
 
@@ -109,6 +111,7 @@ class _Night:
             self._step("compact", "--min-shards", str(self.config.compact))
         if self.config.vacuum:
             self._step("vacuum")
+        self.lake.fetch(self.lake.logs)
         for name in remove_old_logs(self.lake, self.config.keep_logs, self.log_file):
             log.info("removed the log %s: --keep-logs %d", name, self.config.keep_logs)
 
@@ -168,6 +171,7 @@ class _Night:
 
     def _score(self) -> None:
         places = self.config.input or (str(self.lake.incoming),)
+        self.lake.fetch(*(Path(place) for place in places))
         waiting = [place for place in places if _is_waiting(place, self.lake)]
         if not waiting:
             log.info("nothing waits to be scored in %s", ", ".join(places))
@@ -198,7 +202,7 @@ def _told(night: _Night, this: Run) -> Iterator[None]:
         raise stopped
     if night.config.on_attention and night.attention:
         receipt = this.receipt().to_json()
-        trouble = notify(night.config.on_attention, receipt, night.lake.root, night.log_file)
+        trouble = notify(night.config.on_attention, receipt, night.lake.place, night.log_file)
         if trouble:
             night.attention.append(f"nightly: the command of --on-attention {trouble}. Log: {night.log_file}")
     for line in night.attention:
@@ -224,6 +228,10 @@ def _write_metrics(night: _Night, this: Run, exit_code: int) -> None:
 def _is_waiting(place: str, lake: Lake) -> bool:
     """Whether there is anything to score. A path that was given and is not there, or that cannot be read, is score's to
     complain about."""
+    if is_object_uri(place):
+        from pipeline.readers.mirror import is_anything_at
+
+        return is_anything_at(place)
     path = Path(place).expanduser()
     try:
         if path.is_dir():

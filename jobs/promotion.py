@@ -221,6 +221,11 @@ def _compare(config: TrainConfig, data: TrainingData, challenger: Bundle, live: 
             obstacle=f"{live.model_id}, the live model, has learned {other.kind.name}, so nothing was compared",
             is_other_task=True,
         )
+    if task.column != other.column:
+        return Comparison(
+            obstacle=f"{live.model_id}, the live model, has learned the column {other.column!r}, so nothing was compared",
+            is_other_task=True,
+        )
     if why := task.is_comparable(other):
         return Comparison(obstacle=f"{live.model_id} {why}, so nothing was compared")
     if live.tokenizer != challenger.tokenizer:

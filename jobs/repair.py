@@ -94,9 +94,12 @@ def run(config: RepairConfig) -> Receipt:
         raise InputNotFoundError(f"{lake.root} does not exist: no lake to repair. Choose one with --lake.")
     with recorded_run("repair", lake, config) as this:
         found = Findings()
+        lake.fetch(lake.tokens)
         with locked(lake.locks / "ingest.lock", f"the token table of {lake.root}"):
             _repair_records(lake, found)
             _repair_log(lake, found)
+            if found.anything():
+                lake.push("repair")  # an entry that was set aside must be gone before another takes its version
             if token_table.exists(lake.tokens):
                 found.records = complete_records(lake)
                 _find_damage(lake, found)
@@ -251,6 +254,8 @@ def earlier_ingests(lake: Lake, given_sources: Sequence[str] = ()) -> Iterator[d
         options, _ = list(groups.values())[-1]
         groups = {"": (options, list(given_sources))}
     for options, sources in groups.values():
+        sources = [str(lake.local(source)) for source in sources]
+        lake.fetch(*(Path(source) for source in sources))
         present = [source for source in dict.fromkeys(sources) if Path(source).exists()]
         for source in sources:
             if not Path(source).exists():

@@ -45,6 +45,7 @@ def run(config: RetractConfig) -> Receipt:
     """
     lake = Lake(config.lake)
     with recorded_run("retract", lake, config, record=not config.dry_run) as this:
+        lake.fetch(lake.tokens)
         if not token_table.exists(lake.tokens):
             raise InputNotFoundError(f"no token table in {lake.tokens}: nothing to take back. Choose a lake with --lake.")
         if config.dry_run:
@@ -64,7 +65,7 @@ def _retract(config: RetractConfig, lake: Lake, this: Run, scratch: Path | None)
     if config.undo:
         this.nothing_new = not noted.exists()
         if scratch is not None and noted.exists():
-            _lift(noted, this)
+            _lift(noted, lake, this)
         return
     table = TokenTable.open(lake.tokens)
     plan = plan_retraction(lake, table, commits, commit)
@@ -118,8 +119,8 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def _lift(noted: Path, this: Run) -> None:
-    with committing(this), writing(noted):
+def _lift(noted: Path, lake: Lake, this: Run) -> None:
+    with committing(this, lake), writing(noted):
         noted.unlink()
         sync_folder(noted.parent)
     log.info("its rows come back with the next 'pipeline ingest' of their files")

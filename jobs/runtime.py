@@ -18,7 +18,7 @@ from pipeline.lake.leftovers import sweep_leftovers
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import new_run_id, write_record
 from pipeline.options.render import printable_text, rendered
-from pipeline.printable import printable
+from pipeline.printable import printable, shown
 from pipeline.progress import AS_IT_IS, BRIEF, UNATTENDED
 from pipeline.signals import as_stop, deferred_stop, raise_if_swallowed, settle, unsettle
 from pipeline.version import __version__
@@ -73,7 +73,7 @@ class Run:
             rejected=self.rejected,
             known=self.known,
             quarantined=self.quarantined,
-            outputs={name: str(value) if isinstance(value, Path) else value for name, value in self.outputs.items()},
+            outputs={name: _shown(value) for name, value in self.outputs.items()},
             metrics=self.metrics,
             exit_code=self._exit_code(),
         )
@@ -106,7 +106,7 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
     run = Run(run_id=new_run_id(command), command=command, config=rendered(config))
     warned = _Warnings()
     logging.getLogger().addHandler(warned)
-    log.info("%s %s starts in %s", command, run.run_id, lake.root, extra={UNATTENDED: True})
+    log.info("%s %s starts in %s", command, run.run_id, lake.place, extra={UNATTENDED: True})
     if record:
         for leftover in sweep_leftovers(lake):
             log.info("removed leftovers of a crashed run: %s (%s bytes)", leftover.path, f"{leftover.bytes:,}")
@@ -114,6 +114,8 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
     try:
         yield run
         run.check_counts()
+        if record:
+            lake.push(command)
     except BaseException as caught:
         if run.committed and isinstance(caught, Exception | StoppedError):
             log.warning("%s %s committed, but then failed: %s: %s", command, run.run_id, type(caught).__name__, caught)
@@ -132,6 +134,7 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
             if record:
                 try:
                     write_record(lake, final)
+                    lake.push(command)
                 except Exception as unwritable:
                     log.warning("the run record was not written: %s", unwritable, extra=AS_IT_IS)
             log.info(
@@ -158,12 +161,18 @@ def commit_record(run: Run) -> dict[str, Any]:
 
 
 @contextmanager
-def committing(run: Run) -> Iterator[None]:
-    """For the block that makes the run's result visible: a signal waits, and when the block ends well, the run is done."""
+def committing(run: Run, lake: Lake | None = None) -> Iterator[None]:
+    """For the block that makes the run's result visible: a signal waits, and when the block ends well, the run is done.
+
+    Args:
+        lake: whose store gets the result at the end of the block; commits of the table see to that themselves.
+    """
     raise_if_swallowed()
     with deferred_stop() as stop:
         stop.raise_if_set()
         yield
+        if lake is not None:
+            lake.push(run.command)
         run.committed = True
         settle()
 
@@ -236,6 +245,11 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[name] = "absent"
     return found
+
+
+def _shown(value: Any) -> Any:
+    """An output as a receipt has it: a file of a working copy is where its lake is."""
+    return shown(str(value)) if isinstance(value, Path | str) else value
 
 
 def _iso(seconds: float) -> str:

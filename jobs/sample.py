@@ -41,6 +41,7 @@ def run(config: SampleConfig) -> Receipt:
     lake = Lake(config.lake)
     # A corpus elsewhere is none of the lake's business, so nothing is written there.
     with recorded_run("sample", lake, config, record=_folder(config).is_relative_to(lake.root)) as run:
+        lake.fetch(_folder(config) / ROOT, *([config.score_input] if config.score_input else []))
         wrote = [_write_corpus(run, config)]
         if config.score_input is not None:
             wrote.append(_write_score_input(run, config, config.score_input))

@@ -8,7 +8,8 @@ import logging
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -20,12 +21,14 @@ from jobs.score_figures import Figures
 from jobs.score_plan import ScorePlan, bad_rows, check_files, is_scored_one_by_one, naming, output_place
 from pipeline.config.score import STDIN, STDOUT, ScoreConfig
 from pipeline.engines.score import Request, Scoring, open_scoring
-from pipeline.errors import DataError, InputNotFoundError
+from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake.atomic import atomic_path, claimed, sweep
 from pipeline.lake.paths import Lake
+from pipeline.lake.store import is_uri
 from pipeline.process import collector_paused
 from pipeline.progress import IN_FIGURES
 from pipeline.readers.base import FileFault
+from pipeline.readers.mirror import Mirror, Output, mirrored
 from pipeline.readers.registry import format_named
 from pipeline.readers.summary import named_faults
 from pipeline.scoring.inputs import STDIN_NAME, ScoreInput, find_sources, open_input, spooled_stdin
@@ -47,29 +50,57 @@ def run(config: ScoreConfig) -> Receipt:
         PipelineError: see `pipeline.errors`; the output is then as it was.
     """
     lake = Lake(config.lake)
-    with recorded_run("score", lake, config) as this, spooled_stdin(config.sources) as stdin:
+    places = config.sources if config.output is None else (*config.sources, config.output)
+    with (
+        recorded_run("score", lake, config) as this,
+        spooled_stdin(config.sources) as stdin,
+        mirrored(places, lake.scratch) as mirror,
+        ExitStack() as present,
+    ):
         format = None if config.format is None else format_named(config.format)
-        found = find_sources(config.sources, lake.relative, format=format, settle_seconds=config.settle, stdin=stdin)
+        name_of = mirror.name_of(lake.relative)
+        with mirror.listed(config.sources) as paths:
+            found = find_sources(paths, name_of, format=format, settle_seconds=config.settle, stdin=stdin)
+        found.sources = mirror.remote(found.sources)
         if not found.sources and not found.faults:
             this.nothing_new = True  # all of it was written a moment ago
             return this.receipt()
         from pipeline.models.bundle import find_bundle
 
-        if is_scored_one_by_one(config):
-            bundle = find_bundle(lake, config.model)
-            with _held(bundle):
-                ScoreEach(config, lake, this, bundle, found).run(write_rows)
-            return this.receipt()
-        places = [STDIN_NAME if place == STDIN else lake.relative(Path(place).expanduser()) for place in config.sources]
         try:
-            source = open_input(", ".join(places), found, config.text_column, config.keep, config.reading)
+            config, output = _mirrored(config, paths, mirror)
+            is_one_object = [str(source.path) for source in found.sources] == paths
+            if is_one_object:  # the path of a file that is not there would be taken for a folder
+                found.sources = [present.enter_context(mirror.present(source)) for source in found.sources]
+            if is_scored_one_by_one(config):
+                bundle = find_bundle(lake, config.model)
+                with _held(bundle):
+                    ScoreEach(config, lake, this, bundle, found, mirror).run(write_rows)
+                return this.receipt()
+            names = [STDIN_NAME if path == STDIN else name_of(Path(path).expanduser()) for path in paths]
+            if not is_one_object:
+                found.sources = [present.enter_context(mirror.present(source)) for source in found.sources]
+            source = open_input(", ".join(names), found, config.text_column, config.keep, config.reading)
             bundle = find_bundle(lake, config.model)  # before a lock file is made
-            with _held(bundle), _target(config, lake, source) as output:
-                this.outputs |= {"predictions": STDOUT if config.to_stdout else output, "model": bundle.model_id}
-                _score(ScorePlan.of(config, source, bundle, output), lake, this)
+            with _held(bundle), _target(config, lake, source) as target:
+                this.outputs |= {"predictions": STDOUT if config.to_stdout else target, "model": bundle.model_id}
+                _score(ScorePlan.of(config, source, bundle, target), lake, this, output)
         except FileFault as fault:
             raise DataError(f"{fault}. Nothing was written.", brief=f"{fault.brief}. Nothing was written.") from fault
     return this.receipt()
+
+
+def _mirrored(config: ScoreConfig, paths: list[str], mirror: Mirror) -> tuple[ScoreConfig, Output | None]:
+    """The options with paths in the mirror in place of URIs, and the output if it is one."""
+    if config.output is None or not is_uri(config.output):
+        return replace(config, sources=tuple(paths)), None
+    if config.to_folder:
+        raise UsageError(
+            f"--output {config.output}: one output per input can only be written to a folder. Name one file for all "
+            "inputs, such as s3://bucket/scored.parquet, or write to the predictions/ of a lake with a URI."
+        )
+    output = mirror.output(config.output)
+    return replace(config, sources=tuple(paths), output=str(output.path)), output
 
 
 def answers(config: ScoreConfig) -> "list[Answer]":
@@ -119,7 +150,7 @@ def _target(config: ScoreConfig, lake: Lake, source: ScoreInput) -> Iterator[Pat
         yield output
 
 
-def _score(plan: ScorePlan, lake: Lake, this: Run) -> None:
+def _score(plan: ScorePlan, lake: Lake, this: Run, remote: Output | None) -> None:
     config, output = plan.config, plan.output
     if not config.force and not config.to_stdout and (there := plan.there(lake, naming(config))) is not None:
         drift = recorded_drift(config, lake, output, plan.bundle.model_id, there.rows) if config.fail_on_drift else None
@@ -139,14 +170,23 @@ def _score(plan: ScorePlan, lake: Lake, this: Run) -> None:
         while True:
             try:
                 # What goes to stdout is not written until it is copied there.
-                with atomic_path(output, nullcontext() if config.to_stdout else committing(this)) as temporary:
+                with atomic_path(output, nullcontext() if config.to_stdout else _put(this, lake, remote)) as temporary:
                     _score_once(plan, this, scoring, watch.another(), temporary)
-                    if not plan.is_parquet and not config.to_stdout:
+                    if not plan.is_parquet and not config.to_stdout and remote is None:
                         write_note(lake.predictions, output, temporary, plan.metadata, this.written)
                 break
             except FileFault as fault:
                 plan = plan.without(fault)
                 log.warning("%s; starting over without it", fault, extra=IN_FIGURES)
+
+
+@contextmanager
+def _put(this: Run, lake: Lake, remote: Output | None) -> Iterator[None]:
+    """For the block in which the output appears: one with a URI is in its store when the run is done."""
+    with committing(this, lake):
+        yield
+        if remote is not None:
+            remote.put()
 
 
 def _score_once(plan: ScorePlan, this: Run, scoring: Scoring, watch: Watch, temporary: Path) -> None:

@@ -7,7 +7,7 @@ stopped leaves those that are finished, and the next run goes on from there.
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from pipeline.lake.locks import locked_output
 from pipeline.lake.paths import Lake
 from pipeline.progress import Progress, track
 from pipeline.readers.base import FileFault
+from pipeline.readers.mirror import Mirror
 from pipeline.readers.summary import named_faults, summarize
 from pipeline.readers.walk import Found
 from pipeline.scoring.inputs import open_input
@@ -81,10 +82,11 @@ class ScoreEach:
     Args:
         bundle: the model; loaded for the first input that needs it.
         found: the inputs.
+        mirror: fetches those that are in a store.
     """
 
-    def __init__(self, config: ScoreConfig, lake: Lake, this: Run, bundle: "Bundle", found: Found) -> None:
-        self.config, self.lake, self.this, self.bundle = config, lake, this, bundle
+    def __init__(self, config: ScoreConfig, lake: Lake, this: Run, bundle: "Bundle", found: Found, mirror: Mirror) -> None:
+        self.config, self.lake, self.this, self.bundle, self.mirror = config, lake, this, bundle, mirror
         with writing(root := output_root(config, lake)):
             root = root.expanduser().resolve()
         self.found = found
@@ -143,7 +145,7 @@ class ScoreEach:
             )
         self.this.nothing_new = not self.tally.counts[SCORED]
         if not self.this.nothing_new:
-            with committing(self.this):
+            with committing(self.this, self.lake):
                 pass
 
     @cached_property
@@ -171,13 +173,8 @@ class ScoreEach:
                 return
         try:
             self._check_output(place)
-            plan = self._plan(place)
-            there = None if self.config.force else plan.there(self.lake, self.naming)
-            if there is not None:
-                rows, model = there.rows, there.model_id
-                self._count_known(place, rows, model)
-            else:
-                rows, model = self._score(plan, place), self.bundle.model_id
+            with self.mirror.present(place.source) as source:
+                rows, model = self._scored(replace(place, source=source))
             if stamp:
                 made = output_stamp(place.output)
                 notes.put(place.output.name, Note(input=stamp, output=made, how=how, model=model, rows=rows))
@@ -186,6 +183,15 @@ class ScoreEach:
             if stamp and _is_lasting(fault):
                 lasting = Note(input=stamp, output="", how=how, model="", fault=(fault.reason, fault.detail))
                 notes.put(place.output.name, lasting)
+
+    def _scored(self, place: Place) -> tuple[int, str]:
+        """Scores an input unless its output is what it would write; its rows, and the model that scored it."""
+        plan = self._plan(place)
+        there = None if self.config.force else plan.there(self.lake, self.naming)
+        if there is None:
+            return self._score(plan, place), self.bundle.model_id
+        self._count_known(place, there.rows, there.model_id)
+        return there.rows, there.model_id
 
     def _plan(self, place: Place) -> ScorePlan:
         """Looks at an input. What is wrong with it alone does not keep the others from being scored.

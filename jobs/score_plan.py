@@ -77,6 +77,7 @@ class ScorePlan:
 
     def there(self, lake: Lake, naming: "Naming") -> "Scored | None":
         """What the output holds where it is what this run would write, else None."""
+        lake.fetch(self.output)
         if self.is_parquet:
             from pipeline.scoring.outputs import scored_before
 

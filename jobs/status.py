@@ -15,9 +15,11 @@ def run(config: StatusConfig) -> Status:
         UsageError: jinja2, which writes the page, is not installed.
     """
     limits = Limits(max_age=config.max_age, max_unknown=config.max_unknown, min_free=config.min_free)
-    status = look(Lake(config.lake), limits)
+    lake = Lake(config.lake)
+    status = look(lake, limits)
     if config.page:
         from pipeline.status.write import write_page
 
         write_page(status)
+        lake.push("status")
     return status

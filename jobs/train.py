@@ -1,24 +1,16 @@
 """Trains a classifier on the token shards and leaves a model bundle. One process, or one of several under a launcher."""
 
-import hashlib
-import json
 import logging
-import secrets
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from jobs.runtime import Run, recorded_run
+from jobs import ranks
+from jobs.runtime import Run
+from jobs.unfinished import Wanted, begun
 from pipeline.config.train import REGION_DIM, TrainConfig
-from pipeline.errors import LockedError
-from pipeline.lake.atomic import claimed, make_folder
-from pipeline.lake.paths import FoldLake, Lake
-from pipeline.options.render import arguments
-from pipeline.order.order import lanes_of_rank
+from pipeline.lake.paths import FoldLake
 from pipeline.progress import AS_IT_IS
 from pipeline.signals import StopRequest, deferred_stop, raise_if_swallowed, settle
 from schemas.run import Receipt
@@ -26,7 +18,7 @@ from schemas.run import Receipt
 if TYPE_CHECKING:
     from jobs.initial import Initial
     from jobs.teacher import Teacher
-    from jobs.training import Start, Training
+    from jobs.training import Start, Trained, Training
     from pipeline.models.bundle import Bundle
     from pipeline.tasks.base import Task
     from pipeline.training.checkpoint import TrainingFolder
@@ -44,29 +36,21 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Seque
     Args:
         command: how the command lines of workers begin; the config follows.
     """
-    from jobs.initial import find_initial
-    from pipeline.devices import check_device
-    from pipeline.engines import torchrun
+    ranks.start(_placed(config), finish, command, run, _is_finished)
 
-    config = _placed(config)
-    workers = 1 if torchrun.launched() else torchrun.num_workers(config.nproc)
-    if workers == 1:
-        receipt = run(config)
-        if torchrun.is_main():
-            finish(receipt)
-        return
-    # What can be refused is refused before the launcher starts workers, and starts them again when they are refused.
-    lanes_of_rank(0, workers, config.order.num_lanes)
-    check_device(config.device, workers)
+
+def _is_finished(config: TrainConfig) -> bool:
+    from jobs.initial import find_initial
+
     data = _open(config)
     task = _task(config, data)
     initial = find_initial(config, data, task)
     config = _with_regions(config, data, initial)
     if _finished(config, _identity(config, data, task, initial), initial.ignored) is not None:
-        finish(run(config))
+        return True
     if not config.is_linear:
         _new_start(config, data, task, initial)
-    torchrun.launch([*command, *arguments(config)], workers, config.max_restarts)
+    return False
 
 
 def run(config: TrainConfig) -> Receipt:
@@ -79,34 +63,78 @@ def run(config: TrainConfig) -> Receipt:
         LockedError: another process works on the same training.
         StoppedError: a signal; a checkpoint was written.
     """
-    from pipeline.engines import torchrun
+    return ranks.recorded("train", _placed(config), _run)
 
-    config = _placed(config)
-    if not torchrun.is_main():
-        logging.getLogger().setLevel(logging.WARNING)
-        worker = Run(run_id="", command="train")
-        _run(config, worker)
-        return worker.receipt()
-    with recorded_run("train", config.lake, config) as run:
-        _run(config, run)
-    return run.receipt()
+
+@dataclass(frozen=True)
+class _Opened:
+    """What is trained. Only the main rank opens it and decides, so that all ranks train the same, whatever changes in the
+    lake meanwhile and whatever their nodes have. `initial`, `start`, `bundle`, a finished model, and `completed`, the ID of
+    a model that went live now, are its own."""
+
+    config: TrainConfig
+    data: "TrainingData"
+    task: "Task"
+    identity: dict[str, Any]
+    is_finished: bool
+    initial: "Initial | None" = None
+    start: "Start | None" = None
+    bundle: "Bundle | None" = None
+    completed: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What the other ranks need."""
+        config = self.config
+        return {
+            "model": dict(config.model),
+            "column": self.task.column,
+            "identity": self.identity,
+            "is_finished": self.is_finished,
+        }
+
+    @classmethod
+    def on_other_rank(cls, config: TrainConfig, found: dict[str, Any], data: "TrainingData") -> "_Opened":
+        """What the main rank has opened."""
+        from pipeline.tasks.registry import task_for
+
+        task = task_for(data.vocabulary, kind=config.kind, column=found["column"])
+        return cls(replace(config, model=found["model"]), data, task, found["identity"], found["is_finished"])
 
 
 def _run(config: TrainConfig, run: Run) -> None:
-    from jobs.finished import finish_late, finish_training, save_model
-    from jobs.initial import find_initial, recover_initial
-    from jobs.promotion import complete_promotion
-    from jobs.teacher import recover_teacher
-    from jobs.training import new_model, train_linear, train_network
+    from jobs.training import train_linear, train_network
     from pipeline.engines import local, torchrun
-    from pipeline.order.selection import PARTS
+
+    join = torchrun.joined if torchrun.launched() else local.joined
+    with join(config.device) as world:
+        opened = ranks.opened(config, world, partial(_look, config), partial(_Opened.on_other_rank, config))
+        if opened.is_finished:
+            _tell_finished(opened, run)
+            return
+        raise_if_swallowed()
+        with deferred_stop() as stop:
+            resume = config.resume or torchrun.is_restarted(world)
+            with begun(config.lake, config.keep_checkpoints, world, resume, partial(_wanted, opened)) as this:
+                opened, teacher = _as_begun(opened, this.identity)
+                training = _training(opened.config, opened.data, opened.task, world, stop, teacher)
+                if config.is_linear:
+                    trained = train_linear(training)
+                else:
+                    trained = train_network(training, opened.start, this.folder, this.resume)
+                _leave(opened, training, trained, this.folder, run)
+                world.barrier()
+
+
+def _look(config: TrainConfig) -> _Opened:
+    from jobs.initial import find_initial
+    from jobs.promotion import complete_promotion
 
     data = _open(config)
     task = _task(config, data)
     initial = find_initial(config, data, task)
     config = _with_regions(config, data, initial)
     identity = _identity(config, data, task, initial)
-    completed = complete_promotion(config.lake) if torchrun.is_main() else None
+    completed = complete_promotion(config.lake)
     if identity.get("holdout") and initial.bundle is not None and not initial.bundle.training.get("holdout"):
         log.warning(
             "%s, which this training starts from, was trained without --holdout, so it knows the reviews that are held out "
@@ -114,40 +142,62 @@ def _run(config: TrainConfig, run: Run) -> None:
             initial.bundle.model_id,
             extra=AS_IT_IS,
         )
-    if (bundle := _finished(config, identity, initial.ignored)) is not None:
-        log.info("%s was trained on the same data with the same options; --force trains again", bundle.model_id)
-        run.outputs = {"model": bundle.folder, "model_id": bundle.model_id, "table_version": bundle.table_version}
-        run.metrics = dict(bundle.metrics)
-        late = torchrun.is_main() and finish_late(config, data, bundle, run)
-        run.nothing_new = not late and completed != bundle.model_id
+    bundle = _finished(config, identity, initial.ignored)
+    start = None if config.is_linear or bundle is not None else _new_start(config, data, task, initial)
+    return _Opened(config, data, task, identity, bundle is not None, initial, start, bundle, completed)
+
+
+def _tell_finished(opened: _Opened, run: Run) -> None:
+    """Notes the model that is there already, and does what a kill has cut off."""
+    from jobs.finished import finish_late
+
+    bundle = opened.bundle
+    if bundle is None:
         return
-    join = torchrun.joined if torchrun.launched() else local.joined
-    start = None if config.is_linear else _new_start(config, data, task, initial)
-    raise_if_swallowed()
-    with join(config.device) as world, deferred_stop() as stop:
-        resume = config.resume or torchrun.restarts() > 0
-        with _training_folder(config, identity, world, resume, initial) as (folder, begun):
-            if start is not None and begun != identity:
-                identity, start = begun, new_model(config, data, task, recover_initial(config.lake, begun, initial))
-            teacher = recover_teacher(config.lake, begun, initial.teacher) or initial.teacher
-            training = _training(config, data, task, world, stop, teacher)
-            trained = train_linear(training) if start is None else train_network(training, start, folder, resume)
-            run.read = sum(part.rows for part in training.parts.values())
-            run.outputs = {
-                "model": config.lake.models / folder.training_id,
-                "model_id": folder.training_id,
-                "table_version": data.table_version,
-                "vocabulary": data.vocabulary.fingerprint,
-                "report": config.lake.models / folder.training_id / "report.html",
-            }
-            if trained is not None:
-                run.metrics = dict(trained.metrics)
-                labelled = {name: part for name, part in training.parts.items() if name in PARTS}
-                save_model(config, data, training.task, identity, trained, folder, labelled)
-                finish_training(config, data, folder, labelled["test"], run)
-                settle()
-                run.committed = True
-            world.barrier()
+    log.info("%s was trained on the same data with the same options; --force trains again", bundle.model_id)
+    run.outputs = {"model": bundle.folder, "model_id": bundle.model_id, "table_version": bundle.table_version}
+    run.metrics = dict(bundle.metrics)
+    late = finish_late(opened.config, opened.data, bundle, run)
+    run.nothing_new = not late and opened.completed != bundle.model_id
+
+
+def _as_begun(opened: _Opened, begun: dict[str, Any]) -> "tuple[_Opened, Teacher]":
+    """What is trained, as the training that is continued began it: another model may be live by now."""
+    from jobs.initial import recover_initial
+    from jobs.teacher import Teacher, recover_teacher
+    from jobs.training import new_model
+
+    config, initial, start = opened.config, opened.initial, opened.start
+    if initial is None:
+        return replace(opened, identity=begun), Teacher()
+    if start is not None and begun != opened.identity:
+        start = new_model(config, opened.data, opened.task, recover_initial(config.lake, begun, initial))
+    teacher = recover_teacher(config.lake, begun, initial.teacher) or initial.teacher
+    return replace(opened, identity=begun if start is not None else opened.identity, start=start), teacher
+
+
+def _leave(opened: _Opened, training: "Training", trained: "Trained | None", folder: "TrainingFolder", run: Run) -> None:
+    """Writes the model, on the main rank, and notes it."""
+    from jobs.finished import finish_training, save_model
+    from pipeline.order.selection import PARTS
+
+    config, data = opened.config, opened.data
+    run.read = sum(part.rows for part in training.parts.values())
+    run.outputs = {
+        "model": config.lake.models / folder.training_id,
+        "model_id": folder.training_id,
+        "table_version": data.table_version,
+        "vocabulary": data.vocabulary.fingerprint,
+        "report": config.lake.models / folder.training_id / "report.html",
+    }
+    if trained is None:
+        return
+    run.metrics = dict(trained.metrics)
+    labelled = {name: part for name, part in training.parts.items() if name in PARTS}
+    save_model(config, data, training.task, opened.identity, trained, folder, labelled)
+    finish_training(config, data, folder, labelled["test"], run)
+    settle()
+    run.committed = True
 
 
 def _new_start(config: TrainConfig, data: "TrainingData", task: "Task", initial: "Initial") -> "Start":
@@ -197,50 +247,19 @@ def _placed(config: TrainConfig) -> TrainConfig:
     return replace(config, lake=config.lake.crossval())
 
 
-@contextmanager
-def _training_folder(
-    config: TrainConfig, identity: dict[str, Any], world: "World", resume: bool, initial: "Initial"
-) -> "Iterator[tuple[TrainingFolder, dict[str, Any]]]":
-    """The folder of the training to continue, or of a new one, and its identity: that of a training that follows the live
-    model keeps the one that it began with. The main rank holds the lock of what is trained.
-
-    When the block ends well, what killed runs have left of the same training goes too.
-    """
-    from pipeline.training.checkpoint import TrainingFolder, remove_unfinished
-
-    with ExitStack() as held:
-
-        def choose() -> tuple[dict[str, Any], Any]:
-            alone = held.enter_context(training_lock(config.lake, initial.key(identity)))
-            if _finished(config, identity, initial.ignored) is not None:
-                raise LockedError(
-                    "another run just finished the same training. Run the command again: nothing is left to do."
-                )
-            found = _resumable(config, identity, initial) if resume else None
-            begun = identity if found is None else found.identity()
-            if initial.follows_live:
-                held.enter_context(training_lock(config.lake, begun))
-            if found is not None:
-                try:
-                    held.enter_context(claimed(found.path))
-                    log.info("resuming training %s", found.training_id)
-                except FileNotFoundError:  # vacuum has removed it in this moment
-                    found, begun = None, identity
-            if found is None:
-                now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-                found = TrainingFolder(config.lake.checkpoints / f"{config.arch}-{now}-{secrets.token_hex(3)}")
-                held.enter_context(claimed(found.path, make_folder))
-                found.begin(identity)
-                log.info("starting training %s", found.training_id)
-            return {"training_id": found.training_id, "alone": alone, "begun": begun}, np.zeros(0, np.uint8)
-
-        values, _ = world.from_main(choose)
-        folder = TrainingFolder(config.lake.checkpoints / values["training_id"], config.keep_checkpoints)
-        if world.is_main:
-            folder.sweep()
-        yield folder, values["begun"]
-        if world.is_main and values["alone"]:
-            remove_unfinished(config.lake.checkpoints, values["begun"])
+def _wanted(opened: _Opened) -> Wanted:
+    config, identity, initial = opened.config, opened.identity, opened.initial
+    assert initial is not None
+    return Wanted(
+        kind="training",
+        name=config.arch,
+        identity=identity,
+        ignored=initial.ignored,
+        key=initial.key(identity),
+        follows_live=initial.follows_live,
+        is_finished=lambda: _finished(config, identity, initial.ignored) is not None,
+        resumable=lambda: _resumable(config, identity, initial),
+    )
 
 
 def _resumable(config: TrainConfig, identity: dict[str, Any], initial: "Initial") -> "TrainingFolder | None":
@@ -252,6 +271,7 @@ def _resumable(config: TrainConfig, identity: dict[str, Any], initial: "Initial"
     found = find_resumable(config.lake.checkpoints, identity, ignored=initial.ignored)
     if found is None:
         return None
+    config.lake.fetch(found.path)
     begun = found.identity()
     if recover_teacher(config.lake, begun, initial.teacher) is None:
         log.warning("--resume: the model that taught %s is gone. Starting a new one.", found.training_id)
@@ -263,21 +283,6 @@ def _resumable(config: TrainConfig, identity: dict[str, Any], initial: "Initial"
         found.training_id,
     )
     return None
-
-
-@contextmanager
-def training_lock(lake: Lake, identity: dict[str, Any]) -> Iterator[bool]:
-    """Holds the lock of what is trained, so that trainings with other options or data may run beside it; False where
-    there are no locks."""
-    try:
-        from pipeline.lake.locks import locked
-    except ModuleNotFoundError:
-        log.warning("filelock is not installed: a second process could start the same training")
-        yield False
-        return
-    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    with locked(lake.locks / f"train-{name}.lock", "the training with these options on this data"):
-        yield True
 
 
 def _open(config: TrainConfig) -> "TrainingData":

@@ -4,18 +4,16 @@ scales, and the figures that people are told."""
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from jobs.teacher import Teacher, answers_of
 from pipeline.config.train import NO_TARGETS, TrainConfig
 from pipeline.datapipes.train_loader import LoaderOptions
 from pipeline.devices import resolve_precision
-from pipeline.errors import StoppedError
 from pipeline.models.bundle import Bundle
 from pipeline.models.configs.base import ModelConfig, RecurrentConfig
 from pipeline.models.interface import Classifier, ReviewClassifier
@@ -41,7 +39,7 @@ from pipeline.training.regularisation import Regularisation
 from pipeline.training.soft_targets import Answers, NgramTeacher, soft_targets
 from pipeline.training.tensorboard import event_writer
 from pipeline.training.warm_start import Taken, sizes_of, start_from_pretrained, warm_start
-from pipeline.training.word_vectors import Floats, text_vectors
+from pipeline.training.word_vectors import text_vectors
 from pipeline.training.world import World
 
 log = logging.getLogger(__name__)
@@ -117,7 +115,8 @@ class Trained:
 
 @dataclass(frozen=True)
 class Start:
-    """A model before its first step. `taken`: what it took from another model, pretrained or not, if it starts from one."""
+    """A model before its first step. `taken`: what it took from another model, pretrained or not, if it starts from one.
+    Only the main rank makes one: other nodes need not have the files that it starts from."""
 
     model: ReviewClassifier
     taken: Taken | None = None
@@ -126,8 +125,8 @@ class Start:
 def new_model(
     config: TrainConfig, data: TrainingData, task: Task, initial: Bundle | None = None, pretrained: Pretrained | None = None
 ) -> Start:
-    """The model before its first step: a function of the options, the seed, the embeddings and the model to start from, so
-    the same on every rank. Vectors from the reviews themselves come later: they take reading."""
+    """The model before its first step: a function of the options, the seed, the embeddings and the model to start from.
+    Vectors from the reviews themselves come later: they take reading."""
     tokens = data.vocabulary.tokens.to_pylist()
     options = {**config.model, "vocab_size": len(tokens), "num_classes": task.num_outputs}
     if pretrained is not None:
@@ -149,15 +148,11 @@ def new_model(
     return Start(model, warm_start(model, config.arch, data.vocabulary, task.outputs, initial, option))
 
 
-def train_network(training: Training, start: Start, folder: TrainingFolder, resume: bool) -> Trained | None:
-    """Trains a network and fits what stands around it; None on ranks that are not the main one."""
-    config, model, taken = training.config, start.model, start.taken
-    checkpoint = folder.read() if resume else None
-    has_vectors = config.embeddings is not None or (taken is not None and taken.words > 0)
-    if checkpoint is None and config.embedding_init == "text" and not has_vectors:
-        _start_from_text(training, model)
-    if checkpoint is None and model.regions is not None and not (taken is not None and WEIGHT not in taken.left):
-        _learn_regions(training, model, model.regions)
+def train_network(training: Training, start: Start | None, folder: TrainingFolder, resume: bool) -> Trained | None:
+    """Trains a network and fits what stands around it; None on ranks that are not the main one, which have no `start`."""
+    taken = None if start is None else start.taken
+    checkpoint = folder.read_on_main(training.world) if resume else None
+    model = _model_from_main(training, start, is_new=checkpoint is None)
     taught = _teach(training)
     trainer = _trainer(training, model, folder, taught.targets_UC)
     if checkpoint is not None:
@@ -258,22 +253,51 @@ def _surround(training: Training, model: Classifier, fitted: FittedNgrams | None
     return blend(model, training.parts, training.task, options, training.reading, fitted)
 
 
+def _model_from_main(training: Training, start: Start | None, *, is_new: bool) -> ReviewClassifier:
+    """The main rank's model, on all of them.
+
+    Args:
+        is_new: whether it takes its first step now, so what it learns from the reviews themselves comes first.
+    """
+
+    def make() -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        assert start is not None
+        if is_new:
+            _prepare(training, start)
+        return start.model.config.to_dict(), start.model.state_dict()
+
+    options, weights = training.world.tensors_from_main(make)
+    if start is not None:
+        return start.model
+    model = build_model(training.config.arch, options)
+    assert isinstance(model, ReviewClassifier), training.config.arch
+    model.load_state_dict(weights)
+    return model
+
+
+def _prepare(training: Training, start: Start) -> None:
+    """Gives a new model what it learns from the reviews before its first step, unless it has taken it from elsewhere."""
+    config, model, taken = training.config, start.model, start.taken
+    has_vectors = config.embeddings is not None or (taken is not None and taken.words > 0)
+    if config.embedding_init == "text" and not has_vectors:
+        _start_from_text(training, model)
+    if model.regions is not None and not (taken is not None and WEIGHT not in taken.left):
+        _learn_regions(training, model, model.regions)
+
+
 def _start_from_text(training: Training, model: ReviewClassifier) -> None:
     """Gives the model word vectors of the reviews that it will learn from."""
     config = model.config
     assert isinstance(config, ModelConfig)
-    vectors_VE = _array_from_main(
-        training,
-        lambda: text_vectors(
-            training.learned,
-            vocab_size=config.vocab_size,
-            dim=config.embedding_dim,
-            std=config.embedding_std,
-            max_length=training.reading.max_length,
-            seed=training.config.seed,
-            loader=LoaderOptions(workers=training.config.workers),
-            check_stop=training.stop.raise_if_set,
-        ),
+    vectors_VE = text_vectors(
+        training.learned,
+        vocab_size=config.vocab_size,
+        dim=config.embedding_dim,
+        std=config.embedding_std,
+        max_length=training.reading.max_length,
+        seed=training.config.seed,
+        loader=LoaderOptions(workers=training.config.workers),
+        check_stop=training.stop.raise_if_set,
     )
     model.set_embedding(torch.from_numpy(vectors_VE))
 
@@ -282,22 +306,17 @@ def _learn_regions(training: Training, model: ReviewClassifier, regions: Regions
     """Gives the model features of regions, of all text that it may read."""
     config = model.config
     assert isinstance(config, RecurrentConfig)
-
-    def learn() -> Floats:
-        found = learn_regions(
-            _all_text(training),
-            vocab_size=config.vocab_size,
-            dim=config.region_dim,
-            std=STD,
-            max_length=training.reading.max_length,
-            seed=training.config.seed,
-            loader=LoaderOptions(workers=training.config.workers),
-            check_stop=training.stop.raise_if_set,
-        )
-        return np.vstack([found.weight, found.bias])
-
-    both = torch.from_numpy(_array_from_main(training, learn))
-    regions.set(both[:-1], both[-1])
+    found = learn_regions(
+        _all_text(training),
+        vocab_size=config.vocab_size,
+        dim=config.region_dim,
+        std=STD,
+        max_length=training.reading.max_length,
+        seed=training.config.seed,
+        loader=LoaderOptions(workers=training.config.workers),
+        check_stop=training.stop.raise_if_set,
+    )
+    regions.set(torch.from_numpy(found.weight), torch.from_numpy(found.bias))
 
 
 def _all_text(training: Training) -> Part:
@@ -331,14 +350,13 @@ def _teach(training: Training) -> Taught:
         return Taught()
     made: list[Taught] = []
 
-    def targets() -> Floats:
+    def targets() -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         made.append(_teach_here(training))
         assert made[0].targets_UC is not None
-        found: Floats = made[0].targets_UC.numpy()
-        return found
+        return {}, {"targets": made[0].targets_UC}
 
-    targets_UC = torch.from_numpy(_array_from_main(training, targets))
-    return replace(made[0], targets_UC=targets_UC) if made else Taught(targets_UC)
+    _, found = training.world.tensors_from_main(targets)
+    return made[0] if made else Taught(found["targets"])
 
 
 def _teach_here(training: Training) -> Taught:
@@ -361,24 +379,6 @@ def _teach_here(training: Training) -> Taught:
     return Taught(torch.from_numpy(found.targets_UC), {"teacher": facts}, fitted)
 
 
-def _array_from_main(training: Training, make: Callable[[], Floats]) -> Floats:
-    """Makes an array of two dimensions on the main rank, for all of them. It raises as `_on_main` does."""
-    arrays: list[Floats] = []
-
-    def attempt() -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
-        try:
-            arrays.append(np.ascontiguousarray(make()))
-        except StoppedError as stop:
-            return {"stopped": stop.signal_number}, np.zeros(0, np.uint8)
-        return {"stopped": 0, "shape": arrays[0].shape}, arrays[0].view(np.uint8).ravel()
-
-    values, content = training.world.from_main(attempt)
-    if values["stopped"]:
-        raise StoppedError(values["stopped"])
-    found: Floats = content.view(np.float32).reshape(values["shape"])
-    return found
-
-
 def _on_main(training: Training, make: Callable[[], Blended]) -> Blended | None:
     """Makes it on the main rank, while the others wait and end as it does.
 
@@ -389,15 +389,10 @@ def _on_main(training: Training, make: Callable[[], Blended]) -> Blended | None:
     made: list[Blended] = []
 
     def attempt() -> tuple[dict[str, Any], Any]:
-        try:
-            made.append(make())
-        except StoppedError as stop:
-            return {"stopped": stop.signal_number}, np.zeros(0, np.uint8)
-        return {"stopped": 0}, np.zeros(0, np.uint8)
+        made.append(make())
+        return {}, np.zeros(0, np.uint8)
 
-    values, _ = training.world.from_main(attempt)
-    if values["stopped"]:
-        raise StoppedError(values["stopped"])
+    training.world.from_main(attempt)
     return made[0] if made else None
 
 

@@ -72,6 +72,7 @@ def run(config: UpgradeConfig) -> Receipt:
         raise InputNotFoundError(f"{lake.root} does not exist: no lake to upgrade. Choose one with --lake.")
     with recorded_run("upgrade", lake, config, record=not config.dry_run) as this:
         done = Done()
+        lake.fetch(lake.predictions, lake.crossval().folder)
         bundles, predictions = _named(config.paths) if config.paths else _of_lake(lake)
         for folder in bundles:
             _upgrade_bundle(folder, done, config.dry_run)

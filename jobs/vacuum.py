@@ -38,6 +38,7 @@ def run(config: VacuumConfig) -> Receipt:
     """
     lake = Lake(config.lake)
     with recorded_run("vacuum", lake, config, record=not config.dry_run) as this:
+        lake.fetch(lake.checkpoints, lake.crossval().folder, lake.damaged, *([lake.predictions] if config.models else []))
         has_table = token_table.exists(lake.tokens)
         if not has_table and not lake.models.is_dir() and not lake.checkpoints.is_dir():
             raise InputNotFoundError(f"no token table in {lake.tokens}. Create one with 'pipeline ingest'.")
@@ -50,6 +51,7 @@ def run(config: VacuumConfig) -> Receipt:
                     names = token_table.vacuum(lake.tokens, keep_hours=config.keep_hours, dry_run=False)
             if not config.dry_run:
                 forget_removed(lake)
+                lake.push("vacuum")  # while the lock keeps out whoever might use an old shard again
         gone = [*_leftovers(config, lake), *_targets(config, lake)]
         if config.models:
             gone += [*_models(config, lake), *_crossvals(config, lake), *_pretrained(config, lake)]
@@ -58,6 +60,8 @@ def run(config: VacuumConfig) -> Receipt:
         if not config.dry_run:
             gone = [leftover for leftover in gone if remove_abandoned(leftover)]
             remove_empty_folders(lake)
+        if lake.origin is not None and not config.dry_run:
+            lake.origin.sweep_leases()
         names += [leftover.path.relative_to(lake.root).as_posix() for leftover in gone]
         this.nothing_new = not names
         this.outputs = {"tokens": lake.tokens}

@@ -25,6 +25,7 @@ from pipeline.datapipes.parallel_map import ParallelMap
 from pipeline.datapipes.score_encode import Reasons, encode_texts
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake.paths import Lake
+from pipeline.lake.store import is_uri
 from pipeline.models.bundle import DESCRIPTION, LATEST, Bundle, find_bundle, read_bundle
 from pipeline.printable import printable
 from pipeline.scoring.explain import explanations
@@ -450,19 +451,27 @@ def _check_share(abstain_below: float | None) -> None:
 
 def _bundle(source: Source | None, model: str) -> Bundle:
     if source is None:
-        return find_bundle(Lake.find(), model)
+        return find_bundle(_opened(), model)
+    if isinstance(source, str) and is_uri(source):
+        return find_bundle(_opened(source), model)
     path = Path(source).expanduser()
     if (path / DESCRIPTION).is_file():
         if model != LATEST:
             raise UsageError(f"{path} is a bundle, so model={model!r} cannot select another. Omit it, or pass the lake.")
         return read_bundle(path)
     if (path / "models").is_dir():
-        return find_bundle(Lake.find(path), model)
+        return find_bundle(_opened(path), model)
     if not path.exists() and isinstance(source, str) and "/" not in source:
-        lake = Lake.find()
+        lake = _opened()
         if (lake.models / source / DESCRIPTION).is_file():
             return find_bundle(lake, source)
         raise InputNotFoundError(
             f"{source}: no such folder, and no model with that ID in {lake.models}. Pass a lake, a bundle or a model ID."
         )
     raise InputNotFoundError(f"{path} contains neither models/ nor {DESCRIPTION}. Pass the folder of a lake or a bundle.")
+
+
+def _opened(place: Source | None = None) -> Lake:
+    lake = Lake.find(place)
+    lake.open()
+    return lake

@@ -21,21 +21,35 @@ _LINE_BREAKS = "\u2028\u2029"
 _LONE_SURROGATES = "\ud800-\udfff"
 _WITHIN_LINES = re.compile(f"[\x00-\x09\x0b-\x1f\x7f-\x9f{_BIDIRECTIONAL}{_LINE_BREAKS}{_LONE_SURROGATES}]")
 _ANYWHERE = re.compile(f"\n|{_WITHIN_LINES.pattern}")
+_SHOWN: dict[str, str] = {}
+"""Folders, and what they are called where people read."""
+
+
+def show_as(folder: "str | os.PathLike[str]", name: str) -> None:
+    """From now on, paths in `folder` are shown as those in `name`: a file of a working copy under its URI in the store."""
+    _SHOWN[os.fspath(folder)] = name
+
+
+def shown(text: str) -> str:
+    """Text with folders under the names that people know them by."""
+    for folder, name in _SHOWN.items():
+        text = text.replace(folder, name)
+    return text
 
 
 def printable(text: str) -> str:
     """Text as one line that is safe to show: controls, line breaks, bidirectional marks and lone surrogates are escaped."""
-    return _ANYWHERE.sub(_escaped, text)
+    return _ANYWHERE.sub(_escaped, shown(text))
 
 
 def printable_lines(text: str) -> str:
     """`printable` for output of several lines: line feeds stay."""
-    return _WITHIN_LINES.sub(_escaped, text)
+    return _WITHIN_LINES.sub(_escaped, shown(text))
 
 
 def printable_json(document: str) -> str:
     """A JSON document that is safe to show and still means the same: `json.dumps` escapes only a part of the controls."""
-    return _WITHIN_LINES.sub(lambda match: f"\\u{ord(match[0]):04x}", document)
+    return _WITHIN_LINES.sub(lambda match: f"\\u{ord(match[0]):04x}", shown(document))
 
 
 def utf8_name(name: str) -> str:
@@ -47,7 +61,11 @@ def utf8_name(name: str) -> str:
 
 
 def short_path(path: "str | os.PathLike[str]") -> str:
-    """A path as people write it: relative to the working folder where it lies in there. For reading and for typing."""
+    """A path as people write it: relative to the working folder where it lies in there. For reading and for typing. A URI
+    stays as it is."""
+    text = shown(os.fspath(path))
+    if "://" in text:
+        return text
     full, here = Path(path), Path.cwd()
     return str(full.relative_to(here)) if full.is_relative_to(here) else str(full)
 

@@ -53,6 +53,7 @@ STATUS = Document(
                 Field(name="since", type="string", description=f"{_TIME}; null if not known", nullable=True),
                 Field(name="reason", type="string", description="why it went live; null if not known", nullable=True),
                 Field(name="accuracy", type="number", description="on the part measured_on", nullable=True),
+                Field(name="mae", type="number", description="mean absolute error, of a model of numbers", nullable=True),
                 Field(name="measured_on", type="string", description="test or validation", nullable=True),
                 Field(name="table_version", type="integer", description="the version it was trained on", nullable=True),
             ),

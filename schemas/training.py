@@ -51,5 +51,14 @@ TRAINING = Document(
     version=1,
     description="training.json of an unfinished training: one JSON object that --resume uses to find it.",
     remedy="Delete the training's folder in checkpoints/, and train again.",
-    fields=(Field(name="identity", type="object", description="the options and data that determine the weights, by name"),),
+    fields=(
+        Field(name="identity", type="object", description="the options and data that determine the weights, by name"),
+        Field(
+            name="launch",
+            type="string",
+            nullable=True,
+            optional=True,
+            description="ID of the launcher's run that began it, which continues it when its workers start again",
+        ),
+    ),
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.night.step import Step
+from pipeline.status.scores import Score
 from pipeline.status.words import listed_files, some_files
 from schemas.bad_row import CHOSEN, num_chosen
 
@@ -137,11 +138,8 @@ def _not_promoted(step: Step, before: Step | None) -> Iterator[str]:
     model = step.outputs.get("model_id", "the new model")
     if before is not None and before.outputs.get("model_id") == model and before.metrics.get("promotion"):
         return  # found again, and said before
-    figures = [
-        f"{name} {promotion[key]:.1%}"
-        for name, key in (("new model", "challenger_accuracy"), ("live model", "live_accuracy"))
-        if isinstance(promotion.get(key), int | float)
-    ]
+    scores = [(name, Score.of(promotion, key)) for name, key in (("new model", "challenger_"), ("live model", "live_"))]
+    figures = [f"{name} {score}" for name, score in scores if score is not None]
     on = f" on {promotion['rows']:,} held-out reviews" if figures and promotion.get("rows") else ""
     shown = f" ({', '.join(figures)}{on})" if figures else ""
     if reason in BLAME:

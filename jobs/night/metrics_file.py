@@ -37,7 +37,7 @@ def write_metrics(path: Path, lake: Lake, steps: Sequence[Step], figures: Mappin
             names = ("lake", *samples[0][0])
             gauge = Gauge(f"{PREFIX}_{name}", text, names, registry=registry)
             for labels, value in samples:
-                gauge.labels(str(lake.root), *labels.values()).set(value)
+                gauge.labels(lake.place, *labels.values()).set(value)
     write_bytes(path, generate_latest(registry))
 
 

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 60.0
 
 
-def notify(command: str, receipt: str, lake: Path, log_file: Path) -> str:
+def notify(command: str, receipt: str, lake: str, log_file: Path) -> str:
     """Runs a shell command with the receipt on its stdin; what it prints goes to the log. Gives what went wrong, or ""."""
     with log_file.open("ab") as output:
         try:
@@ -21,7 +21,7 @@ def notify(command: str, receipt: str, lake: Path, log_file: Path) -> str:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, "PIPELINE_LAKE": str(lake)},
+                env={**os.environ, "PIPELINE_LAKE": lake},
                 start_new_session=True,
             )
         except OSError as error:

@@ -70,8 +70,8 @@ LakeOption = Annotated[
     str | None,
     typer.Option(
         "--lake",
-        metavar="FOLDER",
-        help="The lake's folder.  [default: $PIPELINE_LAKE, else ./data_lake]",
+        metavar="FOLDER|URI",
+        help="The lake: a folder, or s3://…, gs://… or az://….  [default: $PIPELINE_LAKE, else ./data_lake]",
         show_default=False,
     ),
 ]
@@ -112,10 +112,27 @@ def common(
 
 
 def lake_of(context: typer.Context, lake: str | None) -> "Lake":
-    """The lake given by the options; `--lake` works before and after the command."""
+    """The lake given by the options, up to date with its store; `--lake` works before and after the command."""
     from pipeline.lake.paths import Lake
 
-    return Lake.find(lake or Session.of(context).lake)
+    found = Lake.find(lake or Session.of(context).lake)
+    found.open()
+    return found
+
+
+def in_lake(lake: "Lake", value: Any) -> Any:
+    """A value with URIs inside a lake on a store as paths in its working copy, where their files are from now on."""
+    if lake.origin is None:
+        return value
+    if isinstance(value, tuple | list):
+        return type(value)(in_lake(lake, item) for item in value)
+    if not isinstance(value, str | Path):
+        return value
+    path = lake.local(str(value))
+    if not path.is_relative_to(lake.root):
+        return value
+    lake.fetch(path)
+    return str(path) if isinstance(value, str) else path
 
 
 def finish_of(context: typer.Context, lake: str | None, as_json: bool) -> Finish:

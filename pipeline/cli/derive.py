@@ -6,13 +6,14 @@ What is not given on the command line comes from `--config`, then from the lake'
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
-from pipeline.cli.app import LakeOption, app, finish_of, lake_of, load_commands
+from pipeline.cli.app import LakeOption, app, finish_of, in_lake, lake_of, load_commands
 from pipeline.cli.complete import complete_preset, completion
 from pipeline.cli.finish import Finish, JsonOption
 from pipeline.cli.numbers import FLOAT, INTEGER
@@ -25,7 +26,21 @@ log = logging.getLogger(__name__)
 
 Config = TypeVar("Config")
 Command = Callable[[Config, Finish], None]
-Inherits = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
+Chosen = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Inherits:
+    """Field values that another command's table in the lake's pipeline.toml gives where nothing else does.
+
+    Args:
+        command: whose table, such as ingest.
+        chosen: from the field values of that table, and those that were given to the inheriting command.
+    """
+
+    command: str
+    chosen: Chosen
+
 
 METAVARS = {int: INTEGER, float: FLOAT}
 """What help shows in place of a number."""
@@ -74,8 +89,7 @@ def config_command(
     Args:
         presets: with `--config`.
         words: replacements for `{names}` in the docstring.
-        inherits: field values that the lake's [ingest] table gives where nothing else does, from its own field values and
-            those that were given to this command.
+        inherits: values from another command's table.
     """
 
     def register(function: Command[Config]) -> Command[Config]:
@@ -104,22 +118,17 @@ def config_of(config: type[Config], command: str, given: dict[str, Any], inherit
         InputNotFoundError: the file of `--config` does not exist.
     """
     lake = lake_of(given.pop("context"), given.pop("lake"))
-    own = from_command_line(config, given)
+    own = {name: in_lake(lake, value) for name, value in from_command_line(config, given).items()}
     layers = file_layers(config, command, configs, lake.root, given.get("config")) | {"the command line": own}
     if inherits is not None:
-        layers = {"[ingest] of the lake": inherits(_ingest_values(lake), combined(*layers.values()))} | layers
+        theirs = file_values(configs()[inherits.command], inherits.command, configs, lake.root)
+        layers = {f"[{inherits.command}] of the lake": inherits.chosen(theirs, combined(*layers.values()))} | layers
     for source, values in layers.items():
         for name, value in values.items():
             log.debug("%s = %s, from %s", name, value, source)
     place = lake if get_type_hints(config)["lake"] is Lake else lake.root
     make: Callable[..., Config] = config
     return make(lake=place, **combined(*layers.values()))
-
-
-def _ingest_values(lake: Lake) -> dict[str, Any]:
-    from pipeline.config.ingest import IngestConfig
-
-    return file_values(IngestConfig, "ingest", configs, lake.root)
 
 
 def configs() -> Mapping[str, type]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.cli.derive import config_command
+from pipeline.cli.derive import Inherits, config_command
 from pipeline.cli.finish import Finish
 from pipeline.config.evaluate import EvaluateConfig
 
@@ -19,7 +19,7 @@ def _as_ingested(ingest: Mapping[str, Any], given: Mapping[str, Any]) -> dict[st
     return found | {"inherited": tuple(name for name in found if name not in given)}
 
 
-@config_command(EvaluateConfig, inherits=_as_ingested)
+@config_command(EvaluateConfig, inherits=Inherits("ingest", _as_ingested))
 def evaluate(config: EvaluateConfig, finish: Finish) -> None:
     """Evaluate a model on labelled reviews, with 95% intervals.
 

@@ -156,6 +156,7 @@ def _go_live(lake: "Lake", model_id: str, reason: str) -> None:
         typer.echo(f"{model_id} is live already.")
         raise typer.Exit(EXIT_NOTHING_NEW)
     make_live(lake, model_id, reason)
+    lake.push("models")
     typer.echo(f"{model_id} is live now" + (f", in place of {live}." if live else "."))
 
 

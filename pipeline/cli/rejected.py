@@ -48,6 +48,7 @@ def _file(lake: Lake, record: Mapping[str, Any]) -> Path:
             f"{run_id} wrote no file of rejected rows. Only ingest writes one; 'pipeline runs' lists what each run rejected."
         )
     path = lake.rejects / Path(name).name
+    lake.fetch(path)
     if not path.exists():
         raise InputNotFoundError(f"{path} is gone. 'pipeline ingest' writes it again while the rows are in their files.")
     return path

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.cli.derive import config_command
+from pipeline.cli.derive import Inherits, config_command
 from pipeline.cli.finish import Finish
 from pipeline.config.report import ReportConfig
 
@@ -20,7 +20,7 @@ def _as_ingested(ingest: Mapping[str, Any], given: Mapping[str, Any]) -> dict[st
     return found
 
 
-@config_command(ReportConfig, inherits=_as_ingested)
+@config_command(ReportConfig, inherits=Inherits("ingest", _as_ingested))
 def report(config: ReportConfig, finish: Finish) -> None:
     """Write a model's report page, or compare several models.
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import LakeOption, app, finish_of, lake_of
+from pipeline.cli.app import LakeOption, app, finish_of, in_lake, lake_of
 from pipeline.cli.finish import JsonOption
 from pipeline.cli.numbers import FLOAT, INTEGER, any_number, whole_number
 
@@ -56,7 +56,12 @@ def sample(
     from pipeline.text.synthetic.corpus import Corpus
 
     corpus = Corpus(reviews=reviews, test_reviews=test_reviews, unsup=unsup, classes=classes, noise=noise, seed=seed)
+    place = lake_of(context, lake)
     config = job.SampleConfig(
-        lake=lake_of(context, lake).root, folder=folder, corpus=corpus, score_input=score_input, score_reviews=score_reviews
+        lake=place.root,
+        folder=in_lake(place, folder),
+        corpus=corpus,
+        score_input=in_lake(place, score_input),
+        score_reviews=score_reviews,
     )
     finish_of(context, lake, as_json)(job.run(config))

@@ -82,7 +82,9 @@ def _facts(found: "Status") -> Iterator[tuple[str, str]]:
     elif live.model.model_id:
         reason = f" ({live.reason})" if live.reason else ""
         since = f", since {when(live.since)}{reason}" if live.since else ""
-        on = f", accuracy {live.model.accuracy:.1%} on {live.model.measured_on}" if live.model.accuracy is not None else ""
+        score = live.model.score
+        name = "accuracy " if score is not None and score.metric == "accuracy" else ""
+        on = f", {name}{score} on {live.model.measured_on}" if score is not None else ""
         yield "live", f"{live.model.model_id}{since}{on}"
     for command, runs in found.facts.last.items():
         yield command, _run(runs[0]) if runs else ""

@@ -19,6 +19,7 @@ from pipeline.config.reading import (
     skip_labels_option,
     sources_option,
     split_column_option,
+    target_column_option,
     text_columns_option,
 )
 from pipeline.errors import UsageError
@@ -47,6 +48,7 @@ class InspectConfig(BoundsConfig):
     label_column: Annotated[str | None, label_column_option(_GUESSED)] = None
     label_map: Annotated[LabelMap | None, label_map_option("guessed for star ratings")] = None
     skip_labels: Annotated[SkippedLabels | None, skip_labels_option("guessed for star ratings")] = None
+    target_column: Annotated[str | None, target_column_option("none")] = None
     id_column: Annotated[str | None, id_column_option(_GUESSED)] = None
     group_column: Annotated[str | None, group_column_option(_GUESSED)] = None
     split_column: Annotated[str | None, split_column_option(_GUESSED)] = None

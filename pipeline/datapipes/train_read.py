@@ -15,6 +15,7 @@ from pipeline.datapipes.train_requests import ReadRequest
 from pipeline.errors import DataError
 from pipeline.lake.content import READ_ERRORS, open_parquet
 from pipeline.lake.damage import REPAIR, damaged
+from pipeline.lake.shards import bring
 from pipeline.order.selection import Part
 from schemas.vocabulary import UNK_ID
 
@@ -96,6 +97,7 @@ class RowGroupReader:
             if path in self._footers:
                 self._footers.move_to_end(path)
                 return self._footers[path]
+        bring(path)
         footer = pq.read_metadata(path)
         with self._lock:
             self._footers[path] = footer

@@ -10,6 +10,7 @@ from pipeline.doctor.check import Check, fail, guarded, ok, warn
 from pipeline.errors import CannotWriteError, DataError
 from pipeline.lake.atomic import PREFIX, claimed, create, sync_file
 from pipeline.lake.paths import Lake
+from pipeline.lake.probe import MOST_SKEW_SECONDS, check_conditional_writes
 from pipeline.lake.runs import age, read_records, remembered
 from pipeline.lake.vocabularies import read_vocabulary
 
@@ -29,6 +30,7 @@ def lake_checks(lake: Lake, verify: bool = False) -> Iterator[Check]:
     for name, check in (
         ("lake", _writable),
         ("space", _space),
+        ("origin", _origin),
         ("tokens", _tokens),
         ("vocabulary", _vocabularies),
         ("models", _models),
@@ -92,6 +94,21 @@ def _space(lake: Lake, verify: bool) -> Iterator[Check]:
         )
     else:
         yield ok("space", detail)
+
+
+def _origin(lake: Lake, verify: bool) -> Iterator[Check]:
+    """That the lake is a working copy, of what, and how much of it is here."""
+    if (origin := lake.origin) is not None:
+        here, stored = origin.sizes()
+        mib = 1 << 20
+        # The folder around the lake's: the lake's own is shown as the URI.
+        where = f"working copy of {origin.uri} in {lake.root.parent}"
+        yield ok("origin", f"{where}: {here / mib:,.1f} of {stored / mib:,.1f} MiB are here")
+        ahead = check_conditional_writes(origin.store)
+        yield ok("store", f"{origin.uri} answers and supports conditional writes")
+        if ahead is not None and abs(ahead) > MOST_SKEW_SECONDS:
+            detail = f"this machine's clock is {abs(ahead):,.0f} seconds {'behind' if ahead > 0 else 'ahead of'} the store's"
+            yield warn("store", detail, "Set the clock, for example with NTP: locks of runs on other machines rely on it.")
 
 
 def _tokens(lake: Lake, verify: bool) -> Iterator[Check]:
@@ -187,6 +204,7 @@ def _predictions(lake: Lake, verify: bool) -> Iterator[Check]:
 
     if not verify:
         return
+    lake.fetch(lake.predictions, lake.rejects)
     files = [path for path in sorted(lake.predictions.glob("**/*.parquet")) if not path.name.startswith(PREFIX)]
     unproven = 0
     for path in files:

@@ -1,21 +1,43 @@
-"""Several processes under torch's elastic launcher: `torchrun … -m pipeline train`, or `pipeline train --nproc N`."""
+"""Several processes under torch's elastic launcher: `torchrun … -m pipeline train`, or `pipeline train --nproc N`.
 
+With `torchrun --nnodes`, each node has a launcher of its own. When a rank dies, or a node joins, every launcher starts its
+workers again, and ranks are assigned anew: the main rank may then be on another node.
+"""
+
+import logging
 import os
+import secrets
 import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 from torch import distributed
-from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 import pipeline
 from pipeline.devices import resolve_device
-from pipeline.errors import LockedError, PipelineError, StoppedError, UsageError
+from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW, LockedError, PipelineError, StoppedError, UsageError
 from pipeline.training.world import World
+from schemas.run import Receipt
+
+log = logging.getLogger(__name__)
+
+MEETING = timedelta(minutes=10)
+"""How long ranks wait for each other at the start, when some still import torch."""
+MAIN_ALONE = timedelta(days=7)
+"""How long ranks wait for work that the main one does alone, such as fitting the n-gram model. If it dies, its connections
+close, and they stop waiting at once."""
+LOST_SECONDS = 120.0
+"""How long the lock of a main rank that was lost may stay: twice as long as a lease of a lake on a store."""
+FRESH_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
+"""torch's environment variable with which a launcher opens a new store at each start of its workers."""
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> bool:
@@ -28,28 +50,131 @@ def is_main(environment: Mapping[str, str] = os.environ) -> bool:
     return environment.get("RANK", "0") == "0"
 
 
-def restarts(environment: Mapping[str, str] = os.environ) -> int:
-    """How often the launcher has restarted the workers."""
-    return int(environment.get("TORCHELASTIC_RESTART_COUNT", "0"))
+def is_first_of_node(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process is the first of its node, or alone."""
+    return environment.get("LOCAL_RANK", "0") == "0"
+
+
+def is_on_several_nodes(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether there is more than one launcher."""
+    return environment.get("GROUP_WORLD_SIZE", "1") != "1"
+
+
+def lock_seconds(resumes: bool) -> float:
+    """How long the main rank waits for the lock of what is trained: it may be that of its predecessor, which was lost with
+    its node."""
+    return LOST_SECONDS if launched() and (resumes or is_on_several_nodes()) else 0.0
+
+
+def launch_id(environment: Mapping[str, str] = os.environ) -> str | None:
+    """The name that all launchers of one run share (`--rdzv-id`), also over restarts; None without one."""
+    found = environment.get("TORCHELASTIC_RUN_ID")
+    return None if found in (None, "", "none") else found
+
+
+def is_restarted(world: World, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether any launcher has restarted its workers; each counts for itself, and one that was started late has none."""
+    return world.largest(int(environment.get("TORCHELASTIC_RESTART_COUNT", "0"))) > 0
+
+
+def receipt_for_launcher(receipt: Receipt) -> Receipt:
+    """The receipt with an exit code for torchrun, which takes any but 0 for a failure, and would start all workers again
+    because there is nothing new to do."""
+    return replace(receipt, exit_code=EXIT_DONE) if receipt.exit_code == EXIT_NOTHING_NEW else receipt
 
 
 @contextmanager
 def joined(device: str) -> Iterator[World]:
-    """Joins the world that the launcher's environment variables describe: NCCL between GPUs, gloo between CPUs."""
+    """Joins the world that the launcher's environment variables describe: NCCL between GPUs, gloo between CPUs.
+
+    Raises:
+        PipelineError: other ranks did not come, or one was lost during the block.
+    """
     where = resolve_device(device)
     on_gpu = where.type == "cuda"
+    check_launcher()
     store, rank, size = next(rendezvous("env://"))
-    if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
-        # The launcher keeps one store over all restarts: without a prefix, gloo finds the addresses of the dead and waits.
-        # With several machines the count differs between them, and torch's own behaviour stays.
-        store = PrefixStore(f"restart-{restarts()}", store)
+    # A launcher keeps its store when it restarts its workers: without a new prefix, gloo finds the addresses of the dead.
+    store = PrefixStore(meet(store, rank, size), store)
     distributed.init_process_group(
         "nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=size, device_id=where if on_gpu else None
     )
     try:
-        yield World(where, distributed.get_rank(), distributed.get_world_size(), distributed.new_group(backend="gloo"))
+        yield World(where, rank, size, distributed.new_group(backend="gloo", timeout=MAIN_ALONE))
+    except RuntimeError as error:
+        if not _is_of_network(error):
+            raise
+        raise PipelineError(
+            f"rank {rank} lost the connection to another one: {error}. Where one failed, its own error is in the output of "
+            "its node. torchrun starts all ranks again, as often as --max-restarts allows, and training continues from the "
+            "last checkpoint; else run the same command with --resume."
+        ) from error
     finally:
         distributed.destroy_process_group()
+
+
+def check_launcher(environment: Mapping[str, str] = os.environ) -> None:
+    """Warns where a node that is lost could not come back."""
+    if (
+        is_on_several_nodes(environment)
+        and environment.get("TORCHELASTIC_USE_AGENT_STORE") == str(True)
+        and is_main(environment)
+    ):
+        log.warning(
+            "torchrun shares one store over all restarts, so a node that is lost cannot come back to this training. Set "
+            "%s=1 on every node before you start torchrun.",
+            FRESH_STORE,
+        )
+
+
+def meet(store: Store, rank: int, size: int, wait: timedelta = MEETING) -> str:
+    """A name that the ranks of this start of the workers share, and those of earlier ones do not.
+
+    Each rank announces itself under a new name, and the main one answers it. It answers again if a rank turns out to have
+    been an earlier start's.
+
+    Raises:
+        PipelineError: a rank did not come.
+    """
+    end = time.monotonic() + wait.total_seconds()
+    shared = secrets.token_hex(8)
+    if rank:
+        name = secrets.token_hex(8)
+        store.set(f"pipeline/rank-{rank}", name)
+        try:
+            store.wait([f"pipeline/to-{name}"], wait)
+        except RuntimeError as error:
+            raise _absent(f"rank {rank} waited for rank 0", wait) from error
+        shared = store.get(f"pipeline/to-{name}").decode()
+        store.set(f"pipeline/{shared}/{rank}", "")
+        return shared
+    answered: dict[int, bytes] = {}
+    missing = set(range(1, size))
+    while missing:
+        for other in sorted(missing):
+            if store.check([f"pipeline/{shared}/{other}"]):
+                missing.discard(other)
+            elif store.check([f"pipeline/rank-{other}"]):
+                name_of_other = store.get(f"pipeline/rank-{other}")
+                if answered.get(other) != name_of_other:
+                    store.set(f"pipeline/to-{name_of_other.decode()}", shared)
+                    answered[other] = name_of_other
+        if missing and time.monotonic() > end:
+            raise _absent(f"rank 0 waited for {', '.join(f'rank {other}' for other in sorted(missing))}", wait)
+        time.sleep(0.02 if missing else 0)
+    return shared
+
+
+def _absent(who: str, wait: timedelta) -> PipelineError:
+    return PipelineError(
+        f"{who} for {wait.total_seconds():g} s. Check that every node runs the same command with the same --nnodes and "
+        "--rdzv-endpoint, and that the nodes reach each other; then try again."
+    )
+
+
+def _is_of_network(error: RuntimeError) -> bool:
+    """Whether an error is that of a collective operation: gloo has no class for its own."""
+    return isinstance(error, distributed.DistError) or "gloo" in str(error)
 
 
 def num_workers(nproc: str) -> int:

@@ -32,6 +32,7 @@ class Given:
     label: str | None = None
     label_map: str | None = None
     skip_labels: str | None = None
+    target: str | None = None
     id: str | None = None
     group: str | None = None
     split: str | None = None
@@ -44,6 +45,7 @@ class Guess:
     Args:
         label_map: as for `--label-map`.
         skip_labels: as for `--skip-labels`.
+        target: the column with numbers to predict, which is never guessed.
         label_optional: the label has its default name, and some files lack it: their reviews are unlabelled.
         notes: sentences for the user.
     """
@@ -52,6 +54,7 @@ class Guess:
     label: str | None = None
     label_map: str | None = None
     skip_labels: str | None = None
+    target: str | None = None
     id: str | None = None
     group: str | None = None
     split: str | None = None
@@ -62,7 +65,7 @@ class Guess:
         """The role of a column."""
         if name in self.text:
             return "text"
-        return next((role for role in ("label", "id", "group", "split") if getattr(self, role) == name), None)
+        return next((role for role in ("label", "target", "id", "group", "split") if getattr(self, role) == name), None)
 
 
 def guess(columns: Sequence[Column], files: Sequence[Mapping[str, Column]], given: Given) -> Guess:
@@ -72,7 +75,7 @@ def guess(columns: Sequence[Column], files: Sequence[Mapping[str, Column]], give
         columns: over all files.
         files: the columns of each file, by name.
     """
-    found = Guess(text=given.text, label=given.label, id=given.id, group=given.group, split=given.split)
+    found = Guess(text=given.text, label=given.label, target=given.target, id=given.id, group=given.group, split=given.split)
     common = [column for column in columns if column.files * 2 >= len(files)] or list(columns)
     if not found.text:
         _guess_text(found, common)
@@ -191,6 +194,8 @@ def _guess_label(found: Guess, columns: Sequence[Column]) -> None:
     telling = [column for column in others if _tells_sentiment(column)]
     if len(telling or others) == 1:
         found.label = (telling or others)[0].name
+        return
+    if found.target is not None:
         return
     candidates = f" It may be one of {_listed([column.name for column in others])}." if others else ""
     found.notes.append(

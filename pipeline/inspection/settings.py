@@ -17,6 +17,7 @@ from pipeline.inspection.guess import Guess
 from pipeline.inspection.sample import Sample
 from pipeline.options.option import fields_of
 from pipeline.readers.base import Dialect
+from pipeline.tasks.kinds import REGRESSION
 
 HEAD = (
     "The default options of this lake, with a table for each command. Command-line options override this file.",
@@ -28,6 +29,7 @@ COMMENTS = {
     ("ingest", "label-column"): "The column with the label.",
     ("ingest", "label-map"): "Classes and their values.",
     ("ingest", "skip-labels"): "Values left out on purpose. Reviews with values in neither list are rejected and reported.",
+    ("ingest", "target-column"): "The column with the number to predict.",
     ("ingest", "id-column"): "The column with a unique ID for each review; reviews can then move between files.",
     ("ingest", "group-column"): "The column that groups reviews: all reviews with the same value stay in one split.",
     ("ingest", "split-column"): "The column with the split: train, valid, test or unsup.",
@@ -36,6 +38,7 @@ COMMENTS = {
     ("ingest", "quote"): "The quote character, or none.",
     ("ingest", "escape"): "The character before quote characters inside fields, or none if they are doubled.",
     ("ingest", "encoding"): "The encoding of the files.",
+    ("train", "task"): "What is learned: numbers instead of labels.",
     ("score", "text-column"): "The column with the review text in files to score.",
     **{("ingest", one.key): one.option.help for one in fields_of(BoundsConfig)},
 }
@@ -70,6 +73,7 @@ def settings_for(delivery: Delivery, guess: Guess, samples: Iterable[Sample], la
         ("label-column", None if guess.label_optional else guess.label),
         ("label-map", guess.label_map),
         ("skip-labels", guess.skip_labels or None),
+        ("target-column", guess.target),
         ("id-column", guess.id),
         ("group-column", guess.group),
         ("split-column", guess.split),
@@ -79,7 +83,8 @@ def settings_for(delivery: Delivery, guess: Guess, samples: Iterable[Sample], la
             ingest[key] = value
     ingest |= {**_dialect(delivery.dialect, samples), **delivery.bounds}
     score = {} if not guess.text or (text := _columns(ScoreConfig, guess.text)) is None else {"text-column": text}
-    return {"ingest": ingest, "score": score}
+    train = {} if guess.target is None else {"task": REGRESSION.name}
+    return {"ingest": ingest, "train": train, "score": score}
 
 
 def rendered(settings: Settings, before: str = "") -> str:

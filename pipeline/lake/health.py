@@ -30,14 +30,28 @@ def damaged_shards(folder: Path, listed: list[Listed], *, whole: bool) -> Iterat
     Args:
         whole: every byte is read; otherwise presence, size, rows and footer are checked.
     """
+    origin = Lake(folder.parent).origin
+    if whole and origin is not None:
+        origin.fetch_shards(entry.name for entry in listed)
     for entry in listed:
         path = folder / entry.name
+        if not whole and origin is not None and origin.has(path, entry.size):
+            continue  # it is in the store, and verified by its name when it is fetched
         try:
-            check_listed(folder, entry, whole_if_old=whole)
-            if whole:
-                verify_file(path, "the token shard")
+            try:
+                _check(folder, entry, whole)
+            except DAMAGE:
+                if origin is None or not origin.refetch(path):
+                    raise
+                _check(folder, entry, whole)
         except DAMAGE as error:
             yield Damage(path, error)
+
+
+def _check(folder: Path, entry: Listed, whole: bool) -> None:
+    check_listed(folder, entry, whole_if_old=whole)
+    if whole:
+        verify_file(folder / entry.name, "the token shard")
 
 
 def verify_file(path: Path, what: str) -> None:
@@ -60,10 +74,13 @@ def table_vocabulary(lake: Lake) -> str:
         DataError: the log is damaged.
     """
     version, listed = list_shards(lake.tokens)
+    newest = delta_log.read_entry(lake.tokens, version)
+    noted = str(newest.info.get("vocabulary", "")) if newest else ""
+    if noted and lake.origin is not None and not any((lake.tokens / entry.name).exists() for entry in listed):
+        return noted
     for entry in listed:
         try:
             return check_listed(lake.tokens, entry, whole_if_old=False).vocabulary
         except DAMAGE:
             continue
-    newest = delta_log.read_entry(lake.tokens, version)
-    return str(newest.info.get("vocabulary", "")) if newest else ""
+    return noted

@@ -44,7 +44,9 @@ def find_leftovers(lake: Lake, *, deep: bool = True) -> list[Leftover]:
     found += [Leftover(path, size_of(path), owner=path.parent) for path in _unfinished_checkpoints(lake)]
     for folder in [*_entries(lake.checkpoints), *_entries(lake.crossval().checkpoints)]:
         if folder.is_dir() and not folder.name.startswith(PREFIX) and not is_claimed(folder):
-            found.append(Leftover(folder, size_of(folder), resumable=any(folder.glob(CHECKPOINTS))))
+            # Of a lake on a store, it may be at work on another machine, and its checkpoints may not be here.
+            resumable = lake.origin is not None or any(folder.glob(CHECKPOINTS))
+            found.append(Leftover(folder, size_of(folder), resumable=resumable))
     return sorted(found, key=lambda leftover: leftover.path)
 
 

@@ -1,4 +1,8 @@
-"""Locks between processes. The kernel drops them when a process dies, however it dies."""
+"""Locks between processes. The kernel drops them when a process dies, however it dies.
+
+A lock of a lake on a store keeps out the processes of this machine in the same way, and those of other machines by a lease
+in the store (`pipeline.lake.lease`).
+"""
 
 import hashlib
 import json
@@ -6,7 +10,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -14,10 +18,14 @@ from filelock import FileLock, Timeout
 from pipeline.errors import LockedError
 from pipeline.lake.atomic import PREFIX, create, make_folder, writing
 
+LAKE_LOCKS, ORIGIN = ".locks", ".origin"
+"""Folders of a lake: of its locks, and the one that a lake on a store has."""
+
 
 @contextmanager
 def locked(path: Path, what: str, wait_seconds: float = 0.0, *, passing: bool = False) -> Iterator[None]:
-    """Holds the lock file `path` for the block. `what` describes the lock in error messages of other runs.
+    """Holds the lock file `path` for the block, and its lease if the lake is on a store. `what` describes the lock in error
+    messages of other runs.
 
     Args:
         passing: whether to remove the lock file when the block ends; lock files in the lake stay.
@@ -25,7 +33,27 @@ def locked(path: Path, what: str, wait_seconds: float = 0.0, *, passing: bool = 
     Raises:
         LockedError: another process holds the lock and did not release it within `wait_seconds`.
         CannotWriteError: the lock file cannot be created.
+        StorageUnavailableError: the store does not answer.
     """
+    with _locked_here(path, what, wait_seconds, passing), _leased(path, what, wait_seconds):
+        yield
+
+
+def _leased(path: Path, what: str, wait_seconds: float) -> AbstractContextManager[object]:
+    """The lease for a lock of a lake on a store; for others nothing."""
+    lake = path.parent.parent
+    if path.parent.name != LAKE_LOCKS or not (lake / ORIGIN).is_dir():
+        return nullcontext()
+    from pipeline.lake.lease import leased
+    from pipeline.lake.working_copy import working_copy
+
+    copy = working_copy(lake)
+    return nullcontext() if copy is None else leased(copy.store, path.stem, what, wait_seconds, owner=copy.copy_id)
+
+
+@contextmanager
+def _locked_here(path: Path, what: str, wait_seconds: float, passing: bool) -> Iterator[None]:
+    """Holds the lock file."""
     make_folder(path.parent)
     lock = FileLock(path)
     owner = path.with_suffix(".owner")

@@ -134,6 +134,12 @@ def commits(folder: Path) -> list[Commit]:
     return found
 
 
+def added_by(content: bytes) -> set[str]:
+    """The names of the shards that an entry with this content adds."""
+    actions = (json.loads(line) for line in content.splitlines() if line.strip())
+    return {unquote(str(action["add"]["path"])) for action in actions if "add" in action}
+
+
 def changed_at(folder: Path, version: int) -> int:
     """The version that brought the table to what it holds at `version`: later ones, such as those of vacuum, neither added
     nor removed shards. Where entries are not there any more, the oldest that is known to hold the same.

@@ -3,9 +3,13 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.errors import DataError, InputNotFoundError, UsageError
-from pipeline.printable import utf8_name
+from pipeline.printable import shown, utf8_name
+
+if TYPE_CHECKING:
+    from pipeline.lake.working_copy import WorkingCopy
 
 ENVIRONMENT = "PIPELINE_LAKE"
 DEFAULT = "data_lake"
@@ -13,7 +17,8 @@ DEFAULT = "data_lake"
 
 @dataclass(frozen=True, slots=True)
 class Lake:
-    """A lake on a local file system; nothing is made before something is written.
+    """A lake: a local folder, or the working copy of a lake on a store. Nothing is made in a folder before something is
+    written.
 
     Every path is absolute, so that a change of the working folder changes nothing.
     """
@@ -24,15 +29,17 @@ class Lake:
     def find(cls, given: str | os.PathLike[str] | None = None) -> "Lake":
         """The selected lake: `given`, else the environment's PIPELINE_LAKE, else ./data_lake.
 
+        The store of a URI is asked nothing; `open` does that.
+
         Raises:
             UsageError: a URI of an unsupported storage, or a path that is not valid for its table.
         """
         where = os.fspath(given or os.environ.get(ENVIRONMENT) or DEFAULT)
         if "://" in where:
             if not where.startswith("file://"):
-                raise UsageError(
-                    f"--lake {where}: this release only supports lakes in folders. Use a folder, or mount the bucket as one."
-                )
+                from pipeline.lake.origin import working_folder
+
+                return cls(working_folder(where))
             where = where.removeprefix("file://")
         root = Path(where).expanduser().resolve()
         if "\n" in str(root) or utf8_name(str(root)) != str(root):
@@ -41,6 +48,57 @@ class Lake:
                 "folder, or use another."
             )
         return cls(root)
+
+    @property
+    def origin(self) -> "WorkingCopy | None":
+        """The working copy that the lake's folder is; None for a lake that is just a folder."""
+        if not (self.root / ".origin").is_dir():
+            return None
+        from pipeline.lake.working_copy import working_copy
+
+        return working_copy(self.root)
+
+    @property
+    def place(self) -> str:
+        """Where people find the lake: its folder, or the URI of its store."""
+        return shown(str(self.root)) if self.origin is not None else str(self.root)
+
+    def open(self) -> None:
+        """Begins to work with the lake: brings a working copy up to date with its store.
+
+        Raises:
+            StorageUnavailableError: the store does not answer.
+        """
+        if (origin := self.origin) is not None:
+            origin.open()
+
+    def fetch(self, *places: Path) -> None:
+        """Makes sure that files, or what is in folders, are here: a working copy fetches large ones when they are asked for.
+
+        Raises:
+            StorageUnavailableError: the store does not answer.
+        """
+        if (origin := self.origin) is not None:
+            for place in places:
+                origin.fetch(place)
+
+    def push(self, command: str) -> None:
+        """Puts what `command` has changed in a working copy into its store, and removes there what it has removed.
+
+        Raises:
+            LockedError: somebody else changed the same file; theirs stays.
+            StorageUnavailableError: the store does not answer.
+        """
+        if (origin := self.origin) is not None:
+            origin.push(command)
+
+    def local(self, text: str) -> Path:
+        """The path of what `text` names; a URI inside the lake is one in its working copy."""
+        if ":/" not in text or self.origin is None:
+            return Path(text)
+        from pipeline.lake.origin import located
+
+        return located(self.root, text)
 
     @property
     def raw(self) -> Path:
@@ -217,3 +275,11 @@ class FoldLake(Lake):
     def checkpoints(self) -> Path:
         """Unfinished trainings with a fold held out."""
         return self.folder / "checkpoints"
+
+
+def share(place: Path, command: str) -> None:
+    """Pushes the working copy that a file or folder is in, if it is in one, for a run that goes on even if that fails."""
+    for folder in place.parents:
+        if (origin := Lake(folder).origin) is not None:
+            origin.push_if_possible(command)
+            return

@@ -10,6 +10,7 @@ from pipeline.lake.atomic import PREFIX
 from pipeline.lake.log import Entry
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import write_record
+from pipeline.printable import shown
 from pipeline.progress import AS_IT_IS
 from schemas.run import Receipt, RunRecord
 
@@ -47,9 +48,9 @@ def _record(lake: Lake, entry: Entry, run_id: str) -> RunRecord:
     command = str(info.get("command", "ingest"))
     metrics = info.get("metrics")
     committed = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(info.get("timestamp", 0)) / 1000))
-    outputs = {"tokens": str(lake.tokens), "table_version": entry.version}
+    outputs = {"tokens": shown(str(lake.tokens)), "table_version": entry.version}
     if info.get("vocabulary"):
-        outputs["vocabulary"] = str(lake.vocabulary / f"{info['vocabulary']}.parquet")
+        outputs["vocabulary"] = shown(str(lake.vocabulary / f"{info['vocabulary']}.parquet"))
     return RunRecord(
         run_id=run_id,
         command=command,

@@ -36,7 +36,9 @@ def wrote(lake: Lake, output: Path) -> bool:
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             record = json.loads(path.read_bytes())
             place = record["receipt"]["outputs"].get("predictions")
-            if record["outcome"] == "done" and place and output.is_relative_to(place):  # a file, or the folder of many
+            if (
+                record["outcome"] == "done" and place and output.is_relative_to(lake.local(place))
+            ):  # a file, or the folder of many
                 return True
     return False
 

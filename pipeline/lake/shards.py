@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import DataError, InputNotFoundError
 from pipeline.lake.content import READ_ERRORS, open_parquet, verify_name
 from pipeline.lake.damage import REPAIR, damaged
+from pipeline.lake.paths import Lake
 from pipeline.lake.shard_tokens import ShardTokens
 from schemas.token import KEY_VOCABULARY, TOKEN
 
@@ -58,6 +59,17 @@ def read_shard(path: Path, *, whole_if_old: bool = True) -> Shard:
     )
 
 
+def bring(path: Path) -> None:
+    """Makes sure that a shard of a lake on a store is in the working copy, if the lake is one.
+
+    Raises:
+        StorageUnavailableError: the store does not answer.
+        DataError: the shard in the store is not the one that was written.
+    """
+    if not path.exists() and (origin := Lake(path.parent.parent).origin) is not None:
+        origin.fetch_shards([path.name])
+
+
 @contextmanager
 def open_shard(path: Path) -> Iterator[pq.ParquetFile]:
     """A shard to be read in the block, its pages' checksums verified.
@@ -66,6 +78,7 @@ def open_shard(path: Path) -> Iterator[pq.ParquetFile]:
         InputNotFoundError: it is not there any more.
         DataError: it is damaged.
     """
+    bring(path)
     try:
         with open_parquet(path) as file:
             yield file

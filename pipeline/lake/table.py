@@ -8,6 +8,8 @@ does, in the order that a power cut at any moment leaves harmless:
 3. the entry's name in `_delta_log/`, by a hard link, which fails when another run took the version;
 4. the folder `_delta_log/`. Only now the run has committed.
 
+In the working copy of a lake on a store, the store gets shards and entry between 2 and 3: its entry is the commit.
+
 An entry that was torn nevertheless (an earlier release wrote the name first) counts as absent: see `lake.log`.
 """
 
@@ -37,6 +39,7 @@ from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_f
 from pipeline.lake.damage import REPAIR
 from pipeline.lake.log import LOG, Entry
 from pipeline.lake.noted import Identity, NotedShard, identity_of
+from pipeline.lake.paths import Lake
 from pipeline.lake.shards import Shard, common_vocabulary, read_shard
 from schemas.token import TARGET, TOKEN, WITHOUT_TARGET
 
@@ -85,6 +88,8 @@ class TokenTable:
             DataError: the log is damaged, or a shard is not the one that was committed.
         """
         version, listed = list_shards(folder, version)
+        if (origin := Lake(folder.parent).origin) is not None:
+            origin.fetch_shards(entry.name for entry in listed if entry.name not in without)
         known = {shard.identity: shard for shard in noted}
         shards = [check_listed(folder, entry, noted=known) for entry in listed if entry.name not in without]
         return cls(folder, version, tuple(shards))
@@ -165,6 +170,8 @@ def check_listed(
         DataError: it is not the one that was committed.
     """
     path = folder / entry.name
+    if not path.exists() and (origin := Lake(folder.parent).origin) is not None:
+        origin.fetch_shards([entry.name])
     same = noted.get(identity_of(path)) if noted else None
     shard = same.shard if same else read_shard(path, whole_if_old=whole_if_old)
     size = path.stat().st_size
@@ -220,6 +227,10 @@ def commit(
                     version = stage_commit(folder, stage, added, removed, run_id, metadata, base, data_change)
                 except CommitFailedError as error:
                     raise _changed(folder) from error
+                entry = stage / LOG / delta_log.entry_name(version)
+                sync_file(entry)
+                if (origin := Lake(folder.parent).origin) is not None:
+                    origin.commit(added, entry)
                 _publish(folder, stage, version, present)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
@@ -241,6 +252,8 @@ def vacuum(folder: Path, *, keep_hours: int, dry_run: bool) -> list[str]:
 
     Files used only by older versions are removed too: those versions can no longer be read.
     """
+    if (origin := Lake(folder.parent).origin) is not None:
+        origin.fetch_old_shards({entry.name for entry in list_shards(folder)[1]})
     with writing(folder), _spoken(folder) as root:
         for path in folder.iterdir():
             if Path(root) != folder and path.name != LOG:
@@ -254,6 +267,8 @@ def vacuum(folder: Path, *, keep_hours: int, dry_run: bool) -> list[str]:
             if Path(root) != folder:
                 for name in deleted:
                     (folder / unquote(name)).unlink(missing_ok=True)
+            if origin is not None:
+                origin.commit_entries()
         return deleted
 
 
@@ -293,11 +308,12 @@ def _copy_log(folder: Path, stage: Path) -> set[str]:
 def _publish(folder: Path, stage: Path, version: int, present: set[str]) -> None:
     """Renames the staged entry, and moves any checkpoint that deltalake made of it next to it."""
     entry = stage / LOG / delta_log.entry_name(version)
-    sync_file(entry)
     try:
         os.link(entry, folder / LOG / entry.name)
     except FileExistsError:
-        if not entry.samefile(folder / LOG / entry.name):  # a network file system may have linked it and lost the answer
+        # A network file system may have linked it and lost the answer; a working copy may have fetched it from its store.
+        there = folder / LOG / entry.name
+        if not entry.samefile(there) and entry.read_bytes() != there.read_bytes():
             raise _changed(folder) from None
     sync_folder(folder / LOG)
     new = [path for path in (stage / LOG).glob("*.checkpoint*.parquet") if path.name not in present]

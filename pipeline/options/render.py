@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.options.option import fields_of
+from pipeline.printable import shown
 
 
 def rendered(config: Any) -> dict[str, Any]:
@@ -65,5 +66,5 @@ def _plain(value: Any) -> Any:
 
 
 def printable_text(text: str) -> str:
-    """Text with a UTF-8 form: lone surrogates are escaped."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    """Text with a UTF-8 form: lone surrogates are escaped. Places in a working copy are those in its store."""
+    return shown(text).encode("utf-8", "backslashreplace").decode()

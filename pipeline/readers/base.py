@@ -40,7 +40,8 @@ class Source:
     """One file, or all the `.txt` files of one folder (`files`).
 
     `name` is its name in the lake, `format` a name of the registry, `partitions` the values of `key=value` folders above it
-    (Hive layout; None for Hive's null). `stamp` is the stamp of the file when it was found.
+    (Hive layout; None for Hive's null). `stamp` is the stamp of the file when it was found. `remote` is the stamp of the
+    object that the file is a copy of, or a digest over those of several; empty for a local file.
     """
 
     path: Path
@@ -49,8 +50,14 @@ class Source:
     compression: str | None = None
     partitions: tuple[tuple[str, str | None], ...] = ()
     stamp: Stamp | None = None
+    remote: str = ""
     listing: str = field(default="", repr=False)
     """The file names, separated by slashes: a fifth of the memory of a million strings."""
+
+    @property
+    def num_files(self) -> int:
+        """How many files it has: those of `files`, or itself."""
+        return self.listing.count("/") + 1
 
     @property
     def files(self) -> list[str]:

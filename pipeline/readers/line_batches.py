@@ -38,7 +38,7 @@ def lines_in_one_review(sources: list[Source]) -> Iterator[str]:
     """Warnings of `.txt` files of many lines, which count as one review each. Files that cannot be read are passed over:
     whoever reads them says what is wrong."""
     texts = [source for source in sources if source.format == "txt"]
-    if sum(len(source.files) for source in texts) > FEW_FILES:
+    if sum(source.num_files for source in texts) > FEW_FILES:
         return
     for source in texts:
         for name in source.files:

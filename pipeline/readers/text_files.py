@@ -34,7 +34,8 @@ BOMS = {BOM_UTF8: "utf-8", BOM_UTF16_LE: "utf-16-le", BOM_UTF16_BE: "utf-16-be"}
 def text_folder(source: Source, bounds: Bounds) -> Iterator[Item]:
     """Yields the lists of films first, then the reviews' names in batches of bounded bytes."""
     names = source.files
-    lists = [name for name in names if name.startswith("urls_") and is_urls_file(source.name, name)]
+    # A search in one string: there may be a million names.
+    lists = [name for name in names if is_urls_file(source.name, name)] if "urls_" in source.listing else []
     for name in lists:
         yield _list_of_films(source, name, bounds.films)
     if lists:

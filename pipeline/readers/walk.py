@@ -11,13 +11,15 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from pipeline.errors import InputNotFoundError, UsageError
+from pipeline.lake.store import is_uri
 from pipeline.progress import AS_IT_IS
 from pipeline.readers.base import FileFault, Format, Source
-from pipeline.readers.layout import HIDDEN, SIDE_FILES
+from pipeline.readers.layout import SIDE_FILES
 from pipeline.readers.line_batches import lines_in_one_review
 from pipeline.readers.opening import DENIED, is_settled, stamp
 from pipeline.readers.registry import described, format_of
 from pipeline.readers.zip_members import table_in
+from pipeline.text.kernels import folder_names
 
 log = logging.getLogger(__name__)
 
@@ -133,19 +135,16 @@ class _Walk:
         pending = [self.root]
         while pending:
             folder = pending.pop()
-            folders, names = self._entries(folder)
+            texts, folders, names = self._entries(folder)
             pending += sorted(folders, reverse=True)
-            found += self._files(folder, names)
+            found += self._files(folder, texts, names)
         return found
 
-    def _files(self, folder: Path, names: list[str]) -> list[Source]:
+    def _files(self, folder: Path, listing: str, names: list[str]) -> list[Source]:
+        """The sources in a folder: its `.txt` files (`listing`), and what the `names` of other files are."""
         partitions = partitions_of(folder.relative_to(self.root))
-        sources = []
-        # A comprehension of its own, because there may be a million of them.
-        texts = [name for name in names if name.endswith(".txt") and name not in SIDE_FILES]
+        sources, texts = [], []
         for name in names:
-            if name.endswith(".txt"):
-                continue
             kind = format_of(name)
             if kind is None:
                 self.found.passed_over.append(self.walker.name_of(folder / name))
@@ -153,14 +152,18 @@ class _Walk:
                 texts.append(name)
             elif self._settled(folder / name):
                 sources.append(self.walker.source(folder / name, *kind, partitions))
-        if self.walker.settle_seconds:
-            texts = [name for name in texts if self._settled(folder / name)]
-        if texts:
-            texts.sort()
-            listing = "/".join(texts)
+        if listing := self._listing(folder, listing, texts):
             name = self.walker.name_of(folder)
             sources.append(Source(path=folder, name=name, format="txt", listing=listing, partitions=partitions))
         return sources
+
+    def _listing(self, folder: Path, listing: str, more: list[str]) -> str:
+        """The sorted names of a folder's reviews. A million plain ones stay one string."""
+        settle = self.walker.settle_seconds
+        if not more and not settle and listing.isascii() and not any(name in listing for name in SIDE_FILES):
+            return listing
+        texts = [name for name in (*listing.split("/"), *more) if name and name not in SIDE_FILES]
+        return "/".join(sorted(name for name in texts if not settle or self._settled(folder / name)))
 
     def _settled(self, path: Path) -> bool:
         try:
@@ -171,36 +174,39 @@ class _Walk:
             self.found.unsettled.append(self.walker.name_of(path))
         return settled
 
-    def _entries(self, folder: Path) -> tuple[list[Path], list[str]]:
-        """The folders in a folder and the names of its files; nothing where it was visited or cannot be read."""
+    def _entries(self, folder: Path) -> tuple[str, list[Path], list[str]]:
+        """The names of a folder's `.txt` files, slashes between them, the folders in it, and the names of its other files;
+        nothing where it was visited or cannot be read.
+        """
         folders: list[Path] = []
         names: list[str] = []
+        listing = b""
         try:
             status = folder.stat()
             place = (status.st_dev, status.st_ino)
             if place in self.visited:
-                return [], []
+                return "", [], []
             self.visited.add(place)
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.name.startswith(HIDDEN):
-                        continue
-                    # The entry itself tells what it is; only a link asks the disk.
-                    if entry.is_file(follow_symlinks=False):
-                        names.append(entry.name)
-                    elif (path := Path(entry)).is_dir():
-                        if path not in self.walker.apart:
-                            folders.append(path)
-                    elif path.is_file() or not path.exists():
-                        names.append(entry.name)  # a link that leads nowhere is found out when it is opened
-                    else:
-                        self.found.passed_over.append(self.walker.name_of(path))
+            listing, others = folder_names(os.fsencode(folder), b".txt")
+            for other in others.split(b"\0")[:-1]:
+                # The folder's entry itself says what it is; only for a link the disk is asked.
+                kind, name = other[:1], os.fsdecode(other[1:])
+                path = folder / name
+                if kind == b"f":
+                    names.append(name)
+                elif kind == b"d" or path.is_dir():
+                    if path not in self.walker.apart:
+                        folders.append(path)
+                elif path.is_file() or not path.exists():
+                    names.append(name)  # a link that leads nowhere is found out when it is opened
+                else:
+                    self.found.passed_over.append(self.walker.name_of(path))
         except OSError as error:
             if error.errno not in DENIED:
                 raise
             detail = f"the folder cannot be read: {error.strerror}; check its owner and permissions"
             self.found.faults.append(FileFault(self.walker.name_of(folder), "unreadable", detail))
-        return folders, names
+        return os.fsdecode(listing), folders, names
 
 
 def partitions_of(folder: Path) -> Partitions:
@@ -217,6 +223,8 @@ def some_of(names: Sequence[str]) -> str:
 
 
 def _expanded(item: str | Path) -> list[Path]:
+    if is_uri(str(item)):
+        raise UsageError(f"{item}: this command takes no URIs. Copy the files to a folder.")
     path = Path(item).expanduser()
     try:
         if path.exists():

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.errors import DataError, UsageError
 from pipeline.lake.atomic import write_text
+from pipeline.printable import shown
 from pipeline.progress import AS_IT_IS
 from pipeline.scoring.outputs import Naming, Scored, is_same
 from schemas.prediction import KEY_MODEL
@@ -29,7 +30,7 @@ def write_note(predictions: Path, output: Path, written: Path, metadata: Mapping
     """
     before = _digest(output) if output.exists() else None
     note = {
-        "output": str(output),
+        "output": shown(str(output)),
         "sha256": _digest(written),
         "before": before if _read(predictions, output) else None,
         "rows": rows,
@@ -88,7 +89,11 @@ def noted_outputs(predictions: Path) -> list[Path]:
 
 
 def _path(predictions: Path, output: Path) -> Path:
-    return predictions / FOLDER / f"{hashlib.sha256(str(output).encode('utf-8', 'surrogateescape')).hexdigest()[:16]}.json"
+    return (
+        predictions
+        / FOLDER
+        / f"{hashlib.sha256(shown(str(output)).encode('utf-8', 'surrogateescape')).hexdigest()[:16]}.json"
+    )
 
 
 def _read(predictions: Path, output: Path) -> dict[str, Any] | None:

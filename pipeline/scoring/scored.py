@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from pipeline.lake.atomic import write_text
+from pipeline.printable import shown
 from pipeline.readers.base import Source
 from pipeline.scoring.notes import FOLDER
 
@@ -59,7 +60,7 @@ class Notes:
     """
 
     def __init__(self, predictions: Path, folder: Path) -> None:
-        digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+        digest = hashlib.sha256(os.fsencode(shown(str(folder)))).hexdigest()[:16]
         self._path = predictions / FOLDER / f"{digest}.inputs"
         self._folder = folder
         self._notes: dict[str, Note] = {}
@@ -133,6 +134,8 @@ def digest_of(options: Mapping[str, Any]) -> str:
 
 def input_stamp(source: Source) -> str:
     """What changes when a source is written to or replaced; empty where that was a moment ago, or it cannot be asked."""
+    if source.remote:
+        return source.remote
     try:
         if not source.files:
             return _stamp(source.path.stat(), settled=True)

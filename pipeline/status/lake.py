@@ -69,11 +69,15 @@ def _table(lake: Lake) -> Table:
     from schemas.token import KEY_VOCABULARY
 
     version, listed = list_shards(lake.tokens)
+    origin = lake.origin
     labelled: int | None = 0
     vocabulary = ""
     rows = 0
     for entry in listed:
         path = lake.tokens / entry.name
+        if origin is not None and origin.has(path, entry.size):
+            rows, labelled = rows + entry.rows, None
+            continue
         try:
             metadata = pq.read_metadata(path)
         except READ_ERRORS as error:

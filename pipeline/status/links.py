@@ -23,7 +23,7 @@ def link(lake: Lake, path: str, name: str = "") -> Link:
     Args:
         name: what to show; the file's name by default.
     """
-    place = Path(os.path.normpath(lake.root / path))
+    place = Path(os.path.normpath(lake.root / lake.local(path)))
     shown = printable(utf8_name(name or place.name))
     if not place.is_relative_to(lake.root) or place == lake.root or not place.exists():
         return Link(name=shown)

@@ -9,7 +9,7 @@ from pipeline.status.models import NOT_PROMOTED, PROMOTED, Decision, Model, deci
 from pipeline.status.nights import Night
 from pipeline.status.records import when
 from pipeline.status.status import Status
-from pipeline.status.words import NONE, share
+from pipeline.status.words import NONE
 
 MOST_MODELS = 12
 REPORT = "report.html"
@@ -23,7 +23,7 @@ class ModelRow:
     tag: str
     date: str
     why: str
-    accuracy: str
+    score: str
     compared: str
 
 
@@ -45,8 +45,8 @@ class KnownModels:
         for night in self.nights:
             for step in night.steps:
                 if step.command == "train" and step.outputs.get("model_id") == model_id:
-                    accuracy, measured_on, rows = measured(step.metrics)
-                    return Model(model_id=model_id, accuracy=accuracy, measured_on=measured_on, rows=rows)
+                    score, measured_on, rows = measured(step.metrics)
+                    return Model(model_id=model_id, score=score, measured_on=measured_on, rows=rows)
         return Model(model_id=model_id)
 
 
@@ -69,25 +69,25 @@ def _model_row(status: Status, model: Model, decision: Decision | None, live: bo
     if decision is not None and decision.message and (refused or why in ("", "trained", PROMOTED)):
         why = decision.message
     report = link(status.lake, f"models/{model.model_id}/{REPORT}", model.model_id)
-    accuracy = f"{share(model.accuracy)} ({model.measured_on})" if model.accuracy is not None else NONE
+    score = NONE if model.score is None else f"{model.score} ({model.measured_on})"
     return ModelRow(
         name=report if report.href else Link(name=printable(model.model_id)),
         tag=tag,
         date=when(date) if date else NONE,
         why=printable(why),
-        accuracy=accuracy,
+        score=score,
         compared=_compared(decision) if decision else "",
     )
 
 
 def _compared(decision: Decision) -> str:
     """How a challenger did against the live model on the same reviews."""
-    if decision.challenger_accuracy is None:
+    if decision.challenger_score is None:
         return ""
-    against = "" if decision.live_accuracy is None else f" against {share(decision.live_accuracy)}"
+    against = "" if decision.live_score is None else f" against {decision.live_score}"
     rows = f" on {decision.rows:,} reviews" if decision.rows else ""
     if decision.p_value is None:
         p_value = ""
     else:
         p_value = ", p\u00a0<\u00a00.001" if decision.p_value < 0.001 else f", p\u00a0=\u00a0{decision.p_value:.3f}"
-    return f"{share(decision.challenger_accuracy)}{against}{rows}{p_value}"
+    return f"{decision.challenger_score}{against}{rows}{p_value}"

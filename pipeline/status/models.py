@@ -13,6 +13,7 @@ from pipeline.lake.documents import read_document
 from pipeline.lake.live import WentLive, history
 from pipeline.lake.paths import Lake
 from pipeline.status.records import figure
+from pipeline.status.scores import Score
 from schemas.contract import ContractError
 from schemas.model import MODEL
 
@@ -25,12 +26,12 @@ _PARTS = (("test", "test"), ("valid", "validation"))
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A model. `accuracy`: on `measured_on`, the test or the validation part. `created`: UTC, ISO 8601."""
+    """A model. `score`: on `measured_on`, the test or the validation part. `created`: UTC, ISO 8601."""
 
     model_id: str
     arch: str = ""
     created: str = ""
-    accuracy: float | None = None
+    score: Score | None = None
     measured_on: str = ""
     rows: int = 0
     table_version: int | None = None
@@ -49,7 +50,7 @@ class Live:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """Whether a trained model went live, and why. Accuracies are those on the same `rows` held-out reviews."""
+    """Whether a trained model went live, and why. Scores are those on the same `rows` held-out reviews."""
 
     model_id: str
     decision: str
@@ -58,8 +59,8 @@ class Decision:
     message: str = ""
     live: str = ""
     rows: int = 0
-    challenger_accuracy: float | None = None
-    live_accuracy: float | None = None
+    challenger_score: Score | None = None
+    live_score: Score | None = None
     p_value: float | None = None
 
     @classmethod
@@ -71,8 +72,8 @@ class Decision:
         return cls(
             **{name: found[name] for name in words if isinstance(found.get(name), str)},
             rows=int(figure(found.get("rows")) or 0),
-            challenger_accuracy=figure(found.get("challenger_accuracy")),
-            live_accuracy=figure(found.get("live_accuracy")),
+            challenger_score=Score.of(found, "challenger_"),
+            live_score=Score.of(found, "live_"),
             p_value=figure(found.get("p_value")),
         )
 
@@ -99,24 +100,24 @@ def describe(lake: Lake, model_id: str) -> Model:
         found = read_document(folder / "model.json", MODEL)
     except (PipelineError, ContractError) as error:
         return Model(model_id=model_id, fault=str(error))
-    accuracy, measured_on, rows = measured(found["metrics"])
+    score, measured_on, rows = measured(found["metrics"])
     return Model(
         model_id=model_id,
         arch=found["arch"],
         created=found["created"],
-        accuracy=accuracy,
+        score=score,
         measured_on=measured_on,
         rows=rows,
         table_version=found["table_version"],
     )
 
 
-def measured(metrics: Mapping[str, Any]) -> tuple[float | None, str, int]:
-    """Accuracy, the part that it was measured on and its rows, from the metrics of a training."""
+def measured(metrics: Mapping[str, Any]) -> tuple[Score | None, str, int]:
+    """The main figure, the part that it was measured on and its rows, from the metrics of a training."""
     for part, words in _PARTS:
-        accuracy = figure(metrics.get(f"{part}_accuracy"))
-        if accuracy is not None:
-            return accuracy, words, int(figure(metrics.get(f"{part}_rows")) or 0)
+        score = Score.of(metrics, f"{part}_")
+        if score is not None:
+            return score, words, int(figure(metrics.get(f"{part}_rows")) or 0)
     return None, "", 0
 
 

@@ -36,7 +36,7 @@ class NightRow:
     drifted: bool
     times: list[tuple[str, str]]
     model: str
-    accuracy: str
+    score: str
     files: list[Link]
 
 
@@ -45,7 +45,7 @@ def night_row(status: Status, night: Night, models: KnownModels) -> NightRow:
     found = inside(score.metrics if score else {}, "drift")
     psi = largest_psi(found)
     model = live_at(status.facts.changes, night.finished) or (str(score.outputs.get("model") or "") if score else "")
-    accuracy = models[model].accuracy if model else None
+    found_score = models[model].score if model else None
     reasons = _reasons(night.steps)
     return NightRow(
         name=f"{found_at:%Y-%m-%d %H:%M}" if (found_at := moment(night.started)) else printable(night.started),
@@ -64,7 +64,7 @@ def night_row(status: Status, night: Night, models: KnownModels) -> NightRow:
         drifted=found.get("drifted") is True,
         times=_times(night.steps),
         model=printable(model),
-        accuracy=share(accuracy) if accuracy is not None else "",
+        score="" if found_score is None else str(found_score),
         files=_files(status, night),
     )
 

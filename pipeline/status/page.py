@@ -39,7 +39,7 @@ def render_page(status: Status) -> str:
         lstrip_blocks=True,
     )
     head, _, rest = status.verdict.partition(": ")
-    lake = utf8_name(str(status.lake.root))
+    lake = utf8_name(status.lake.place)
     return made.get_template("page.html.j2").render(
         lake=printable(lake),
         lake_name=printable(utf8_name(status.lake.root.name)),
@@ -81,8 +81,10 @@ def _figures(status: Status, shown: Sequence[Night]) -> list[dict[str, str]]:
         ]
     live = status.facts.live
     if live is not None and live.model.model_id:
-        note = f"right on {live.model.measured_on} reviews" if live.model.measured_on else "not measured"
-        figures.append(_figure("Live model", share(live.model.accuracy), note))
+        score = live.model.score
+        what = "right" if score is None or score.metric == "accuracy" else "mean absolute error"
+        note = f"{what} on {live.model.measured_on} reviews" if live.model.measured_on else "not measured"
+        figures.append(_figure("Live model", NONE if score is None else str(score), note))
     if status.unknown_share is not None:
         figures.append(_figure("Unknown tokens", share(status.unknown_share), "of the last ingest"))
     if status.drift:

@@ -18,6 +18,7 @@ from pipeline.status.models import live_model
 from pipeline.status.nights import COUNTS, NIGHTLY, STEPS, step_of
 from pipeline.status.records import Record, Records, count, figure, inside, metrics
 from pipeline.status.rules import findings, verdict
+from pipeline.status.scores import Score
 from schemas.status import STATUS
 
 PAGE = "index.html"
@@ -68,7 +69,7 @@ class Status:
         table, live = self.facts.table, self.facts.live
         found = {
             "version": STATUS.version,
-            "lake": utf8_name(str(self.lake.root)),
+            "lake": utf8_name(self.lake.place),
             "checked": self.facts.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "needs_person": bool(self.found),
             "verdict": self.verdict,
@@ -76,7 +77,7 @@ class Status:
                 {
                     "kind": finding.kind,
                     "message": finding.message,
-                    "command": typed(finding.command, str(self.lake.root)) or None,
+                    "command": typed(finding.command, self.lake.place) or None,
                     "run_id": finding.run_id or None,
                 }
                 for finding in self.found
@@ -87,7 +88,8 @@ class Status:
                 "model_id": live.model.model_id,
                 "since": live.since or None,
                 "reason": live.reason or None,
-                "accuracy": live.model.accuracy,
+                "accuracy": _value(live.model.score, "accuracy"),
+                "mae": _value(live.model.score, "mae"),
                 "measured_on": live.model.measured_on or None,
                 "table_version": live.model.table_version,
             },
@@ -117,6 +119,10 @@ class Status:
     def _measured(self, command: str, name: str) -> float | None:
         found = (figure(metrics(run).get(name)) for run in self.facts.last.get(command, ()))
         return next((value for value in found if value is not None), None)
+
+
+def _value(score: Score | None, metric: str) -> float | None:
+    return score.value if score is not None and score.metric == metric else None
 
 
 def look(lake: Lake, limits: Limits, now: datetime | None = None) -> Status:

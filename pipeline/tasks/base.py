@@ -267,9 +267,11 @@ class Task(ABC):
             targets: the shards' column; of labels, their IDs among `labels`, which may have another order than the task's.
         """
 
-    @abstractmethod
     def is_comparable(self, other: "Task") -> str:
-        """Why models of both tasks cannot be compared; "" if they can. `other`: that of the live model."""
+        """Why models of both tasks cannot be compared; "" if they can. `other`: the live model's, of the same kind and
+        column.
+        """
+        return ""
 
     def labels_of_bundle(self) -> tuple[str, ...]:
         """The labels in model.json; only classification has any."""

@@ -219,12 +219,6 @@ class Regression(Task):
         """The negative absolute error."""
         return -np.abs(answers_NC[:, 0].astype(np.float64) - self.read(targets, "the shards"))
 
-    def is_comparable(self, other: Task) -> str:
-        """Both need the same column."""
-        if not isinstance(other, Regression):
-            return "learns no numbers"
-        return "" if other.source == self.source else f"learns the numbers in {other.source!r}"
-
     def described(self) -> dict[str, Any]:
         """What is needed to turn outputs into numbers."""
         values = {"column": self.source, "mean": self.mean, "std": self.std, "low": self.low, "high": self.high}

@@ -7,6 +7,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -1095,9 +1096,107 @@ static PyObject *read_files(PyObject *module, PyObject *arguments)
     return result;
 }
 
+/* ---- names of many small files ---- */
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int ends_with(const char *name, const char *suffix)
+{
+    size_t size = strlen(name), tail = strlen(suffix);
+    return size >= tail && !memcmp(name + size - tail, suffix, tail);
+}
+
+static char kind_of(unsigned char type)
+{
+    return type == DT_REG ? 'f' : type == DT_DIR ? 'd' : '?';
+}
+
+/* Appends the names in a folder, a NUL behind each, without those that begin with a dot or an underscore: files that end
+   with `suffix` to `files`, all else, its kind before it, to `rest`. 0 with errno if that fails. */
+static int list_names(const char *folder, const char *suffix, Buffer *files, Buffer *rest)
+{
+    DIR *opened = opendir(folder);
+    if (!opened) return 0;
+    int whole = 1;
+    errno = 0;
+    for (struct dirent *entry; whole && (entry = readdir(opened)); errno = 0) {
+        const char *name = entry->d_name;
+        if (name[0] == '.' || name[0] == '_') continue;
+        char kind = kind_of(entry->d_type);
+        int wanted = kind == 'f' && ends_with(name, suffix);
+        whole = (wanted || append(rest, &kind, 1)) && append(wanted ? files : rest, name, strlen(name) + 1);
+    }
+    int failed = whole ? errno : ENOMEM;
+    closedir(opened);
+    errno = failed;
+    return !failed;
+}
+
+/* The names as a new buffer, in the order of their bytes, slashes between them. */
+static int sorted_names(const Buffer *names, Buffer *sorted)
+{
+    const char *begin = (const char *)names->data, *end = begin + names->size;
+    size_t count = 0, at = 0;
+    for (const char *name = begin; name < end; name += strlen(name) + 1) count++;
+    if (!count) return 1;
+    const char **places = malloc(count * sizeof *places);
+    int whole = places && reserve(sorted, names->size);
+    if (whole) {
+        for (const char *name = begin; name < end; name += strlen(name) + 1) places[at++] = name;
+        qsort(places, count, sizeof *places, compare_names);
+        for (at = 0; at < count; at++) {
+            append(sorted, places[at], strlen(places[at])); /* there is room for all */
+            append(sorted, "/", 1);
+        }
+        sorted->size--;
+    }
+    free(places);
+    return whole;
+}
+
+PyDoc_STRVAR(folder_names_doc,
+    "folder_names(folder, suffix) -> (files, rest)\n\n"
+    "The names in a folder that do not begin with a dot or an underscore: those of files that end with `suffix`, in the order\n"
+    "of their bytes, slashes between them; and all others, a NUL behind each, their kind before it: f, d (a folder) or ?.\n\n"
+    "Raises OSError if the folder cannot be read.");
+
+static PyObject *folder_names(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    PyObject *folder, *suffix, *result = NULL;
+    if (!PyArg_ParseTuple(arguments, "SS", &folder, &suffix)) return NULL;
+    const char *place = PyBytes_AsString(folder), *tail = PyBytes_AsString(suffix);
+    Buffer files = {0}, sorted = {0}, rest = {0};
+    int whole, error;
+    Py_BEGIN_ALLOW_THREADS
+    whole = list_names(place, tail, &files, &rest);
+    error = errno;
+    if (whole && !sorted_names(&files, &sorted)) {
+        whole = 0;
+        error = ENOMEM;
+    }
+    Py_END_ALLOW_THREADS
+    if (whole) {
+        result = Py_BuildValue("(NN)", to_bytes(&sorted), to_bytes(&rest));
+    } else if (error == ENOMEM) {
+        PyErr_NoMemory();
+    } else {
+        errno = error;
+        PyErr_SetFromErrnoWithFilename(PyExc_OSError, place);
+    }
+    free(files.data);
+    free(sorted.data);
+    free(rest.data);
+    return result;
+}
+
 static PyMethodDef methods[] = {
     {"split", split, METH_VARARGS, split_doc},
     {"read_files", read_files, METH_VARARGS, read_files_doc},
+    {"folder_names", folder_names, METH_VARARGS, folder_names_doc},
     {"ngram_buckets", ngram_buckets, METH_VARARGS, ngram_buckets_doc},
     {"word_slots", word_slots, METH_VARARGS, word_slots_doc},
     {"encode", encode, METH_VARARGS, encode_doc},

@@ -8,6 +8,7 @@ try:
         bag_sums,
         csv_records,
         encode,
+        folder_names,
         join,
         ngram_sums,
         pack,
@@ -21,7 +22,7 @@ try:
 except ImportError:
     from pipeline.text.numpy_batches import join, pack, pad
     from pipeline.text.numpy_csv import csv_records
-    from pipeline.text.numpy_kernels import encode, read_files, split, word_slots
+    from pipeline.text.numpy_kernels import encode, folder_names, read_files, split, word_slots
     from pipeline.text.numpy_sums import bag_sums, ngram_sums
 
     COMPILED = False
@@ -31,6 +32,7 @@ __all__ = [
     "bag_sums",
     "csv_records",
     "encode",
+    "folder_names",
     "join",
     "ngram_sums",
     "pack",

@@ -101,6 +101,30 @@ def read_files(folder: bytes, names: bytes, limit: int) -> tuple[bytes, Bounds]:
     return b"".join(contents), np.cumsum([0, *map(len, contents)], dtype=np.int64)
 
 
+def folder_names(folder: bytes, suffix: bytes) -> tuple[bytes, bytes]:
+    """The names in a folder that do not begin with a dot or an underscore, as the compiled kernel gives them.
+
+    Returns:
+        those of files that end with `suffix`, in the order of their bytes, slashes between them; and all others, a NUL
+        behind each, their kind before it: f (a file), d (a folder) or ? (anything else).
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    files, rest = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith((b".", b"_")):
+                continue
+            is_file = entry.is_file(follow_symlinks=False)
+            if is_file and entry.name.endswith(suffix):
+                files.append(entry.name)
+            else:
+                kind = b"f" if is_file else b"d" if entry.is_dir(follow_symlinks=False) else b"?"
+                rest.append(kind + entry.name + b"\0")
+    return b"/".join(sorted(files)), b"".join(rest)
+
+
 def _read(folder: bytes, name: bytes, limit: int) -> bytes:
     descriptor = os.open(folder + b"/" + name, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:

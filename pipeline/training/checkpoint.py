@@ -23,6 +23,8 @@ from pipeline.errors import UNREACHABLE, DataError, errno_of, unreachable
 from pipeline.lake.atomic import PREFIX, make_folder, sync_file, sync_folder, write_text, writing
 from pipeline.lake.damage import file_sha256
 from pipeline.lake.documents import read_document
+from pipeline.lake.paths import share
+from pipeline.training.world import World, unshared
 from schemas.training import TRAINING
 
 log = logging.getLogger(__name__)
@@ -54,9 +56,19 @@ class TrainingFolder:
         """The id."""
         return self.path.name
 
-    def begin(self, identity: Mapping[str, Any]) -> None:
-        """Records what is trained, so `--resume` can check whether it is the same."""
-        write_text(self.path / RECORD, TRAINING.to_json({"identity": dict(identity)}))
+    def begin(self, identity: Mapping[str, Any], launch: str | None = None) -> None:
+        """Records what is trained, so `--resume` can check whether it is the same, and the ID of the launch that trains
+        it."""
+        write_text(self.path / RECORD, TRAINING.to_json({"identity": dict(identity), "launch": launch}))
+
+    def launch(self) -> str | None:
+        """The ID of the launch that began it; None without one.
+
+        Raises:
+            DataError: the record is damaged or of a newer version.
+        """
+        launch: str | None = read_document(self.path / RECORD, TRAINING).get("launch")
+        return launch
 
     def identity(self) -> dict[str, Any]:
         """What is trained.
@@ -79,11 +91,7 @@ class TrainingFolder:
     def write(self, checkpoint: Checkpoint) -> Path:
         """Writes a checkpoint named by its epoch and step, and deletes all but the newest `keep`."""
         stem = f"epoch-{checkpoint.state['epoch']:05d}-step-{checkpoint.state['step']:09d}"
-        flat = {
-            f"{section}.{name}": _plain(tensor)
-            for section, tensors in checkpoint.tensors.items()
-            for name, tensor in tensors.items()
-        }
+        flat = {name: unshared(tensor) for name, tensor in _flat(checkpoint.tensors).items()}
         state = json.dumps({"version": VERSION, **checkpoint.state})
         temporary = make_folder(self.path) / f"{PREFIX}{secrets.token_hex(4)}-{stem}"
         try:
@@ -97,6 +105,7 @@ class TrainingFolder:
             temporary.unlink(missing_ok=True)
         for old in self.files()[: -self.keep]:
             old.unlink(missing_ok=True)
+        share(self.path, "train")
         return path
 
     def read(self) -> Checkpoint | None:
@@ -109,21 +118,29 @@ class TrainingFolder:
                 return self._read(path)
             except DataError as error:
                 log.warning("%s Using an older one, if there is any.", error)
-                with suppress(OSError):  # another rank may have done it
+                with suppress(OSError):
                     path.rename(path.with_suffix(".damaged"))
         return None
 
+    def read_on_main(self, world: World) -> Checkpoint | None:
+        """`read` on the main rank, for all of them: other nodes may not have the file, or another one."""
+
+        def read() -> tuple[dict[str, Any], dict[str, Tensor]]:
+            found = self.read()
+            return ({}, {}) if found is None else ({"state": found.state}, _flat(found.tensors))
+
+        values, flat = world.tensors_from_main(read)
+        return Checkpoint(values["state"], _by_section(flat)) if values else None
+
     def _read(self, path: Path) -> Checkpoint:
-        tensors: dict[str, dict[str, Tensor]] = {}
         try:
             promised = FILE.fullmatch(path.name)
             if promised and promised[3] and promised[3] != file_sha256(path):
                 raise DataError(f"the checkpoint {path} is not the file that was written: its content has changed.")
             with safe_open(path, framework="pt") as file:
                 state = json.loads(file.metadata()["state"])
-                for full in file.keys():  # noqa: SIM118 - safe_open is no dict
-                    section, _, name = full.partition(".")
-                    tensors.setdefault(section, {})[name] = file.get_tensor(full)
+                flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no dict
+                tensors = _by_section(flat)
         except DataError:
             raise
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
@@ -168,6 +185,17 @@ def same_training(one: Mapping[str, Any], other: Mapping[str, Any], ignored: fro
     return {name: one[name] for name in one if name not in ignored} == {
         name: other[name] for name in other if name not in ignored
     }
+
+
+def was_begun_by(
+    launch: str | None, checkpoints: Path, identity: Mapping[str, Any], ignored: frozenset[str] = frozenset()
+) -> bool:
+    """Whether an unfinished training with the same identity, apart from the names in `ignored`, was begun by a launch."""
+    for folder in unfinished(checkpoints) if launch else []:
+        with suppress(DataError):
+            if folder.launch() == launch and same_training(folder.identity(), identity, ignored):
+                return True
+    return False
 
 
 def find_resumable(
@@ -217,6 +245,13 @@ def describe_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> s
     return "; ".join(found)
 
 
-def _plain(tensor: Tensor) -> Tensor:
-    tensor = tensor.detach().cpu().contiguous()
-    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
+def _flat(sections: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {f"{section}.{name}": tensor for section, tensors in sections.items() for name, tensor in tensors.items()}
+
+
+def _by_section(flat: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    sections: dict[str, dict[str, Tensor]] = {}
+    for full, tensor in flat.items():
+        section, _, name = full.partition(".")
+        sections.setdefault(section, {})[name] = tensor
+    return sections

@@ -1,6 +1,8 @@
 """Sources of training data: a version of the lake's table, or plain Parquet shards, with their vocabulary."""
 
 import hashlib
+import platform
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,56 @@ class TrainingData:
     vocabulary: Vocabulary
     table_version: int | None
     identity: dict[str, Any]
+
+    def to_json(self, lake: Lake, tokens: Path | None) -> dict[str, Any]:
+        """What `on_other_node` needs, as JSON values."""
+        place = tokens or lake.tokens
+        shards = [
+            [shard.path.relative_to(place).as_posix(), shard.split, shard.rows, list(shard.row_groups)]
+            for shard in self.shards
+        ]
+        return {"shards": shards, "table_version": self.table_version, "identity": self.identity}
+
+    @classmethod
+    def on_other_node(
+        cls, found: Mapping[str, Any], lake: Lake, *, tokens: Path | None = None, vocabulary: Path | None = None
+    ) -> "TrainingData":
+        """The data that another node has opened, in this node's files. A shard is opened when its rows are needed, so a
+        node reads its share only.
+
+        Raises:
+            InputNotFoundError: the vocabulary is not here.
+        """
+        place = tokens or lake.tokens
+        fingerprint = found["identity"]["vocabulary"]
+        shards = tuple(
+            Shard(place / name, split, rows, tuple(row_groups), fingerprint)
+            for name, split, rows, row_groups in found["shards"]
+        )
+        known = read_vocabulary(_vocabulary_path(lake, fingerprint, tokens, vocabulary))
+        return cls(shards, known, found["table_version"], found["identity"])
+
+    def check_same(self, tokens: Path | None) -> None:
+        """Checks that this node has the same shards as the one that opened them. Those of a table have their content in
+        their name, and are checked when they are read.
+
+        Raises:
+            DataError: they differ.
+            InputNotFoundError: one is not here.
+        """
+        if tokens is None:
+            return
+        for shard in self.shards:
+            if not shard.path.is_file():
+                raise InputNotFoundError(
+                    f"--tokens {tokens}: {shard.path} is not on {platform.node()}, but it is on the node of rank 0. Put the "
+                    "same files on every node, or use a shared folder."
+                )
+        if _fingerprint(self.shards) != self.identity["tokens"]:
+            raise DataError(
+                f"--tokens {tokens}: the shards on {platform.node()} differ from those on the node of rank 0. Put the same "
+                "files on every node, or use a shared folder."
+            )
 
 
 def open_data(

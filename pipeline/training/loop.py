@@ -41,6 +41,7 @@ from pipeline.training.optimizer import Optimizer, use_sparse
 from pipeline.training.regularisation import Regularisation, RegularisedClassifier, drop_words
 from pipeline.training.schedule import lr_factor
 from pipeline.training.world import World, silent
+from schemas.vocabulary import UNK_ID
 
 log = logging.getLogger(__name__)
 
@@ -402,7 +403,13 @@ class Trainer:
         if self.world.size == 1:
             return model
         ids = [self.world.device.index] if self.world.device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)
+        wrapped = DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)
+        # DDP groups gradients anew after its first pass, and with more than two ranks the groups decide in which order they
+        # are summed. An empty pass now, and a training that continues rounds as one that was never interrupted.
+        some_BT = torch.full((1, 4), UNK_ID, dtype=torch.int32, device=self.world.device)
+        (wrapped(some_BT, torch.tensor([4], device=self.world.device)).sum() * 0.0).backward()
+        self.optimizer.zero_grad()
+        return wrapped
 
 
 def _step_seed(seed: int, epoch: int, step: int, rank: int) -> int:

@@ -1,7 +1,7 @@
 """The ranks that train together, and their communication. A world of one communicates nothing."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors.torch import load, save
 from torch import Tensor, distributed
 
 from pipeline import errors
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, StoppedError
 from pipeline.progress import Progress
 from schemas.contract import ContractError
 
@@ -63,33 +64,102 @@ class World:
 
         Raises:
             PipelineError: any error raised by `make`.
+            StoppedError: a signal came on the main rank, during `make`.
         """
         if self.size == 1:
             return make()
-        failure: Exception | None = None
+        failure: BaseException | None = None
         message: dict[str, Any] = {}
         array = np.zeros(0, np.uint8)
         if self.is_main:
             try:
                 values, array = make()
-                message = {"values": values, "bytes": len(array)}
-            except (PipelineError, ContractError) as error:
+                message = {"values": values}
+            except (PipelineError, ContractError, StoppedError) as error:
                 failure = error
-                message = {"error": type(error).__name__, "text": str(error), "bytes": 0}
-        message = json.loads(self._broadcast(np.frombuffer(json.dumps(message).encode(), np.uint8)).tobytes())
+                message = _described(error)
+        message = json.loads(self._broadcast(_encoded(message)).tobytes())
         if failure is not None:
             raise failure
-        if "error" in message:
-            raise getattr(errors, message["error"], ContractError)(message["text"])
+        if "values" not in message:
+            raise _error(message)
         return message["values"], self._broadcast(array)
 
-    def _broadcast(self, array: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def tensors_from_main(
+        self, make: Callable[[], tuple[dict[str, Any], Mapping[str, Tensor]]]
+    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The same for JSON values and tensors by name. Other ranks receive the tensors on the CPU."""
+        made: list[dict[str, Tensor]] = []
+
+        def attempt() -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
+            values, tensors = make()
+            made.append(dict(tensors))
+            content = b"" if self.size == 1 else save({name: unshared(tensor) for name, tensor in tensors.items()})
+            return values, np.frombuffer(content, np.uint8)
+
+        values, content = self.from_main(attempt)
+        return values, made[0] if made else load(content.tobytes())
+
+    def on_each(self, check: Callable[[], None]) -> None:
+        """Runs `check` on every rank; the error of the lowest rank that has one is raised on all.
+
+        Raises:
+            PipelineError: an error raised by `check`.
+        """
+        failure: Exception | None = None
+        try:
+            check()
+        except (PipelineError, ContractError) as error:
+            failure = error
+        if self.size > 1:
+            first = torch.tensor([self.size if failure is None else self.rank])
+            distributed.all_reduce(first, distributed.ReduceOp.MIN, group=self.control)
+            if int(first) < self.size:
+                mine = _encoded(_described(failure) if failure is not None else {})
+                theirs = json.loads(self._broadcast(mine, int(first)).tobytes())
+                failure = failure or _error(theirs)
+        if failure is not None:
+            raise failure
+
+    def largest(self, number: int) -> int:
+        """The largest of the numbers that the ranks have."""
+        found = torch.tensor([number])
+        if self.size > 1:
+            distributed.all_reduce(found, distributed.ReduceOp.MAX, group=self.control)
+        return int(found)
+
+    def _broadcast(self, array: npt.NDArray[np.uint8], source: int = 0) -> npt.NDArray[np.uint8]:
         size = torch.tensor([len(array)])
-        distributed.broadcast(size, 0, group=self.control)
-        content = torch.from_numpy(array.copy()) if self.is_main else torch.empty(int(size), dtype=torch.uint8)
+        distributed.broadcast(size, source, group=self.control)
+        content = torch.from_numpy(array.copy()) if self.rank == source else torch.empty(int(size), dtype=torch.uint8)
         if int(size):
-            distributed.broadcast(content, 0, group=self.control)
+            distributed.broadcast(content, source, group=self.control)
         return np.asarray(content.numpy())
+
+
+def unshared(tensor: Tensor) -> Tensor:
+    """A tensor on the CPU that owns all of its storage, as safetensors requires."""
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
+
+
+def _encoded(message: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(json.dumps(message).encode(), np.uint8)
+
+
+def _described(error: BaseException) -> dict[str, Any]:
+    if isinstance(error, StoppedError):
+        return {"stopped": error.signal_number}
+    # Subclasses that are defined elsewhere become the one that the other ranks know.
+    known = (kind.__name__ for kind in type(error).__mro__ if getattr(errors, kind.__name__, None) is kind)
+    return {"error": next(known, ContractError.__name__), "text": str(error)}
+
+
+def _error(message: Mapping[str, Any]) -> Any:
+    """The error that another rank has described."""
+    if "stopped" in message:
+        return StoppedError(message["stopped"])
+    return getattr(errors, message["error"], ContractError)(message["text"])
 
 
 class _Silent:

@@ -24,20 +24,27 @@ def archive() -> Path | None:
 def write_reviews(path: Path, rows: int, seed: int = 0) -> str:
     """Writes `rows` reviews, shuffled, with three other columns, repeated as needed; says where they come from."""
     source = archive()
-    texts = _archived(source) if source else generated(min(rows, 25_000), seed)
-    random.Random(seed).shuffle(texts)
+    reviews = texts(min(rows, 25_000), seed)
     schema = pa.schema([("id", pa.string()), ("text", pa.string()), ("stars", pa.int8()), ("at", pa.timestamp("s"))])
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for begin in range(0, rows, 8192):
             numbers = range(begin, min(begin + 8192, rows))
             columns = [
                 pa.array([f"review-{number}" for number in numbers]),
-                pa.array([texts[number % len(texts)] for number in numbers]),
+                pa.array([reviews[number % len(reviews)] for number in numbers]),
                 pa.array([number % 10 for number in numbers], pa.int8()),
                 pa.array(numbers, pa.timestamp("s")),
             ]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
     return f"{rows:,} reviews of {'the IMDb archive' if source else 'generated text'}"
+
+
+def texts(count: int, seed: int = 0) -> list[str]:
+    """The archive's labelled reviews, shuffled, or so many generated ones."""
+    source = archive()
+    found = _archived(source) if source else generated(count, seed)
+    random.Random(seed).shuffle(found)
+    return found
 
 
 def _archived(path: Path) -> list[str]:

@@ -11,14 +11,14 @@ from schemas.token import WITHOUT_TARGET, token_metadata
 WORDS, MEAN_LENGTH = 30_000, 230
 
 
-def write_shards(folder: Path, rows: int, rows_per_shard: int = 16_384) -> None:
+def write_shards(folder: Path, rows: int, rows_per_shard: int = 16_384, mean_length: int = MEAN_LENGTH) -> None:
     """Lengths distributed like IMDb's, words by a power law, films of 20 reviews; a review's first token gives its label."""
     folder.mkdir(parents=True)
     schema = WITHOUT_TARGET.with_metadata(token_metadata("synthetic"))
     random = np.random.default_rng(0)
     for first in range(0, rows, rows_per_shard):
         count = min(rows_per_shard, rows - first)
-        lengths = np.clip(random.gamma(2.2, MEAN_LENGTH / 2.2, count).astype(np.int64), 10, 2500)
+        lengths = np.clip(random.gamma(2.2, mean_length / 2.2, count).astype(np.int64), 10, 2500)
         values = (random.random(int(lengths.sum())) ** 4 * (WORDS - 4)).astype(np.int32) + 4
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         labels = random.integers(0, 2, count).astype(np.int32)

@@ -144,6 +144,24 @@ def test_the_way_of_a_new_user(make: Any, known: int, tmp_path: Path, command: R
     assert set(table["prediction"].to_pylist()) <= set(ingested.receipt["metrics"]["labels"])
 
 
+@pytest.mark.usefixtures("without_pages")
+def test_a_column_of_numbers_to_predict_makes_it_a_lake_of_regression(tmp_path: Path, command: Run) -> None:
+    path, _, _ = amazon(tmp_path)
+    lake = tmp_path / "lake"
+    done = command("init", path, "--target-column", "Score", "--lake", lake)
+    assert done.code == 0, done.stderr
+    settings = tomllib.loads((lake / "pipeline.toml").read_text())
+    assert settings["ingest"]["target-column"] == "Score" and "label-column" not in settings["ingest"]
+    assert settings["train"] == {"task": "regression"}
+    assert next(line for line in done.stdout.splitlines() if line.startswith("Score")).split()[-2:] == ["target", "1"]
+
+    assert command("ingest", "--lake", lake).receipt["written"] == ROWS
+    assert command("train", "--lake", lake, "--arch", "ridge", "--linear-bits", 12).code == 0
+    assert command("score", "--lake", lake, path, "--output", tmp_path / "scored.parquet").receipt["written"] == ROWS
+    assert "predicted_value" in pq.read_schema(tmp_path / "scored.parquet").names
+    assert command("evaluate", "--lake", lake, path).receipt["metrics"]["mae"] < 2
+
+
 def test_inspect_shows_columns_roles_labels_and_rejects_and_writes_nothing(
     tmp_path: Path, run_main: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,17 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import duckdb
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIM = Path(__file__).with_name("shim.c")
 MUTATING = "cwsnlumt"
-Rows = Counter[tuple[Any, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +76,8 @@ class Commands:
         self._process.wait(30)
         self._process.stdout.close()
 
-    def run(self, root: Path, *argv: object, fault: Fault | None = None) -> Ending:
-        """Runs `pipeline ARGV…` with a fault under `root`."""
+    def run(self, root: Path, *argv: object, fault: Fault | None = None, **environment: str) -> Ending:
+        """Runs `pipeline ARGV…` with a fault under `root`, in the environment with these variables, too."""
         fault = fault or Fault()
         assert self._process.stdin and self._process.stdout
         out, err = self._folder / "stdout", self._folder / "stderr"
@@ -90,6 +85,7 @@ class Commands:
             "argv": [str(argument) for argument in argv],
             "stdout": str(out),
             "stderr": str(err),
+            "environment": environment,
             "fault": {
                 "root": str(root),
                 "kinds": fault.kinds,
@@ -104,31 +100,6 @@ class Commands:
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
         return Ending(answer["code"], answer["counted"], out.read_text(), err.read_text())
-
-
-def table_rows(lake: Path) -> Rows:
-    """The rows of the token table's newest version, read by DuckDB from a log that is parsed here: no code of the product.
-
-    An entry that is empty or cut short counts as absent, as the product promises.
-    """
-    live: set[str] = set()
-    for entry in sorted((lake / "tokens" / "_delta_log").glob("*.json")):
-        content = entry.read_bytes()
-        if not content.strip(b"\0 \n") or not content.rstrip().endswith(b"}"):
-            continue
-        for line in content.splitlines():
-            action = json.loads(line)
-            if "add" in action:
-                live.add(action["add"]["path"])
-            if "remove" in action:
-                live.discard(action["remove"]["path"])
-    rows: Rows = Counter()
-    for name in sorted(live):
-        found = duckdb.execute(
-            "select review_id, content_sha256, split, label, len(ids) from read_parquet(?)", [str(lake / "tokens" / name)]
-        ).fetchall()
-        rows.update(found)
-    return rows
 
 
 def leftovers(lake: Path) -> list[str]:

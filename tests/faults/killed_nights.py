@@ -15,9 +15,10 @@ from pipeline.doctor.lake import lake_checks
 from pipeline.lake.decisions import decisions
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import model_ids
-from tests.faults.harness import Commands, Ending, Fault, leftovers, table_rows
+from tests.faults.harness import Commands, Ending, Fault, leftovers
 from tests.faults.scenarios import Tally
 from tests.support.reviews import write_corpus
+from tests.support.table_rows import table_rows
 
 SETTINGS = """[ingest]
 workers = 0

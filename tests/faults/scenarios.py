@@ -16,8 +16,9 @@ from pipeline.doctor.lake import lake_checks
 from pipeline.lake.decisions import decisions
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import model_ids
-from tests.faults.harness import Commands, Ending, Fault, leftovers, table_rows
+from tests.faults.harness import Commands, Ending, Fault, leftovers
 from tests.support.reviews import write_corpus
+from tests.support.table_rows import table_rows
 
 TRAIN = (
     *("--arch", "rnn", "--epochs", 1, "--hidden-dim", 4, "--embedding-dim", 4, "--batch-size", 32, "--workers", 0),

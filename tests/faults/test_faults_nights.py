@@ -13,8 +13,9 @@ import pytest
 
 from pipeline.doctor.lake import lake_checks
 from pipeline.lake.paths import Lake
-from tests.faults.harness import Commands, Fault, leftovers, table_rows
+from tests.faults.harness import Commands, Fault, leftovers
 from tests.faults.scenarios import TRAIN, make_raw
+from tests.support.table_rows import table_rows
 
 NIGHT = ("ingest", "--workers", 0)
 

@@ -7,9 +7,10 @@ import pytest
 
 from pipeline.doctor.lake import lake_checks
 from pipeline.lake.paths import Lake
-from tests.faults.harness import Commands, Fault, leftovers, table_rows
+from tests.faults.harness import Commands, Fault, leftovers
 from tests.faults.power import Disk, sampled_states
 from tests.faults.scenarios import SCENARIOS, Trial
+from tests.support.table_rows import table_rows
 
 
 def cut_the_power(trial: Trial, count: int) -> tuple[int, list[str]]:

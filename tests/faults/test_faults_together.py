@@ -10,10 +10,11 @@ import pytest
 
 from pipeline.doctor.lake import lake_checks
 from pipeline.lake.paths import Lake
-from tests.faults.harness import Commands, leftovers, table_rows
+from tests.faults.harness import Commands, leftovers
 from tests.faults.scenarios import TRAIN, make_folder, make_ingested, make_trained
 from tests.support.fork_server import forked_pipeline, forked_python
 from tests.support.paths import ROOT
+from tests.support.table_rows import table_rows
 
 ALLOWED = {0, 75, 99}
 

@@ -40,6 +40,7 @@ def serve(order: dict[str, object], shim: ctypes.CDLL, write_end: int) -> None:
         os.dup2(descriptor, number)
         os.close(descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.environ.update(order["environment"])  # type: ignore[call-overload]
     sys.argv = ["pipeline", *map(str, order["argv"])]  # type: ignore[call-overload]
     fault = order["fault"]
     assert isinstance(fault, dict)

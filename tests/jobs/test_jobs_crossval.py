@@ -77,6 +77,18 @@ def test_what_is_trained_is_not_trained_again(lake: Path, corpus: Corpus, receip
     assert receipt["outputs"] == again["outputs"] != other["outputs"]
 
 
+def test_folds_are_trained_as_the_lake_says_unless_told_otherwise(
+    tmp_path: Path, corpus: Corpus, receipt: dict[str, Any]
+) -> None:
+    lake = tmp_path / "lake"
+    lake.mkdir()
+    (lake / "pipeline.toml").write_text('[train]\narch = "nbsvm"\nlinear-bits = 12\nholdout = 0.1\n')
+    as_trained = crossval(lake, corpus)
+    told = crossval(lake, corpus, "--linear-bits", "10")
+
+    assert [made["metrics"]["mean"] == receipt["metrics"]["mean"] for made in (as_trained, told)] == [True, False]
+
+
 def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path: Path, corpus: Corpus) -> None:
     options = (*SMALL, "--epochs", "1", "--no-wide", "--checkpoint-every", "3")
     whole = crossval(tmp_path / "whole", corpus, *options)

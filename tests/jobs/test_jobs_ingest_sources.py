@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import DataError
+from pipeline.readers import walk
 from pipeline.readers.walk import Walker
 from tests.support.ingested import ingest, left_out, rejects_of, rows_of, texts_of
 
@@ -44,14 +45,14 @@ def test_a_folder_that_cannot_be_read_is_left_out_and_named(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = corpus / "aclImdb" / "test" / "neg"
-    scandir = os.scandir
+    folder_names = walk.folder_names
 
-    def refusing(path: Path) -> object:
-        if path == closed:
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
+    def refusing(path: bytes, suffix: bytes) -> tuple[bytes, bytes]:
+        if path == bytes(closed):
+            raise PermissionError(13, "Permission denied", os.fsdecode(path))
+        return folder_names(path, suffix)
 
-    monkeypatch.setattr(os, "scandir", refusing)
+    monkeypatch.setattr(walk, "folder_names", refusing)
     receipt = ingest(tmp_path / "lake", corpus)
     assert (receipt.read, receipt.quarantined, left_out(receipt)) == (100, 1, [("neg", "unreadable")])
     with pytest.raises(DataError, match=r"1 of 131 files cannot be read|1 of 1\d\d files cannot be read"):

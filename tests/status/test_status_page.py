@@ -1,5 +1,6 @@
 """The morning page: what it shows, that its links lead to files, and that nothing from outside is markup."""
 
+import json
 import os
 import re
 import sys
@@ -150,6 +151,20 @@ def test_the_model_that_was_live_after_each_night_and_why_others_are_not(tmp_pat
     models = {row[0][-6:]: row for row in page.rows if row[0].startswith("bilstm")}
     assert models["000004"][1] == "live" and models["000003"][1] == "not promoted" and models["000002"][1] == "was live"
     assert models["000003"][4] == "88.1% against 90.2% on 2,000 reviews, p < 0.001"
+
+
+def test_models_of_numbers_have_errors_instead_of_accuracies(tmp_path: Path) -> None:
+    lake = lake_of_nights(tmp_path, 1)
+    add_model(lake, "ridge-20260203T020000Z-000000", metrics={"test_mae": 1.4812, "test_rows": 2000})
+    go_live(lake, "ridge-20260203T020000Z-000000", NOW)
+    errors = {"challenger_accuracy": None, "live_accuracy": None, "challenger_mae": 1.4812, "live_mae": 1.9}
+    decide(lake, "ridge-20260203T020000Z-000000", NOW, promotion(**errors))
+    text = page_of(lake).text
+    assert "MAE 1.481 (test)" in text and "MAE 1.481 against MAE 1.9 on 2,000 reviews" in text
+    assert "mean absolute error on test reviews" in text
+    found = run_here("status", "--json", "--lake", lake.root)
+    assert json.loads(found.stdout)["live"]["mae"] == 1.4812 and json.loads(found.stdout)["live"]["accuracy"] is None
+    assert "MAE 1.481 on test" in run_here("status", "--lake", lake.root).stdout
 
 
 def test_drift_that_was_not_measured_is_not_called_none(tmp_path: Path) -> None:

@@ -56,10 +56,11 @@ def add_run(
     return {**receipt, "exit_code": exit_code}
 
 
-def add_model(lake: Lake, model_id: str, accuracy: float | None = 0.9) -> None:
+def add_model(lake: Lake, model_id: str, accuracy: float | None = 0.9, metrics: Mapping[str, Any] | None = None) -> None:
     """Writes the description of a model, without its weights."""
     folder = lake.models / model_id
     folder.mkdir(parents=True)
+    measured = {} if accuracy is None else {"test_accuracy": accuracy, "test_rows": 2000}
     values: dict[str, Any] = {
         "arch": model_id.partition("-")[0],
         "model_config": {},
@@ -68,7 +69,7 @@ def add_model(lake: Lake, model_id: str, accuracy: float | None = 0.9) -> None:
         "max_length": 400,
         "vocabulary": "0123456789abcdef",
         "table_version": 0,
-        "metrics": {} if accuracy is None else {"test_accuracy": accuracy, "test_rows": 2000},
+        "metrics": measured if metrics is None else metrics,
         "training": {},
         "created": "2026-01-01T00:00:00Z",
         "weights_sha256": "0" * 64,

@@ -57,3 +57,28 @@ def test_an_unreadable_file_is_named(tmp_path: Path, read_files: ReadFiles, name
 def test_a_folder_that_is_not_there_is_no_empty_one(tmp_path: Path, read_files: ReadFiles) -> None:
     with pytest.raises(FileNotFoundError):
         read_files(bytes(tmp_path / "absent"), b"good.txt\0", LIMIT)
+
+
+NAMERS = {"compiled": kernels.folder_names, "numpy": numpy_kernels.folder_names}
+
+
+@pytest.mark.parametrize("folder_names", NAMERS.values(), ids=NAMERS)
+def test_names_of_a_folder_are_sorted_and_all_else_has_its_kind(tmp_path: Path, folder_names: Any) -> None:
+    texts = ["10_1.txt", "9_1.txt", "a.txt", "ä.txt", "z b.txt", os.fsdecode(b"\xff.txt")]
+    for name in [*reversed(texts), "a.txt.gz", "reviews.csv", ".hidden.txt", "_side.txt", "txt"]:
+        (tmp_path / name).write_text("text")
+    (tmp_path / "folder.txt").mkdir()
+    (tmp_path / "link.txt").symlink_to(tmp_path / "a.txt")
+    files, rest = folder_names(bytes(tmp_path), b".txt")
+    assert files.split(b"/") == sorted(map(os.fsencode, texts))
+    expected = [b"?link.txt", b"dfolder.txt", b"fa.txt.gz", b"freviews.csv", b"ftxt"]
+    assert rest.endswith(b"\0") and sorted(rest.split(b"\0")[:-1]) == expected
+    (tmp_path / "empty").mkdir()
+    assert folder_names(bytes(tmp_path / "empty"), b".txt") == (b"", b"")
+
+
+@pytest.mark.parametrize("folder_names", NAMERS.values(), ids=NAMERS)
+def test_a_folder_that_cannot_be_read_has_no_names(tmp_path: Path, folder_names: Any) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        folder_names(bytes(tmp_path / "absent"), b".txt")
+    assert os.fsdecode(caught.value.filename) == str(tmp_path / "absent")

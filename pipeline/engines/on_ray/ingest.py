@@ -112,15 +112,21 @@ def _chunks(cluster: Cluster, sources: Sequence[Source], columns: Columns, readi
     """References to chunks, or chunks, in order. Folders of reviews in files of their own are listed here: their list is
     here already, and one folder's list of films decides about others."""
     here = SourceReader(columns, reading)
-    sizes = [(source, None if source.stamp is None else source.stamp.size) for source in sources]
+    # Sources that are fetched when they are asked for are there until the next one is, so they are read one by one.
+    are_here = isinstance(sources, list | tuple)
+    groups = gathered([(source, _size(source)) for source in sources]) if are_here else ([source] for source in sources)
 
     def start(group: list[Source]) -> Iterator[Any]:
         if group[0].format == "txt":
             return (Done(value=chunk) for chunk in chunked(here.read(group[0])))
         return cluster.stream(read_chunks, group, columns, reading)
 
-    for stream in cluster.ahead(gathered(sizes), start, cluster.readers):
+    for stream in cluster.ahead(groups, start, cluster.readers if are_here else 0):
         yield from stream
+
+
+def _size(source: Source) -> int | None:
+    return None if source.stamp is None else source.stamp.size
 
 
 def _owned(batch: TokenizedBatch, place: Place) -> TokenizedBatch:
