@@ -289,11 +289,10 @@ def _first_pass(
         withheld=withheld,
         held=held,
     )
-    sources = mirror.arriving(found.sources)
     with (
         engine.spill(scratch / "spill.arrow") as spill,
         track("reading and tokenizing") as progress,
-        engine.tokenized(sources, config.columns, config.reading, tokenize) as batches,
+        engine.tokenized(found.sources, mirror, config.columns, config.reading, tokenize) as batches,
     ):
         collector = Collector(
             spill=spill,

@@ -20,6 +20,7 @@ from pipeline.datapipes.spill import SpilledBatches, SpillWriter
 from pipeline.datapipes.tokenize_reviews import TokenizedBatch, TokenizeReviews
 from pipeline.lake.shard_writer import write_shard
 from pipeline.readers.base import Reading, Source
+from pipeline.readers.mirror import Mirror
 from pipeline.readers.reviews import Groups
 from pipeline.readers.roles import Columns
 from pipeline.text.vocabulary import Counts, TokenCounts
@@ -40,9 +41,13 @@ class IngestEngine(Protocol):
         ...
 
     def tokenized(
-        self, sources: Sequence[Source], columns: Columns, reading: Reading, tokenize: TokenizeReviews
+        self, sources: Sequence[Source], mirror: Mirror, columns: Columns, reading: Reading, tokenize: TokenizeReviews
     ) -> AbstractContextManager[Iterator[Collected]]:
-        """The batches of the sources in order, tokenized."""
+        """The batches of the sources in order, tokenized.
+
+        Args:
+            mirror: where sources in stores have their places.
+        """
         ...
 
     def written(
@@ -103,10 +108,10 @@ class LocalIngest:
 
     @contextmanager
     def tokenized(
-        self, sources: Sequence[Source], columns: Columns, reading: Reading, tokenize: TokenizeReviews
+        self, sources: Sequence[Source], mirror: Mirror, columns: Columns, reading: Reading, tokenize: TokenizeReviews
     ) -> Iterator[Iterator[Collected]]:
         """See `IngestEngine`."""
-        with ParallelMap(ReadReviews(sources, columns, reading), tokenize, self.workers) as batches:
+        with ParallelMap(ReadReviews(mirror.arriving(sources), columns, reading), tokenize, self.workers) as batches:
             yield iter(batches)
 
     @contextmanager

@@ -32,10 +32,11 @@ from pipeline.engines.on_ray.ingest_tasks import (
 )
 from pipeline.engines.on_ray.places import Place
 from pipeline.engines.on_ray.plan import PlanWriter, pieces_of
-from pipeline.engines.on_ray.reading import chunked, gathered
+from pipeline.engines.on_ray.reading import InStore, chunked, gathered
 from pipeline.lake.atomic import writing
 from pipeline.lake.known import KeyIndex, Keys
 from pipeline.readers.base import Reading, Source
+from pipeline.readers.mirror import Mirror
 from pipeline.readers.roles import Columns
 
 
@@ -55,10 +56,10 @@ class RayIngest:
 
     @contextmanager
     def tokenized(
-        self, sources: Sequence[Source], columns: Columns, reading: Reading, tokenize: TokenizeReviews
+        self, sources: Sequence[Source], mirror: Mirror, columns: Columns, reading: Reading, tokenize: TokenizeReviews
     ) -> Iterator[Iterator[Collected]]:
         """The batches of the sources in order, tokenized; their tokens are `TokensElsewhere`."""
-        yield _tokenized(self._connected(), sources, columns, reading, tokenize)
+        yield _tokenized(self._connected(), sources, mirror, columns, reading, tokenize)
 
     @contextmanager
     def written(
@@ -80,10 +81,15 @@ class RayIngest:
 
 
 def _tokenized(
-    cluster: Cluster, sources: Sequence[Source], columns: Columns, reading: Reading, tokenize: TokenizeReviews
+    cluster: Cluster,
+    sources: Sequence[Source],
+    mirror: Mirror,
+    columns: Columns,
+    reading: Reading,
+    tokenize: TokenizeReviews,
 ) -> Iterator[Collected]:
     given = cluster.put(replace(tokenize, known=KeyIndex(), held=KeyIndex()))
-    chunks = _chunks(cluster, sources, columns, reading)
+    chunks = _chunks(cluster, sources, mirror, columns, reading)
     if _is_empty(tokenize.known) and _is_empty(tokenize.held):
         started = cluster.ahead(chunks, lambda chunk: cluster.call_pair(tokenize_chunk, given, chunk))
     else:
@@ -108,25 +114,27 @@ def _is_empty(known: object) -> bool:
     return isinstance(known, KeyIndex) and not len(known)
 
 
-def _chunks(cluster: Cluster, sources: Sequence[Source], columns: Columns, reading: Reading) -> Iterator[Any]:
+def _chunks(
+    cluster: Cluster, sources: Sequence[Source], mirror: Mirror, columns: Columns, reading: Reading
+) -> Iterator[Any]:
     """References to chunks, or chunks, in order. Folders of reviews in files of their own are listed here: their list is
     here already, and one folder's list of films decides about others."""
     here = SourceReader(columns, reading)
-    # Sources that are fetched when they are asked for are there until the next one is, so they are read one by one.
-    are_here = isinstance(sources, list | tuple)
-    groups = gathered([(source, _size(source)) for source in sources]) if are_here else ([source] for source in sources)
 
-    def start(group: list[Source]) -> Iterator[Any]:
-        if group[0].format == "txt":
-            return (Done(value=chunk) for chunk in chunked(here.read(group[0])))
+    def start(group: list[Source | InStore]) -> Iterator[Any]:
+        if isinstance(group[0], Source) and group[0].format == "txt":
+            return (Done(value=chunk) for chunk in chunked(here.read(mirror.fetch(group[0]))))
         return cluster.stream(read_chunks, group, columns, reading)
 
-    for stream in cluster.ahead(groups, start, cluster.readers if are_here else 0):
+    for stream in cluster.ahead(gathered([_sent(source, mirror) for source in sources]), start, cluster.readers):
         yield from stream
 
 
-def _size(source: Source) -> int | None:
-    return None if source.stamp is None else source.stamp.size
+def _sent(source: Source, mirror: Mirror) -> tuple[Source | InStore, int | None]:
+    """A source as tasks get it, and its size, None if it is not known or to be read alone."""
+    if source.remote and not source.files:
+        return InStore(source, mirror.uri_of(source.path)), mirror.size(source)
+    return source, None if source.stamp is None else source.stamp.size
 
 
 def _owned(batch: TokenizedBatch, place: Place) -> TokenizedBatch:

@@ -21,7 +21,7 @@ from pipeline.datapipes.tokenize_reviews import (
 from pipeline.datapipes.tokens_elsewhere import TokensElsewhere
 from pipeline.engines.on_ray.cluster import Unseen, unseen
 from pipeline.engines.on_ray.places import Piece
-from pipeline.engines.on_ray.reading import chunked, compact, looked_at
+from pipeline.engines.on_ray.reading import InStore, brought, chunked, compact
 from pipeline.errors import DataError
 from pipeline.lake.known import Keys, contents_of
 from pipeline.lake.shard_writer import write_shard
@@ -38,17 +38,16 @@ Body = list[pa.RecordBatch | None]
 """Rows with their tokens, one batch for each item of a chunk."""
 
 
-def read_chunks(sources: Sequence[Source], columns: Columns, reading: Reading) -> Iterator[list[Sent]]:
+def read_chunks(sources: Sequence[Source | InStore], columns: Columns, reading: Reading) -> Iterator[list[Sent]]:
     """Reads files in a task."""
     reader = SourceReader(columns, reading)
 
     def items() -> Iterator[Sent]:
         for source in sources:
-            found = looked_at(source)
-            if isinstance(found, Unseen):
-                yield found
-                found = source  # if it has gone everywhere, that is a fault of the file
-            yield from map(_compact, reader.read(found))
+            with brought(source) as (found, missing):
+                if missing is not None:
+                    yield missing
+                yield from map(_compact, reader.read(found))  # if it has gone everywhere, that is a fault of the file
 
     return chunked(items())
 

@@ -1,15 +1,20 @@
 """Reads sources in tasks, and cuts what they hold into chunks: a chunk is worth a task of its own."""
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
 
 from pipeline.engines.on_ray.cluster import Unseen, unseen
+from pipeline.lake.store import StoreMissingError, divided, open_store
 from pipeline.readers.base import Rows, Source, Stamp
 from pipeline.readers.opening import stamp
 from pipeline.readers.reviews import RawBatch, TableRows, TextFiles
+from pipeline.readers.zip_members import table_in
 
 CHUNK_BYTES = 8 << 20
 CHUNK_BATCHES = 16
@@ -58,12 +63,45 @@ def gathered(things: Sequence[tuple[T, int | None]]) -> Iterator[list[T]]:
         yield group
 
 
-def looked_at(source: Source) -> Source | Unseen:
-    """The source as a worker finds it: devices and inodes have other numbers on other machines, so its stamp is made again
-    here, unless the file is another one by its size or time."""
-    if (missing := unseen(source.path)) is not None:
-        return missing
-    return source if source.stamp is None else replace(source, stamp=stamp_here(source, source.stamp))
+@dataclass(frozen=True, slots=True)
+class InStore:
+    """A source that is an object of a store. The task that reads it fetches it, wherever it runs."""
+
+    source: Source
+    uri: str
+
+
+@contextmanager
+def brought(sent: Source | InStore) -> Iterator[tuple[Source, Unseen | None]]:
+    """The source as it is on this machine, for the block, and what is to be reported if it is not visible.
+
+    Devices and inodes have other numbers on other machines, so its stamp is made again here, unless the file is another one
+    by its size or time.
+
+    Raises:
+        StorageUnavailableError: the store does not answer, or refuses.
+    """
+    if isinstance(sent, InStore):
+        with _fetched(sent) as source:
+            yield source, None
+    elif (missing := unseen(sent.path)) is not None:
+        yield sent, missing
+    else:
+        yield (sent if sent.stamp is None else replace(sent, stamp=stamp_here(sent, sent.stamp))), None
+
+
+@contextmanager
+def _fetched(sent: InStore) -> Iterator[Source]:
+    bucket, name = divided(sent.uri)
+    with tempfile.TemporaryDirectory(prefix="pipeline-source-") as folder:
+        path = Path(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        source = replace(sent.source, path=path)
+        with suppress(StoreMissingError):  # whoever opens it says that it is gone
+            open_store(bucket).fetch(name, path)
+            if source.format == "zip" and (table := table_in(path)):
+                source = replace(source, format=table.name, compression="zip")
+        yield source
 
 
 def stamp_here(source: Source, found: Stamp) -> Stamp:
