@@ -132,9 +132,12 @@ def test_messages_name_uris_and_not_the_place_where_objects_are_fetched_to(
 
 
 def test_a_bucket_is_inspected_and_evaluated(store: ObjectStore, lake: Path, command: Run, tmp_path: Path) -> None:
-    store.write("a.csv", b"text,label\ngood,pos\nbad,neg\n")
+    reviews = ["a great film with good actors in it,pos", "the story was very long and not good,neg"]
+    store.write("a.csv", "\n".join(["text,label", *reviews, ""]).encode())
     inspected = command("--lake", lake, "inspect", f"{store.uri}/a.csv", "--json")
     assert inspected.code == 0 and f"{store.uri}/a.csv" in inspected.stdout and ".scratch" not in inspected.stdout
+    initialised = command("--lake", tmp_path / "new", "init", f"{store.uri}/a.csv")
+    assert initialised.code == 0 and f"{store.uri}/a.csv" in initialised.stdout and ".scratch" not in initialised.stdout
     evaluated = command("--lake", lake, "evaluate", f"{store.uri}/a.csv")
     assert evaluated.code == 0 and evaluated.receipt["read"] == 2
 
