@@ -61,7 +61,9 @@ class IngestConfig(BoundsConfig):
     """
 
     lake: Path
-    sources: Annotated[tuple[str, ...], sources_option("Files, folders and globs.", "the lake's raw/")] = ()
+    sources: Annotated[
+        tuple[str, ...], sources_option("Files, folders, globs, and URIs of the same in a bucket.", "the lake's raw/")
+    ] = ()
     tokenizer: Annotated[
         str | None,
         Option(help=f"{_TOKENIZERS}.", default=f"the lake's, else {DEFAULT_TOKENIZER}", choices=tuple(TOKENIZERS)),

@@ -67,7 +67,7 @@ class ScoreConfig(BoundsConfig):
         Option(
             name="input",
             metavar="INPUT",
-            help="Files, folders and globs; - for stdin, one review per line.",
+            help="Files, folders, globs, and URIs of the same in a bucket; - for stdin, one review per line.",
             positional=True,
             paths=True,
         ),
@@ -82,7 +82,7 @@ class ScoreConfig(BoundsConfig):
         Option(
             metavar="FILE",
             help="One output file for all inputs: .parquet, .csv or .jsonl (the latter two also .gz, .zst, .bz2); - for "
-            "stdout. A folder, or DIR/: one output per input.",
+            "stdout; may be a URI. A folder, or DIR/: one output per input.",
             default="one output per input, in predictions/ of the lake",
         ),
     ] = None

@@ -26,7 +26,8 @@ REQUIRED = (
     "matplotlib",
     "rich",
 )
-EXTRAS = {"tensorboard": "train --tensorboard"}
+EXTRAS = {"tensorboard": ("tensorboard", "'train --tensorboard'"), "obstore": ("s3", "URIs of object stores")}
+"""Modules, each with the extra that installs it, and who needs it."""
 OWN_PACKAGES = ("schemas", "pipeline", "jobs")
 REINSTALL = f"Install {DISTRIBUTION} in a fresh environment."
 
@@ -40,8 +41,8 @@ def environment_checks() -> Iterator[Check]:
     yield from guarded("kernels", _kernels)
     yield from guarded("devices", _devices)
     yield from guarded("onednn", _onednn)
-    for name, use in EXTRAS.items():
-        yield _extra(name, use)
+    for name, (extra, use) in EXTRAS.items():
+        yield _extra(name, extra, use)
 
 
 def _python() -> Iterator[Check]:
@@ -140,11 +141,11 @@ def _onednn() -> Iterator[Check]:
         yield ok("onednn", f"not used: {reason}. Scoring on the CPU uses torch's public matrix product, which is slower")
 
 
-def _extra(name: str, use: str) -> Check:
+def _extra(name: str, extra: str, use: str) -> Check:
     try:
         importlib.import_module(name)
         return ok(name, metadata.version(name))
     except ModuleNotFoundError:
-        return ok(name, f"not installed; only '{use}' needs it: pip install '{DISTRIBUTION}[{name}]'")
+        return ok(name, f"not installed; only needed for {use}: pip install '{DISTRIBUTION}[{extra}]'")
     except Exception as error:
-        return warn(name, f"cannot be imported: {error}", f"pip install --force-reinstall '{DISTRIBUTION}[{name}]'")
+        return warn(name, f"cannot be imported: {error}", f"pip install --force-reinstall '{DISTRIBUTION}[{extra}]'")

@@ -49,6 +49,8 @@ log = logging.getLogger(__name__)
 FETCHED_AT_ONCE = 16
 NOT_A_FILE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 """An object may have a name that is a prefix of others, or a part of 1,024 bytes; a file may not."""
+AHEAD, AHEAD_BYTES = 8, 64 << 20
+"""So many files are fetched ahead of the one that is read if they are so small together; else one."""
 UNUSED = "nothing is mirrored"
 CONDITIONAL_BYTES = 256 << 20
 """A conditional write holds the file in memory; larger outputs replace whatever is there."""
@@ -163,6 +165,10 @@ class Mirror:
         """The sources for one who reads them in order: each is fetched when it is asked for."""
         return _Arriving(self, sources) if any(source.remote for source in sources) else sources
 
+    def size(self, source: Source) -> int:
+        """Bytes of the object of a source that is one file."""
+        return self._object(source.path)[1].size if source.remote and not source.files else 0
+
     def ahead(self, source: Source) -> "Future[Source]":
         """Fetches a source in the background."""
         return self._threads.submit(self.fetch, source)
@@ -252,8 +258,8 @@ class Output:
 
 
 class _Arriving(Sequence[Source]):
-    """Fetches a source when it is asked for, begins to fetch the next one, and removes the one before. Texts stay until the
-    mirror goes: workers read them later."""
+    """Fetches a source when it is asked for, then the next one, or several small ones, ahead, and removes the one before.
+    Texts stay until the mirror goes: workers read them later."""
 
     def __init__(self, mirror: Mirror, sources: Sequence[Source]) -> None:
         self.mirror, self.sources = mirror, sources
@@ -275,9 +281,15 @@ class _Arriving(Sequence[Source]):
             return source
         return self.sources[number]
 
-    def _fetch_next(self, number: int) -> None:
-        if number < len(self.sources) and not self.sources[number].files and number not in self._coming:
-            self._coming[number] = self.mirror.ahead(self.sources[number])
+    def _fetch_next(self, first: int) -> None:
+        size = 0
+        for number in range(first, min(first + AHEAD, len(self.sources))):
+            source = self.sources[number]
+            size += self.mirror.size(source)
+            if source.files or (number > first and size > AHEAD_BYTES):
+                return
+            if number not in self._coming:
+                self._coming[number] = self.mirror.ahead(source)
 
 
 @contextmanager

@@ -74,6 +74,20 @@ def check_whole(machine: Machine, lake: str, deliveries: list[Path]) -> None:
     assert found == sorted(f"{path.as_uri()}#{row}" for path in deliveries for row in range(REVIEWS))
 
 
+@pytest.mark.parametrize(("header", "named"), [("if-none-match", "If-None-Match"), ("if-match", "If-Match")])
+def test_a_lake_on_a_store_without_conditional_writes_is_refused(
+    lake: str, faults: Faults, deliveries: list[Path], command: Run, tmp_path: Path, header: str, named: str
+) -> None:
+    faults.drop = (header,)
+    machine = Machine(command, lake, tmp_path / "one")
+    ingested = machine.run("ingest", deliveries[0])
+    assert ingested.code == 69
+    assert f"{lake} does not support conditional writes ({named})" in ingested.stderr
+    assert list(open_store(lake).list("tokens/")) == []
+    doctor = machine.run("doctor")
+    assert doctor.code == 69 and f"does not support conditional writes ({named})" in doctor.stdout
+
+
 def test_two_writers_on_a_failing_server_lose_nothing_and_double_nothing(
     lake: str, faults: Faults, deliveries: list[Path], pipeline: Run, tmp_path: Path
 ) -> None:

@@ -1,15 +1,18 @@
 """The laws that every store keeps. New stores are added to `stores`."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import UsageError
+from pipeline.lake import probe
 from pipeline.lake.store import ABSENT, ANY, Store, StoreChangedError, Stored, StoreMissingError, check_uri, open_store
 from tests.support.stores import EmptyStores, stores
 
@@ -214,6 +217,18 @@ def test_a_store_does_what_a_dictionary_does(empty: EmptyStores, steps: list[tup
 def test_names_that_not_every_store_can_hold_are_refused(store: Store, name: str) -> None:
     with pytest.raises(UsageError, match="not a name for an object"):
         store.write(name, b"1")
+
+
+def test_conditional_writes_and_the_clock_are_asked_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fast() -> float:
+        return time.time() + 100
+
+    ahead = probe.check_conditional_writes(store)
+    assert ahead is not None and abs(ahead) < probe.MOST_SKEW_SECONDS
+    monkeypatch.setattr(probe, "time", SimpleNamespace(time=fast))
+    behind = probe.check_conditional_writes(store)
+    assert behind is not None and -101 <= behind <= -98
+    assert list(store.list()) == []
 
 
 @pytest.mark.parametrize(
