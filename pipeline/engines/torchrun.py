@@ -34,6 +34,8 @@ MEETING = timedelta(minutes=10)
 MAIN_ALONE = timedelta(days=7)
 """How long ranks wait for work that the main one does alone, such as fitting the n-gram model. If it dies, its connections
 close, and they stop waiting at once."""
+LOST_SECONDS = 120.0
+"""How long the lock of a main rank that was lost may stay: twice as long as a lease of a lake on a store."""
 FRESH_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 """torch's environment variable with which a launcher opens a new store at each start of its workers."""
 
@@ -51,6 +53,17 @@ def is_main(environment: Mapping[str, str] = os.environ) -> bool:
 def is_first_of_node(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether this process is the first of its node, or alone."""
     return environment.get("LOCAL_RANK", "0") == "0"
+
+
+def is_on_several_nodes(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether there is more than one launcher."""
+    return environment.get("GROUP_WORLD_SIZE", "1") != "1"
+
+
+def lock_seconds(resumes: bool) -> float:
+    """How long the main rank waits for the lock of what is trained: it may be that of its predecessor, which was lost with
+    its node."""
+    return LOST_SECONDS if launched() and (resumes or is_on_several_nodes()) else 0.0
 
 
 def launch_id(environment: Mapping[str, str] = os.environ) -> str | None:
@@ -79,7 +92,7 @@ def joined(device: str) -> Iterator[World]:
     """
     where = resolve_device(device)
     on_gpu = where.type == "cuda"
-    _check_launcher()
+    check_launcher()
     store, rank, size = next(rendezvous("env://"))
     # A launcher keeps its store when it restarts its workers: without a new prefix, gloo finds the addresses of the dead.
     store = PrefixStore(meet(store, rank, size), store)
@@ -100,10 +113,13 @@ def joined(device: str) -> Iterator[World]:
         distributed.destroy_process_group()
 
 
-def _check_launcher(environment: Mapping[str, str] = os.environ) -> None:
+def check_launcher(environment: Mapping[str, str] = os.environ) -> None:
     """Warns where a node that is lost could not come back."""
-    on_several = environment.get("GROUP_WORLD_SIZE", "1") != "1"
-    if on_several and environment.get("TORCHELASTIC_USE_AGENT_STORE") == str(True) and is_main(environment):
+    if (
+        is_on_several_nodes(environment)
+        and environment.get("TORCHELASTIC_USE_AGENT_STORE") == str(True)
+        and is_main(environment)
+    ):
         log.warning(
             "torchrun shares one store over all restarts, so a node that is lost cannot come back to this training. Set "
             "%s=1 on every node before you start torchrun.",

@@ -6,6 +6,10 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.lake.store import open_store
+from tests.support.faulty_proxy import Faults, faulty
+from tests.support.s3_server import BUCKET, environment, s3_server, settings
+
 
 @dataclass(frozen=True)
 class Place:
@@ -31,7 +35,24 @@ def on_folder_store(folder: Path) -> Iterator[Place]:
     yield Place(lambda name: f"file+store://{store / name}", lambda name: _files(store / name), environment=environment)
 
 
-STORAGES: dict[str, Callable[[Path], AbstractContextManager[Place]]] = {"disk": on_disk, "copy": on_folder_store}
+@contextmanager
+def on_s3(folder: Path) -> Iterator[Place]:
+    """Lakes on an S3 server on loopback. A proxy before it counts requests, so times are those of server and proxy, too."""
+    faults = Faults()
+    with s3_server() as server, faulty(server, faults) as url, environment(url):
+        yield Place(
+            lambda name: f"s3://{BUCKET}/{name}",
+            lambda name: ((one.name, one.size) for one in open_store(f"s3://{BUCKET}/{name}").list()),
+            lambda: {method: faults.counts[method] for method in ("PUT", "GET", "HEAD", "POST", "DELETE")},
+            {**settings(url), "PIPELINE_CACHE": str(folder / "cache")},
+        )
+
+
+STORAGES: dict[str, Callable[[Path], AbstractContextManager[Place]]] = {
+    "disk": on_disk,
+    "copy": on_folder_store,
+    "s3": on_s3,
+}
 
 
 def storage(name: str, folder: Path) -> AbstractContextManager[Place]:

@@ -15,7 +15,7 @@ def test_smoke() -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     seconds = json.loads(done.stdout.splitlines()[-1])["seconds"]
-    names = ("ingest", "train nbsvm", "train bilstm", "score", "ingest, night 1", "ingest, night 2")
+    names = ("ingest", "train nbsvm", "train bilstm", "score, nbsvm", "ingest, night 1", "ingest, night 2")
     assert list(seconds) == [f"400-disk-local-2 {name}" for name in names]
     rows = [line for line in done.stdout.splitlines() if line.startswith("| 400 ")]
     assert len(rows) == len(names) and all(line.count("|") == rows[0].count("|") for line in rows)

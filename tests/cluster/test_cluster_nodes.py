@@ -109,6 +109,25 @@ def test_a_lost_node_comes_back_and_the_weights_are_the_same(
     assert len(list((lake / "models").glob("bilstm-*"))) == 1
 
 
+@pytest.mark.slow
+def test_with_four_ranks_gradients_are_summed_in_the_same_order(corpus: Corpus, tmp_path: Path, running: list[Node]) -> None:
+    found = []
+    for name in ("undisturbed", "lost"):
+        lake = tmp_path / name
+        first, second = two_nodes(tmp_path / f"nodes-{name}", f"four-{name}")
+        running += [first, second]
+        for node in (first, second):
+            node.ranks = 2
+            node.start(*train(corpus, lake))
+        if name == "lost":
+            wait_for(lambda lake=lake: len(checkpoints(lake)) > 1, (first, second))
+            second.kill()
+            second.start(*train(corpus, lake))
+        finish(first, second)
+        found.append(weights(lake))
+    assert found[0] == found[1]
+
+
 def test_all_nodes_lost_go_on_under_the_same_name(
     corpus: Corpus, uninterrupted: bytes, tmp_path: Path, running: list[Node]
 ) -> None:

@@ -52,3 +52,29 @@ def test_a_launch_has_a_name_only_if_it_was_given_one(given: str | None, name: s
 def test_a_launcher_takes_nothing_new_for_success(code: int, told: int) -> None:
     receipt = Receipt(run_id="r", command="train", seconds=1.0, exit_code=code)
     assert torchrun.receipt_for_launcher(receipt).exit_code == told
+
+
+@pytest.mark.parametrize(
+    ("environment", "warns"),
+    [
+        ({"GROUP_WORLD_SIZE": "2", "TORCHELASTIC_USE_AGENT_STORE": "True", "RANK": "0"}, True),
+        ({"GROUP_WORLD_SIZE": "2", "TORCHELASTIC_USE_AGENT_STORE": "True", "RANK": "1"}, False),
+        ({"GROUP_WORLD_SIZE": "2", "TORCHELASTIC_USE_AGENT_STORE": "False", "RANK": "0"}, False),
+        ({"GROUP_WORLD_SIZE": "1", "TORCHELASTIC_USE_AGENT_STORE": "True", "RANK": "0"}, False),
+    ],
+)
+def test_a_launcher_that_cannot_take_back_a_lost_node_is_warned_of(
+    environment: dict[str, str], warns: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    torchrun.check_launcher(environment)
+    assert bool(caplog.messages) == warns
+    assert not warns or "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in caplog.messages[0]
+
+
+def test_only_ranks_that_may_follow_a_lost_one_wait_for_its_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert torchrun.lock_seconds(True) == 0, "one process by itself"
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert torchrun.lock_seconds(False) == 0 and torchrun.lock_seconds(True) > 60
+    monkeypatch.setenv("GROUP_WORLD_SIZE", "2")
+    assert torchrun.lock_seconds(False) > 60
