@@ -134,6 +134,9 @@ class ObjectStore:
             some = waiting[start : start + REMOVED_AT_ONCE]
             _patiently(lambda some=some: self._remove(some))  # type: ignore[misc]
 
+    def sweep(self) -> None:
+        """Nothing: parts of uploads that were cut off are up to a rule of the bucket; docs/object-stores.md has one."""
+
     def _remove(self, names: Sequence[str]) -> None:
         import obstore
 
