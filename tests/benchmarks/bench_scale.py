@@ -8,7 +8,7 @@
     python -m tests.benchmarks.bench_scale --nights 20                           small additions to the largest lake
     python -m tests.benchmarks.bench_scale --smoke                               small: rows agree, no speed
 
-Reviews: the IMDb archive's texts where it is at hand, else generated ones, over and over; every other one is positive. Each
+Reviews: the IMDb archive's texts where it is at hand, else generated ones, over and over; every other one is positive, so there is nothing to learn. Each
 command is a whole process. Prints Markdown tables for docs/scale.md; its last line is JSON.
 """
 
@@ -127,7 +127,7 @@ def _commands(setting: Setting, place: Place, folder: Path, wanted: list[str]) -
     ingest = (raw, *COLUMNS, "--label-column", "label", *setting.spread)
     yield _cost(setting, place, lake, "ingest", setting.reviews, *ingest)
     if NBSVM in wanted:
-        yield _cost(setting, place, lake, "train", setting.reviews, "--arch", "nbsvm")
+        yield _cost(setting, place, lake, "train", setting.reviews, "--arch", "nbsvm", "--promote", "always")
     if BILSTM in wanted:
         network = ("--arch", "bilstm", "--hidden-dim", "32", "--epochs", "1", "--no-wide", "--no-baseline")
         yield _cost(setting, place, lake, "train", setting.reviews, *network, "--promote", "never")
