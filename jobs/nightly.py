@@ -111,6 +111,7 @@ class _Night:
             self._step("compact", "--min-shards", str(self.config.compact))
         if self.config.vacuum:
             self._step("vacuum")
+        self.lake.fetch(self.lake.logs)
         for name in remove_old_logs(self.lake, self.config.keep_logs, self.log_file):
             log.info("removed the log %s: --keep-logs %d", name, self.config.keep_logs)
 

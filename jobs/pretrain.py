@@ -1,25 +1,21 @@
 """Pretrains on the text of all reviews and leaves a pretrained model: word vectors, or language models."""
 
 import logging
-import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from jobs.runtime import Run, recorded_run
-from jobs.train import training_lock
+from jobs import ranks
+from jobs.runtime import Run
+from jobs.unfinished import Wanted, begun
 from pipeline.config.pretrain import PretrainConfig
-from pipeline.errors import LockedError, PipelineError
+from pipeline.errors import PipelineError
 from pipeline.lake.atomic import PREFIX, claimed, make_folder, sync_file, sync_folder
 from pipeline.lake.paths import FoldLake
-from pipeline.options.render import arguments
-from pipeline.order.order import lanes_of_rank
 from pipeline.progress import AS_IT_IS
 from pipeline.signals import deferred_stop, raise_if_swallowed, settle
 from schemas.run import Receipt
@@ -59,29 +55,17 @@ def start(config: PretrainConfig, finish: Callable[[Receipt], None], command: Se
     Args:
         command: how the command lines of workers begin; the config follows.
     """
-    from pipeline.engines import torchrun
+    ranks.start(_placed(config), finish, command, run, _is_finished)
 
-    config = _placed(config)
-    if torchrun.launched():
-        receipt = run(config)
-        if torchrun.is_main():
-            finish(torchrun.receipt_for_launcher(receipt))
-        return
-    workers = torchrun.num_workers(config.nproc)
-    if workers == 1:
-        finish(run(config))
-        return
+
+def _is_finished(config: PretrainConfig) -> bool:
     from jobs.language_model import new_model
-    from pipeline.devices import check_device
 
-    lanes_of_rank(0, workers, config.order.num_lanes)
-    check_device(config.device, workers)
     data = _open(config)
     if not config.force and find_finished(config, _identity(config, data)) is not None:
-        finish(run(config))
-        return
+        return True
     new_model(config, data)
-    torchrun.launch([*command, *arguments(config)], workers, config.max_restarts)
+    return False
 
 
 def run(config: PretrainConfig) -> Receipt:
@@ -94,17 +78,7 @@ def run(config: PretrainConfig) -> Receipt:
         LockedError: another process works on the same pretraining.
         StoppedError: a signal; a language model's checkpoint was written.
     """
-    from pipeline.engines import torchrun
-
-    config = _placed(config)
-    if not torchrun.is_main():
-        logging.getLogger().setLevel(logging.WARNING)
-        worker = Run(run_id="", command="pretrain")
-        _run(config, worker)
-        return worker.receipt()
-    with recorded_run("pretrain", config.lake, config) as run:
-        _run(config, run)
-    return run.receipt()
+    return ranks.recorded("pretrain", _placed(config), _run)
 
 
 def pretrained_for(config: PretrainConfig) -> "Pretrained | None":
@@ -137,7 +111,7 @@ def _run(config: PretrainConfig, run: Run) -> None:
 
     join = torchrun.joined if torchrun.launched() else local.joined
     with join(config.device) as world:
-        opened = _opened(config, world)
+        opened = ranks.opened(config, world, partial(_look, config), _Opened.on_other_rank)
         if opened.is_finished:
             _tell_finished(config, opened, run)
             return
@@ -146,12 +120,13 @@ def _run(config: PretrainConfig, run: Run) -> None:
             resume = config.resume or torchrun.is_restarted(world)
             data, identity = opened.data, opened.identity
             selection = _selection(config, data, identity, world)
-            with _folder(config, identity, world, resume) as (folder, resume):
+            with begun(config.lake, config.keep_checkpoints, world, resume, partial(_wanted, config, identity)) as this:
+                folder = this.folder
                 made: Learned | None = None
                 if not config.is_vectors:
                     from jobs.language_model import train_language_model
 
-                    made = train_language_model(config, data, selection, world, stop, folder, resume)
+                    made = train_language_model(config, data, selection, world, stop, folder, this.resume)
                 elif world.is_main:
                     made = _vectors(config, data, selection, stop.raise_if_set)
                 if made is not None:
@@ -172,39 +147,21 @@ class _Opened:
     is_finished: bool
     found: "Pretrained | None" = None
 
+    def to_json(self) -> dict[str, Any]:
+        """What the other ranks need."""
+        return {"identity": self.identity, "is_finished": self.is_finished}
 
-def _opened(config: PretrainConfig, world: "World") -> _Opened:
-    """What is pretrained, on every rank.
+    @classmethod
+    def on_other_rank(cls, found: dict[str, Any], data: "TrainingData") -> "_Opened":
+        """What the main rank has opened."""
+        return cls(data, found["identity"], found["is_finished"])
 
-    Raises:
-        InputNotFoundError, DataError, UsageError: see `run`; on all ranks.
-    """
-    from pipeline.engines import torchrun
-    from pipeline.training.data import TrainingData
 
-    opened: list[_Opened] = []
-
-    def look() -> tuple[dict[str, Any], Any]:
-        lanes_of_rank(0, world.size, config.order.num_lanes)
-        data = _open(config)
-        identity = _identity(config, data)
-        found = None if config.force else find_finished(config, identity)
-        opened.append(_Opened(data, identity, found is not None, found))
-        told = data.to_json(config.lake, config.tokens) if world.size > 1 else {}
-        return {"data": told, "identity": identity, "is_finished": found is not None}, np.zeros(0, np.uint8)
-
-    def receive() -> None:
-        if not opened:
-            data = TrainingData.on_other_node(
-                values["data"], config.lake, tokens=config.tokens, vocabulary=config.vocabulary
-            )
-            opened.append(_Opened(data, values["identity"], values["is_finished"]))
-        if not opened[0].is_finished and torchrun.is_first_of_node() and not world.is_main:
-            opened[0].data.check_same(config.tokens)
-
-    values, _ = world.from_main(look)
-    world.on_each(receive)
-    return opened[0]
+def _look(config: PretrainConfig) -> _Opened:
+    data = _open(config)
+    identity = _identity(config, data)
+    found = None if config.force else find_finished(config, identity)
+    return _Opened(data, identity, found is not None, found)
 
 
 def _tell_finished(config: PretrainConfig, opened: _Opened, run: Run) -> None:
@@ -303,57 +260,23 @@ def _tell(run: Run, found: "Pretrained", data: "TrainingData") -> None:
     }
 
 
-@contextmanager
-def _folder(
-    config: PretrainConfig, identity: dict[str, Any], world: "World", resume: bool
-) -> "Iterator[tuple[TrainingFolder, bool]]":
-    """The folder of the pretraining to continue, or of a new one, and whether it may have checkpoints. The main rank holds
-    the lock of what is pretrained.
+def _wanted(config: PretrainConfig, identity: dict[str, Any]) -> Wanted:
+    def resumable() -> "TrainingFolder | None":
+        from pipeline.training.checkpoint import find_resumable
 
-    When the block ends well, what killed runs have left of the same pretraining goes too.
-    """
-    from pipeline.engines import torchrun
-    from pipeline.training.checkpoint import TrainingFolder, find_resumable, remove_unfinished, was_begun_by
+        found = find_resumable(config.lake.checkpoints, identity)
+        if found is not None:
+            config.lake.fetch(found.path)
+        return found
 
-    with ExitStack() as held:
-
-        def choose() -> tuple[dict[str, Any], Any]:
-            launch = torchrun.launch_id()
-            again = resume or was_begun_by(launch, config.lake.checkpoints, identity)
-            wait = torchrun.lock_seconds(again)
-            alone = held.enter_context(training_lock(config.lake, identity, wait))
-            if not config.force and find_finished(config, identity) is not None:
-                raise LockedError(
-                    "another run just finished the same pretraining. Run the command again: nothing is left to do."
-                )
-            found = find_resumable(config.lake.checkpoints, identity) if again else None
-            if found is not None:
-                config.lake.fetch(found.path)
-                try:
-                    held.enter_context(claimed(found.path))
-                    log.info("resuming pretraining %s", found.training_id)
-                except FileNotFoundError:  # vacuum has removed it in this moment
-                    found = None
-            if found is None:
-                found = TrainingFolder(config.lake.checkpoints / _new_id(config))
-                held.enter_context(claimed(found.path, make_folder))
-                found.begin(identity, launch)
-                log.info("starting pretraining %s", found.training_id)
-            return {"training_id": found.training_id, "alone": alone, "resume": again}, np.zeros(0, np.uint8)
-
-        values, _ = world.from_main(choose)
-        folder = TrainingFolder(config.lake.checkpoints / values["training_id"], config.keep_checkpoints)
-        if world.is_main:
-            folder.sweep()
-        yield folder, values["resume"]
-        if world.is_main and values["alone"]:
-            remove_unfinished(config.lake.checkpoints, identity)
-
-
-def _new_id(config: PretrainConfig) -> str:
-    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    name = config.objective if config.is_vectors else f"{config.objective}-{config.arch}"
-    return f"{name}-{now}-{secrets.token_hex(3)}"
+    return Wanted(
+        kind="pretraining",
+        name=config.objective if config.is_vectors else f"{config.objective}-{config.arch}",
+        identity=identity,
+        key=identity,
+        is_finished=lambda: not config.force and find_finished(config, identity) is not None,
+        resumable=resumable,
+    )
 
 
 def _placed(config: PretrainConfig) -> PretrainConfig:

@@ -1,24 +1,16 @@
 """Trains a classifier on the token shards and leaves a model bundle. One process, or one of several under a launcher."""
 
-import hashlib
-import json
 import logging
-import secrets
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from jobs.runtime import Run, recorded_run
+from jobs import ranks
+from jobs.runtime import Run
+from jobs.unfinished import Wanted, begun
 from pipeline.config.train import REGION_DIM, TrainConfig
-from pipeline.errors import LockedError
-from pipeline.lake.atomic import claimed, make_folder
-from pipeline.lake.paths import FoldLake, Lake
-from pipeline.options.render import arguments
-from pipeline.order.order import lanes_of_rank
+from pipeline.lake.paths import FoldLake
 from pipeline.progress import AS_IT_IS
 from pipeline.signals import StopRequest, deferred_stop, raise_if_swallowed, settle
 from schemas.run import Receipt
@@ -44,32 +36,21 @@ def start(config: TrainConfig, finish: Callable[[Receipt], None], command: Seque
     Args:
         command: how the command lines of workers begin; the config follows.
     """
-    from jobs.initial import find_initial
-    from pipeline.devices import check_device
-    from pipeline.engines import torchrun
+    ranks.start(_placed(config), finish, command, run, _is_finished)
 
-    config = _placed(config)
-    if torchrun.launched():
-        receipt = run(config)
-        if torchrun.is_main():
-            finish(torchrun.receipt_for_launcher(receipt))
-        return
-    workers = torchrun.num_workers(config.nproc)
-    if workers == 1:
-        finish(run(config))
-        return
-    # What can be refused is refused before the launcher starts workers, and starts them again when they are refused.
-    lanes_of_rank(0, workers, config.order.num_lanes)
-    check_device(config.device, workers)
+
+def _is_finished(config: TrainConfig) -> bool:
+    from jobs.initial import find_initial
+
     data = _open(config)
     task = _task(config, data)
     initial = find_initial(config, data, task)
     config = _with_regions(config, data, initial)
     if _finished(config, _identity(config, data, task, initial), initial.ignored) is not None:
-        finish(run(config))
+        return True
     if not config.is_linear:
         _new_start(config, data, task, initial)
-    torchrun.launch([*command, *arguments(config)], workers, config.max_restarts)
+    return False
 
 
 def run(config: TrainConfig) -> Receipt:
@@ -82,17 +63,7 @@ def run(config: TrainConfig) -> Receipt:
         LockedError: another process works on the same training.
         StoppedError: a signal; a checkpoint was written.
     """
-    from pipeline.engines import torchrun
-
-    config = _placed(config)
-    if not torchrun.is_main():
-        logging.getLogger().setLevel(logging.WARNING)
-        worker = Run(run_id="", command="train")
-        _run(config, worker)
-        return worker.receipt()
-    with recorded_run("train", config.lake, config) as run:
-        _run(config, run)
-    return run.receipt()
+    return ranks.recorded("train", _placed(config), _run)
 
 
 @dataclass(frozen=True)
@@ -116,19 +87,16 @@ class _Opened:
         config = self.config
         return {
             "model": dict(config.model),
-            "data": self.data.to_json(config.lake, config.tokens),
             "column": self.task.column,
             "identity": self.identity,
             "is_finished": self.is_finished,
         }
 
     @classmethod
-    def on_other_rank(cls, config: TrainConfig, found: dict[str, Any]) -> "_Opened":
+    def on_other_rank(cls, config: TrainConfig, found: dict[str, Any], data: "TrainingData") -> "_Opened":
         """What the main rank has opened."""
         from pipeline.tasks.registry import task_for
-        from pipeline.training.data import TrainingData
 
-        data = TrainingData.on_other_node(found["data"], config.lake, tokens=config.tokens, vocabulary=config.vocabulary)
         task = task_for(data.vocabulary, kind=config.kind, column=found["column"])
         return cls(replace(config, model=found["model"]), data, task, found["identity"], found["is_finished"])
 
@@ -139,48 +107,22 @@ def _run(config: TrainConfig, run: Run) -> None:
 
     join = torchrun.joined if torchrun.launched() else local.joined
     with join(config.device) as world:
-        opened = _opened(config, world)
+        opened = ranks.opened(config, world, partial(_look, config), partial(_Opened.on_other_rank, config))
         if opened.is_finished:
             _tell_finished(opened, run)
             return
         raise_if_swallowed()
         with deferred_stop() as stop:
             resume = config.resume or torchrun.is_restarted(world)
-            with _training_folder(opened, world, resume) as (folder, begun, resume):
-                opened, teacher = _as_begun(opened, begun)
+            with begun(config.lake, config.keep_checkpoints, world, resume, partial(_wanted, opened)) as this:
+                opened, teacher = _as_begun(opened, this.identity)
                 training = _training(opened.config, opened.data, opened.task, world, stop, teacher)
                 if config.is_linear:
                     trained = train_linear(training)
                 else:
-                    trained = train_network(training, opened.start, folder, resume)
-                _leave(opened, training, trained, folder, run)
+                    trained = train_network(training, opened.start, this.folder, this.resume)
+                _leave(opened, training, trained, this.folder, run)
                 world.barrier()
-
-
-def _opened(config: TrainConfig, world: "World") -> _Opened:
-    """What is trained, on every rank.
-
-    Raises:
-        InputNotFoundError, DataError, UsageError: see `run`; on all ranks.
-    """
-    from pipeline.engines import torchrun
-
-    found: list[_Opened] = []
-
-    def look() -> tuple[dict[str, Any], Any]:
-        lanes_of_rank(0, world.size, config.order.num_lanes)
-        found.append(_look(config))
-        return found[0].to_json() if world.size > 1 else {}, np.zeros(0, np.uint8)
-
-    def receive() -> None:
-        if not found:
-            found.append(_Opened.on_other_rank(config, values))
-        if not found[0].is_finished and torchrun.is_first_of_node() and not world.is_main:
-            found[0].data.check_same(config.tokens)
-
-    values, _ = world.from_main(look)
-    world.on_each(receive)
-    return found[0]
 
 
 def _look(config: TrainConfig) -> _Opened:
@@ -305,58 +247,19 @@ def _placed(config: TrainConfig) -> TrainConfig:
     return replace(config, lake=config.lake.crossval())
 
 
-@contextmanager
-def _training_folder(
-    opened: _Opened, world: "World", resume: bool
-) -> "Iterator[tuple[TrainingFolder, dict[str, Any], bool]]":
-    """The folder of the training to continue, or of a new one; its identity, which is the one that it began with, if it
-    follows the live model; and whether it may have checkpoints. The main rank holds the lock of what is trained.
-
-    When the block ends well, what killed runs have left of the same training goes too.
-    """
-    from pipeline.engines import torchrun
-    from pipeline.training.checkpoint import TrainingFolder, remove_unfinished, was_begun_by
-
-    config, identity = opened.config, opened.identity
-    with ExitStack() as held:
-
-        def choose() -> tuple[dict[str, Any], Any]:
-            initial, launch = opened.initial, torchrun.launch_id()
-            assert initial is not None
-            checkpoints = config.lake.checkpoints
-            again = resume or was_begun_by(launch, checkpoints, identity, initial.ignored)
-            wait = torchrun.lock_seconds(again)
-            alone = held.enter_context(training_lock(config.lake, initial.key(identity), wait))
-            if _finished(config, identity, initial.ignored) is not None:
-                raise LockedError(
-                    "another run just finished the same training. Run the command again: nothing is left to do."
-                )
-            found = _resumable(config, identity, initial) if again else None
-            begun = identity if found is None else found.identity()
-            if initial.follows_live:
-                held.enter_context(training_lock(config.lake, begun, wait))
-            if found is not None:
-                try:
-                    held.enter_context(claimed(found.path))
-                    log.info("resuming training %s", found.training_id)
-                except FileNotFoundError:  # vacuum has removed it in this moment
-                    found, begun = None, identity
-            if found is None:
-                now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-                found = TrainingFolder(checkpoints / f"{config.arch}-{now}-{secrets.token_hex(3)}")
-                held.enter_context(claimed(found.path, make_folder))
-                found.begin(identity, launch)
-                log.info("starting training %s", found.training_id)
-            values = {"training_id": found.training_id, "alone": alone, "begun": begun, "resume": again}
-            return values, np.zeros(0, np.uint8)
-
-        values, _ = world.from_main(choose)
-        folder = TrainingFolder(config.lake.checkpoints / values["training_id"], config.keep_checkpoints)
-        if world.is_main:
-            folder.sweep()
-        yield folder, values["begun"], values["resume"]
-        if world.is_main and values["alone"]:
-            remove_unfinished(config.lake.checkpoints, values["begun"])
+def _wanted(opened: _Opened) -> Wanted:
+    config, identity, initial = opened.config, opened.identity, opened.initial
+    assert initial is not None
+    return Wanted(
+        kind="training",
+        name=config.arch,
+        identity=identity,
+        ignored=initial.ignored,
+        key=initial.key(identity),
+        follows_live=initial.follows_live,
+        is_finished=lambda: _finished(config, identity, initial.ignored) is not None,
+        resumable=lambda: _resumable(config, identity, initial),
+    )
 
 
 def _resumable(config: TrainConfig, identity: dict[str, Any], initial: "Initial") -> "TrainingFolder | None":
@@ -380,21 +283,6 @@ def _resumable(config: TrainConfig, identity: dict[str, Any], initial: "Initial"
         found.training_id,
     )
     return None
-
-
-@contextmanager
-def training_lock(lake: Lake, identity: dict[str, Any], wait_seconds: float = 0.0) -> Iterator[bool]:
-    """Holds the lock of what is trained, so that trainings with other options or data may run beside it; False where
-    there are no locks."""
-    try:
-        from pipeline.lake.locks import locked
-    except ModuleNotFoundError:
-        log.warning("filelock is not installed: a second process could start the same training")
-        yield False
-        return
-    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    with locked(lake.locks / f"train-{name}.lock", "the training with these options on this data", wait_seconds):
-        yield True
 
 
 def _open(config: TrainConfig) -> "TrainingData":

@@ -17,7 +17,6 @@ and not pushed stays, as in a folder, and goes with the next push.
 import fcntl
 import logging
 import os
-import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +26,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.errors import LockedError, StorageUnavailableError
-from pipeline.lake.atomic import make_folder, sync_folder, write_bytes, writing
+from pipeline.lake.atomic import make_folder, write_bytes, writing
 from pipeline.lake.content import NAMED
 from pipeline.lake.kinds import ENTRY, HISTORY, LOG_ENTRY, POINTER, SHARD, is_immutable, is_journal, is_large, rank, removes
 from pipeline.lake.locks import locked
@@ -44,7 +43,8 @@ LOCK_SECONDS = 3600.0
 """How long a process waits for another one that pulls or pushes: it may be at work on a large file."""
 TRANSFERS = 8
 """Files on their way at a time."""
-LARGE_BYTES = 64 << 20
+SMALL_BYTES, LARGE_BYTES = 4 << 20, 64 << 20
+LAST_CHECKPOINT = "tokens/_delta_log/_last_checkpoint"
 USED_SECONDS = 3600.0
 """How exactly the time is noted at which a shard was last used."""
 ROUNDS = 5
@@ -62,6 +62,8 @@ class WorkingCopy:
     _in_use: int = field(default=-1, repr=False)
     _lost: bool = field(default=False, repr=False)
     """Whether nothing was noted, so that nobody knows which of the local files are whose."""
+    _seen: set[str] = field(default_factory=set, repr=False)
+    """The files that were here while this process worked here: only these can it have removed."""
 
     @cached_property
     def store(self) -> Store:
@@ -79,14 +81,14 @@ class WorkingCopy:
         Raises:
             StorageUnavailableError: the store does not answer, or refuses.
         """
-        if "RANK" in os.environ and os.environ.get(OPENED) == self.uri:
-            return
-        os.environ[OPENED] = self.uri
-        with self._held() as alone:
-            try:
-                self.pull(alone=alone)
-            except StorageUnavailableError as error:
-                raise StorageUnavailableError(f"{error} Nothing was done: a lake on a store needs its store.") from error
+        if "RANK" not in os.environ or os.environ.get(OPENED) != self.uri:
+            os.environ[OPENED] = self.uri
+            with self._held() as alone:
+                try:
+                    self.pull(alone=alone)
+                except StorageUnavailableError as error:
+                    raise StorageUnavailableError(f"{error} Nothing was done.") from error
+        self._seen = set(local_files(self.root))
 
     def pull(self, *, alone: bool = False) -> None:
         """Brings the working copy up to date with the store.
@@ -161,9 +163,8 @@ class WorkingCopy:
             data = [*(name for name in here if name.startswith("vocabulary/")), *shards]
             known = [name for name in shards if name in notes and notes[name].local == here[name]]
             # Whatever the store has under these names is the same, unless it is damaged there.
-            self._upload(
-                notes, here, [name for name in data if name not in notes or notes[name].local != here[name]], again=True
-            )
+            new = [name for name in data if name not in notes or notes[name].local != here[name]]
+            self._upload(notes, here, new, again=True)
             self._commit_entry(notes, entry)
             # Whoever vacuums elsewhere may just have removed an old shard that this version uses again.
             self._upload(notes, here, [name for name in known if self.store.stat(name) is None], again=True)
@@ -231,6 +232,10 @@ class WorkingCopy:
         with self._noted() as notes:
             here = local_files(self.root)
             changed = [name for name, identity in here.items() if name not in notes or notes[name].local != identity]
+            if command != "nightly":
+                changed = [
+                    name for name in changed if not name.startswith("logs/")
+                ]  # a night that goes on writes to its own
             conflicts: list[str] = []
             if changed:
                 self._probe()
@@ -281,24 +286,26 @@ class WorkingCopy:
         return whole
 
     def _is_wanted(self, stored: Stored, notes: Notes, here: Mapping[str, Identity], alone: bool) -> bool:
-        """Whether a file has to be fetched; notes what the store has."""
+        """Whether a file has to be fetched; if not, notes what the store has.
+
+        What has to be fetched is noted when it is here: else a pull that breaks off would leave old files that look as if
+        they had been changed since.
+        """
         name, note, local = stored.name, notes.get(stored.name), here.get(stored.name)
-        if note is None:
-            is_it = local is not None and NAMED.fullmatch(name.rpartition("/")[2]) is not None and local[0] == stored.size
-            notes[name] = Note(stored.stamp, stored.size, stored.modified, local if is_it else None, time.time())
-            if is_it:
-                return False
-            return local is not None or not is_large(name)
-        same = note.stamp == stored.stamp
-        if same and local is None and note.local is not None:
-            if not alone and not ENTRY.fullmatch(name):
+        known = Note(stored.stamp, stored.size, stored.modified)
+        if note is not None and note.stamp == stored.stamp:
+            if local is not None:
+                # A killed commit's pointer to a checkpoint of the log that nobody has.
+                return alone and name == LAST_CHECKPOINT and local != note.local
+            if note.local is not None and not alone and not ENTRY.fullmatch(name):
                 return False  # somebody at work here has removed it, and will say so in the store
-            notes[name] = note.here(None, 0.0)
-            return not is_large(name)
-        if same:
-            return local is None and not is_large(name)
-        notes[name] = Note(stored.stamp, stored.size, stored.modified)
-        return local is not None or not is_large(name)
+        elif note is None and local is not None and local[0] == stored.size and NAMED.fullmatch(name.rpartition("/")[2]):
+            notes[name] = known.here(local, time.time())  # named by its content
+            return False
+        if local is None and is_large(name):
+            notes[name] = known
+            return False
+        return True
 
     def _forget(self, name: str, notes: Notes, here: dict[str, Identity]) -> None:
         """A file is not in the store any more."""
@@ -318,6 +325,7 @@ class WorkingCopy:
                         notes.pop(name, None)
                     else:
                         notes[name] = note
+                        self._seen.add(name)
                     whole = whole and note is not None and note.stamp == wanted[name].stamp
         return whole
 
@@ -360,11 +368,12 @@ class WorkingCopy:
             names = [name for name in names if name in here and (name not in notes or notes[name].local != here[name])]
         conflicts = []
         with ThreadPoolExecutor(TRANSFERS) as pool:
-            for name, note in zip(names, pool.map(lambda name: self._put(name, notes.get(name), again), names), strict=True):
-                if note is None:
+            for name, put in zip(names, pool.map(lambda name: self._put(name, notes.get(name), again), names), strict=True):
+                if put is not None:
+                    notes[name] = put
+                    self._seen.add(name)
+                elif (self.root / name).exists():  # else another run here has just removed it
                     conflicts.append(name)
-                else:
-                    notes[name] = note
         return conflicts
 
     def _take_back(self, notes: Notes, conflicts: Sequence[str]) -> None:
@@ -378,13 +387,15 @@ class WorkingCopy:
                         notes[one] = note
 
     def _put(self, name: str, note: Note | None, again: bool) -> Note | None:
-        """Puts a file into the store; None if somebody else's is there."""
+        """Puts a file into the store; None if somebody else's is there, or the file is gone."""
         path = self.root / name
         over = ANY if again else ABSENT if note is None else note.stamp
         for _ in range(ROUNDS):
-            identity = identity_of(path)
             try:
+                identity = identity_of(path)
                 stored = self._write(name, path, over)
+            except FileNotFoundError:
+                return None
             except StoreChangedError:
                 theirs = self._read(name)
                 if theirs is None:
@@ -403,8 +414,11 @@ class WorkingCopy:
 
     def _write(self, name: str, path: Path, over: str | Over) -> Stored:
         """Writes a file. A conditional write has all of it in memory, so that the condition of a large one is only looked at
-        before, and one that never changes needs none."""
-        if path.stat().st_size > LARGE_BYTES and over is not ANY:
+        before, and one that never changes needs none. A small one is read once: another run here may be adding lines."""
+        size = path.stat().st_size
+        if size <= SMALL_BYTES:
+            return self.store.write(name, path.read_bytes(), over=over)
+        if size > LARGE_BYTES and over is not ANY:
             if not is_immutable(name):
                 found = self.store.stat(name)
                 if (found.stamp if found else ABSENT) != over:
@@ -420,9 +434,8 @@ class WorkingCopy:
 
     def _remove(self, notes: Notes, here: Mapping[str, Identity], command: str) -> None:
         """Removes in the store what was removed here; never a shard that a version uses which is new in the store."""
-        gone = [
-            name for name, note in notes.items() if note.local is not None and name not in here and removes(command, name)
-        ]
+        gone = [name for name, note in notes.items() if note.local is not None and name not in here and name in self._seen]
+        gone = [name for name in gone if removes(command, name)]
         if not gone:
             return
         if any(name.startswith("tokens/") for name in gone):
@@ -512,12 +525,6 @@ def merge_lines(theirs: bytes, ours: bytes) -> bytes:
         return theirs
     joint = b"" if not theirs or theirs.endswith(b"\n") else b"\n"
     return theirs + joint + b"".join(line + b"\n" for line in added)
-
-
-def remove_copy(root: Path) -> None:
-    """Deletes a working copy; the lake stays."""
-    shutil.rmtree(root, ignore_errors=True)
-    sync_folder(root.parent)
 
 
 def _is_committed(name: str) -> bool:

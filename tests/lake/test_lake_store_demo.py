@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.lake.store import Store, open_store
 from tests.support.commands import Run
+from tests.support.faulty_proxy import Faults, faulty
 from tests.support.machines import OWN, Machine, contents
 from tests.support.s3_server import empty_uri, environment, s3_server
 
@@ -22,6 +23,9 @@ NAMES = {
     r"\.notes/[0-9a-f]{16}": ".notes/PLACE",
 }
 """What differs from run to run in the names of files."""
+
+FAULTS = Faults(refuse_every=10, hang_up_every=4, lose_every=5)
+"""Every tenth request fails, every fourth download ends in the middle, every fifth write gets no answer."""
 
 
 def demo(machine: Machine, inside: str) -> None:
@@ -79,12 +83,15 @@ def served(kind: str, tmp_path: Path) -> Iterator[str]:
     if kind == "folder":
         yield f"file+store://{tmp_path}/store"
         return
-    with s3_server() as url, environment(url):
+    faults = FAULTS if kind == "failing-s3" else Faults()
+    with s3_server() as server, faulty(server, faults) as url, environment(url):
         yield empty_uri()
+    print(f"{kind}: {dict(faults.counts)}")
+    assert kind != "failing-s3" or min(faults.counts[what] for what in ("refused", "hung up", "lost")) > 10
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["folder", "s3"])
+@pytest.mark.parametrize("kind", ["folder", *(pytest.param(kind, marks=pytest.mark.s3) for kind in ("s3", "failing-s3"))])
 def test_the_demo_leaves_in_a_store_what_it_leaves_in_a_folder(kind: str, command: Run, tmp_path: Path) -> None:
     folder = tmp_path / "lake"
     local = Machine(command, str(folder), tmp_path / "none")

@@ -180,6 +180,43 @@ def unreachable() -> Stored:
     raise StorageUnavailableError("the store does not answer. Check the network, then run the same command again.")
 
 
+def test_a_pull_that_breaks_off_does_not_push_old_files_later(
+    machine: Machine, other: Machine, store: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.done("ingest", corpus)
+    models = [machine.done(*TRAIN, "--seed", seed)["outputs"]["model_id"] for seed in (1, 2)]
+    assert other.run("models", "promote", models[0]).code in (0, 99)
+    assert machine.run("models", "promote", models[1]).code in (0, 99)
+    fetch = FolderStore.fetch
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            FolderStore,
+            "fetch",
+            lambda self, name, path: unreachable() if name == "models/LATEST" else fetch(self, name, path),
+        )
+        assert other.run("runs").code == 69
+    other.done("ingest", corpus, code=99)
+    assert (store / "models" / "LATEST").read_text().strip() == models[1]
+
+
+def test_what_is_lost_beside_a_run_is_not_removed_in_the_store(
+    machine: Machine, store: Path, corpus: Path, pipeline: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.done("ingest", corpus)
+    machine.done(*TRAIN)
+    before = contents(store / "models")
+
+    def beside() -> None:
+        shutil.rmtree(machine.root / "models")
+        Machine(pipeline, machine.lake, machine.cache).run("vacuum", "--keep-hours", 0)
+
+    late = csv(machine.cache.parent / "late.csv", "late", "later")
+    before_commit(monkeypatch, beside)
+    machine.run("ingest", late)
+    assert contents(store / "models") == before
+    assert machine.run("doctor", "--verify").code == 0
+
+
 def test_without_the_store_a_command_says_so(machine: Machine, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.done("ingest", corpus)
     monkeypatch.setattr(FolderStore, "list", lambda *_: unreachable())
