@@ -8,8 +8,8 @@
     python -m tests.benchmarks.bench_scale --nights 20                           small additions to the largest lake
     python -m tests.benchmarks.bench_scale --smoke                               small: rows agree, no speed
 
-Reviews: the IMDb archive's texts where it is at hand, else generated ones, over and over; every other one is positive, so there
-is nothing to learn. Each command is a whole process. Prints Markdown tables for docs/scale.md; its last line is JSON.
+Reviews: the IMDb archive's texts where it is at hand, else generated ones, over and over; every other one is positive, so
+there is nothing to learn. Each command is a whole process. Prints Markdown tables for docs/scale.md; its last line is JSON.
 """
 
 import argparse
