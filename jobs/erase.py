@@ -135,6 +135,8 @@ class _Erasure:
             self._delete_old_shards()
         if self.scratch is not None:
             forget_removed(self.lake)
+            if self.lake.origin is not None:
+                self.lake.origin.sweep_store()
         self._say()
         self.this.nothing_new = not self.done.anything()
 

@@ -265,11 +265,12 @@ class WorkingCopy:
                 "changed during this run: somebody else wrote it. Their version stays; run the same command again."
             )
 
-    def sweep_leases(self) -> None:
-        """Removes the leases in the store that nobody holds any more."""
+    def sweep_store(self) -> None:
+        """Removes what runs that were killed have left in the store: leases that nobody holds, and unfinished files."""
         from pipeline.lake.lease import free_leases
 
         self.store.remove(free_leases(self.store))
+        self.store.sweep()
 
     def sizes(self) -> tuple[int, int]:
         """Bytes of the lake's files that are here, and of all that are in the store."""

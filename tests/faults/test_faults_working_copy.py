@@ -133,7 +133,7 @@ class Trial:
             assert json.loads(decision)["model_id"] == model, f"killed at {at}"
         if self.command[0] == "erase":
             (erased,) = [str(row[0]) for row in self.before - self.after]
-            assert erased not in review_ids(store.glob("tokens/*.parquet")), f"killed at {at}: it is still in an old shard"
+            assert erased not in review_ids(store.glob("tokens/[!.]*.parquet")), f"killed at {at}: still in an old shard"
         if self.command[0] == "score":
             (output,) = store.glob("predictions/*.parquet")
             assert pq.read_table(output).num_rows == 20, f"killed at {at}"

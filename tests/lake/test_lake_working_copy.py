@@ -308,8 +308,11 @@ def test_shards_that_no_version_uses_are_vacuumed_once_they_are_old(
     for path, age in ((young, 0), (old, 30 * 86_400)):
         shutil.copy(used, path)
         os.utime(path, (time.time() - age,) * 2)
+    unfinished = used.with_name(f".tmp-0a0b0c0d-{used.name}")
+    unfinished.write_bytes(b"a writer was killed here")
     deleted = other.done("vacuum")["metrics"]["files"]
     assert deleted == [old.name]
+    assert not unfinished.exists() and not list(store.glob(".locks/train-*.lease"))
     assert young.exists() and not old.exists()
 
 
