@@ -169,6 +169,24 @@ def test_nothing_of_ray_is_said(tmp_path: Path, short: Path) -> None:
     assert list(short.iterdir()) == []
 
 
+def test_a_process_may_start_several_clusters_and_leaves_its_environment(tmp_path: Path, short: Path) -> None:
+    reviews = write_csv(tmp_path / "reviews.csv", "text,label", "good,pos", "bad,neg")
+    script = f"""
+import os, pathlib
+from tests.support.ingested import ingest
+before = dict(os.environ)
+for number in range(2):
+    assert ingest(pathlib.Path({str(tmp_path)!r}, str(number)), pathlib.Path({str(reviews)!r}), engine="ray").written == 2
+assert os.environ == before, set(os.environ.items()) ^ set(before.items())
+"""
+    home = {"HOME": str(tmp_path), "TMPDIR": str(short)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env={**os.environ, **home}, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / ".ray").exists()
+
+
 def test_no_cluster_at_the_address(tmp_path: Path, short: Path) -> None:
     reviews = write_csv(tmp_path / "reviews.csv", "text,label", "good,pos", "bad,neg")
     with socket.socket() as nobody:
