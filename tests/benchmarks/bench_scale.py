@@ -8,8 +8,8 @@
     python -m tests.benchmarks.bench_scale --nights 20                           small additions to the largest lake
     python -m tests.benchmarks.bench_scale --smoke                               small: rows agree, no speed
 
-Reviews: the IMDb archive's texts where it is at hand, else generated ones, over and over; every other one is positive. Each
-command is a whole process. Prints Markdown tables for docs/scale.md; its last line is JSON.
+Reviews: the IMDb archive's texts where it is at hand, else generated ones, over and over; every other one is positive,
+and its last word says so. Each command is a whole process. Prints Markdown tables for docs/scale.md; its last line is JSON.
 """
 
 import argparse
@@ -36,6 +36,7 @@ NIGHT_REVIEWS = 1_000
 SCORED_SHARE = 0.2
 COLUMNS = ("--text-column", "text", "--id-column", "id")
 LOCAL = "local"
+LABELS, WORDS = ("neg", "pos"), ("dreary", "gripping")
 COMMANDS = NBSVM, BILSTM, SCORE = "nbsvm", "bilstm", "score"
 """What is measured beside ingest; `score` needs the model of `nbsvm`."""
 
@@ -195,8 +196,8 @@ def write_reviews(folder: Path, rows: int, prefix: str = "review-") -> Path:
         numbers = range(first, min(first + FILE_REVIEWS, rows))
         columns = {
             "id": [f"{prefix}{number}" for number in numbers],
-            "text": [f"{known[number % len(known)]} {number}" for number in numbers],  # content differs, too
-            "label": [("neg", "pos")[number % 2] for number in numbers],
+            "text": [f"{known[number % len(known)]} {number} {WORDS[number % 2]}" for number in numbers],
+            "label": [LABELS[number % 2] for number in numbers],
         }
         pq.write_table(pa.table(columns), folder / f"{first:010d}.parquet", compression="zstd", row_group_size=5_000)
     return folder
