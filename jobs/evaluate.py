@@ -150,7 +150,8 @@ def _of_sources(
 def _tokenized(config: EvaluateConfig, bundle: "Bundle", mirror: "Mirror") -> "Iterator[TokenizedBatch]":
     """The labelled reviews of the sources, read and checked as ingest does."""
     from pipeline.datapipes.parallel_map import ParallelMap
-    from pipeline.datapipes.read_reviews import ReadReviews, SourceEnds
+    from pipeline.datapipes.read_reviews import ReadReviews
+    from pipeline.datapipes.source_reader import SourceEnds
     from pipeline.datapipes.tokenize_reviews import TokenizedBatch, TokenizeReviews
     from pipeline.lake.known import KeyIndex
     from pipeline.readers.registry import described, format_named

@@ -6,10 +6,8 @@ that is killed leaves nothing behind, and the same run again does the same work.
 """
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,12 +18,9 @@ from jobs.workplace import table_locked
 from pipeline.config.ingest import IngestConfig
 from pipeline.config.shared import FEWEST_TOKENS
 from pipeline.datapipes.collect import Collector
-from pipeline.datapipes.cut_shards import CutShards, ShardRows
 from pipeline.datapipes.encode_reviews import EncodeReviews
-from pipeline.datapipes.parallel_map import ParallelMap
-from pipeline.datapipes.read_reviews import ReadReviews
-from pipeline.datapipes.spill import SpilledBatches, SpillWriter
 from pipeline.datapipes.tokenize_reviews import TokenizeReviews
+from pipeline.engines.ingest import IngestEngine, ingest_engine
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake import table as token_table
 from pipeline.lake.atomic import make_folder
@@ -35,7 +30,7 @@ from pipeline.lake.paths import Lake
 from pipeline.lake.publish import Change, change_of, check_covered, check_recovered, publish, rewrite_shards
 from pipeline.lake.reject_writer import FILES, RejectWriter
 from pipeline.lake.shard_tokens import ShardTokens, counted, total
-from pipeline.lake.shard_writer import rows_written, write_shard
+from pipeline.lake.shard_writer import rows_written
 from pipeline.lake.store import is_uri
 from pipeline.lake.table import TokenTable, has_targets
 from pipeline.lake.table_index import IndexFiles, TableIndex
@@ -80,8 +75,12 @@ def run(config: IngestConfig) -> Receipt:
         run.config["sources"] = [printable_text(_absolute(source)) for source in config.sources]
         found = _find(config, lake, mirror)
         if found.sources or found.faults:
-            with _workplace(lake, run, config) as scratch, IndexFiles(lake) as index:
-                _ingest(config, lake, run, found, mirror, scratch, index)
+            with (
+                _workplace(lake, run, config) as scratch,
+                IndexFiles(lake) as index,
+                ingest_engine(config.engine, config.workers, scratch) as engine,
+            ):
+                _ingest(config, lake, run, found, mirror, scratch, index, engine)
         else:
             run.nothing_new = True  # all files were written a moment ago
     return run.receipt()
@@ -135,7 +134,14 @@ def _workplace(lake: Lake, run: Run, config: IngestConfig) -> Iterator[Path]:
 
 
 def _ingest(
-    config: IngestConfig, lake: Lake, run: Run, found: Found, mirror: Mirror, scratch: Path, files: IndexFiles
+    config: IngestConfig,
+    lake: Lake,
+    run: Run,
+    found: Found,
+    mirror: Mirror,
+    scratch: Path,
+    files: IndexFiles,
+    engine: IngestEngine,
 ) -> None:
     table = _open_table(config, lake, files)
     vocabulary = _vocabulary(config, lake, table)
@@ -147,7 +153,7 @@ def _ingest(
     elif table and withheld:
         held = TableIndex(files, table.shards, scratch=scratch if config.dry_run else None)
     with RejectWriter(scratch / "rejects.parquet") as rejects:
-        collected = _first_pass(config, found, mirror, vocabulary, known, scratch, rejects, withheld, held)
+        collected = _first_pass(config, engine, found, mirror, vocabulary, known, scratch, rejects, withheld, held)
         if not config.dry_run and (published := rejects.publish(lake.rejects)):
             run.outputs["rejects"] = published
     run.read, run.known, run.rejected = collected.read, collected.known, rejects.rows
@@ -167,7 +173,7 @@ def _ingest(
         missing = len(gone)
         gone = pa.concat_arrays([*(gone if config.prune else gone[:0],), *collected.replaced_ids])
         collected.seen = KeyIndex()  # nobody asks again; 16 bytes a review
-    shards = _second_pass(config, vocabulary, collected, scratch)
+    shards = _second_pass(engine, vocabulary, collected, scratch)
     run.written = sum(rows_written(path) for path in shards)
     new_tokens = total(map(counted, shards))
     assert new_tokens is not None, "this release notes them"
@@ -261,6 +267,7 @@ def _vocabulary(config: IngestConfig, lake: Lake, table: TokenTable | None) -> V
 
 def _first_pass(
     config: IngestConfig,
+    engine: IngestEngine,
     found: Found,
     mirror: Mirror,
     vocabulary: Vocabulary | None,
@@ -282,16 +289,15 @@ def _first_pass(
         withheld=withheld,
         held=held,
     )
-    sources = mirror.arriving(found.sources)
     with (
-        SpillWriter(scratch / "spill.arrow") as spill,
+        engine.spill(scratch / "spill.arrow") as spill,
         track("reading and tokenizing") as progress,
-        ParallelMap(ReadReviews(sources, config.columns, config.reading), tokenize, _workers(config)) as batches,
+        engine.tokenized(found.sources, mirror, config.columns, config.reading, tokenize) as batches,
     ):
         collector = Collector(
             spill=spill,
             rejects=rejects,
-            counts=TokenCounts() if vocabulary is None else None,
+            counts=engine.counts() if vocabulary is None else None,
             known_reviews=known,
             distinct=KeyIndex() if config.dedupe else None,
         )
@@ -338,29 +344,23 @@ def _build_vocabulary(config: IngestConfig, collected: Collector) -> Vocabulary:
         text = (
             "distinct tokens take more than %d MiB, so the rarest were dropped during counting; the vocabulary may lack some"
         )
-        log.warning(text, collected.counts.KEPT_BYTES >> 20, extra=AS_IT_IS)
+        log.warning(text, TokenCounts.KEPT_BYTES >> 20, extra=AS_IT_IS)
     if warning := unsegmented_warning(collected.counts.total(), vocabulary.tokenizer):
         log.warning("%s", warning, extra=AS_IT_IS)
     return vocabulary
 
 
-def _second_pass(config: IngestConfig, vocabulary: Vocabulary, collected: Collector, scratch: Path) -> list[Path]:
+def _second_pass(engine: IngestEngine, vocabulary: Vocabulary, collected: Collector, scratch: Path) -> list[Path]:
     """Encodes the spilled batches and writes them as shards into the scratch folder; gives their paths in order."""
     if not collected.new:
         return []
     folder = make_folder(scratch / "shards")
     encode = EncodeReviews(vocabulary=vocabulary, groups=collected.groups)
-    write = partial(_write, folder=folder, vocabulary=vocabulary.fingerprint)
     with (
         track("encoding and writing", collected.new) as progress,
-        ParallelMap(SpilledBatches(collected.spill.path, collected.dropped), encode, _workers(config)) as encoded,
-        ParallelMap(CutShards(encoded, progress.advance), write, _workers(config), ahead=_workers(config)) as written,
+        engine.written(collected.spill, collected.dropped, encode, folder, progress.advance) as written,
     ):
         return list(written)
-
-
-def _write(shard: ShardRows, folder: Path, vocabulary: str) -> Path:
-    return write_shard(folder, shard.split, shard.rows, vocabulary)
 
 
 def _check_bad(
@@ -435,7 +435,3 @@ def _unknown_share(table: TokenTable | None, change: Change) -> float | None:
     kept = [shard.tokens for shard in table.shards if shard.path.name not in change.removed] if table else []
     tokens = total([*kept, *map(counted, change.added)])
     return None if tokens is None else tokens.unknown_share
-
-
-def _workers(config: IngestConfig) -> int:
-    return os.cpu_count() or 1 if config.workers is None else config.workers

@@ -24,7 +24,7 @@ from jobs.runtime import Run, recorded_run
 from pipeline.config.nightly import REBUILD, NightlyConfig
 from pipeline.errors import EXIT_DONE, InputNotFoundError, PipelineError, StoppedError
 from pipeline.lake.locks import locked
-from pipeline.lake.paths import Lake
+from pipeline.lake.paths import Lake, share
 from pipeline.lake.store import is_object_uri
 from pipeline.progress import UNATTENDED
 from schemas.contract import ContractError
@@ -75,7 +75,7 @@ def run(
         _write_page(night)
         for line in night.attention[told:]:
             tell(line)
-        lake.push("nightly")
+        share(log_file, "nightly")  # the rest of the log, and the page
     return this.receipt()
 
 

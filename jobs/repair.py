@@ -33,6 +33,7 @@ from pipeline.lake.paths import Lake
 from pipeline.lake.publish import ensure_vocabulary
 from pipeline.lake.recover import complete_records
 from pipeline.lake.runs import read_record, read_records, record_paths
+from pipeline.lake.store import is_object_uri
 from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.models.bundle import VOCABULARY, find_bundle, model_ids, read_bundle, verify_bundle
 from pipeline.options.render import restored
@@ -254,14 +255,28 @@ def earlier_ingests(lake: Lake, given_sources: Sequence[str] = ()) -> Iterator[d
         options, _ = list(groups.values())[-1]
         groups = {"": (options, list(given_sources))}
     for options, sources in groups.values():
-        sources = [str(lake.local(source)) for source in sources]
+        sources = [_local(lake, source) for source in sources]
         lake.fetch(*(Path(source) for source in sources))
-        present = [source for source in dict.fromkeys(sources) if Path(source).exists()]
-        for source in sources:
-            if not Path(source).exists():
+        present = [source for source in dict.fromkeys(sources) if _is_there(source)]
+        for source in dict.fromkeys(sources):
+            if source not in present:
                 log.warning("%s, which an earlier run read, no longer exists", source)
         if present or not sources:
             yield {**vocabulary, **options, "sources": tuple(present)}
+
+
+def _local(lake: Lake, source: str) -> str:
+    """The path of a source; a URI stays one unless it is in the lake."""
+    path = lake.local(source)
+    return source if is_object_uri(source) and not path.is_absolute() else str(path)
+
+
+def _is_there(source: str) -> bool:
+    if not is_object_uri(source):
+        return Path(source).exists()
+    from pipeline.readers.mirror import is_anything_at
+
+    return is_anything_at(source)
 
 
 def _repair_latest(lake: Lake, found: Findings) -> None:

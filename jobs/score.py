@@ -1,14 +1,13 @@
 """`pipeline score`: raw reviews → the same rows with predictions.
 
-Reading and tokenizing run in threads ahead of the forward pass; within a window the reviews are sorted by length, their
-order is restored before they are written. The next window is always on its way to the model while one is written.
+Reading and tokenizing run ahead of the forward pass, in threads or in tasks of a cluster (`pipeline.engines.score`). Within
+a window the reviews are sorted by length; their order is restored before they are written.
 """
 
 import logging
-import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +18,9 @@ from jobs.drift import Watch, note_drift, recorded_drift
 from jobs.runtime import Run, committing, recorded_run
 from jobs.score_each import ScoreEach
 from jobs.score_figures import Figures
-from jobs.score_model import AnyPredictor, open_predictor
 from jobs.score_plan import ScorePlan, bad_rows, check_files, is_scored_one_by_one, naming, output_place
 from pipeline.config.score import STDIN, STDOUT, ScoreConfig
+from pipeline.engines.score import Request, Scoring, open_scoring
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake.atomic import atomic_path, claimed, sweep
 from pipeline.lake.paths import Lake
@@ -37,25 +36,11 @@ from pipeline.signals import raise_if_swallowed
 from schemas.run import Receipt
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from pipeline.datapipes.score_window import Window
     from pipeline.models.bundle import Bundle
     from pipeline.progress import Progress
     from pipeline.scoring.answers import Answer
-    from pipeline.scoring.outputs import Probabilities
-    from pipeline.scoring.predictor import Pending
 
 log = logging.getLogger(__name__)
-
-READ_ROWS = 1024
-"""Rows of the first window."""
-WINDOW_ROWS = 8192
-WINDOW_BYTES = 64 << 20
-"""Maximum rows, or bytes of columns and ids, of a window; sorting more than that gains nothing."""
-
-PARTS_AHEAD = 8
-"""Parts of a window that are tokenized while the model scores the one before; each has at most 16 MiB."""
 
 
 def run(config: ScoreConfig) -> Receipt:
@@ -181,12 +166,12 @@ def _score(plan: ScorePlan, lake: Lake, this: Run, remote: Output | None) -> Non
     watch = Watch.of(config, plan.bundle)
     sweep(output)
     # torch is imported here, if at all, after everything that can be wrong with input and output was looked at.
-    with open_predictor(plan.bundle, config) as predictor:
+    with open_scoring(plan.bundle, config) as scoring:
         while True:
             try:
                 # What goes to stdout is not written until it is copied there.
                 with atomic_path(output, nullcontext() if config.to_stdout else _put(this, lake, remote)) as temporary:
-                    _score_once(plan, this, predictor, watch.another(), temporary)
+                    _score_once(plan, this, scoring, watch.another(), temporary)
                     if not plan.is_parquet and not config.to_stdout and remote is None:
                         write_note(lake.predictions, output, temporary, plan.metadata, this.written)
                 break
@@ -204,7 +189,7 @@ def _put(this: Run, lake: Lake, remote: Output | None) -> Iterator[None]:
             remote.put()
 
 
-def _score_once(plan: ScorePlan, this: Run, predictor: AnyPredictor, watch: Watch, temporary: Path) -> None:
+def _score_once(plan: ScorePlan, this: Run, scoring: Scoring, watch: Watch, temporary: Path) -> None:
     """Writes the scored rows.
 
     Raises:
@@ -216,7 +201,7 @@ def _score_once(plan: ScorePlan, this: Run, predictor: AnyPredictor, watch: Watc
 
     config, source = plan.config, plan.source
     with track("scoring", source.rows()) as progress:
-        figures = write_rows(plan, predictor, watch, temporary, progress)
+        figures = write_rows(plan, scoring, watch, temporary, progress)
     rejects, faults = figures.rejects, [*source.faults, *figures.faults]
     this.written, this.rejected, this.quarantined = figures.written, rejects.rows, len(faults)
     this.read = figures.rows + rejects.rows
@@ -225,78 +210,31 @@ def _score_once(plan: ScorePlan, this: Run, predictor: AnyPredictor, watch: Watc
     if problem := bad_rows(config, figures.rows, rejects):
         raise problem
     this.check_counts()
-    this.metrics = figures.summary(predictor) | {"quarantined_files": named_faults(faults)}
+    this.metrics = figures.summary(scoring) | {"quarantined_files": named_faults(faults)}
     whole = watch.another()
     whole.absorb(watch, source.name)
     note_drift(this, config, whole.conclude())
 
 
-def write_rows(plan: ScorePlan, predictor: AnyPredictor, watch: Watch, temporary: Path, progress: "Progress") -> Figures:
+def write_rows(plan: ScorePlan, scoring: Scoring, watch: Watch, temporary: Path, progress: "Progress") -> Figures:
     """Writes the scored rows, and counts them."""
     from pipeline.datapipes.background import Background
     from pipeline.scoring.outputs import predicted_columns, with_abstained
 
     config, bundle = plan.config, plan.bundle
-    predictor.begin()
     figures = Figures(bundle.labels)
-    explain = _explainer(plan, predictor) if config.explain else None
+    request = Request(source=plan.source, kept=plan.kept, json_as_is=plan.json_as_is)
     # Columns are compressed while the model scores the next window.
     with plan.writer(temporary) as writer, Background(writer.write) as write:
-        for window, probability_NC in _scored_windows(plan, predictor):
+        for window, probability_NC, explanation in scoring.windows(request):
             raise_if_swallowed()
             reason_N = with_abstained(probability_NC, window.reason, config.abstain_below)
             columns = predicted_columns(probability_NC, reason_N, bundle.labels, bundle.model_id)
-            if explain is not None:
-                columns.append(explain(window, probability_NC))
+            if explanation is not None:
+                columns.append(explanation)
             write(window.batches, columns)
             figures.add(window, probability_NC, reason_N)
             watch.add(window, probability_NC)
             progress.advance(len(window))
     figures.written = writer.rows
     return figures
-
-
-def _explainer(plan: ScorePlan, predictor: AnyPredictor) -> "Callable[[Window, Probabilities], pa.Array]":
-    """Makes the column of explanations for a window."""
-    from pipeline.scoring.explain import explanations
-    from pipeline.scoring.predictor import Predictor
-
-    assert isinstance(predictor, Predictor)
-    vocabulary = plan.bundle.load_vocabulary()
-    return lambda window, probability_NC: explanations(predictor, vocabulary, window.ids, probability_NC)
-
-
-def _scored_windows(plan: ScorePlan, predictor: AnyPredictor) -> "Iterator[tuple[Window, Probabilities]]":
-    """Yields windows in the input's order with their probabilities; the one after is scored meanwhile."""
-    from pipeline.datapipes.ordered_map import OrderedMap
-    from pipeline.datapipes.score_encode import text_encoder
-    from pipeline.datapipes.score_read import read_parts
-    from pipeline.datapipes.score_window import windows
-    from pipeline.scoring.sums_predictor import SumsPredictor
-
-    at_once = predictor.score if isinstance(predictor, SumsPredictor) else None
-    parts = read_parts(plan.source.tables, plan.source.schema.names)
-    encode = text_encoder(plan.bundle.load_vocabulary(), plan.kept, json_as_is=plan.json_as_is, score=at_once)
-    # Where there is a forward pass, it has the cores.
-    default = predictor.threads if at_once else max(1, min(4, (os.cpu_count() or 1) // 2))
-    workers = 0 if plan.source.is_small() else plan.config.workers or default
-    with OrderedMap(parts, encode, workers, max(PARTS_AHEAD, 2 * workers)) as encoded:
-        gathered = windows(encoded, READ_ROWS, WINDOW_ROWS, WINDOW_BYTES)
-        yield from _in_turn(gathered, predictor)
-
-
-def _in_turn(gathered: "Iterator[Window]", predictor: AnyPredictor) -> "Iterator[tuple[Window, Probabilities]]":
-    from pipeline.scoring.sums_predictor import SumsPredictor
-
-    before: tuple[Window, Pending] | None = None
-    for window in gathered:
-        if window.probability_NC is not None:
-            yield window, window.probability_NC
-            continue
-        assert not isinstance(predictor, SumsPredictor)
-        pending = predictor.submit(window.ids)
-        if before is not None:
-            yield before[0], before[1].result()
-        before = window, pending
-    if before is not None:
-        yield before[0], before[1].result()

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from jobs.drift import Watch, note_drift, recorded_drift
 from jobs.runtime import Run, committing
 from jobs.score_figures import Figures
-from jobs.score_model import AnyPredictor, open_predictor
 from jobs.score_plan import ScorePlan, bad_rows, keeps_earlier, naming, output_root
 from pipeline.config.score import ALL, ScoreConfig
+from pipeline.engines.score import Scoring, open_scoring
 from pipeline.errors import DataError, UsageError, errno_of, is_out_of_memory
 from pipeline.lake.atomic import PREFIX, atomic_path, writing
 from pipeline.lake.leftovers import Leftover, remove_abandoned
@@ -48,7 +48,7 @@ STATES = SCORED, QUARANTINED, KNOWN = "scored", "quarantined", "known"
 LASTING = ("damaged", "column", "too_large")
 """Faults of an input that stay until its content changes; others may go by themselves."""
 
-ScoreOne = Callable[[ScorePlan, AnyPredictor, Watch, Path, Progress], Figures]
+ScoreOne = Callable[[ScorePlan, Scoring, Watch, Path, Progress], Figures]
 """Writes the scored rows of a plan into a temporary file."""
 
 
@@ -127,7 +127,7 @@ class ScoreEach:
                             self._take(place, notes)
                 self._check_faults(finished=True)
                 if self.tally.counts[SCORED]:
-                    self.this.metrics = self.figures.summary(self.predictor)
+                    self.this.metrics = self.figures.summary(self.scoring)
                     note_drift(self.this, self.config, self.watch.conclude())
                 elif self.config.fail_on_drift:
                     shown, model_id = self.places.shown, self.bundle.model_id
@@ -149,11 +149,9 @@ class ScoreEach:
                 pass
 
     @cached_property
-    def predictor(self) -> AnyPredictor:
-        """The model, ready to score; loaded for the first input that needs it."""
-        predictor = open_predictor(self.bundle, self.config)
-        self.open.enter_context(predictor)
-        return predictor
+    def scoring(self) -> Scoring:
+        """The model at work; loaded for the first input that needs it."""
+        return self.open.enter_context(open_scoring(self.bundle, self.config))
 
     @cached_property
     def progress(self) -> Progress:
@@ -218,7 +216,7 @@ class ScoreEach:
         """
         watch = self.watch.another()
         with atomic_path(plan.output, self._finishing(lambda: self._count_scored(place, figures, watch))) as temporary:
-            figures = self.score_one(plan, self.predictor, watch, temporary, self.progress)
+            figures = self.score_one(plan, self.scoring, watch, temporary, self.progress)
             if figures.faults and len(figures.faults) >= plan.source.files:
                 raise figures.faults[0]
             if problem := bad_rows(self.config, figures.rows, figures.rejects):

@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pipeline.datapipes.score_window import Window
+    from pipeline.engines.score import Scoring
     from pipeline.scoring.outputs import Probabilities, Reasons
-    from pipeline.scoring.predictor import Predictor
-    from pipeline.scoring.sums_predictor import SumsPredictor
 
 
 class Figures:
@@ -83,14 +82,14 @@ class Figures:
         bounds = (self.least, self.greatest) if self.numbers else (None, None)
         return {"predicted_value": {"mean": mean, "least": bounds[0], "greatest": bounds[1]}}
 
-    def summary(self, predictor: "Predictor | SumsPredictor") -> dict[str, Any]:
+    def summary(self, scoring: "Scoring") -> dict[str, Any]:
         """The metrics of the receipt."""
         return {
             "unscored": self.unscored,
             "tokens": self.tokens,
             **self._predicted(),
-            "device": predictor.device_type,
-            "precision": predictor.precision,
-            "threads": predictor.threads,
+            "device": scoring.device_type,
+            "precision": scoring.precision,
+            "threads": scoring.threads,
             **self.rejects.metrics,
         }

@@ -62,6 +62,7 @@ def run(config: VacuumConfig) -> Receipt:
             remove_empty_folders(lake)
         if lake.origin is not None and not config.dry_run:
             lake.origin.sweep_leases()
+            lake.origin.store.sweep()
         names += [leftover.path.relative_to(lake.root).as_posix() for leftover in gone]
         this.nothing_new = not names
         this.outputs = {"tokens": lake.tokens}

@@ -5,6 +5,7 @@ PipelineError                 70  internal error, unless a subclass says otherwi
 ├── DataError                 65  bad data, or a broken contract
 ├── InputNotFoundError        66  input not found
 ├── StorageUnavailableError   69  storage unreachable
+├── ClusterUnavailableError   69  the Ray cluster is unreachable, or its workers end: try again
 ├── CannotWriteError          73  no permission, no space
 ├── LockedError               75  another run holds the lock: try again
 ├── OutOfMemoryError          75  the machine had too little memory: try again, or use smaller batches
@@ -65,6 +66,12 @@ class InputNotFoundError(PipelineError, ValueError):
 
 class StorageUnavailableError(PipelineError):
     """The storage is unreachable."""
+
+    exit_code = 69
+
+
+class ClusterUnavailableError(PipelineError):
+    """A Ray cluster cannot be reached, or cannot do the work."""
 
     exit_code = 69
 

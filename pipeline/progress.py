@@ -17,6 +17,8 @@ UNATTENDED = "unattended"
 BRIEF = "brief"
 """Attribute of a warning that may be mailed: the same in words that quote nothing of the input but names of files. True if
 the message is such already, "" if the receipt's figures say it."""
+ONCE = "once"
+"""Attribute of a warning that is not repeated for the same value of it, whichever process comes upon it."""
 AS_IT_IS = {BRIEF: True}
 IN_FIGURES = {BRIEF: ""}
 

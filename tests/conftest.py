@@ -26,7 +26,9 @@ settings.load_profile("shared-machine")
 def _no_other_lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A command that names no lake finds an empty one, never ./data_lake or the one of whoever runs the tests."""
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("PIPELINE_LAKE", str(tmp_path_factory.mktemp("nowhere") / "lake"))
+        nowhere = tmp_path_factory.mktemp("nowhere")
+        environment.setenv("PIPELINE_LAKE", str(nowhere / "lake"))
+        environment.setenv("PIPELINE_CACHE", str(nowhere / "cache"))
         yield
 
 

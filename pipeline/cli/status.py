@@ -95,6 +95,10 @@ def _facts(found: "Status") -> Iterator[tuple[str, str]]:
     shares = [(found.unknown_share, "of the last ingest's tokens"), (found.unknown_share_table, "in the table")]
     yield "unknown", ", ".join(f"{share(value)} {where}" for value, where in shares if value is not None)
     yield "drift", drift(found.drift)
+    if (origin := found.lake.origin) is not None:
+        here, stored = origin.sizes()
+        where = f"of {origin.uri}, in {found.lake.root.parent}"  # the lake's own folder is shown as the URI
+        yield "copy", f"{where}: {bytes_of(here)} of {bytes_of(stored)}"
     parts = ", ".join(f"{name} {bytes_of(size)}" for name, size in disk.parts.items())
     yield "disk", f"{bytes_of(disk.used)}{f' ({parts})' if parts else ''}; {bytes_of(disk.free)} free"
     yield "page", short_path(found.page) if found.page else ""

@@ -28,7 +28,7 @@ from pipeline.config.reading import (
     split_column_option,
     target_column_option,
 )
-from pipeline.config.shared import DEFAULT_UNKNOWN_WARN, MOST_WORKERS, UnknownWarn
+from pipeline.config.shared import DEFAULT_UNKNOWN_WARN, LOCAL, MOST_WORKERS, RAY, EngineName, UnknownWarn
 from pipeline.errors import UsageError
 from pipeline.options.check import validate
 from pipeline.options.option import DATA, HARDWARE, INPUT, OUTPUT, Option
@@ -117,12 +117,13 @@ class IngestConfig(BoundsConfig):
         int | None,
         Option(
             panel=HARDWARE,
-            help="Number of worker threads; 0 to use none.",
+            help="Number of worker threads, or of Ray tasks at a time; 0 to use no threads.",
             default="one per core",
             minimum=0,
             maximum=MOST_WORKERS,
         ),
     ] = None
+    engine: EngineName = LOCAL
     dry_run: Annotated[bool, Option(panel=OUTPUT, help="Read and count without writing anything.")] = False
 
     replacing: tuple[str, ...] = ()
@@ -134,6 +135,10 @@ class IngestConfig(BoundsConfig):
         validate(self)
         if not all(self.sources):
             raise UsageError("SOURCE: empty name. Pass files or folders, or omit SOURCE to use the lake's raw/.")
+        if self.engine == RAY and self.workers == 0:
+            raise UsageError(
+                "--workers 0: --engine ray needs at least one task at a time. Pass a higher number, or leave it out."
+            )
         check_labels(self.label_map, self.skip_labels)
         _ = self.reading
 

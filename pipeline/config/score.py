@@ -25,8 +25,10 @@ from pipeline.config.reading import (
 from pipeline.config.shared import (
     DEFAULT_UNKNOWN_WARN,
     DEVICES,
+    LOCAL,
     MOST_WORKERS,
     PRECISIONS,
+    EngineName,
     ModelName,
     UnknownWarn,
 )
@@ -162,12 +164,13 @@ class ScoreConfig(BoundsConfig):
         int | None,
         Option(
             panel=HARDWARE,
-            help="Number of threads that read and tokenize.",
-            default="half the cores, up to 4",
+            help="Number of threads that read and tokenize, or of Ray tasks at a time.",
+            default="half the cores, up to 4; with Ray, one per core",
             minimum=1,
             maximum=MOST_WORKERS,
         ),
     ] = None
+    engine: EngineName = LOCAL
     device: Annotated[str, Option(panel=HARDWARE, help="Device: auto, cpu or cuda.", choices=DEVICES)] = "auto"
     precision: Annotated[
         str, Option(panel=HARDWARE, help="Precision: auto, fp32 or bf16; auto means fp32.", choices=PRECISIONS)

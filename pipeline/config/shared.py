@@ -9,6 +9,7 @@ DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
 
 MOST_WORKERS = 1024
+LOCAL, RAY = ENGINES = ("local", "ray")
 
 Tokens = Annotated[
     Path | None,
@@ -36,6 +37,15 @@ Precision = Annotated[
         panel=HARDWARE,
         help="Precision: auto, fp32 or bf16; auto means fp32. On a GPU, bf16 is faster for large models only.",
         choices=PRECISIONS,
+    ),
+]
+EngineName = Annotated[
+    str,
+    Option(
+        panel=HARDWARE,
+        help="Where rows are processed: local (threads of this process) or ray (tasks of the Ray cluster at $RAY_ADDRESS, "
+        "else of one started for the run).",
+        choices=ENGINES,
     ),
 ]
 DEFAULT_UNKNOWN_WARN = 0.05

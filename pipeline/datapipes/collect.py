@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.datapipes.read_reviews import SourceBegins, SourceEnds
+from pipeline.datapipes.source_reader import SourceBegins, SourceEnds
 from pipeline.datapipes.spill import SpillWriter
 from pipeline.datapipes.tokenize_reviews import TokenizedBatch
 from pipeline.lake.known import OTHER, SAME, UNSEEN, KeyIndex, Keys, Known
@@ -20,7 +20,7 @@ from pipeline.lake.reject_writer import RejectWriter
 from pipeline.lake.withheld import RETRACTED
 from pipeline.readers.base import FileFault
 from pipeline.readers.reviews import Groups
-from pipeline.text.vocabulary import TokenCounts
+from pipeline.text.vocabulary import Counts
 from schemas.reject import WELL_FORMED, BadRow
 
 COUNTED_SPLITS = ("train", "unsup")
@@ -39,7 +39,7 @@ class Collector:
 
     spill: SpillWriter
     rejects: RejectWriter
-    counts: TokenCounts | None
+    counts: Counts | None
     known_reviews: Known = field(default_factory=KeyIndex)
     distinct: KeyIndex | None = None
     seen: KeyIndex = field(default_factory=KeyIndex)
@@ -212,7 +212,7 @@ class Collector:
         if not len(batch.rows):
             return
         self.new += len(batch.rows)
-        self.tokens += len(batch.tokens.values)
+        self.tokens += batch.num_tokens
         self.labels.update(pc.unique(batch.rows["label"]).drop_null().to_pylist())
         self.targets += len(batch.rows) - batch.rows["target"].null_count
         self.contents.append(batch.contents)
@@ -221,5 +221,5 @@ class Collector:
         if self.counts is not None:
             counted = pc.is_in(batch.rows["split"], value_set=pa.array(COUNTED_SPLITS))
             lists = batch.tokens if pc.all(counted).as_py() else batch.tokens.filter(counted)
-            self.counts.add(lists.flatten())
+            self.counts.add_lists(lists)
         self.spill.write(batch.rows, batch.tokens)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.datapipes.score_read import Part
 from pipeline.errors import OutOfMemoryError, out_of_memory
@@ -40,6 +41,8 @@ class Encoded:
         unknown_N: how many of them are not in the vocabulary.
         ids: (N,) list<int32>, null if the row cannot be scored; None if the rows are scored already.
         probability_NC: float32, NaN if the row cannot be scored; None if the rows are not scored yet.
+        num_bytes: of columns and ids: a function of their values, so that the same rows make the same windows wherever they
+            come from.
         bad: rejected rows.
         faults: unreadable files of one review each.
     """
@@ -50,13 +53,9 @@ class Encoded:
     unknown_N: npt.NDArray[np.int32]
     ids: pa.ListArray | None
     probability_NC: npt.NDArray[np.float32] | None
+    num_bytes: int
     bad: list[BadRow] = field(default_factory=list)
     faults: list[FileFault] = field(default_factory=list)
-
-    @property
-    def nbytes(self) -> int:
-        """Memory used by the rows, in bytes."""
-        return int(self.kept.nbytes) + (0 if self.ids is None else int(self.ids.nbytes))
 
 
 Score = Callable[[pa.ListArray], npt.NDArray[np.float32]]
@@ -90,6 +89,7 @@ def text_encoder(
             unknown_N=found.unknown_N,
             ids=ids if scored is None else None,
             probability_NC=scored,
+            num_bytes=sum(map(bytes_of, columns.columns)) + (bytes_of(ids) if scored is None else 0),
             bad=batch.bad,
             faults=batch.faults,
         )
@@ -149,6 +149,21 @@ def _kept(table: Table, columns: pa.RecordBatch, kept: pa.Schema) -> pa.RecordBa
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OverflowError) as error:
         detail = f"its columns cannot be converted to the types of the others: {error}. Score it separately"
         raise FileFault(table.source.name, "column", detail) from error
+
+
+def bytes_of(column: pa.Array) -> int:
+    """Bytes of the values of a column, without what Arrow may or may not keep beside them."""
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind):
+        return 4 * len(column) + int(pc.sum(pc.binary_length(column)).as_py() or 0)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return 4 * len(column) + bytes_of(column.flatten())
+    if pa.types.is_struct(kind):
+        return sum(map(bytes_of, column.flatten()))
+    try:
+        return int(kind.bit_width) * len(column) // 8
+    except ValueError:  # a type without a width, of which there are few
+        return 8 * len(column)
 
 
 def _strings(texts: pa.Array) -> pa.StringArray:

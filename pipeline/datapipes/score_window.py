@@ -41,7 +41,7 @@ def windows(encoded: Iterator[Encoded], first_rows: int, max_rows: int, max_byte
     for part in encoded:
         parts.append(part)
         rows += len(part.reason)
-        size += part.nbytes
+        size += part.num_bytes
         if rows >= most or size >= max_bytes:
             yield _window(parts)
             most = min(2 * most, max_rows)

@@ -10,11 +10,9 @@ from typing import Any, ClassVar
 import pyarrow as pa
 from torchdata.nodes import BaseNode
 
-from pipeline.datapipes.tokenize_reviews import ROW_SCHEMA
+from pipeline.datapipes.tokenize_reviews import TOKENIZED_SCHEMA
+from pipeline.datapipes.tokens_elsewhere import TokensElsewhere
 from pipeline.lake.atomic import writing
-
-SPILL_SCHEMA = ROW_SCHEMA.append(pa.field("tokens", pa.list_(pa.field("item", pa.dictionary(pa.int32(), pa.string())))))
-
 
 RELEASE_BYTES = 16 << 20
 """How many bytes of batches go through between two looks at the process's memory."""
@@ -48,14 +46,18 @@ def _resident_bytes() -> int:
 
 
 class SpillWriter:
-    """Appends batches to a spill file. Each batch has its own dictionary of tokens."""
+    """Appends batches to a spill file. Each batch has its own dictionary of tokens.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        schema: of the file; another one is for a subclass that writes something else.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema = TOKENIZED_SCHEMA) -> None:
         self.path = path
         self.batches = 0
         self._release = _Release()
         with writing(path):
-            self.writer = pa.ipc.new_stream(path, SPILL_SCHEMA)
+            self.writer = pa.ipc.new_stream(path, schema)
 
     def __enter__(self) -> "SpillWriter":
         return self
@@ -64,13 +66,16 @@ class SpillWriter:
         with writing(self.path) if error is None else suppress(OSError):
             self.writer.close()
 
-    def write(self, rows: pa.RecordBatch, tokens: pa.ListArray) -> None:
+    def write(self, rows: pa.RecordBatch, tokens: pa.ListArray | TokensElsewhere) -> None:
         """Writes (N,) rows and their token lists.
 
         Raises:
             CannotWriteError: for example, the disk is full.
         """
-        batch = pa.RecordBatch.from_arrays([*rows.columns, tokens], schema=SPILL_SCHEMA)
+        self.append(pa.RecordBatch.from_arrays([*rows.columns, tokens], schema=TOKENIZED_SCHEMA))
+
+    def append(self, batch: pa.RecordBatch) -> None:
+        """Writes a batch under the schema of the file; raises what `write` raises."""
         with writing(self.path):
             self.writer.write_batch(batch)
         self.batches += 1
@@ -101,7 +106,7 @@ class SpilledBatches(BaseNode[pa.RecordBatch]):
             self.next()
 
     def next(self) -> pa.RecordBatch:
-        """The next batch, under `SPILL_SCHEMA`."""
+        """The next batch, under the schema of the file."""
         while True:
             batch = self._reader.read_next_batch()
             self._batch += 1

@@ -1,7 +1,9 @@
-"""The mapping step of ingest: checks and tokenizes raw batches. Runs in worker threads; has no state."""
+"""The mapping step of ingest: checks and tokenizes raw batches. Runs in worker threads, or in the tasks of a cluster; has no
+state."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -9,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.datapipes.read_reviews import SourceBegins, SourceEnds
+from pipeline.datapipes.source_reader import Marked, SourceBegins, SourceEnds
+from pipeline.datapipes.tokens_elsewhere import TokensElsewhere
 from pipeline.errors import OutOfMemoryError, out_of_memory
 from pipeline.lake.identity import content_digests
 from pipeline.lake.known import OTHER, SAME, KeyIndex, Keys, Known, first_bits, keys_of
@@ -17,7 +20,7 @@ from pipeline.lake.withheld import FREE, Withheld, blank
 from pipeline.readers.base import EXCERPT_BYTES, FileFault
 from pipeline.readers.encoding import likely_encoding
 from pipeline.readers.labels import LabelMap, SkippedLabels
-from pipeline.readers.reviews import Groups, Item, RawBatch, TableRows, TextFiles, reviews_of_table, without
+from pipeline.readers.reviews import Groups, RawBatch, TableRows, TextFiles, reviews_of_table, without
 from pipeline.readers.text_files import open_files
 from pipeline.readers.values import RULE_VERSION, as_bytes, as_text, value_of
 from pipeline.text.columns import HAS_NUL, NOT_UTF8, Digests, hexadecimal, text_states
@@ -34,6 +37,8 @@ STARS = "stars"
 
 ROW_SCHEMA = pa.schema([REVIEW.schema.field(name) for name in REVIEW.schema.names if name != "text"])
 """A review without its text: the columns beside the tokens."""
+TOKENIZED_SCHEMA = ROW_SCHEMA.append(pa.field("tokens", pa.list_(pa.field("item", pa.dictionary(pa.int32(), pa.string())))))
+"""The same with the tokens, as they are kept between the two passes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +47,11 @@ class TokenizedBatch:
 
     `rows` follows `ROW_SCHEMA`; `tokens` is list<dictionary<string>>, one list per row. `keys` and `contents` are those of
     `rows`; `known_keys` and `known_contents` those of reviews already in the table, and `known_rows` is where they
-    are.
+    are. Where another process keeps the tokens, `rows` has the columns of `ROWS_BESIDE` alone.
     """
 
     rows: pa.RecordBatch
-    tokens: pa.ListArray
+    tokens: pa.ListArray | TokensElsewhere
     replaced: npt.NDArray[np.bool_]
     keys: Keys
     contents: Keys
@@ -64,6 +69,11 @@ class TokenizedBatch:
     def read(self) -> int:
         """Number of input rows."""
         return len(self.rows) + len(self.known_keys) + len(self.withheld_keys) + len(self.bad)
+
+    @property
+    def num_tokens(self) -> int:
+        """Number of tokens of `rows`."""
+        return self.tokens.num_tokens if isinstance(self.tokens, TokensElsewhere) else len(self.tokens.values)
 
     def take(self, keep: npt.NDArray[np.bool_]) -> "TokenizedBatch":
         """The batch with only the rows of the (N,) mask; `read` then excludes the others."""
@@ -84,9 +94,32 @@ class TokenizedBatch:
         )
 
 
+ROWS_BESIDE = ("review_id", "label", "split", "source", "row", "target")
+"""The columns that are looked at while batches are collected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedBatch:
+    """Rows that may come in unless they are known: `rows` under `ROW_SCHEMA`, their texts, keys and contents.
+
+    `withheld` is why each is withheld, as in `pipeline.lake.withheld`, whether or not the table holds it; `bad` and `faults`
+    are the others.
+    """
+
+    rows: pa.RecordBatch
+    texts: pa.StringArray
+    keys: Keys
+    contents: Keys
+    withheld: npt.NDArray[np.int8]
+    bad: list[BadRow]
+    faults: Sequence[FileFault]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizeReviews:
     """Callable for a `ParallelMap`: reads, checks, hashes, drops known reviews, tokenizes.
+
+    Its three steps are `check`, `judge` and `finish`. Only `judge` looks up what is known, and it does not need the texts.
 
     `labels` are those known to the lake; None if the vocabulary is not built yet and any label is allowed.
     `label_map` maps labels to classes; None keeps labels as they are. Rows with one of `skip_labels` are rejected as chosen.
@@ -107,33 +140,78 @@ class TokenizeReviews:
     withheld: Withheld = field(default_factory=Withheld)
     held: Known = field(default_factory=KeyIndex)
 
-    def __call__(self, item: Item | SourceBegins | SourceEnds) -> TokenizedBatch | Groups | SourceBegins | SourceEnds:
+    def __call__(self, item: Marked) -> TokenizedBatch | Groups | SourceBegins | SourceEnds:
         """Tokenizes one batch; groups and marks pass through.
+
+        Raises:
+            OutOfMemoryError: names the source.
+        """
+        checked = self.check(item)
+        if not isinstance(checked, CheckedBatch):
+            return checked
+        return self.finish(checked, *self.judge(checked.keys, checked.contents, checked.withheld))
+
+    def check(self, item: Marked) -> CheckedBatch | Groups | SourceBegins | SourceEnds:
+        """Reads and checks one batch; groups and marks pass through.
 
         Raises:
             OutOfMemoryError: names the source.
         """
         if not isinstance(item, TextFiles | TableRows | RawBatch):
             return item
-        try:
+        with _in_the_middle_of(item):
             if isinstance(item, TextFiles):
-                return self._tokenize(open_files(item))
-            return self._tokenize(reviews_of_table(item, self.rule) if isinstance(item, TableRows) else item)
-        except MemoryError as error:
-            raise OutOfMemoryError(out_of_memory(f"in the middle of {_place(item)}")) from error
+                return self._checked(open_files(item))
+            return self._checked(reviews_of_table(item, self.rule) if isinstance(item, TableRows) else item)
 
-    def _tokenize(self, raw: RawBatch) -> TokenizedBatch:
+    def judge(
+        self, keys: Keys, contents: Keys, withheld: npt.NDArray[np.int8]
+    ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
+        """Looks up (N,) rows: their states in the table, and why they are withheld, unless the table holds them as they are.
+
+        Args:
+            withheld: as in `CheckedBatch`.
+        """
+        states = self.known.states(keys, contents)
+        if self.withheld:
+            held = (states == SAME) | (self.held.states(keys, contents) == SAME)
+            withheld = np.where(held, np.int8(FREE), withheld)
+        return states, withheld
+
+    def finish(self, checked: CheckedBatch, states: npt.NDArray[np.int8], withheld: npt.NDArray[np.int8]) -> TokenizedBatch:
+        """Tokenizes the rows that are new or changed, by what `judge` has found.
+
+        Raises:
+            OutOfMemoryError: names the source.
+        """
+        with _in_the_middle_of(checked):
+            return self._finished(checked, states, withheld)
+
+    def _checked(self, raw: RawBatch) -> CheckedBatch:
         bad = self.withheld.blanked(raw.bad)
         kept = self._check(raw, bad)
         targets = _numbers(kept.target)
         digests = content_digests(kept.text, kept.label, kept.stars, kept.split, kept.group, targets)
         keys, contents = keys_of(kept.review_id), first_bits(digests)
-        states = self.known.states(keys, contents)
+        withheld = np.zeros(len(keys), np.int8)
+        if self.withheld:
+            withheld = self.withheld.states(keys, contents, kept.source)
+        return CheckedBatch(
+            rows=_rows(kept, targets, digests),
+            texts=kept.text.view(pa.string()),
+            keys=keys,
+            contents=contents,
+            withheld=withheld,
+            bad=bad,
+            faults=raw.faults,
+        )
+
+    def _finished(
+        self, checked: CheckedBatch, states: npt.NDArray[np.int8], withheld: npt.NDArray[np.int8]
+    ) -> TokenizedBatch:
+        rows, texts, keys, contents = checked.rows, checked.texts, checked.keys, checked.contents
         known = states == SAME
-        withheld = self._withheld(keys, contents, kept.source)
         fresh = ~known & (withheld == FREE)
-        rows = _rows(kept, targets, digests)
-        texts = kept.text.view(pa.string())
         known_rows = rows.select(["review_id", "source", "row"])
         if fresh.all():
             known_rows = known_rows.slice(0, 0)
@@ -150,19 +228,12 @@ class TokenizeReviews:
             known_keys=keys[known],
             known_contents=contents[known],
             known_rows=known_rows,
-            bad=bad,
-            faults=raw.faults,
+            bad=checked.bad,
+            faults=checked.faults,
             withheld_keys=keys[withheld != FREE],
             withheld=withheld[withheld != FREE],
         )
-        return _reject_empty(batch, texts, bad)
-
-    def _withheld(self, keys: Keys, contents: Keys, sources: pa.StringArray) -> npt.NDArray[np.int8]:
-        if not self.withheld:
-            return np.zeros(len(keys), np.int8)
-        states = self.withheld.states(keys, contents, sources)
-        states[(self.known.states(keys, contents) == SAME) | (self.held.states(keys, contents) == SAME)] = FREE
-        return states
+        return _reject_empty(batch, texts, checked.bad)
 
     def _check(self, raw: RawBatch, bad: list[BadRow]) -> RawBatch:
         """Rejects rows without text or ID, or with an invalid split or label; fills in splits, maps labels."""
@@ -203,10 +274,20 @@ class TokenizeReviews:
         return (label, split or self.split or ("train" if label is not None or has_target else "unsup")), None
 
 
-def _place(item: TextFiles | TableRows | RawBatch) -> str:
+@contextmanager
+def _in_the_middle_of(item: TextFiles | TableRows | RawBatch | CheckedBatch) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as error:
+        raise OutOfMemoryError(out_of_memory(f"in the middle of {_place(item)}")) from error
+
+
+def _place(item: TextFiles | TableRows | RawBatch | CheckedBatch) -> str:
     if isinstance(item, TextFiles):
         return item.name
-    return item.source if isinstance(item, TableRows) else str(item.source[0])
+    if isinstance(item, TableRows):
+        return item.source
+    return str((item.source if isinstance(item, RawBatch) else item.rows["source"])[0])
 
 
 def _places(raw: RawBatch) -> tuple[list[tuple[str | None, str | None, bool]], npt.NDArray[np.int64]]:
@@ -341,6 +422,7 @@ def _is_number(text: str) -> bool:
 
 
 def _reject_empty(batch: TokenizedBatch, texts: pa.StringArray, bad: list[BadRow]) -> TokenizedBatch:
+    assert not isinstance(batch.tokens, TokensElsewhere)
     empty = np.diff(batch.tokens.offsets.to_numpy()) == 0
     if not empty.any():
         return batch

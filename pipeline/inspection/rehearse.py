@@ -3,7 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from pipeline.datapipes.read_reviews import ReadReviews, SourceEnds
+from pipeline.datapipes.read_reviews import ReadReviews
+from pipeline.datapipes.source_reader import SourceEnds
 from pipeline.datapipes.tokenize_reviews import TokenizedBatch, TokenizeReviews
 from pipeline.lake.known import KeyIndex
 from pipeline.readers.base import FileFault, Reading, Source

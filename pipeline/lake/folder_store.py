@@ -14,8 +14,8 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from pipeline.errors import DENIED, InputNotFoundError, LockedError, StorageUnavailableError
-from pipeline.lake.atomic import PREFIX, atomic_path, make_folder, sync_folder, writing
+from pipeline.errors import DENIED, CannotWriteError, InputNotFoundError, LockedError, StorageUnavailableError
+from pipeline.lake.atomic import PREFIX, abandoned, atomic_path, make_folder, sync_folder, writing
 from pipeline.lake.store import ANY, Over, StoreChangedError, Stored, StoreMissingError, changed, check_name, missing
 
 LOCK = ".store.lock"
@@ -77,13 +77,20 @@ class FolderStore:
 
     def write(self, name: str, content: bytes | Path, *, over: str | Over = ANY) -> Stored:
         """Writes a whole object if what is there is what `over` says."""
-        turn = _Turn(self, name, over)
-        with atomic_path(self._path(name), turn) as turn.temporary:
-            if isinstance(content, Path):
-                shutil.copyfile(content, turn.temporary)
-            else:
-                turn.temporary.write_bytes(content)
-        return turn.written
+        path = self._path(name)
+        while True:
+            turn = _Turn(self, name, over)
+            try:
+                with atomic_path(path, turn) as turn.temporary:
+                    if isinstance(content, Path):
+                        shutil.copyfile(content, turn.temporary)
+                    else:
+                        turn.temporary.write_bytes(content)
+                return turn.written
+            except CannotWriteError:
+                if path.parent.exists():
+                    raise
+                # Somebody removed the folder while it was empty.
 
     def remove(self, names: Iterable[str]) -> None:
         """Removes objects, and the folders that are empty then."""
@@ -97,6 +104,13 @@ class FolderStore:
                     sync_folder(path.parent)
             for folder in sorted({path.parent for path in paths}, reverse=True):
                 self._remove_empty(folder)
+
+    def sweep(self) -> None:
+        """Removes the temporary files of killed writers."""
+        for path in self.folder.rglob(f"{PREFIX}*"):
+            with abandoned(path) as free:
+                if free:
+                    path.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
         path = self.folder / check_name(name)

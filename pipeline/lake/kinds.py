@@ -45,6 +45,12 @@ def is_immutable(name: str) -> bool:
     return SHARD.fullmatch(name) is not None or name.startswith(("checkpoints/", "models/", "pretrained/", "crossval/"))
 
 
+def is_derived(name: str) -> bool:
+    """Whether a file is made from others and whoever writes last is right: the morning page, and a hint to readers of the
+    table's log."""
+    return name in ("index.html", "tokens/_delta_log/_last_checkpoint")
+
+
 def is_journal(name: str) -> bool:
     """Whether a file consists of lines that are only ever added, so that two versions of it can be merged."""
     return name.endswith(("/live.jsonl", "/decisions.jsonl")) or (

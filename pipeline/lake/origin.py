@@ -24,6 +24,8 @@ ORIGIN = "origin.json"
 ON_A_FOLDER = "file+store"
 """The scheme of a lake in a folder that is worked on in a local copy; under `file://`, a lake is the folder itself."""
 VERSION = 1
+_FOUND: dict[Path, str] = {}
+"""The lakes that this process has named by their URIs."""
 
 
 def cache_folder() -> Path:
@@ -34,18 +36,27 @@ def cache_folder() -> Path:
 
 
 def working_folder(uri: str) -> Path:
-    """The folder of the working copy of the lake at `uri`, which is made if it is not there.
+    """The folder of the working copy of the lake at `uri`. Nothing is made there.
 
     Raises:
         UsageError: no URI of a supported storage.
-        CannotWriteError: the folder cannot be made.
     """
     uri = _lake_uri(uri)
     root = cache_folder() / hashlib.sha256(uri.encode()).hexdigest()[:16] / "lake"
-    if origin_uri(root) != uri:
-        write_text(root / FOLDER / ORIGIN, json.dumps({"version": VERSION, "uri": uri, "copy": secrets.token_hex(8)}) + "\n")
+    _FOUND[root] = uri
     show_as(root, uri)
     return root
+
+
+def make_working_folder(root: Path, uri: str) -> None:
+    """Makes the folder of a working copy, which says whose copy it is, if it is not there.
+
+    Raises:
+        CannotWriteError: the folder cannot be made.
+    """
+    if not (root / FOLDER / ORIGIN).exists():
+        described = {"version": VERSION, "uri": uri, "copy": secrets.token_hex(8)}
+        write_text(root / FOLDER / ORIGIN, json.dumps(described) + "\n")
 
 
 def origin_uri(root: Path) -> str | None:
@@ -59,7 +70,7 @@ def origin_uri(root: Path) -> str | None:
         content = json.loads(path.read_bytes())
         version, uri = int(content["version"]), str(content["uri"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return _FOUND.get(root)
     if version > VERSION:
         raise DataError(f"{path} has version {version}; this release reads up to {VERSION}. Upgrade review-pipeline.")
     show_as(root, uri)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = "PIPELINE_LAKE"
 DEFAULT = "data_lake"
+_WITH_URI: set[Path] = set()
+"""The working copies of lakes that this process has found by their URIs, whether they are there yet or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,9 @@ class Lake:
             if not where.startswith("file://"):
                 from pipeline.lake.origin import working_folder
 
-                return cls(working_folder(where))
+                root = working_folder(where)
+                _WITH_URI.add(root)
+                return cls(root)
             where = where.removeprefix("file://")
         root = Path(where).expanduser().resolve()
         if "\n" in str(root) or utf8_name(str(root)) != str(root):
@@ -52,7 +56,7 @@ class Lake:
     @property
     def origin(self) -> "WorkingCopy | None":
         """The working copy that the lake's folder is; None for a lake that is just a folder."""
-        if not (self.root / ".origin").is_dir():
+        if self.root not in _WITH_URI and not (self.root / ".origin").is_dir():
             return None
         from pipeline.lake.working_copy import working_copy
 

@@ -115,6 +115,9 @@ class Store(Protocol):
     def remove(self, names: Iterable[str]) -> None:
         """Removes objects; those that are not there count as removed."""
 
+    def sweep(self) -> None:
+        """Removes what killed writers left unfinished, where the store does not do that itself."""
+
 
 def is_uri(where: str) -> bool:
     """Whether `where` is a URI rather than a path."""

@@ -28,9 +28,21 @@ from pathlib import Path
 from pipeline.errors import LockedError, StorageUnavailableError
 from pipeline.lake.atomic import make_folder, write_bytes, writing
 from pipeline.lake.content import NAMED
-from pipeline.lake.kinds import ENTRY, HISTORY, LOG_ENTRY, POINTER, SHARD, is_immutable, is_journal, is_large, rank, removes
+from pipeline.lake.kinds import (
+    ENTRY,
+    HISTORY,
+    LOG_ENTRY,
+    POINTER,
+    SHARD,
+    is_derived,
+    is_immutable,
+    is_journal,
+    is_large,
+    rank,
+    removes,
+)
 from pipeline.lake.locks import locked
-from pipeline.lake.origin import FOLDER, copy_id, origin_uri, store_uri
+from pipeline.lake.origin import FOLDER, copy_id, make_working_folder, origin_uri, store_uri
 from pipeline.lake.probe import check_conditional_writes
 from pipeline.lake.shard_cache import evicted
 from pipeline.lake.stamps import Identity, Note, Notes, identity_of, is_shared, local_files, read_notes, write_notes
@@ -81,6 +93,7 @@ class WorkingCopy:
         Raises:
             StorageUnavailableError: the store does not answer, or refuses.
         """
+        make_working_folder(self.root, self.uri)
         if "RANK" not in os.environ or os.environ.get(OPENED) != self.uri:
             os.environ[OPENED] = self.uri
             with self._held() as alone:
@@ -389,7 +402,7 @@ class WorkingCopy:
     def _put(self, name: str, note: Note | None, again: bool) -> Note | None:
         """Puts a file into the store; None if somebody else's is there, or the file is gone."""
         path = self.root / name
-        over = ANY if again else ABSENT if note is None else note.stamp
+        over = ANY if again or is_derived(name) else ABSENT if note is None else note.stamp
         for _ in range(ROUNDS):
             try:
                 identity = identity_of(path)

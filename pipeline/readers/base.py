@@ -198,6 +198,9 @@ class FileFault(DataError):
         super().__init__(f"{place}: {detail}")
         self.place, self.reason, self.detail = place, reason, detail
 
+    def __reduce__(self) -> tuple[type["FileFault"], tuple[str, str, str]]:
+        return type(self), (self.place, self.reason, self.detail)
+
     @property
     def brief(self) -> str:
         """The file and the reason in words; a detail may quote the header of a table, which may be a review."""

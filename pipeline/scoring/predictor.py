@@ -50,6 +50,8 @@ class Predictor:
             and where less memory is needed for each, a multiple of them.
         precision: `auto` is fp32: a review's score then does not depend on its batch-mates (to 1e-6).
         threads: batches computed at once; by default the number of cores that torch may use.
+        planned_for: threads that a window is divided among, if not `threads`: the last bits of a score depend on the
+            batches.
 
     Raises:
         UsageError: a device or precision that there is not.
@@ -62,6 +64,7 @@ class Predictor:
         batch_size: int = DEFAULT_BATCH_SIZE,
         precision: str = "auto",
         threads: int | None = None,
+        planned_for: int | None = None,
     ) -> None:
         self.bundle = bundle
         self.task = task_of(bundle)
@@ -79,6 +82,7 @@ class Predictor:
         self.max_tokens = tokens * (self.packed.batch_factor if self.packed else 1)
         self.threads_before = torch.get_num_threads()
         self.threads = threads or (CUDA_THREADS if on_cuda else self.threads_before)
+        self.planned_for = planned_for or self.threads
         self.pool = ThreadPoolExecutor(self.threads, "score", initializer=torch.set_num_threads, initargs=(1,))
 
     def submit(self, ids: pa.ListArray) -> "Pending":
@@ -110,15 +114,20 @@ class Predictor:
     def plan(self, reviews: Ragged) -> list[NDArray[np.int64]]:
         """Rows of each batch: of `max_tokens`, or of half as many where that gives every thread its share."""
         lengths = self._lengths_read(reviews)
-        share = int(lengths.sum()) // (2 * self.threads)
+        share = int(lengths.sum()) // (2 * self.planned_for)
         least = self.max_tokens // 2 if self.packed else self.max_tokens
         return plan_batches(lengths, min(max(share, least), self.max_tokens))
 
-    def begin(self) -> None:
+    def begin(self, *, with_table: bool = False) -> None:
         """Forgets what was scored before. The last bits of a review's score depend on the tables in use, so that without
         this they would depend on the inputs before its own.
+
+        Args:
+            with_table: as if a window before had been worth the tables, see `prepare`.
         """
-        if self.packed is not None:
+        if self.packed is not None and with_table:
+            self.packed.make_table()
+        elif self.packed is not None:
             self.packed.leave_table()
 
     def prepare(self, reviews: Ragged) -> None:

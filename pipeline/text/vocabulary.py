@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -75,8 +75,33 @@ class Vocabulary:
         return pc.index_in(labels, value_set=pa.array(self.labels, pa.string()), skip_nulls=True)
 
 
+class Counts(Protocol):
+    """How often each token occurs, and a state to go back to: `TokenCounts`, or something that keeps them elsewhere."""
+
+    @property
+    def dropped(self) -> int:
+        """How often a distinct token was dropped to stay within the memory."""
+        ...
+
+    def add_lists(self, tokens: Any) -> None:
+        """Adds the tokens of a batch: lists of dictionary-encoded tokens, or where another process keeps them."""
+        ...
+
+    def snapshot(self) -> Any:
+        """A state for `restore`."""
+        ...
+
+    def restore(self, snapshot: Any) -> None:
+        """Makes the counts what they were when the snapshot was taken."""
+        ...
+
+    def total(self) -> pa.Table:
+        """token: string, count: int64; rows in no particular order, none with count 0."""
+        ...
+
+
 def build_vocabulary(
-    counts: "TokenCounts",
+    counts: Counts,
     tokenizer: str,
     labels: Iterable[str],
     *,
@@ -143,7 +168,14 @@ class TokenCounts:
 
     def add(self, tokens: pa.DictionaryArray) -> None:
         """Adds one batch of tokens, dictionary-encoded."""
-        part = pa.table({"token": tokens.dictionary, "count": pa.array(occurrences(tokens))})
+        self.add_counts(pa.table({"token": tokens.dictionary, "count": pa.array(occurrences(tokens))}))
+
+    def add_lists(self, tokens: pa.ListArray) -> None:
+        """Adds lists of tokens, dictionary-encoded."""
+        self.add(tokens.flatten())
+
+    def add_counts(self, part: pa.Table) -> None:
+        """Adds what was counted elsewhere: token: string, count: int64."""
         self._parts.append(part)
         self._rows += len(part)
         self._bytes += int(_sizes(part).sum())

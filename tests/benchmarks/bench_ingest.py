@@ -123,7 +123,7 @@ def _contestants(options: argparse.Namespace, folder: Path, source: Path) -> tup
         ours(UNPACKED, folder / "reviews", "whole process")
         return found, scripts
     peer(FLOOR, "ingest_floor.py", sys.executable, "read, tokenize in two threads, write; no vocabulary")
-    if options.case in TABLES:
+    if options.case in TABLES or options.floor_only:
         return found, scripts
     if options.size < BOOK_OUTGROWS:
         peer("the book's loop", "ingest_book.py", sys.executable, "one process")
@@ -154,6 +154,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--size", type=int, choices=SIZES, help="default: 1; 16 for a table")
     parser.add_argument("--case", choices=("files", "tar", *TABLES), default="files")
     parser.add_argument("--peers", default=peers_python(), help="Python interpreter of the peers' environment")
+    parser.add_argument("--floor-only", action="store_true", help="without other libraries")
     parser.add_argument("--smoke", action="store_true")
     return parser.parse_args(arguments)
 

@@ -22,10 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from jobs.score import WINDOW_ROWS
 from pipeline.batches.ragged import Ragged, plan_batches
 from pipeline.config.score import DEFAULT_BATCH_SIZE
 from pipeline.datapipes.score_encode import encode_texts
+from pipeline.engines.score import WINDOW_ROWS
 from pipeline.models.bundle import Bundle, read_bundle
 from pipeline.scoring.options import TOKENS_PER_REVIEW
 from pipeline.scoring.predictor import Predictor

@@ -16,6 +16,7 @@ from pipeline.datapipes.encode_reviews import EncodeReviews
 from pipeline.datapipes.read_reviews import ReadReviews
 from pipeline.datapipes.spill import SpilledBatches, SpillWriter
 from pipeline.datapipes.tokenize_reviews import TokenizedBatch, TokenizeReviews
+from pipeline.engines import ingest as engine
 from pipeline.errors import PipelineError
 from pipeline.lake import publish
 from pipeline.lake.reject_writer import RejectWriter
@@ -72,13 +73,13 @@ STAGES: dict[str, tuple[Any, str, int | None]] = {
     "reviews of a table": (tokenize_reviews, "reviews_of_table", None),
     "texts of a folder": (tokenize_reviews, "open_files", None),
     "check": (TokenizeReviews, "_check", 1),
-    "tokenize": (TokenizeReviews, "_tokenize", None),
+    "tokenize": (TokenizeReviews, "finish", None),
     "rejects": (RejectWriter, "write", 1),
     "collector": (Collector, "_keep", 1),
     "encode": (EncodeReviews, "__call__", None),
     "read of the spill": (SpilledBatches, "next", None),
     "cut": (CutShards, "next", None),
-    "write": (job, "_write", 0),
+    "write": (engine, "write_shard", 2),
     "list of shards": (job, "_second_pass", None),
 }
 

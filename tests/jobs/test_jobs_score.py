@@ -157,8 +157,8 @@ def test_every_type_of_strings_scores_the_same(lake: Path, write: Write, kind: p
 def test_batch_size_and_workers_change_nothing_and_the_bytes_repeat(
     lake: Path, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(score, "WINDOW_ROWS", 300)
-    monkeypatch.setattr(score, "READ_ROWS", 64)
+    monkeypatch.setattr("pipeline.engines.score.WINDOW_ROWS", 300)
+    monkeypatch.setattr("pipeline.engines.score.READ_ROWS", 64)
     path = write(text=make_texts(1000), row_group_size=210)
     first = scored(lake, path, output=lake / "1.parquet")
     scored(lake, path, output=lake / "2.parquet", workers=3)

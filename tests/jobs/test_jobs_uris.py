@@ -132,9 +132,12 @@ def test_messages_name_uris_and_not_the_place_where_objects_are_fetched_to(
 
 
 def test_a_bucket_is_inspected_and_evaluated(store: ObjectStore, lake: Path, command: Run, tmp_path: Path) -> None:
-    store.write("a.csv", b"text,label\ngood,pos\nbad,neg\n")
+    reviews = ["a great film with good actors in it,pos", "the story was very long and not good,neg"]
+    store.write("a.csv", "\n".join(["text,label", *reviews, ""]).encode())
     inspected = command("--lake", lake, "inspect", f"{store.uri}/a.csv", "--json")
     assert inspected.code == 0 and f"{store.uri}/a.csv" in inspected.stdout and ".scratch" not in inspected.stdout
+    initialised = command("--lake", tmp_path / "new", "init", f"{store.uri}/a.csv")
+    assert initialised.code == 0 and f"{store.uri}/a.csv" in initialised.stdout and ".scratch" not in initialised.stdout
     evaluated = command("--lake", lake, "evaluate", f"{store.uri}/a.csv")
     assert evaluated.code == 0 and evaluated.receipt["read"] == 2
 
@@ -305,3 +308,37 @@ def test_a_file_uri_is_a_path(tmp_path: Path) -> None:
     ingest(tmp_path / "one", (tmp_path / "a b.csv").as_uri())
     ingest(tmp_path / "two", tmp_path / "a b.csv")
     assert rows_of(tmp_path / "one") == rows_of(tmp_path / "two")
+
+
+def test_a_damaged_shard_is_read_again_from_the_bucket(store: ObjectStore, tmp_path: Path, command: Run) -> None:
+    store.write("raw/a.csv", b"text,label\ngood,pos\nbad,neg\n")
+    assert command("--lake", tmp_path / "lake", "ingest", f"{store.uri}/raw/").code == 0
+    before = rows_of(tmp_path / "lake")
+    (shard,) = (tmp_path / "lake" / "tokens").glob("*.parquet")
+    shard.write_bytes(b"damaged")
+    repaired = command("--lake", tmp_path / "lake", "repair")
+    assert repaired.code == 0, repaired.stderr
+    assert rows_of(tmp_path / "lake") == before
+
+
+def test_a_night_reads_and_scores_a_bucket(store: ObjectStore, lake: Path, command: Run) -> None:
+    (lake / "pipeline.toml").write_text(
+        f'[ingest]\nsource = ["{store.uri}/raw/"]\n[nightly]\ninput = ["{store.uri}/new/"]\n'
+    )
+    store.write("raw/a.csv", b"text,label\ngood,pos\nbad,neg\n")
+    night = command("--lake", lake, "nightly", "--retrain", "never")
+    assert night.code == 0, night.stderr
+    assert [step["command"] for step in night.receipt["metrics"]["steps"]] == ["ingest"]
+    store.write("new/b.csv", b"text\ngood\n")
+    night = command("--lake", lake, "nightly", "--retrain", "never")
+    assert night.code == 0, night.stderr
+    assert [step["command"] for step in night.receipt["metrics"]["steps"]] == ["ingest", "score"]
+    assert (lake / "predictions" / "new" / "b.csv.parquet").exists()
+
+
+def test_erase_names_objects_that_still_have_the_review(store: ObjectStore, tmp_path: Path, command: Run) -> None:
+    store.write("raw/a.csv", b"text,label\ngood,pos\nbad,neg\n")
+    assert command("--lake", tmp_path / "lake", "ingest", f"{store.uri}/raw/").code == 0
+    erased = command("--lake", tmp_path / "lake", "erase", "--review-id", f"{store.uri}/raw/a.csv#1", "--yes")
+    assert erased.code == 0, erased.stderr
+    assert f"{store.uri}/raw/a.csv still has row 1" in erased.stderr

@@ -59,10 +59,12 @@ def test_the_lake_is_found_by_option_then_environment_then_folder(tmp_path: Path
     monkeypatch.setenv("PIPELINE_LAKE", str(tmp_path / "other"))
     assert Lake.find().root == tmp_path / "other"
     assert Lake.find("given").root == tmp_path / "given"
-    monkeypatch.setenv("PIPELINE_CACHE", str(tmp_path / "copies"))
-    assert Lake.find("s3://bucket/lake").root.is_relative_to(tmp_path / "copies")
-    with pytest.raises(UsageError, match="'ftp://' is not known"):
-        Lake.find("ftp://bucket/lake")
+    monkeypatch.setenv("PIPELINE_CACHE", str(tmp_path / "cache"))
+    assert Lake.find("s3://bucket/lake").root.is_relative_to(tmp_path / "cache")
+    assert Lake.find("s3://bucket/lake/").root == Lake.find("s3://bucket/lake").root != Lake.find("s3://bucket/late").root
+    assert not (tmp_path / "cache").exists()
+    with pytest.raises(UsageError, match="ftp://"):
+        Lake.find("ftp://host/lake")
     for name in ("two\nlines", os.fsdecode(b"caf\xe9")):
         with pytest.raises(UsageError, match="must be UTF-8 without line breaks"):
             Lake.find(name)

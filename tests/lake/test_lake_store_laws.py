@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import UsageError
-from pipeline.lake import probe
+from pipeline.lake import atomic, probe
+from pipeline.lake.atomic import claimed
 from pipeline.lake.store import ABSENT, ANY, Store, StoreChangedError, Stored, StoreMissingError, check_uri, open_store
 from tests.support.stores import EmptyStores, stores
 
@@ -177,6 +178,27 @@ def test_a_file_of_lines_that_many_add_to_gets_each_line_once(store: Store) -> N
     assert sorted(lines) == [b"%d %d" % (writer, number) for writer in range(4) for number in range(5)]
 
 
+def test_who_removes_does_not_disturb_who_writes(store: Store) -> None:
+    failed: list[BaseException] = []
+
+    def write_and_remove(writer: int) -> None:
+        try:
+            for _ in range(5):
+                store.write(f"folder/{writer}", b"1")
+                assert store.read(f"folder/{writer}")[0] == b"1"
+                store.remove([f"folder/{writer}"])
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=write_and_remove, args=(writer,)) for writer in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert list(store.list()) == []
+
+
 NAMES = st.sampled_from(["a", "b/c", "b/d", "e f/g"])
 CONTENTS = st.binary(max_size=5)
 STEPS = st.lists(
@@ -247,6 +269,35 @@ def test_malformed_uris_are_refused(uri: str, words: str) -> None:
     with pytest.raises(UsageError, match=words) as refused:
         check_uri(uri)
     assert "secret" not in str(refused.value)
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+    store = open_store(tmp_path.as_uri())
+    store.write("a/b", b"1")
+    (tmp_path / "a" / ".tmp-0123-c").write_bytes(b"half")
+    assert [stored.name for stored in store.list()] == ["a/b"]
+    with claimed(tmp_path / "a" / ".tmp-0123-c"):
+        store.sweep()
+        assert (tmp_path / "a" / ".tmp-0123-c").exists()
+    store.sweep()
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["b"]
+
+
+def test_a_folder_that_somebody_removes_while_it_is_empty_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, removed = atomic.create, []
+
+    def create_too_late(path: Path) -> None:
+        if not removed:
+            path.parent.rmdir()
+            removed.append(path.parent)
+        create(path)
+
+    monkeypatch.setattr(atomic, "create", create_too_late)
+    store = open_store(tmp_path.as_uri())
+    store.write("a/b", b"1")
+    assert removed == [tmp_path / "a"] and store.read("a/b")[0] == b"1"
 
 
 def test_a_file_uri_names_a_folder(tmp_path: Path) -> None:

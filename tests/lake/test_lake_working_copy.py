@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pipeline import load
 from pipeline.errors import StorageUnavailableError
 from pipeline.lake.folder_store import FolderStore
 from pipeline.lake.store import StoreChangedError, Stored
@@ -105,6 +106,7 @@ def test_shards_are_fetched_when_they_are_read(machine: Machine, other: Machine,
     said = other.said("doctor") + other.said("status", code=1)
     assert not list(other.root.glob("tokens/*.parquet"))
     assert f"working copy of {machine.lake} in {other.root.parent}" in said
+    assert f"of {machine.lake}, in {other.root.parent}: " in said
     assert "130 reviews" in said
     assert other.done(*TRAIN)["read"] == 120
     assert len(list(other.root.glob("tokens/*.parquet"))) == 3
@@ -395,6 +397,17 @@ def test_places_inside_the_lake_may_be_named_by_their_uri(
     assert record["config"]["lake"] == machine.lake and str(other.cache) not in json.dumps(record)
     again = ("score", f"{machine.lake}/incoming/b.csv", "--output", output)
     assert machine.done(*again, code=99)["known"] == 2
+
+
+def test_a_model_is_loaded_from_python(
+    machine: Machine, other: Machine, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.done("ingest", corpus)
+    model_id = machine.done(*TRAIN)["outputs"]["model_id"]
+    monkeypatch.setenv("PIPELINE_CACHE", str(other.cache))
+    with load(machine.lake) as model:
+        assert model.model_id == model_id
+        assert model.predict_proba(["a good film"]).shape == (1, 2)
 
 
 def test_workers_of_a_launcher_do_not_pull_again(machine: Machine, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from tests.support.s3_server import empty_store, environment, s3_server
 
 EmptyStores = Callable[[], Store]
 """Makes an empty store at each call."""
-ENOUGH_REQUESTS = 200
+ENOUGH_REQUESTS = 400
 """After so many requests every kind of fault must have happened."""
 
 

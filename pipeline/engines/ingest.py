@@ -1,0 +1,135 @@
+"""How the two passes of ingest are spread: over threads of this process, or over tasks of a Ray cluster.
+
+An engine carries batches; what is done with them is the same functions everywhere, and whoever drives it counts and commits.
+So the rows, the vocabulary and the shards are the same, byte for byte.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from pipeline.config.shared import RAY
+from pipeline.datapipes.cut_shards import CutShards, ShardRows
+from pipeline.datapipes.encode_reviews import EncodeReviews
+from pipeline.datapipes.parallel_map import ParallelMap
+from pipeline.datapipes.read_reviews import ReadReviews
+from pipeline.datapipes.source_reader import SourceBegins, SourceEnds
+from pipeline.datapipes.spill import SpilledBatches, SpillWriter
+from pipeline.datapipes.tokenize_reviews import TokenizedBatch, TokenizeReviews
+from pipeline.lake.shard_writer import write_shard
+from pipeline.readers.base import Reading, Source
+from pipeline.readers.mirror import Mirror
+from pipeline.readers.reviews import Groups
+from pipeline.readers.roles import Columns
+from pipeline.text.vocabulary import Counts, TokenCounts
+
+Collected = TokenizedBatch | Groups | SourceBegins | SourceEnds
+"""What the collecting process takes, in the order of the sources."""
+
+
+class IngestEngine(Protocol):
+    """Where the work of ingest is done."""
+
+    def spill(self, path: Path) -> SpillWriter:
+        """Keeps tokenized batches between the passes; what it writes is in the file `path`."""
+        ...
+
+    def counts(self) -> Counts:
+        """Counts the tokens of a new vocabulary."""
+        ...
+
+    def tokenized(
+        self, sources: Sequence[Source], mirror: Mirror, columns: Columns, reading: Reading, tokenize: TokenizeReviews
+    ) -> AbstractContextManager[Iterator[Collected]]:
+        """The batches of the sources in order, tokenized.
+
+        Args:
+            mirror: where sources in stores have their places.
+        """
+        ...
+
+    def written(
+        self,
+        spill: SpillWriter,
+        dropped: Sequence[tuple[int, int]],
+        encode: EncodeReviews,
+        folder: Path,
+        on_rows: Callable[[int], None],
+    ) -> AbstractContextManager[Iterator[Path]]:
+        """Encodes what was spilled and writes it as shards into the folder; gives their paths in order.
+
+        Args:
+            dropped: ranges of spilled batches that are left out, (first, end).
+            on_rows: gets the number of rows of each batch.
+        """
+        ...
+
+
+@contextmanager
+def ingest_engine(name: str, workers: int | None, scratch: Path) -> Iterator[IngestEngine]:
+    """The engine of a run, for the block. A Ray cluster is started when it is first needed.
+
+    Args:
+        workers: threads, or tasks at a time; by default one for each core.
+        scratch: a folder with room for what does not fit into memory.
+
+    Raises:
+        UsageError: Ray is not installed.
+    """
+    if name == RAY:
+        from pipeline.engines.on_ray.cluster import connecting
+        from pipeline.engines.on_ray.ingest import RayIngest
+
+        with connecting(workers, scratch) as connected:
+            yield RayIngest(connected)
+    else:
+        yield LocalIngest(os.cpu_count() or 1 if workers is None else workers)
+
+
+class LocalIngest:
+    """Threads of this process.
+
+    Args:
+        workers: 0 for the caller's thread alone.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def spill(self, path: Path) -> SpillWriter:
+        """See `IngestEngine`."""
+        return SpillWriter(path)
+
+    def counts(self) -> Counts:
+        """See `IngestEngine`."""
+        return TokenCounts()
+
+    @contextmanager
+    def tokenized(
+        self, sources: Sequence[Source], mirror: Mirror, columns: Columns, reading: Reading, tokenize: TokenizeReviews
+    ) -> Iterator[Iterator[Collected]]:
+        """See `IngestEngine`."""
+        with ParallelMap(ReadReviews(mirror.arriving(sources), columns, reading), tokenize, self.workers) as batches:
+            yield iter(batches)
+
+    @contextmanager
+    def written(
+        self,
+        spill: SpillWriter,
+        dropped: Sequence[tuple[int, int]],
+        encode: EncodeReviews,
+        folder: Path,
+        on_rows: Callable[[int], None],
+    ) -> Iterator[Iterator[Path]]:
+        """See `IngestEngine`."""
+
+        def write(shard: ShardRows) -> Path:
+            return write_shard(folder, shard.split, shard.rows, encode.vocabulary.fingerprint)
+
+        with (
+            ParallelMap(SpilledBatches(spill.path, dropped), encode, self.workers) as encoded,
+            ParallelMap(CutShards(encoded, on_rows), write, self.workers, ahead=self.workers) as shards,
+        ):
+            yield iter(shards)
