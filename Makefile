@@ -44,7 +44,11 @@ test: setup  ## run the default tests on all cores: no network, no GPU, no servi
 test-slow: setup  ## run the long fault and property tests on all cores
 	$(BIN)/python -m pytest -m slow --timeout 1800 $(PARALLEL)
 
-test-cluster: test-s3  ## several machines in small: object stores, and training under two launchers that lose each other
+$(VENV)/.ray: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
+	@touch $@
+
+test-cluster: test-s3 $(VENV)/.ray  ## several machines in small: object stores, Ray, and training under two launchers that lose each other
 	$(BIN)/python -m pytest -m 'cluster and not slow'
 
 test-s3: setup  ## run the tests of object stores on a local S3 server, with faults

@@ -27,6 +27,11 @@ def translated(error: Exception, uri: str, name: str, *, writing: bool) -> Pipel
     where = f"{uri}/{name}" if name else uri
     if any(mark in text for mark in _NO_BUCKET):
         return InputNotFoundError(f"{uri}: there is no such bucket. Check its name, the region and the endpoint.")
+    if any(mark in text for mark in _NO_CREDENTIALS):
+        return StoreRefusedError(
+            f"no credentials for {uri} were found in the environment, in the files of the storage's tools, or on this "
+            "machine. Set them as docs/object-stores.md describes."
+        )
     if isinstance(error, FileNotFoundError):
         return StoreMissingError(missing(uri, name))
     if isinstance(error, exceptions.AlreadyExistsError | exceptions.PreconditionError):
@@ -35,11 +40,6 @@ def translated(error: Exception, uri: str, name: str, *, writing: bool) -> Pipel
         return _refused(where, text, reason, writing=writing)
     if isinstance(error, exceptions.InvalidPathError | ValueError):
         return UsageError(f"{where}: {reason}. Rename the object: names must not have empty parts, '.' or '..'.")
-    if any(mark in text for mark in _NO_CREDENTIALS):
-        return StoreRefusedError(
-            f"no credentials for {uri} were found in the environment, in the files of the storage's tools, or on this "
-            "machine. Set them as docs/object-stores.md describes."
-        )
     if status == NOT_IMPLEMENTED or isinstance(error, exceptions.NotSupportedError):
         return StoreUnsupportedError(f"{uri} does not support this request: {reason}.")
     if "redirect" in reason.lower():

@@ -30,6 +30,7 @@ from pipeline.lake.store import (
     Stored,
     StoreMissingError,
     StoreRefusedError,
+    StoreUnsupportedError,
     changed,
     check_name,
     check_uri,
@@ -65,8 +66,7 @@ class ObjectStore:
     def __init__(self, uri: str) -> None:
         self._uri = check_uri(uri)
         self._client = client_for(self._uri)
-        # Google's conditions are on the generation of an object, those of the others on its ETag.
-        self._version_key = "version" if self._uri.startswith("gs://") else "e_tag"
+        self._has_generations = self._uri.startswith("gs://")
 
     @property
     def uri(self) -> str:
@@ -152,7 +152,7 @@ class ObjectStore:
         import obstore
 
         size = content.stat().st_size if isinstance(content, Path) else len(content)
-        mode: Any = "overwrite" if over is ANY else "create" if over is ABSENT else {self._version_key: over}
+        mode = self._mode(name, over)
         with self._asking(name, writing=True):
             answer = obstore.put(
                 self._client,
@@ -165,6 +165,24 @@ class ObjectStore:
                 max_concurrency=PARTS_AT_ONCE,
             )
         return self._stored({**answer, "path": name, "size": size})
+
+    def _mode(self, name: str, over: str | Over) -> Any:
+        """The condition as obstore wants it. Google's are on the generation of an object, which its listings do not tell.
+
+        Raises:
+            StoreChangedError, StoreMissingError: it does not hold already.
+        """
+        import obstore
+
+        if isinstance(over, Over):
+            return "overwrite" if over is ANY else "create"
+        if not self._has_generations:
+            return {"e_tag": over}
+        with self._asking(name):
+            found = obstore.head(self._client, name)
+        if found["e_tag"] != over:
+            raise StoreChangedError(changed(f"{self.uri}/{name}", over, True))
+        return {"version": found["version"]}
 
     def _who_won(self, name: str, write_id: str, over: str | Over, failure: PipelineError) -> Stored:
         """After a write that failed, or got no answer: the object says who wrote it.
@@ -231,9 +249,9 @@ class ObjectStore:
         return stored
 
     def _stored(self, meta: Any) -> Stored:
-        stamp = meta[self._version_key]
+        stamp = meta["e_tag"]
         if not stamp:
-            raise StorageUnavailableError(f"{self.uri} names no version of {meta['path']}, so its changes cannot be seen.")
+            raise StoreUnsupportedError(f"{self.uri} gives no ETag of {meta['path']}, so its changes cannot be seen.")
         modified = meta.get("last_modified")
         return Stored(meta["path"], meta["size"], str(stamp), modified.timestamp() if modified else 0.0)
 

@@ -42,7 +42,7 @@ class Stored:
     Args:
         name: relative to the store, with slashes.
         size: in bytes.
-        stamp: changes when the content changes: the ETag or the generation of an object store.
+        stamp: changes when the content changes: the ETag of an object store.
         modified: when it was written, in seconds since 1970 by the store's clock; 0 where the store did not say.
     """
 

@@ -103,7 +103,7 @@ class Node:
         self.process.kill()
         self.process.wait()
 
-    def wait(self, seconds: float = 200) -> int:
+    def wait(self, seconds: float = 400) -> int:
         """The launcher's exit code."""
         assert self.process is not None
         return self.process.wait(seconds)
@@ -125,7 +125,7 @@ def finish(*nodes: Node) -> None:
     )
 
 
-def wait_for(condition: Callable[[], object], nodes: Sequence[Node], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], object], nodes: Sequence[Node], seconds: float = 300) -> None:
     """Waits until a condition is true, while the nodes run."""
     end = time.monotonic() + seconds
     while not condition():

@@ -9,7 +9,7 @@ import pytest
 from tests.cluster.launchers import Node, finish, two_nodes, wait_for
 from tests.support.token_corpus import Corpus, write_corpus
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 SMALL = (
     *("--arch", "bilstm", "--embedding-dim", "16", "--hidden-dim", "16", "--region-dim", "8", "--batch-size", "32"),

@@ -13,7 +13,7 @@ from tests.cluster.launchers import Node, finish, two_nodes, wait_for
 from tests.support.commands import run_process
 from tests.support.s3_server import empty_uri, environment, s3_server, settings
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 SMALL = (
     *("--arch", "bilstm", "--embedding-dim", "16", "--hidden-dim", "16", "--region-dim", "8", "--batch-size", "32"),

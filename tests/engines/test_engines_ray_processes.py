@@ -57,18 +57,21 @@ def finished(process: "subprocess.Popen[str]") -> tuple[int, str]:
     return process.returncode, stderr
 
 
-def kill_busy_workers(process: "subprocess.Popen[str]", number: int) -> int:
-    """Kills so many workers in the middle of tasks, one after another; gives how many before the command ended."""
-    killed = set[int]()
-    while process.poll() is None and len(killed) < number:
+KINDS = ("guarded_stream", "guarded_pair", "guarded")
+"""Tasks: those that read, those that tokenize, and those that count, write shards and score."""
+
+
+def kill_workers(process: "subprocess.Popen[str]") -> list[str]:
+    """Kills a worker in the middle of a task of each kind, one after another; gives the kinds that were met."""
+    killed = list[str]()
+    while process.poll() is None and len(killed) < len(KINDS):
         for child, title in processes_under(process.pid).items():
-            if title.startswith(BUSY) and child not in killed:
-                with suppress(ProcessLookupError):
-                    os.kill(child, signal.SIGKILL)
-                    killed.add(child)
+            if title.split(" ")[0] == f"ray::{KINDS[len(killed)]}":
+                os.kill(child, signal.SIGKILL)
+                killed.append(KINDS[len(killed)])
                 break
-        time.sleep(0.2 if killed else 0.02)
-    return len(killed)
+        time.sleep(0.02)
+    return killed
 
 
 def write_reviews(folder: Path, rows: int) -> Path:
@@ -84,7 +87,7 @@ def test_ingest_with_killed_workers(tmp_path: Path, short: Path) -> None:
     reviews = write_reviews(tmp_path / "reviews", 20_000)
     receipt = ingest(tmp_path / "local", reviews)
     process = start(short, "--lake", tmp_path / "ray", "ingest", reviews, "--workers", 2)
-    assert kill_busy_workers(process, 3) == 3
+    assert kill_workers(process) == list(KINDS)
     code, stderr = finished(process)
     assert code == 0, stderr
     assert receipt.written == 80_000
@@ -108,7 +111,7 @@ def test_score_with_killed_workers(tmp_path: Path, short: Path, arch: str) -> No
         "--workers",
         2,
     )
-    assert kill_busy_workers(process, 3) == 3
+    assert kill_workers(process) == list(KINDS)
     code, stderr = finished(process)
     assert code == 0, stderr
     assert (tmp_path / "ray.parquet").read_bytes() == (tmp_path / "local.parquet").read_bytes()
@@ -167,6 +170,24 @@ def test_nothing_of_ray_is_said(tmp_path: Path, short: Path) -> None:
     assert (process.returncode, stderr) == (0, "")
     assert len(stdout.splitlines()) == 1
     assert list(short.iterdir()) == []
+
+
+def test_a_process_may_start_several_clusters_and_leaves_its_environment(tmp_path: Path, short: Path) -> None:
+    reviews = write_csv(tmp_path / "reviews.csv", "text,label", "good,pos", "bad,neg")
+    script = f"""
+import os, pathlib
+from tests.support.ingested import ingest
+before = dict(os.environ)
+for number in range(2):
+    assert ingest(pathlib.Path({str(tmp_path)!r}, str(number)), pathlib.Path({str(reviews)!r}), engine="ray").written == 2
+assert os.environ == before, set(os.environ.items()) ^ set(before.items())
+"""
+    home = {"HOME": str(tmp_path), "TMPDIR": str(short)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env={**os.environ, **home}, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / ".ray").exists()
 
 
 def test_no_cluster_at_the_address(tmp_path: Path, short: Path) -> None:

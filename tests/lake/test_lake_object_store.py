@@ -17,6 +17,7 @@ from pipeline.errors import CannotWriteError, DataError, InputNotFoundError, Sto
 from pipeline.lake import object_client, object_store
 from pipeline.lake.aws_profile import from_profile
 from pipeline.lake.object_client import INSTALL
+from pipeline.lake.object_errors import translated
 from pipeline.lake.object_store import PART_BYTES, ObjectStore
 from pipeline.lake.probe import MOST_SKEW_SECONDS, check_conditional_writes
 from pipeline.lake.store import (
@@ -245,6 +246,16 @@ def test_what_is_missing_is_missing_and_not_asked_for_again(store: ObjectStore, 
     with pytest.raises(StoreMissingError):
         store.read("a")
     assert faults.counts["GET"] == 1
+
+
+@pytest.mark.parametrize("place", ["169.254.169.254/latest/api/token", "metadata.google.internal/computeMetadata"])
+def test_missing_credentials_are_said_to_be_missing(place: str) -> None:
+    from obstore.exceptions import GenericError
+
+    text = f"Generic S3 error: Error performing PUT http://{place} in 3ms - Server returned status code: 403 Forbidden"
+    error = translated(GenericError(text), "s3://bucket", "a", writing=True)
+    assert isinstance(error, StoreRefusedError) and error.exit_code == 69
+    assert "no credentials for s3://bucket were found" in str(error) and "object-stores.md" in str(error)
 
 
 def test_without_the_extra_it_says_what_to_install() -> None:

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from pipeline.lake.folder_store import FolderStore
+from pipeline.lake.object_store import ObjectStore
 from pipeline.lake.store import Store
 from tests.support.faulty_proxy import Faults, faulty
+from tests.support.gcs_server import BUCKET as GOOGLE_BUCKET
+from tests.support.gcs_server import gcs_server
 from tests.support.s3_server import empty_store, environment, s3_server
 
 EmptyStores = Callable[[], Store]
@@ -43,11 +46,20 @@ def failing_buckets(temporary: pytest.TempPathFactory) -> Iterator[EmptyStores]:
     assert happened > 0 or requests < ENOUGH_REQUESTS, faults.counts
 
 
+@contextmanager
+def google_buckets(temporary: pytest.TempPathFactory) -> Iterator[EmptyStores]:
+    """Stores on a stand-in for Google Cloud Storage."""
+    serial = itertools.count()
+    with gcs_server():
+        yield lambda: ObjectStore(f"gs://{GOOGLE_BUCKET}/prefix{next(serial)}")
+
+
 def stores() -> list[Any]:
     """The kinds of stores, as parameters of a fixture."""
     kinds: dict[str, Callable[[pytest.TempPathFactory], AbstractContextManager[EmptyStores]]] = {
         "folder": folders,
         "s3": buckets,
         "failing-s3": failing_buckets,
+        "gs": google_buckets,
     }
     return [pytest.param(kind, id=name, marks=[] if kind is folders else pytest.mark.s3) for name, kind in kinds.items()]

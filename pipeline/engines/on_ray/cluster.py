@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.engines.on_ray.calls import Done, guarded, guarded_pair, guarded_stream, opened
-from pipeline.errors import ClusterUnavailableError, InputNotFoundError, OutOfMemoryError, UsageError
-from pipeline.signals import deferred_stop, raise_if_swallowed
+from pipeline.errors import ClusterUnavailableError, InputNotFoundError, OutOfMemoryError, StoppedError, UsageError
+from pipeline.signals import STOPPING, deferred_stop, raise_if_swallowed
 from pipeline.version import __version__
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,9 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 """Settings that have to be in the environment before Ray is imported."""
-AUTH_MODE, AUTH_TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
-"""A cluster of ours has a token of its own. Else Ray would write one into the home folder."""
+AUTH_TOKEN = "RAY_AUTH_TOKEN"
+TOKEN = secrets.token_hex(32)
+"""The token of clusters of ours; else Ray would write one into the home folder. It reads it once a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +95,22 @@ def connecting(workers: int | None, scratch: Path | None = None) -> Iterator[Cal
 @contextmanager
 def _connected(workers: int | None, scratch: Path | None) -> Iterator["Cluster"]:
     address = os.environ.get(ADDRESS)
-    with _environment(QUIET if address else QUIET | {AUTH_MODE: "token", AUTH_TOKEN: secrets.token_hex(32)}):
+    with _environment(QUIET if address else QUIET | {AUTH_TOKEN: TOKEN}):
         yield from _connection(address, workers, scratch)
 
 
 @contextmanager
 def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """For the block, has settings in the environment, except those that somebody has made already."""
-    new = {name: value for name, value in settings.items() if name not in os.environ}
-    os.environ.update(new)
+    """For the block, has settings in the environment, except those that somebody has made already. Takes out what Ray puts
+    in."""
+    before = set(os.environ)
+    os.environ.update({name: value for name, value in settings.items() if name not in before})
     try:
         yield
     finally:
-        for name in new:
-            os.environ.pop(name, None)
+        for name in set(os.environ) - before:
+            if name.startswith("RAY_") or name == "PYTHONBREAKPOINT":
+                del os.environ[name]
 
 
 def _connection(address: str | None, workers: int | None, scratch: Path | None) -> Iterator["Cluster"]:
@@ -136,6 +139,10 @@ def _connection(address: str | None, workers: int | None, scratch: Path | None) 
                     _start(stack, workers, scratch)
             except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
                 raise _unreachable(address, error) from error
+            except SystemExit as end:  # the handler of Ray
+                if end.code in STOPPING:
+                    raise StoppedError(int(end.code)) from end
+                raise
         stop.raise_if_set()
         cluster = Cluster(workers, is_here=not address)
         cluster.check()
