@@ -15,6 +15,7 @@ and not pushed stays, as in a folder, and goes with the next push.
 """
 
 import fcntl
+import json
 import logging
 import os
 import time
@@ -41,6 +42,7 @@ from pipeline.lake.kinds import (
     rank,
     removes,
 )
+from pipeline.lake.live import TRAINED
 from pipeline.lake.locks import locked
 from pipeline.lake.origin import FOLDER, copy_id, make_working_folder, origin_uri, store_uri
 from pipeline.lake.probe import check_conditional_writes
@@ -532,13 +534,27 @@ def working_copy(root: Path) -> WorkingCopy | None:
 
 
 def merge_lines(theirs: bytes, ours: bytes) -> bytes:
-    """Their lines, and those of ours that are not among them."""
-    known = set(theirs.splitlines())
-    added = [line for line in ours.splitlines() if line.strip() and line not in known]
+    """Their lines, and those of ours that say something else: a model is decided about once, whoever finished it."""
+    known = {_said(line) for line in theirs.splitlines()}
+    added = [line for line in ours.splitlines() if line.strip() and _said(line) not in known]
     if not added:
         return theirs
     joint = b"" if not theirs or theirs.endswith(b"\n") else b"\n"
     return theirs + joint + b"".join(line + b"\n" for line in added)
+
+
+def _said(line: bytes) -> object:
+    """What a line of a journal says, whoever wrote it and when: the decision about a model, or that it went live when it
+    was trained. Of other lines, the line."""
+    try:
+        entry = json.loads(line)
+        if "decision" in entry:
+            return "decision", entry["model_id"]
+        if entry["reason"] == TRAINED:
+            return TRAINED, entry["model_id"]
+    except (ValueError, KeyError, TypeError):
+        pass
+    return line
 
 
 def _is_committed(name: str) -> bool:

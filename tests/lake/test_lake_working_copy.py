@@ -254,6 +254,8 @@ def test_lines_that_two_machines_add_are_all_kept() -> None:
     assert merge_lines(b"a\nb\n", b"a\nc\n") == b"a\nb\nc\n"
     assert merge_lines(b"a\nb\n", b"a\n") == b"a\nb\n"
     assert merge_lines(b"a", b"c\n") == b"a\nc\n"
+    theirs, ours = (b'{"model_id": "m", "run_id": "%d", "decision": "promoted"}\n' % run for run in (1, 2))
+    assert merge_lines(theirs, ours) == theirs  # the training was finished on both
 
 
 def test_a_command_beside_a_run_leaves_its_work_alone(
