@@ -71,7 +71,7 @@ LakeOption = Annotated[
     typer.Option(
         "--lake",
         metavar="FOLDER|URI",
-        help="The lake: a folder, or s3://…, gs://… or az://….  [default: $PIPELINE_LAKE, else ./data_lake]",
+        help="The lake: a folder, or a URI such as s3://bucket/lake.  [default: $PIPELINE_LAKE, else ./data_lake]",
         show_default=False,
     ),
 ]

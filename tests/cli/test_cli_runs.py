@@ -163,7 +163,9 @@ def test_a_record_without_figures_is_named_and_a_half_written_one_passed_over(la
 def test_unknown_command_names_the_known_ones(lake: Lake) -> None:
     error = listed(lake, "--command", "trian").exception
     assert isinstance(error, UsageError) and "Did you mean 'train'" in str(error)
-    recorded = {re.search(r'recorded_run\("(\w+)"', path.read_text()) for path in Path(jobs.__file__).parent.glob("*.py")}
+    recorded = {
+        re.search(r'recorded(?:_run)?\("(\w+)"', path.read_text()) for path in Path(jobs.__file__).parent.glob("*.py")
+    }
     assert set(command.RECORDED) == {found[1] for found in recorded if found}
 
 

@@ -59,6 +59,7 @@ def test_the_model_knows_what_is_synced(tmp_path: Path) -> None:
     assert [what for what, _ in disk.states()] == ["nothing unsynced", "all of it"]
 
 
+@pytest.mark.slow
 def test_a_few_power_cuts(commands: Commands, tmp_path: Path) -> None:
     tried, wrong = cut_the_power(Trial(SCENARIOS["second ingest"], commands, tmp_path), 6)
     assert tried >= 6 and wrong == []

@@ -96,6 +96,7 @@ def test_scoring_one_folder(copies: int, commands: Commands, tmp_path: Path) -> 
     assert leftovers(lake) == [] and not list((lake / "predictions").rglob(".*.lock"))
 
 
+@pytest.mark.slow
 def test_a_new_live_model_in_the_middle_of_scoring(commands: Commands, tmp_path: Path) -> None:
     """The run ends with the model that it began with, although another one goes live and vacuum wants the old one away."""
     lake = tmp_path / "lake"

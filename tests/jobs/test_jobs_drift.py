@@ -137,6 +137,7 @@ def test_of_several_files_those_are_named_that_differ(trained: Path, tmp_path: P
     )
 
 
+@pytest.mark.slow
 def test_the_remedy_for_other_reviews_works(trained: Path, tmp_path: Path) -> None:
     lake = copied(trained, tmp_path)
     mixed = write(tmp_path / "mixed.parquet", texts(300, 15) + texts(300, 16, prefix="x", longer=4))

@@ -81,6 +81,7 @@ STUDENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("student", STUDENTS)
 def test_every_student_learns_what_the_teacher_says(tmp_path: Path, corpus: Corpus, wrong: Bundle, student: str) -> None:
     said = ("--teacher", wrong.folder, "--teacher-weight", "1", "--no-calibrate")

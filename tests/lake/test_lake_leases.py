@@ -114,6 +114,7 @@ def test_that_of_a_killed_holder_expires(store: Store) -> None:
             lease.check()
 
 
+@pytest.mark.slow
 def test_a_holder_that_was_suspended_for_too_long_finds_that_it_lost(store: Store) -> None:
     with holder(store, seconds=1.0) as process:
         assert ask(process) == "still held\n"

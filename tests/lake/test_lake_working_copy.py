@@ -182,6 +182,7 @@ def unreachable() -> Stored:
     raise StorageUnavailableError("the store does not answer. Check the network, then run the same command again.")
 
 
+@pytest.mark.slow
 def test_a_pull_that_breaks_off_does_not_push_old_files_later(
     machine: Machine, other: Machine, store: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +228,7 @@ def test_without_the_store_a_command_says_so(machine: Machine, corpus: Path, mon
     assert "does not answer" in outcome.stderr and "Nothing was done" in outcome.stderr
 
 
+@pytest.mark.slow
 def test_of_two_promotions_at_a_time_one_counts(
     machine: Machine, other: Machine, store: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

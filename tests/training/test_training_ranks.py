@@ -24,6 +24,7 @@ VIRTUAL = Job(name="virtual", virtual_adversarial=0.5, stop_after=STEPS)
 LANGUAGE_MODELS = [
     Job(name=f"lm-{arch}", arch=arch, language_model=True, stop_after=STEPS) for arch in ("lstm", "bigru", "bimingru")
 ]
+pytestmark = pytest.mark.slow
 OTHER_TASKS = [name for name in TASKS if name != WHOLE.task]
 
 
@@ -122,7 +123,6 @@ def test_two_ranks_are_one_whatever_is_learned(task: str, both: Both) -> None:
             assert mine == pytest.approx(alone, abs=1e-5)
 
 
-@pytest.mark.slow
 def test_two_ranks_are_one_with_sparse_updates(corpus: Corpus, tmp_path: Path) -> None:
     job = Job(name="sparse", embedding_update="sparse")
     two = on_two_ranks(corpus.shards, tmp_path, job)
@@ -134,7 +134,6 @@ def test_from_two_ranks_to_one(corpus: Corpus, both: Both) -> None:
     assert_resumed([answers["stopped"] for answers in both.two], [rest], both.alone["whole"])
 
 
-@pytest.mark.slow
 def test_from_one_rank_to_two(corpus: Corpus, both: Both, tmp_path: Path) -> None:
     checkpoints = tmp_path / "checkpoints"
     first = on_one_rank(corpus.shards, stopped(checkpoints))["stopped"]
