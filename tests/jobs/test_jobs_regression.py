@@ -220,9 +220,11 @@ def test_a_worse_model_and_one_of_another_task_do_not_go_live(own: Path) -> None
     assert (promotion["decision"], promotion["reason"]) == ("not promoted", "other task")
     assert promotion["message"].endswith("has learned regression, so nothing was compared; --promote always replaces it")
     assert Lake(own).latest_model() == live
-    elsewhere = Lake(own).root.parent / "stars.csv"
-    pa.csv.write_csv(prices(seed=1).append_column("stars", prices(seed=1)["price"]), elsewhere)
-    invoke("ingest", elsewhere, "--target-column", "stars", "--lake", own)
+    starred = own.parent / "reviews" / "train" / "cheap"
+    starred.mkdir(parents=True)
+    for number in range(300):
+        (starred / f"{number}_{number % 10 + 1}.txt").write_text(f"word{number % 10} word{number % 7}")
+    invoke("ingest", own.parent / "reviews", "--lake", own)
     column = invoke("train", "--task", "regression", *FAST, "--target", "stars", "--lake", own)
     assert column["metrics"]["promotion"]["reason"] == "other task"
     assert Lake(own).latest_model() == live
