@@ -35,7 +35,7 @@ class Opened(Protocol):
         """What the other ranks need."""
 
 
-O = TypeVar("O", bound=Opened)  # noqa: E741
+T = TypeVar("T", bound=Opened)
 
 
 def start(
@@ -84,7 +84,7 @@ def recorded(command: str, config: C, work: Callable[[C, Run], None]) -> Receipt
     return run.receipt()
 
 
-def opened(config: C, world: "World", look: Callable[[], O], receive: Callable[[dict[str, Any], "TrainingData"], O]) -> O:
+def opened(config: C, world: "World", look: Callable[[], T], receive: Callable[[dict[str, Any], "TrainingData"], T]) -> T:
     """What is trained, on every rank. The main one opens it, so that all ranks train the same, whatever changes in the lake
     meanwhile and whatever their nodes have.
 
@@ -99,7 +99,7 @@ def opened(config: C, world: "World", look: Callable[[], O], receive: Callable[[
     from pipeline.engines import torchrun
     from pipeline.training.data import TrainingData
 
-    found: list[O] = []
+    found: list[T] = []
     told: dict[str, Any] = {}
 
     def attempt() -> tuple[dict[str, Any], Any]:

@@ -86,7 +86,11 @@ class ScoreEach:
     """
 
     def __init__(self, config: ScoreConfig, lake: Lake, this: Run, bundle: "Bundle", found: Found, mirror: Mirror) -> None:
-        self.config, self.lake, self.this, self.bundle, self.mirror = config, lake, this, bundle, mirror
+        self.config = config
+        self.lake = lake
+        self.this = this
+        self.bundle = bundle
+        self.mirror = mirror
         with writing(root := output_root(config, lake)):
             root = root.expanduser().resolve()
         self.found = found

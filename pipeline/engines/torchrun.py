@@ -1,7 +1,7 @@
 """Several processes under torch's elastic launcher: `torchrun … -m pipeline train`, or `pipeline train --nproc N`.
 
 With `torchrun --nnodes`, each node has a launcher of its own. When a rank dies, or a node joins, every launcher starts its
-workers again, and ranks are assigned anew: the main rank may then be on another node.
+workers again, and the ranks are assigned again: the main rank may then be on another node.
 """
 
 import logging

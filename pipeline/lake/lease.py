@@ -52,7 +52,11 @@ class Lease:
     """
 
     def __init__(self, store: Store, name: str, what: str, seconds: float, owner: str = "") -> None:
-        self.store, self.name, self.what, self.seconds, self.owner = store, name, what, seconds, owner
+        self.store = store
+        self.name = name
+        self.what = what
+        self.seconds = seconds
+        self.owner = owner
         self._stamp = ""
         self._renewed = 0.0
         self._lost = False

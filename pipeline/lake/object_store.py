@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -132,7 +133,7 @@ class ObjectStore:
         waiting = [check_name(name) for name in names]
         for start in range(0, len(waiting), REMOVED_AT_ONCE):
             some = waiting[start : start + REMOVED_AT_ONCE]
-            _patiently(lambda some=some: self._remove(some))  # type: ignore[misc]
+            _patiently(partial(self._remove, some))
 
     def sweep(self) -> None:
         """Nothing: parts of uploads that were cut off are up to a rule of the bucket; docs/object-stores.md has one."""

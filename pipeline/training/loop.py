@@ -404,7 +404,7 @@ class Trainer:
             return model
         ids = [self.world.device.index] if self.world.device.type == "cuda" else None
         wrapped = DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)
-        # DDP groups gradients anew after its first pass, and with more than two ranks the groups decide in which order they
+        # DDP regroups gradients after its first pass, and with more than two ranks the groups decide in which order they
         # are summed. An empty pass now, and a training that continues rounds as one that was never interrupted.
         some_BT = torch.full((1, 4), UNK_ID, dtype=torch.int32, device=self.world.device)
         (wrapped(some_BT, torch.tensor([4], device=self.world.device)).sum() * 0.0).backward()
