@@ -6,8 +6,8 @@ ENTRY = re.compile(r"tokens/_delta_log/\d{20}\.json")
 """An entry of the table's log: a commit."""
 SHARD = re.compile(r"tokens/[^/]+\.parquet")
 SMALL = ("tokens/", "vocabulary/", "models/", "pretrained/", "runs/", "retracted/", "erased/", "predictions/.notes/")
-"""Folders whose files every command fetches. All others are fetched when something asks for them: `raw/` may be large, and what
-a lake does not know, such as another lake below its prefix, is somebody else's."""
+"""Folders whose files every command fetches. All others are fetched when something asks for them: `raw/` may be large, and
+what a lake does not know, such as another lake below its prefix, is somebody else's."""
 TOP = ("pipeline.toml", "index.html")
 """Files of a lake that are in no folder."""
 REMOVES = {

@@ -9,6 +9,7 @@ from pipeline.lake.store import StoreChangedError, StoreMissingError, StoreRefus
 _QUERY = re.compile(r"(https?://[^\s?]+)\?[^\s)\"']+")
 """The query of a URL: Azure's may contain a signature."""
 _STATUS = re.compile(r"status code: (\d+)")
+_CODE = re.compile(r"<Code>(.*?)</Code>")
 _ANSWER = re.compile(r":\s*<.*?<Code>(.*?)</Code>.*", re.DOTALL)
 """The document that S3 answers with."""
 _NO_CREDENTIALS = ("169.254.169.254", "metadata.google.internal", "Missing credentials", "MissingCredentials")
@@ -48,15 +49,21 @@ def translated(error: Exception, uri: str, name: str, *, writing: bool) -> Pipel
         return StoreUnsupportedError(f"{uri} does not support this request: {reason}.")
     if "redirect" in reason.lower():
         return StoreRefusedError(f"{uri} is in another region: {reason}. Set AWS_REGION to the region of the bucket.")
-    if status is not None and 400 <= status < 500 and status not in _LATER and not any(mark in text for mark in _OF_THE_NETWORK):
+    if status is not None and 400 <= status < 500 and status not in _LATER and _code(text) not in _OF_THE_NETWORK:
         return _refused(where, text, reason, writing=writing)
     return StorageUnavailableError(f"{uri} does not answer: {reason}. Check the network, or try again later.")
+
+
+def _code(text: str) -> str:
+    """What S3 calls the error in its answer; an answer to HEAD has no name for it."""
+    found = _CODE.search(text)
+    return found[1] if found else ""
 
 
 def _refused(where: str, text: str, reason: str, *, writing: bool) -> PipelineError:
     if "RequestTimeTooSkewed" in text:
         return StoreRefusedError(f"{where}: refused because this machine's clock is wrong. Set the clock.")
-    if any(mark in text for mark in _EXPIRED):
+    if _code(text) in _EXPIRED:
         return StoreRefusedError(f"{where}: the credentials have expired. Renew them, then run the same command again.")
     message = (
         f"{where}: the store denies {'writing' if writing else 'reading'}: {reason}. Check the credentials and their "

@@ -143,8 +143,9 @@ class ObjectStore:
         names = [stored.name for stored in found]  # sorted as text in the same way as in UTF-8
 
         def is_marker(stored: Stored) -> bool:
-            place = bisect_left(names, f"{stored.name}/")
-            return names[place : place + 1] != [] and names[place].startswith(f"{stored.name}/") or not self.stat(stored.name)
+            folder = f"{stored.name}/"
+            first_inside = bisect_left(names, folder)
+            return (first_inside < len(names) and names[first_inside].startswith(folder)) or self.stat(stored.name) is None
 
         empty = [stored for stored in found if not stored.size]
         with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:

@@ -106,6 +106,8 @@ def _described(root: Path) -> tuple[str, str] | None:
         version, uri, copy = int(content["version"]), str(content["uri"]), str(content.get("copy", ""))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    if "://" not in uri:
+        return None
     if version > VERSION:
         raise DataError(f"{path} has version {version}; this release reads up to {VERSION}. Upgrade review-pipeline.")
     return uri, copy

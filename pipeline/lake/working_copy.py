@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.errors import DataError, LockedError, StorageUnavailableError
+from pipeline.errors import DataError, LockedError, PipelineError, StorageUnavailableError
 from pipeline.lake.atomic import make_folder, write_bytes, writing
 from pipeline.lake.content import NAMED
 from pipeline.lake.damage import REPAIR
@@ -227,8 +227,8 @@ class WorkingCopy:
             theirs = self._read(name)
             if theirs is not None and is_torn_entry(theirs[0]):
                 raise DataError(
-                    f"{self.uri}/{name}, the newest entry of the table's log, is damaged in the store. Nothing was committed. "
-                    f"{REPAIR}"
+                    f"{self.uri}/{name}, the newest entry of the table's log, is damaged in the store. Nothing was "
+                    f"committed. {REPAIR}"
                 ) from error
             if theirs is None or theirs[0] != content:
                 raise LockedError(
@@ -242,7 +242,7 @@ class WorkingCopy:
         """As `push`, for a run that goes on whatever happens."""
         try:
             self.push(command)
-        except (LockedError, StorageUnavailableError) as error:
+        except PipelineError as error:
             log.warning("the newest files are only on this machine until the next push: %s", error)
 
     def push(self, command: str = "") -> None:
@@ -318,13 +318,21 @@ class WorkingCopy:
         Raises:
             DataError: it has none, and nobody who repairs the lake has set it aside.
         """
-        if not any(map(ENTRY.fullmatch, notes)) or any(ENTRY.fullmatch(name) or is_set_aside(name) for name in stored):
+        if any(ENTRY.fullmatch(name) or is_set_aside(name) for name in stored):
             return
-        raise DataError(
-            f"{self.uri} has no table any more, although it had one when the working copy in {self.root.parent} was last used. "
-            "Nothing was done. If it was deleted by mistake, restore it from a backup, or copy the files in 'lake' of the "
-            "working copy to it. If it was deleted on purpose, delete the working copy."
-        )
+        if any(ENTRY.fullmatch(name) and self._is_whole(name) for name in notes):
+            raise DataError(
+                f"{self.uri} has no table any more, although it had one when the working copy in {self.root.parent} was "
+                "last used. Nothing was done. If it was deleted by mistake, restore it from a backup, or copy the files in "
+                "'lake' of the working copy to it. If it was deleted on purpose, delete the working copy."
+            )
+
+    def _is_whole(self, entry: str) -> bool:
+        """Whether an entry of the log is here and was not cut short."""
+        try:
+            return not is_torn_entry((self.root / entry).read_bytes())
+        except OSError:
+            return False
 
     def _is_wanted(self, stored: Stored, notes: Notes, here: Mapping[str, Identity], alone: bool) -> bool:
         """Whether a file has to be fetched; if not, notes what the store has.
