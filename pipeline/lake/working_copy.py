@@ -180,14 +180,13 @@ class WorkingCopy:
             self._commit_entries(notes, here)
             shards = [path.relative_to(self.root).as_posix() for path in added]
             data = [*(name for name in here if name.startswith("vocabulary/")), *shards]
+            known = [name for name in shards if name in notes and notes[name].local == here[name]]
             # Whatever the store has under these names is the same, unless it is damaged there.
             new = [name for name in data if name not in notes or notes[name].local != here[name]]
             self._upload(notes, here, new, again=True)
             self._commit_entry(notes, entry)
-            # Whoever vacuums elsewhere may just have removed an old shard that this version uses again, or a new one that no
-            # version used yet.
-            there = {stored.name for stored in self.store.list("tokens/")}
-            self._upload(notes, here, [name for name in shards if name not in there], again=True)
+            # Whoever vacuums elsewhere may just have removed an old shard that this version uses again.
+            self._upload(notes, here, [name for name in known if self.store.stat(name) is None], again=True)
 
     def commit_entries(self) -> None:
         """Makes the entries that deltalake's vacuum has added to the local log part of the lake.

@@ -3,13 +3,10 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipeline.errors import CannotWriteError
-from pipeline.lake.folder_store import FolderStore
-from pipeline.lake.store import Stored
 from pipeline.lake.working_copy import WorkingCopy
 from tests.support.commands import Run
 from tests.support.machines import Machine, contents
@@ -124,34 +121,6 @@ def test_a_working_copy_that_forgot_whose_it_is_learns_it_again(
     (machine.root / ".origin" / "origin.json").write_text(content)
     fresh = Machine(pipeline, machine.lake, machine.cache)  # a process that has not read it before
     assert fresh.done("ingest", reviews, code=99)["known"] == 2
-
-
-def test_a_new_shard_that_is_vacuumed_before_its_version_is_there_comes_back(
-    machine: Machine, other: Machine, store: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine.done("ingest", reviews)
-    late = tmp_path / "late.csv"
-    late.write_text("text,label\nlater it was good,pos\nlater it was bad,neg\n")
-    write, times = FolderStore.write, [True]
-
-    def vacuumed_before(self: FolderStore, name: str, content: Any, **options: Any) -> Stored:
-        if name.startswith("tokens/_delta_log/") and times:
-            times.pop()
-            self.remove([stored.name for stored in self.list(".locks/")])  # the lease has expired
-            other.done("vacuum", "--keep-hours", 0)
-        return write(self, name, content, **options)
-
-    monkeypatch.setattr(FolderStore, "write", vacuumed_before)
-    code = machine.run("ingest", late).code
-    monkeypatch.undo()
-    assert not times
-    if code == 75:  # the vacuum took the version
-        machine.done("ingest", late)
-    else:
-        assert code == 0
-    assert sorted(table_rows(store).values()) == [1] * 4
-    shutil.rmtree(machine.cache)
-    assert machine.run("doctor", "--verify").code == 0
 
 
 def test_a_checkpoint_that_may_not_be_written_to_the_store_does_not_end_the_training(
