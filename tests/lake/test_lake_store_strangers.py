@@ -1,5 +1,7 @@
 """A lake on a store to which others do what they like: objects that are not the lake's, files that are damaged or gone."""
 
+import errno
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,3 +136,26 @@ def test_a_checkpoint_that_may_not_be_written_to_the_store_does_not_end_the_trai
     monkeypatch.setattr(WorkingCopy, "push", denied)
     WorkingCopy(machine.root, machine.lake).push_if_possible("train")
     assert "only on this machine until the next push: the store denies writing" in caplog.text
+
+
+def test_a_working_copy_that_cannot_be_written_is_named_by_its_place_on_this_machine(
+    machine: Machine, other: Machine, store: Path, reviews: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other.cache.write_text("not a folder")
+    machine.done("ingest", reviews)
+    before = contents(store)
+    outcome = other.run("runs")
+    assert outcome.code == 73 and str(other.cache) in outcome.stderr and "PIPELINE_CACHE" in outcome.stderr
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    late = reviews.with_name("late.csv")
+    late.write_bytes(CSV)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "link", full)
+        outcome = machine.run("ingest", late)
+    assert outcome.code == 73 and "No space left on device" in outcome.stderr
+    assert str(machine.root.parent) in outcome.stderr and "PIPELINE_CACHE" in outcome.stderr
+    assert {name: content for name, content in contents(store).items() if name in before} == before
+    assert machine.done("ingest", late)["written"] == 2
