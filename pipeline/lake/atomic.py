@@ -64,8 +64,8 @@ def _where_to_write(what: Path) -> str:
         root = folder.parent if folder.name == WORKING_COPY else folder
         if root != folder or os.path.isdir(folder / WORKING_COPY):  # noqa: PTH112  # not there if it may not be looked at
             return (
-                f"It belongs in the working copy on this machine, in {root.parent}: check the owner, the permissions and the "
-                "free space there, or choose another folder with PIPELINE_CACHE."
+                f"It belongs in the working copy on this machine, in {root.parent}: check the owner, permissions and free "
+                "space there, or choose another folder with PIPELINE_CACHE."
             )
     return (
         f"Check the owner, the permissions and the free space of {what.parent}, or choose another place with --lake or "
