@@ -312,19 +312,33 @@ class WorkingCopy:
         return whole
 
     def _check_history(self, notes: Notes, stored: Mapping[str, Stored]) -> None:
-        """Checks that the store still has the log of a table that it had: what this working copy has of it may be the last.
+        """Checks that the store still has the log that this working copy was made from, which may be its last copy.
 
         Raises:
-            DataError: it has none, and nobody who repairs the lake has set it aside.
+            DataError: it has none, or that of another table, and nobody who repairs the lake has set it aside.
         """
-        if any(ENTRY.fullmatch(name) or is_set_aside(name) for name in stored):
+        if any(is_set_aside(name) for name in stored):
             return
-        if any(ENTRY.fullmatch(name) and self._is_whole(name) for name in notes):
+        known = sorted(name for name in notes if ENTRY.fullmatch(name) and self._is_whole(name))
+        if known and not any(ENTRY.fullmatch(name) for name in stored):
             raise DataError(
                 f"{self.uri} has no table any more, although it had one when the working copy in {self.root.parent} was "
                 "last used. Nothing was done. If it was deleted by mistake, restore it from a backup, or copy the files in "
                 "'lake' of the working copy to it. If it was deleted on purpose, delete the working copy."
             )
+        changed = (name for name in known if name in stored and stored[name].stamp != notes[name].stamp)
+        if (entry := next(changed, None)) is not None and self._is_another(entry):
+            raise DataError(
+                f"{self.uri} has another table than the one that the working copy in {self.root.parent} was made from: "
+                f"{entry} differs. Nothing was done. If it is the lake of another server, correct the server's address "
+                "(AWS_ENDPOINT_URL), or set PIPELINE_CACHE to another folder for it. If the lake was made again, delete the "
+                "working copy."
+            )
+
+    def _is_another(self, entry: str) -> bool:
+        """Whether the store has another content under the name of an entry of the log that is here."""
+        found = self._read(entry)
+        return found is not None and not is_torn_entry(found[0]) and found[0] != (self.root / entry).read_bytes()
 
     def _is_whole(self, entry: str) -> bool:
         """Whether an entry of the log is here and was not cut short."""

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,23 @@ def test_of_an_emptied_lake_the_working_copy_stays_and_restores_it(
     shutil.rmtree(store)
     shutil.rmtree(machine.root.parent)  # the second
     assert machine.done("ingest", reviews)["written"] == 2
+
+
+def test_of_another_lake_under_the_same_name_nothing_is_taken(
+    machine: Machine, other: Machine, store: Path, reviews: Path, tmp_path: Path
+) -> None:
+    machine.done("ingest", reviews)
+    store.rename(tmp_path / "first")
+    late = tmp_path / "late.csv"
+    late.write_text("text,label\nlater it was good,pos\n")
+    other.done("ingest", late)
+    outcome = machine.run("ingest", reviews)
+    assert outcome.code == 65 and "has another table" in outcome.stderr, outcome.stderr
+    assert list(table_rows(store).values()) == [1]
+    elsewhere = replace(machine, cache=tmp_path / "elsewhere")  # one remedy
+    assert elsewhere.done("ingest", late, code=99)["known"] == 1
+    shutil.rmtree(machine.root.parent)  # another one
+    assert machine.done("ingest", late, code=99)["known"] == 1
 
 
 def test_a_damaged_newest_entry_in_the_store_is_named_and_repaired(
