@@ -5,8 +5,20 @@ import re
 ENTRY = re.compile(r"tokens/_delta_log/\d{20}\.json")
 """An entry of the table's log: a commit."""
 SHARD = re.compile(r"tokens/[^/]+\.parquet")
-LARGE = ("raw/", "incoming/", "predictions/", "rejects/", "checkpoints/", "crossval/", "logs/", ".damaged/")
-"""Folders whose files are fetched when something asks for them."""
+SMALL = (
+    "tokens/_delta_log/",
+    "vocabulary/",
+    "models/",
+    "pretrained/",
+    "runs/",
+    "retracted/",
+    "erased/",
+    "predictions/.notes/",
+    "pipeline.toml",
+    "index.html",
+)
+"""What every command fetches. All else may be large, such as what somebody else has put there, and is fetched when
+something asks for it."""
 REMOVES = {
     "vacuum": ("",),
     "erase": ("",),
@@ -35,9 +47,7 @@ _RANKS = {
 
 def is_large(name: str) -> bool:
     """Whether a file is fetched only when something asks for it."""
-    if name.startswith("predictions/.notes/") or name.endswith("/training.json"):
-        return False
-    return SHARD.fullmatch(name) is not None or name.startswith(LARGE)
+    return not name.startswith(SMALL) and not name.endswith("/training.json")
 
 
 def is_immutable(name: str) -> bool:
