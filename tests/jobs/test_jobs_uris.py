@@ -367,14 +367,12 @@ def test_sources_and_outputs_beside_a_lake_in_a_bucket_are_named_by_their_uris(s
     machine.done("train", "--arch", "rnn", "--epochs", 1, "--embedding-dim", 4, "--hidden-dim", 4, "--no-baseline")
     scoring = ("score", f"{store.uri}/raw/a.csv", "--output")
     for code in (0, 99):
-        receipt = machine.done(*scoring, f"{store.uri}/scored.csv", code=code)
-        assert receipt["outputs"]["predictions"] == f"{store.uri}/scored.csv"
-    notes = [store.read(stored.name)[0].decode() for stored in store.list("lake/predictions/.notes/")]
-    assert len(notes) == 1 and f"{store.uri}/scored.csv" in notes[0]
+        receipt = machine.done(*scoring, f"{store.uri}/scored.parquet", code=code)
+        assert receipt["outputs"]["predictions"] == f"{store.uri}/scored.parquet"
     refused = machine.said(*scoring, f"{store.uri}/raw/a.csv", code=2)
     assert f"--output {store.uri}/raw/a.csv is part of the input" in refused
     erased = machine.done("erase", "--review-id", f"{store.uri}/raw/a.csv#1", "--yes")
-    assert erased["metrics"]["outside"] == [f"{store.uri}/scored.csv"]
+    assert erased["metrics"]["outside"] == [f"{store.uri}/scored.parquet"]
 
 
 def test_a_prefix_around_the_lake_is_read_without_what_the_lake_has_written(store: ObjectStore, machine: Machine) -> None:
