@@ -212,7 +212,7 @@ class _Erasure:
         """Puts into the receipt, and into words, what was done and what is out of reach."""
         done, trained = self.done, self.trained
         raw = dict(self._raw())
-        outside = [str(path) for path in self._outside()]
+        outside = list(self._outside())
         self.this.metrics = {
             "dry_run": self.config.dry_run,
             "reviews": len(self.ids),
@@ -262,16 +262,19 @@ class _Erasure:
                 return True
         return (Path(home.removeprefix("file://")) if home.startswith("file://") else self.lake.root / home).exists()
 
-    def _outside(self) -> Iterator[Path]:
-        """Predictions of this lake elsewhere."""
+    def _outside(self) -> Iterator[str]:
+        """Predictions of this lake elsewhere: paths of this machine, and URIs."""
         found = noted_outputs(self.lake.predictions)
         with suppress(DataError):
             for record in read_records(self.lake):
                 place = record["receipt"].get("outputs", {}).get("predictions")
-                found += [self.lake.local(place)] if record["command"] == "score" and isinstance(place, str) else []
-        for path in sorted(set(found)):
-            if path.is_absolute() and not path.is_relative_to(self.lake.predictions) and path.is_file():
-                yield path
+                found += [place] if record["command"] == "score" and isinstance(place, str) else []
+        for place in sorted(set(found)):
+            path = self.lake.local(place)
+            if path.is_relative_to(self.lake.predictions):
+                continue
+            if (path.is_absolute() and path.is_file()) or (is_object_uri(place) and self._is_there(place)):
+                yield place
 
 
 def out_of_reach(metrics: dict[str, Any]) -> Iterator[str]:

@@ -159,7 +159,7 @@ def _tokenized(config: EvaluateConfig, bundle: "Bundle", mirror: "Mirror") -> "I
     from pipeline.readers.walk import Walker
 
     forced = None if config.format is None else format_named(config.format)
-    walker = Walker(name_of=mirror.name_of(config.lake.relative), format=forced, settle_seconds=0.0)
+    walker = Walker(name_of=mirror.name_of(config.lake.relative, config.lake.place), format=forced, settle_seconds=0.0)
     with mirror.listed(config.sources) as paths:
         found = walker.find(paths)
     found.sources = mirror.remote(found.sources)

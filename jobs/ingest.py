@@ -37,6 +37,7 @@ from pipeline.lake.table_index import IndexFiles, TableIndex
 from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.lake.withheld import ERASED, RETRACTED, Withheld
 from pipeline.options.render import printable_text
+from pipeline.printable import shown
 from pipeline.progress import AS_IT_IS, BRIEF, IN_FIGURES, UNATTENDED, track
 from pipeline.readers.labels import doubts
 from pipeline.readers.mirror import Mirror, mirrored
@@ -102,10 +103,10 @@ def _find(config: IngestConfig, lake: Lake, mirror: Mirror) -> Found:
         raise InputNotFoundError(f"no such folder: {lake.raw}. Pass files or folders, or put reviews into {lake.raw}.")
     places = config.sources or (str(lake.raw),)
     walker = Walker(
-        name_of=mirror.name_of(lake.relative),
+        name_of=mirror.name_of(lake.relative, lake.place),
         format=None if config.format is None else format_named(config.format),
         settle_seconds=config.settle,
-        apart=lake.own,
+        apart=(*lake.own, *(mirror.place_of(shown(str(folder))) for folder in lake.own)),
     )
     with mirror.listed(places) as paths:
         found = walker.find(paths)

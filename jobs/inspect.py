@@ -16,7 +16,7 @@ from pipeline.inspection.guess import Given, Guess, guess
 from pipeline.inspection.rehearse import Rehearsal, rehearse
 from pipeline.inspection.sample import Sample, look_at
 from pipeline.lake.paths import Lake
-from pipeline.printable import utf8_name
+from pipeline.printable import short_path, utf8_name
 from pipeline.readers.base import FileFault, Reading, Source
 from pipeline.readers.bounds import Bounds
 from pipeline.readers.labels import LabelMap, SkippedLabels
@@ -211,8 +211,7 @@ def _find(config: InspectConfig, sources: Sequence[str], name_of: Callable[[Path
 
 def _shown(path: Path) -> str:
     """A path as a person would name it."""
-    here = Path.cwd()
-    return utf8_name(str(path.relative_to(here) if path != here and path.is_relative_to(here) else path))
+    return utf8_name(str(path) if path == Path.cwd() else short_path(path))
 
 
 def _spread(sources: Sequence[Source]) -> list[Source]:

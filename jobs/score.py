@@ -58,7 +58,7 @@ def run(config: ScoreConfig) -> Receipt:
         ExitStack() as present,
     ):
         format = None if config.format is None else format_named(config.format)
-        name_of = mirror.name_of(lake.relative)
+        name_of = mirror.name_of(lake.relative, lake.place)
         with mirror.listed(config.sources) as paths:
             found = find_sources(paths, name_of, format=format, settle_seconds=config.settle, stdin=stdin)
         found.sources = mirror.remote(found.sources)

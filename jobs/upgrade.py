@@ -27,6 +27,7 @@ from pipeline.lake.recover import complete_records
 from pipeline.lake.table import TokenTable
 from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.models.bundle import DESCRIPTION, model_ids, read_bundle
+from pipeline.options.check import check_path
 from pipeline.readers.values import OPTION as RULE_OPTION
 from pipeline.readers.values import RULE_VERSION
 from pipeline.reports.upgrade import old_parts
@@ -100,6 +101,7 @@ def _named(paths: Sequence[str]) -> tuple[list[Path], list[Path]]:
     """The bundles and the prediction files among the paths."""
     bundles, predictions = [], []
     for path in (Path(text).expanduser() for text in paths):
+        check_path("PATH", path)
         if (path / DESCRIPTION).is_file():
             bundles.append(path)
         elif path.is_file():

@@ -32,7 +32,8 @@ def show_as(folder: "str | os.PathLike[str]", name: str) -> None:
 
 def shown(text: str) -> str:
     """Text with folders under the names that people know them by."""
-    for folder, name in _SHOWN.items():
+    deepest_first = sorted(_SHOWN.items(), key=lambda known: len(known[0]), reverse=True)
+    for folder, name in deepest_first:  # what is fetched from a bucket may lie in a working copy, and has a name of its own
         text = text.replace(folder, name)
     return text
 

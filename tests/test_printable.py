@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.printable import PrintableFormatter, printable, printable_json, printable_lines
+from pipeline.printable import PrintableFormatter, printable, printable_json, printable_lines, show_as, shown
 from pipeline.progress import track
 
 UNSAFE = {
@@ -122,3 +122,9 @@ def test_a_progress_bar_shows_names_as_they_are_and_escaped(monkeypatch: pytest.
     shown = screen.decode()
     assert r"\x1b]0;mine\x07\n[red]" in shown and "rows [x]" in shown and r"\x1b[2J[y]" in shown
     assert "\x1b]0;mine" not in shown and "\x1b[2J" not in shown
+
+
+def test_a_folder_in_a_folder_is_shown_by_its_own_name(tmp_path: Path) -> None:
+    show_as(tmp_path, "s3://bucket/lake")
+    show_as(tmp_path / "fetched", "s3://other")
+    assert shown(f"{tmp_path}/fetched/a.csv of {tmp_path}") == "s3://other/a.csv of s3://bucket/lake"

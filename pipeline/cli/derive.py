@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
@@ -18,6 +19,7 @@ from pipeline.cli.complete import complete_preset, completion
 from pipeline.cli.finish import Finish, JsonOption
 from pipeline.cli.numbers import FLOAT, INTEGER
 from pipeline.lake.paths import Lake
+from pipeline.options.check import check_path
 from pipeline.options.files import file_layers, file_values
 from pipeline.options.option import MAIN, PANELS, ConfigField, fields_of
 from pipeline.options.values import combined, from_command_line
@@ -118,8 +120,11 @@ def config_of(config: type[Config], command: str, given: dict[str, Any], inherit
         InputNotFoundError: the file of `--config` does not exist.
     """
     lake = lake_of(given.pop("context"), given.pop("lake"))
-    own = {name: in_lake(lake, value) for name, value in from_command_line(config, given).items()}
-    layers = file_layers(config, command, configs, lake.root, given.get("config")) | {"the command line": own}
+    preset = in_lake(lake, given.get("config"))
+    check_path("--config", Path(preset or ""))
+    layers = file_layers(config, command, configs, lake.root, preset)
+    layers["the command line"] = from_command_line(config, given)
+    layers = {source: {name: in_lake(lake, value) for name, value in values.items()} for source, values in layers.items()}
     if inherits is not None:
         theirs = file_values(configs()[inherits.command], inherits.command, configs, lake.root)
         layers = {f"[{inherits.command}] of the lake": inherits.chosen(theirs, combined(*layers.values()))} | layers

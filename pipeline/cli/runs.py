@@ -36,6 +36,8 @@ RECORDED = (
     *("train", "upgrade", "vacuum"),
 )
 """Commands that write run records."""
+FOR_PROGRAMS = ("rejects_digest", "rejects_files")
+"""Figures that nights compare; people read the rejects themselves, with --rejects."""
 
 
 def _complete_command(incomplete: str) -> list[str]:
@@ -212,7 +214,7 @@ def _details(record: dict[str, Any]) -> Iterator[tuple[str, object]]:
     for name, value in receipt.get("outputs", {}).items():
         yield name.replace("_", " "), value
     for name, value in receipt.get("metrics", {}).items():
-        if len(str(value)) < listing.USUAL_WIDTH:
+        if name not in FOR_PROGRAMS and value is not None and len(str(value)) < listing.USUAL_WIDTH:
             yield name.replace("_", " "), f"{value:,}" if type(value) is int else listing.plain(value)
     set_options = {name: value for name, value in record["config"].items() if value not in (None, [], {}, "", False)}
     yield "options", ", ".join(f"{name} {listing.plain(value)}" for name, value in set_options.items())

@@ -53,15 +53,19 @@ def sample(
     Example: pipeline sample /tmp/reviews --reviews 4000 --seed 7 --score-input /tmp/new.parquet
     """
     from jobs import sample as job
+    from pipeline.options.check import check_path
     from pipeline.text.synthetic.corpus import Corpus
 
     corpus = Corpus(reviews=reviews, test_reviews=test_reviews, unsup=unsup, classes=classes, noise=noise, seed=seed)
     place = lake_of(context, lake)
+    folder, score_input = in_lake(place, folder), in_lake(place, score_input)
+    for label, path in (("FOLDER", folder), ("--score-input", score_input)):
+        check_path(label, path or Path())
     config = job.SampleConfig(
         lake=place.root,
-        folder=in_lake(place, folder),
+        folder=folder,
         corpus=corpus,
-        score_input=in_lake(place, score_input),
+        score_input=score_input,
         score_reviews=score_reviews,
     )
     finish_of(context, lake, as_json)(job.run(config))

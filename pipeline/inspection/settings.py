@@ -15,6 +15,7 @@ from pipeline.config.score import ScoreConfig
 from pipeline.errors import PipelineError, UsageError
 from pipeline.inspection.guess import Guess
 from pipeline.inspection.sample import Sample
+from pipeline.lake.store import is_uri
 from pipeline.options.option import fields_of
 from pipeline.readers.base import Dialect
 from pipeline.tasks.kinds import REGRESSION
@@ -24,7 +25,7 @@ HEAD = (
     "Written by 'pipeline init'; edit it freely. 'pipeline COMMAND --help' lists the keys.",
 )
 COMMENTS = {
-    ("ingest", "source"): "Files and folders that 'pipeline ingest' reads; relative paths are resolved against the lake.",
+    ("ingest", "source"): "Files, folders and URIs that 'pipeline ingest' reads; relative paths begin at the lake.",
     ("ingest", "text-column"): "The column with the review text.",
     ("ingest", "label-column"): "The column with the label.",
     ("ingest", "label-map"): "Classes and their values.",
@@ -125,10 +126,12 @@ def _check(text: str, settings: Settings) -> None:
 
 
 def _located(source: str, lake: Path) -> str:
-    """A path for `pipeline.toml`: relative within the lake, else absolute."""
-    path = Path.cwd() / Path(source).expanduser()
-    path = path.resolve() if path.exists() else path
-    text = (path.relative_to(lake) if path.is_relative_to(lake) else path).as_posix()
+    """A source for `pipeline.toml`: a URI as it is, a path relative within the lake, else absolute."""
+    text = source
+    if not is_uri(source):
+        path = Path.cwd() / Path(source).expanduser()
+        path = path.resolve() if path.exists() else path
+        text = (path.relative_to(lake) if path.is_relative_to(lake) else path).as_posix()
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import DataError, InputNotFoundError, UsageError
+from pipeline.lake.store import SCHEMES
 from pipeline.printable import shown, utf8_name
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ class Lake:
                 _WITH_URI.add(root)
                 return cls(root)
             where = where.removeprefix("file://")
+        elif (scheme := where.partition(":/")[0]) in SCHEMES:
+            raise UsageError(
+                f"--lake {where}: expected a folder, or a URI with two slashes, such as {scheme}://bucket/lake."
+            )
         root = Path(where).expanduser().resolve()
         if "\n" in str(root) or utf8_name(str(root)) != str(root):
             raise UsageError(

@@ -9,6 +9,8 @@ Source: RFC 9110, section 13 (If-Match, If-None-Match).
 """
 
 import enum
+import glob
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -178,6 +180,12 @@ def divided(uri: str) -> tuple[str, str]:
     parts = rest.split("/")
     depth = 2 if scheme == "az" else 1
     return f"{scheme}://{'/'.join(parts[:depth])}", "/".join(parts[depth:])
+
+
+def before_wildcards(pattern: str) -> str:
+    """The folder of a pattern before its first part with wildcards."""
+    folders = pattern.split("/")[:-1]
+    return "/".join(itertools.takewhile(lambda part: not glob.has_magic(part), folders))
 
 
 def check_name(name: str) -> str:

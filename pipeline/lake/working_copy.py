@@ -15,6 +15,7 @@ and not pushed stays, as in a folder, and goes with the next push.
 """
 
 import fcntl
+import glob
 import json
 import logging
 import os
@@ -51,7 +52,17 @@ from pipeline.lake.origin import FOLDER, copy_id, make_working_folder, origin_ur
 from pipeline.lake.probe import check_conditional_writes
 from pipeline.lake.shard_cache import evicted
 from pipeline.lake.stamps import Identity, Note, Notes, identity_of, is_shared, local_files, read_notes, write_notes
-from pipeline.lake.store import ABSENT, ANY, Over, Store, StoreChangedError, Stored, StoreMissingError, open_store
+from pipeline.lake.store import (
+    ABSENT,
+    ANY,
+    Over,
+    Store,
+    StoreChangedError,
+    Stored,
+    StoreMissingError,
+    before_wildcards,
+    open_store,
+)
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +134,8 @@ class WorkingCopy:
     def fetch(self, place: Path) -> bool:
         """Makes sure that a file, or all files in a folder, are here; whether any had to be fetched.
 
+        For a pattern, all files in the folder before its first wildcard.
+
         Raises:
             StorageUnavailableError: the store does not answer.
             DataError: a file in the store is not the one that was written.
@@ -132,7 +145,9 @@ class WorkingCopy:
         except ValueError:
             return False
         known = read_notes(self.root) or {}
-        within = (name for name in known if prefix == "." or name == prefix or name.startswith(f"{prefix}/"))
+        within = _within(prefix, known)
+        if not within and glob.has_magic(prefix):
+            within = _within(before_wildcards(prefix), known)
         return self._fetch(name for name in within if known[name].local is None or not (self.root / name).exists())
 
     def fetch_shards(self, names: Iterable[str]) -> bool:
@@ -601,6 +616,12 @@ def _said(line: bytes) -> object:
     except (ValueError, KeyError, TypeError):
         pass
     return line
+
+
+def _within(prefix: str, names: Iterable[str]) -> list[str]:
+    """The file of this name, or those in the folder; `.`, as well as nothing, is the whole lake."""
+    everything = prefix in ("", ".")
+    return [name for name in names if everything or name == prefix or name.startswith(f"{prefix}/")]
 
 
 def _is_committed(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ _KINDS: dict[Any, tuple[type | tuple[type, ...], str]] = {
     tuple: (tuple, "a list"),
     dict: (dict, "a table of names and values"),
 }
+
+_URI = re.compile(r"([a-z][a-z0-9+.-]*):/+(.*)")
+"""A URI, also one that has lost a slash in a `Path`."""
 
 
 def validate(config: Any) -> None:
@@ -43,11 +47,25 @@ def check_value(field: ConfigField, value: Any, label: str | None = None) -> Non
     kinds, words = _KINDS.get(field.kind, (object, ""))
     if not isinstance(value, kinds) or (isinstance(value, bool) and field.kind is not bool):
         raise UsageError(f"{where} {value!r}: expected {expected(field, words)}.")
+    if isinstance(value, Path):
+        check_path(where, value)
     if option.choices is not None:
         for item in value if isinstance(value, tuple) else (value,):
             _check_choice(option, where, item)
     if not _in_bounds(option, value) or (option.accepts is not None and not option.accepts(value)):
         raise UsageError(f"{where} {value}: expected {expected(field, _words(field, value))}.")
+
+
+def check_path(label: str, path: Path) -> None:
+    """Checks that a path is not a URI, which would otherwise name a folder such as `s3:` in the working folder.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if (found := _URI.match(str(path))) is not None:
+        scheme, rest = found.groups()
+        uri = f"{scheme}://{'/' * (scheme == 'file')}{rest}"
+        raise UsageError(f"{label} {uri}: expected a path on this machine, not a URI. Copy files with the storage's tools.")
 
 
 def expected(field: ConfigField, words: str = "") -> str:

@@ -32,6 +32,7 @@ from pipeline.lake.store import (
     Store,
     Stored,
     StoreMissingError,
+    before_wildcards,
     check_name,
     check_uri,
     divided,
@@ -90,9 +91,24 @@ class Mirror:
             for inside in self._objects:
                 (self.root / inside).unlink(missing_ok=True)
 
-    def name_of(self, otherwise: Callable[[Path], str]) -> Callable[[Path], str]:
-        """How the lake calls a path: one in the mirror by its URI, others as `otherwise` does."""
-        return lambda path: self.uri_of(path) if path.is_relative_to(self.root) else otherwise(path)
+    def name_of(self, otherwise: Callable[[Path], str], lake: str = "") -> Callable[[Path], str]:
+        """How the lake calls a path: one in the mirror by its URI, others as `otherwise` does.
+
+        Args:
+            lake: its URI, if it is on a store; an object in it has a name relative to it, as if it was in the working copy.
+        """
+
+        def name(path: Path) -> str:
+            if not path.is_relative_to(self.root):
+                return otherwise(path)
+            uri = self.uri_of(path)
+            return uri.removeprefix(f"{lake}/") if lake else uri
+
+        return name
+
+    def place_of(self, uri: str) -> Path:
+        """Where the file for the object at a URI stands, if there is one."""
+        return self.root / uri.replace("://", "/", 1)
 
     def uri_of(self, path: Path) -> str:
         """The URI that a path in the mirror stands for."""
@@ -326,7 +342,7 @@ def _objects_at(store: Store, key: str, *, is_prefix: bool) -> tuple[list[Stored
         return [named], key
     if glob.has_magic(key) and (found := _below(store, key)):  # as on a disk, what there is comes before patterns
         return found, key
-    fixed = "/".join(_before_magic(key)) if glob.has_magic(key) else key
+    fixed = before_wildcards(key) if glob.has_magic(key) else key
     return _below(store, fixed), fixed
 
 
@@ -343,11 +359,3 @@ def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     if pattern[0] == "**":
         return any(_matches(parts[skipped:], pattern[1:]) for skipped in range(len(parts)))
     return bool(parts) and fnmatch.fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
-
-
-def _before_magic(key: str) -> Iterator[str]:
-    """The folders of a pattern before the first one with wildcards."""
-    for part in key.split("/")[:-1]:
-        if glob.has_magic(part):
-            return
-        yield part

@@ -17,6 +17,7 @@ from pipeline.config.score import STDIN
 from pipeline.errors import DataError, InputNotFoundError
 from pipeline.lake.atomic import writing
 from pipeline.readers.base import FileFault, Format, Reading, Source
+from pipeline.readers.layout import is_urls_file
 from pipeline.readers.opening import READ_ERRORS
 from pipeline.readers.registry import described, format_named
 from pipeline.readers.tables import Table, open_table
@@ -152,7 +153,7 @@ def find_sources(
             if known:
                 source = replace(source, listing="/".join(sorted({*source.files, *known.files})))
             sources[source.path] = source
-    found.sources = list(sources.values())
+    found.sources = [source for source in sources.values() if not _lists_films(source)]
     if found.passed_over:
         log.info("skipped: %s; unsupported file types", some_of(found.passed_over))
     if found.unsettled:
@@ -160,6 +161,11 @@ def find_sources(
     if not (found.sources or found.faults or found.unsettled):
         raise InputNotFoundError(f"nothing to score in {', '.join(places)}. Supported: {described()}.")
     return found
+
+
+def _lists_films(source: Source) -> bool:
+    """Whether a folder's texts are the lists of films of aclImdb's layout, and no reviews."""
+    return "urls_" in source.listing and all(is_urls_file(source.name, name) for name in source.files)
 
 
 def open_input(name: str, found: Found, text: tuple[str, ...], keep: tuple[str, ...], reading: Reading) -> ScoreInput:

@@ -77,12 +77,12 @@ def current_note(predictions: Path, output: Path) -> dict[str, Any] | None:
     return note if note is not None and _digest(output) in (note["sha256"], note["before"]) else None
 
 
-def noted_outputs(predictions: Path) -> list[Path]:
-    """The outputs that have a note."""
+def noted_outputs(predictions: Path) -> list[str]:
+    """The outputs that have a note, paths and URIs."""
     found = []
     for path in sorted((predictions / FOLDER).glob("*.json")):
         try:
-            found.append(Path(json.loads(path.read_text(encoding="utf-8"))["output"]))
+            found.append(str(json.loads(path.read_text(encoding="utf-8"))["output"]))
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return found

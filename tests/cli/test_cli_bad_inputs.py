@@ -331,3 +331,29 @@ def test_a_read_only_lake(place: Place) -> None:
     assert done.returncode == 73, done.stderr
     assert "Read-only file system" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("report", "--output"),
+        ("report", "--predictions"),
+        ("export", "--output"),
+        ("train", "--embeddings"),
+        ("train", "--tokens"),
+        ("train", "--config"),
+        ("nightly", "--metrics-file"),
+        ("erase", "--from"),
+        ("upgrade",),
+        ("sample",),
+        ("sample", "out", "--score-input"),
+    ],
+    ids=" ".join,
+)
+def test_a_uri_where_a_path_is_needed_is_refused_and_no_folder_is_named_after_it(
+    words: tuple[str, ...], command: Run, tmp_path: Path
+) -> None:
+    outcome = command("--lake", "lake", *words, "s3://bucket/folder/file.toml", cwd=tmp_path)
+    assert outcome.code == 2, outcome.stderr
+    assert "s3://bucket/folder/file.toml: expected a path on this machine, not a URI" in outcome.stderr
+    assert not (tmp_path / "s3:").exists()

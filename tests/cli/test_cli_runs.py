@@ -89,6 +89,14 @@ def test_one_run_whole(lake: Lake) -> None:
     assert facts["outcome"] == "failed (exit code 65)" and facts["read"] == "1,234" and facts["options"] == "number 7"
 
 
+def test_figures_for_programs_and_those_that_were_not_measured_are_left_out(tmp_path: Path) -> None:
+    with runtime.recorded_run("score", Lake(tmp_path), Plain(7)) as run:
+        run.metrics = {"rejects_digest": None, "rejects_files": {"total": 0, "listed": []}, "share": None, "tokens": 1234}
+    told = listed(Lake(tmp_path), "show", run.run_id).stdout
+    assert "rejects" not in told and "None" not in told and "share" not in told
+    assert [line.split() for line in told.splitlines() if line.startswith("tokens")] == [["tokens", "1,234"]]
+
+
 def test_rejected_rows_are_shown_with_place_reason_and_beginning(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake")
     lake.raw.mkdir(parents=True)

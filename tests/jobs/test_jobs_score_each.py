@@ -526,3 +526,11 @@ def test_the_receipt_lists_a_bounded_number_of_inputs(lake: Path, tmp_path: Path
     receipt = run_score(lake, tmp_path / "in")
     assert counts(receipt) == (0, 5, 0, 0)
     assert len(receipt.metrics["inputs"]["listed"]) == 3
+
+
+def test_lists_of_films_are_no_reviews(lake: Path, tmp_path: Path) -> None:
+    (tmp_path / "in" / "test" / "pos").mkdir(parents=True)
+    (tmp_path / "in" / "test" / "pos" / "0_9.txt").write_text("good film")
+    (tmp_path / "in" / "test" / "urls_pos.txt").write_text("http://film/1/\n")
+    assert counts(run_score(lake, tmp_path / "in" / "test")) == (0, 1, 0, 0)
+    assert outputs(lake / "predictions" / "test") == ["pos/reviews.txt.parquet"]

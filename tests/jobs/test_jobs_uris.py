@@ -1,6 +1,7 @@
 """Sources and outputs as URIs: what is done with objects is what is done with files, under another name."""
 
 import gzip
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from pipeline.readers import mirror
 from tests.support.commands import Run
 from tests.support.faulty_proxy import Faults, faulty
 from tests.support.ingested import ingest, left_out, rows_of, texts_of
+from tests.support.machines import Machine
 from tests.support.s3_server import empty_store, environment, s3_server
 from tests.support.scoring import make_lake, make_words, run_score
 from tests.support.tables import write_table
@@ -147,6 +149,9 @@ def test_a_bucket_is_inspected_and_evaluated(store: ObjectStore, lake: Path, com
     assert inspected.code == 0 and f"{store.uri}/a.csv" in inspected.stdout and ".scratch" not in inspected.stdout
     initialised = command("--lake", tmp_path / "new", "init", f"{store.uri}/a.csv")
     assert initialised.code == 0 and f"{store.uri}/a.csv" in initialised.stdout and ".scratch" not in initialised.stdout
+    settings = tomllib.loads((tmp_path / "new" / "pipeline.toml").read_text())
+    assert settings["ingest"]["source"] == [f"{store.uri}/a.csv"]
+    assert command("--lake", tmp_path / "new", "ingest", "--json").receipt["written"] == 2
     evaluated = command("--lake", lake, "evaluate", f"{store.uri}/a.csv")
     assert evaluated.code == 0 and evaluated.receipt["read"] == 2
 
@@ -351,3 +356,37 @@ def test_erase_names_objects_that_still_have_the_review(store: ObjectStore, tmp_
     erased = command("--lake", tmp_path / "lake", "erase", "--review-id", f"{store.uri}/raw/a.csv#1", "--yes")
     assert erased.code == 0, erased.stderr
     assert f"{store.uri}/raw/a.csv still has row 1" in erased.stderr
+
+
+@pytest.fixture
+def machine(store: ObjectStore, command: Run, tmp_path: Path) -> Machine:
+    """Has its lake in the store, beside the sources."""
+    return Machine(command, f"{store.uri}/lake", tmp_path / "cache")
+
+
+def test_sources_and_outputs_beside_a_lake_in_a_bucket_are_named_by_their_uris(store: ObjectStore, machine: Machine) -> None:
+    rows = [f"film {number} was {('bad', 'good')[number % 2]},{('neg', 'pos')[number % 2]}" for number in range(40)]
+    store.write("raw/a.csv", "\n".join(["text,label", *rows, ""]).encode())
+    machine.said("init", f"{store.uri}/raw/")
+    content, _ = store.read("lake/pipeline.toml")
+    assert tomllib.loads(content.decode())["ingest"]["source"] == [f"{store.uri}/raw/"]
+    assert machine.done("ingest")["written"] == 40
+    unmatched = machine.said("ingest", f"{store.uri}/raw/*.jsonl", code=66)
+    assert f"no file or folder matches {store.uri}/raw/*.jsonl" in unmatched and ".scratch" not in unmatched
+    machine.done("train", "--arch", "rnn", "--epochs", 1, "--embedding-dim", 4, "--hidden-dim", 4, "--no-baseline")
+    scoring = ("score", f"{store.uri}/raw/a.csv", "--output")
+    for code in (0, 99):
+        receipt = machine.done(*scoring, f"{store.uri}/scored.parquet", code=code)
+        assert receipt["outputs"]["predictions"] == f"{store.uri}/scored.parquet"
+    refused = machine.said(*scoring, f"{store.uri}/raw/a.csv", code=2)
+    assert f"--output {store.uri}/raw/a.csv is part of the input" in refused
+    erased = machine.done("erase", "--review-id", f"{store.uri}/raw/a.csv#1", "--yes")
+    assert erased["metrics"]["outside"] == [f"{store.uri}/scored.parquet"]
+
+
+def test_a_prefix_around_the_lake_is_read_without_what_the_lake_has_written(store: ObjectStore, machine: Machine) -> None:
+    store.write("lake/raw/a.csv", b"text,label\ngood,pos\nbad,neg\n")
+    assert machine.done("ingest")["written"] == 2
+    store.write("b.csv", b"text,label\ndull,neg\n")
+    receipt = machine.done("ingest", f"{store.uri}/")
+    assert (receipt["read"], receipt["known"], receipt["written"], receipt["quarantined"]) == (3, 2, 1, 0)

@@ -406,6 +406,35 @@ def test_places_inside_the_lake_may_be_named_by_their_uri(
     assert machine.done(*again, code=99)["known"] == 2
 
 
+def test_patterns_and_settings_name_files_of_the_lake(machine: Machine, other: Machine, store: Path) -> None:
+    (store / "raw" / "day").mkdir(parents=True)
+    csv(store / "raw" / "day" / "a.csv", "film 1 was bad", "film 2 was good")
+    assert machine.done("ingest", f"{machine.lake}/raw/*/*.csv")["written"] == 2
+    (store / "pipeline.toml").write_text('[ingest]\nsource = ["raw/day"]\n')
+    assert other.done("ingest", code=99)["known"] == 2
+    shutil.rmtree(other.root.parent)
+    (store / "pipeline.toml").write_text(f'[ingest]\nsource = ["{machine.lake}/raw/day/a.csv"]\n')
+    assert other.done("ingest", code=99)["known"] == 2
+
+
+def test_a_file_of_the_lake_is_inspected_under_its_uri(machine: Machine, store: Path, tmp_path: Path) -> None:
+    (store / "raw").mkdir(parents=True)
+    csv(store / "raw" / "a.csv", "film 1 was bad", "film 2 was good")
+    # The cache is below the working folder, as that of a user is below the home.
+    inspected = machine.command("--lake", machine.lake, "inspect", cwd=tmp_path, PIPELINE_CACHE=str(machine.cache))
+    assert f"{machine.lake}/raw/a.csv" in inspected.stdout and f"{machine.cache.name}/" not in inspected.stdout
+
+
+def test_what_others_put_into_a_lake_is_fetched_when_it_is_read(machine: Machine, store: Path) -> None:
+    (store / "archive").mkdir(parents=True)
+    csv(store / "archive" / "a.csv", "film 1 was bad", "film 2 was good")
+    csv(store / "export.csv", "film 3 was bad")
+    machine.said("runs")
+    assert not list(machine.root.rglob("*.csv"))
+    assert machine.done("ingest", f"{machine.lake}/archive/")["written"] == 2
+    assert [path.name for path in machine.root.rglob("*.csv")] == ["a.csv"]
+
+
 def test_a_model_is_loaded_from_python(
     machine: Machine, other: Machine, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -433,3 +462,5 @@ def test_credentials_and_other_storages_are_refused(command: Run) -> None:
     assert "must not contain credentials" in command("--lake", "s3://key:secret@bucket/lake", "status").stderr
     outcome = command("--lake", "ftp://host/lake", "status")
     assert outcome.code == 2 and "ftp://" in outcome.stderr and "s3://" in outcome.stderr
+    outcome = command("--lake", "s3:/bucket/lake", "status")
+    assert outcome.code == 2 and "two slashes, such as s3://bucket/lake" in outcome.stderr
