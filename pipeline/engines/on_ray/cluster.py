@@ -96,8 +96,8 @@ def connecting(workers: int | None, scratch: Path | None = None) -> Iterator[Cal
 
 @contextmanager
 def _connected(workers: int | None, scratch: Path | None) -> Iterator["Cluster"]:
-    address = os.environ.get(ADDRESS, "").strip()
-    address = None if address in ("", OWN) else address
+    given = os.environ.get(ADDRESS, "").strip()
+    address = None if given in ("", OWN) else given
     with _environment(QUIET if address else QUIET | {AUTH_TOKEN: TOKEN}):
         yield from _connection(address, workers, scratch)
 
