@@ -8,7 +8,7 @@ import pytest
 from jobs import ranks
 from pipeline.config.train import TrainConfig
 from pipeline.errors import UsageError
-from pipeline.lake.layout import Lake
+from pipeline.lake.paths import Lake
 
 
 def decisive(folder: str, **options: Any) -> dict[str, str]:
