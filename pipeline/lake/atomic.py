@@ -32,6 +32,8 @@ REFUSALS = (
     }
 )
 """What the operating system refuses to write with."""
+WORKING_COPY = ".origin"
+"""The folder that makes another one a working copy of a lake on a store."""
 
 
 @contextmanager
@@ -51,11 +53,24 @@ def writing(what: Path) -> Iterator[None]:
         if number in UNREACHABLE:
             raise unreachable(number, f"cannot write {what}") from error
         if number in REFUSALS:
-            raise CannotWriteError(
-                f"cannot write {what}: {os.strerror(number)}. Check the owner, the permissions and the free space of "
-                f"{what.parent}, or choose another place with --lake or --output."
-            ) from error
+            raise CannotWriteError(f"cannot write {what}: {os.strerror(number)}. {_where_to_write(what)}") from error
         raise
+
+
+def _where_to_write(what: Path) -> str:
+    """What to do where `what` cannot be written. Messages name files of a working copy by their URIs in the store, which is
+    not where space or permissions are lacking."""
+    for folder in (what, *what.parents):
+        root = folder.parent if folder.name == WORKING_COPY else folder
+        if root != folder or os.path.isdir(folder / WORKING_COPY):  # noqa: PTH112  # not there if it may not be looked at
+            return (
+                f"It belongs in the working copy on this machine, in {root.parent}: check the owner, the permissions and the "
+                "free space there, or choose another folder with PIPELINE_CACHE."
+            )
+    return (
+        f"Check the owner, the permissions and the free space of {what.parent}, or choose another place with --lake or "
+        "--output."
+    )
 
 
 def make_folder(folder: Path) -> Path:

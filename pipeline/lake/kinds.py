@@ -5,8 +5,11 @@ import re
 ENTRY = re.compile(r"tokens/_delta_log/\d{20}\.json")
 """An entry of the table's log: a commit."""
 SHARD = re.compile(r"tokens/[^/]+\.parquet")
-LARGE = ("raw/", "incoming/", "predictions/", "rejects/", "checkpoints/", "crossval/", "logs/", ".damaged/")
-"""Folders whose files are fetched when something asks for them."""
+SMALL = ("tokens/", "vocabulary/", "models/", "pretrained/", "runs/", "retracted/", "erased/", "predictions/.notes/")
+"""Folders whose files every command fetches. All others are fetched when something asks for them: `raw/` may be large, and
+what a lake does not know, such as another lake below its prefix, is somebody else's."""
+TOP = ("pipeline.toml", "index.html")
+"""Files of a lake that are in no folder."""
 REMOVES = {
     "vacuum": ("",),
     "erase": ("",),
@@ -35,9 +38,9 @@ _RANKS = {
 
 def is_large(name: str) -> bool:
     """Whether a file is fetched only when something asks for it."""
-    if name.startswith("predictions/.notes/") or name.endswith("/training.json"):
-        return False
-    return SHARD.fullmatch(name) is not None or name.startswith(LARGE)
+    if SHARD.fullmatch(name) is not None:
+        return True
+    return not (name.startswith(SMALL) or name.endswith("/training.json") or name in TOP)
 
 
 def is_immutable(name: str) -> bool:
@@ -56,6 +59,11 @@ def is_journal(name: str) -> bool:
     return name.endswith(("/live.jsonl", "/decisions.jsonl")) or (
         name.startswith("predictions/.notes/") and name.endswith(".inputs")
     )
+
+
+def is_set_aside(name: str) -> bool:
+    """Whether a file was damaged, and `repair` has kept it."""
+    return name.startswith(".damaged/")
 
 
 def rank(name: str) -> int:

@@ -35,6 +35,8 @@ SKEW = 6
 RENEWALS = 4
 """How often a lease is renewed before it would expire."""
 POLL_SECONDS = 2.0
+MOST_LEFT_SECONDS = 2 * LEASE_SECONDS
+"""A lease that would be held for longer is one of a clock that is wrong, and does not count."""
 
 
 class LeaseLostError(LockedError):
@@ -196,8 +198,10 @@ def free_leases(store: Store) -> list[str]:
 
 
 def _is_held(note: dict[str, Any], skew: float) -> bool:
-    expires = note["expires"]
-    return bool(expires) and time.time() < datetime.fromisoformat(expires).timestamp() + skew
+    if not note["expires"]:
+        return False
+    left = datetime.fromisoformat(note["expires"]).timestamp() - time.time()
+    return -skew < left <= MOST_LEFT_SECONDS
 
 
 def now() -> float:

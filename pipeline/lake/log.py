@@ -93,6 +93,11 @@ def is_torn(folder: Path, version: int) -> bool:
         return False
     except OSError as error:
         raise damaged(folder / LOG / entry_name(version), error, "the log entry", REPAIR) from error
+    return is_torn_entry(content)
+
+
+def is_torn_entry(content: bytes) -> bool:
+    """Whether this is the content of an entry that was cut short."""
     if not content.strip(b"\0 \n") or content.endswith(b"\0"):
         return True
     last = content.rstrip().splitlines()[-1]

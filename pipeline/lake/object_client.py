@@ -53,7 +53,7 @@ def client_for(uri: str) -> Any:
 
 def first_line(error: BaseException) -> str:
     """The first line of an error of obstore; what follows it is for its developers."""
-    return str(error).partition("\n")[0].strip().rstrip(".") or type(error).__name__
+    return str(error).partition("\n")[0].strip().rstrip(".:") or type(error).__name__
 
 
 def _client_options(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,9 @@ import io
 import random
 import secrets
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -44,6 +46,7 @@ CHUNK_BYTES = 1 << 20
 PART_BYTES = 16 << 20
 """Size of the parts of larger uploads. S3 allows 10,000 of them."""
 PARTS_AT_ONCE = 4
+ASKED_AT_ONCE = 16
 LISTED_AT_ONCE = REMOVED_AT_ONCE = 1000
 ATTEMPTS = 6
 """How often a request is made that obstore itself does not repeat."""
@@ -75,7 +78,7 @@ class ObjectStore:
         return self._uri
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
-        """The objects whose names begin with `prefix`, sorted by name as UTF-8, without the marker of a folder."""
+        """The objects whose names begin with `prefix`, sorted by name as UTF-8, without markers of folders."""
         import obstore
 
         above, _, _ = prefix.rpartition("/")
@@ -89,7 +92,7 @@ class ObjectStore:
                     if meta["path"].startswith(prefix) and meta["path"]
                 ]
 
-        yield from sorted(_patiently(ask), key=lambda stored: stored.name.encode())
+        yield from self._without_markers(sorted(_patiently(ask), key=lambda stored: stored.name.encode()))
 
     def stat(self, name: str) -> Stored | None:
         """The object of this name, or None."""
@@ -134,6 +137,20 @@ class ObjectStore:
         for start in range(0, len(waiting), REMOVED_AT_ONCE):
             some = waiting[start : start + REMOVED_AT_ONCE]
             _patiently(partial(self._remove, some))
+
+    def _without_markers(self, found: Sequence[Stored]) -> Iterator[Stored]:
+        """Leaves out objects like `raw/`, with which consoles and other tools mark folders: obstore lists them as `raw`."""
+        names = [stored.name for stored in found]  # sorted as text in the same way as in UTF-8
+
+        def is_marker(stored: Stored) -> bool:
+            folder = f"{stored.name}/"
+            first_inside = bisect_left(names, folder)
+            return (first_inside < len(names) and names[first_inside].startswith(folder)) or self.stat(stored.name) is None
+
+        empty = [stored for stored in found if not stored.size]
+        with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+            markers = {stored.name for stored, marks in zip(empty, pool.map(is_marker, empty), strict=True) if marks}
+        return (stored for stored in found if stored.name not in markers)
 
     def sweep(self) -> None:
         """Nothing: parts of uploads that were cut off are up to a rule of the bucket; docs/object-stores.md has one."""

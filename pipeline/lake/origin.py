@@ -49,12 +49,13 @@ def working_folder(uri: str) -> Path:
 
 
 def make_working_folder(root: Path, uri: str) -> None:
-    """Makes the folder of a working copy, which says whose copy it is, if it is not there.
+    """Makes the folder of a working copy, which says whose copy it is, if it is not there or that cannot be read.
 
     Raises:
         CannotWriteError: the folder cannot be made.
+        DataError: the working copy is of a newer release.
     """
-    if not (root / FOLDER / ORIGIN).exists():
+    if _described(root) is None:
         described = {"version": VERSION, "uri": uri, "copy": secrets.token_hex(8)}
         write_text(root / FOLDER / ORIGIN, json.dumps(described) + "\n")
 
@@ -65,21 +66,17 @@ def origin_uri(root: Path) -> str | None:
     Raises:
         DataError: the working copy is of a newer release.
     """
-    path = root / FOLDER / ORIGIN
-    try:
-        content = json.loads(path.read_bytes())
-        version, uri = int(content["version"]), str(content["uri"])
-    except (OSError, ValueError, KeyError, TypeError):
+    described = _described(root)
+    if described is None:
         return _FOUND.get(root)
-    if version > VERSION:
-        raise DataError(f"{path} has version {version}; this release reads up to {VERSION}. Upgrade review-pipeline.")
-    show_as(root, uri)
-    return uri
+    show_as(root, described[0])
+    return described[0]
 
 
 def copy_id(root: Path) -> str:
-    """What tells this working copy from all others."""
-    return str(json.loads((root / FOLDER / ORIGIN).read_bytes())["copy"])
+    """What tells this working copy from all others; "" where it says nothing of itself."""
+    described = _described(root)
+    return "" if described is None else described[1]
 
 
 def store_uri(uri: str) -> str:
@@ -95,6 +92,25 @@ def located(root: Path, text: str) -> Path:
             if text == given or text.startswith(f"{given}/"):
                 return root / text.removeprefix(given).lstrip("/")
     return Path(text)
+
+
+def _described(root: Path) -> tuple[str, str] | None:
+    """The URI in a working copy's description of itself, and what tells it from others; None where there is none.
+
+    Raises:
+        DataError: it is of a newer release.
+    """
+    path = root / FOLDER / ORIGIN
+    try:
+        content = json.loads(path.read_bytes())
+        version, uri, copy = int(content["version"]), str(content["uri"]), str(content.get("copy", ""))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if "://" not in uri:
+        return None
+    if version > VERSION:
+        raise DataError(f"{path} has version {version}; this release reads up to {VERSION}. Upgrade review-pipeline.")
+    return uri, copy
 
 
 def _lake_uri(uri: str) -> str:

@@ -26,9 +26,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.errors import LockedError, StorageUnavailableError
+from pipeline.errors import DataError, LockedError, PipelineError, StorageUnavailableError
 from pipeline.lake.atomic import make_folder, write_bytes, writing
 from pipeline.lake.content import NAMED
+from pipeline.lake.damage import REPAIR
 from pipeline.lake.kinds import (
     ENTRY,
     HISTORY,
@@ -39,11 +40,13 @@ from pipeline.lake.kinds import (
     is_immutable,
     is_journal,
     is_large,
+    is_set_aside,
     rank,
     removes,
 )
 from pipeline.lake.live import TRAINED
 from pipeline.lake.locks import locked
+from pipeline.lake.log import is_torn_entry
 from pipeline.lake.origin import FOLDER, copy_id, make_working_folder, origin_uri, store_uri
 from pipeline.lake.probe import check_conditional_writes
 from pipeline.lake.shard_cache import evicted
@@ -168,6 +171,7 @@ class WorkingCopy:
 
         Raises:
             LockedError: somebody else has committed this version. Nothing was committed.
+            DataError: the store has an entry of this version, which is damaged. Nothing was committed.
             StorageUnavailableError: the store does not answer.
         """
         with self._noted() as notes:
@@ -220,6 +224,11 @@ class WorkingCopy:
             stored = self.store.write(name, content, over=ABSENT)
         except StoreChangedError as error:
             theirs = self._read(name)
+            if theirs is not None and is_torn_entry(theirs[0]):
+                raise DataError(
+                    f"{self.uri}/{name}, the newest entry of the table's log, is damaged in the store. Nothing was "
+                    f"committed. {REPAIR}"
+                ) from error
             if theirs is None or theirs[0] != content:
                 raise LockedError(
                     f"the table {self.uri}/tokens changed during this run: somebody else has committed version "
@@ -232,7 +241,7 @@ class WorkingCopy:
         """As `push`, for a run that goes on whatever happens."""
         try:
             self.push(command)
-        except (LockedError, StorageUnavailableError) as error:
+        except PipelineError as error:
             log.warning("the newest files are only on this machine until the next push: %s", error)
 
     def push(self, command: str = "") -> None:
@@ -284,6 +293,7 @@ class WorkingCopy:
     def _pull_once(self, notes: Notes, alone: bool) -> bool:
         """Whether everything that was fetched is what was listed."""
         stored = {one.name: one for one in self.store.list() if is_shared(one.name)}
+        self._check_history(notes, stored)
         here = local_files(self.root)
         for name in [name for name in notes if name not in stored]:
             self._forget(name, notes, here)
@@ -300,6 +310,28 @@ class WorkingCopy:
         if alone:
             self._remove_empty_folders()
         return whole
+
+    def _check_history(self, notes: Notes, stored: Mapping[str, Stored]) -> None:
+        """Checks that the store still has the log of a table that it had: what this working copy has of it may be the last.
+
+        Raises:
+            DataError: it has none, and nobody who repairs the lake has set it aside.
+        """
+        if any(ENTRY.fullmatch(name) or is_set_aside(name) for name in stored):
+            return
+        if any(ENTRY.fullmatch(name) and self._is_whole(name) for name in notes):
+            raise DataError(
+                f"{self.uri} has no table any more, although it had one when the working copy in {self.root.parent} was "
+                "last used. Nothing was done. If it was deleted by mistake, restore it from a backup, or copy the files in "
+                "'lake' of the working copy to it. If it was deleted on purpose, delete the working copy."
+            )
+
+    def _is_whole(self, entry: str) -> bool:
+        """Whether an entry of the log is here and was not cut short."""
+        try:
+            return not is_torn_entry((self.root / entry).read_bytes())
+        except OSError:
+            return False
 
     def _is_wanted(self, stored: Stored, notes: Notes, here: Mapping[str, Identity], alone: bool) -> bool:
         """Whether a file has to be fetched; if not, notes what the store has.

@@ -324,9 +324,16 @@ def _objects_at(store: Store, key: str, *, is_prefix: bool) -> tuple[list[Stored
     """The objects that a name may mean, without hidden ones, and the part of the name that has no wildcards."""
     if key and not is_prefix and (named := store.stat(key)) is not None:
         return [named], key
+    if glob.has_magic(key) and (found := _below(store, key)):  # as on a disk, what there is comes before patterns
+        return found, key
     fixed = "/".join(_before_magic(key)) if glob.has_magic(key) else key
-    prefix = f"{fixed}/" if fixed else ""
-    return [stored for stored in store.list(prefix) if not is_hidden(stored.name.removeprefix(prefix))], fixed
+    return _below(store, fixed), fixed
+
+
+def _below(store: Store, folder: str) -> list[Stored]:
+    """The objects below a folder, without hidden ones."""
+    prefix = f"{folder}/" if folder else ""
+    return [stored for stored in store.list(prefix) if not is_hidden(stored.name.removeprefix(prefix))]
 
 
 def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:

@@ -86,7 +86,7 @@ def learn_regions(
     passes = min(MOST_PASSES, max(PASSES, TOKENS / max(reviews.tokens, 1)))
     wanted = int(passes * reviews.tokens)
     read, loss = 0, 0.0
-    with track("region features", wanted) as progress:
+    with track("region features", wanted, unit="tokens") as progress:
         while read < wanted:
             order = random.permutation(len(reviews.lengths))
             for chunk in reviews.chunks(order, CHUNK_TOKENS):

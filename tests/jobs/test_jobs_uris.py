@@ -110,6 +110,15 @@ def test_objects_and_patterns_are_named(store: ObjectStore, tmp_path: Path) -> N
     assert ingest(tmp_path / "four", f"{store.uri}/a/*.csv", f"{store.uri}/a/").written == 2
 
 
+def test_a_prefix_that_looks_like_a_pattern_is_that_prefix(store: ObjectStore, tmp_path: Path) -> None:
+    for name in ("[ab]/1.csv", "a/1.csv", "a/2.csv", "what?/100% [1]/1.csv"):
+        store.write(name, b"text\ngood\n")
+    assert ingest(tmp_path / "one", f"{store.uri}/[ab]/").written == 1
+    assert ingest(tmp_path / "two", f"{store.uri}/[ab]", f"{store.uri}/what?").written == 2
+    assert ingest(tmp_path / "three", f"{store.uri}/what?/100% [1]/").written == 1
+    assert ingest(tmp_path / "four", f"{store.uri}/[ab]/*.csv").written == 2
+
+
 def test_what_is_not_there_is_named_by_its_uri(store: ObjectStore, tmp_path: Path) -> None:
     for uri in (f"{store.uri}/no.csv", f"{store.uri}/no/", f"{store.uri}/*.csv", "s3://no-such-bucket/raw/"):
         with pytest.raises(InputNotFoundError) as missing:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from pipeline.errors import LockedError, StorageUnavailableError
-from pipeline.lake.lease import Lease, LeaseLostError, leased
+from pipeline.lake.lease import Lease, LeaseLostError, free_leases, leased
 from pipeline.lake.store import Store
 from tests.support.paths import ROOT
 from tests.support.stores import EmptyStores, stores
@@ -178,6 +178,14 @@ def test_a_store_that_is_away_for_a_moment_does_not_cost_the_lease(store: Store,
 def test_an_object_that_is_no_lease_is_replaced(store: Store, content: bytes) -> None:
     store.write(".locks/work.lease", content)
     with leased(store, "work", "the work"):
+        pass
+
+
+def test_a_lease_of_a_clock_that_is_wrong_does_not_lock_for_years(store: Store) -> None:
+    note = {"holder": "process 1 on elsewhere", "expires": "2099-01-01T00:00:00+00:00", "serial": "1", "owner": ""}
+    store.write(".locks/work.lease", json.dumps(note).encode())
+    assert free_leases(store) == [".locks/work.lease"]
+    with leased(store, "work", "the work"), pytest.raises(LockedError), leased(store, "work", "the work"):
         pass
 
 

@@ -30,7 +30,7 @@ from pipeline.lake.store import (
 )
 from tests.support.faulty_proxy import Faults, faulty
 from tests.support.paths import ROOT
-from tests.support.s3_server import CREDENTIALS, empty_store, empty_uri, environment, s3_server
+from tests.support.s3_server import BUCKET, CREDENTIALS, empty_store, empty_uri, environment, put_object, s3_server
 
 SECRET = CREDENTIALS["AWS_SECRET_ACCESS_KEY"]
 
@@ -246,6 +246,39 @@ def test_what_is_missing_is_missing_and_not_asked_for_again(store: ObjectStore, 
     with pytest.raises(StoreMissingError):
         store.read("a")
     assert faults.counts["GET"] == 1
+
+
+@pytest.mark.parametrize("status, code", [(400, "ExpiredToken"), (403, "ExpiredToken"), (400, "TokenRefreshRequired")])
+def test_credentials_that_expired_are_said_to_have_expired(status: int, code: str) -> None:
+    from obstore.exceptions import GenericError
+
+    text = f"Error performing PUT - Server returned non-2xx status code: {status}: <Error><Code>{code}</Code></Error>"
+    for writing in (False, True):
+        error = translated(GenericError(text), "s3://bucket", "a", writing=writing)
+        assert isinstance(error, StoreRefusedError) and error.exit_code == 69
+        assert "s3://bucket/a: the credentials have expired. Renew them" in str(error)
+
+
+def test_what_the_store_does_not_accept_is_not_a_matter_of_the_network() -> None:
+    from obstore.exceptions import GenericError
+
+    text = "Error performing {} - Server returned non-2xx status code: 400 Bad Request: {}"
+    refused = translated(GenericError(text.format("HEAD", "")), "s3://bucket", "a", writing=False)
+    assert isinstance(refused, StoreRefusedError) and "400 Bad Request. Check the credentials" in str(refused)
+    slow = "<Error><Code>RequestTimeout</Code></Error>"
+    again = translated(GenericError(text.format("PUT", slow)), "s3://bucket", "a", writing=True)
+    assert isinstance(again, StorageUnavailableError) and not isinstance(again, StoreRefusedError)
+
+
+@pytest.mark.s3
+def test_markers_of_folders_are_no_objects(server: str, store: ObjectStore) -> None:
+    prefix = store.uri.removeprefix(f"s3://{BUCKET}/")
+    for name in ("", "raw/", "raw/2026/", "empty/", "raw/2026/nothing.txt"):
+        put_object(server, f"{prefix}/{name}")
+    store.write("raw/2026/a.csv", b"1")
+    store.write("nothing", b"")
+    assert [stored.name for stored in store.list()] == ["nothing", "raw/2026/a.csv", "raw/2026/nothing.txt"]
+    assert [stored.name for stored in store.list("raw/")] == ["raw/2026/a.csv", "raw/2026/nothing.txt"]
 
 
 @pytest.mark.parametrize("place", ["169.254.169.254/latest/api/token", "metadata.google.internal/computeMetadata"])

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import quote
 
 import pytest
 
@@ -59,6 +60,13 @@ def settings(url: str) -> dict[str, str]:
         "AWS_SHARED_CREDENTIALS_FILE": nowhere,
         "NO_PROXY": "127.0.0.1",
     }
+
+
+def put_object(url: str, name: str, content: bytes = b"") -> None:
+    """Writes an object of any name, such as the marker `folder/`, as other tools than ours do."""
+    headers = {"Content-Type": "application/octet-stream"}
+    request = urllib.request.Request(f"{url}/{BUCKET}/{quote(name)}", content, headers, method="PUT")
+    urllib.request.urlopen(request, timeout=60).close()
 
 
 def empty_uri() -> str:
