@@ -1,6 +1,8 @@
 """Trainings on one rank or several, of which the main one decides, records and writes."""
 
+import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -9,8 +11,10 @@ import numpy as np
 from jobs.runtime import Run, recorded_run
 from pipeline.config.pretrain import PretrainConfig
 from pipeline.config.train import TrainConfig
-from pipeline.options.render import arguments
+from pipeline.errors import UsageError
+from pipeline.options.render import arguments, identity
 from pipeline.order.order import lanes_of_rank
+from pipeline.version import __version__
 from schemas.run import Receipt
 
 if TYPE_CHECKING:
@@ -95,6 +99,7 @@ def opened(config: C, world: "World", look: Callable[[], T], receive: Callable[[
     Raises:
         Exception: what `look` raises on the main rank, on all of them.
         InputNotFoundError, DataError: another node has other shards.
+        UsageError: a rank was started with other options, or has another release.
     """
     from pipeline.engines import torchrun
     from pipeline.training.data import TrainingData
@@ -108,10 +113,11 @@ def opened(config: C, world: "World", look: Callable[[], T], receive: Callable[[
         if world.size == 1:
             return {}, np.zeros(0, np.uint8)
         data = found[0].data.to_json(config.lake, config.tokens)
-        return {"data": data, "opened": found[0].to_json()}, np.zeros(0, np.uint8)
+        return {"data": data, "opened": found[0].to_json(), "options": decisive(config)}, np.zeros(0, np.uint8)
 
     def take() -> None:
         if not found:
+            check_same(decisive(config), told["options"])
             places = {"tokens": config.tokens, "vocabulary": config.vocabulary}
             found.append(receive(told["opened"], TrainingData.on_other_node(told["data"], config.lake, **places)))
         if not found[0].is_finished and torchrun.is_first_of_node() and not world.is_main:
@@ -120,3 +126,24 @@ def opened(config: C, world: "World", look: Callable[[], T], receive: Callable[[
     told.update(world.from_main(attempt)[0])
     world.on_each(take)
     return found[0]
+
+
+def decisive(config: TrainConfig | PretrainConfig) -> dict[str, str]:
+    """What must be the same on all ranks, by name, as text."""
+    options = {f"--{name.replace('_', '-')}": json.dumps(value, default=str) for name, value in identity(config).items()}
+    return {"the release of review-pipeline": json.dumps(__version__), **options}
+
+
+def check_same(mine: dict[str, str], main: dict[str, str]) -> None:
+    """Compares what `decisive` gives here and on the main rank.
+
+    Raises:
+        UsageError: something differs.
+    """
+    for name in {**main, **mine}:
+        if mine.get(name) != main.get(name):
+            raise UsageError(
+                f"the nodes do not train the same: {name} is {mine.get(name, 'not known')} on {os.uname().nodename}, and "
+                f"{main.get(name, 'not known')} on the node of rank 0. Start the same command, with the same release and "
+                "pipeline.toml, on every node."
+            )

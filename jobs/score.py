@@ -172,7 +172,7 @@ def _score(plan: ScorePlan, lake: Lake, this: Run, remote: Output | None) -> Non
                 # What goes to stdout is not written until it is copied there.
                 with atomic_path(output, nullcontext() if config.to_stdout else _put(this, lake, remote)) as temporary:
                     _score_once(plan, this, scoring, watch.another(), temporary)
-                    if not plan.is_parquet and not config.to_stdout and remote is None:
+                    if not plan.is_parquet and not config.to_stdout:
                         write_note(lake.predictions, output, temporary, plan.metadata, this.written)
                 break
             except FileFault as fault:

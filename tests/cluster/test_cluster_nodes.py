@@ -149,3 +149,13 @@ def test_all_nodes_lost_go_on_under_the_same_name(
         node.start(*train(corpus, lake))
     finish(first, second)
     assert "was trained on the same data with the same options" in first.said + second.said
+
+
+def test_nodes_with_other_options_are_refused(corpus: Corpus, tmp_path: Path, running: list[Node]) -> None:
+    first, second = two_nodes(tmp_path, "options")
+    running += [first, second]
+    first.start(*train(corpus, tmp_path / "lake"))
+    second.start(*train(corpus, tmp_path / "lake"), "--seed", "7")
+    assert (first.wait(), second.wait()) != (0, 0)
+    assert "the nodes do not train the same: --seed is" in first.said + second.said
+    assert not list(tmp_path.glob("lake/models/*"))

@@ -1,5 +1,6 @@
 """Whole commands with `--engine ray`: workers that are killed, signals, what is said, and clusters that see other files."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,13 +10,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.commands import Run
 from tests.support.ingested import files_of, ingest
 from tests.support.paths import ROOT
 from tests.support.ray_cluster import processes_under
@@ -176,6 +178,7 @@ def test_a_process_may_start_several_clusters_and_leaves_its_environment(tmp_pat
     reviews = write_csv(tmp_path / "reviews.csv", "text,label", "good,pos", "bad,neg")
     script = f"""
 import os, pathlib
+from tests.support.commands import Run
 from tests.support.ingested import ingest
 before = dict(os.environ)
 for number in range(2):
@@ -200,46 +203,112 @@ def test_no_cluster_at_the_address(tmp_path: Path, short: Path) -> None:
     assert code == 69, stderr
     assert f"no Ray cluster at RAY_ADDRESS={address}" in stderr
     assert "unset RAY_ADDRESS to start a cluster for the run" in stderr
+    with socket.create_server(("127.0.0.1", 0)) as other:  # it never answers
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        code, stderr = finished(start(short, "--lake", tmp_path / "lake", "ingest", reviews, RAY_ADDRESS=address))
+    assert code == 69, stderr
     assert finished(start(short, "--lake", tmp_path / "lake", "ingest", reviews, "--workers", 2))[0] == 0
 
 
-@pytest.fixture
-def elsewhere(tmp_path: Path, short: Path) -> Iterator[str]:
-    """The address of a cluster whose workers see an empty folder in place of `tmp_path / "here"`."""
-    (tmp_path / "here").mkdir()
+@pytest.mark.parametrize(
+    "address", ["foo", "http://127.0.0.1:8265", "127.0.0.1:99999", "127.0.0.1", "ray://127.0.0.1:10001"]
+)
+def test_what_is_not_the_address_of_a_cluster(
+    tmp_path: Path, command: Run, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    reviews = write_csv(tmp_path / "reviews.csv", "text,label", "good,pos", "bad,neg")
+    done = command("--lake", tmp_path / "lake", "ingest", reviews, "--engine", "ray")
+    assert (done.code, f"RAY_ADDRESS={address}" in done.stderr) == (2, True), done.stderr
+
+
+def test_the_address_local_is_a_cluster_for_the_run(tmp_path: Path, short: Path) -> None:
+    reviews = write_csv(tmp_path / "reviews.csv", "text,label", "good,pos", "bad,neg")
+    process = start(short, "--lake", tmp_path / "lake", "ingest", reviews, "--workers", 2, RAY_ADDRESS="local")
+    code, stderr = finished(process)
+    assert (code, "a cluster of its own on this machine" in stderr) == (0, True), stderr
+
+
+@contextmanager
+def head(short: Path, *prefix: str, first: str = "true") -> Iterator[tuple[str, int]]:
+    """A cluster of its own: its address, and the process under which its own run.
+
+    Args:
+        prefix: words before the command.
+        first: a command of the shell that runs before it.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     ray = shutil.which("ray", path=str(Path(sys.executable).parent))
     assert ray is not None
     start_ray = (
-        f"mount -t tmpfs none '{tmp_path / 'here'}' && exec '{ray}' start --head --block --port {port} --num-cpus 2 "
+        f"{first} && exec '{ray}' start --head --block --port {port} --num-cpus 2 "
         f"--object-store-memory {300 << 20} --include-dashboard false --node-ip-address 127.0.0.1 --temp-dir '{short}' "
         "--disable-usage-stats"
     )
-    if shutil.which("unshare") is None or subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
-        pytest.skip("needs the right to make a mount namespace")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **WITHOUT_TOKEN}
     with subprocess.Popen(
-        ["unshare", "--mount", "sh", "-c", start_ray],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-    ) as head:
-        assert head.stdout is not None
+        [*prefix, "sh", "-c", start_ray], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
         said = []
-        for line in head.stdout:
+        for line in process.stdout:
             said.append(line)
             if "--block" in line:
                 break
         else:
             pytest.fail("".join(said))
-        yield f"127.0.0.1:{port}"
-        family = processes_under(head.pid)
-        for pid in (head.pid, *family):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        family = processes_under(process.pid)
+        try:
+            yield f"127.0.0.1:{port}", process.pid
+        finally:
+            for pid in {process.pid, *family, *processes_under(process.pid)}:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, short: Path) -> Iterator[str]:
+    """The address of a cluster whose workers see an empty folder in place of `tmp_path / "here"`."""
+    (tmp_path / "here").mkdir()
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+        pytest.skip("needs the right to make a mount namespace")
+    with head(short, "unshare", "--mount", first=f"mount -t tmpfs none '{tmp_path / 'here'}'") as (address, _):
+        yield address
+
+
+def kill_one(parent: int, name: str) -> None:
+    """Kills the process of Ray with a name, which runs under another."""
+    (pid,) = (pid for pid, command in processes_under(parent).items() if command.split(" ")[0].endswith(f"/{name}"))
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_cluster_that_loses_its_head(tmp_path: Path, short: Path) -> None:
+    reviews = write_reviews(tmp_path / "reviews", 20_000)
+    with head(short) as (address, parent):
+        process = start(short, "--lake", tmp_path / "lake", "ingest", reviews, RAY_ADDRESS=address, **WITHOUT_TOKEN)
+        while not any(title.startswith(BUSY) for title in processes_under(parent).values()):
+            assert process.poll() is None
+            time.sleep(0.05)
+        kill_one(parent, "gcs_server")
+        code, stderr = finished(process)
+    assert code == 69, stderr
+    assert f"the head of the Ray cluster at {address} has not answered" in stderr
+    (record,) = (tmp_path / "lake/runs").glob("*.json")
+    assert json.loads(record.read_text())["outcome"] == "failed"
+    assert not (tmp_path / "lake/.scratch/ingest").exists()
+    assert ingest(tmp_path / "lake", reviews).written == 80_000
+
+
+def test_ray_ends_on_the_machine_of_the_command(tmp_path: Path, short: Path) -> None:
+    reviews = write_reviews(tmp_path / "reviews", 20_000)
+    process = start(short, "--lake", tmp_path / "lake", "ingest", reviews, "--workers", 2)
+    at_work(process)
+    kill_one(process.pid, "raylet")
+    code, stderr = finished(process)
+    assert code == 69, stderr
+    assert not (tmp_path / "lake/.scratch/ingest").exists()
 
 
 def test_workers_that_do_not_see_the_sources_or_the_model(tmp_path: Path, short: Path, elsewhere: str) -> None:

@@ -222,17 +222,26 @@ def test_a_store_that_goes_away_ends_the_run_and_leaves_nothing(
     assert list((tmp_path / "lake" / ".scratch" / "sources").iterdir()) == []
 
 
-def test_a_table_in_a_bucket_is_scored_into_a_bucket(store: ObjectStore, lake: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_a_table_in_a_bucket_is_scored_into_a_bucket(store: ObjectStore, lake: Path, tmp_path: Path, kind: str) -> None:
     write_table(tmp_path / "in.parquet", text=make_words(20), number=list(range(20)))
     store.write("in.parquet", tmp_path / "in.parquet")
-    run_score(lake, tmp_path / "in.parquet", output=tmp_path / "out.parquet")
-    receipt = run_score(lake, f"{store.uri}/in.parquet", output=f"{store.uri}/out.parquet")
-    assert receipt.written == 20 and receipt.outputs["predictions"] == f"{store.uri}/out.parquet"
-    store.fetch("out.parquet", tmp_path / "fetched.parquet")
-    assert pq.read_table(tmp_path / "fetched.parquet").equals(pq.read_table(tmp_path / "out.parquet"))
-    before = store.stat("out.parquet")
-    again = run_score(lake, f"{store.uri}/in.parquet", output=f"{store.uri}/out.parquet")
-    assert (again.exit_code, again.known) == (99, 20) and store.stat("out.parquet") == before
+    run_score(lake, tmp_path / "in.parquet", output=tmp_path / f"out.{kind}")
+    scored = {"source": f"{store.uri}/in.parquet", "output": f"{store.uri}/out.{kind}"}
+    receipt = run_score(lake, scored["source"], output=scored["output"])
+    assert receipt.written == 20 and receipt.outputs["predictions"] == scored["output"]
+    store.fetch(f"out.{kind}", tmp_path / f"fetched.{kind}")
+    here, there = tmp_path / f"out.{kind}", tmp_path / f"fetched.{kind}"
+    if kind == "parquet":
+        assert pq.read_table(there).equals(pq.read_table(here))
+    else:
+        assert there.read_bytes() == here.read_bytes()
+    before = store.stat(f"out.{kind}")
+    again = run_score(lake, scored["source"], output=scored["output"])
+    assert (again.exit_code, again.known) == (99, 20) and store.stat(f"out.{kind}") == before
+    write_table(tmp_path / "more.parquet", text=make_words(30), number=list(range(30)))
+    store.write("in.parquet", tmp_path / "more.parquet")
+    assert run_score(lake, scored["source"], output=scored["output"]).written == 30
 
 
 def test_one_object_is_scored_into_the_lake_under_its_name(store: ObjectStore, lake: Path, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import io
 import logging
 import os
 import secrets
-import socket
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.engines.on_ray.calls import Done, guarded, guarded_pair, guarded_stream, opened
+from pipeline.engines.on_ray.pulse import Pulse, greet, parted
 from pipeline.errors import ClusterUnavailableError, InputNotFoundError, OutOfMemoryError, StoppedError, UsageError
 from pipeline.signals import STOPPING, deferred_stop, raise_if_swallowed
 from pipeline.version import __version__
@@ -25,12 +25,14 @@ X = TypeVar("X")
 Y = TypeVar("Y")
 
 ADDRESS = "RAY_ADDRESS"
+OWN, AUTO = "local", "auto"
+"""Addresses that are words: as if there was none; the cluster of this machine."""
 RETRIES = 4
 """How often a task is started again whose worker or machine died."""
 STREAM_OBJECTS = 2
 """Results that a task which reads a source may be ahead of whoever takes them."""
 POLL_SECONDS = 0.5
-KNOCK_SECONDS = 10
+MAX_PORT = 65535
 STORE_BYTES, STORE_BYTES_PER_CORE = 512 << 20, 96 << 20
 """Shared memory of a cluster of ours, at least and for each core. What does not fit goes to the disk."""
 QUIET = {
@@ -94,7 +96,8 @@ def connecting(workers: int | None, scratch: Path | None = None) -> Iterator[Cal
 
 @contextmanager
 def _connected(workers: int | None, scratch: Path | None) -> Iterator["Cluster"]:
-    address = os.environ.get(ADDRESS)
+    given = os.environ.get(ADDRESS, "").strip()
+    address = None if given in ("", OWN) else given
     with _environment(QUIET if address else QUIET | {AUTH_TOKEN: TOKEN}):
         yield from _connection(address, workers, scratch)
 
@@ -120,13 +123,12 @@ def _connection(address: str | None, workers: int | None, scratch: Path | None) 
     if ray.is_initialized():  # by whoever uses us as a library
         yield Cluster(workers)
         return
-    if address and address.startswith("ray://"):
-        raise UsageError(
-            f"{ADDRESS}={address}: Ray Client is not supported. Run the command on a machine of the cluster with "
-            f"{ADDRESS}=auto, or submit it with 'ray job submit'."
-        )
-    if address:
-        _knock(address)
+    if address and address != AUTO:
+        host, port = _host_and_port(address)
+        try:
+            greet(host, port)  # Ray would wait for minutes, deaf to signals
+        except OSError as error:
+            raise _unreachable(address, error) from error
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(_Said()))  # Ray prints there that a worker died; ours is for the receipt
         # Ray installs a handler of its own for SIGTERM; leaving the block puts ours back.
@@ -137,7 +139,7 @@ def _connection(address: str | None, workers: int | None, scratch: Path | None) 
                     ray.init(address, log_to_driver=False, configure_logging=False)
                 else:
                     _start(stack, workers, scratch)
-            except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+            except Exception as error:  # Ray raises that itself if a machine is too slow
                 raise _unreachable(address, error) from error
             except SystemExit as end:  # the handler of Ray
                 if end.code in STOPPING:
@@ -150,15 +152,20 @@ def _connection(address: str | None, workers: int | None, scratch: Path | None) 
         yield cluster
 
 
-def _knock(address: str) -> None:
-    """Raises `ClusterUnavailableError` where nobody listens at HOST:PORT: Ray would wait for minutes, deaf to signals."""
+def _host_and_port(address: str) -> tuple[str, int]:
+    """Raises `UsageError` for other addresses."""
+    if address.startswith("ray://"):
+        raise UsageError(
+            f"{ADDRESS}={address}: Ray Client is not supported. Run the command on a machine of the cluster with "
+            f"{ADDRESS}={AUTO}, or submit it with 'ray job submit'."
+        )
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        return  # a word such as auto
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise _unreachable(address, error) from error
+    if not host or "/" in host or not port.isdecimal() or not 0 < int(port) <= MAX_PORT:
+        raise UsageError(
+            f"{ADDRESS}={address}: expected HOST:PORT, the address that 'ray start --head' shows, or {AUTO} for the cluster "
+            f"that this machine belongs to. Unset {ADDRESS} to start a cluster for the run."
+        )
+    return parted(address)
 
 
 def _start(stack: ExitStack, workers: int | None, scratch: Path | None) -> None:
@@ -199,7 +206,7 @@ def _disconnect() -> None:
 
 
 def _unreachable(address: str | None, error: Exception) -> ClusterUnavailableError:
-    said = " ".join(str(error).split())[:300]
+    said = " ".join(str(error).split())[:300].rstrip(".")
     if address is None:
         return ClusterUnavailableError(f"Ray does not start on this machine: {said}. Run it again, or use --engine local.")
     return ClusterUnavailableError(
@@ -225,6 +232,10 @@ class Cluster:
         self.gpus = int(resources.get("GPU", 0))
         self.readers = max(1, self.slots // 2)  # reading takes less than half of the time
         self._said: set[tuple[str, str]] = set()
+        context = ray.get_runtime_context()
+        here = [node for node in ray.nodes() if node["NodeID"] == context.get_node_id()]
+        raylet = f"{here[0]['NodeManagerAddress']}:{here[0]['NodeManagerPort']}" if here else None
+        self._pulse = Pulse(context.gcs_address, raylet)
         task = ray.remote(max_retries=RETRIES, num_cpus=1)
         self._single, self._pair = task(guarded), task(guarded_pair).options(num_returns=2)
         # Readers wait for whoever takes their batches. They must not keep a core from those, or nobody would go on.
@@ -295,7 +306,7 @@ class Cluster:
         except exceptions.RayTaskError as error:
             raise (error.cause if isinstance(error.cause, Exception) else error) from None
         except exceptions.RayError as error:
-            what = " ".join(str(error).split())[:300]
+            what = " ".join(str(error).split())[:300].rstrip(".")
             raise ClusterUnavailableError(
                 f"the Ray cluster does not get the work done, after {RETRIES} retries ({type(error).__name__}: {what}). "
                 "Check 'ray status' and the logs of the workers, then run it again."
@@ -323,6 +334,7 @@ class Cluster:
             raise_if_swallowed()
             if ready:
                 return
+            self._pulse.check()
 
 
 def _version() -> str:

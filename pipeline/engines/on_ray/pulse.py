@@ -1,0 +1,88 @@
+"""Whether a cluster answers. Ray waits for minutes for one that does not, and then ends the process with exit code 1."""
+
+import os
+import socket
+import time
+
+from pipeline.errors import ClusterUnavailableError
+
+ANSWER_SECONDS = 10
+LOOK_SECONDS = 3
+"""How often `Pulse.check` looks."""
+SILENT_SECONDS = 30
+"""For how long a head may be silent; Ray would end this process after a minute."""
+LOST = "Nothing was committed. Start Ray there again, then run the command again; or use --engine local."
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""How a connection of HTTP/2, so of gRPC, begins: a fixed text and an empty frame of settings. Source: RFC 9113, 3.4."""
+FRAME_HEAD, FRAME_KIND, SETTINGS = 9, 3, 4
+
+
+def greet(host: str, port: int) -> None:
+    """Opens a connection to a server that speaks gRPC, as the head of a cluster does, and closes it.
+
+    Raises:
+        OSError: nobody answers, or something else does.
+    """
+    with socket.create_connection((host, port), ANSWER_SECONDS) as connection:
+        if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+            return  # it waits for a certificate
+        connection.sendall(GREETING)
+        answer = b""
+        while len(answer) < FRAME_HEAD:
+            received = connection.recv(FRAME_HEAD - len(answer))
+            if not received:
+                break
+            answer += received
+    if len(answer) < FRAME_HEAD or answer[FRAME_KIND] != SETTINGS:
+        raise OSError("what listens there is not the head of a Ray cluster")
+
+
+class Pulse:
+    """Whether the processes of the cluster that this one depends on still answer: the head, and the raylet of this machine.
+
+    Args:
+        head: HOST:PORT.
+        raylet: HOST:PORT; None if it is not known.
+    """
+
+    def __init__(self, head: str, raylet: str | None) -> None:
+        self.head, self.raylet = head, raylet
+        self._answered = self._looked = time.monotonic()
+
+    def check(self) -> None:
+        """Looks once in a while.
+
+        Raises:
+            ClusterUnavailableError: the raylet has ended, or the head has been silent for `SILENT_SECONDS`.
+        """
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS:
+            return
+        if now - self._looked > SILENT_SECONDS:
+            self._answered = now  # this process was busy or stopped, so nobody knows
+        try:
+            greet(*parted(self.head))
+        except OSError as error:
+            silent = time.monotonic() - self._answered
+            if silent > SILENT_SECONDS:
+                raise ClusterUnavailableError(
+                    f"the head of the Ray cluster at {self.head} has not answered for {silent:.0f} seconds: {error}. {LOST}"
+                ) from error
+        else:
+            self._answered = time.monotonic()
+            if self.raylet is not None:
+                try:
+                    greet(*parted(self.raylet))
+                except ConnectionRefusedError as error:
+                    raise ClusterUnavailableError(
+                        f"Ray has ended on this machine (the raylet at {self.raylet} does not answer). {LOST}"
+                    ) from error
+                except OSError:
+                    pass  # it may be busy
+        self._looked = time.monotonic()
+
+
+def parted(address: str) -> tuple[str, int]:
+    """The two parts of HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
