@@ -12,13 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.errors import DataError, UsageError
-from pipeline.lake.atomic import write_text
+from pipeline.lake.atomic import WORKING_COPY, write_text
 from pipeline.lake.store import FOLDERS, check_uri
 from pipeline.printable import show_as
 
 CACHE = "PIPELINE_CACHE"
 """The environment variable with the folder of all working copies."""
-FOLDER = ".origin"
+FOLDER = WORKING_COPY
 """What a working copy knows about its origin, in the folder of the lake."""
 ORIGIN = "origin.json"
 ON_A_FOLDER = "file+store"
