@@ -294,7 +294,7 @@ def test_a_cluster_that_loses_its_head(tmp_path: Path, short: Path) -> None:
         kill_one(parent, "gcs_server")
         code, stderr = finished(process)
     assert code == 69, stderr
-    assert f"the head of the Ray cluster at {address} has not answered" in stderr
+    assert "the head of the Ray cluster at " in stderr and "has not answered for 3" in stderr
     (record,) = (tmp_path / "lake/runs").glob("*.json")
     assert json.loads(record.read_text())["outcome"] == "failed"
     assert not (tmp_path / "lake/.scratch/ingest").exists()
@@ -306,8 +306,9 @@ def test_ray_ends_on_the_machine_of_the_command(tmp_path: Path, short: Path) -> 
     process = start(short, "--lake", tmp_path / "lake", "ingest", reviews, "--workers", 2)
     at_work(process)
     kill_one(process.pid, "raylet")
-    code, stderr = finished(process)
-    assert code == 69, stderr
+    assert finished(process)[0] != 0  # Ray ends the process, which cannot say anything
+    assert not (tmp_path / "lake/tokens").exists()
+    assert ingest(tmp_path / "lake", reviews).written == 80_000
     assert not (tmp_path / "lake/.scratch/ingest").exists()
 
 

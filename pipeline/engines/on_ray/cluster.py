@@ -7,16 +7,18 @@ import secrets
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, closing, contextmanager, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline.engines.on_ray.aside import Aside
 from pipeline.engines.on_ray.calls import Done, guarded, guarded_pair, guarded_stream, opened
 from pipeline.engines.on_ray.pulse import Pulse, greet, parted
 from pipeline.errors import ClusterUnavailableError, InputNotFoundError, OutOfMemoryError, StoppedError, UsageError
-from pipeline.signals import STOPPING, deferred_stop, raise_if_swallowed
+from pipeline.signals import STOPPING, deferred_stop
 from pipeline.version import __version__
 
 log = logging.getLogger(__name__)
@@ -121,7 +123,8 @@ def _connection(address: str | None, workers: int | None, scratch: Path | None) 
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what matters arrives as an error of a task
     if ray.is_initialized():  # by whoever uses us as a library
-        yield Cluster(workers)
+        with closing(Cluster(workers)) as cluster:
+            yield cluster
         return
     if address and address != AUTO:
         host, port = _host_and_port(address)
@@ -146,7 +149,7 @@ def _connection(address: str | None, workers: int | None, scratch: Path | None) 
                     raise StoppedError(int(end.code)) from end
                 raise
         stop.raise_if_set()
-        cluster = Cluster(workers, is_here=not address)
+        cluster = stack.enter_context(closing(Cluster(workers, is_here=not address)))
         cluster.check()
         log.info("Ray: %s, %d tasks at a time", address or "a cluster of its own on this machine", cluster.slots)
         yield cluster
@@ -232,16 +235,17 @@ class Cluster:
         self.gpus = int(resources.get("GPU", 0))
         self.readers = max(1, self.slots // 2)  # reading takes less than half of the time
         self._said: set[tuple[str, str]] = set()
-        context = ray.get_runtime_context()
-        here = [node for node in ray.nodes() if node["NodeID"] == context.get_node_id()]
-        raylet = f"{here[0]['NodeManagerAddress']}:{here[0]['NodeManagerPort']}" if here else None
-        self._pulse = Pulse(context.gcs_address, raylet)
+        self._aside = Aside(Pulse(ray.get_runtime_context().gcs_address).check, POLL_SECONDS)
         task = ray.remote(max_retries=RETRIES, num_cpus=1)
         self._single, self._pair = task(guarded), task(guarded_pair).options(num_returns=2)
         # Readers wait for whoever takes their batches. They must not keep a core from those, or nobody would go on.
         self._stream = ray.remote(max_retries=RETRIES, num_cpus=0, scheduling_strategy="SPREAD")(guarded_stream).options(
             num_returns="streaming", _generator_backpressure_num_objects=STREAM_OBJECTS
         )
+
+    def close(self) -> None:
+        """Makes no more calls."""
+        self._aside.close()
 
     def check(self) -> None:
         """Raises `ClusterUnavailableError` unless the workers have this release."""
@@ -259,31 +263,27 @@ class Cluster:
 
     def put(self, value: Any) -> Any:
         """Makes a value available to tasks that get the reference as an argument."""
-        return self._ray.put(value)
+        return self._aside(partial(self._ray.put, value))
 
     def call(self, function: Callable[..., Any], *arguments: Any, gpus: int = 0) -> Any:
         """Starts a call of a module's function; gives the reference to its `Done`. References among the arguments are
         replaced by what they stand for."""
         task = self._single.options(num_gpus=gpus) if gpus else self._single
-        return task.remote(function, *arguments)
+        return self._aside(partial(task.remote, function, *arguments))
 
     def call_pair(self, function: Callable[..., tuple[Any, Any]], *arguments: Any) -> tuple[Any, Any]:
         """Starts a call of a function that gives a small value and a large one; gives references to the `Done` of the small
         one, and to the large one."""
-        head, body = self._pair.remote(function, *arguments)
+        head, body = self._aside(partial(self._pair.remote, function, *arguments))
         return head, body
 
     def stream(self, function: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
         """Starts a generator; gives references to the `Done` of each of its items, in order."""
-        items = self._stream.remote(function, *arguments)  # not when the first one is asked for
+        items = self._aside(partial(self._stream.remote, function, *arguments))  # not when the first one is asked for
 
         def each() -> Iterator[Any]:
-            while True:
-                self._wait(items)
-                try:
-                    yield next(items)
-                except StopIteration:
-                    return
+            while (item := self._waited(items, partial(next, items, None))) is not None:
+                yield item
 
         return each()
 
@@ -297,8 +297,7 @@ class Cluster:
         """
         exceptions = self._ray.exceptions
         try:
-            self._wait(reference)
-            done: Done = self._ray.get(reference)
+            done: Done = self._waited(reference, partial(self._ray.get, reference))
         except exceptions.OutOfMemoryError as error:
             raise OutOfMemoryError(
                 "a Ray worker ran out of memory, again and again. Lower --workers, or use machines with more memory."
@@ -325,16 +324,11 @@ class Cluster:
         while started:
             yield started.popleft()
 
-    def _wait(self, reference: Any) -> None:
-        """Waits in steps: while Ray waits, Python gets to see no signal, and what a handler raises there is lost."""
-        while True:
-            with deferred_stop() as stop:
-                ready, _ = self._ray.wait([reference], timeout=POLL_SECONDS)
-            stop.raise_if_set()
-            raise_if_swallowed()
-            if ready:
-                return
-            self._pulse.check()
+    def _waited(self, reference: Any, take: Callable[[], X]) -> X:
+        """Waits for a task, in steps: a call that was begun does not end before Ray ends it. Then calls `take`."""
+        while not self._aside(partial(self._ray.wait, [reference], timeout=POLL_SECONDS))[0]:
+            pass
+        return self._aside(take)
 
 
 def _version() -> str:

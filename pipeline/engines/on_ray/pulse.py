@@ -11,7 +11,6 @@ LOOK_SECONDS = 3
 """How often `Pulse.check` looks."""
 SILENT_SECONDS = 30
 """For how long a head may be silent; Ray would end this process after a minute."""
-LOST = "Nothing was committed. Start Ray there again, then run the command again; or use --engine local."
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 """How a connection of HTTP/2, so of gRPC, begins: a fixed text and an empty frame of settings. Source: RFC 9113, 3.4."""
 FRAME_HEAD, FRAME_KIND, SETTINGS = 9, 3, 4
@@ -38,22 +37,21 @@ def greet(host: str, port: int) -> None:
 
 
 class Pulse:
-    """Whether the processes of the cluster that this one depends on still answer: the head, and the raylet of this machine.
+    """Whether the head of the cluster still answers.
 
     Args:
         head: HOST:PORT.
-        raylet: HOST:PORT; None if it is not known.
     """
 
-    def __init__(self, head: str, raylet: str | None) -> None:
-        self.head, self.raylet = head, raylet
+    def __init__(self, head: str) -> None:
+        self.head = head
         self._answered = self._looked = time.monotonic()
 
     def check(self) -> None:
         """Looks once in a while.
 
         Raises:
-            ClusterUnavailableError: the raylet has ended, or the head has been silent for `SILENT_SECONDS`.
+            ClusterUnavailableError: the head has been silent for `SILENT_SECONDS`.
         """
         now = time.monotonic()
         if now - self._looked < LOOK_SECONDS:
@@ -66,19 +64,11 @@ class Pulse:
             silent = time.monotonic() - self._answered
             if silent > SILENT_SECONDS:
                 raise ClusterUnavailableError(
-                    f"the head of the Ray cluster at {self.head} has not answered for {silent:.0f} seconds: {error}. {LOST}"
+                    f"the head of the Ray cluster at {self.head} has not answered for {silent:.0f} seconds: {error}. "
+                    "Nothing was committed. Start Ray there again, then run the command again; or use --engine local."
                 ) from error
         else:
             self._answered = time.monotonic()
-            if self.raylet is not None:
-                try:
-                    greet(*parted(self.raylet))
-                except ConnectionRefusedError as error:
-                    raise ClusterUnavailableError(
-                        f"Ray has ended on this machine (the raylet at {self.raylet} does not answer). {LOST}"
-                    ) from error
-                except OSError:
-                    pass  # it may be busy
         self._looked = time.monotonic()
 
 
