@@ -89,12 +89,13 @@ class Lease:
         """
         until = now() + wait_seconds
         while True:
+            is_last = now() >= until  # before the look, which may take long
             holder, over = self._found()
             if holder is None:
                 with suppress(StoreChangedError):  # another was faster
                     self._write(over)
                     return
-            elif now() >= until:
+            elif is_last:
                 raise LockedError(
                     f"{self.what} is locked by another run ({holder}). Only one run at a time can use it; wait for it to "
                     f"finish, then try again. The lock of a crashed run expires after {self.seconds * (1 + 1 / SKEW):.0f} "
