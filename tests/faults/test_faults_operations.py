@@ -45,7 +45,7 @@ FEW = {
     "score": ("ENOSPC", "EIO"),
     "score a folder": ("kill", "EIO once"),
 }
-SOON = ("first ingest", "second ingest", "retract", "score")
+SOON = ("first ingest", "retract")
 """The others take longer."""
 
 

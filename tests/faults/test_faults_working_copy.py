@@ -159,9 +159,8 @@ def points(trial: Trial, most: int | None) -> list[int]:
     return sorted(random.Random(0).sample(everywhere, most)) if most and most < len(everywhere) else list(everywhere)
 
 
-@pytest.mark.parametrize(
-    "name", ["ingest", *(pytest.param(name, marks=pytest.mark.slow) for name in SCENARIOS if name != "ingest")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_a_run_that_is_killed_is_made_good_by_the_next(name: str, commands: Commands, tmp_path: Path) -> None:
     trial = Trial(name, commands, tmp_path)
     for number, at in enumerate(points(trial, 4)):

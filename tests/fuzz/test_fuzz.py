@@ -34,7 +34,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", [pytest.param(part, marks=pytest.mark.slow if part % 2 else []) for part in range(PARTS)])
 def test_damaged_deliveries_end_with_a_documented_code_and_leave_the_lake_whole(
     tmp_path: Path, prepared: Path, part: int
 ) -> None:

@@ -89,6 +89,7 @@ def test_folds_are_trained_as_the_lake_says_unless_told_otherwise(
     assert [made["metrics"]["mean"] == receipt["metrics"]["mean"] for made in (as_trained, told)] == [True, False]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path: Path, corpus: Corpus) -> None:
     options = (*SMALL, "--epochs", "1", "--no-wide", "--checkpoint-every", "3")
     whole = crossval(tmp_path / "whole", corpus, *options)

@@ -261,6 +261,7 @@ def test_vacuum_is_a_step_when_asked_for(night: Night) -> None:
     assert steps(night("--retrain", "never", "--vacuum"))[-1][0] == "vacuum"
 
 
+@pytest.mark.slow
 def test_small_shards_are_merged_once_there_are_as_many_as_the_settings_say(night: Night, lake: Path) -> None:
     (lake / "pipeline.toml").write_text(f'{SETTINGS}[nightly]\nretrain = "never"\ncompact = 2\n')
     assert steps(night())[-1] == ("compact", 99)

@@ -100,7 +100,7 @@ def test_without_a_live_model_the_first_night_starts_from_random_weights(
     assert first.weights_sha256 == cold.weights_sha256 and first.training == cold.training
 
 
-@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("lost", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_killed_training_goes_on_from_its_own_start_although_another_model_is_live(
     tmp_path: Path, nights: tuple[Corpus, Corpus], lost: bool
 ) -> None:

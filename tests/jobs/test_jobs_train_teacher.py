@@ -95,7 +95,10 @@ def test_every_student_learns_what_the_teacher_says(tmp_path: Path, corpus: Corp
     assert teacher["valid_accuracy"] < 0.1
 
 
-@pytest.mark.parametrize("student", [LINEAR, (*STUDENTS["bag"], "--wide"), (*STUDENTS["bilstm"], "--wide")])
+@pytest.mark.parametrize(
+    "student",
+    [LINEAR, *(pytest.param((*STUDENTS[name], "--wide"), marks=pytest.mark.slow) for name in ("bag", "bilstm"))],
+)
 def test_unlabelled_reviews_are_learned_from_as_the_teacher_labels_them(
     tmp_path: Path, corpus: Corpus, wrong: Bundle, student: tuple[str, ...]
 ) -> None:
@@ -281,7 +284,7 @@ def test_night_after_night_the_live_model_teaches_the_next_one(tmp_path: Path, c
     assert third.metrics["teacher"]["model_id"] == second.model_id
 
 
-@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("lost", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_killed_training_goes_on_with_its_own_teacher(
     tmp_path: Path, corpus: Corpus, lost: bool, caplog: pytest.LogCaptureFixture
 ) -> None:

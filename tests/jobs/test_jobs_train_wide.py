@@ -205,6 +205,7 @@ def test_a_fold_is_tested_and_its_model_is_not_published(tmp_path: Path, corpus:
     assert evaluated["read"] < 500
 
 
+@pytest.mark.slow
 def test_a_killed_training_with_everything_on_is_resumed_to_the_same_bits(tmp_path: Path, corpus: Corpus) -> None:
     perturbed = ("--adversarial", "0.5", "--virtual-adversarial", "0.5", "--adversarial-warmup", "0.5")
     often = (*WIDE, *perturbed, "--locked-dropout", "0.2", "--word-dropout", "0.2", "--checkpoint-every", "5")

@@ -15,8 +15,8 @@ from tests.support.training_checks import check_killed_and_resumed, check_learns
 pytestmark = pytest.mark.usefixtures("without_pages")
 
 
-LEARNERS = ("lstm", "md-rnn", "transformer")
-"""A cell of torch, one of our own, and no recurrence at all; the others learn in `make test-slow`."""
+LEARNERS = ("lstm", "md-rnn")
+"""A cell of torch and one of our own; the others learn in `make test-slow`."""
 
 
 @pytest.mark.parametrize(

@@ -417,13 +417,8 @@ print(done.stderr)
 """
 
 
-SOON_READ = ("csv_columns",)
-"""The others take long."""
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in SOON_READ else [pytest.mark.slow]) for name in BOMBS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_takes_less_than_a_gibibyte_and_hinders_nobody(name: str, tmp_path: Path) -> None:
     make, option = BOMBS[name]
     folder = tmp_path / "in"
