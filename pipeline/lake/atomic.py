@@ -62,7 +62,7 @@ def _where_to_write(what: Path) -> str:
     not where space or permissions are lacking."""
     for folder in (what, *what.parents):
         root = folder.parent if folder.name == WORKING_COPY else folder
-        if root != folder or os.path.isdir(folder / WORKING_COPY):  # noqa: PTH112  # not there if it may not be looked at
+        if root != folder or os.access(folder / WORKING_COPY, os.F_OK):  # no, if it may not be looked at
             return (
                 f"It belongs in the working copy on this machine, in {root.parent}: check the owner, permissions and free "
                 "space there, or choose another folder with PIPELINE_CACHE."

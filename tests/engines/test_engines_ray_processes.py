@@ -178,7 +178,6 @@ def test_a_process_may_start_several_clusters_and_leaves_its_environment(tmp_pat
     reviews = write_csv(tmp_path / "reviews.csv", "text,label", "good,pos", "bad,neg")
     script = f"""
 import os, pathlib
-from tests.support.commands import Run
 from tests.support.ingested import ingest
 before = dict(os.environ)
 for number in range(2):

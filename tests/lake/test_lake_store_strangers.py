@@ -20,21 +20,6 @@ CSV = b"text,label\nit was good,pos\nit was bad,neg\n"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "store"
-
-
-@pytest.fixture
-def machine(command: Run, store: Path, tmp_path: Path) -> Machine:
-    return Machine(command, f"file+store://{store}", tmp_path / "cache")
-
-
-@pytest.fixture
-def other(command: Run, store: Path, tmp_path: Path) -> Machine:
-    return Machine(command, f"file+store://{store}", tmp_path / "other-cache")
-
-
-@pytest.fixture
 def reviews(tmp_path: Path) -> Path:
     path = tmp_path / "reviews.csv"
     path.write_bytes(CSV)

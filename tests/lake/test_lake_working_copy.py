@@ -22,21 +22,6 @@ from tests.support.table_rows import table_rows
 TRAIN = ("train", "--arch", "rnn", "--epochs", 1, "--embedding-dim", 4, "--hidden-dim", 4, "--no-baseline")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "store"
-
-
-@pytest.fixture
-def machine(command: Run, store: Path, tmp_path: Path) -> Machine:
-    return Machine(command, f"file+store://{store}", tmp_path / "cache")
-
-
-@pytest.fixture
-def other(command: Run, store: Path, tmp_path: Path) -> Machine:
-    return Machine(command, f"file+store://{store}", tmp_path / "other-cache")
-
-
 def csv(path: Path, *texts: str) -> Path:
     path.write_text("text,label\n" + "".join(f"{text},{('neg', 'pos')[n % 2]}\n" for n, text in enumerate(texts)))
     return path
