@@ -211,7 +211,7 @@ def own(lake: Path, tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_a_worse_model_and_one_of_another_task_do_not_go_live(own: Path) -> None:
     live = Lake(own).latest_model()
-    worse = invoke("train", "--task", "regression", *FAST, "--linear-ngrams", "1", "--linear-lr", "0.0001", "--lake", own)
+    worse = invoke("train", "--task", "regression", *FAST, "--linear-ngrams", "1", "--linear-lr", "0.0005", "--lake", own)
     promotion = worse["metrics"]["promotion"]
     assert (promotion["decision"], promotion["reason"]) == ("not promoted", "worse")
     assert promotion["challenger_mae"] > promotion["live_mae"]
