@@ -162,6 +162,7 @@ def _ingest(
     alone = len(found.sources) + len(found.faults) == 1  # then the error says it
     summarize(rejects, [] if alone else collected.faults, run.outputs.get("rejects"))
     _check_bad(config, run, rejects, collected, found, has_table=table is not None)
+    is_new = vocabulary is None
     if vocabulary is None:
         vocabulary = _build_vocabulary(config, collected)
     elif not vocabulary.labels and collected.labels:
@@ -173,7 +174,8 @@ def _ingest(
         gone = missing_reviews(known, collected.seen, collected.sources)
         missing = len(gone)
         gone = pa.concat_arrays([*(gone if config.prune else gone[:0],), *collected.replaced_ids])
-        collected.seen = KeyIndex()  # nobody asks again; 16 bytes a review
+    duplicates, rebuilt = collected.duplicates(), table is not None and config.rebuild_vocab
+    collected.release(but_seen=rebuilt)
     shards = _second_pass(engine, vocabulary, collected, scratch)
     run.written = sum(rows_written(path) for path in shards)
     new_tokens = total(map(counted, shards))
@@ -184,7 +186,7 @@ def _ingest(
         "unknown_share": new_tokens.unknown_share,
         "unknown_share_table": None,
         "labels": list(vocabulary.labels),
-        "duplicates": collected.duplicates(),
+        "duplicates": duplicates,
         "replaced": sum(map(len, collected.replaced_ids)),
         "missing": missing,
         "pruned": missing if config.prune else 0,
@@ -201,7 +203,7 @@ def _ingest(
     if config.target_column is not None and run.written and not collected.targets:
         text = "no new review has a number in the column %r (--target-column), so regression cannot learn from them"
         log.warning(text, config.target_column, extra={BRIEF: "no new review has a number in the column of --target-column"})
-    _say_unknown(config, new_tokens, collected.counts is not None)
+    _say_unknown(config, new_tokens, is_new)
     if config.prune and collected.doubtful:
         text = "not pruned because some rows were rejected: %s. Fix these rows and run it again"
         log.warning(text, some_of(collected.doubtful), extra=AS_IT_IS)

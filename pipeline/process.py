@@ -33,8 +33,7 @@ def tune(command: str) -> None:
     if command in TRAINS:
         keep_freed_memory()
     if command in INGESTS:
-        # The C library's allocator gives back what a batch took; Arrow's own keeps more of it, 150 MB at the peak.
-        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+        pass_blocks_on()
         share_freed_memory()
 
 
@@ -72,6 +71,18 @@ def keep_freed_memory() -> None:
     since blocks of many sizes do not fit into each other's holes. The peak does not grow with the number of steps.
     """
     _set({M_MMAP_THRESHOLD: KEPT_BYTES, M_TRIM_THRESHOLD: KEPT_BYTES})
+
+
+def pass_blocks_on() -> None:
+    """Has Arrow take its memory from jemalloc with one arena for all threads, where Arrow has it.
+
+    Ingest passes blocks from thread to thread. Of 1.2 million files, Arrow's default keeps 150 MB more at the peak, and the C
+    library's allocator gives every block back to the kernel and asks for fresh, zeroed pages again: 1.6 million page faults
+    instead of 0.3 million, a sixth of the time. With an arena for each thread, the peak is 20 MB higher.
+    """
+    pool = "jemalloc" if sys.platform.startswith("linux") else "system"
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", pool)
+    os.environ.setdefault("JE_ARROW_MALLOC_CONF", "narenas:1")
 
 
 def share_freed_memory() -> None:

@@ -93,7 +93,8 @@ def test_a_command_tunes_its_own_process_and_leaves_what_people_have_set() -> No
         )
         return found.stdout.split()
 
-    assert tuned("ingest") == ["system", "1000"]
-    assert tuned("score")[0] != "system"
+    ours = "jemalloc" if sys.platform.startswith("linux") else "system"
+    assert tuned("ingest") == [ours, "1000"]
+    assert tuned("score")[0] != ours
     assert tuned("ingest", GOMP_SPINCOUNT="7", ARROW_DEFAULT_MEMORY_POOL="system") == ["system", "7"]
     assert tuned("train", OMP_WAIT_POLICY="passive")[1] == "None"
