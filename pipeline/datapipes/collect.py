@@ -105,7 +105,7 @@ class Collector:
         return len(contents) - len(distinct) + int(self.known_reviews.holds_contents(distinct).sum())
 
     def release(self, *, but_seen: bool) -> None:
-        """Gives back what only the first pass and `duplicates` need, some 40 bytes a review, so that the second has the room.
+        """Gives back what only the first pass and `duplicates` need, some 40 bytes a review; the second pass has more room.
 
         Args:
             but_seen: keep what was seen.
