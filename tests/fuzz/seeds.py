@@ -157,10 +157,11 @@ def _zip(random: Random, rows: list[Row]) -> bytes:
     kind = random.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
     with zipfile.ZipFile(out, "w", kind) as archive:
         if random.random() < 0.5:
-            archive.writestr("export/reviews.csv", _csv(random, rows))
+            archive.writestr(zipfile.ZipInfo("export/reviews.csv"), _csv(random, rows), kind)
         else:
             for number, row in enumerate(rows):
-                archive.writestr(f"train/{row['label'] or 'unsup'}/{number}_{row['stars']}.txt", str(row["text"]))
+                member = zipfile.ZipInfo(f"train/{row['label'] or 'unsup'}/{number}_{row['stars']}.txt")  # no time of writing
+                archive.writestr(member, str(row["text"]), kind)
     return out.getvalue()
 
 
