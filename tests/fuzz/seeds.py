@@ -153,6 +153,7 @@ def _tar(random: Random, rows: list[Row]) -> bytes:
 
 
 def _zip(random: Random, rows: list[Row]) -> bytes:
+    """Members have no time of writing, so that the same seed gives the same bytes."""
     out = io.BytesIO()
     kind = random.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
     with zipfile.ZipFile(out, "w", kind) as archive:
@@ -160,7 +161,7 @@ def _zip(random: Random, rows: list[Row]) -> bytes:
             archive.writestr(zipfile.ZipInfo("export/reviews.csv"), _csv(random, rows), kind)
         else:
             for number, row in enumerate(rows):
-                member = zipfile.ZipInfo(f"train/{row['label'] or 'unsup'}/{number}_{row['stars']}.txt")  # no time of writing
+                member = zipfile.ZipInfo(f"train/{row['label'] or 'unsup'}/{number}_{row['stars']}.txt")
                 archive.writestr(member, str(row["text"]), kind)
     return out.getvalue()
 
