@@ -174,8 +174,8 @@ def _ingest(
         gone = missing_reviews(known, collected.seen, collected.sources)
         missing = len(gone)
         gone = pa.concat_arrays([*(gone if config.prune else gone[:0],), *collected.replaced_ids])
-    duplicates, rebuilt = collected.duplicates(), table is not None and config.rebuild_vocab
-    collected.release(but_seen=rebuilt)
+    duplicates = collected.duplicates()
+    collected.release(keep_seen=config.rebuild_vocab)  # the commit asks whether all of the table was seen
     shards = _second_pass(engine, vocabulary, collected, scratch)
     run.written = sum(rows_written(path) for path in shards)
     new_tokens = total(map(counted, shards))

@@ -74,7 +74,7 @@ def keep_freed_memory() -> None:
 
 
 def pass_blocks_on() -> None:
-    """Has Arrow take its memory from jemalloc with one arena for all threads, where Arrow has it.
+    """Has Arrow take its memory from jemalloc with one arena for all threads; on Linux, where its wheels have it.
 
     Ingest passes blocks from thread to thread. Arrow's default allocator keeps more of them, 150 MB at the peak. The C
     library's gives every block back to the kernel and asks for fresh, zeroed pages again: 1.6 million page faults instead of

@@ -104,16 +104,16 @@ class Collector:
         distinct = np.unique(contents)
         return len(contents) - len(distinct) + int(self.known_reviews.holds_contents(distinct).sum())
 
-    def release(self, *, but_seen: bool) -> None:
+    def release(self, *, keep_seen: bool) -> None:
         """Gives back what only the first pass and `duplicates` need, some 40 bytes a review; the second pass has more room.
 
         Args:
-            but_seen: keep what was seen.
+            keep_seen: do not forget which reviews were seen.
         """
         self._before = {}
         self.counts = self.distinct = None
         self.contents = []
-        if not but_seen:
+        if not keep_seen:
             self.seen = KeyIndex()
         pa.default_memory_pool().release_unused()
 
