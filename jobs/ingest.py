@@ -20,7 +20,7 @@ from pipeline.config.shared import FEWEST_TOKENS
 from pipeline.datapipes.collect import Collector
 from pipeline.datapipes.encode_reviews import EncodeReviews
 from pipeline.datapipes.tokenize_reviews import TokenizeReviews
-from pipeline.engines.ingest import IngestEngine, ingest_engine
+from pipeline.engines.ingest import IngestEngine, import_early, ingest_engine
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake import table as token_table
 from pipeline.lake.atomic import make_folder
@@ -69,6 +69,7 @@ def run(config: IngestConfig) -> Receipt:
         PipelineError: see `pipeline.errors`; the table is then as it was.
     """
     lake = Lake(config.lake)
+    import_early()
     with (
         recorded_run("ingest", lake, config, record=not config.dry_run) as run,
         mirrored(config.sources, None if config.dry_run else lake.scratch) as mirror,

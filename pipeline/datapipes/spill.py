@@ -1,14 +1,11 @@
 """Tokenized batches stored on disk between the two passes of ingest, as an Arrow IPC stream."""
 
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar
 
 import pyarrow as pa
-from torchdata.nodes import BaseNode
 
 from pipeline.datapipes.tokenize_reviews import TOKENIZED_SCHEMA
 from pipeline.datapipes.tokens_elsewhere import TokensElsewhere
@@ -22,7 +19,7 @@ and a run over long tokens would grow without bound. Runs over ordinary text sta
 16 MiB took a CSV of 2 GB a fifth longer."""
 
 
-class _Release:
+class Release:
     """Returns freed memory to the system where the process takes much of it. Does nothing where there is no /proc."""
 
     def __init__(self) -> None:
@@ -55,7 +52,7 @@ class SpillWriter:
     def __init__(self, path: Path, schema: pa.Schema = TOKENIZED_SCHEMA) -> None:
         self.path = path
         self.batches = 0
-        self._release = _Release()
+        self._release = Release()
         with writing(path):
             self.writer = pa.ipc.new_stream(path, schema)
 
@@ -80,40 +77,3 @@ class SpillWriter:
             self.writer.write_batch(batch)
         self.batches += 1
         self._release.after(batch)
-
-
-class SpilledBatches(BaseNode[pa.RecordBatch]):
-    """Yields the batches of a spill file in order, except those in the `dropped` ranges (first, end).
-
-    The state is the number of batches read.
-    """
-
-    BATCH: ClassVar[str] = "batch"
-
-    def __init__(self, path: Path, dropped: Sequence[tuple[int, int]] = ()) -> None:
-        super().__init__()
-        self.path = path
-        self.dropped = dropped
-
-    def reset(self, initial_state: dict[str, Any] | None = None) -> None:
-        """Starts at the beginning, or after as many batches as the state says."""
-        super().reset(initial_state)
-        # OSFile, not a name, which would be memory-mapped: what was read would count as the process's memory until the end.
-        self._reader = pa.ipc.open_stream(pa.OSFile(str(self.path)))
-        self._batch = 0
-        self._release = _Release()
-        while initial_state and self._batch < initial_state[self.BATCH]:
-            self.next()
-
-    def next(self) -> pa.RecordBatch:
-        """The next batch, under the schema of the file."""
-        while True:
-            batch = self._reader.read_next_batch()
-            self._batch += 1
-            self._release.after(batch)
-            if not any(first < self._batch <= end for first, end in self.dropped):
-                return batch
-
-    def get_state(self) -> dict[str, Any]:
-        """A new dictionary."""
-        return {self.BATCH: self._batch}

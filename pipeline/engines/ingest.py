@@ -5,25 +5,24 @@ So the rows, the vocabulary and the shards are the same, byte for byte.
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
 from pipeline.config.shared import RAY
-from pipeline.datapipes.cut_shards import CutShards, ShardRows
 from pipeline.datapipes.encode_reviews import EncodeReviews
-from pipeline.datapipes.parallel_map import ParallelMap
-from pipeline.datapipes.read_reviews import ReadReviews
 from pipeline.datapipes.source_reader import SourceBegins, SourceEnds
-from pipeline.datapipes.spill import SpilledBatches, SpillWriter
+from pipeline.datapipes.spill import SpillWriter
 from pipeline.datapipes.tokenize_reviews import TokenizedBatch, TokenizeReviews
-from pipeline.lake.shard_writer import write_shard
+from pipeline.process import collector_paused
 from pipeline.readers.base import Reading, Source
 from pipeline.readers.mirror import Mirror
 from pipeline.readers.reviews import Groups
 from pipeline.readers.roles import Columns
-from pipeline.text.vocabulary import Counts, TokenCounts
+from pipeline.text.vocabulary import Counts
 
 Collected = TokenizedBatch | Groups | SourceBegins | SourceEnds
 """What the collecting process takes, in the order of the sources."""
@@ -67,6 +66,17 @@ class IngestEngine(Protocol):
         ...
 
 
+def import_early() -> None:
+    """Begins, in a thread, to import what `ingest_engine` will need: a second for torch, which `torchdata.nodes` imports. A
+    million files are found in the meantime."""
+    threading.Thread(target=_import, args=("pipeline.engines.threads",), name="import", daemon=True).start()
+
+
+def _import(module: str) -> None:
+    with suppress(Exception), collector_paused():  # whoever imports it next gets the error
+        import_module(module)
+
+
 @contextmanager
 def ingest_engine(name: str, workers: int | None, scratch: Path) -> Iterator[IngestEngine]:
     """The engine of a run, for the block. A Ray cluster is started when it is first needed.
@@ -85,51 +95,6 @@ def ingest_engine(name: str, workers: int | None, scratch: Path) -> Iterator[Ing
         with connecting(workers, scratch) as connected:
             yield RayIngest(connected)
     else:
-        yield LocalIngest(os.cpu_count() or 1 if workers is None else workers)
+        from pipeline.engines.threads import ThreadedIngest
 
-
-class LocalIngest:
-    """Threads of this process.
-
-    Args:
-        workers: 0 for the caller's thread alone.
-    """
-
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-
-    def spill(self, path: Path) -> SpillWriter:
-        """See `IngestEngine`."""
-        return SpillWriter(path)
-
-    def counts(self) -> Counts:
-        """See `IngestEngine`."""
-        return TokenCounts()
-
-    @contextmanager
-    def tokenized(
-        self, sources: Sequence[Source], mirror: Mirror, columns: Columns, reading: Reading, tokenize: TokenizeReviews
-    ) -> Iterator[Iterator[Collected]]:
-        """See `IngestEngine`."""
-        with ParallelMap(ReadReviews(mirror.arriving(sources), columns, reading), tokenize, self.workers) as batches:
-            yield iter(batches)
-
-    @contextmanager
-    def written(
-        self,
-        spill: SpillWriter,
-        dropped: Sequence[tuple[int, int]],
-        encode: EncodeReviews,
-        folder: Path,
-        on_rows: Callable[[int], None],
-    ) -> Iterator[Iterator[Path]]:
-        """See `IngestEngine`."""
-
-        def write(shard: ShardRows) -> Path:
-            return write_shard(folder, shard.split, shard.rows, encode.vocabulary.fingerprint)
-
-        with (
-            ParallelMap(SpilledBatches(spill.path, dropped), encode, self.workers) as encoded,
-            ParallelMap(CutShards(encoded, on_rows), write, self.workers, ahead=self.workers) as shards,
-        ):
-            yield iter(shards)
+        yield ThreadedIngest(os.cpu_count() or 1 if workers is None else workers)

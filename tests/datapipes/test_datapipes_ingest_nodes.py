@@ -13,7 +13,8 @@ from torchdata.nodes import BaseNode, IterableWrapper
 from pipeline.datapipes.cut_shards import CutShards
 from pipeline.datapipes.parallel_map import ParallelMap
 from pipeline.datapipes.read_reviews import ReadReviews
-from pipeline.datapipes.spill import SpilledBatches, SpillWriter
+from pipeline.datapipes.spill import SpillWriter
+from pipeline.datapipes.spilled_batches import SpilledBatches
 from pipeline.datapipes.tokenize_reviews import ROW_SCHEMA
 from pipeline.errors import DataError
 from pipeline.readers.layout import layout_of, stars_of

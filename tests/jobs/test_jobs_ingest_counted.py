@@ -14,9 +14,10 @@ from pipeline.datapipes.collect import Collector
 from pipeline.datapipes.cut_shards import CutShards, ShardRows
 from pipeline.datapipes.encode_reviews import EncodeReviews
 from pipeline.datapipes.read_reviews import ReadReviews
-from pipeline.datapipes.spill import SpilledBatches, SpillWriter
+from pipeline.datapipes.spill import SpillWriter
+from pipeline.datapipes.spilled_batches import SpilledBatches
 from pipeline.datapipes.tokenize_reviews import TokenizedBatch, TokenizeReviews
-from pipeline.engines import ingest as engine
+from pipeline.engines import threads as engine
 from pipeline.errors import PipelineError
 from pipeline.lake import publish
 from pipeline.lake.reject_writer import RejectWriter

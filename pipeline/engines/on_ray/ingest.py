@@ -14,7 +14,8 @@ from typing import Any
 from pipeline.datapipes.cut_shards import CutShards, ShardRows
 from pipeline.datapipes.encode_reviews import EncodeReviews
 from pipeline.datapipes.source_reader import SourceReader
-from pipeline.datapipes.spill import SpilledBatches, SpillWriter
+from pipeline.datapipes.spill import SpillWriter
+from pipeline.datapipes.spilled_batches import SpilledBatches
 from pipeline.datapipes.tokenize_reviews import TokenizedBatch, TokenizeReviews
 from pipeline.datapipes.tokens_elsewhere import TokensElsewhere
 from pipeline.engines.on_ray.calls import Done
