@@ -141,7 +141,7 @@ class Lease:
         try:
             note = json.loads(content)
             held = _is_held(note, self._skew) and not (self.owner and note.get("owner") == self.owner)
-            return (str(note["holder"]) if held else None), stamp
+            return (_described(note) if held else None), stamp
         except (ValueError, KeyError, TypeError):
             return None, stamp  # not a lease: whatever it is, nobody holds it
 
@@ -196,6 +196,11 @@ def free_leases(store: Store) -> list[str]:
             if stored.name.endswith(".lease") and not _is_held(json.loads(store.read(stored.name)[0]), LEASE_SECONDS):
                 free.append(stored.name)
     return free
+
+
+def _described(note: dict[str, Any]) -> str:
+    """Who holds a lease, and until when unless it is renewed."""
+    return f"{note['holder']}, until {datetime.fromisoformat(note['expires']):%H:%M:%S} UTC"
 
 
 def _is_held(note: dict[str, Any], skew: float) -> bool:

@@ -1,6 +1,7 @@
 """Locks in a store: one holder at a time, also when holders crash, are suspended, or lose the store."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def test_one_holds_it_and_the_next_after_it(store: Store) -> None:
     with leased(store, "work", "the work") as lease:
         lease.check()
         with (
-            pytest.raises(LockedError, match=r"the work is locked by another run \(process \d+ on .*\)"),
+            pytest.raises(LockedError, match=r"is locked by another run \(process \d+ on .*, until [0-9:]{8} UTC\)"),
             leased(store, "work", "the work"),
         ):
             pass
@@ -119,6 +120,7 @@ def test_a_holder_that_was_suspended_for_too_long_finds_that_it_lost(store: Stor
     with holder(store, seconds=1.0) as process:
         assert ask(process) == "still held\n"
         process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
         with leased(store, "work", "the work", wait_seconds=20, seconds=1.0) as lease:
             process.send_signal(signal.SIGCONT)
             assert "the work was locked by this run, but the lock expired" in ask(process)
