@@ -68,3 +68,17 @@ def measured(page: Path, scheme: int) -> tuple[list[dict[str, Any]], bool]:
     assert found is not None
     values: list[dict[str, Any]] = json.loads(html.unescape(found.group(1)))
     return values, "CONSOLE" in done.stderr
+
+
+def check_page(page: Path, least_height: int) -> None:
+    """Nothing on the console, nothing fetched, nothing wider than the screen; at every width, light and dark."""
+    assert "CONSOLE" not in browse(page).stderr
+    for scheme in (0, 1):
+        frames, complains = measured(page, scheme)
+        assert not complains
+        assert sorted(frame["width"] for frame in frames) == sorted(WIDTHS)
+        for frame in frames:
+            assert frame["content"] <= frame["width"], "the page scrolls sideways"
+            assert frame["height"] > least_height, "the page is there"
+            assert frame["fetched"] == []
+            assert frame["small"] == 0
