@@ -5,6 +5,8 @@ environment, signals and exit code are the command's own. Imports and what is se
 test starts `python -m pipeline`.
 
 As a script it is the server: fork_server.py, with its sockets as arguments. It ends when the process that started it ends.
+It stays in that one's process group. A fork whose parent is in another group may be all that ties its group to the session,
+and when it ends, the kernel sends SIGHUP and SIGCONT to the group if a process in it is stopped: to the tests themselves.
 """
 
 import atexit
@@ -68,7 +70,6 @@ def address() -> str:
             stdin=subprocess.DEVNULL,
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
-            process_group=0,
         )
 
     def stop() -> None:
