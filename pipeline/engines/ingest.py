@@ -5,6 +5,7 @@ So the rows, the vocabulary and the shards are the same, byte for byte.
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -24,6 +25,8 @@ from pipeline.readers.reviews import Groups
 from pipeline.readers.roles import Columns
 from pipeline.text.vocabulary import Counts
 
+THREADS = "pipeline.engines.threads"
+"""The module of the local engine, imported late."""
 Collected = TokenizedBatch | Groups | SourceBegins | SourceEnds
 """What the collecting process takes, in the order of the sources."""
 
@@ -68,8 +71,9 @@ class IngestEngine(Protocol):
 
 def import_early() -> None:
     """Begins, in a thread, to import what `ingest_engine` will need: a second for torch, which `torchdata.nodes` imports. A
-    million files are found in the meantime."""
-    threading.Thread(target=_import, args=("pipeline.engines.threads",), name="import", daemon=True).start()
+    million files are found in the meantime. Once a process: what the collector was paused for is never collected."""
+    if THREADS not in sys.modules:
+        threading.Thread(target=_import, args=(THREADS,), name="import", daemon=True).start()
 
 
 def _import(module: str) -> None:

@@ -199,8 +199,8 @@ def free_leases(store: Store) -> list[str]:
 
 
 def _described(note: dict[str, Any]) -> str:
-    """Who holds a lease, and until when unless it is renewed."""
-    return f"{note['holder']}, until {datetime.fromisoformat(note['expires']):%H:%M:%S} UTC"
+    """Who holds a lease, and for how long, if it is not renewed again."""
+    return f"{note['holder']}, renewed until {datetime.fromisoformat(note['expires']):%H:%M:%S} UTC"
 
 
 def _is_held(note: dict[str, Any], skew: float) -> bool:

@@ -20,7 +20,10 @@ def test_torch_is_imported_while_the_sources_are_looked_for() -> None:
         "import_early()\n"
         "(thread,) = (thread for thread in threading.enumerate() if thread.name == 'import')\n"
         "thread.join()\n"
-        "assert 'pipeline.engines.threads' in sys.modules and 'torch' in sys.modules"
+        "assert 'pipeline.engines.threads' in sys.modules and 'torch' in sys.modules\n"
+        "before = threading.active_count()\n"
+        "import_early()\n"
+        "assert threading.active_count() == before, 'a process that ingests again has nothing to import'"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
 

@@ -72,7 +72,7 @@ def test_one_holds_it_and_the_next_after_it(store: Store) -> None:
     with leased(store, "work", "the work") as lease:
         lease.check()
         with (
-            pytest.raises(LockedError, match=r"is locked by another run \(process \d+ on .*, until [0-9:]{8} UTC\)"),
+            pytest.raises(LockedError, match=r"is locked by another run \(process \d+ on .*, renewed until [0-9:]{8} UTC\)"),
             leased(store, "work", "the work"),
         ):
             pass
