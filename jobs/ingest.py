@@ -231,7 +231,7 @@ def _say_repeated(run: Run, config: IngestConfig) -> None:
         text = "%s rows were skipped because their runs were retracted; 'pipeline retract --undo RUN' lets them in again"
         log.info(text, f"{retracted:,}")
     if missing and not config.prune:
-        log.info("%s reviews of the lake are no longer in their files; --prune removes them", f"{missing:,}")
+        log.info("reviews of the lake that are no longer in their files: %s; --prune removes them", f"{missing:,}")
 
 
 def _say_unknown(config: IngestConfig, new: ShardTokens, built: bool) -> None:
