@@ -45,7 +45,7 @@ def _file(lake: Lake, record: Mapping[str, Any]) -> Path:
     run_id, name = record["run_id"], record["receipt"].get("outputs", {}).get("rejects")
     if not name:
         raise InputNotFoundError(
-            f"{run_id} wrote no file of rejected rows. Only ingest writes one; 'pipeline runs' counts what each run rejected."
+            f"{run_id} wrote no file of rejected rows; only ingest does. 'pipeline runs' counts what each run rejected."
         )
     path = lake.rejects / Path(name).name
     lake.fetch(path)
