@@ -3,7 +3,9 @@
 B rows, T positions, E embedding features, C classes.
 """
 
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 import torch
@@ -60,11 +62,7 @@ def integrated_gradients(model: Classifier, ids_BT: Tensor, lengths_B: Tensor, t
     """
     assert not model.training, "attributions of a model in training would see dropout"
     points, weights = _gauss_legendre(steps)
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
-        # cuDNN has no backward pass for recurrent layers in eval mode.
-        stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+    with torch.inference_mode(False), torch.enable_grad(), without_cudnn(ids_BT.device):
         # Tensors of inference mode cannot take part in a backward pass; their copies can.
         ids_BT, lengths_B, target_B = ids_BT.clone(), lengths_B.clone(), target_B.clone()
         embedded_BTE = model.embed(ids_BT, lengths_B).detach()
@@ -76,6 +74,20 @@ def integrated_gradients(model: Classifier, ids_BT: Tensor, lengths_B: Tensor, t
             total_BTE += weight * torch.autograd.grad(target_sum, scaled_BTE)[0]
     mask_BT = token_mask(lengths_B, ids_BT.shape[1])
     return (total_BTE * embedded_BTE).sum(dim=-1).float() * mask_BT
+
+
+_CUDNN = threading.Lock()
+
+
+@contextmanager
+def without_cudnn(device: torch.device) -> Iterator[None]:
+    """Turns cuDNN off for the block on a GPU: it has no backward pass for recurrent layers in eval mode. The switch is the
+    whole process's, so one thread at a time."""
+    if device.type != "cuda":
+        yield
+        return
+    with _CUDNN, torch.backends.cudnn.flags(enabled=False):
+        yield
 
 
 def _gauss_legendre(steps: int) -> tuple[list[float], list[float]]:

@@ -4,6 +4,7 @@
 """
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from pipeline.api import load
 from pipeline.devices import resolve_device
 from pipeline.models.layers.scan import Direction, joint_gated_average, scan
 from pipeline.models.registry import build_model
+from pipeline.scoring.attribution import attribute
 from pipeline.training.checkpoint import TrainingFolder
 from tests.support.commands import invoke
 from tests.support.killed_training import killed_after
@@ -141,6 +143,16 @@ def test_defaults_train_score_and_evaluate_on_every_gpu(order_lake: Path, tmp_pa
     texts = unseen["text"].to_pylist()[:20]
     loaded = load(order_lake, model=model, device="cuda").predict(texts)
     assert [row.probability for row in loaded] == pytest.approx(probabilities["cuda"][:20].tolist(), abs=2e-2)
+
+
+def test_threads_explain_at_the_same_time() -> None:
+    torch.manual_seed(0)
+    model = build_model("bilstm", {"vocab_size": VOCABULARY, "num_classes": CLASSES}).to("cuda").eval()
+    ids_BT = torch.randint(2, VOCABULARY, (16, 50), device="cuda")
+    lengths_B, target_B = torch.full((16,), 50, device="cuda"), torch.zeros(16, dtype=torch.int64, device="cuda")
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: attribute(model, ids_BT, lengths_B, target_B), range(64)))
+    assert all(torch.allclose(one, found[0], atol=1e-4) for one in found)
 
 
 def test_auto_takes_the_gpu() -> None:

@@ -1,11 +1,15 @@
 """Attributions: complete, zero at padding, and pointing at the words that made the score."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
 from pipeline.models.blend import Blend, BlendConfig
 from pipeline.models.registry import build_model
-from pipeline.scoring.attribution import attribute, integrated_gradients
+from pipeline.scoring.attribution import attribute, integrated_gradients, without_cudnn
 from tests.support.small_models import networks
 
 IDS_BT = torch.tensor([[5, 9, 30, 7, 8, 2], [11, 4, 0, 0, 0, 0], [3, 0, 0, 0, 0, 0]])
@@ -75,3 +79,21 @@ def test_signed_attributions_of_a_blend_sum_over_all_its_tokens(pooling: str) ->
         nothing_BC = deep.classify(torch.zeros_like(embedded_BTE), read_BT, kept_B) * 0.5 + model.ngrams.bias_logits() * 0.3
     expected_B = (logits_BC - nothing_BC).gather(1, TARGET_B.unsqueeze(1)).squeeze(1)
     torch.testing.assert_close(found_BT.sum(dim=1), expected_B, atol=2e-3, rtol=2e-2)
+
+
+def test_cudnn_stays_off_in_every_thread_that_needs_it_off() -> None:
+    before = torch.backends.cudnn.enabled
+    gpu, begin = torch.device("cuda"), threading.Barrier(8)
+
+    def found_off(_: int) -> bool:
+        begin.wait()
+        found = True
+        for _ in range(50):
+            with without_cudnn(gpu):
+                time.sleep(1e-4)
+                found &= not torch.backends.cudnn.enabled
+        return found
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(found_off, range(8)))
+    assert torch.backends.cudnn.enabled == before
