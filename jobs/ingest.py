@@ -6,11 +6,14 @@ that is killed leaves nothing behind, and the same run again does the same work.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pyarrow as pa
 
 from jobs.runtime import Run, commit_record, committing, recorded_run
@@ -24,11 +27,11 @@ from pipeline.engines.ingest import IngestEngine, import_early, ingest_engine
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake import table as token_table
 from pipeline.lake.atomic import make_folder
-from pipeline.lake.known import KeyIndex, Known
-from pipeline.lake.missing import missing_reviews
+from pipeline.lake.known import KeyIndex, Keys, Known
+from pipeline.lake.missing import absent_reviews
 from pipeline.lake.paths import Lake
 from pipeline.lake.publish import Change, change_of, check_covered, check_recovered, publish, rewrite_shards
-from pipeline.lake.reject_writer import FILES, RejectWriter
+from pipeline.lake.reject_writer import FILES, RejectCounts, RejectWriter
 from pipeline.lake.shard_tokens import ShardTokens, counted, total
 from pipeline.lake.shard_writer import rows_written
 from pipeline.lake.store import is_uri
@@ -154,10 +157,8 @@ def _ingest(
         known = TableIndex(files, table.shards, scratch=scratch if config.dry_run else None)
     elif table and withheld:
         held = TableIndex(files, table.shards, scratch=scratch if config.dry_run else None)
-    with RejectWriter(scratch / "rejects.parquet") as rejects:
-        collected = _first_pass(config, engine, found, mirror, vocabulary, known, scratch, rejects, withheld, held)
-        if not config.dry_run and (published := rejects.publish(lake.rejects)):
-            run.outputs["rejects"] = published
+    reads = partial(_first_pass, config, engine, found, mirror, vocabulary, known, scratch, withheld, held)
+    collected, leaving, rejects = _read(config, lake, run, known, scratch / "rejects.parquet", reads)
     run.read, run.known, run.rejected = collected.read, collected.known, rejects.rows
     run.quarantined = len(collected.faults)
     alone = len(found.sources) + len(found.faults) == 1  # then the error says it
@@ -168,14 +169,7 @@ def _ingest(
         vocabulary = _build_vocabulary(config, collected)
     elif not vocabulary.labels and collected.labels:
         vocabulary = vocabulary.with_labels(_labels(collected))
-    gone = pa.array([], pa.string())
-    missing = 0
-    if isinstance(known, TableIndex):
-        collected.see_withheld()
-        gone = missing_reviews(known, collected.seen, collected.sources)
-        missing = len(gone)
-        gone = pa.concat_arrays([*(gone if config.prune else gone[:0],), *collected.replaced_ids])
-    duplicates = collected.duplicates()
+    duplicates = collected.duplicates(leaving.ids)
     collected.release(keep_seen=config.rebuild_vocab)  # the commit asks whether all of the table was seen
     shards = _second_pass(engine, vocabulary, collected, scratch)
     run.written = sum(rows_written(path) for path in shards)
@@ -189,8 +183,9 @@ def _ingest(
         "labels": list(vocabulary.labels),
         "duplicates": duplicates,
         "replaced": sum(map(len, collected.replaced_ids)),
-        "missing": missing,
-        "pruned": missing if config.prune else 0,
+        "moved": leaving.moved,
+        "missing": leaving.missing,
+        "pruned": leaving.missing if config.prune else 0,
         "new_files": {"total": len(collected.brought), "listed": collected.brought[-FILES:]},
         **rejects.metrics,
         "quarantined_files": named_faults(collected.faults),
@@ -209,7 +204,56 @@ def _ingest(
         text = "not pruned because some rows were rejected: %s. Fix these rows and run it again"
         log.warning(text, some_of(collected.doubtful), extra=AS_IT_IS)
     run.check_counts()
-    _commit(config, lake, run, table, vocabulary, collected, gone, shards)
+    _commit(config, lake, run, table, vocabulary, collected, leaving.ids, shards)
+
+
+def _read(
+    config: IngestConfig,
+    lake: Lake,
+    run: Run,
+    known: Known,
+    path: Path,
+    reads: Callable[[RejectWriter, Keys], Collector],
+) -> tuple[Collector, "_Leaving", RejectCounts]:
+    """The first pass, and what leaves the table for it. A second time if --dedupe went by reviews that leave.
+
+    Args:
+        path: for the rejects, until they are published.
+        reads: the first pass; gets the contents that the table will have lost.
+    """
+    freed = np.zeros(0, np.uint64)
+    while True:
+        with RejectWriter(path) as rejects:
+            collected = reads(rejects, freed)
+            leaving = _leaving(config, known, collected)
+            again = collected.wrongly_declined(leaving.ids)
+            if not len(again):
+                if not config.dry_run and (published := rejects.publish(lake.rejects)):
+                    run.outputs["rejects"] = published
+                return collected, leaving, rejects
+        log.info("reading again, because reviews that new ones were taken for duplicates of leave the table")
+        freed = np.union1d(freed, again)
+
+
+@dataclass(frozen=True)
+class _Leaving:
+    """What leaves the table: `ids`, of which `moved` come in from another row of their file. `missing` were not met in their
+    sources; they leave with `--prune` only."""
+
+    ids: pa.StringArray
+    moved: int = 0
+    missing: int = 0
+
+
+def _leaving(config: IngestConfig, known: Known, collected: Collector) -> _Leaving:
+    if not isinstance(known, TableIndex):
+        return _Leaving(pa.array([], pa.string()))
+    collected.see_withheld()
+    absent = absent_reviews(known, collected.seen, [*collected.sources, *collected.doubtful])
+    moved = absent.moved(collected.contents_from)
+    missing = absent.take(~moved).from_any(collected.sources).ids
+    ids = [*collected.replaced_ids, absent.take(moved).ids, *([missing] if config.prune else [])]
+    return _Leaving(pa.concat_arrays(ids), int(np.count_nonzero(moved)), len(missing))
 
 
 def _open_table(config: IngestConfig, lake: Lake, files: IndexFiles) -> TokenTable | None:
@@ -227,6 +271,8 @@ def _say_repeated(run: Run, config: IngestConfig) -> None:
         text = "%s of %s new reviews have the same text and label as others; --dedupe skips them"
         beside: dict[str, object] = {**AS_IT_IS} if many else {UNATTENDED: True}  # the summary says it
         log.log(logging.WARNING if many else logging.INFO, text, f"{duplicates:,}", f"{run.written:,}", extra=beside)
+    if moved := run.metrics["moved"]:
+        log.info("reviews that stand in another row of their file now: %s", f"{moved:,}")
     if retracted := run.metrics["retracted"]:
         text = "%s rows were skipped because their runs were retracted; 'pipeline retract --undo RUN' lets them in again"
         log.info(text, f"{retracted:,}")
@@ -277,9 +323,10 @@ def _first_pass(
     vocabulary: Vocabulary | None,
     known: Known,
     scratch: Path,
-    rejects: RejectWriter,
     withheld: Withheld,
     held: Known,
+    rejects: RejectWriter,
+    freed: Keys,
 ) -> Collector:
     tokenize = TokenizeReviews(
         tokenizer=vocabulary.tokenizer if vocabulary else config.tokenizer or DEFAULT_TOKENIZER,
@@ -304,6 +351,7 @@ def _first_pass(
             counts=engine.counts() if vocabulary is None else None,
             known_reviews=known,
             distinct=KeyIndex() if config.dedupe else None,
+            freed=freed,
         )
         collector.leave_out(found.faults)
         for batch in batches:
@@ -368,7 +416,7 @@ def _second_pass(engine: IngestEngine, vocabulary: Vocabulary, collected: Collec
 
 
 def _check_bad(
-    config: IngestConfig, run: Run, rejects: RejectWriter, collected: Collector, found: Found, *, has_table: bool
+    config: IngestConfig, run: Run, rejects: RejectCounts, collected: Collector, found: Found, *, has_table: bool
 ) -> None:
     """Raises `DataError` when more is bad than is allowed. A delivery of which an option leaves out every row is nothing new
     to a table, but cannot begin one."""

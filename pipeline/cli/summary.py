@@ -77,6 +77,8 @@ def _ingest(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
         found.add("repeated", f"{metrics['duplicates']:,} have the same text and label as others; --dedupe skips them")
     held = [(metrics.get("retracted"), "retracted"), (metrics.get("erased"), "erased")]
     found.add("withheld", ", ".join(f"{count:,} {why}" for count, why in held if count))
+    if metrics.get("moved"):
+        found.add("moved", f"{_count(metrics['moved'], 'review')} to another row of the same file")
     if metrics.get("pruned"):
         found.add("pruned", f"{_count(metrics['pruned'], 'review')} no longer in the sources")
     found.add("labels", ", ".join(metrics.get("labels", ())) if metrics.get("labels") else "")

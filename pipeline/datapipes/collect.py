@@ -16,6 +16,7 @@ from pipeline.datapipes.source_reader import SourceBegins, SourceEnds
 from pipeline.datapipes.spill import SpillWriter
 from pipeline.datapipes.tokenize_reviews import TokenizedBatch
 from pipeline.lake.known import OTHER, SAME, UNSEEN, KeyIndex, Keys, Known
+from pipeline.lake.missing import held_by_others
 from pipeline.lake.reject_writer import RejectWriter
 from pipeline.lake.withheld import RETRACTED
 from pipeline.readers.base import FileFault
@@ -35,6 +36,7 @@ class Collector:
         counts: counts tokens for a new vocabulary; None if there already is one.
         known_reviews: those in the table.
         distinct: contents earlier in this run, if reviews with duplicate content are to be dropped.
+        freed: contents whose reviews leave the table in this run, so that reviews with them are no duplicates of those.
     """
 
     spill: SpillWriter
@@ -42,12 +44,17 @@ class Collector:
     counts: Counts | None
     known_reviews: Known = field(default_factory=KeyIndex)
     distinct: KeyIndex | None = None
+    freed: Keys = field(default_factory=lambda: np.zeros(0, np.uint64))
     seen: KeyIndex = field(default_factory=KeyIndex)
     labels: set[str] = field(default_factory=set)
     groups: dict[str, pa.DictionaryArray] = field(default_factory=dict)
     replaced_ids: list[pa.Array] = field(default_factory=list)
     contents: list[Keys] = field(default_factory=list)
     """Contents of new rows."""
+    declined: list[Keys] = field(default_factory=list)
+    """Contents of rows dropped as duplicates of reviews in the table."""
+    arrivals: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Which of `contents` a source has brought: (first, end)."""
     sources: list[str] = field(default_factory=list)
     """Names of sources that were read completely; reviews of theirs in the lake that were not seen are missing."""
     doubtful: list[str] = field(default_factory=list)
@@ -96,13 +103,28 @@ class Collector:
         self._keep(batch)
         return read
 
-    def duplicates(self) -> int:
-        """New rows whose content already exists, in the table or earlier in this run."""
+    def contents_from(self, source: str) -> Keys:
+        """(N,) contents of the new rows of a source that was read completely."""
+        first, end = self.arrivals.get(source, (0, 0))
+        return np.concatenate([np.zeros(0, np.uint64), *self.contents[first:end]])
+
+    def duplicates(self, gone: pa.StringArray) -> int:
+        """New rows whose content already exists, in the table or earlier in this run.
+
+        Args:
+            gone: ids of the reviews that leave the table in this run, which do not count.
+        """
         if self.distinct is not None:
             return self.deduplicated
         contents = np.concatenate([np.zeros(0, np.uint64), *self.contents])
         distinct = np.unique(contents)
-        return len(contents) - len(distinct) + int(self.known_reviews.holds_contents(distinct).sum())
+        return len(contents) - len(distinct) + int(held_by_others(self.known_reviews, distinct, gone).sum())
+
+    def wrongly_declined(self, gone: pa.StringArray) -> Keys:
+        """Contents of rows that were dropped as duplicates of reviews which leave the table in this run; `gone` are their
+        ids. Without these rows, the content would be lost."""
+        declined = np.unique(np.concatenate([np.zeros(0, np.uint64), *self.declined]))
+        return declined[~held_by_others(self.known_reviews, declined, gone)]
 
     def release(self, *, keep_seen: bool) -> None:
         """Gives back what only the first pass and `duplicates` need, some 40 bytes a review; the second pass has more room.
@@ -112,7 +134,7 @@ class Collector:
         """
         self._before = {}
         self.counts = self.distinct = None
-        self.contents = []
+        self.contents, self.declined, self.arrivals = [], [], {}
         if not keep_seen:
             self.seen = KeyIndex()
         pa.default_memory_pool().release_unused()
@@ -143,6 +165,7 @@ class Collector:
             self.read += end.rows
             if self.new > self._before["new"]:
                 self.brought.append(end.name)
+                self.arrivals[end.name] = (self._before["contents"], len(self.contents))
             (self.doubtful if self._in_doubt else self.sources).append(end.name)
             return
         spilled = self._before.pop("spilled")
@@ -155,6 +178,7 @@ class Collector:
         if self.distinct is not None:
             self.distinct.restore(self._before.pop("distinct"))
         del self.contents[self._before.pop("contents") :]
+        del self.declined[self._before.pop("declined") :]
         del self.withheld[self._before.pop("withheld") :]
         del self.replaced_ids[self._before.pop("replaced_ids") :]
         for name, value in self._before.items():
@@ -181,6 +205,7 @@ class Collector:
             "groups": dict(self.groups),
             "replaced_ids": len(self.replaced_ids),
             "contents": len(self.contents),
+            "declined": len(self.declined),
             "withheld": len(self.withheld),
             "read": self.read,
             "new": self.new,
@@ -216,7 +241,10 @@ class Collector:
     def _without_duplicates(self, batch: TokenizedBatch, distinct: KeyIndex) -> TokenizedBatch:
         """Drops new reviews whose content already exists, in the table or earlier in this run."""
         states = distinct.classify_and_add(batch.contents, batch.contents)
-        keep = ((states == UNSEEN) & ~self.known_reviews.holds_contents(batch.contents)) | batch.replaced
+        first = (states == UNSEEN) | batch.replaced
+        held = self.known_reviews.holds_contents(batch.contents) & ~np.isin(batch.contents, self.freed)
+        keep = first & (~held | batch.replaced)
+        self.declined.append(batch.contents[first & ~keep])
         self.deduplicated += int(np.count_nonzero(~keep))
         self.known += int(np.count_nonzero(~keep))
         return batch if keep.all() else batch.take(keep)

@@ -35,12 +35,18 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.lake.unprintable import unprintable
 from pipeline.text.columns import Digests, sha256_rows
 
 Value = str | int | float | None
 _SHORT = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
+
+
+def place_ids(sources: pa.Array | pa.ChunkedArray | str, rows: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """(N,) the ids of reviews in tables without a column of ids: the file and the row, from 0."""
+    return pc.binary_join_element_wise(sources, pc.cast(rows, pa.string()), "#")
 
 
 def content_sha256(

@@ -1,13 +1,22 @@
-"""Rows that the table has and their source no longer does: counted in every run, removed with `--prune`."""
+"""Rows of the table that their source no longer has where it had them: those that have moved within it, and those that are
+missing, which are counted in every run and removed with `--prune`.
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+Without a column of IDs, a review is known by its file and row. After a line was inserted or removed above it, it stands in
+another row, and comes in by that; the row where it stood is another review now, or rejected, or past the end. IDs of their
+own do not move: two reviews may well say the same.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.lake.known import UNSEEN, KeyIndex, keys_of
+from pipeline.lake.identity import place_ids
+from pipeline.lake.known import UNSEEN, KeyIndex, Keys, Known, contents_of, keys_of
 from pipeline.lake.shards import open_shard
 
 if TYPE_CHECKING:
@@ -17,30 +26,108 @@ INSIDE = "!/"
 """Between an archive's name and a member's."""
 
 
-def missing_reviews(known: "TableIndex", seen: KeyIndex, sources: Iterable[str]) -> pa.StringArray:
-    """Ids of the rows that came from `sources`, which this run read whole, and were not met in it.
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """N rows of the table that a run did not meet in their source, though it read all of it.
+
+    Args:
+        ids: of the rows.
+        homes: the tables and archives that they came from.
+        contents: of the rows.
+        by_place: (N,) which ids are a file and a row.
+    """
+
+    ids: pa.StringArray
+    homes: pa.StringArray
+    contents: Keys
+    by_place: npt.NDArray[np.bool_]
+
+    def take(self, keep: npt.NDArray[np.bool_]) -> "Absent":
+        """The rows of the (N,) mask."""
+        mask = pa.array(keep)
+        return Absent(self.ids.filter(mask), self.homes.filter(mask), self.contents[keep], self.by_place[keep])
+
+    def from_any(self, sources: Iterable[str]) -> "Absent":
+        """The rows that came from any of the sources."""
+        mask = pc.is_in(self.homes, value_set=pa.array(list(sources), pa.string()))
+        return self.take(mask.to_numpy(zero_copy_only=False))
+
+    def moved(self, contents_from: Callable[[str], Keys]) -> npt.NDArray[np.bool_]:
+        """(N,) which rows have come in under another one: each new row of the same source and content stands for one.
+
+        Args:
+            contents_from: contents of the new rows of a source.
+        """
+        found = np.zeros(len(self.ids), np.bool_)
+        for home in pc.unique(self.homes).to_pylist():
+            here = np.flatnonzero(self.by_place & pc.equal(self.homes, home).to_numpy(zero_copy_only=False))
+            came, times = np.unique(contents_from(home), return_counts=True)
+            if not len(came):
+                continue
+            here = here[np.argsort(self.contents[here], kind="stable")]
+            contents = self.contents[here]
+            nth = np.arange(len(here)) - np.searchsorted(contents, contents)
+            places = np.minimum(np.searchsorted(came, contents), len(came) - 1)
+            found[here] = (came[places] == contents) & (nth < times[places])
+        return found
+
+
+def absent_reviews(known: "TableIndex", seen: KeyIndex, sources: Iterable[str]) -> Absent:
+    """The rows that came from `sources`, which this run read whole, and were not met in it.
 
     Args:
         known: every review of the table.
         seen: every review that the run met.
         sources: tables and archives, by the names that the rows carry.
     """
+    found = [Absent(pa.array([], pa.string()), pa.array([], pa.string()), np.zeros(0, np.uint64), np.zeros(0, np.bool_))]
     shards = known.shards_from(sources)
     met = seen.keys()
-    if not shards or np.count_nonzero(known.states(met, met) != UNSEEN) == len(known):
-        return pa.array([], pa.string())
-    names = pa.array(sorted(set(sources)), pa.string())
-    missing = []
-    for shard in shards:
-        with open_shard(shard.path) as file:
-            here = homes_of(file.read(columns=["source"])["source"].combine_chunks())
-            mask = pc.is_in(here, value_set=names)
-            if not pc.any(mask).as_py():
-                continue
-            ids = file.read(columns=["review_id"])["review_id"].combine_chunks().filter(mask)
-        keys = keys_of(ids)
-        missing.append(ids.filter(pa.array(seen.states(keys, keys) == UNSEEN)))
-    return pa.concat_arrays([pa.array([], pa.string()), *missing])
+    if shards and np.count_nonzero(known.states(met, met) != UNSEEN) != len(known):
+        names = pa.array(sorted(set(sources)), pa.string())
+        for shard in shards:
+            with open_shard(shard.path) as file:
+                homes = homes_of(file.read(columns=["source"])["source"].combine_chunks())
+                mask = pc.is_in(homes, value_set=names)
+                if pc.any(mask).as_py():
+                    rows = file.read(columns=["review_id", "source", "row", "content_sha256"]).append_column("home", homes)
+                    found.append(_absent(rows.filter(mask), seen))
+    return Absent(
+        pa.concat_arrays([part.ids for part in found]),
+        pa.concat_arrays([part.homes for part in found]),
+        np.concatenate([part.contents for part in found]),
+        np.concatenate([part.by_place for part in found]),
+    )
+
+
+def _absent(rows: pa.Table, seen: KeyIndex) -> Absent:
+    """Those of the rows that the run did not meet."""
+    keys = keys_of(rows["review_id"])
+    rows = rows.filter(pa.array(seen.states(keys, keys) == UNSEEN))
+    return Absent(
+        rows["review_id"].combine_chunks(),
+        rows["home"].combine_chunks(),
+        contents_of(rows["content_sha256"].to_pylist()),
+        pc.equal(rows["review_id"], place_ids(rows["source"], rows["row"])).to_numpy(),
+    )
+
+
+def held_by_others(known: Known, contents: Keys, gone: pa.StringArray) -> npt.NDArray[np.bool_]:
+    """Which of the (N,) contents a review of the table has whose id is not in `gone`."""
+    held = known.holds_contents(contents)
+    if not len(gone) or not held.any():
+        return held
+    table = cast("TableIndex", known)  # reviews leave nothing else
+    doubtful = held & np.isin(contents, table.contents_of(keys_of(gone)))
+    if doubtful.any():
+        sought, found = contents[doubtful], [np.zeros(0, np.uint64)]
+        for shard in table.shards_with(sought):
+            with open_shard(shard.path) as file:
+                rows = file.read(columns=["review_id", "content_sha256"])
+            staying = pc.invert(pc.is_in(rows["review_id"], value_set=gone))
+            found.append(contents_of(rows["content_sha256"].filter(staying).to_pylist()))
+        held[doubtful] = np.isin(sought, np.concatenate(found))
+    return held
 
 
 def homes_of(sources: pa.StringArray) -> pa.StringArray:

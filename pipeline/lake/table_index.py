@@ -160,10 +160,23 @@ class TableIndex:
             held[order[places]] = True
         return held
 
+    def contents_of(self, keys: Keys) -> Keys:
+        """The contents of the reviews that have any of the keys, in no particular order."""
+        found = [records["content"] for _, records in self._find("ids", np.sort(keys))]
+        return np.concatenate([np.zeros(0, np.uint64), *found])
+
+    def shards_with(self, contents: Keys) -> list[Shard]:
+        """The shards that have rows with any of the contents."""
+        return self._shards_in("contents", contents)
+
     def shards_from(self, sources: Iterable[str]) -> list[Shard]:
         """The shards that have rows from any of the files or archives; seldom others, too."""
+        return self._shards_in("sources", keys_of(sorted(set(sources))))
+
+    def _shards_in(self, section: str, keys: Keys) -> list[Shard]:
+        """The shards that a section names with any of the keys."""
         names: set[str] = set()
-        for part, (_, records) in self._find_by_part("sources", np.sort(keys_of(sorted(set(sources))))):
+        for part, (_, records) in self._find_by_part(section, np.sort(keys)):
             names |= {part.file.shards[number].shard.path.name for number in np.unique(records["shard"]).tolist()}
         return [shard for shard in self.shards if shard.path.name in names]
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.lake.identity import place_ids
 from pipeline.readers.base import BATCH_ROWS, EXCERPT_BYTES, FileFault, Rows, Source
 from pipeline.readers.bounds import DEFAULT_BOUNDS, Bounds, beyond
 from pipeline.readers.roles import Resolved
@@ -104,7 +105,7 @@ def reviews_of_table(item: TableRows, rule: int) -> RawBatch:
             return constant(value_of(columns.partitions[name], rule), len(row))
         return column_of(table[name], rule)
 
-    ids = pc.binary_join_element_wise(item.source, row.cast(pa.string()), "#").cast(pa.binary())
+    ids = place_ids(item.source, row).cast(pa.binary())
     if columns.id is not None:
         found = values(columns.id)
         ids = pa.nulls(len(row), pa.binary()) if found is None else found

@@ -1,0 +1,164 @@
+"""Files without a column of IDs, whose lines move because others were inserted or removed: nothing doubles or is lost."""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from jobs.retract import RetractConfig
+from jobs.retract import run as retract
+from pipeline.errors import DataError
+from pipeline.lake.identity import content_sha256
+from pipeline.lake.paths import Lake
+from schemas.run import Receipt
+from tests.support.ingested import ingest, rows_of
+from tests.support.tables import write_csv
+
+HEADER, BROKEN = "text,label", "one,two,three,four"
+FOUR = ("alpha good,pos", "beta bad,neg", "gamma fine,pos", "delta dull,neg")
+
+
+def held(lake: Path) -> Counter[str]:
+    """The contents in the table."""
+    return Counter(row["content_sha256"] for row in rows_of(lake))
+
+
+def contents(*lines: str) -> Counter[str]:
+    """The contents of lines of a file."""
+    pairs = (line.split(",") for line in lines)
+    return Counter(content_sha256(text.encode(), label, None, "train", None) for text, label in pairs)
+
+
+def places(lake: Path) -> dict[str, str]:
+    """Review id → content."""
+    return {row["review_id"]: row["content_sha256"] for row in rows_of(lake)}
+
+
+def moves(receipt: Receipt) -> tuple[int, ...]:
+    """Rows that were replaced, have moved, are missing, and are duplicates."""
+    return tuple(receipt.metrics[name] for name in ("replaced", "moved", "missing", "duplicates"))
+
+
+@pytest.mark.parametrize("dedupe", [False, True])
+def test_a_line_inserted_above_a_rejected_one(tmp_path: Path, dedupe: bool) -> None:
+    lines = [HEADER, *FOUR[:2], BROKEN, *FOUR[2:]]
+    source = write_csv(tmp_path / "r.csv", *lines)
+    ingest(tmp_path / "lake", source, dedupe=dedupe)
+    write_csv(source, HEADER, "zero new,pos", *lines[1:])
+    receipt = ingest(tmp_path / "lake", source, dedupe=dedupe)
+    assert (receipt.read, receipt.written, receipt.rejected) == (6, 5, 1) and moves(receipt) == (3, 1, 0, 0)
+    assert held(tmp_path / "lake") == contents("zero new,pos", *FOUR)
+    again = ingest(tmp_path / "lake", source, dedupe=dedupe)
+    assert (again.exit_code, again.known) == (99, 5) and moves(again) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("options", [{}, {"prune": True}, {"dedupe": True}])
+def test_a_line_is_removed(tmp_path: Path, options: dict[str, bool], caplog: pytest.LogCaptureFixture) -> None:
+    source = write_csv(tmp_path / "r.csv", HEADER, *FOUR)
+    ingest(tmp_path / "lake", source, **options)
+    write_csv(source, HEADER, *FOUR[1:])
+    assert moves(ingest(tmp_path / "lake", source, **options)) == (3, 1, 0, 0)
+    assert held(tmp_path / "lake") == contents(*FOUR[1:])
+    assert "--dedupe" not in caplog.text, "nothing was delivered twice"
+
+
+def test_dedupe_does_not_lose_the_last_line_when_one_is_inserted(tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "r.csv", HEADER, *FOUR)
+    ingest(tmp_path / "lake", source, dedupe=True)
+    write_csv(source, HEADER, "zero new,pos", *FOUR)
+    receipt = ingest(tmp_path / "lake", source, dedupe=True)
+    assert (receipt.written, receipt.known) == (5, 0) and moves(receipt) == (4, 0, 0, 0)
+    assert held(tmp_path / "lake") == contents("zero new,pos", *FOUR)
+
+
+def test_dedupe_and_prune_do_not_lose_a_review_that_gets_another_id(tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "r.csv", "id,text,label", "1,fine,pos", "2,dull,neg")
+    options = {"id_column": "id", "dedupe": True, "prune": True}
+    ingest(tmp_path / "lake", source, **options)
+    write_csv(source, "id,text,label", "1,fine,pos", "3,dull,neg")
+    receipt = ingest(tmp_path / "lake", source, **options)
+    assert receipt.metrics["pruned"] == 1
+    assert {row["review_id"] for row in rows_of(tmp_path / "lake")} == {"1", "3"}
+
+
+def test_reviews_that_say_the_same_stay_as_many_as_they_are(tmp_path: Path) -> None:
+    same = contents("good,pos", "bad,neg", "good,pos")
+    source = write_csv(tmp_path / "r.csv", HEADER, "good,pos", "bad,neg", "good,pos")
+    ingest(tmp_path / "lake", source)
+    write_csv(source, HEADER, "good,pos", "bad,neg", BROKEN)
+    receipt = ingest(tmp_path / "lake", source)
+    assert moves(receipt) == (0, 0, 0, 0) and held(tmp_path / "lake") == same, "one may be the broken row"
+    write_csv(source, HEADER, "good,pos", "good,pos", "bad,neg")
+    assert moves(ingest(tmp_path / "lake", source)) == (2, 0, 0, 1)
+    assert held(tmp_path / "lake") == same
+
+
+def test_reviews_with_ids_of_their_own_do_not_move(tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "r.csv", "id,text,label", "1,good,pos", "2,bad,neg")
+    ingest(tmp_path / "lake", source, id_column="id")
+    write_csv(source, "id,text,label", "2,bad,neg", "3,good,pos")
+    receipt = ingest(tmp_path / "lake", source, id_column="id")
+    assert moves(receipt) == (0, 0, 1, 1)
+    assert {row["review_id"] for row in rows_of(tmp_path / "lake")} == {"1", "2", "3"}
+
+
+def test_the_same_text_in_another_file_moves_nothing(tmp_path: Path) -> None:
+    first = write_csv(tmp_path / "a.csv", HEADER, "good,pos", "bad,neg")
+    ingest(tmp_path / "lake", first)
+    write_csv(first, HEADER, "good,pos")
+    receipt = ingest(tmp_path / "lake", first, write_csv(tmp_path / "b.csv", HEADER, "bad,neg"))
+    assert moves(receipt) == (0, 0, 1, 1) and held(tmp_path / "lake") == contents("good,pos", "bad,neg", "bad,neg")
+
+
+def test_retracting_the_run_puts_the_rows_back_to_where_they_were(tmp_path: Path) -> None:
+    lake, source = tmp_path / "lake", write_csv(tmp_path / "r.csv", HEADER, *FOUR)
+    ingest(lake, source)
+    before = places(lake)
+    write_csv(source, HEADER, *FOUR[1:])
+    receipt = ingest(lake, source)
+    assert places(lake) != before
+    retract(RetractConfig(lake=lake, run=receipt.run_id))
+    assert places(lake) == before
+    assert DeltaTable(Lake(lake).tokens).version() == 2
+
+
+def test_a_vocabulary_is_built_again_after_lines_were_removed(tmp_path: Path) -> None:
+    lake, source = tmp_path / "lake", write_csv(tmp_path / "r.csv", HEADER, *FOUR)
+    ingest(lake, source)
+    write_csv(source, HEADER, *FOUR[1:])
+    with pytest.raises(DataError, match=r"--rebuild-vocab: .* 'pipeline ingest --prune'"):
+        ingest(lake, source, rebuild_vocab=True)
+    ingest(lake, source, prune=True)  # the remedy
+    ingest(lake, source, rebuild_vocab=True)
+    assert held(lake) == contents(*FOUR[1:])
+
+
+@pytest.mark.parametrize("dedupe", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_any_edits(tmp_path: Path, seed: int, dedupe: bool) -> None:
+    """After each ingest, the table has each good line of the file as often as the file, or with `--dedupe` once; more often
+    only if it had it so before, and the line may be one that is broken now, or that was taken out."""
+    choose = random.Random(seed)
+    lines, number, before = [*FOUR, "good,pos", "good,pos"], 0, Counter[str]()
+    for _ in range(7):
+        for _ in range(choose.randint(1, 3)):
+            at = choose.randrange(len(lines) + 1)
+            kind = choose.choice(["insert", "insert", "repeat", "remove", "break", "swap"])
+            if kind == "insert":
+                number += 1
+                lines.insert(at, f"text {number},pos")
+            elif kind == "repeat":
+                lines.insert(at, choose.choice(lines))
+            elif kind == "break":
+                lines[at:at] = [BROKEN]
+            elif kind == "remove" and len(lines) > 3:
+                del lines[min(at, len(lines) - 1)]
+            else:
+                choose.shuffle(lines)
+        ingest(tmp_path / "lake", write_csv(tmp_path / "r.csv", HEADER, *lines), dedupe=dedupe)
+        good, table = contents(*(line for line in lines if line != BROKEN)), held(tmp_path / "lake")
+        for content, count in good.items():
+            assert (1 if dedupe else count) <= table[content] <= max(count, before[content])
+        before = table
