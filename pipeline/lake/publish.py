@@ -157,6 +157,6 @@ def check_covered(table: TokenTable, seen: KeyIndex) -> None:
                     source = batch["source"][int(missing.argmax())].as_py()
                     raise DataError(
                         "--rebuild-vocab: the table contains reviews that are not in the given sources, the first from "
-                        f"{source}; new IDs require their text. Pass all sources; or run 'pipeline ingest --prune' with them first, if "
-                        "reviews were removed from their files; or use a new lake."
+                        f"{source}; new IDs require their text. Pass all sources, or use a new lake. If reviews were "
+                        "removed from their files, run 'pipeline ingest --prune' with all sources first."
                     )
