@@ -55,6 +55,19 @@ def test_ingest_gives_the_same_files_on_every_night(tmp_path: Path, corpus: Path
 
 
 @pytest.mark.usefixtures("_without_processes")
+@pytest.mark.parametrize(("dedupe", "expected"), [(False, (4, 0, 1)), (True, (3, 1, 0))])
+def test_rows_move_the_same_way(tmp_path: Path, dedupe: bool, expected: tuple[int, int, int]) -> None:
+    lines = ["alpha good,pos", "beta bad,neg", "one,two,three,four", "gamma fine,pos"]
+    for inserted in ([], ["zero new,pos"]):
+        source = write_csv(tmp_path / "r.csv", "text,label", *inserted, *lines)
+        found = [ingest(tmp_path / engine, source, engine=engine, dedupe=dedupe) for engine in ("local", "ray")]
+        assert found[0].metrics == found[1].metrics
+        local, ray = (files_of(tmp_path / engine) for engine in ("local", "ray"))
+        assert {name for name in local if name.startswith("tokens")} == {name for name in ray if name.startswith("tokens")}
+    assert (found[1].written, found[1].known, found[1].metrics["moved"]) == expected
+
+
+@pytest.mark.usefixtures("_without_processes")
 def test_score_gives_the_same_file(tmp_path: Path) -> None:
     lake = make_lake(tmp_path / "lake")
     table = write_table(tmp_path / "in.parquet", text=make_texts(20_000), number=list(range(20_000)))
