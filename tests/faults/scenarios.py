@@ -112,8 +112,10 @@ def make_second(commands: Commands, lake: Path) -> None:
 
 
 def make_third(commands: Commands, lake: Path) -> None:
-    """Two nights are done, of which the first is in the index of keys; then more came."""
+    """Two nights are done, of which the first is in the index of keys; then more came, and a line was removed, after which
+    the others of its file stand in other rows."""
     make_second(commands, lake)
+    (lake / "raw" / "late.csv").write_text("text,label\n" + "".join(f"late and good {n},pos\n" for n in range(1, 5)))
     (lake / "raw" / "later.csv").write_text("text,label\n" + "".join(f"later and bad {n},neg\n" for n in range(5)))
 
 
