@@ -1,12 +1,13 @@
 """Guesses the role of each column from names and values. Options given by the user take precedence."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.config.ingest import DEFAULT_LABEL_COLUMN
 from pipeline.inspection.columns import BOOLEAN, EMPTY, INTEGER, NUMBER, TEXT, TIME, Column
 from pipeline.inspection.names import NO_LABELS, SENTIMENTS, SPLIT_NAMES, is_group, is_id, label_rank, plain, words
-from pipeline.inspection.scales import Scale, stars_scale, stray_values
+from pipeline.inspection.scales import Scale, are_few, stars_scale, stray_values
 from pipeline.readers.labels import LabelMap, SkippedLabels
 from schemas.review import SPLITS
 
@@ -102,23 +103,52 @@ def _map_labels(found: Guess, label: Column | None, given: Given) -> None:
         found.label_map = scale.label_map
         if found.skip_labels is None:
             found.skip_labels = scale.skip_labels
+    if label is not None and not found.label_map:
+        _note_many_strays(found, label)
     if label is None or not found.label_map:
         return
     label_map, skipped = LabelMap.parse(found.label_map), SkippedLabels.parse(found.skip_labels or "")
     counts = (label.counts or {}).items()
     left = [(value, count) for value, count in counts if label_map(value) is None and value not in skipped]
     if left:
-        listed = ", ".join(f"{value!r} ({count:,})" for value, count in left[:MOST_LISTED])
-        more = f" and {len(left) - MOST_LISTED:,} more" if len(left) > MOST_LISTED else ""
         found.notes.append(
-            f"{label.name!r} has values without a class; these rows are rejected: {listed}{more}. To use them, set "
-            "--label-map; to leave them out on purpose, --skip-labels."
+            f"{label.name!r} has values without a class; these rows are rejected: {_counted(left)}. To use them, add them "
+            f"to --label-map; to leave them out on purpose, set {_skipping(found, left)}."
         )
+
+
+def _note_many_strays(found: Guess, label: Column) -> None:
+    """A note about a column of stars that has too many other values to derive classes."""
+    counts: Mapping[str, int] = label.counts or {}
+    strays = stray_values(counts)
+    scale = stars_scale(label.name, [value for value in counts if value not in strays])
+    if strays and scale is not None:
+        found.notes.append(
+            f"{label.name!r} has stars, but also {_counted(list(strays.items()))}, so no classes are derived: each value is "
+            f"a class of its own. To derive them, set --label-map '{scale.label_map}'."
+        )
+
+
+def _counted(values: Sequence[tuple[str, int]]) -> str:
+    """Values with their numbers of rows."""
+    listed = ", ".join(f"{value!r} ({count:,})" for value, count in values[:MOST_LISTED])
+    return listed + (f" and {len(values) - MOST_LISTED:,} more" if len(values) > MOST_LISTED else "")
+
+
+def _skipping(found: Guess, left: Sequence[tuple[str, int]]) -> str:
+    """The option that leaves these values out besides those that are left out anyway."""
+    values = [value for value, _ in left]
+    if len(values) > MOST_LISTED or any("," in value or ".." in value for value in values):
+        return "--skip-labels"
+    return f"--skip-labels {shlex.quote(','.join([*filter(None, [found.skip_labels]), *values]))}"
 
 
 def _stars(column: Column) -> Scale | None:
     """The scale of a column of stars, of which a few rows may have other values."""
-    strays = stray_values(column.counts or {})
+    counts: Mapping[str, int] = column.counts or {}
+    strays = stray_values(counts)
+    if not are_few(strays, counts):
+        return None
     return stars_scale(column.name, [value for value in column.values if value not in strays])
 
 

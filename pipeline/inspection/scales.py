@@ -15,14 +15,18 @@ MOST_VALUES = 21
 """From 0 to 10 in steps of a half."""
 
 
-STRAY_SHARE = 0.01
+STRAY_SHARE = 0.2
 """A column of stars may have up to this share of other values, such as `n/a`."""
 
 
 def stray_values(counts: Mapping[str, int]) -> dict[str, int]:
-    """Values that are not numbers, with their counts, in a column where hardly any are; else none."""
-    found = {value: count for value, count in counts.items() if not _is_number(value)}
-    return found if sum(found.values()) <= STRAY_SHARE * sum(counts.values()) else {}
+    """Values that are not numbers, with their counts."""
+    return {value: count for value, count in counts.items() if not _is_number(value)}
+
+
+def are_few(strays: Mapping[str, int], counts: Mapping[str, int]) -> bool:
+    """Whether a column with these values is one of stars although it has the strays."""
+    return sum(strays.values()) <= STRAY_SHARE * sum(counts.values())
 
 
 def _is_number(value: str) -> bool:

@@ -1,5 +1,6 @@
 """What columns are taken for, by their names and values."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -129,8 +130,23 @@ def test_stars_of_which_a_few_are_missing_are_stars_and_the_others_are_named() -
     assert (found.label, found.label_map) == ("stars", "neg=1,2 pos=4,5")
     assert any("these rows are rejected: 'n/a' (2), 'five' (1)" in note for note in found.notes)
     assert found.skip_labels == "3"
-    many = columns_of({"text": TEXT * 10, "stars": [*"12345" * 118, *["none"] * 10]})
-    assert guess(list(many.values()), [many], Given()).label_map is None
+    many = columns_of({"text": TEXT * 10, "stars": [*"12345" * 90, *["none"] * 150]})
+    found = guess(list(many.values()), [many], Given())
+    assert found.label_map is None
+    (note,) = [note for note in found.notes if "no classes" in note]
+    assert "'none' (150)" in note and "--label-map 'neg=1,2 pos=4,5'" in note
+
+
+@pytest.mark.parametrize("name", ["stars", "label"])
+def test_a_few_odd_cells_in_a_small_table_do_not_cost_the_classes(name: str) -> None:
+    found = guess_of(**{name: [*"12345" * 11, "N/A", "5 stars", "5 stars", "1", "2"]})
+    assert (found.label, found.label_map, found.skip_labels) == (name, "neg=1,2 pos=4,5", "3")
+    (note,) = [note for note in found.notes if "without a class" in note]
+    assert "these rows are rejected: '5 stars' (2), 'N/A' (1)." in note or "'N/A' (1), '5 stars' (2)." in note
+    options = shlex.split(note.partition("set --skip-labels ")[2].removesuffix("."))
+    skipped = guess_of(named=Given(skip_labels=options[0]), **{name: [*"12345" * 11, "N/A", *["5 stars"] * 2, "1", "2"]})
+    assert not any("without a class" in note for note in skipped.notes)
+    assert "3" in SkippedLabels.parse(options[0])
 
 
 def test_values_that_a_given_map_leaves_out_are_named_until_they_are_skipped() -> None:
@@ -138,7 +154,10 @@ def test_values_that_a_given_map_leaves_out_are_named_until_they_are_skipped() -
     found = guess(list(columns.values()), [columns], Given(label_map="neg=1,2 pos=5"))
     assert found.skip_labels is None, "only whoever gave the map knows what it leaves out on purpose"
     (note,) = [note for note in found.notes if "without a class" in note]
-    assert "'3' (60), '4' (60). To use them, set --label-map; to leave them out on purpose, --skip-labels." in note
+    assert (
+        "'3' (60), '4' (60). To use them, add them to --label-map; to leave them out on purpose, set --skip-labels 3,4."
+        in note
+    )
     found = guess(list(columns.values()), [columns], Given(label_map="neg=1,2 pos=5", skip_labels="3..4"))
     assert found.skip_labels == "3..4" and not any("without a class" in note for note in found.notes)
 
