@@ -49,7 +49,7 @@ from pipeline.lake.paths import Lake
 from pipeline.models.bundle import WEIGHTS, Bundle, model_ids, read_bundle, verify_bundle
 from pipeline.order.holdout import FEWEST_ROWS
 from pipeline.order.selection import Part, has_labelled
-from pipeline.progress import AS_IT_IS, IN_FIGURES
+from pipeline.progress import AS_IT_IS, BRIEF, IN_FIGURES
 from pipeline.reports.metrics import binomial_tail, worse_by_chance
 from pipeline.reports.numbers import smaller_by_chance
 from pipeline.scoring.judge import Merits, judging_rows, merits, read_judge
@@ -119,6 +119,8 @@ def conclude(config: TrainConfig, data: TrainingData, bundle: Bundle, test: Part
             make_live(lake, bundle.model_id, TRAINED)
     run.metrics["promotion"] = decision.facts()
     _say(decision)
+    if decision.promoted:
+        _doubt(bundle)
 
 
 def complete_promotion(lake: Lake) -> str | None:
@@ -269,18 +271,31 @@ def _below_majority(bundle: Bundle) -> tuple[str, str]:
     part = "test" if any(f"test_{name}" in metrics for name in _HEADLINES) else "valid"
     if bundle.task:
         return part, _below_constant(metrics, part)
+    return part, "" if _may_be_chance(metrics, part) else _shortfall(bundle, part)
+
+
+def _shortfall(bundle: Bundle, part: str) -> str:
+    """How a model's figures lose to the most frequent label, be it by chance; "" if they do not."""
+    metrics = bundle.metrics
     accuracy, majority = metrics.get(f"{part}_accuracy"), metrics.get(f"{part}_majority_accuracy")
     if accuracy is None or majority is None or accuracy >= majority:
-        return part, ""
+        return ""
     if "class_weights" in metrics and metrics[f"{part}_macro_f1"] > 2 * majority / (1 + majority) / len(bundle.labels):
-        return part, ""
+        return ""
     rows = int(metrics.get(f"{part}_rows", FEW_ROWS))
-    if rows < FEW_ROWS and majority < 1 and binomial_tail(round(accuracy * rows), rows, majority) >= SIGNIFICANCE:
-        return part, ""
-    return part, (
+    return (
         f"accuracy {accuracy:.4f} on {rows:,} reviews of the {_PARTS[part]}, and always predicting the most frequent label "
         f"has {majority:.4f}"
     )
+
+
+def _may_be_chance(metrics: Mapping[str, Any], part: str) -> bool:
+    """Whether there are so few rows that a model as good as the most frequent label would hardly do better."""
+    accuracy, majority = metrics.get(f"{part}_accuracy"), metrics.get(f"{part}_majority_accuracy")
+    if accuracy is None or majority is None:
+        return False
+    rows = int(metrics.get(f"{part}_rows", FEW_ROWS))
+    return rows < FEW_ROWS and majority < 1 and binomial_tail(round(accuracy * rows), rows, majority) >= SIGNIFICANCE
 
 
 def _below_constant(metrics: Mapping[str, Any], part: str) -> str:
@@ -363,6 +378,21 @@ def _say(decision: Decision) -> None:
     level = logging.INFO if decision.reason == NEVER else logging.WARNING
     text = "%s was not promoted (%s): %s. %s. 'pipeline models promote %s' makes it live all the same."
     log.log(level, text, model_id, decision.reason, decision.message, remains, model_id, extra=IN_FIGURES)
+
+
+def _doubt(bundle: Bundle) -> None:
+    """Warns of a model that went live although its figures are below those of the most frequent label."""
+    part, _ = _below_majority(bundle)
+    if not bundle.task and (shortfall := _shortfall(bundle, part)):
+        log.warning(
+            "%s went live, but it may be worse than none: %s. On so few reviews that may be chance, so it was not held "
+            "back. Ingest more labelled reviews, and train again.",
+            bundle.model_id,
+            shortfall,
+            extra={
+                BRIEF: "the live model may be worse than always predicting the most frequent label: too few reviews show it"
+            },
+        )
 
 
 @contextmanager

@@ -274,6 +274,27 @@ def test_a_model_below_the_majority_never_goes_live_by_itself(tmp_path: Path) ->
     assert run_here("score", "--text", "w2 w3", "--lake", tmp_path / "lake").code == 0
 
 
+def test_a_first_model_that_a_few_reviews_show_below_the_majority_goes_live_with_a_warning(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus", 300, test_rows=30)
+
+    def half_flipped(table: pa.Table) -> pa.Table:
+        labels = table["label"].to_numpy().copy()
+        labels[:16] = 1 - labels[:16]
+        return put(table, label=labels, content_sha256=[f"half{label}" for label in labels])
+
+    change(corpus, half_flipped, "test-0000", "test-0000")
+    done = run_here("train", "--lake", tmp_path / "lake", "--tokens", corpus.shards, *LINEAR)
+    found = done.receipt["metrics"]
+    assert found["test_accuracy"] < found["test_majority_accuracy"]
+    assert (found["promotion"]["decision"], found["promotion"]["reason"]) == ("promoted", "first")
+    (warned,) = (line for line in done.stderr.splitlines() if "may be worse than none" in line)
+    assert f"always predicting the most frequent label has {found['test_majority_accuracy']:.4f}" in warned
+    record = json.loads(max((tmp_path / "lake" / "runs").glob("*-train-*.json")).read_text())
+    assert any("may be worse than none" in warning for warning in record["warnings"])
+    good = run_here("train", "--lake", tmp_path / "good", "--tokens", write_corpus(tmp_path / "c", 300).shards, *LINEAR)
+    assert "may be worse" not in good.stderr
+
+
 def test_a_model_that_is_not_finite_never_goes_live(lake: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     from jobs import training
 
