@@ -1,13 +1,13 @@
 """What the last runs of a night's commands left for a person: pure functions over their records."""
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 
-from pipeline.errors import LockedError, StorageUnavailableError
+from pipeline.errors import InputNotFoundError, LockedError, StorageUnavailableError, UsageError
 from pipeline.lake.runs import age, remembered
 from pipeline.status.facts import Facts, Finding, Limits
 from pipeline.status.models import NOT_PROMOTED
-from pipeline.status.nights import NIGHTLY, STEPS, Night, night_of, step_of
+from pipeline.status.nights import NIGHTLY, READERS, STEPS, Night, night_of, step_of
 from pipeline.status.records import (
     Record,
     count,
@@ -27,6 +27,11 @@ from pipeline.status.words import FEATURES, counted, listed_files
 
 PASSING = (StorageUnavailableError.exit_code, LockedError.exit_code)
 """Exit codes that the next try may clear: only the second in a row needs a person."""
+UNREAD = (*PASSING, UsageError.exit_code, InputNotFoundError.exit_code)
+"""Exit codes of runs that have read nothing."""
+AFTERWARDS = timedelta(days=1)
+"""So long, what a run left out is reported although later runs found nothing new."""
+Same = Callable[[Record, Record | None], bool]
 CHOSEN = "never"
 """The reason of a training that was told not to promote its model."""
 MAX_UNKNOWN = 0.05
@@ -100,17 +105,21 @@ def _succeeded_since(facts: Facts, command: str, night: Night) -> bool:
 
 
 def _left_out(facts: Facts) -> Iterator[Finding]:
-    """Rows and files that the last run left out, unless the run before it left out the same."""
-    for command in ("ingest", "score"):
+    """Rows and files that the last run left out, unless the run before it left out the same.
+
+    Runs that found nothing new afterwards leave out the same again: for a day, this does not settle what they are.
+    """
+    for command in READERS:
         well = [record for record in facts.last.get(command, ()) if worked(record)]
-        if not well or well[0] is not facts.newest(command):
+        if not well or not _says_nothing_of_rows(facts.last[command][0]):
             continue
-        newest, before = well[0], well[1] if len(well) > 1 else None
+        newest, before = well[0], _before(well, _same_files, facts.now)
         run_id, at = newest["run_id"], when(newest["finished"])
         files = count(newest["receipt"], "quarantined")
         if files and not _same_files(newest, before):
             text = f"{counted(files, 'file')} skipped by {command}{_first_file(newest)}, {at}"
             yield Finding(kind="quarantined", message=text, command=("runs", "show", run_id), run_id=run_id, about=command)
+        before = _before(well, _same_rows, facts.now)
         step = step_of(newest)
         if step.rejected and not _same_rows(newest, before):
             named = ", ".join(f"{number:,} {name}" for name, number in step.reported.items())
@@ -118,6 +127,27 @@ def _left_out(facts: Facts) -> Iterator[Finding]:
             text = f"{counted(step.rejected, 'row')} rejected by {command}{f' ({named})' if named else ''}{where}, {at}"
             show = ("runs", "show", run_id, "--rejects") if outputs(newest).get("rejects") else ("runs", "show", run_id)
             yield Finding(kind="rejected", message=text, command=show, run_id=run_id, about=command)
+
+
+def is_mistyped(record: Record) -> bool:
+    """Whether a run is a command that somebody typed with options that are not allowed, which says nothing of the lake."""
+    return record["exit_code"] == UsageError.exit_code and record["command"] in STEPS and not record.get("part_of")
+
+
+def _says_nothing_of_rows(newest: Record) -> bool:
+    """Whether what the run before the newest left out still holds: the newest worked, or ended before it read a row."""
+    return worked(newest) or newest["outcome"] == "stopped" or newest["exit_code"] in UNREAD
+
+
+def _before(well: Sequence[Record], same: Same, now: datetime) -> Record | None:
+    """The run to compare the newest with: the one before it, or, where that found nothing new, before the run of the last
+    day that has brought what it leaves out."""
+    place = 0
+    while place + 1 < len(well) and well[place]["outcome"] == "nothing-new" and same(well[place], well[place + 1]):
+        place += 1
+    if age(well[place], now) > AFTERWARDS:
+        place = 0
+    return well[place + 1] if place + 1 < len(well) else None
 
 
 def _same_rows(newest: Record, before: Record | None) -> bool:

@@ -11,10 +11,12 @@ from typing import Any
 from pipeline.errors import InputNotFoundError
 from pipeline.lake.live import history
 from pipeline.lake.paths import Lake
+from pipeline.lake.runs import age
 from pipeline.printable import utf8_name
 from pipeline.status.facts import Facts, Finding, Limits
 from pipeline.status.lake import Disk, read_disk, read_table
 from pipeline.status.models import live_model
+from pipeline.status.night_rules import AFTERWARDS, is_mistyped
 from pipeline.status.nights import COUNTS, NIGHTLY, STEPS, step_of
 from pipeline.status.records import Record, Records, count, figure, inside, metrics
 from pipeline.status.rules import findings, verdict
@@ -24,7 +26,7 @@ from schemas.status import STATUS
 PAGE = "index.html"
 """The morning page, in the lake."""
 NEWEST = 3
-"""So many records of each command are read: rules compare a run with the one before it, and one of them may be damaged."""
+"""At least so many records of each command are read: rules compare a run with the one before, and one may be damaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +141,8 @@ def look(lake: Lake, limits: Limits, now: datetime | None = None) -> Status:
     records = Records(lake)
     order = (NIGHTLY, *STEPS)
     commands = sorted(records.commands(), key=lambda name: (order.index(name) if name in order else len(order), name))
-    last = {command: list(islice(records.of(command), NEWEST)) for command in commands}
+    now = now or datetime.now(UTC)
+    last = {command: _newest(records, command, now) for command in commands}
     disk = read_disk(lake)
     facts = Facts(
         last=last,
@@ -148,9 +151,25 @@ def look(lake: Lake, limits: Limits, now: datetime | None = None) -> Status:
         table=read_table(lake),
         disk=disk,
         unreadable=[path.name for path in records.unreadable],
-        now=now or datetime.now(UTC),
+        now=now,
     )
     return Status(lake=lake, facts=facts, disk=disk, limits=limits, found=findings(facts, limits), records=records)
+
+
+def _newest(records: Records, command: str, now: datetime) -> list[Record]:
+    """The newest runs of a command, without mistyped ones; of runs of the last day that found nothing new, all and the one
+    before, which has brought what they left out."""
+    newest = list(islice(records.of(command), NEWEST))
+    if newest and all(map(is_mistyped, newest)) and len({str(record["finished"])[:10] for record in newest}) == NEWEST:
+        return newest  # it is a schedule that is wrong
+    found: list[Record] = []
+    for record in records.of(command):
+        if is_mistyped(record):
+            continue
+        found.append(record)
+        if len(found) >= NEWEST and not (record["outcome"] == "nothing-new" and age(record, now) <= AFTERWARDS):
+            break
+    return found
 
 
 def typed(command: Sequence[str], lake: str = "") -> str:

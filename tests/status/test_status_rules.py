@@ -89,8 +89,41 @@ def test_rejected_rows_are_reported_once(lake: Lake) -> None:
     (finding,) = looked(lake).found
     assert finding.kind == "rejected"
     assert finding.message == "12 rows rejected by ingest (9 unknown_label, 3 empty_text), 2026-03-01 02:31 UTC"
-    add_run(lake, "ingest", LAST + timedelta(minutes=5), 99, **REJECTS, **same)  # type: ignore[arg-type]
+    add_run(lake, "ingest", LAST + timedelta(minutes=5), **REJECTS, **same)  # type: ignore[arg-type]
     assert kinds(lake) == []
+
+
+@pytest.mark.parametrize("more", [1, 5])
+def test_rejected_rows_are_not_forgotten_because_nothing_new_follows_within_a_day(lake: Lake, more: int) -> None:
+    same = {"outputs": {"rejects": str(lake.rejects / "0123.parquet")}}
+    add_run(lake, "ingest", LAST, **REJECTS, **same)  # type: ignore[arg-type]
+    for minute in range(1, more + 1):
+        add_run(lake, "ingest", LAST + timedelta(minutes=minute), 99, **REJECTS, **same)  # type: ignore[arg-type]
+    (finding,) = looked(lake).found
+    assert finding.message.startswith("12 rows rejected by ingest (9 unknown_label, 3 empty_text), 2026-03-01 02:3")
+    add_run(lake, "ingest", LAST + timedelta(minutes=9), 99)
+    assert kinds(lake) == [], "somebody has mended them"
+    max(lake.runs.glob("*-ingest-*")).unlink()
+    assert look(lake, Limits(min_free=0, max_age=0), NOW + timedelta(days=1)).found == [], "nights do not repeat it"
+
+
+@pytest.mark.parametrize("command", ["ingest", "score", "train"])
+def test_a_mistyped_command_is_not_the_state_of_the_job_and_hides_no_rejects(lake: Lake, command: str) -> None:
+    add_run(lake, "ingest", LAST, **REJECTS)  # type: ignore[arg-type]
+    for minute in range(1, 5):
+        add_run(lake, command, LAST + timedelta(minutes=minute), 2, error="UsageError: --max-bad 7: too much")
+    status = looked(lake)
+    assert [finding.kind for finding in status.found] == ["rejected"]
+    assert all(run["exit_code"] == 0 for run in status.document()["runs"])
+    for day in range(1, 4):
+        add_run(lake, command, LAST + timedelta(days=day), 2, error="UsageError: --max-bad 7: too much")
+    assert "failed" in kinds(lake), "a schedule that is wrong every night is no slip"
+
+
+def test_a_file_that_is_not_there_hides_no_rejects(lake: Lake) -> None:
+    add_run(lake, "ingest", LAST, **REJECTS)  # type: ignore[arg-type]
+    add_run(lake, "ingest", LAST + timedelta(minutes=1), 66, error="InputNotFoundError: no such file")
+    assert kinds(lake) == ["failed", "rejected"]
 
 
 @pytest.mark.parametrize(
