@@ -40,6 +40,7 @@ def run(config: CompactConfig) -> Receipt:
     lake = Lake(config.lake)
     with recorded_run("compact", lake, config, record=not config.dry_run) as this:
         if not token_table.exists(lake.tokens):
+            lake.check_there()
             raise InputNotFoundError(f"no token table in {lake.tokens}. Create one with 'pipeline ingest'.")
         if config.dry_run:
             _compact(config, lake, this, None)

@@ -17,7 +17,7 @@ from jobs.runtime import Run, commit_record, committing, recorded_run
 from jobs.trained_on import pretrained_on, trained_on
 from jobs.workplace import table_locked
 from pipeline.config.erase import EraseConfig
-from pipeline.errors import DataError, InputNotFoundError, PipelineError
+from pipeline.errors import DataError, PipelineError
 from pipeline.lake import log as delta_log
 from pipeline.lake import table as token_table
 from pipeline.lake.atomic import make_folder, writing
@@ -88,8 +88,7 @@ def run(config: EraseConfig) -> Receipt:
         LockedError: another run changes the table or writes predictions.
     """
     lake = Lake(config.lake)
-    if not lake.root.is_dir():
-        raise InputNotFoundError(f"{lake.root} does not exist: nothing to erase. Choose a lake with --lake.")
+    lake.check_there()
     given = config.ids()
     with recorded_run("erase", lake, config, record=not config.dry_run) as this:
         lake.fetch(lake.root)

@@ -22,7 +22,7 @@ from jobs.night.policy import Decision, decide
 from jobs.night.step import Runner, Step
 from jobs.runtime import Run, recorded_run
 from pipeline.config.nightly import REBUILD, NightlyConfig
-from pipeline.errors import EXIT_DONE, InputNotFoundError, PipelineError, StoppedError
+from pipeline.errors import EXIT_DONE, PipelineError, StoppedError
 from pipeline.lake.locks import locked
 from pipeline.lake.paths import Lake, share
 from pipeline.lake.store import is_object_uri
@@ -60,8 +60,7 @@ def run(
         StoppedError: a signal came; the step has ended, and nothing is half-written.
     """
     lake = Lake(config.lake)
-    if not lake.root.is_dir():
-        raise InputNotFoundError(f"no such lake: {lake.root}. Pass its folder with --lake, or put reviews into {lake.raw}.")
+    lake.check_there()
     with locked(lake.locks / "nightly.lock", f"the nightly run of {lake.root}"):
         with recorded_run("nightly", lake, config) as this, night_log(lake, this.run_id, formatter) as log_file:
             this.outputs["log"] = log_file

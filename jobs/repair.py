@@ -91,8 +91,7 @@ def run(config: RepairConfig) -> Receipt:
         LockedError: an ingest is running.
     """
     lake = Lake(config.lake)
-    if not lake.root.is_dir():
-        raise InputNotFoundError(f"{lake.root} does not exist: no lake to repair. Choose one with --lake.")
+    lake.check_there()
     with recorded_run("repair", lake, config) as this:
         found = Findings()
         lake.fetch(lake.tokens)

@@ -47,6 +47,7 @@ def run(config: RetractConfig) -> Receipt:
     with recorded_run("retract", lake, config, record=not config.dry_run) as this:
         lake.fetch(lake.tokens)
         if not token_table.exists(lake.tokens):
+            lake.check_there()
             raise InputNotFoundError(f"no token table in {lake.tokens}: nothing to take back. Choose a lake with --lake.")
         if config.dry_run:
             _retract(config, lake, this, None)

@@ -99,8 +99,9 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
     """Runs the block as one run of `command`; writes `runs/<run_id>.json` when it ends, however it ends.
 
     `config` is the job's frozen dataclass; it is rendered into the record. A record that cannot be written is a
-    warning: it must not hide the run's own result or error. `record=False` writes none. Once the run has committed
-    (see `committing`), later failures are warnings too: the exit code reports the commit.
+    warning: it must not hide the run's own result or error. `record=False` writes none, and neither does a run
+    that fails where there is no lake. Once the run has committed (see `committing`), later failures are warnings too: the
+    exit code reports the commit.
     """
     unsettle()
     run = Run(run_id=new_run_id(command), command=command, config=rendered(config))
@@ -131,7 +132,7 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
         logging.getLogger().removeHandler(warned)
         with deferred_stop():
             final = _record(run, error, warned)
-            if record:
+            if record and (error is None or lake.is_there):  # a mistyped --lake leaves no folder
                 try:
                     write_record(lake, final)
                     lake.push(command)

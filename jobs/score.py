@@ -53,6 +53,7 @@ def run(config: ScoreConfig) -> Receipt:
     places = config.sources if config.output is None else (*config.sources, config.output)
     with (
         recorded_run("score", lake, config) as this,
+        _model(lake, config) as bundle,
         spooled_stdin(config.sources) as stdin,
         mirrored(places, lake.scratch) as mirror,
         ExitStack() as present,
@@ -65,24 +66,19 @@ def run(config: ScoreConfig) -> Receipt:
         if not found.sources and not found.faults:
             this.nothing_new = True  # all of it was written a moment ago
             return this.receipt()
-        from pipeline.models.bundle import find_bundle
-
         try:
             config, output = _mirrored(config, paths, mirror)
             is_one_object = [str(source.path) for source in found.sources] == paths
             if is_one_object:  # the path of a file that is not there would be taken for a folder
                 found.sources = [present.enter_context(mirror.present(source)) for source in found.sources]
             if is_scored_one_by_one(config):
-                bundle = find_bundle(lake, config.model)
-                with _held(bundle):
-                    ScoreEach(config, lake, this, bundle, found, mirror).run(write_rows)
+                ScoreEach(config, lake, this, bundle, found, mirror).run(write_rows)
                 return this.receipt()
             names = [STDIN_NAME if path == STDIN else name_of(Path(path).expanduser()) for path in paths]
             if not is_one_object:
                 found.sources = [present.enter_context(mirror.present(source)) for source in found.sources]
             source = open_input(", ".join(names), found, config.text_column, config.keep, config.reading)
-            bundle = find_bundle(lake, config.model)  # before a lock file is made
-            with _held(bundle), _target(config, lake, source) as target:
+            with _target(config, lake, source) as target:
                 this.outputs |= {"predictions": STDOUT if config.to_stdout else target, "model": bundle.model_id}
                 _score(ScorePlan.of(config, source, bundle, target), lake, this, output)
         except FileFault as fault:
@@ -113,6 +109,16 @@ def answers(config: ScoreConfig) -> "list[Answer]":
         from pipeline.scoring.predictor import Predictor
     with Predictor(bundle, config.device, config.batch_size, config.precision) as predictor:
         return answer(predictor, config.text, config.abstain_below, explain=config.explain)
+
+
+@contextmanager
+def _model(lake: Lake, config: ScoreConfig) -> "Iterator[Bundle]":
+    """The model, before anything is said of the input, and before a lock file is made."""
+    from pipeline.models.bundle import find_bundle
+
+    bundle = find_bundle(lake, config.model)
+    with _held(bundle):
+        yield bundle
 
 
 @contextmanager

@@ -69,8 +69,8 @@ def run(config: UpgradeConfig) -> Receipt:
         LockedError: an ingest is at work.
     """
     lake = Lake(config.lake)
-    if not config.paths and not lake.root.is_dir():
-        raise InputNotFoundError(f"{lake.root} does not exist: no lake to upgrade. Choose one with --lake.")
+    if not config.paths:
+        lake.check_there()
     with recorded_run("upgrade", lake, config, record=not config.dry_run) as this:
         done = Done()
         lake.fetch(lake.predictions, lake.crossval().folder)

@@ -41,6 +41,7 @@ def run(config: VacuumConfig) -> Receipt:
         lake.fetch(lake.checkpoints, lake.crossval().folder, lake.damaged, *([lake.predictions] if config.models else []))
         has_table = token_table.exists(lake.tokens)
         if not has_table and not lake.models.is_dir() and not lake.checkpoints.is_dir():
+            lake.check_there()
             raise InputNotFoundError(f"no token table in {lake.tokens}. Create one with 'pipeline ingest'.")
         names: list[str] = []
         with locked(lake.locks / "ingest.lock", f"the token table of {lake.root}"):

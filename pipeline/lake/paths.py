@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = "PIPELINE_LAKE"
 DEFAULT = "data_lake"
+CONTENT = (
+    *("pipeline.toml", "raw", "incoming", "tokens", "vocabulary", "rejects", "models", "pretrained", "predictions", "runs"),
+    *("logs", "retracted", "erased", "checkpoints", "crossval", ".scratch", ".index", ".targets", ".damaged", ".locks"),
+)
+"""What tells a lake from another folder."""
+START = "'pipeline init FILE' starts one with your reviews, 'pipeline sample' one with made-up reviews."
+"""How a lake begins."""
 _WITH_URI: set[Path] = set()
 """The working copies of lakes that this process has found by their URIs, whether they are there yet or not."""
 
@@ -66,6 +73,21 @@ class Lake:
         from pipeline.lake.working_copy import working_copy
 
         return working_copy(self.root)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a lake: a folder that is empty or holds anything of one, or a working copy of one on a store."""
+        if self.origin is not None or any((self.root / name).exists() for name in CONTENT):
+            return True
+        return self.root.is_dir() and not any(self.root.iterdir())
+
+    def check_there(self) -> None:
+        """Raises `InputNotFoundError` where there is no lake."""
+        if not self.is_there:
+            raise InputNotFoundError(
+                f"there is no lake at {self.root}. Check the path; --lake selects another one. {START}",
+                brief=f"there is no lake at {self.root}",
+            )
 
     @property
     def place(self) -> str:
@@ -236,6 +258,7 @@ class Lake:
             InputNotFoundError: no model was trained yet, or LATEST is empty.
             DataError: LATEST is not a file with an ID.
         """
+        self.check_there()
         remedy = f"Train one with 'pipeline train --lake {self.root}', or pass the folder of a bundle."
         try:
             model_id = self.latest.read_text(encoding="utf-8").strip()

@@ -138,6 +138,8 @@ def list_shards(folder: Path, version: int | None = None) -> tuple[int, list[Lis
         raise InputNotFoundError(f"{folder} has no version {version}; versions count from 0.")
     newest = delta_log.newest(folder)
     if newest is None:
+        if folder == (lake := Lake(folder.parent)).tokens:
+            lake.check_there()
         raise InputNotFoundError(f"no token table in {folder}. Make one with 'pipeline ingest'.")
     wanted = newest.version if version is None else version
     if wanted > newest.version:

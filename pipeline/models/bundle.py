@@ -285,6 +285,7 @@ def find_bundle(lake: Lake, model: str = LATEST, option: str = "model") -> Bundl
         return read_bundle(Path(model).expanduser())
     known = model_ids(lake)
     if not known:
+        lake.check_there()
         raise InputNotFoundError(
             f"{option} {model!r}: no such bundle, and {lake.models} is empty. Run 'pipeline train' first."
         )

@@ -8,7 +8,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import InputNotFoundError
 from pipeline.lake.live import history
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import age
@@ -134,10 +133,7 @@ def look(lake: Lake, limits: Limits, now: datetime | None = None) -> Status:
         InputNotFoundError: there is no such lake.
         StorageUnavailableError: the storage does not answer.
     """
-    if not lake.root.is_dir():
-        raise InputNotFoundError(
-            f"there is no lake at {lake.root}. Check the path; --lake selects another one, and 'pipeline ingest' makes one."
-        )
+    lake.check_there()
     records = Records(lake)
     order = (NIGHTLY, *STEPS)
     commands = sorted(records.commands(), key=lambda name: (order.index(name) if name in order else len(order), name))

@@ -202,8 +202,14 @@ def train_unknown_arch(place: Place) -> Arguments:
     return ["train", "--arch", "bilstn"]
 
 
+@case(66, r"there is no lake at .*absent.*--lake.*pipeline init FILE")
+def train_without_a_lake(place: Place) -> Arguments:
+    return ["train", "--lake", place.work / "absent"]
+
+
 @case(66, r"no token table in .*empty.*pipeline ingest")
 def train_without_a_table(place: Place) -> Arguments:
+    (place.work / "empty").mkdir()
     return ["train", "--lake", place.work / "empty"]
 
 

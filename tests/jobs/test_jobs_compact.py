@@ -105,6 +105,9 @@ def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_without_a_table(tmp_path: Path) -> None:
+    with pytest.raises(InputNotFoundError, match="there is no lake at"):
+        merge(tmp_path / "lake")
+    (tmp_path / "lake").mkdir()
     with pytest.raises(InputNotFoundError, match="pipeline ingest"):
         merge(tmp_path / "lake")
 

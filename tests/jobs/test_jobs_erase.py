@@ -296,7 +296,7 @@ def test_what_is_not_there(lake: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
     with pytest.raises(UsageError, match="has no ID"):
         erase.run(EraseConfig(lake=lake, from_file=tmp_path / "empty"))
-    with pytest.raises(InputNotFoundError, match="nothing to erase"):
+    with pytest.raises(InputNotFoundError, match="there is no lake at"):
         remove(tmp_path / "no-lake", "x")
 
 

@@ -213,9 +213,9 @@ def test_a_lake_that_is_not_there_is_refused_and_the_message_helps(tmp_path: Pat
     done = command("--lake", tmp_path / "lake", "nightly")
     assert done.code == 66
     assert not (tmp_path / "lake").exists()
-    raw = Path(done.stderr.partition("put reviews into ")[2].removesuffix(".\n"))
-    raw.mkdir(parents=True)
-    (raw / "good.csv").write_text(GOOD)
+    assert "'pipeline init FILE' starts one with your reviews" in done.stderr
+    (tmp_path / "good.csv").write_text(GOOD)
+    assert command("--lake", tmp_path / "lake", "init", tmp_path / "good.csv").code == 0
     assert command("--lake", tmp_path / "lake", "nightly", "--retrain", "never").code == 0
 
 

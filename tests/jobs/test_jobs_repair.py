@@ -220,5 +220,5 @@ def test_a_commit_without_a_record_gets_one(lake: Lake) -> None:
 
 
 def test_no_lake_no_repair(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match="no lake to repair"):
+    with pytest.raises(PipelineError, match="there is no lake at"):
         repair.run(RepairConfig(lake=tmp_path / "none"))

@@ -83,7 +83,7 @@ def test_scored_files_are_read_with_the_columns_of_the_lakes_settings(
 
 
 def test_what_cannot_be(lake: Lake, tmp_path: Path) -> None:
-    with pytest.raises(InputNotFoundError, match="LATEST does not exist"):
+    with pytest.raises(InputNotFoundError, match="there is no lake at"):
         run(ReportConfig(lake=tmp_path / "other"))
     with pytest.raises(InputNotFoundError, match="is a folder"):
         run(ReportConfig(lake=lake.root, predictions=tmp_path))

@@ -252,6 +252,9 @@ def test_a_name_that_is_no_run_of_ingest(lake: Path) -> None:
     nothing = ingest(lake, lake / "raw" / "second.csv", **WITH_IDS)
     with pytest.raises(UsageError, match="added no reviews to the table"):
         take_back(lake, nothing.run_id)
+    with pytest.raises(InputNotFoundError, match="there is no lake at"):
+        take_back(lake.parent / "elsewhere")
+    (lake.parent / "elsewhere").mkdir()
     with pytest.raises(InputNotFoundError, match="nothing to take back"):
         take_back(lake.parent / "elsewhere")
 

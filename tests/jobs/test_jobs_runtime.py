@@ -18,6 +18,7 @@ from pipeline.progress import AS_IT_IS, BRIEF, IN_FIGURES
 from pipeline.readers.base import FileFault
 from pipeline.signals import raise_on_stop
 from schemas.contract import ContractError
+from tests.support.commands import run_here
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +40,28 @@ def test_a_signal_in_the_middle_of_an_import_is_a_stop_whatever_it_causes(tmp_pa
     assert stopped.value.exit_code == 143
     (record,) = (tmp_path / "runs").glob("*.json")
     assert json.loads(record.read_text())["outcome"] == "stopped"
+
+
+@pytest.mark.parametrize("place", ["absent", "foreign"])
+def test_a_run_that_fails_where_there_is_no_lake_leaves_nothing_there(tmp_path: Path, place: str) -> None:
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "reviews.csv").write_text("text,label\n")
+    before = sorted(tmp_path.rglob("*"))
+    lake = tmp_path / place
+    for command in (
+        *(("train",), ("pretrain",), ("crossval",), ("score", tmp_path / "foreign" / "reviews.csv"), ("evaluate",)),
+        *(("report",), ("export",), ("compact",), ("vacuum",), ("retract", "latest"), ("repair",), ("upgrade",)),
+        *(("erase", "--review-id", "x", "--yes"), ("nightly",), ("status",)),
+    ):
+        done = run_here("--lake", lake, *command)
+        assert done.code == 66 and f"there is no lake at {lake}." in done.stderr and "'pipeline init FILE'" in done.stderr
+        assert "'text'" not in done.stderr
+    assert run_here("--lake", lake, "ingest", tmp_path / "nosuch.csv").code == 66
+    assert sorted(tmp_path.rglob("*")) == before
+    lake.mkdir(exist_ok=True)
+    (lake / "pipeline.toml").touch()
+    assert run_here("--lake", lake, "train").code == 66
+    assert len(list((lake / "runs").glob("*-train-*.json"))) == 1, "a lake keeps the records of its failed runs"
 
 
 def test_an_error_without_a_signal_stays_what_it_is(tmp_path: Path) -> None:

@@ -309,6 +309,7 @@ def test_one_run_at_a_time_writes_an_output(lake: Path, write: Write, monkeypatc
 
 
 def test_a_lake_without_a_model_says_so(tmp_path: Path, write: Write) -> None:
+    (tmp_path / "bare").mkdir()
     with pytest.raises(InputNotFoundError, match="pipeline train"):
         scored(tmp_path / "bare", write(text=["good"]))
 

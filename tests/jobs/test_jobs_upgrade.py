@@ -232,7 +232,7 @@ def test_bundles_and_predictions_elsewhere_are_converted_by_their_paths(lake: La
 
 
 def test_without_a_lake_there_is_nothing_to_upgrade(tmp_path: Path) -> None:
-    with pytest.raises(InputNotFoundError, match="no lake to upgrade"):
+    with pytest.raises(InputNotFoundError, match="there is no lake at"):
         run(Lake(tmp_path / "none"))
 
 
