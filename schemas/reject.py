@@ -62,7 +62,7 @@ REJECT = Contract(
     ),
     columns={
         "source": "the file or archive member with the row",
-        "row": "row in that source, from 0; -1 for a whole file",
+        "row": "row in that source, from 0, without a header; -1 for a whole file",
         "reason": f"one of {', '.join(REASONS)}; for a whole file one of {', '.join(FILE_REASONS)}",
         "detail": "details of the fault",
         "excerpt": f"the beginning of the row, up to {EXCERPT_CHARACTERS} characters",

@@ -135,7 +135,8 @@ def _rejects(found: "Inspection") -> Iterator[str]:
             continue
         details = (file.rehearsal.details.get(reason) for file in found.files if file.rehearsal)
         first = next((detail for detail in details if detail), "")
-        yield f"  {count:,} {reason}: {printable(first) or REASONS[reason]}"
+        example = f"{'' if count == 1 else 'for example '}{printable(first)}"
+        yield f"  {count:,} {reason}: {example if first else REASONS[reason]}"
 
 
 def _counted(counts: "Counter[str]") -> str:

@@ -12,7 +12,8 @@ def inspect(config: InspectConfig, finish: Finish) -> None:
 
     Guesses the columns for text, label, ID and group. Writes nothing.
 
-    Reads the first rows of files, folders and globs of {formats}. Exits with 65 if no file can be read.
+    Reads the first rows of files, folders and globs of {formats}. Rows count from 0, without a header.
+    Exits with 65 if no file can be read.
 
     Example: pipeline inspect exports/reviews.csv
     """

@@ -120,7 +120,11 @@ def show(
         str, typer.Argument(metavar="RUN", help="Run ID, or a unique prefix of it.", autocompletion=complete_run)
     ],
     rejects: Annotated[
-        bool, typer.Option("--rejects", help="Show the rows that an ingest rejected: place, reason and beginning.")
+        bool,
+        typer.Option(
+            "--rejects",
+            help="Show the rows that an ingest rejected: place, reason and beginning. Rows count from 0, without a header.",
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole record, or all rejected rows, as JSON.")] = False,
     lake: LakeOption = None,

@@ -16,7 +16,7 @@ from pipeline.datapipes.tokens_elsewhere import TokensElsewhere
 from pipeline.errors import OutOfMemoryError, out_of_memory
 from pipeline.lake.identity import content_digests
 from pipeline.lake.known import OTHER, SAME, KeyIndex, Keys, Known, first_bits, keys_of
-from pipeline.lake.withheld import FREE, Withheld, blank
+from pipeline.lake.withheld import FREE, Withheld, blank, placed_id
 from pipeline.readers.base import EXCERPT_BYTES, FileFault
 from pipeline.readers.encoding import likely_encoding
 from pipeline.readers.labels import LabelMap, SkippedLabels
@@ -94,6 +94,8 @@ class TokenizedBatch:
         )
 
 
+VALUE_CHARACTERS = 40
+"""As much of a label or a group is quoted."""
 ROWS_BESIDE = ("review_id", "label", "split", "source", "row", "target")
 """The columns that are looked at while batches are collected."""
 
@@ -332,15 +334,31 @@ def _without(raw: RawBatch, faults: Mapping[int, Fault], bad: list[BadRow], with
     places = sorted(faults)
     there = pa.array(places, pa.int64())
     ids, sources, rows, texts = (column.take(there).to_pylist() for column in (raw.review_id, raw.source, raw.row, raw.text))
+    labels, groups = (
+        [None] * len(places) if column is None else column.take(there).to_pylist() for column in (raw.label, raw.group)
+    )
     erased = withheld.erases([as_text(review_id) for review_id in ids]).tolist()
-    for i, source, row, text, is_erased in zip(places, sources, rows, texts, erased, strict=True):
+    for i, source, row, review_id, text, label, group, is_erased in zip(
+        places, sources, rows, ids, texts, labels, groups, erased, strict=True
+    ):
         reason, detail, value = faults[i]
+        if text is None:
+            detail += _named(source, row, as_text(review_id), as_text(label), as_text(group))
         excerpt = (text or b"")[:EXCERPT_BYTES]
         found = BadRow(source=source, row=row, reason=reason, detail=detail, excerpt=excerpt, value=value)
         bad.append(blank(found) if is_erased else found)
     keep = np.ones(len(raw.row), np.bool_)
     keep[places] = False
     return without(raw, pa.array(keep))
+
+
+def _named(source: str, row: int, review_id: str | None, label: str | None, group: str | None) -> str:
+    """What there is of a row without text, so that a person finds it. An ID is quoted whole: `erase` looks for it so."""
+    if review_id == placed_id(source, row):
+        review_id = None
+    values = {"id": review_id, "label": (label or "")[:VALUE_CHARACTERS], "group": (group or "")[:VALUE_CHARACTERS]}
+    found = ", ".join(f"{name} {value!r}" for name, value in values.items() if value)
+    return f"; {found}" if found else ""
 
 
 def _text_faults(texts: pa.BinaryArray) -> dict[int, Fault]:
@@ -429,6 +447,7 @@ def _reject_empty(batch: TokenizedBatch, texts: pa.StringArray, bad: list[BadRow
     for i in np.flatnonzero(empty).tolist():
         row = batch.rows.slice(i, 1).to_pylist()[0]
         detail = "the text has no tokens"
+        detail += _named(row["source"], row["row"], row["review_id"], row["label"], row["group"])
         excerpt = texts[i].as_py().encode()[:EXCERPT_BYTES]
         bad.append(BadRow(source=row["source"], row=row["row"], reason="empty_text", detail=detail, excerpt=excerpt))
     return batch.take(~empty)

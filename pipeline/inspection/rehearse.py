@@ -21,7 +21,7 @@ class Rehearsal:
     Args:
         read: rows read, including rejected ones.
         rejects: number of rows that would be rejected, by reason.
-        details: what is wrong with the first row of each reason.
+        details: the first row of each reason, and what is wrong with it.
         labels: rows that would be kept, by class; "" for unlabelled ones.
         splits: the same by split.
         whole: whether these are all rows.
@@ -76,7 +76,7 @@ def _count(done: Rehearsal, batch: TokenizedBatch, contents: dict[int, int]) -> 
     done.read += batch.read
     for bad in batch.bad:
         done.rejects[bad.reason] += 1
-        done.details.setdefault(bad.reason, f"{bad.detail}; the first: {bad.source}, row {bad.row}")
+        done.details.setdefault(bad.reason, f"{bad.source}, row {bad.row}: {bad.detail}")
     done.fault = done.fault or next(iter(batch.faults), None)
     labels, splits = batch.rows["label"].to_pylist(), batch.rows["split"].to_pylist()
     for key, content, label, split in zip(batch.keys.tolist(), batch.contents.tolist(), labels, splits, strict=True):

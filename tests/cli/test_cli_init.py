@@ -196,6 +196,19 @@ def test_a_terminal_shows_the_same_words(
     assert capsys.readouterr().out.split() == plain
 
 
+def test_one_of_several_rejected_rows_is_called_an_example(tmp_path: Path, run_main: Main, capsys: Any) -> None:
+    rows = "".join(
+        f"The film number {number} was worth every minute of it,{'pos' if number % 2 else 'neg'}\n" for number in range(60)
+    )
+    (tmp_path / "r.csv").write_text(f"text,label\n{rows},pos\n,neg\n")
+    assert run_main("inspect", tmp_path / "r.csv") == 0
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = (line for line in lines if "missing_text" in line)
+    assert line.startswith("  2 missing_text: for example ") and line.endswith(
+        "r.csv, row 60: the text is null; label 'pos'"
+    )
+
+
 def test_json_says_the_same(tmp_path: Path, run_main: Main, capsys: pytest.CaptureFixture[str]) -> None:
     path, _, wanted = excel(tmp_path)
     lake = tmp_path / "lake"

@@ -120,6 +120,29 @@ def test_rejected_rows_are_shown_with_place_reason_and_beginning(tmp_path: Path)
     assert isinstance(error, InputNotFoundError) and "is gone. 'pipeline ingest' writes it again" in str(error)
 
 
+def test_a_rejected_row_without_text_is_told_by_its_other_values(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    lake.raw.mkdir(parents=True)
+    (lake.raw / "r.csv").write_text(
+        "id,text,label,film\na1,fine film,pos,f1\na2,,neg,f2\na3,...,pos,f3\na4,dull film,neg,f4\n"
+    )
+    (lake.raw / "s.csv").write_text("text,label\n,neg\ngood,pos\n")
+    columns = ("--id-column", "id", "--group-column", "film", "--tokenizer", "punctuation")
+    assert run_here("--lake", lake.root, "ingest", lake.raw / "r.csv", *columns).code == 0
+    (run,) = [path.stem for path in lake.runs.glob("*.json")]
+    assert listed(lake, "show", run, "--rejects").stdout.splitlines() == [
+        "raw/r.csv, row 1: missing_text: the text is null; id 'a2', label 'neg', group 'f2'",
+        "raw/r.csv, row 2: empty_text: the text has no tokens; id 'a3', label 'pos', group 'f3'",
+        "  ...",
+    ]
+    assert run_here("--lake", lake.root, "erase", "--review-id", "a2", "--yes").code == 0
+    assert "a2" not in listed(lake, "show", run, "--rejects").stdout
+    assert run_here("--lake", lake.root, "ingest", lake.raw / "s.csv").code == 0
+    run = max(path.stem for path in lake.runs.glob("*-ingest-*.json"))
+    assert listed(lake, "show", run, "--rejects").stdout == "raw/s.csv, row 0: missing_text: the text is null; label 'neg'\n"
+    assert "Rows count from 0" in " ".join(run_here("runs", "show", "--help").stdout.split())
+
+
 def test_a_run_without_a_file_of_rejects_says_so(lake: Lake) -> None:
     error = listed(lake, "show", "20260131T02", "--rejects").exception
     assert isinstance(error, InputNotFoundError) and "wrote no file of rejected rows" in str(error)
