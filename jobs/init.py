@@ -2,18 +2,21 @@
 
 import logging
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jobs import inspect
 from jobs.inspect import Inspection
 from pipeline.config.init import InitConfig
-from pipeline.errors import DataError, UsageError
+from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.inspection.settings import Delivery, Settings, rendered, settings_for
 from pipeline.lake.atomic import write_text
 from pipeline.lake.paths import Lake
+from pipeline.lake.store import is_uri
 from pipeline.options.files import LAKE_FILE
 from pipeline.printable import short_path
+from pipeline.readers.walk import expanded
 
 __all__ = ["InitConfig", "Initialised", "run"]
 
@@ -45,7 +48,7 @@ def run(config: InitConfig) -> Initialised:
         raise UsageError(
             f"{path} already exists. Edit it, or update it with --force, which keeps all settings that 'pipeline init' "
             "does not manage. "
-            "'pipeline inspect' shows the guesses without writing."
+            f"'pipeline inspect' shows the guesses without writing.{_missing(config.sources)}"
         )
     if lake.tokens.exists():
         log.warning(
@@ -63,6 +66,17 @@ def run(config: InitConfig) -> Initialised:
     write_text(path, rendered(settings, before))
     lake.push("init")
     return Initialised(inspection=inspection, path=path, settings=settings, next_commands=_next_commands(lake, inspection))
+
+
+def _missing(sources: Sequence[str]) -> str:
+    """What is to be said of the first of the sources that is not there; "" if none is missing."""
+    for source in sources:
+        try:
+            if not is_uri(source):
+                expanded(source)
+        except InputNotFoundError as error:
+            return f" Besides: {error}"
+    return ""
 
 
 def _check_guesses(inspection: Inspection) -> None:

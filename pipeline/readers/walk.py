@@ -72,7 +72,7 @@ class Walker:
         """
         found = Found()
         sources: dict[Path, Source] = {}
-        for root in (path for item in given for path in _expanded(item)):
+        for root in (path for item in given for path in expanded(item)):
             new = _Walk(self, found, root.resolve()).sources() if root.is_dir() else self._file(found, root)
             for source in new:
                 known = sources.get(source.path)
@@ -222,7 +222,13 @@ def some_of(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + rest
 
 
-def _expanded(item: str | Path) -> list[Path]:
+def expanded(item: str | Path) -> list[Path]:
+    """The files and folders that a path or a glob names.
+
+    Raises:
+        InputNotFoundError: there is none.
+        UsageError: a URI.
+    """
     if is_uri(str(item)):
         raise UsageError(f"{item}: this command takes no URIs. Copy the files to a folder.")
     path = Path(item).expanduser()

@@ -231,6 +231,9 @@ def test_settings_that_are_there_are_kept_without_force(tmp_path: Path, run_main
     assert run_main("init", path, "--lake", lake) == 2
     assert "--force" in capsys.readouterr().err
     assert (lake / "pipeline.toml").read_text() == before
+    assert run_main("init", path, "nope.csv", "--lake", lake) == 2
+    told = capsys.readouterr().err
+    assert "pipeline.toml already exists. Edit it" in told and "Besides: no such file or folder: nope.csv." in told
     assert run_main("init", path, "--lake", lake, "--force") == 0
     settings = tomllib.loads((lake / "pipeline.toml").read_text())
     assert settings["ingest"] == {"max-bad": "1%", "source": [str(path)], **wanted}
