@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipeline.config.score import LATEST, NEW, ScoreConfig
+from pipeline.config.score import LIVE, NEW, ScoreConfig
 from pipeline.errors import DataError, UsageError
 from pipeline.lake.atomic import writing
 from pipeline.lake.paths import Lake
@@ -148,7 +148,7 @@ def is_scored_one_by_one(config: ScoreConfig) -> bool:
 def keeps_earlier(config: ScoreConfig) -> bool:
     """Whether predictions of another model stay. With a model that the user names, they are wanted from that model."""
     if config.rescore is None:
-        return config.model == LATEST and is_scored_one_by_one(config)
+        return config.model in LIVE and is_scored_one_by_one(config)
     return config.rescore == NEW
 
 

@@ -26,7 +26,7 @@ from pipeline.datapipes.score_encode import Reasons, encode_texts
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake.paths import Lake
 from pipeline.lake.store import is_uri
-from pipeline.models.bundle import DESCRIPTION, LATEST, Bundle, find_bundle, read_bundle
+from pipeline.models.bundle import DESCRIPTION, LATEST, LIVE, Bundle, find_bundle, read_bundle
 from pipeline.printable import printable
 from pipeline.scoring.explain import explanations
 from pipeline.scoring.outputs import REASONS, check_abstain, predicted_columns, prediction_fields, with_abstained
@@ -103,7 +103,7 @@ def load(
     Args:
         source: the folder of a lake or a bundle, or the ID of a model in the default lake; None for the default lake:
             the environment's `PIPELINE_LAKE`, else `./data_lake`.
-        model: the ID of a model in the lake, or `LATEST`, the live one.
+        model: the ID of a model in the lake, or `LATEST` or `LIVE`, the live one.
         device: `cpu`, `cuda`, or `auto`: CUDA if available.
         precision: `fp32`, `bf16`, or `auto`: fp32, so that a text's score does not depend on its batch.
         batch_size: size of a batch, in reviews of 200 tokens.
@@ -456,7 +456,7 @@ def _bundle(source: Source | None, model: str) -> Bundle:
         return find_bundle(_opened(source), model)
     path = Path(source).expanduser()
     if (path / DESCRIPTION).is_file():
-        if model != LATEST:
+        if model not in LIVE:
             raise UsageError(f"{path} is a bundle, so model={model!r} cannot select another. Omit it, or pass the lake.")
         return read_bundle(path)
     if (path / "models").is_dir():

@@ -34,10 +34,10 @@ def complete_preset(incomplete: str) -> list[str]:
 
 
 def complete_model(context: typer.Context, incomplete: str) -> list[str]:
-    """LATEST and IDs of the lake's models, newest first."""
+    """LATEST, LIVE and IDs of the lake's models, newest first."""
     bundles = _in_lake(context, "models", "*/model.json")
     newest = sorted(bundles, key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    return _beginning(["LATEST", *(path.parent.name for path in newest if path.parent.name[0] != ".")], incomplete)
+    return _beginning(["LATEST", "LIVE", *(path.parent.name for path in newest if path.parent.name[0] != ".")], incomplete)
 
 
 def complete_initial(context: typer.Context, incomplete: str) -> list[str]:

@@ -73,7 +73,11 @@ def show(
     context: typer.Context,
     model_id: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="Model ID, a unique prefix of it, or LATEST.", autocompletion=complete_model),
+        typer.Argument(
+            metavar="MODEL",
+            help="Model ID, a unique prefix of it, or LATEST or LIVE for the live one.",
+            autocompletion=complete_model,
+        ),
     ] = "LATEST",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the bundle's model.json, since when it is live, and the decision about it.")
@@ -84,11 +88,11 @@ def show(
 
     Example: pipeline models show bilstm-20260131
     """
-    from pipeline.models.bundle import DESCRIPTION, LATEST, model_ids, read_bundle
+    from pipeline.models.bundle import DESCRIPTION, LIVE, model_ids, read_bundle
 
     where = lake_of(context, lake)
     known = sorted(model_ids(where))
-    given = where.latest_model() if model_id == LATEST else model_id
+    given = where.latest_model() if model_id in LIVE else model_id
     bundle = read_bundle(where.models / listing.find_id("model", given, known, "pipeline models"))
     if as_json:
         described = json.loads((bundle.folder / DESCRIPTION).read_bytes())

@@ -24,8 +24,9 @@ class ExportConfig:
         str,
         Option(
             metavar="[MODEL]",
-            help="LATEST, the ID of a model in the lake, or the path to a bundle.",
+            help="LATEST or LIVE for the live model, the ID of a model in the lake, or the path to a bundle.",
             positional=True,
+            names_model=True,
         ),
     ] = "LATEST"
     format: Annotated[str, Option(help="Export format.", choices=FORMATS)] = "onnx"

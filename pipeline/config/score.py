@@ -46,6 +46,8 @@ DEFAULT_DRIFT_WARN, DEFAULT_DRIFT_P_VALUE = 0.1, 0.0001
 """Chosen so that reviews of other films are no drift: tests/benchmarks/drift.py."""
 STDIN = STDOUT = "-"
 LATEST = "LATEST"
+LIVE = (LATEST, "LIVE")
+"""Names of whichever model is live."""
 NEW, ALL = RESCORE = ("new", "all")
 
 
@@ -93,7 +95,7 @@ class ScoreConfig(BoundsConfig):
         Option(
             metavar="WHICH",
             help="When the model has changed: score new and changed inputs only (new), or all inputs again (all).",
-            default="new for folders and globs scored with LATEST; otherwise all",
+            default="new for folders and globs scored with the live model; otherwise all",
             choices=RESCORE,
         ),
     ] = None

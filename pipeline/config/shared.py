@@ -65,5 +65,9 @@ UnknownWarn = Annotated[
 ]
 ModelName = Annotated[
     str,
-    Option(metavar="MODEL", help="LATEST, the ID of a model in the lake, or the path to a bundle.", names_model=True),
+    Option(
+        metavar="MODEL",
+        help="LATEST or LIVE for the live model, the ID of a model in the lake, or the path to a bundle.",
+        names_model=True,
+    ),
 ]

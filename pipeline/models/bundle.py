@@ -34,6 +34,8 @@ WEIGHTS, DESCRIPTION, VOCABULARY = "model.safetensors", "model.json", "vocabular
 FILES = (DESCRIPTION, WEIGHTS, VOCABULARY)
 """The files that make the model, and that its manifest names."""
 LATEST = "LATEST"
+LIVE = (LATEST, "LIVE")
+"""Names of whichever model is live."""
 _KEPT = (
     "arch",
     "model_config",
@@ -264,14 +266,14 @@ def verify_bundle(bundle: Bundle) -> None:
 
 
 def find_bundle(lake: Lake, model: str = LATEST, option: str = "model") -> Bundle:
-    """The bundle that `model` names: LATEST, the id of a model in the lake, or a path to a bundle. `option`: what messages
-    call the name.
+    """The bundle that `model` names: LATEST or LIVE, the id of a model in the lake, or a path to a bundle. `option`: what
+    messages call the name.
 
     Raises:
         InputNotFoundError: no such model, or none was trained yet.
         DataError: see `read_bundle`.
     """
-    if model == LATEST:
+    if model in LIVE:
         folder = lake.models / lake.latest_model()
         if not folder.is_dir():
             raise InputNotFoundError(

@@ -47,7 +47,7 @@ def completed(line: str, lake: Path) -> list[str]:
         ("pipeline tr", {"train"}),
         ("pipeline train --arch bil", {"bilru", "bilstm"}),
         ("pipeline train --config book-b", {"book-bigru", "book-bilstm"}),
-        ("pipeline score --model ", {"LATEST", "bilstm-20260131T040000Z-1a2b3c", "nbsvm-20260131T040000Z-1a2b3c"}),
+        ("pipeline score --model ", {"LATEST", "LIVE", "bilstm-20260131T040000Z-1a2b3c", "nbsvm-20260131T040000Z-1a2b3c"}),
         ("pipeline train --init L", {"LATEST", "LIVE"}),
         ("pipeline train --init v", {"vectors-20260131T040000Z-1a2b3c"}),
         ("pipeline train --init nb", {"nbsvm-20260131T040000Z-1a2b3c"}),

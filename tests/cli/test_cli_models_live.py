@@ -1,6 +1,7 @@
 """Which model is live: promoted by hand, rolled back, and left alone by a training that was done before."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,24 @@ def test_a_torn_line_of_the_history_is_passed_over(lake: Path, trained: tuple[Pa
     assert [entry.model_id for entry in history(Lake(lake))][-1] == first
     assert run_here("--lake", lake, "models", "promote", second).code == 0
     assert [entry.model_id for entry in history(Lake(lake))][-2:] == [first, second]
+
+
+def test_live_names_the_live_model_wherever_a_model_is_named(trained: tuple[Path, list[str]], tmp_path: Path) -> None:
+    lake, first = tmp_path / "own", trained[1][0]
+    shutil.copytree(trained[0], lake)
+    assert run_here("--lake", lake, "models", "promote", first).code == 0
+    (tmp_path / "in.csv").write_text("text,label\nw2 w3,pos\nw4 w5,neg\n")
+    for command in (
+        *(("score", tmp_path / "in.csv", "--model", "LIVE"), ("evaluate", tmp_path / "in.csv", "--model", "LIVE")),
+        *(("report", "--model", "LIVE"), ("export", "LIVE", "--output", tmp_path / "m.onnx")),
+    ):
+        done = run_here("--lake", lake, *command)
+        assert done.code == 0, done.stderr
+        named = done.receipt["outputs"].get("model_id") or done.receipt["outputs"]["model"]
+        assert Path(named).name == first
+    shown = run_here("--lake", lake, "models", "show", "LIVE", "--json").stdout
+    assert json.loads(shown)["live"] is True
+    assert run_here("--lake", lake, "score", "--text", "w2", "--model", "LIVE").code == 0
 
 
 def test_the_summary_of_a_model_that_was_not_promoted_says_so_and_what_to_type() -> None:
