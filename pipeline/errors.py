@@ -17,11 +17,10 @@ not part of the tree, because `schemas` does not import other packages of the pr
 Errors of the operating system are mapped by their number, regardless of the library that raised them: see `by_cause`.
 """
 
-import difflib
 import errno
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 EXIT_DONE = 0
 EXIT_NOTHING_NEW = 99
@@ -103,16 +102,57 @@ class StoppedError(BaseException):
         self.exit_code = 128 + signal_number
 
 
-def unknown_choice(what: str, given: str, known: Iterable[str], remedy: str = "") -> UsageError:
-    """An error for a name that is not among the known ones: lists them all, the nearest first.
-
-    Example: `unknown_choice("--arch", "bilstn", ["gru", "bilstm"])` names `bilstm` first.
-    """
-    ranked = sorted(known, key=lambda name: (-difflib.SequenceMatcher(None, given, name).ratio(), name))
-    nearest = f" Did you mean {ranked[0]!r}?" if ranked and difflib.get_close_matches(given, ranked[:1]) else ""
+def unknown_choice(
+    what: str, given: str, known: Iterable[str], remedy: str = "", unlisted: Collection[str] = ()
+) -> UsageError:
+    """An error for a name that is not among the known ones: suggests the one that was meant, if there is one, and lists all
+    but the `unlisted`, sorted."""
+    names = sorted(known, key=lambda name: (name.casefold(), name))
+    listed = ", ".join(name for name in names if name not in unlisted)
     return UsageError(
-        f"{what}: {given!r} is not known.{nearest} Known: {', '.join(ranked)}.{' ' + remedy if remedy else ''}"
+        f"{what}: {given!r} is not known.{meant(given, names)} Known: {listed}.{' ' + remedy if remedy else ''}"
     )
+
+
+def meant(given: str, known: Iterable[str]) -> str:
+    """The question whether another name was meant, with a blank in front; "" where none is near enough."""
+    found = nearest(given, known)
+    return f" Did you mean {found!r}?" if found is not None else ""
+
+
+def nearest(given: str, known: Iterable[str]) -> str | None:
+    """The name that was probably meant: the same in upper or lower case, the one with the fewest letters that differ, up to
+    a third of them, or else the longest that the given one begins with. None rather than a wrong one."""
+    wanted, names = _letters(given), sorted(known)
+    if not wanted or not names:
+        return None
+    distance, name = min((_distance(wanted, _letters(name)), name) for name in names)
+    if distance <= (max(1, len(wanted) // 3) if len(wanted) > 1 else 0):
+        return name
+    begun = [name for name in names if len(name) >= SHORTEST and wanted.startswith(_letters(name))]
+    return max(begun, key=len, default=None)
+
+
+SHORTEST = 3
+"""A longer name may have been meant by a name of at least so many letters."""
+
+
+def _letters(name: str) -> str:
+    return name.strip().lstrip("-").casefold()
+
+
+def _distance(one: str, other: str) -> int:
+    """How many letters have to be put in, taken out, replaced or swapped with their neighbour."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        before, last, row = row, before, [i]
+        for j, there in enumerate(other, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != there))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == there:
+                cost = min(cost, last[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
 
 
 UNREACHABLE = frozenset(

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from typer.core import TyperGroup
 from pipeline import process
 from pipeline.cli.console import LOG_FORMATS, TEXT, Session, set_up, start_logging
 from pipeline.cli.finish import Finish, forget, say
-from pipeline.errors import EXIT_DONE, CannotWriteError, PipelineError, StoppedError, by_cause
+from pipeline.errors import EXIT_DONE, CannotWriteError, PipelineError, StoppedError, by_cause, meant
 from pipeline.printable import printable, printable_lines
 from pipeline.version import __version__
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 DEBUG = "PIPELINE_DEBUG"
 OWN_PACKAGES = ("schemas", "pipeline", "jobs")
+NO_COMMAND = re.compile(r"No such command '(?P<name>.*?)'\.", re.DOTALL)
 CLOSED: set[str] = set()
 """The standard streams that the caller closed."""
 
@@ -53,8 +55,23 @@ def _printable_usage_errors() -> Iterator[None]:
         yield
     except Exception as error:
         if hasattr(error, "format_message"):  # a ClickException; where that class stands differs between Typer's versions
-            error.message = printable(error.message)  # type: ignore[attr-defined]
+            error.message = printable(_suggesting(error))  # type: ignore[attr-defined]
         raise
+
+
+def _suggesting(error: Any) -> str:
+    """The message of an error of the command line. Whether another option or command was meant, is for us to say."""
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return str(error.message)
+    if getattr(error, "option_name", None) and hasattr(error, "possibilities"):
+        error.possibilities = None
+        names = [name for option in context.command.get_params(context) for name in (*option.opts, *option.secondary_opts)]
+        return f"No such option: {error.option_name}.{meant(error.option_name, (name for name in names if name[0] == '-'))}"
+    if (found := NO_COMMAND.match(error.message)) is not None:
+        names = list(COMMANDS if context.parent is None else context.command.list_commands(context))
+        return f"{found[0]}{meant(found['name'], names)}"
+    return str(error.message)
 
 
 app = typer.Typer(

@@ -123,6 +123,7 @@ class TrainingOptions(LinearConfig):
         Option(
             help="Architecture; 'pipeline models --archs' lists them.",
             choices=architectures,
+            unlisted=(REGRESSION.linear_arch,),
             remedy=REMEDY,
         ),
     ] = "bilstm"

@@ -131,6 +131,6 @@ def _check_choice(option: Option, where: str, value: Any) -> None:
     if value in known:
         return
     if all(isinstance(choice, str) for choice in known):
-        raise unknown_choice(where, str(value), known, option.remedy)
+        raise unknown_choice(where, str(value), known, option.remedy, option.unlisted)
     choices = [str(choice) for choice in known]
     raise UsageError(f"{where} {value!r}: expected {', '.join(choices[:-1])} or {choices[-1]}.")

@@ -51,6 +51,8 @@ class Option:
     """Whether the value is a pretrained model, or a model, of the lake, for shell completion."""
     names_run: bool = False
     """Whether the value is a run of the lake, for shell completion."""
+    unlisted: tuple[str, ...] = ()
+    """Choices that messages do not offer, because they fit few uses."""
     remedy: str = ""
     """A hint for values that are not among the choices."""
     accepts: Callable[[Any], bool] | None = None

@@ -1,12 +1,12 @@
 """The roles of columns: text, label, target, ID, group and split."""
 
-import difflib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from pipeline.errors import meant
 from pipeline.readers.base import FileFault, Format, Source
 from pipeline.readers.values import holds_text, is_nested
 
@@ -108,12 +108,6 @@ def leaf_types(schema: pa.Schema) -> dict[str, pa.DataType]:
     return found
 
 
-def ranked(given: str, names: Iterable[str]) -> list[str]:
-    """Names, the nearest to the given one first."""
-    wanted = given.strip().lower()
-    return sorted(names, key=lambda name: -difflib.SequenceMatcher(None, wanted, name.strip().lower()).ratio())
-
-
 def _text_columns(given: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
     """The columns of text. A name with commas is one column where there is such a column, else several."""
     whole = ",".join(given)
@@ -133,8 +127,7 @@ def _check(
     if name not in leaves:
         if format.open_schema:
             return
-        near = ranked(name, names)
-        hint = f" Did you mean {near[0]!r}?" if near and _is_near(name, near[0]) else ""
+        hint = meant(name, names)
         columns = ", ".join(map(repr, names)) or "none"
         raise FileFault(source.name, "column", f"no column {name!r}.{hint} Its columns: {columns}. Choose one with {option}")
     if schema.names.count(name) > 1:
@@ -148,7 +141,3 @@ def _check(
         fields = [other for other in leaves if other.startswith(f"{name}.")]
         hint = f"Choose one of its fields: {', '.join(fields)}" if fields else f"Choose another with {option}"
         raise FileFault(source.name, "column", f"the {role} column {name!r} is {kind}; expected one value per row. {hint}")
-
-
-def _is_near(given: str, name: str) -> bool:
-    return bool(difflib.get_close_matches(given.strip().lower(), [name.strip().lower()], 1, 0.6))

@@ -1,6 +1,5 @@
 """What is to be scored: files, folders, patterns and standard input, looked at before anything is scored."""
 
-import difflib
 import hashlib
 import logging
 import sys
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config.score import STDIN
-from pipeline.errors import DataError, InputNotFoundError
+from pipeline.errors import DataError, InputNotFoundError, meant
 from pipeline.lake.atomic import writing
 from pipeline.readers.base import FileFault, Format, Reading, Source
 from pipeline.readers.layout import is_urls_file
@@ -229,8 +228,7 @@ def _kept(tables: Sequence[Table], keep: tuple[str, ...]) -> pa.Schema:
     wanted = [] if keep == ("none",) else names if keep == ("all",) else keep
     for name in wanted:
         if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = meant(name, names)
             known = ", ".join(map(repr, names)) or "none"
             raise DataError(
                 f"--keep: {tables[0].source.name} has no column {name!r}.{hint} Its columns: {known}.",

@@ -197,7 +197,7 @@ def ingest_with_a_damaged_vocabulary(place: Place) -> Arguments:
     return ["ingest"]
 
 
-@case(2, r"--arch: 'bilstn' is not known\. Did you mean 'bilstm'\? Known: bilstm")
+@case(2, r"--arch: 'bilstn' is not known\. Did you mean 'bilstm'\? Known: attention-rnn, bag, ")
 def train_unknown_arch(place: Place) -> Arguments:
     return ["train", "--arch", "bilstn"]
 
