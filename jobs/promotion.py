@@ -233,23 +233,23 @@ def _compare(config: TrainConfig, data: TrainingData, challenger: Bundle, live: 
     if live.tokenizer != challenger.tokenizer:
         return Comparison(obstacle=f"{live.model_id} reads tokens of {live.tokenizer}, so nothing was compared")
     if not test.rows:
-        return Comparison(obstacle="there is no test part, so nothing was compared")
+        return Comparison(obstacle="there is no test split, so nothing was compared")
     try:
         listed = read_judge(live.folder)
     except (PipelineError, ContractError) as error:
-        log.warning("%s Comparing on the whole test part.", error, extra=AS_IT_IS)
+        log.warning("%s Comparing on the whole test split.", error, extra=AS_IT_IS)
         listed = None
     if listed is None and not has_labelled(data.shards, "test", task):
         # Without a list, nothing shows that the live model was not trained on today's test part.
-        return Comparison(obstacle=f"{live.model_id} was trained without a test part, so nothing was compared")
+        return Comparison(obstacle=f"{live.model_id} was trained without a test split, so nothing was compared")
     rows = judging_rows(test, listed)
     before = rows.rows if listed is None else len(listed)
     if not rows.rows or rows.rows < min(FEWEST_ROWS, before / 2):
         return Comparison(
             rows=rows.rows,
             suspicious=before >= FEWEST_ROWS,
-            obstacle=f"of the {before:,} reviews that {live.model_id} held out, {rows.rows:,} are in today's test part with "
-            f"the same text and {_TARGETS[task.headline]}, too few to compare on",
+            obstacle=f"of the {before:,} reviews that {live.model_id} held out, {rows.rows:,} are in today's test split "
+            f"with the same text and {_TARGETS[task.headline]}, too few to compare on",
         )
     ours = merits(challenger, rows, data.vocabulary, config.device)
     try:
@@ -312,7 +312,7 @@ def _below_constant(metrics: Mapping[str, Any], part: str) -> str:
 
 _HEADLINES = {"accuracy": "accuracy", "mae": "mean absolute error"}
 _TARGETS = {"accuracy": "label", "mae": "number"}
-_PARTS = {"test": "test part", "valid": "validation part"}
+_PARTS = {"test": "test split", "valid": "validation split"}
 
 
 def _own_figures(bundle: Bundle, part: str) -> dict[str, Any]:

@@ -142,7 +142,7 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
                 "%s %s: %s in %.1f s",
                 command,
                 run.run_id,
-                final.outcome,
+                "found nothing new" if run.nothing_new and final.outcome == "nothing-new" else final.outcome,
                 time.time() - run.started,
                 extra={UNATTENDED: True},
             )

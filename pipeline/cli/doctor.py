@@ -47,7 +47,7 @@ def doctor(
     else:
         for check in checks:
             _print(check, max(len(check.name) for check in checks))
-        typer.echo(f"\n{_verdict(checks)}")
+        typer.echo(f"\n{verdict(checks)}")
     raise typer.Exit(code)
 
 
@@ -58,11 +58,12 @@ def _print(check: "Check", width: int) -> None:
         typer.echo(f"      {'':<{width}}→ {printable(check.remedy)}")
 
 
-def _verdict(checks: "Sequence[Check]") -> str:
+def verdict(checks: "Sequence[Check]") -> str:
     """All checks in a sentence."""
     failures, warnings = (sum(check.state == state for check in checks) for state in ("FAIL", "WARN"))
     if not failures and not warnings:
         return f"All {len(checks)} checks passed."
     found = [(failures, "failure"), (warnings, "warning")]
     counted = " and ".join(f"{count} {name}{'s' if count > 1 else ''}" for count, name in found if count)
-    return f"{counted} in {len(checks)} checks; follow the arrows to fix them."
+    arrows = "the arrow says how to fix it" if failures + warnings == 1 else "the arrows say how to fix them"
+    return f"{counted} in {len(checks)} checks; {arrows}."

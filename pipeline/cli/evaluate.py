@@ -25,7 +25,7 @@ def evaluate(config: EvaluateConfig, finish: Finish) -> None:
 
     Computes accuracy, macro F1, ROC AUC, calibration error and the metrics of each label; of a regression model, mean
     absolute and root mean squared error and Spearman's rank correlation. Evaluates a split of the lake's table ('valid' is
-    the part held out during training), or the given files and folders. Files are read with the lake's [ingest] settings
+    the split held out during training), or the given files and folders. Files are read with the lake's [ingest] settings
     unless options here override them. The receipt has all figures under "metrics".
 
     Example: pipeline evaluate --split valid

@@ -245,7 +245,10 @@ def _standing(lake: "Lake", known: Sequence[str], latest: str | None) -> dict[st
 
 
 def _decided(decision: Mapping[str, Any]) -> str:
-    return f"{decision['decision']} on {decision['decided'][:10]} ({decision['reason']}): {decision['message']}"
+    from pipeline.lake.decisions import FIRST
+
+    why = "" if decision["reason"] == FIRST else f" ({decision['reason']})"  # the message says it
+    return f"{decision['decision']} on {decision['decided'][:10]}{why}: {decision['message']}"
 
 
 def _architectures() -> list[dict[str, Any]]:

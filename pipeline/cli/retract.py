@@ -7,11 +7,11 @@ from pipeline.config.retract import RetractConfig
 
 @config_command(RetractConfig)
 def retract(config: RetractConfig, finish: Finish) -> None:
-    """Take back what a run of ingest brought.
+    """Remove the reviews that a run of ingest added.
 
-    Removes its rows from the table in one commit; rows that it replaced come back as they were. Rows that a later run
-    replaced stay. The next ingest skips the retracted rows, even if the files still hold them. Names the models that were
-    trained on them. Exits with 99 if nothing is left of the run.
+    Removes them from the table in one commit and restores the rows that the run had replaced; rows that a later run replaced
+    are left alone. Later ingests skip the removed rows even if the files still contain them. Names the models that were
+    trained on them. Exits with 99 if the table has no row of the run.
 
     Example: pipeline retract latest --dry-run
     """

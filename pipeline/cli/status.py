@@ -24,10 +24,10 @@ NEXT = 3
 
 @config_command(StatusConfig)
 def status(config: StatusConfig, finish: Finish) -> None:
-    """Show whether last night needs you, and what that rests on.
+    """Show whether anything needs your attention, and what ran last.
 
     Exits with 0 if all is well and with 1 if something needs a person: a failed run, a missed night, rejected rows, skipped
-    files, a model that was not promoted, drift, unknown tokens, a full disk. --quiet prints only then.
+    files, a model that was not promoted, drift, unknown tokens, a full disk. With --quiet, prints only if something does.
 
     Example: pipeline status --page
     """

@@ -13,6 +13,7 @@ import typer
 
 from pipeline.cli import listing
 from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW
+from pipeline.lake.decisions import FIRST
 from pipeline.printable import printable, short_path
 from schemas.bad_row import CHOSEN, num_chosen
 
@@ -120,7 +121,8 @@ def _train(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     promotion = metrics.get("promotion")
     refused = promotion is not None and promotion["decision"] != "promoted"
     if promotion is not None:
-        found.add("live", f"{promotion['decision']} ({promotion['reason']}): {promotion['message']}")
+        why = "" if promotion["reason"] == FIRST else f" ({promotion['reason']})"  # the message says it
+        found.add("live", f"{promotion['decision']}{why}: {promotion['message']}")
     found.add("model", short_path(outputs["model"]))
     found.add("page", short_path(outputs["report"]) if "report" in outputs else "")
     found.next = [f"pipeline models promote {model}{lake}" if refused else f"pipeline score{lake} FILE"]
@@ -134,7 +136,7 @@ def _pretrain(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     name = outputs["pretrained_id"]
     if nothing:
         found = Summary(f"Nothing new: {name} was pretrained on the same data with the same options.")
-        found.add("again", "add --force to the same command to pretrain again")
+        found.add("redo", "run the same command with --force to pretrain again")
     else:
         found = Summary(f"Pretrained {name} in {_seconds(receipt)}.")
     found.add("reviews", f"{metrics['train_rows']:,} read")
@@ -167,7 +169,7 @@ def _score(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
         found = Summary(f"Nothing new: {place} already has predictions for the same {_count(receipt.known, 'review')}.")
         _left_out(found, receipt)
         found.add("drift", _drift(metrics))
-        found.add("again", "add --force to the same command to score them again")
+        found.add("redo", "run the same command with --force to score them again")
         return found
     found = Summary(f"Scored {_count(receipt.written, 'review')} in {_seconds(receipt)}.")
     found.add("labels", ", ".join(f"{label} {count:,}" for label, count in metrics.get("predicted", {}).items()))
@@ -242,7 +244,7 @@ def _score_each(receipt: "Receipt", place: str, nothing: bool) -> Summary:
     found.add("model", str(receipt.outputs["model"]))
     found.add("result", place)
     if nothing and not inputs["known_earlier_model"]:
-        found.add("again", "add --force to the same command to score them again")
+        found.add("redo", "run the same command with --force to score them again")
     return found
 
 

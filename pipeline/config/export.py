@@ -23,7 +23,7 @@ class ExportConfig:
     model: Annotated[
         str,
         Option(
-            metavar="[MODEL]",
+            metavar="MODEL",
             help="LATEST or LIVE for the live model, the ID of a model in the lake, or the path to a bundle.",
             positional=True,
             names_model=True,

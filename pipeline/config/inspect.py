@@ -41,9 +41,7 @@ class InspectConfig(BoundsConfig):
     """
 
     lake: Path
-    sources: Annotated[
-        tuple[str, ...], sources_option("Files, folders and globs.", "the lake's raw/", metavar="[FILE]...")
-    ] = ()
+    sources: Annotated[tuple[str, ...], sources_option("Files, folders and globs.", "the lake's raw/", metavar="FILE")] = ()
     text_column: Annotated[tuple[str, ...], text_columns_option(_GUESSED)] = ()
     label_column: Annotated[str | None, label_column_option(_GUESSED)] = None
     label_map: Annotated[LabelMap | None, label_map_option("guessed for star ratings")] = None

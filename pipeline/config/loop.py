@@ -40,6 +40,7 @@ ValidFraction = Annotated[
     float,
     Option(
         panel=DATA,
+        metavar="SHARE",
         help="Share of the training data held out for validation, in whole groups, if there is no 'valid' split.",
         above=0,
         below=1,

@@ -26,7 +26,7 @@ class NightlyConfig:
         tuple[str, ...],
         Option(
             metavar="PATH|GLOB",
-            help="What to score; can be repeated. Nothing is scored while nothing is there.",
+            help="What to score; can be repeated. If there is no such file, nothing is scored.",
             default="input in [score] of pipeline.toml, else incoming/ in the lake",
             paths=True,
         ),

@@ -181,7 +181,7 @@ class PretrainConfig:
             raise UsageError("--tokens and --table-version: plain shards have no versions. Pass only one of them.")
         if self.fold is not None and self.holdout:
             raise UsageError(
-                f"--fold {self.fold} and --holdout {self.holdout}: a fold is the test part itself. Remove --holdout, or "
+                f"--fold {self.fold} and --holdout {self.holdout}: a fold is the test split itself. Remove --holdout, or "
                 "pass --holdout 0."
             )
 

@@ -36,7 +36,7 @@ def seconds(text: str | float) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
-def sources_option(help: str, default: str, *, name: str = "source", metavar: str = "[SOURCE]...") -> Option:
+def sources_option(help: str, default: str, *, name: str = "source", metavar: str = "SOURCE") -> Option:
     """Files, folders and globs as arguments."""
     return Option(name=name, metavar=metavar, help=help, default=default, positional=True, paths=True)
 

@@ -24,9 +24,7 @@ class ReportConfig:
     lake: Path
     models: Annotated[
         tuple[str, ...],
-        Option(
-            name="models", metavar="[MODEL]...", help="Models to compare, with --compare.", positional=True, names_model=True
-        ),
+        Option(name="models", metavar="MODEL", help="Models to compare, with --compare.", positional=True, names_model=True),
     ] = ()
     compare: Annotated[bool, Option(help="Compare two or more models; the first is tested against each of the others.")] = (
         False

@@ -584,7 +584,7 @@ class TrainConfig(TrainingOptions):
         Option(
             panel=DATA,
             metavar="SHARE",
-            help="Share of the 'train' split's groups held out as the test part if no 'test' split is labelled; 0 for none. "
+            help="Share of the 'train' split's groups held out for testing if no 'test' split is labelled; 0 for none. "
             "New models are compared with the live one on it.",
             default=f"{DEFAULT_HOLDOUT}; none with --fold",
             minimum=0,
@@ -596,7 +596,7 @@ class TrainConfig(TrainingOptions):
         str,
         Option(
             panel=OUTPUT,
-            help="When the new model goes live: if-not-worse than the live one on the test part, always, or never.",
+            help="When the new model goes live: if-not-worse than the live one on the test split, always, or never.",
             choices=PROMOTE,
             identity=False,
         ),
@@ -617,7 +617,7 @@ class TrainConfig(TrainingOptions):
         super().__post_init__()
         if self.fold is not None and self.holdout:
             raise UsageError(
-                f"--fold {self.fold} and --holdout {self.holdout}: a fold is the test part itself. Remove --holdout, or "
+                f"--fold {self.fold} and --holdout {self.holdout}: a fold is the test split itself. Remove --holdout, or "
                 "pass --holdout 0."
             )
         self._check_init(self.init_from, "--init-from")

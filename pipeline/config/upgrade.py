@@ -24,7 +24,7 @@ class UpgradeConfig:
             "Convert only these bundles and prediction files, which may be outside the lake.",
             "the whole lake",
             name="path",
-            metavar="[PATH]...",
+            metavar="PATH",
         ),
     ] = ()
     from_sources: Annotated[

@@ -129,7 +129,7 @@ def _tokens(lake: Lake, verify: bool) -> Iterator[Check]:
     rows = sum(max(entry.rows, 0) for entry in listed)
     proof = "every byte read" if verify else "sizes, rows and footers"
     if not damages:
-        yield ok("tokens", f"version {version}: {rows:,} reviews in {len(listed):,} shards ({proof})")
+        yield ok("tokens", f"version {version}: {_counted(rows, 'review')} in {_counted(len(listed), 'shard')} ({proof})")
 
 
 def _vocabularies(lake: Lake, verify: bool) -> Iterator[Check]:
@@ -289,3 +289,7 @@ def _failed(name: str, error: Exception, remedy: str = "") -> Check:
     what, _, told = str(error).rpartition(". ")
     code = getattr(error, "exit_code", DataError.exit_code)
     return fail(name, what or str(error), remedy or told, code)
+
+
+def _counted(number: int, one: str) -> str:
+    return f"{number:,} {one if number == 1 else one + 's'}"

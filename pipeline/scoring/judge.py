@@ -26,7 +26,7 @@ from schemas.vocabulary import SPECIALS
 JUDGE_FILE = "judge.parquet"
 MOST_ROWS = 10_000
 """A larger test part is represented by this many of its reviews, chosen by a hash of their IDs."""
-REMEDY = "Restore the bundle from a backup, or remove the file to compare on the whole test part."
+REMEDY = "Restore the bundle from a backup, or remove the file to compare on the whole test split."
 
 Merits = NDArray[np.float64]
 """What each answer is worth, (N,): 1 for the right label and 0 for another; of numbers, the negative absolute error."""

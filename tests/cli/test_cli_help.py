@@ -22,6 +22,14 @@ print("MODULES", *sorted({name.partition(".")[0] for name in sys.modules}))
 """
 
 
+def test_arguments_are_named_once_in_the_usage(command: Run) -> None:
+    for name, wanted in (("ingest", "[SOURCE]..."), ("report", "[MODEL]..."), ("init", "[FILE]..."), ("export", "[MODEL]")):
+        assert command(name, "--help").stdout.splitlines()[0] == f"Usage: pipeline {name} [OPTIONS] {wanted}"
+    told = " ".join(command("train", "--help").stdout.split())
+    assert "--valid-fraction SHARE" in told and " part " not in told.partition("n-gram")[0]
+    assert "If there is no such file, nothing is scored." in " ".join(command("nightly", "--help").stdout.split())
+
+
 def test_help_imports_nothing_heavy() -> None:
     lines = ["--help", "--version", *(f"{command} --help" for command in COMMANDS)]
     done = subprocess.run([sys.executable, "-c", SHOW_MODULES, *lines], capture_output=True, text=True, cwd=ROOT, check=True)

@@ -15,6 +15,7 @@ from jobs.ingest import run as ingest
 from jobs.runtime import recorded_run
 from jobs.sample import SampleConfig
 from jobs.sample import run as sample
+from pipeline.cli.doctor import verdict
 from pipeline.config.export import ExportConfig
 from pipeline.doctor import environment
 from pipeline.doctor import lake as lake_module
@@ -52,7 +53,7 @@ def test_healthy_lake_is_left_as_it_was(lake: Lake) -> None:
         "models": "WARN",
         "runs": "OK",
     }
-    assert checks["tokens"].detail.startswith("version 0: 26 reviews")
+    assert checks["tokens"].detail.startswith("version 0: 26 reviews in ") and " 1 shards" not in checks["tokens"].detail
     assert checks["models"].remedy == "Run 'pipeline train'."
     assert sorted(path for path in lake.root.rglob("*")) == before
 
@@ -217,3 +218,15 @@ def test_command_prints_a_table_or_json(lake: Lake, command: Run) -> None:
     told = json.loads(done.stdout)
     assert done.code == told["exit_code"] == 65
     assert [check["name"] for check in told["checks"] if check["state"] == "FAIL"] == ["vocabulary"]
+
+
+@pytest.mark.parametrize(
+    ("checks", "wanted"),
+    [
+        ([ok("a", "x"), warn("b", "x", "y")], "1 warning in 2 checks; the arrow says how to fix it."),
+        ([warn("a", "x", "y"), fail("b", "x", "y")], "1 failure and 1 warning in 2 checks; the arrows say how to fix them."),
+        ([ok("a", "x"), ok("b", "x")], "All 2 checks passed."),
+    ],
+)
+def test_the_verdict_counts_in_the_right_number(checks: list[Check], wanted: str) -> None:
+    assert verdict(checks) == wanted

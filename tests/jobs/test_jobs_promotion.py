@@ -171,7 +171,7 @@ def test_labels_exchanged_in_place_leave_nothing_to_compare_on(lake: Path, corpu
     change(corpus, lambda table: flipped(table, "again"), "train-0000")
     found = train(lake, corpus, *LINEAR)["metrics"]["promotion"]
     assert (found["decision"], found["reason"], found["rows"]) == ("not promoted", "not comparable", 0)
-    assert "0 are in today's test part with the same text and label, too few to compare on" in found["message"]
+    assert "0 are in today's test split with the same text and label, too few to compare on" in found["message"]
     assert live(lake) == good
     assert train(lake, corpus, *LINEAR, "--seed", 1, "--promote", "always")["metrics"]["promotion"]["decision"] == "promoted"
     assert train(lake, corpus, *LINEAR, "--seed", 2)["metrics"]["promotion"]["reason"] == "not worse"  # a new list counts

@@ -64,6 +64,12 @@ def test_a_run_that_fails_where_there_is_no_lake_leaves_nothing_there(tmp_path: 
     assert len(list((lake / "runs").glob("*-train-*.json"))) == 1, "a lake keeps the records of its failed runs"
 
 
+def test_a_run_that_found_nothing_new_says_so_in_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), recorded_run("vacuum", Lake(tmp_path), VacuumConfig(lake=tmp_path)) as run:
+        run.nothing_new = True
+    assert f"vacuum {run.run_id}: found nothing new in 0.0 s" in caplog.text
+
+
 def test_an_error_without_a_signal_stays_what_it_is(tmp_path: Path) -> None:
     raise_on_stop()
     with pytest.raises(AttributeError), recorded_run("vacuum", Lake(tmp_path), VacuumConfig(lake=tmp_path)):
