@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.doctor.check import Check, fail, guarded, ok, warn
 from pipeline.errors import CannotWriteError, DataError
 from pipeline.lake.atomic import PREFIX, claimed, create, sync_file
-from pipeline.lake.paths import Lake
+from pipeline.lake.paths import START, Lake
 from pipeline.lake.probe import MOST_SKEW_SECONDS, check_conditional_writes
 from pipeline.lake.runs import age, read_records, remembered
 from pipeline.lake.vocabularies import read_vocabulary
@@ -47,9 +47,7 @@ def lake_checks(lake: Lake, verify: bool = False) -> Iterator[Check]:
 def _absent(lake: Lake) -> Iterator[Check]:
     parent = next(folder for folder in lake.root.parents if folder.exists())
     if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
-        yield warn(
-            "lake", f"{lake.root} does not exist yet", "Create it with 'pipeline ingest', or choose another with --lake."
-        )
+        yield warn("lake", f"there is no lake at {lake.root}", f"Check the path; --lake selects another one. {START}")
     else:
         code = CannotWriteError.exit_code
         remedy = f"Create it, give this user write access to {parent}, or choose another with --lake."

@@ -59,7 +59,9 @@ def test_healthy_lake_is_left_as_it_was(lake: Lake) -> None:
 
 
 def test_absent_lake_is_a_warning_where_it_could_be_made(tmp_path: Path) -> None:
-    assert [check.state for check in lake_checks(Lake(tmp_path / "a" / "b"))] == ["WARN"]
+    (check,) = lake_checks(Lake(tmp_path / "a" / "b"))
+    assert check.state == "WARN" and check.detail.startswith("there is no lake at")
+    assert all(words in check.remedy for words in ("Check the path", "--lake", "'pipeline init FILE'", "'pipeline sample'"))
     assert not (tmp_path / "a").exists()
 
 
