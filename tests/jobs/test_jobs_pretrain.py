@@ -305,7 +305,7 @@ def test_other_sizes_than_the_pretrained_ones(tmp_path: Path, corpus: Corpus, ca
         (("--objective", "lm", "--arch", "transformer"), "its states see the whole review"),
         (("--objective", "lm", "--layers", "2"), "Pretrain with --layers 1"),
         (("--objective", "lmm"), "Did you mean 'lm'?"),
-        (("--fold", "0/3", "--holdout", "0.1"), "a fold is the test part itself"),
+        (("--fold", "0/3", "--holdout", "0.1"), "a fold is the test split itself"),
     ],
 )
 def test_options_that_cannot_be(tmp_path: Path, corpus: Corpus, options: tuple[str, ...], said: str) -> None:
