@@ -172,7 +172,7 @@ def train_network(training: Training, start: Start | None, folder: TrainingFolde
         "wait_share": round(progress.wait_seconds / max(progress.train_seconds, 1e-9), 4),
     }
     started = time.perf_counter()
-    blended = _on_main(training, lambda: _surround(training, trainer.model, taught.fitted))
+    blended = _on_main(training, lambda: _surround(training, trainer.model, taught))
     if blended is None:
         return None
     _tell(training, blended)
@@ -240,8 +240,10 @@ def _fit_linear(training: Training, soft_targets_UC: torch.Tensor | None) -> Cla
     return model
 
 
-def _surround(training: Training, model: Classifier, fitted: FittedNgrams | None = None) -> Blended:
-    config = training.config
+def _surround(training: Training, model: Classifier, taught: "Taught | None" = None) -> Blended:
+    config, beside = training.config, None
+    if config.is_wide and taught is not None and taught.targets_UC is not None:
+        beside = fit_beside(training.learned, training.ngrams, training.task, training.reading, taught.targets_UC)
     options = BlendOptions(
         max_length=config.linear_length if config.is_linear else config.max_length,
         truncation=config.truncation,
@@ -250,7 +252,8 @@ def _surround(training: Training, model: Classifier, fitted: FittedNgrams | None
         calibrate=config.calibrate,
         ngrams=training.ngrams,
     )
-    return blend(model, training.parts, training.task, options, training.reading, fitted)
+    fitted = None if taught is None else taught.fitted
+    return blend(model, training.parts, training.task, options, training.reading, fitted, beside)
 
 
 def _model_from_main(training: Training, start: Start | None, *, is_new: bool) -> ReviewClassifier:
@@ -366,7 +369,7 @@ def _teach_here(training: Training) -> Taught:
     fitted = None
     answers: Answers | None = answers_of(teacher, training.task, config, parts, training.learned, training.stop)
     if answers is None:
-        fitted = fit_beside(parts, training.ngrams, training.task, training.reading)
+        fitted = fit_beside(parts["train"], training.ngrams, training.task, training.reading)
         answers = NgramTeacher(fitted.model, training.task, training.reading)
     found = soft_targets(answers, training.task, parts, training.learned, config.teacher_weight, teacher.model_id)
     facts = {

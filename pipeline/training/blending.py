@@ -1,7 +1,8 @@
 """After the last epoch: the linear path of n-grams beside the model, the scales that calibrate both, and the figures.
 
-The linear path is fitted on the training part, the scales on the validation part; the test part is used once. All of it is
-a pure function of data, options and trained weights, so a run killed here repeats it.
+The linear path is fitted on the training part, with a teacher on the reviews that it labelled as well; the scales on the
+validation part; the test part is used once. All of it is a pure function of data, options and trained weights, so a run
+killed here repeats it.
 """
 
 import logging
@@ -125,8 +126,14 @@ class FittedNgrams:
     seconds: float
 
 
-def fit_beside(parts: Mapping[str, Part], options: NgramOptions, task: Task, reading: Reading) -> FittedNgrams:
-    """Fits the linear model that accompanies an architecture on the training part.
+def fit_beside(
+    part: Part, options: NgramOptions, task: Task, reading: Reading, soft_targets_UC: Tensor | None = None
+) -> FittedNgrams:
+    """Fits the linear model that accompanies an architecture.
+
+    Args:
+        part: what it learns from.
+        soft_targets_UC: targets of the rows that bear soft ones, in the part's order.
 
     Raises:
         DataError: damaged shards.
@@ -134,11 +141,12 @@ def fit_beside(parts: Mapping[str, Part], options: NgramOptions, task: Task, rea
     """
     started = time.perf_counter()
     model = fit_ngrams(
-        parts["train"],
+        part,
         options,
         task=task,
         max_length=reading.max_length,
         vocab_size=reading.vocab_size,
+        soft_targets_UC=soft_targets_UC,
         check_stop=reading.check_stop,
     )
     return FittedNgrams(model, time.perf_counter() - started)
@@ -151,39 +159,42 @@ def blend(
     options: BlendOptions,
     reading: Reading,
     fitted: FittedNgrams | None = None,
+    taught: FittedNgrams | None = None,
 ) -> Blended:
     """Fits the parts around a trained architecture, and evaluates the whole.
 
     Args:
         parts: train, valid and test.
-        fitted: the linear model, if it is already fitted.
+        fitted: the linear model, if it is already fitted: the baseline.
+        taught: one that has a teacher, to stand beside the architecture instead of the baseline.
 
     Raises:
         DataError: damaged shards.
         StoppedError: `reading.check_stop` raised it.
     """
     deep.eval()
-    if fitted is None and (options.wide or options.baseline):
-        fitted = fit_beside(parts, options.ngrams, task, reading)
-    linear = fitted.model if fitted is not None and (options.wide or options.baseline) else None
+    if fitted is None and (options.baseline or (options.wide and taught is None)):
+        fitted = fit_beside(parts["train"], options.ngrams, task, reading)
+    beside = (taught or fitted) if options.wide else None
+    linears = [*([beside] if beside else []), *([fitted] if fitted and fitted is not beside else [])]
 
     def read_deep(ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         outputs_BC: Tensor = deep(*cut(ids_BT, lengths_B, options.max_length, options.truncation))
         return outputs_BC
 
-    models: list[Classify] = [read_deep] if linear is None else [read_deep, linear]
+    models: list[Classify] = [read_deep, *(linear.model for linear in linears)]
     outputs = {name: collect(models, parts[name], reading, name) for name in ("valid", "test") if parts[name].rows}
     scales = _fit(outputs["valid"], task, options)
     figures = {name: found.evaluation(task, found.blended(scales)) for name, found in outputs.items()}
     metrics = _metrics(outputs, task, figures, scales)
-    if linear is not None and fitted is not None:
-        metrics["baseline"] = _baseline(outputs, task, fitted.seconds)
+    if fitted is not None:
+        metrics["baseline"] = _baseline(outputs, task, 1 + linears.index(fitted), fitted.seconds)
     config = BlendConfig(max_length=options.max_length, truncation=options.truncation, scale=scales[0])
-    if linear is None or not options.wide:
+    if beside is None:
         model = Blend(deep, config)
     else:
-        config = replace(config, ngram_scale=scales[1], ngrams=linear.ngrams, bits=linear.bits)
-        model = Blend(deep, config, linear)
+        config = replace(config, ngram_scale=scales[1], ngrams=beside.model.ngrams, bits=beside.model.bits)
+        model = Blend(deep, config, beside.model)
     return Blended(model=model.eval(), valid=figures["valid"], test=figures.get("test"), metrics=metrics)
 
 
@@ -224,11 +235,11 @@ def _by_itself(outputs: Mapping[str, Outputs], task: Task, name: str, place: int
     return np.asarray(said_NC * scale)
 
 
-def _baseline(outputs: Mapping[str, Outputs], task: Task, seconds: float) -> dict[str, Any]:
-    """The linear model's own metrics on the same rows, and the time it took."""
+def _baseline(outputs: Mapping[str, Outputs], task: Task, place: int, seconds: float) -> dict[str, Any]:
+    """The linear model's own metrics on the same rows, and the time it took; `place`: of its outputs."""
     baseline: dict[str, Any] = {"arch": task.kind.linear_arch, "seconds": round(seconds, 3)}
     for name, found in outputs.items():
-        said_NC = _by_itself(outputs, task, name, 1)
+        said_NC = _by_itself(outputs, task, name, place)
         measures = task.measures(found.evaluation(task, said_NC), said_NC, found.targets_N)
         baseline |= {f"{name}_{measure}": measures[measure] for measure in task.baseline_figures}
     return baseline

@@ -120,6 +120,23 @@ def test_a_share_of_the_teacher_is_mixed_with_the_labels(tmp_path: Path, corpus:
     assert len({made["outputs"]["model_id"] for made in (little, much, plain)}) == 3
 
 
+def test_the_ngrams_beside_a_network_learn_from_the_teacher_too(tmp_path: Path, corpus: Corpus) -> None:
+    options = ("--linear-bits", "12", "--no-calibrate")
+    receipt = train(tmp_path / "wide", corpus, *options, "--wide", "--unlabelled", "2")
+    student = fit(tmp_path / "student", corpus, *options, "--teacher", "nbsvm", "--unlabelled", "2")
+    plain = fit(tmp_path / "plain", corpus, *options)
+
+    beside, alone, untaught = (
+        read_bundle(Path(made["outputs"]["model"])).load_model() for made in (receipt, student, plain)
+    )
+    text = torch.randint(2, 100, (5, 30)), torch.tensor([30, 9, 4, 17, 1])
+    assert torch.equal(beside.ngrams(*text), alone.deep(*text)) and not torch.equal(alone.deep(*text), untaught.deep(*text))
+    baseline = receipt["metrics"]["baseline"]
+    assert baseline["test_accuracy"] == plain["metrics"]["test_accuracy"], "the baseline has no teacher"
+    assert baseline["test_loss"] == pytest.approx(plain["metrics"]["test_loss"], abs=0.05)
+
+
+
 @pytest.mark.slow
 def test_the_n_gram_model_of_the_run_teaches_any_student(tmp_path: Path, corpus: Corpus) -> None:
     default = train(tmp_path, corpus, "--linear-bits", "12", "--unlabelled", "2")

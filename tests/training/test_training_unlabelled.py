@@ -114,7 +114,7 @@ def test_the_n_grams_label_most_reviews_rightly_and_as_surely_as_they_are_right(
     selection = _selection(corpus, 9.0)
     parts = {name: selection.part(name) for name in ("train", "valid", UNLABELLED)}
     reading = Reading(max_length=1000, vocab_size=200, batch_size=32, device=torch.device("cpu"), precision="fp32")
-    fitted = fit_beside(parts, NgramOptions(bits=12), TWO_LABELS, reading)
+    fitted = fit_beside(parts["train"], NgramOptions(bits=12), TWO_LABELS, reading)
 
     found = soft_targets(
         NgramTeacher(fitted.model, TWO_LABELS, reading), TWO_LABELS, parts, selection.part("train", UNLABELLED), 0.0, "nbsvm"
