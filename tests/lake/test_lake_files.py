@@ -74,5 +74,5 @@ def test_sources_inside_the_lake_are_named_relative_to_it(tmp_path: Path) -> Non
     lake = Lake.find(tmp_path / "lake")
     assert lake.relative(tmp_path / "lake" / "raw" / "a.csv") == "raw/a.csv"
     assert lake.relative(tmp_path / "elsewhere.csv") == (tmp_path / "elsewhere.csv").as_uri()
-    with pytest.raises(InputNotFoundError, match="pipeline train"):
+    with pytest.raises(InputNotFoundError, match="there is no lake at"):
         lake.latest_model()
