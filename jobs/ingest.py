@@ -8,7 +8,7 @@ that is killed leaves nothing behind, and the same run again does the same work.
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +28,7 @@ from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake import table as token_table
 from pipeline.lake.atomic import make_folder
 from pipeline.lake.known import KeyIndex, Keys, Known
-from pipeline.lake.missing import absent_reviews
+from pipeline.lake.missing import absent_reviews, leaving_pairs
 from pipeline.lake.paths import Lake
 from pipeline.lake.publish import Change, change_of, check_covered, check_recovered, publish, rewrite_shards
 from pipeline.lake.reject_writer import FILES, RejectCounts, RejectWriter
@@ -213,26 +213,27 @@ def _read(
     run: Run,
     known: Known,
     path: Path,
-    reads: Callable[[RejectWriter, Keys], Collector],
+    reads: Callable[[RejectWriter, Keys, dict[int, int]], Collector],
 ) -> tuple[Collector, "_Leaving", RejectCounts]:
-    """The first pass, and what leaves the table for it. A second time if --dedupe went by reviews that leave.
+    """The first pass, and what leaves the table for it. A second time if it went by reviews that leave: where --dedupe took
+    new ones for their duplicates, or where a review that has moved was taken for a retracted or erased one.
 
     Args:
         path: for the rejects, until they are published.
-        reads: the first pass; gets the contents that the table will have lost.
+        reads: the first pass; gets the contents that the table will have lost, and how many reviews are not withheld.
     """
-    freed = np.zeros(0, np.uint64)
+    freed, released = np.zeros(0, np.uint64), dict[int, int]()
     while True:
         with RejectWriter(path) as rejects:
-            collected = reads(rejects, freed)
+            collected = reads(rejects, freed, released)
             leaving = _leaving(config, known, collected)
-            again = collected.wrongly_declined(leaving.ids)
-            if not len(again):
+            again, more = collected.wrongly_declined(leaving.ids), _releases(known, collected)
+            if not len(again) and more == released:
                 if not config.dry_run and (published := rejects.publish(lake.rejects)):
                     run.outputs["rejects"] = published
                 return collected, leaving, rejects
-        log.info("reading again, because reviews that new ones were taken for duplicates of leave the table")
-        freed = np.union1d(freed, again)
+        log.info("reading again, because reviews that were compared with new ones stand elsewhere now")
+        freed, released = np.union1d(freed, again), more
 
 
 @dataclass(frozen=True)
@@ -248,12 +249,20 @@ class _Leaving:
 def _leaving(config: IngestConfig, known: Known, collected: Collector) -> _Leaving:
     if not isinstance(known, TableIndex):
         return _Leaving(pa.array([], pa.string()))
-    collected.see_withheld()
     absent = absent_reviews(known, collected.seen, [*collected.sources, *collected.doubtful])
     moved = absent.moved(collected.contents_from)
-    missing = absent.take(~moved).from_any(collected.sources).ids
+    missing = absent.take(~moved & ~absent.at(collected.retracted_keys())).from_any(collected.sources).ids
     ids = [*collected.replaced_ids, absent.take(moved).ids, *([missing] if config.prune else [])]
     return _Leaving(pa.concat_arrays(ids), int(np.count_nonzero(moved)), len(missing))
+
+
+def _releases(known: Known, collected: Collector) -> dict[int, int]:
+    """How many reviews are not withheld, because the table has them in another row: see `Collector.releases`."""
+    if not isinstance(known, TableIndex) or not (collected.withheld or collected.admitted):
+        return {}
+    replaced = pa.concat_arrays([pa.array([], pa.string()), *collected.replaced_ids])
+    read = [*collected.sources, *collected.doubtful]
+    return collected.releases(leaving_pairs(known, collected.seen, replaced, read))
 
 
 def _open_table(config: IngestConfig, lake: Lake, files: IndexFiles) -> TokenTable | None:
@@ -327,6 +336,7 @@ def _first_pass(
     held: Known,
     rejects: RejectWriter,
     freed: Keys,
+    released: dict[int, int],
 ) -> Collector:
     tokenize = TokenizeReviews(
         tokenizer=vocabulary.tokenizer if vocabulary else config.tokenizer or DEFAULT_TOKENIZER,
@@ -337,7 +347,7 @@ def _first_pass(
         split=config.split,
         target_column=config.target_column,
         rule=vocabulary.options.get(RULE_OPTION, 1) if vocabulary else RULE_VERSION,
-        withheld=withheld,
+        withheld=replace(withheld, released=np.sort(np.array(list(released), np.uint64))),
         held=held,
     )
     with (
@@ -352,6 +362,7 @@ def _first_pass(
             known_reviews=known,
             distinct=KeyIndex() if config.dedupe else None,
             freed=freed,
+            released=released,
         )
         collector.leave_out(found.faults)
         for batch in batches:

@@ -3,6 +3,7 @@
 If a source turns out to be faulty, all of its rows are rolled back.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ from pipeline.datapipes.tokenize_reviews import TokenizedBatch
 from pipeline.lake.known import OTHER, SAME, UNSEEN, KeyIndex, Keys, Known
 from pipeline.lake.missing import held_by_others
 from pipeline.lake.reject_writer import RejectWriter
-from pipeline.lake.withheld import RETRACTED
+from pipeline.lake.withheld import RETRACTED, source_pairs
 from pipeline.readers.base import FileFault
 from pipeline.readers.reviews import Groups
 from pipeline.text.vocabulary import Counts
@@ -26,6 +27,15 @@ from schemas.reject import WELL_FORMED, BadRow
 
 COUNTED_SPLITS = ("train", "unsup")
 """Only these splits count for the vocabulary; text of valid and test never does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """N reviews that must not come in, with `pairs` as `withheld.source_pairs` makes them, and why."""
+
+    keys: Keys
+    pairs: Keys
+    why: npt.NDArray[np.int8]
 
 
 @dataclass(kw_only=True)
@@ -37,6 +47,8 @@ class Collector:
         known_reviews: those in the table.
         distinct: contents earlier in this run, if reviews with duplicate content are to be dropped.
         freed: contents whose reviews leave the table in this run, so that reviews with them are no duplicates of those.
+        released: how many reviews with a content from a source may come in although it was withheld from there, by
+            `withheld.source_pairs`: those that the table has, or had until this run, in another row.
     """
 
     spill: SpillWriter
@@ -45,6 +57,9 @@ class Collector:
     known_reviews: Known = field(default_factory=KeyIndex)
     distinct: KeyIndex | None = None
     freed: Keys = field(default_factory=lambda: np.zeros(0, np.uint64))
+    released: dict[int, int] = field(default_factory=dict)
+    admitted: Counter[int] = field(default_factory=Counter)
+    """How many of these have come in."""
     seen: KeyIndex = field(default_factory=KeyIndex)
     labels: set[str] = field(default_factory=set)
     groups: dict[str, pa.DictionaryArray] = field(default_factory=dict)
@@ -71,8 +86,8 @@ class Collector:
     tokens: int = 0
     targets: int = 0
     """New rows with a number for regression."""
-    withheld: list[tuple[Keys, npt.NDArray[np.int8]]] = field(default_factory=list)
-    """Keys of reviews that were retracted or erased, and which; they count as known."""
+    withheld: list[Withheld] = field(default_factory=list)
+    """Reviews that were retracted or erased; they count as known."""
     _before: dict[str, Any] = field(default_factory=dict)
     _in_doubt: bool = False
 
@@ -95,8 +110,9 @@ class Collector:
         self._in_doubt |= any(row.reason not in WELL_FORMED or row.reason == "unknown_label" for row in batch.bad)
         self._take_known(batch)
         if len(batch.withheld_keys):
-            self.withheld.append((batch.withheld_keys, batch.withheld))
-            self.known += len(batch.withheld_keys)
+            self._withhold(batch.withheld_keys, batch.withheld_pairs, batch.withheld)
+        if self.released:
+            batch = self._admitted(batch)
         batch = self._without_repeated(batch)
         if self.distinct is not None:
             batch = self._without_duplicates(batch, self.distinct)
@@ -141,18 +157,24 @@ class Collector:
 
     def num_withheld(self, why: int) -> int:
         """Reviews that were retracted, or erased."""
-        return sum(int(np.count_nonzero(states == why)) for _, states in self.withheld)
+        return sum(int(np.count_nonzero(part.why == why)) for part in self.withheld)
 
-    def see_withheld(self) -> None:
-        """Counts retracted reviews as seen, after the last row: what came back in their place is not missing.
+    def retracted_keys(self) -> Keys:
+        """(N,) keys of retracted reviews that the sources still have; what came back to the table in their place is not
+        missing. Nothing comes back in the place of an erased one."""
+        return np.concatenate([np.zeros(0, np.uint64), *(part.keys[part.why == RETRACTED] for part in self.withheld)])
 
-        Not before: a delivery that brings the same ids with other content is welcome. Nothing comes back in the place of an
-        erased review.
+    def releases(self, leaving: Keys) -> dict[int, int]:
+        """How many reviews of each content and source would have to be let in although it was withheld from there.
+
+        Args:
+            leaving: contents and sources of the rows that the table has in another row than the source has them.
         """
-        for keys, states in self.withheld:
-            keys = np.unique(keys[states == RETRACTED])
-            new = keys[self.seen.states(keys, keys) == UNSEEN]
-            self.seen.add(new, new)
+        met = Counter(self.admitted)
+        for part in self.withheld:
+            met.update(part.pairs.tolist())
+        counts = Counter(leaving[np.isin(leaving, np.array(list(met), np.uint64))].tolist())
+        return {pair: min(count, met[pair]) for pair, count in counts.items()}
 
     def _take_groups(self, groups: Groups) -> None:
         if groups.lines is not None:
@@ -207,12 +229,32 @@ class Collector:
             "contents": len(self.contents),
             "declined": len(self.declined),
             "withheld": len(self.withheld),
+            "admitted": self.admitted.copy(),
             "read": self.read,
             "new": self.new,
             "known": self.known,
             "deduplicated": self.deduplicated,
             "tokens": self.tokens,
         }
+
+    def _withhold(self, keys: Keys, pairs: Keys, why: npt.NDArray[np.int8]) -> None:
+        self.withheld.append(Withheld(keys, pairs, why))
+        self.known += len(keys)
+
+    def _admitted(self, batch: TokenizedBatch) -> TokenizedBatch:
+        """Withholds released reviews that are more than may come in."""
+        pairs = source_pairs(batch.rows["source"], batch.contents)
+        surplus = np.zeros(len(pairs), np.bool_)
+        for row in np.flatnonzero(np.isin(pairs, np.array(list(self.released), np.uint64))).tolist():
+            pair = int(pairs[row])
+            self.admitted[pair] += 1
+            if self.admitted[pair] > self.released[pair]:
+                self.admitted[pair] -= 1
+                surplus[row] = True
+        if not surplus.any():
+            return batch
+        self._withhold(batch.keys[surplus], pairs[surplus], np.full(np.count_nonzero(surplus), RETRACTED, np.int8))
+        return batch.take(~surplus)
 
     def _take_known(self, batch: TokenizedBatch) -> None:
         # Known reviews count as seen, so a later row with the same ID and different content is always detected.

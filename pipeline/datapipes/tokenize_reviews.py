@@ -16,7 +16,7 @@ from pipeline.datapipes.tokens_elsewhere import TokensElsewhere
 from pipeline.errors import OutOfMemoryError, out_of_memory
 from pipeline.lake.identity import content_digests
 from pipeline.lake.known import OTHER, SAME, KeyIndex, Keys, Known, first_bits, keys_of
-from pipeline.lake.withheld import FREE, Withheld, blank, placed_id
+from pipeline.lake.withheld import FREE, Withheld, blank, placed_id, source_pairs
 from pipeline.readers.base import EXCERPT_BYTES, FileFault
 from pipeline.readers.encoding import likely_encoding
 from pipeline.readers.labels import LabelMap, SkippedLabels
@@ -64,6 +64,8 @@ class TokenizedBatch:
     """Reviews that were retracted or erased."""
     withheld: npt.NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
     """Why, as in `pipeline.lake.withheld`."""
+    withheld_pairs: Keys = field(default_factory=lambda: np.zeros(0, np.uint64))
+    """Their sources and contents, as in `pipeline.lake.withheld`."""
 
     @property
     def read(self) -> int:
@@ -91,6 +93,7 @@ class TokenizedBatch:
             faults=self.faults,
             withheld_keys=self.withheld_keys,
             withheld=self.withheld,
+            withheld_pairs=self.withheld_pairs,
         )
 
 
@@ -215,6 +218,8 @@ class TokenizeReviews:
         known = states == SAME
         fresh = ~known & (withheld == FREE)
         known_rows = rows.select(["review_id", "source", "row"])
+        held = withheld != FREE
+        pairs = source_pairs(rows["source"].filter(pa.array(held)), contents[held])
         if fresh.all():
             known_rows = known_rows.slice(0, 0)
         else:
@@ -232,8 +237,9 @@ class TokenizeReviews:
             known_rows=known_rows,
             bad=checked.bad,
             faults=checked.faults,
-            withheld_keys=keys[withheld != FREE],
-            withheld=withheld[withheld != FREE],
+            withheld_keys=keys[held],
+            withheld=withheld[held],
+            withheld_pairs=pairs,
         )
         return _reject_empty(batch, texts, checked.bad)
 

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from pipeline.lake.identity import place_ids
 from pipeline.lake.known import UNSEEN, KeyIndex, Keys, Known, contents_of, keys_of
 from pipeline.lake.shards import open_shard
+from pipeline.lake.withheld import source_pairs
 
 if TYPE_CHECKING:
     from pipeline.lake.table_index import TableIndex
@@ -51,6 +52,10 @@ class Absent:
         """The rows that came from any of the sources."""
         mask = pc.is_in(self.homes, value_set=pa.array(list(sources), pa.string()))
         return self.take(mask.to_numpy(zero_copy_only=False))
+
+    def at(self, keys: Keys) -> npt.NDArray[np.bool_]:
+        """(N,) which rows have one of the keys."""
+        return np.isin(keys_of(self.ids), keys)
 
     def moved(self, contents_from: Callable[[str], Keys]) -> npt.NDArray[np.bool_]:
         """(N,) which rows have come in under another one: each new row of the same source and content stands for one.
@@ -110,6 +115,27 @@ def _absent(rows: pa.Table, seen: KeyIndex) -> Absent:
         contents_of(rows["content_sha256"].to_pylist()),
         pc.equal(rows["review_id"], place_ids(rows["source"], rows["row"])).to_numpy(),
     )
+
+
+def leaving_pairs(known: "TableIndex", seen: KeyIndex, replaced: pa.StringArray, sources: Iterable[str]) -> Keys:
+    """(N,) sources and contents, as `withheld.source_pairs`, of the rows by place that `sources` no longer have where the
+    table has them: they were not met there, or are `replaced`.
+
+    Args:
+        known, seen, sources: as for `absent_reviews`.
+        replaced: ids.
+    """
+    names, found = pa.array(sorted(set(sources)), pa.string()), [np.zeros(0, np.uint64)]
+    for shard in known.shards_from(sources):
+        with open_shard(shard.path) as file:
+            rows = file.read(columns=["review_id", "source", "row", "content_sha256"]).combine_chunks()
+        keys = keys_of(rows["review_id"])
+        unmet = pc.or_(pa.array(seen.states(keys, keys) == UNSEEN), pc.is_in(rows["review_id"], value_set=replaced))
+        by_place = pc.equal(rows["review_id"], place_ids(rows["source"], rows["row"]))
+        here = pc.is_in(homes_of(rows["source"].combine_chunks()), value_set=names)
+        rows = rows.filter(pc.and_(pc.and_(unmet, by_place), here))
+        found.append(source_pairs(rows["source"].combine_chunks(), contents_of(rows["content_sha256"].to_pylist())))
+    return np.concatenate(found)
 
 
 def held_by_others(known: Known, contents: Keys, gone: pa.StringArray) -> npt.NDArray[np.bool_]:

@@ -17,7 +17,7 @@ from pipeline.lake.review_keys import ReviewKeys, key_files
 from pipeline.lake.shards import Shard, open_shard, read_shard
 from pipeline.lake.table import TokenTable
 from pipeline.lake.vocabularies import read_vocabulary
-from pipeline.lake.withheld import FREE, Withheld, placed_id
+from pipeline.lake.withheld import FREE, Withheld, pairs_of, placed_id, source_pairs
 from pipeline.text.vocabulary import Vocabulary
 
 INSIDE = "!/"
@@ -35,7 +35,7 @@ class Retraction:
     sources: dict[str, int]
     """Rows that leave, by file."""
     keys: ReviewKeys
-    """All rows that the run brought, which must not come in again."""
+    """The rows that the run brought and that must not come in again: not those that it only moved within their file."""
     restored: list[pa.Table] = field(default_factory=list)
     """Rows that come back, each table of one split."""
     vocabulary: str = ""
@@ -81,6 +81,7 @@ def plan_retraction(lake: Lake, table: TokenTable, commits: Sequence[Commit], co
     keys = ReviewKeys.of(brought.keys, brought.contents, (source, source == 0), brought.replaced)
     found = _Earlier(lake, table, commits, commit, gone_keys, later)
     restored = found.rows()
+    keys = keys.take(~_only_moved(keys, restored))
     replaced = np.isin(gone_keys, brought.keys[brought.replaced])
     return Retraction(
         commit=commit,
@@ -92,6 +93,22 @@ def plan_retraction(lake: Lake, table: TokenTable, commits: Sequence[Commit], co
         lost=int(np.isin(gone_keys[replaced], found.settled, invert=True).sum()),
         kept=len(brought.keys) - len(gone),
     )
+
+
+def _only_moved(keys: ReviewKeys, restored: Sequence[pa.Table]) -> npt.NDArray[np.bool_]:
+    """(N,) which rows have the place for an id and say what a row of the same file says that comes back: one each."""
+    back = Counter[int]()
+    for rows in restored:
+        contents = contents_of(rows["content_sha256"].to_pylist())
+        back.update(source_pairs(rows["source"].combine_chunks(), contents).tolist())
+    sources, unplaced = keys.source
+    moved = np.zeros(len(keys), np.bool_)
+    if back:
+        for row, pair in enumerate(pairs_of(sources, keys.content[0]).tolist()):
+            if back[pair] and not unplaced[row]:
+                back[pair] -= 1
+                moved[row] = True
+    return moved
 
 
 def _without_later(lake: Lake, brought: Brought, commits: Sequence[Commit], commit: Commit) -> tuple[Brought, Keys]:

@@ -49,10 +49,10 @@ class _List:
             content, without = keys.content
             ids.append(keys.review[without])
             contents.append(content[~without])
-            pairs.append(_pairs(keys.review[~without], content[~without]))
+            pairs.append(pairs_of(keys.review[~without], content[~without]))
             source, unknown = keys.source
             placed = ~without & ~unknown
-            pairs.append(_pairs(source[placed], content[placed]))
+            pairs.append(pairs_of(source[placed], content[placed]))
         named = [NOTHING, *(keys.review for keys in lists)]
         return cls(*(np.unique(np.concatenate(part)) for part in (ids, contents, pairs, named)))
 
@@ -64,8 +64,8 @@ class _List:
         likely = np.flatnonzero(_in(contents, self.contents) & ~held)
         if len(likely):
             here = contents[likely]
-            by_id = _in(_pairs(keys[likely], here), self.pairs)
-            by_source = _in(_pairs(keys_of(sources.take(pa.array(likely))), here), self.pairs)
+            by_id = _in(pairs_of(keys[likely], here), self.pairs)
+            by_source = _in(pairs_of(keys_of(sources.take(pa.array(likely))), here), self.pairs)
             held[likely] = by_id | by_source
         return held
 
@@ -73,10 +73,15 @@ class _List:
 @dataclass(frozen=True, slots=True)
 class Withheld:
     """The lists of a lake. A retracted row is withheld by its content together with its id, or, where the id is only its
-    place, with its source; an erased review by its id, whatever its content, if the id is its own."""
+    place, with its source; an erased review by its id, whatever its content, if the id is its own.
+
+    `released`: contents together with a source that are let in, because the table has, or had until this run, another review
+    with the same content from there.
+    """
 
     retracted: _List = field(default_factory=_List)
     erased: _List = field(default_factory=_List)
+    released: Keys = field(default_factory=lambda: NOTHING)
 
     @classmethod
     def load(cls, lake: Lake, *, without: str = "") -> "Withheld":
@@ -103,6 +108,9 @@ class Withheld:
         states = np.zeros(len(keys), np.int8)
         states[self.retracted.holds(keys, contents, sources)] = RETRACTED
         states[self.erased.holds(keys, contents, sources)] = ERASED
+        if len(self.released) and (held := np.flatnonzero(states)).size:
+            pairs = source_pairs(sources.take(pa.array(held)), contents[held])
+            states[held[_in(pairs, self.released)]] = FREE
         return states
 
     def erases(self, review_ids: Sequence[str | None]) -> npt.NDArray[np.bool_]:
@@ -142,6 +150,11 @@ def _in(values: Keys, held: Keys) -> npt.NDArray[np.bool_]:
     return np.asarray(held[places] == values)
 
 
-def _pairs(first: Keys, second: Keys) -> Keys:
+def source_pairs(sources: pa.StringArray, contents: Keys) -> Keys:
+    """(N,) sources and contents together."""
+    return pairs_of(keys_of(sources), contents)
+
+
+def pairs_of(first: Keys, second: Keys) -> Keys:
     """One number for two. Both are digests, so that two pairs hardly ever share it."""
     return first * _MIX ^ second

@@ -13,6 +13,7 @@ from pipeline.errors import DataError
 from pipeline.lake.identity import content_sha256
 from pipeline.lake.paths import Lake
 from schemas.run import Receipt
+from tests.support.commands import invoke
 from tests.support.ingested import ingest, rows_of
 from tests.support.tables import write_csv
 
@@ -162,3 +163,60 @@ def test_any_edits(tmp_path: Path, seed: int, dedupe: bool) -> None:
         for content, count in good.items():
             assert (1 if dedupe else count) <= table[content] <= max(count, before[content])
         before = table
+
+
+def retracted_second_delivery(lake: Path, source: Path, *first: str, second: tuple[str, ...]) -> None:
+    """Ingests two deliveries of a growing file, and takes the second one back."""
+    ingest(lake, write_csv(source, HEADER, *first))
+    receipt = ingest(lake, write_csv(source, HEADER, *first, *second))
+    retract(RetractConfig(lake=lake, run=receipt.run_id))
+    assert held(lake) == contents(*first)
+
+
+def test_a_review_like_a_retracted_one_moves(tmp_path: Path) -> None:
+    lake, source = tmp_path / "lake", tmp_path / "r.csv"
+    first, wrong = ("great,pos", "beta bad,neg", "gamma fine,pos"), ("great,pos", "zeta wrong,neg")
+    retracted_second_delivery(lake, source, *first, second=wrong)
+    write_csv(source, HEADER, "newest nice,pos", *first, *wrong)
+    receipt = ingest(lake, source)
+    assert held(lake) == contents("newest nice,pos", *first) and receipt.metrics["retracted"] == 2
+    again = ingest(lake, source, prune=True)
+    assert (again.exit_code, again.metrics["retracted"], again.metrics["missing"]) == (99, 2, 0)
+
+
+def test_rows_move_onto_the_places_of_retracted_ones(tmp_path: Path) -> None:
+    lake, source = tmp_path / "lake", tmp_path / "r.csv"
+    retracted_second_delivery(lake, source, *FOUR, second=("eps wrong,pos", "zeta wrong,neg"))
+    write_csv(source, HEADER, *FOUR[1:], "eps wrong,pos", "zeta wrong,neg")
+    receipt = ingest(lake, source)
+    assert moves(receipt) == (3, 1, 0, 0) and held(lake) == contents(*FOUR[1:])
+    assert ingest(lake, source, prune=True).exit_code == 99
+
+
+def test_retracting_a_run_that_only_moved_rows_withholds_none(tmp_path: Path) -> None:
+    lake, source = tmp_path / "lake", tmp_path / "r.csv"
+    ingest(lake, write_csv(source, HEADER, *FOUR))
+    receipt = ingest(lake, write_csv(source, HEADER, *FOUR[1:]))
+    retract(RetractConfig(lake=lake, run=receipt.run_id))
+    assert held(lake) == contents(*FOUR)
+    assert moves(ingest(lake, source, prune=True)) == (3, 1, 0, 0)
+    assert held(lake) == contents(*FOUR[1:])
+
+
+@pytest.mark.parametrize(
+    ("erased", "after"),
+    [
+        (3, ("newest nice,pos", "great,pos", "beta bad,neg", "gamma fine,pos")),
+        (0, ("beta bad,neg", "gamma fine,pos", "great,pos")),
+        (0, ("great,pos", "newest nice,pos", "beta bad,neg", "gamma fine,pos", "great,pos")),
+    ],
+)
+def test_a_review_like_an_erased_one_moves(tmp_path: Path, erased: int, after: tuple[str, ...]) -> None:
+    lake, source = tmp_path / "lake", tmp_path / "r.csv"
+    ingest(lake, write_csv(source, HEADER, "great,pos", "beta bad,neg", "gamma fine,pos", "great,pos"))
+    (review_id,) = (name for name in places(lake) if name.endswith(f"#{erased}"))
+    invoke("erase", "--yes", "--review-id", review_id, "--lake", lake)
+    for _ in range(2):
+        receipt = ingest(lake, write_csv(source, HEADER, *after), prune=True)
+        assert held(lake) == contents(*sorted({*after}))
+    assert receipt.exit_code == 99

@@ -136,7 +136,6 @@ def test_the_ngrams_beside_a_network_learn_from_the_teacher_too(tmp_path: Path, 
     assert baseline["test_loss"] == pytest.approx(plain["metrics"]["test_loss"], abs=0.05)
 
 
-
 @pytest.mark.slow
 def test_the_n_gram_model_of_the_run_teaches_any_student(tmp_path: Path, corpus: Corpus) -> None:
     default = train(tmp_path, corpus, "--linear-bits", "12", "--unlabelled", "2")

@@ -147,6 +147,7 @@ def _owned(batch: TokenizedBatch, place: Place) -> TokenizedBatch:
         contents=batch.contents.copy(),
         withheld_keys=batch.withheld_keys.copy(),
         withheld=batch.withheld.copy(),
+        withheld_pairs=batch.withheld_pairs.copy(),
     )
 
 
