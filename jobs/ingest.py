@@ -286,7 +286,10 @@ def _say_repeated(run: Run, config: IngestConfig) -> None:
         text = "%s rows were skipped because their runs were retracted; 'pipeline retract --undo RUN' lets them in again"
         log.info(text, f"{retracted:,}")
     if missing and not config.prune:
-        log.info("reviews of the lake that are no longer in their files: %s; --prune removes them", f"{missing:,}")
+        log.info(
+            "reviews of the lake that their files no longer hold, or that are left out now: %s; --prune removes them",
+            f"{missing:,}",
+        )
 
 
 def _say_unknown(config: IngestConfig, new: ShardTokens, built: bool) -> None:

@@ -26,6 +26,7 @@ from pipeline.lake.runs import record_paths
 from pipeline.lake.shard_writer import write_shard
 from pipeline.lake.table import TokenTable
 from pipeline.lake.vocabularies import read_vocabulary
+from pipeline.progress import AS_IT_IS
 from schemas.run import Receipt
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,9 @@ def _retract(config: RetractConfig, lake: Lake, this: Run, scratch: Path | None)
     }
     _say(plan, models)
     this.nothing_new = not plan
+    if not plan and plan.kept and not noted.exists():
+        text = "later runs replaced, moved or removed the %s rows of this run. Retract those runs first, the newest first"
+        log.warning(text, f"{plan.kept:,}", extra=AS_IT_IS)
     if plan and scratch is not None:
         write_keys(noted, plan.keys, commit.run_id)
         _commit(lake, this, table, plan, scratch)

@@ -369,7 +369,7 @@ def _retract(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
         found.next = [] if nothing or metrics["dry_run"] else [f"pipeline ingest{lake}"]
         return found
     if nothing:
-        return Summary(f"Nothing to retract: the table has no row that {name} brought.")
+        return Summary(f"Nothing to retract: the table has no row as {name} brought it.")
     dry_run = metrics["dry_run"]
     found = Summary(f"{'Would retract' if dry_run else 'Retracted'} {name}.")
     found.add("removed", _count(metrics["removed"], "review"))

@@ -220,3 +220,21 @@ def test_a_review_like_an_erased_one_moves(tmp_path: Path, erased: int, after: t
         receipt = ingest(lake, write_csv(source, HEADER, *after), prune=True)
         assert held(lake) == contents(*sorted({*after}))
     assert receipt.exit_code == 99
+
+
+def test_a_run_whose_rows_have_moved_is_retracted_after_the_run_that_moved_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lake, source, wrong = tmp_path / "lake", tmp_path / "r.csv", ("eps wrong,pos", "zeta wrong,neg")
+    ingest(lake, write_csv(source, HEADER, *FOUR))
+    bad = ingest(lake, write_csv(source, HEADER, *FOUR, *wrong))
+    moved = ingest(lake, write_csv(source, HEADER, *FOUR[1:], *wrong))
+    assert retract(RetractConfig(lake=lake, run=bad.run_id)).exit_code == 99
+    assert "later runs replaced, moved or removed the 2 rows of this run. Retract those runs first" in caplog.text
+    for run in (moved, bad):  # the remedy
+        assert retract(RetractConfig(lake=lake, run=run.run_id)).exit_code == 0
+    assert held(lake) == contents(*FOUR)
+    ingest(lake, source)
+    assert held(lake) == contents(*FOUR[1:])
+    caplog.clear()
+    assert retract(RetractConfig(lake=lake, run=bad.run_id)).exit_code == 99 and "Retract those runs" not in caplog.text
