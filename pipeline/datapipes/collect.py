@@ -31,7 +31,7 @@ COUNTED_SPLITS = ("train", "unsup")
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """N reviews that must not come in, with `pairs` as `withheld.source_pairs` makes them, and why."""
+    """N reviews that must not come in, with `pairs` as `withheld.Withheld.elsewhere` makes them, and why."""
 
     keys: Keys
     pairs: Keys
@@ -172,7 +172,7 @@ class Collector:
         """
         met = Counter(self.admitted)
         for part in self.withheld:
-            met.update(part.pairs.tolist())
+            met.update(part.pairs[part.pairs != 0].tolist())
         counts = Counter(leaving[np.isin(leaving, np.array(list(met), np.uint64))].tolist())
         return {pair: min(count, met[pair]) for pair, count in counts.items()}
 

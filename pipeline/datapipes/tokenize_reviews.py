@@ -16,7 +16,7 @@ from pipeline.datapipes.tokens_elsewhere import TokensElsewhere
 from pipeline.errors import OutOfMemoryError, out_of_memory
 from pipeline.lake.identity import content_digests
 from pipeline.lake.known import OTHER, SAME, KeyIndex, Keys, Known, first_bits, keys_of
-from pipeline.lake.withheld import FREE, Withheld, blank, placed_id, source_pairs
+from pipeline.lake.withheld import FREE, Withheld, blank, placed_id
 from pipeline.readers.base import EXCERPT_BYTES, FileFault
 from pipeline.readers.encoding import likely_encoding
 from pipeline.readers.labels import LabelMap, SkippedLabels
@@ -65,7 +65,7 @@ class TokenizedBatch:
     withheld: npt.NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
     """Why, as in `pipeline.lake.withheld`."""
     withheld_pairs: Keys = field(default_factory=lambda: np.zeros(0, np.uint64))
-    """Their sources and contents, as in `pipeline.lake.withheld`."""
+    """Their sources and contents, as `Withheld.elsewhere` gives them."""
 
     @property
     def read(self) -> int:
@@ -219,7 +219,7 @@ class TokenizeReviews:
         fresh = ~known & (withheld == FREE)
         known_rows = rows.select(["review_id", "source", "row"])
         held = withheld != FREE
-        pairs = source_pairs(rows["source"].filter(pa.array(held)), contents[held])
+        pairs = self.withheld.elsewhere(keys[held], contents[held], rows["source"].filter(pa.array(held)))
         if fresh.all():
             known_rows = known_rows.slice(0, 0)
         else:

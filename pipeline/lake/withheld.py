@@ -75,8 +75,8 @@ class Withheld:
     """The lists of a lake. A retracted row is withheld by its content together with its id, or, where the id is only its
     place, with its source; an erased review by its id, whatever its content, if the id is its own.
 
-    `released`: contents together with a source that are let in, because the table has, or had until this run, another review
-    with the same content from there.
+    `released`: contents together with a source that are let in elsewhere than where they were, because the table has, or had
+    until this run, another review with the same content from there.
     """
 
     retracted: _List = field(default_factory=_List)
@@ -109,9 +109,16 @@ class Withheld:
         states[self.retracted.holds(keys, contents, sources)] = RETRACTED
         states[self.erased.holds(keys, contents, sources)] = ERASED
         if len(self.released) and (held := np.flatnonzero(states)).size:
-            pairs = source_pairs(sources.take(pa.array(held)), contents[held])
+            pairs = self.elsewhere(keys[held], contents[held], sources.take(pa.array(held)))
             states[held[_in(pairs, self.released)]] = FREE
         return states
+
+    def elsewhere(self, keys: Keys, contents: Keys, sources: pa.StringArray) -> Keys:
+        """(N,) contents together with sources, as `source_pairs`, of withheld reviews; 0 for those that have the id under
+        which they are in a list."""
+        own = pairs_of(keys, contents)
+        listed = _in(own, self.retracted.pairs) | _in(own, self.erased.pairs)
+        return np.where(listed, np.uint64(0), source_pairs(sources, contents))
 
     def erases(self, review_ids: Sequence[str | None]) -> npt.NDArray[np.bool_]:
         """Which of (N,) ids were erased whatever the content."""

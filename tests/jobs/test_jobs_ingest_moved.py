@@ -184,6 +184,13 @@ def test_a_review_like_a_retracted_one_moves(tmp_path: Path) -> None:
     assert (again.exit_code, again.metrics["retracted"], again.metrics["missing"]) == (99, 2, 0)
 
 
+def test_a_retracted_review_stays_out_when_one_like_it_is_edited(tmp_path: Path) -> None:
+    lake, source, wrong = tmp_path / "lake", tmp_path / "r.csv", ("great,pos", "zeta wrong,neg")
+    retracted_second_delivery(lake, source, "great,pos", "beta bad,neg", second=wrong)
+    receipt = ingest(lake, write_csv(source, HEADER, "not great,neg", "beta bad,neg", *wrong), prune=True)
+    assert held(lake) == contents("not great,neg", "beta bad,neg") and receipt.metrics["retracted"] == 2
+
+
 def test_rows_move_onto_the_places_of_retracted_ones(tmp_path: Path) -> None:
     lake, source = tmp_path / "lake", tmp_path / "r.csv"
     retracted_second_delivery(lake, source, *FOUR, second=("eps wrong,pos", "zeta wrong,neg"))
