@@ -227,13 +227,14 @@ def _read(
         with RejectWriter(path) as rejects:
             collected = reads(rejects, freed, released)
             leaving = _leaving(config, known, collected)
-            again, more = collected.wrongly_declined(leaving.ids), _releases(known, collected)
-            if not len(again) and more == released:
+            again = collected.wrongly_declined(leaving.ids)
+            more = {pair: n for pair, n in _releases(known, collected).items() if n > released.get(pair, 0)}
+            if not len(again) and not more:
                 if not config.dry_run and (published := rejects.publish(lake.rejects)):
                     run.outputs["rejects"] = published
                 return collected, leaving, rejects
         log.info("reading again, because reviews that were compared with new ones stand elsewhere now")
-        freed, released = np.union1d(freed, again), more
+        freed, released = np.union1d(freed, again), released | more  # both only grow, so this ends
 
 
 @dataclass(frozen=True)
