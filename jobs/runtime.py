@@ -13,7 +13,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW, DataError, PipelineError, StoppedError, by_cause
+from pipeline.errors import (
+    EXIT_DONE,
+    EXIT_NOTHING_NEW,
+    DataError,
+    InputNotFoundError,
+    PipelineError,
+    StoppedError,
+    UsageError,
+    by_cause,
+)
 from pipeline.lake.leftovers import sweep_leftovers
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import new_run_id, write_record
@@ -100,8 +109,8 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
 
     `config` is the job's frozen dataclass; it is rendered into the record. A record that cannot be written is a
     warning: it must not hide the run's own result or error. `record=False` writes none, and neither does a run
-    that fails where there is no lake. Once the run has committed (see `committing`), later failures are warnings too: the
-    exit code reports the commit.
+    that finds no input, or is used wrongly, where there is no lake. Once the run has committed (see `committing`), later
+    failures are warnings too: the exit code reports the commit.
     """
     unsettle()
     run = Run(run_id=new_run_id(command), command=command, config=rendered(config))
@@ -132,7 +141,8 @@ def recorded_run(command: str, lake: Lake, config: Any, *, record: bool = True) 
         logging.getLogger().removeHandler(warned)
         with deferred_stop():
             final = _record(run, error, warned)
-            if record and (error is None or lake.is_there):  # a mistyped --lake leaves no folder
+            # A mistyped --lake leaves no folder.
+            if record and (lake.is_there or not isinstance(error, InputNotFoundError | UsageError)):
                 try:
                     write_record(lake, final)
                     lake.push(command)

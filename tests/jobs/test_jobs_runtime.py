@@ -64,6 +64,13 @@ def test_a_run_that_fails_where_there_is_no_lake_leaves_nothing_there(tmp_path: 
     assert len(list((lake / "runs").glob("*-train-*.json"))) == 1, "a lake keeps the records of its failed runs"
 
 
+def test_a_first_run_on_bad_data_is_on_record(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").write_text("text,label\n")
+    assert run_here("--lake", tmp_path / "lake", "ingest", tmp_path / "empty.csv").code == 65
+    (record,) = (tmp_path / "lake" / "runs").glob("*-ingest-*.json")
+    assert json.loads(record.read_text())["exit_code"] == 65
+
+
 def test_a_run_that_found_nothing_new_says_so_in_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO), recorded_run("vacuum", Lake(tmp_path), VacuumConfig(lake=tmp_path)) as run:
         run.nothing_new = True
