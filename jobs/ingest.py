@@ -20,14 +20,14 @@ from jobs.runtime import Run, commit_record, committing, recorded_run
 from jobs.workplace import table_locked
 from pipeline.config.ingest import IngestConfig
 from pipeline.config.shared import FEWEST_TOKENS
-from pipeline.datapipes.collect import Collector
+from pipeline.datapipes.collect import Collector, Findings
 from pipeline.datapipes.encode_reviews import EncodeReviews
 from pipeline.datapipes.tokenize_reviews import TokenizeReviews
 from pipeline.engines.ingest import IngestEngine, import_early, ingest_engine
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake import table as token_table
 from pipeline.lake.atomic import make_folder
-from pipeline.lake.known import KeyIndex, Keys, Known
+from pipeline.lake.known import KeyIndex, Known
 from pipeline.lake.missing import absent_reviews, leaving_pairs
 from pipeline.lake.paths import Lake
 from pipeline.lake.publish import Change, change_of, check_covered, check_recovered, publish, rewrite_shards
@@ -213,28 +213,29 @@ def _read(
     run: Run,
     known: Known,
     path: Path,
-    reads: Callable[[RejectWriter, Keys, dict[int, int]], Collector],
+    reads: Callable[[RejectWriter, Findings], Collector],
 ) -> tuple[Collector, "_Leaving", RejectCounts]:
-    """The first pass, and what leaves the table for it. A second time if it went by reviews that leave: where --dedupe took
-    new ones for their duplicates, or where a review that has moved was taken for a retracted or erased one.
+    """The first pass, and what leaves the table for it. A second time if it was wrong about what leaves: where --dedupe took
+    new rows for duplicates of rows that leave, or let in what stays in the table elsewhere, or where a review that has moved
+    was taken for a retracted or erased one.
 
     Args:
         path: for the rejects, until they are published.
-        reads: the first pass; gets the contents that the table will have lost, and how many reviews are not withheld.
+        reads: the first pass; gets what earlier ones have found out.
     """
-    freed, released = np.zeros(0, np.uint64), dict[int, int]()
+    findings = Findings()
     while True:
         with RejectWriter(path) as rejects:
-            collected = reads(rejects, freed, released)
+            collected = reads(rejects, findings)
             leaving = _leaving(config, known, collected)
-            again = collected.wrongly_declined(leaving.ids)
-            more = {pair: n for pair, n in _releases(known, collected).items() if n > released.get(pair, 0)}
-            if not len(again) and not more:
+            more = {pair: n for pair, n in _releases(known, collected).items() if n > findings.released.get(pair, 0)}
+            found = collected.misjudged(leaving.ids) | Findings(released=more)
+            if not found:
                 if not config.dry_run and (published := rejects.publish(lake.rejects)):
                     run.outputs["rejects"] = published
                 return collected, leaving, rejects
         log.info("reading again, because reviews that were compared with new ones stand elsewhere now")
-        freed, released = np.union1d(freed, again), released | more  # both only grow, so this ends
+        findings |= found  # it only grows, so this ends
 
 
 @dataclass(frozen=True)
@@ -339,8 +340,7 @@ def _first_pass(
     withheld: Withheld,
     held: Known,
     rejects: RejectWriter,
-    freed: Keys,
-    released: dict[int, int],
+    findings: Findings,
 ) -> Collector:
     tokenize = TokenizeReviews(
         tokenizer=vocabulary.tokenizer if vocabulary else config.tokenizer or DEFAULT_TOKENIZER,
@@ -351,7 +351,7 @@ def _first_pass(
         split=config.split,
         target_column=config.target_column,
         rule=vocabulary.options.get(RULE_OPTION, 1) if vocabulary else RULE_VERSION,
-        withheld=replace(withheld, released=np.sort(np.array(list(released), np.uint64))),
+        withheld=replace(withheld, released=np.sort(np.array(list(findings.released), np.uint64))),
         held=held,
     )
     with (
@@ -365,8 +365,7 @@ def _first_pass(
             counts=engine.counts() if vocabulary is None else None,
             known_reviews=known,
             distinct=KeyIndex() if config.dedupe else None,
-            freed=freed,
-            released=released,
+            findings=findings,
         )
         collector.leave_out(found.faults)
         for batch in batches:

@@ -38,6 +38,30 @@ class Withheld:
     why: npt.NDArray[np.int8]
 
 
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What earlier readings of the same sources found out about the reviews that leave the table for them.
+
+    Args:
+        freed: contents whose reviews leave the table in this run, so that reviews with them are no duplicates of those.
+        staying: contents whose reviews stay in the table, so that a row that is replaced by one of them becomes a duplicate.
+        released: how many reviews with a content from a source may come in although it was withheld from there, by
+            `withheld.source_pairs`: those that the table has, or had until this run, in another row.
+    """
+
+    freed: Keys = field(default_factory=lambda: np.zeros(0, np.uint64))
+    staying: Keys = field(default_factory=lambda: np.zeros(0, np.uint64))
+    released: dict[int, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(len(self.freed) or len(self.staying) or self.released)
+
+    def __or__(self, other: "Findings") -> "Findings":
+        return Findings(
+            np.union1d(self.freed, other.freed), np.union1d(self.staying, other.staying), self.released | other.released
+        )
+
+
 @dataclass(kw_only=True)
 class Collector:
     """Processes the batches of the first pass in order. Counts are rows.
@@ -46,9 +70,6 @@ class Collector:
         counts: counts tokens for a new vocabulary; None if there already is one.
         known_reviews: those in the table.
         distinct: contents earlier in this run, if reviews with duplicate content are to be dropped.
-        freed: contents whose reviews leave the table in this run, so that reviews with them are no duplicates of those.
-        released: how many reviews with a content from a source may come in although it was withheld from there, by
-            `withheld.source_pairs`: those that the table has, or had until this run, in another row.
     """
 
     spill: SpillWriter
@@ -56,18 +77,19 @@ class Collector:
     counts: Counts | None
     known_reviews: Known = field(default_factory=KeyIndex)
     distinct: KeyIndex | None = None
-    freed: Keys = field(default_factory=lambda: np.zeros(0, np.uint64))
-    released: dict[int, int] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
     admitted: Counter[int] = field(default_factory=Counter)
-    """How many of these have come in."""
+    """How many of the released reviews have come in."""
     seen: KeyIndex = field(default_factory=KeyIndex)
     labels: set[str] = field(default_factory=set)
     groups: dict[str, pa.DictionaryArray] = field(default_factory=dict)
     replaced_ids: list[pa.Array] = field(default_factory=list)
     contents: list[Keys] = field(default_factory=list)
-    """Contents of new rows."""
+    """Contents of new rows, and of replaced ones that are dropped as duplicates."""
     declined: list[Keys] = field(default_factory=list)
     """Contents of rows dropped as duplicates of reviews in the table."""
+    doubling: list[Keys] = field(default_factory=list)
+    """Contents of replaced rows that have come in although the table has them already, in reviews that may leave it."""
     arrivals: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Which of `contents` a source has brought: (first, end)."""
     sources: list[str] = field(default_factory=list)
@@ -111,16 +133,18 @@ class Collector:
         self._take_known(batch)
         if len(batch.withheld_keys):
             self._withhold(batch.withheld_keys, batch.withheld_pairs, batch.withheld)
-        if self.released:
+        if self.findings.released:
             batch = self._admitted(batch)
         batch = self._without_repeated(batch)
+        if batch.replaced.any():
+            self.replaced_ids.append(batch.rows["review_id"].filter(pa.array(batch.replaced)))
         if self.distinct is not None:
             batch = self._without_duplicates(batch, self.distinct)
         self._keep(batch)
         return read
 
     def contents_from(self, source: str) -> Keys:
-        """(N,) contents of the new rows of a source that was read completely."""
+        """(N,) contents of the new and replaced rows of a source that was read completely."""
         first, end = self.arrivals.get(source, (0, 0))
         return np.concatenate([np.zeros(0, np.uint64), *self.contents[first:end]])
 
@@ -136,11 +160,17 @@ class Collector:
         distinct = np.unique(contents)
         return len(contents) - len(distinct) + int(held_by_others(self.known_reviews, distinct, gone).sum())
 
-    def wrongly_declined(self, gone: pa.StringArray) -> Keys:
-        """Contents of rows that were dropped as duplicates of reviews which leave the table in this run; `gone` are their
-        ids. Without these rows, the content would be lost."""
+    def misjudged(self, gone: pa.StringArray) -> Findings:
+        """What was taken for a duplicate, or was not, without knowing what leaves the table: nothing that `findings` has.
+
+        Args:
+            gone: ids of the reviews that leave the table in this run.
+        """
         declined = np.unique(np.concatenate([np.zeros(0, np.uint64), *self.declined]))
-        return declined[~held_by_others(self.known_reviews, declined, gone)]
+        lost = declined[~held_by_others(self.known_reviews, declined, gone)]
+        doubling = np.unique(np.concatenate([np.zeros(0, np.uint64), *self.doubling]))
+        doubled = doubling[held_by_others(self.known_reviews, doubling, gone)]
+        return Findings(freed=lost, staying=doubled)
 
     def release(self, *, keep_seen: bool) -> None:
         """Gives back what only the first pass and `duplicates` need, some 40 bytes a review; the second pass has more room.
@@ -150,7 +180,7 @@ class Collector:
         """
         self._before = {}
         self.counts = self.distinct = None
-        self.contents, self.declined, self.arrivals = [], [], {}
+        self.contents, self.declined, self.doubling, self.arrivals = [], [], [], {}
         if not keep_seen:
             self.seen = KeyIndex()
         pa.default_memory_pool().release_unused()
@@ -187,6 +217,7 @@ class Collector:
             self.read += end.rows
             if self.new > self._before["new"]:
                 self.brought.append(end.name)
+            if len(self.contents) > self._before["contents"]:
                 self.arrivals[end.name] = (self._before["contents"], len(self.contents))
             (self.doubtful if self._in_doubt else self.sources).append(end.name)
             return
@@ -201,6 +232,7 @@ class Collector:
             self.distinct.restore(self._before.pop("distinct"))
         del self.contents[self._before.pop("contents") :]
         del self.declined[self._before.pop("declined") :]
+        del self.doubling[self._before.pop("doubling") :]
         del self.withheld[self._before.pop("withheld") :]
         del self.replaced_ids[self._before.pop("replaced_ids") :]
         for name, value in self._before.items():
@@ -228,6 +260,7 @@ class Collector:
             "replaced_ids": len(self.replaced_ids),
             "contents": len(self.contents),
             "declined": len(self.declined),
+            "doubling": len(self.doubling),
             "withheld": len(self.withheld),
             "admitted": self.admitted.copy(),
             "read": self.read,
@@ -245,10 +278,10 @@ class Collector:
         """Withholds released reviews that are more than may come in."""
         pairs = source_pairs(batch.rows["source"], batch.contents)
         surplus = np.zeros(len(pairs), np.bool_)
-        for row in np.flatnonzero(np.isin(pairs, np.array(list(self.released), np.uint64))).tolist():
+        for row in np.flatnonzero(np.isin(pairs, np.array(list(self.findings.released), np.uint64))).tolist():
             pair = int(pairs[row])
             self.admitted[pair] += 1
-            if self.admitted[pair] > self.released[pair]:
+            if self.admitted[pair] > self.findings.released[pair]:
                 self.admitted[pair] -= 1
                 surplus[row] = True
         if not surplus.any():
@@ -281,12 +314,15 @@ class Collector:
         self.rejects.write(bad)
 
     def _without_duplicates(self, batch: TokenizedBatch, distinct: KeyIndex) -> TokenizedBatch:
-        """Drops new reviews whose content already exists, in the table or earlier in this run."""
-        states = distinct.classify_and_add(batch.contents, batch.contents)
-        first = (states == UNSEEN) | batch.replaced
-        held = self.known_reviews.holds_contents(batch.contents) & ~np.isin(batch.contents, self.freed)
-        keep = first & (~held | batch.replaced)
+        """Drops reviews whose content already exists, in the table or earlier in this run. What they replace leaves all the
+        same. The table may have the content of a replaced one in a row that leaves, too: see `doubling`."""
+        first = distinct.classify_and_add(batch.contents, batch.contents) == UNSEEN
+        held = self.known_reviews.holds_contents(batch.contents) & ~np.isin(batch.contents, self.findings.freed)
+        doubling = first & held & batch.replaced & ~np.isin(batch.contents, self.findings.staying)
+        keep = (first & ~held) | doubling
+        self.doubling.append(batch.contents[doubling])
         self.declined.append(batch.contents[first & ~keep])
+        self.contents.append(batch.contents[batch.replaced & ~keep])
         self.deduplicated += int(np.count_nonzero(~keep))
         self.known += int(np.count_nonzero(~keep))
         return batch if keep.all() else batch.take(keep)
@@ -299,8 +335,6 @@ class Collector:
         self.labels.update(pc.unique(batch.rows["label"]).drop_null().to_pylist())
         self.targets += len(batch.rows) - batch.rows["target"].null_count
         self.contents.append(batch.contents)
-        if batch.replaced.any():
-            self.replaced_ids.append(batch.rows["review_id"].filter(pa.array(batch.replaced)))
         if self.counts is not None:
             counted = pc.is_in(batch.rows["split"], value_set=pa.array(COUNTED_SPLITS))
             lists = batch.tokens if pc.all(counted).as_py() else batch.tokens.filter(counted)
