@@ -24,7 +24,7 @@ REASONS = {
     "skipped_label": "--skip-labels leaves the label out",
     "unknown_split": "the split is not one of train, valid, test, unsup",
     "invalid_target": "the value in the column of --target-column is not a finite number",
-    "duplicate_id": "another review in the same run has the same id but different content",
+    "duplicate_id": "an earlier review of the same run has the same id but different content",
     "missing_id": "the id is null",
     "link": "the archive member is a link, not a text",
     "too_large": "the review is larger than the limit for one review",
