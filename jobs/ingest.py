@@ -8,13 +8,14 @@ that is killed leaves nothing behind, and the same run again does the same work.
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jobs.runtime import Run, commit_record, committing, recorded_run
 from jobs.workplace import table_locked
@@ -27,13 +28,14 @@ from pipeline.engines.ingest import IngestEngine, import_early, ingest_engine
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake import table as token_table
 from pipeline.lake.atomic import make_folder
-from pipeline.lake.known import KeyIndex, Known
-from pipeline.lake.missing import absent_reviews, leaving_pairs
+from pipeline.lake.known import KeyIndex, Known, keys_of
+from pipeline.lake.missing import Kept, absent_reviews, kept_rows, leaving_pairs
 from pipeline.lake.paths import Lake
-from pipeline.lake.publish import Change, change_of, check_covered, check_recovered, publish, rewrite_shards
+from pipeline.lake.publish import Change, change_of, check_covered, check_recovered, move_rows, publish, rewrite_shards
 from pipeline.lake.reject_writer import FILES, RejectCounts, RejectWriter
 from pipeline.lake.shard_tokens import ShardTokens, counted, total
 from pipeline.lake.shard_writer import rows_written
+from pipeline.lake.standing import STANDING_SCHEMA
 from pipeline.lake.store import is_uri
 from pipeline.lake.table import TokenTable, has_targets
 from pipeline.lake.table_index import IndexFiles, TableIndex
@@ -204,7 +206,7 @@ def _ingest(
         text = "not pruned because some rows were rejected: %s. Fix these rows and run it again"
         log.warning(text, some_of(collected.doubtful), extra=AS_IT_IS)
     run.check_counts()
-    _commit(config, lake, run, table, vocabulary, collected, leaving.ids, shards)
+    _commit(config, lake, run, table, vocabulary, collected, leaving, shards)
 
 
 def _read(
@@ -241,21 +243,26 @@ def _read(
 @dataclass(frozen=True)
 class _Leaving:
     """What leaves the table: `ids`, of which `moved` come in from another row of their file. `missing` were not met in their
-    sources; they leave with `--prune` only."""
+    sources; they leave with `--prune` only. `kept` are let in again in the place of retracted rows."""
 
     ids: pa.StringArray
     moved: int = 0
     missing: int = 0
+    kept: Kept = field(default_factory=lambda: Kept({}))
 
 
 def _leaving(config: IngestConfig, known: Known, collected: Collector) -> _Leaving:
     if not isinstance(known, TableIndex):
         return _Leaving(pa.array([], pa.string()))
     absent = absent_reviews(known, collected.seen, [*collected.sources, *collected.doubtful])
+    replaced = pa.concat_arrays([pa.array([], pa.string()), *collected.replaced_ids])
+    standing = pa.Table.from_batches(collected.standing, STANDING_SCHEMA)
+    kept = kept_rows(known, collected.seen, replaced, standing, collected.contents_from)
     moved = absent.moved(collected.contents_from)
-    missing = absent.take(~moved & ~absent.at(collected.retracted_keys())).from_any(collected.sources).ids
-    ids = [*collected.replaced_ids, absent.take(moved).ids, *([missing] if config.prune else [])]
-    return _Leaving(pa.concat_arrays(ids), int(np.count_nonzero(moved)), len(missing))
+    stays = moved | absent.at(collected.retracted_keys()) | absent.at(keys_of(kept.leaving))
+    missing = absent.take(~stays).from_any(collected.sources).ids
+    ids = pa.concat_arrays([replaced, absent.take(moved).ids, kept.leaving, *([missing] if config.prune else [])])
+    return _Leaving(pc.unique(ids), int(np.count_nonzero(moved)) + len(kept.places), len(missing), kept)
 
 
 def _releases(known: Known, collected: Collector) -> dict[int, int]:
@@ -461,22 +468,18 @@ def _commit(
     table: TokenTable | None,
     vocabulary: Vocabulary,
     collected: Collector,
-    gone: pa.StringArray,
+    leaving: _Leaving,
     shards: list[Path],
 ) -> None:
-    """Publishes the shards, unless the run is a dry one; sets `nothing_new` when the table stays as it was.
-
-    Args:
-        gone: ids of the rows that leave the table.
-    """
+    """Publishes the shards, unless the run is a dry one; sets `nothing_new` when the table stays as it was."""
     removed: list[str] = []
     if table and config.rebuild_vocab:
         check_covered(table, collected.seen)
         removed = [shard.path.name for shard in table.shards]
-    elif table and (len(gone) or table.vocabulary not in ("", vocabulary.fingerprint)):
+    elif table and (len(leaving.ids) or table.vocabulary not in ("", vocabulary.fingerprint)):
         folder = make_folder(lake.scratch / "ingest" / run.run_id / "shards") if not shards else shards[0].parent
-        rewritten, removed = rewrite_shards(table, gone, folder, vocabulary.fingerprint)
-        shards = shards + rewritten
+        rewritten, removed = rewrite_shards(table, leaving.ids, folder, vocabulary.fingerprint)
+        shards = shards + rewritten + move_rows(table, leaving.kept.places, folder, vocabulary.fingerprint)
     if config.replacing and not config.accept_loss:
         check_recovered(lake.tokens, config.replacing, run.written)
     change = change_of(table, shards, [*removed, *config.replacing])

@@ -6,6 +6,7 @@ from schemas.contract import Contract
 
 KEY_RUN = b"review_pipeline.run_id"
 """Metadata key of a list: the run that it is about."""
+STANDS_FOR = "stands_for"
 REVIEW_KEY = Contract(
     name="review-key",
     version=1,
@@ -18,6 +19,7 @@ REVIEW_KEY = Contract(
             pa.field("content", pa.uint64()),
             pa.field("source", pa.uint64()),
             pa.field("replaced", pa.bool_()),
+            pa.field(STANDS_FOR, pa.uint64()),
         ]
     ),
     columns={
@@ -25,5 +27,8 @@ REVIEW_KEY = Contract(
         "content": "the first 64 bits of content_sha256; null: the review whatever its content",
         "source": "the first 64 bits of the SHA-256 of source; null if unknown",
         "replaced": "whether the row replaced another one of the same review_id; null if unknown",
+        STANDS_FOR: "the content of the row in whose place a retracted one stands in its file, and which is in the table "
+        "again; null: of none",
     },
+    optional=frozenset({STANDS_FOR}),
 )

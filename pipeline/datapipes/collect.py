@@ -110,6 +110,8 @@ class Collector:
     """New rows with a number for regression."""
     withheld: list[Withheld] = field(default_factory=list)
     """Reviews that were retracted or erased; they count as known."""
+    standing: list[pa.RecordBatch] = field(default_factory=list)
+    """Under `STANDING_SCHEMA`, those in whose place a row of the table stands."""
     _before: dict[str, Any] = field(default_factory=dict)
     _in_doubt: bool = False
 
@@ -133,6 +135,7 @@ class Collector:
         self._take_known(batch)
         if len(batch.withheld_keys):
             self._withhold(batch.withheld_keys, batch.withheld_pairs, batch.withheld)
+            self.standing.append(batch.standing)
         if self.findings.released:
             batch = self._admitted(batch)
         batch = self._without_repeated(batch)
@@ -234,6 +237,7 @@ class Collector:
         del self.declined[self._before.pop("declined") :]
         del self.doubling[self._before.pop("doubling") :]
         del self.withheld[self._before.pop("withheld") :]
+        del self.standing[self._before.pop("standing") :]
         del self.replaced_ids[self._before.pop("replaced_ids") :]
         for name, value in self._before.items():
             setattr(self, name, value)
@@ -262,6 +266,7 @@ class Collector:
             "declined": len(self.declined),
             "doubling": len(self.doubling),
             "withheld": len(self.withheld),
+            "standing": len(self.standing),
             "admitted": self.admitted.copy(),
             "read": self.read,
             "new": self.new,

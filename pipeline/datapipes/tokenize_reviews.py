@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 from pipeline.datapipes.source_reader import Marked, SourceBegins, SourceEnds
 from pipeline.datapipes.tokens_elsewhere import TokensElsewhere
 from pipeline.errors import OutOfMemoryError, out_of_memory
-from pipeline.lake.identity import content_digests
+from pipeline.lake.identity import content_digests, place_ids
 from pipeline.lake.known import OTHER, SAME, KeyIndex, Keys, Known, first_bits, keys_of
-from pipeline.lake.withheld import FREE, Withheld, blank, placed_id
+from pipeline.lake.standing import STANDING_SCHEMA
+from pipeline.lake.withheld import FREE, RETRACTED, Withheld, blank, placed_id
 from pipeline.readers.base import EXCERPT_BYTES, FileFault
 from pipeline.readers.encoding import likely_encoding
 from pipeline.readers.labels import LabelMap, SkippedLabels
@@ -39,6 +40,8 @@ ROW_SCHEMA = pa.schema([REVIEW.schema.field(name) for name in REVIEW.schema.name
 """A review without its text: the columns beside the tokens."""
 TOKENIZED_SCHEMA = ROW_SCHEMA.append(pa.field("tokens", pa.list_(pa.field("item", pa.dictionary(pa.int32(), pa.string())))))
 """The same with the tokens, as they are kept between the two passes."""
+
+NONE_STANDING = pa.RecordBatch.from_pylist([], STANDING_SCHEMA)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,8 @@ class TokenizedBatch:
     """Why, as in `pipeline.lake.withheld`."""
     withheld_pairs: Keys = field(default_factory=lambda: np.zeros(0, np.uint64))
     """Their sources and contents, as `Withheld.elsewhere` gives them."""
+    standing: pa.RecordBatch = field(default_factory=lambda: NONE_STANDING)
+    """Under `STANDING_SCHEMA`, those in whose place a row of the table stands."""
 
     @property
     def read(self) -> int:
@@ -94,6 +99,7 @@ class TokenizedBatch:
             withheld_keys=self.withheld_keys,
             withheld=self.withheld,
             withheld_pairs=self.withheld_pairs,
+            standing=self.standing,
         )
 
 
@@ -240,8 +246,19 @@ class TokenizeReviews:
             withheld_keys=keys[held],
             withheld=withheld[held],
             withheld_pairs=pairs,
+            standing=self._standing(checked, withheld),
         )
         return _reject_empty(batch, texts, checked.bad)
+
+    def _standing(self, checked: CheckedBatch, withheld: npt.NDArray[np.int8]) -> pa.RecordBatch:
+        retracted = np.flatnonzero(withheld == RETRACTED)
+        if not len(retracted):
+            return NONE_STANDING
+        rows = checked.rows.take(pa.array(retracted))
+        stands_for = self.withheld.stands_for(checked.contents[retracted], rows["source"])
+        placed = pc.equal(rows["review_id"], place_ids(rows["source"], rows["row"])).to_numpy(zero_copy_only=False)
+        found = pa.RecordBatch.from_arrays([rows["source"], rows["row"], pa.array(stands_for)], schema=STANDING_SCHEMA)
+        return found.filter(pa.array(placed & (stands_for != 0)))
 
     def _check(self, raw: RawBatch, bad: list[BadRow]) -> RawBatch:
         """Rejects rows without text or ID, or with an invalid split or label; fills in splits, maps labels."""

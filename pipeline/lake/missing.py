@@ -6,7 +6,8 @@ another row, and comes in by that; the row where it stood is another review now,
 own do not move: two reviews may well say the same.
 """
 
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 from pipeline.lake.identity import place_ids
 from pipeline.lake.known import UNSEEN, KeyIndex, Keys, Known, contents_of, keys_of
 from pipeline.lake.shards import open_shard
+from pipeline.lake.standing import STANDING_SCHEMA
 from pipeline.lake.withheld import source_pairs
 
 if TYPE_CHECKING:
@@ -125,17 +127,88 @@ def leaving_pairs(known: "TableIndex", seen: KeyIndex, replaced: pa.StringArray,
         known, seen, sources: as for `absent_reviews`.
         replaced: ids.
     """
-    names, found = pa.array(sorted(set(sources)), pa.string()), [np.zeros(0, np.uint64)]
-    for shard in known.shards_from(sources):
+    pairs = [
+        source_pairs(rows["source"].combine_chunks(), contents_of(rows["content_sha256"].to_pylist()))
+        for rows in _leaving_rows(known, seen, replaced, sources)
+    ]
+    return np.concatenate([np.zeros(0, np.uint64), *pairs])
+
+
+def _leaving_rows(
+    known: "TableIndex", seen: KeyIndex, replaced: pa.StringArray, sources: Iterable[str]
+) -> Iterator[pa.Table]:
+    names = pa.array(sorted(set(sources)), pa.string())
+    for shard in known.shards_from(names.to_pylist()):
         with open_shard(shard.path) as file:
             rows = file.read(columns=["review_id", "source", "row", "content_sha256"]).combine_chunks()
         keys = keys_of(rows["review_id"])
         unmet = pc.or_(pa.array(seen.states(keys, keys) == UNSEEN), pc.is_in(rows["review_id"], value_set=replaced))
         by_place = pc.equal(rows["review_id"], place_ids(rows["source"], rows["row"]))
         here = pc.is_in(homes_of(rows["source"].combine_chunks()), value_set=names)
-        rows = rows.filter(pc.and_(pc.and_(unmet, by_place), here))
-        found.append(source_pairs(rows["source"].combine_chunks(), contents_of(rows["content_sha256"].to_pylist())))
-    return np.concatenate(found)
+        yield rows.filter(pc.and_(pc.and_(unmet, by_place), here))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Rows of the table that stay in the place of retracted rows, which their files have in other rows now.
+
+    Args:
+        places: the id under which the table has such a row → the source and the row where it stands now.
+        displaced: ids of the rows there, which leave.
+    """
+
+    places: dict[str, tuple[str, int]]
+    displaced: frozenset[str] = frozenset()
+
+    @property
+    def leaving(self) -> pa.StringArray:
+        """Ids under which no row stays."""
+        return pa.array(sorted({*self.places, *self.displaced}), pa.string())
+
+
+def kept_rows(
+    known: "TableIndex",
+    seen: KeyIndex,
+    replaced: pa.StringArray,
+    standing: pa.Table,
+    contents_from: Callable[[str], Keys],
+) -> Kept:
+    """The rows that leave because lines of their file moved, although the line that stands for them is still there.
+
+    Args:
+        known, seen, replaced: as for `leaving_pairs`.
+        standing: such lines, under `STANDING_SCHEMA`.
+        contents_from: contents of the new rows of a source.
+    """
+    places: dict[str, tuple[str, int]] = {}
+    displaced: set[str] = set()
+    if not len(standing):
+        return Kept(places)
+    homes = pc.unique(homes_of(standing["source"].combine_chunks())).to_pylist()
+    came = {home: Counter(contents_from(home).tolist()) for home in homes}
+    where, ids = defaultdict[tuple[str, int], list[int]](list), dict[tuple[str, int], str]()
+    for rows in _leaving_rows(known, seen, replaced, homes):
+        contents = contents_of(rows["content_sha256"].to_pylist()).tolist()
+        for review_id, source, row, content in zip(
+            *(rows[name].to_pylist() for name in ("review_id", "source", "row")), contents, strict=True
+        ):
+            ids[source, row] = review_id
+            where[source, content].append(row)
+    wanted = sorted(zip(*(standing[name].to_pylist() for name in STANDING_SCHEMA.names), strict=True))
+    for source, row, content in wanted:
+        here = where[source, content]
+        if row in here:
+            here.remove(row)  # it stands where it stood
+            continue
+        new = came[homes_of(pa.array([source]))[0].as_py()]
+        if new[content] >= len(here):
+            continue  # they have come in
+        old = min(here, key=lambda place: abs(place - row))
+        here.remove(old)
+        places[ids[source, old]] = (source, row)
+        if (source, row) in ids:
+            displaced.add(ids[source, row])
+    return Kept(places, frozenset(displaced))
 
 
 def held_by_others(known: Known, contents: Keys, gone: pa.StringArray) -> npt.NDArray[np.bool_]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.errors import DataError, InputNotFoundError, PipelineError
 from pipeline.lake import table as token_table
@@ -16,6 +17,7 @@ from pipeline.lake.shard_writer import rows_written, write_shard
 from pipeline.lake.shards import open_shard
 from pipeline.lake.table import TokenTable
 from pipeline.lake.vocabularies import read_vocabulary, write_vocabulary
+from pipeline.lake.withheld import placed_id
 from pipeline.text.vocabulary import Vocabulary
 from schemas.contract import ContractError
 
@@ -121,6 +123,22 @@ def rewrite_shards(table: TokenTable, gone: pa.Array, folder: Path, vocabulary: 
             "Please report this."
         )
     return written, removed
+
+
+def move_rows(table: TokenTable, places: Mapping[str, tuple[str, int]], folder: Path, vocabulary: str) -> list[Path]:
+    """Writes rows of the table, known by file and row, under another row; `places` has their ids, and where they stand now.
+    Gives the paths of their shards, which are in `folder`."""
+    written = []
+    for shard, others in shards_holding(table.shards, pa.array(list(places), pa.string())):
+        with open_shard(shard.path) as file:
+            rows = file.read().filter(pc.invert(others))
+        numbers = [places[review_id][1] for review_id in rows["review_id"].to_pylist()]
+        ids = [placed_id(*places[review_id]) for review_id in rows["review_id"].to_pylist()]
+        for name, values in (("row", pa.array(numbers, pa.int64())), ("review_id", pa.array(ids, pa.string()))):
+            at = rows.schema.get_field_index(name)
+            rows = rows.set_column(at, rows.schema.field(name), values.cast(rows.schema.field(name).type))
+        written.append(write_shard(folder, shard.split, rows, vocabulary))
+    return written
 
 
 class LostReviewsError(DataError):

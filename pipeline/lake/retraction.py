@@ -1,20 +1,22 @@
 """What taking back a run changes in the table: rows that go, rows that come back, and what cannot come back."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.errors import DataError, InputNotFoundError, PipelineError
 from pipeline.lake.brought import Brought, brought_by, read_shard_keys
-from pipeline.lake.known import SAME, KeyIndex, Keys, contents_of, keys_of
+from pipeline.lake.known import SAME, KeyIndex, Keys, contents_of, keys_of, shards_holding
 from pipeline.lake.log import Commit
 from pipeline.lake.paths import Lake
-from pipeline.lake.review_keys import ReviewKeys, key_files
+from pipeline.lake.review_keys import Masked, ReviewKeys, key_files
 from pipeline.lake.shards import Shard, open_shard, read_shard
+from pipeline.lake.standing import past_the_end, standing_for
 from pipeline.lake.table import TokenTable
 from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.lake.withheld import FREE, Withheld, pairs_of, placed_id, source_pairs
@@ -75,12 +77,16 @@ def plan_retraction(lake: Lake, table: TokenTable, commits: Sequence[Commit], co
     sources: Counter[str] = Counter()
     for _, names, _ in here:
         sources.update(name.partition(INSIDE)[0] for name in names)
-    placed: dict[int, int] = {key: place for _, _, places in here for key, place in places.items()}
+    placed: dict[int, tuple[int, int]] = {key: place for _, _, places in here for key, place in places.items()}
     gone_keys = keys_of(gone)
-    source = np.array([placed.get(key, 0) for key in brought.keys.tolist()], np.uint64)
-    keys = ReviewKeys.of(brought.keys, brought.contents, (source, source == 0), brought.replaced)
+    places = [placed.get(key, (0, 0)) for key in brought.keys.tolist()]
+    source = np.array([name for name, _ in places], np.uint64)
     found = _Earlier(lake, table, commits, commit, gone_keys, later)
     restored = found.rows()
+    files = sorted({name for _, names, _ in here for name in names})
+    digests = dict(zip(keys_of(files).tolist(), files, strict=True))
+    stands_for = _standing_for(table, source, [row for _, row in places], brought.contents, restored, digests)
+    keys = ReviewKeys.of(brought.keys, brought.contents, (source, source == 0), brought.replaced, stands_for)
     keys = keys.take(~_only_moved(keys, restored))
     replaced = np.isin(gone_keys, brought.keys[brought.replaced])
     return Retraction(
@@ -111,6 +117,56 @@ def _only_moved(keys: ReviewKeys, restored: Sequence[pa.Table]) -> npt.NDArray[n
     return moved
 
 
+def _standing_for(
+    table: TokenTable,
+    sources: Keys,
+    rows: Sequence[int],
+    contents: Keys,
+    restored: Sequence[pa.Table],
+    names: Mapping[int, str],
+) -> Masked:
+    """For (N,) rows that a run brought, what each stands for: see `standing`.
+
+    Args:
+        sources: 0 where the id is no place.
+        names: of the sources.
+    """
+    brought, back = defaultdict[int, dict[int, int]](dict), defaultdict[int, dict[int, int]](dict)
+    which: dict[tuple[int, int], int] = {}
+    for at, (source, row, content) in enumerate(zip(sources.tolist(), rows, contents.tolist(), strict=True)):
+        if source:
+            brought[source][row], which[source, row] = content, at
+    for part in restored:
+        digests = keys_of(part["source"].combine_chunks())
+        there = np.isin(digests, np.array(list(brought), np.uint64))
+        found = part.filter(pa.array(there))
+        held = contents_of(found["content_sha256"].to_pylist()).tolist()
+        for source, row, content in zip(digests[there].tolist(), found["row"].to_pylist(), held, strict=True):
+            back[source][row] = content
+    for source in back:
+        back[source] |= _past_the_end(table, names[source], past_the_end(brought[source], back[source]))
+    stands_for, nothing = np.zeros(len(rows), np.uint64), np.ones(len(rows), np.bool_)
+    for source, restored_rows in back.items():
+        for row, content in standing_for(brought[source], restored_rows).items():
+            at = which[source, row]
+            stands_for[at], nothing[at] = content, False
+    return stands_for, nothing
+
+
+def _past_the_end(table: TokenTable, source: str, rows: range) -> dict[int, int]:
+    """The contents of these rows of a file in the table; nothing if it has the row after them, too."""
+    wanted = {placed_id(source, row): row for row in range(rows.start, rows.stop + 1)}
+    found: dict[int, int] = {}
+    if not len(rows):
+        return found
+    for shard, others in shards_holding(table.shards, pa.array(list(wanted), pa.string())):
+        with open_shard(shard.path) as file:
+            held = file.read(columns=["review_id", "content_sha256"]).filter(pc.invert(others))
+        contents = contents_of(held["content_sha256"].to_pylist()).tolist()
+        found |= dict(zip((wanted[name] for name in held["review_id"].to_pylist()), contents, strict=True))
+    return {} if rows.stop in found else found
+
+
 def _without_later(lake: Lake, brought: Brought, commits: Sequence[Commit], commit: Commit) -> tuple[Brought, Keys]:
     """The rows without those that a later run brought again, byte for byte; and the keys of all that later runs brought."""
     keys = [np.zeros(0, np.uint64)]
@@ -128,8 +184,8 @@ def _without_later(lake: Lake, brought: Brought, commits: Sequence[Commit], comm
     return brought, np.concatenate(keys)
 
 
-def _rows_in(table: TokenTable, wanted: KeyIndex) -> Iterator[tuple[pa.StringArray, list[str], dict[int, int]]]:
-    """Ids and sources of the wanted rows that the table has, and the key of the source of those that are only a place."""
+def _rows_in(table: TokenTable, wanted: KeyIndex) -> Iterator[tuple[pa.StringArray, list[str], dict[int, tuple[int, int]]]]:
+    """Ids and sources of the wanted rows that the table has; the source's key and the row of those whose id is only that."""
     columns = ["review_id", "source", "row", "content_sha256"]
     for shard in table.shards:
         with open_shard(shard.path) as file:
@@ -140,11 +196,12 @@ def _rows_in(table: TokenTable, wanted: KeyIndex) -> Iterator[tuple[pa.StringArr
                     continue
                 rows = batch.filter(pa.array(hit))
                 ids, names = rows["review_id"], rows["source"].to_pylist()
-                triples = zip(ids.to_pylist(), names, rows["row"].to_pylist(), strict=True)
+                numbers = rows["row"].to_pylist()
+                triples = zip(ids.to_pylist(), names, numbers, strict=True)
                 is_place = [review_id == placed_id(name, row) for review_id, name, row in triples]
                 digests = dict(zip(set(names), keys_of(set(names)).tolist(), strict=True)) if any(is_place) else {}
-                places = zip(keys[hit].tolist(), names, is_place, strict=True)
-                yield ids, names, {key: digests[name] for key, name, placed in places if placed}
+                places = zip(keys[hit].tolist(), names, numbers, is_place, strict=True)
+                yield ids, names, {key: (digests[name], row) for key, name, row, placed in places if placed}
 
 
 class _Earlier:

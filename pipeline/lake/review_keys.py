@@ -12,7 +12,7 @@ from pipeline.lake.atomic import PREFIX, atomic_path
 from pipeline.lake.content import READ_ERRORS, open_parquet
 from pipeline.lake.damage import damaged
 from pipeline.lake.known import Keys
-from schemas.review_key import KEY_RUN, REVIEW_KEY
+from schemas.review_key import KEY_RUN, REVIEW_KEY, STANDS_FOR
 
 Masked = tuple[Keys, npt.NDArray[np.bool_]]
 """(N,) keys, and which of them are null."""
@@ -26,6 +26,7 @@ class ReviewKeys:
     content: Masked
     source: Masked
     replaced: npt.NDArray[np.bool_]
+    stands_for: Masked
 
     @classmethod
     def of(
@@ -34,6 +35,7 @@ class ReviewKeys:
         content: Masked | Keys | None = None,
         source: Masked | None = None,
         replaced: npt.NDArray[np.bool_] | None = None,
+        stands_for: Masked | None = None,
     ) -> "ReviewKeys":
         """Fills in what is not known."""
         nothing = np.zeros(len(review), np.uint64), np.ones(len(review), np.bool_)
@@ -44,6 +46,7 @@ class ReviewKeys:
             content=content or nothing,
             source=source or nothing,
             replaced=np.zeros(len(review), np.bool_) if replaced is None else replaced,
+            stands_for=stands_for or nothing,
         )
 
     def __len__(self) -> int:
@@ -56,6 +59,7 @@ class ReviewKeys:
             content=(self.content[0][keep], self.content[1][keep]),
             source=(self.source[0][keep], self.source[1][keep]),
             replaced=self.replaced[keep],
+            stands_for=(self.stands_for[0][keep], self.stands_for[1][keep]),
         )
 
 
@@ -70,15 +74,18 @@ def write_keys(path: Path, keys: ReviewKeys, run_id: str) -> None:
     Raises:
         CannotWriteError: no permission, no space.
     """
-    columns = [
-        pa.array(keys.review),
-        pa.array(keys.content[0], mask=keys.content[1]),
-        pa.array(keys.source[0], mask=keys.source[1]),
-        pa.array(keys.replaced),
-    ]
-    schema = REVIEW_KEY.schema.with_metadata({**REVIEW_KEY.metadata, KEY_RUN: run_id.encode()})
+    columns = {
+        "review": pa.array(keys.review),
+        "content": pa.array(keys.content[0], mask=keys.content[1]),
+        "source": pa.array(keys.source[0], mask=keys.source[1]),
+        "replaced": pa.array(keys.replaced),
+    }
+    if not keys.stands_for[1].all():  # else the list is what it was before there was the column
+        columns[STANDS_FOR] = pa.array(keys.stands_for[0], mask=keys.stands_for[1])
+    schema = pa.schema([REVIEW_KEY.schema.field(name) for name in columns])
+    schema = schema.with_metadata({**REVIEW_KEY.metadata, KEY_RUN: run_id.encode()})
     with atomic_path(path) as temporary:
-        pq.write_table(pa.Table.from_arrays(columns, schema=schema), temporary, compression="zstd", write_page_checksum=True)
+        pq.write_table(pa.table(columns, schema=schema), temporary, compression="zstd", write_page_checksum=True)
 
 
 def read_keys(path: Path) -> ReviewKeys:
@@ -95,11 +102,12 @@ def read_keys(path: Path) -> ReviewKeys:
             table = file.read(columns=REVIEW_KEY.schema.names).combine_chunks()
     except READ_ERRORS as error:
         raise damaged(path, error, "the list of reviews", REVIEW_KEY.remedy) from error
-    return ReviewKeys(
+    return ReviewKeys.of(
         review=table["review"].to_numpy(),
         content=_masked(table["content"]),
         source=_masked(table["source"]),
         replaced=table["replaced"].fill_null(False).to_numpy(),
+        stands_for=_masked(table[STANDS_FOR]) if STANDS_FOR in table.column_names else None,
     )
 
 

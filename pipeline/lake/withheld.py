@@ -41,10 +41,14 @@ class _List:
     """Contents together with an id or a source."""
     named: Keys = field(default_factory=lambda: NOTHING)
     """All reviews that are in the lists."""
+    standing: Keys = field(default_factory=lambda: NOTHING)
+    """The pairs that stand for a row of the table, and its content: see `ReviewKeys.stands_for`."""
+    stands_for: Keys = field(default_factory=lambda: NOTHING)
 
     @classmethod
     def of(cls, lists: Sequence[ReviewKeys]) -> "_List":
         ids, contents, pairs = [NOTHING], [NOTHING], [NOTHING]
+        standing, stands_for = [NOTHING], [NOTHING]
         for keys in lists:
             content, without = keys.content
             ids.append(keys.review[without])
@@ -53,8 +57,19 @@ class _List:
             source, unknown = keys.source
             placed = ~without & ~unknown
             pairs.append(pairs_of(source[placed], content[placed]))
+            there = placed & ~keys.stands_for[1]
+            standing.append(pairs_of(source[there], content[there]))
+            stands_for.append(keys.stands_for[0][there])
         named = [NOTHING, *(keys.review for keys in lists)]
-        return cls(*(np.unique(np.concatenate(part)) for part in (ids, contents, pairs, named)))
+        found, first = np.unique(np.concatenate(standing), return_index=True)
+        return cls(
+            ids=np.unique(np.concatenate(ids)),
+            contents=np.unique(np.concatenate(contents)),
+            pairs=np.unique(np.concatenate(pairs)),
+            named=np.unique(np.concatenate(named)),
+            standing=found,
+            stands_for=np.concatenate(stands_for)[first],
+        )
 
     def __len__(self) -> int:
         return len(self.ids) + len(self.contents)
@@ -119,6 +134,15 @@ class Withheld:
         own = pairs_of(keys, contents)
         listed = _in(own, self.retracted.pairs) | _in(own, self.erased.pairs)
         return np.where(listed, np.uint64(0), source_pairs(sources, contents))
+
+    def stands_for(self, contents: Keys, sources: pa.StringArray) -> Keys:
+        """(N,) contents of the rows of the table that retracted rows stand for; 0 for those that stand for none."""
+        held = self.retracted
+        if not len(held.standing):
+            return np.zeros(len(contents), np.uint64)
+        pairs = source_pairs(sources, contents)
+        places = np.minimum(np.searchsorted(held.standing, pairs), len(held.standing) - 1)
+        return np.where(held.standing[places] == pairs, held.stands_for[places], np.uint64(0))
 
     def erases(self, review_ids: Sequence[str | None]) -> npt.NDArray[np.bool_]:
         """Which of (N,) ids were erased whatever the content."""

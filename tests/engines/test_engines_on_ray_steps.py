@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.retract import RetractConfig
+from jobs.retract import run as retract
 from pipeline.datapipes.encode_reviews import EncodeReviews
 from pipeline.datapipes.tokenize_reviews import TokenizedBatch, TokenizeReviews
 from pipeline.datapipes.tokens_elsewhere import TokensElsewhere
@@ -65,6 +67,23 @@ def test_rows_move_the_same_way(tmp_path: Path, dedupe: bool, expected: tuple[in
         local, ray = (files_of(tmp_path / engine) for engine in ("local", "ray"))
         assert {name for name in local if name.startswith("tokens")} == {name for name in ray if name.startswith("tokens")}
     assert (found[1].written, found[1].known, found[1].metrics["moved"]) == expected
+
+
+@pytest.mark.usefixtures("_without_processes")
+def test_what_came_back_moves_the_same_way(tmp_path: Path) -> None:
+    good, lakes = ["alpha good,pos", "beta bad,neg", "gamma fine,pos"], [tmp_path / engine for engine in ("local", "ray")]
+    for lines in (good, ["alpha good,pos", "beta bad,pos", "gamma fine,pos"]):
+        source = write_csv(tmp_path / "r.csv", "text,label", *lines)
+        found = [ingest(lake, source, engine=lake.name) for lake in lakes]
+    for lake, receipt in zip(lakes, found, strict=True):
+        retract(RetractConfig(lake=lake, run=receipt.run_id))
+    source = write_csv(tmp_path / "r.csv", "text,label", "zero new,pos", *lines)
+    found = [ingest(lake, source, engine=lake.name) for lake in lakes]
+    assert found[0].metrics == found[1].metrics and found[1].metrics["moved"] == 2
+    names = [{name for name in files_of(lake) if name.startswith("tokens/")} for lake in lakes]
+    assert {name for name in names[0] if name.endswith(".parquet")} == {
+        name for name in names[1] if name.endswith(".parquet")
+    }
 
 
 @pytest.mark.usefixtures("_without_processes")

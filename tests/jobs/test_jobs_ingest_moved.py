@@ -273,3 +273,62 @@ def test_a_run_whose_rows_have_moved_is_retracted_after_the_run_that_moved_them(
     assert held(lake) == contents(*FOUR[1:])
     caplog.clear()
     assert retract(RetractConfig(lake=lake, run=bad.run_id)).exit_code == 99 and "Retract those runs" not in caplog.text
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_came_back_stays_wherever_the_retracted_line_moves(tmp_path: Path, seed: int) -> None:
+    """A delivery turns labels round and is retracted; its file goes on changing around these lines."""
+    choose = random.Random(seed)
+    lake, source = tmp_path / "lake", tmp_path / "r.csv"
+    lines = [f"text {number}" for number in range(12)]
+    right = {text: choose.choice(["pos", "neg"]) for text in lines} | {"text 0": "pos", "text 1": "neg"}
+    wrong = set(choose.sample(lines[2:], 3))
+    other = {"pos": "neg", "neg": "pos"}
+
+    def deliver() -> Receipt:
+        labels = {text: other[right[text]] if text in wrong else right.get(text, "pos") for text in lines}
+        return ingest(lake, write_csv(source, HEADER, *map(",".join, labels.items())))
+
+    ingest(lake, write_csv(source, HEADER, *map(",".join, right.items())))
+    if choose.random() < 0.7:
+        lines[:1] = choose.choice([[], ["withheld", "text 0"]])
+    retract(RetractConfig(lake=lake, run=deliver().run_id))
+    assert held(lake) == contents(*map(",".join, right.items()))
+    for number in range(1, 7):
+        for _ in range(choose.randint(0, 2)):
+            at = choose.randrange(len(lines))
+            if choose.random() < 0.6:
+                lines.insert(at, f"new {number} {len(lines)}")
+            elif lines[at] not in wrong:
+                del lines[at]
+        receipt = deliver()
+        table = held(lake)
+        there = contents(*(f"{text},{right.get(text, 'pos')}" for text in lines if text != "withheld"))
+        assert {content: table[content] for content in there} == there
+        assert receipt.metrics["retracted"] >= len(wrong) and max(table.values()) == 1
+        assert deliver().exit_code == 99
+
+
+def test_a_correction_of_a_retracted_line_replaces_what_came_back(tmp_path: Path) -> None:
+    lake, source = tmp_path / "lake", tmp_path / "r.csv"
+    ingest(lake, write_csv(source, HEADER, *FOUR))
+    bad = ingest(lake, write_csv(source, HEADER, FOUR[0], "beta bad,pos", *FOUR[2:]))
+    retract(RetractConfig(lake=lake, run=bad.run_id))
+    receipt = ingest(lake, write_csv(source, HEADER, "zero new,pos", FOUR[0], "beta bad,pos", *FOUR[2:]))
+    assert held(lake) == contents("zero new,pos", *FOUR) and moves(receipt) == (3, 2, 0, 0)
+    corrected = ("zero new,pos", FOUR[0], "beta corrected,neg", *FOUR[2:])
+    correction = ingest(lake, write_csv(source, HEADER, *corrected), prune=True)
+    assert moves(correction) == (1, 0, 0, 0) and held(lake) == contents(*corrected)
+    for run in (correction, receipt):
+        retract(RetractConfig(lake=lake, run=run.run_id))
+    assert held(lake) == contents(*FOUR)
+
+
+def test_a_retracted_line_that_stood_for_nothing_keeps_nothing(tmp_path: Path) -> None:
+    lake, source, wrong = tmp_path / "lake", tmp_path / "r.csv", "omega wrong,neg"
+    ingest(lake, write_csv(source, HEADER, *FOUR))
+    bad = ingest(lake, write_csv(source, HEADER, FOUR[0], wrong, *FOUR[1:]))
+    retract(RetractConfig(lake=lake, run=bad.run_id))
+    lines = ("zero new,pos", FOUR[0], wrong, "beta corrected,neg", *FOUR[2:])
+    ingest(lake, write_csv(source, HEADER, *lines))
+    assert held(lake) == contents(*(line for line in lines if line != wrong))

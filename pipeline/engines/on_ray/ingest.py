@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from pipeline.datapipes.cut_shards import CutShards, ShardRows
 from pipeline.datapipes.encode_reviews import EncodeReviews
 from pipeline.datapipes.source_reader import SourceReader
@@ -148,6 +150,7 @@ def _owned(batch: TokenizedBatch, place: Place) -> TokenizedBatch:
         withheld_keys=batch.withheld_keys.copy(),
         withheld=batch.withheld.copy(),
         withheld_pairs=batch.withheld_pairs.copy(),
+        standing=pa.RecordBatch.from_pylist(batch.standing.to_pylist(), batch.standing.schema),
     )
 
 
