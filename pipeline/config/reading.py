@@ -151,7 +151,8 @@ Escape = Annotated[
     ),
 ]
 Encoding = Annotated[
-    str | None, Option(panel=INPUT, help="Encoding of CSV files, such as cp1252 or utf-16.", default="detected")
+    str | None,
+    Option(panel=INPUT, help="Encoding of CSV files that are not UTF-8, such as cp1252 or utf-16.", default="detected"),
 ]
 Settle = Annotated[
     float,

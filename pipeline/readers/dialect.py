@@ -68,7 +68,7 @@ class Sniffed:
 
 
 def sniff(sample: bytes, format_name: str = "csv", given: Dialect = NOTHING_GIVEN, *, whole: bool = False) -> Sniffed:
-    """Detects the dialect from the beginning of a file; values in `given` are used unchanged.
+    """Detects the dialect from the beginning of a file; values in `given` are used unchanged, but see `encoding.given`.
 
     The same sample gives the same result. A delimiter other than the format's default must fit the sample better.
 
@@ -78,7 +78,7 @@ def sniff(sample: bytes, format_name: str = "csv", given: Dialect = NOTHING_GIVE
     Raises:
         UsageError: the delimiter or quotation mark is not one ASCII character, or the encoding is not known.
     """
-    codec = encoding.guessed(sample) if given.encoding is None else encoding.checked(given.encoding)
+    codec = encoding.guessed(sample) if given.encoding is None else encoding.given(given.encoding, sample)
     text = _beginning(sample, codec)
     named = SEPARATOR_LINE.match(text)
     if named and text[named.end() : named.end() + 1] in (b"\r", b"\n"):
@@ -115,6 +115,8 @@ def announce(source: Source, found: Sniffed, given: Dialect) -> None:
             found.encoding,
             extra=AS_IT_IS,
         )
+    elif given.encoding is not None and found.encoding != encoding.checked(given.encoding):
+        log.info("%s is %s, so it is not read as %s (--encoding).", source.name, found.encoding, given.encoding)
     usual = ("\t", "") if source.format == TSV else (",", '"')
     if (given.delimiter is None and found.delimiter != usual[0]) or (given.quote is None and found.quote != usual[1]):
         log.info(

@@ -24,6 +24,8 @@ FOREIGN_BYTE = re.compile("[\udc80-\udcff]")
 """As `surrogateescape` stands for a byte that the encoding does not have."""
 NOT_ASCII = re.compile("[^\x00-\x7f]")
 IDEOGRAPH = re.compile("[\u3040-\u9fff\uac00-\ud7a3]")
+FEWEST_LETTERS = 4
+"""Fewer letters of two bytes each may be UTF-8 and ideographs at once."""
 GUESSED_BYTES = 64 << 10
 """As much text with other than ASCII letters is shown to the guesser."""
 
@@ -65,6 +67,33 @@ def guessed(sample: bytes) -> str:
 
     best = charset_normalizer.from_bytes(lines, cp_isolation=[WESTERN, *OTHERS], enable_fallback=False).best()
     return WESTERN if best is None or _mixes_scripts(str(best)) else best.encoding
+
+
+def given(name: str, sample: bytes) -> str:
+    """The encoding of a file that begins with `sample` where `name` was given: that, unless the file has the byte order mark
+    of another one, or letters beyond ASCII that are UTF-8. Of text in another encoding that is hardly ever so.
+
+    Raises:
+        UsageError: see `checked`.
+    """
+    codec = checked(name)
+    for mark, marked in MARKS:
+        if sample.startswith(mark):
+            return marked
+    if codec == UTF8 or codec.startswith("utf") or sample.isascii():
+        return codec
+    try:
+        text = codecs.getincrementaldecoder(UTF8)().decode(sample)
+    except UnicodeDecodeError:
+        return codec
+    return UTF8 if len(NOT_ASCII.findall(text)) >= (FEWEST_LETTERS if _has_ideographs(codec) else 1) else codec
+
+
+def _has_ideographs(codec: str) -> bool:
+    try:
+        return bool("中".encode(codec))
+    except UnicodeError:
+        return False
 
 
 def likely_encoding(text: bytes) -> str:

@@ -144,6 +144,25 @@ def test_letters_after_the_sample_are_faults_of_their_rows_and_a_few_before_it_d
     assert rows_of(tmp_path, later)[-1] == (b"sch\xf6n", b"ja")
 
 
+@pytest.mark.parametrize("given", ["cp1252", "latin-1", "koi8_r", "gb18030", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8", "utf-16"])
+def test_what_a_file_is_counts_more_than_the_encoding_that_was_given(tmp_path, caplog, given, encoding):
+    caplog.set_level(logging.INFO)
+    if (given, encoding) == ("utf-16", "utf-8"):
+        return  # no bytes tell
+    content = table(GERMAN).encode(encoding)
+    assert rows_of(tmp_path, content, dialect=Dialect(encoding=given)) == encoded(GERMAN)
+    assert ("so it is not read as" in caplog.text) == (given != encoding)
+
+
+@pytest.mark.parametrize("text", ["good", "sch\xf6n", "\xc3\xb6\xf6"])
+def test_an_encoding_that_was_given_is_used_where_the_file_can_be_in_it(tmp_path, text):
+    content = f"text,label\n{text},ja\n".encode("latin-1")
+    assert rows_of(tmp_path, content, dialect=Dialect(encoding="latin-1")) == [(text.encode(), b"ja")]
+    one = "text,label\n\u90a6,ja\n"
+    assert rows_of(tmp_path, one.encode("gb18030"), dialect=Dialect(encoding="gb18030")) == [("\u90a6".encode(), b"ja")]
+
+
 def test_bytes_that_the_encoding_lacks_are_faults_of_their_rows(tmp_path):
     assert rows_of(tmp_path, b"text,label\nsch\xf6n,ja\na\x81b,ja\n", dialect=Dialect(encoding="cp1252")) == [
         ("schön".encode(), b"ja"),
