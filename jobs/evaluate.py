@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jobs.runtime import Run, recorded_run
@@ -169,16 +170,18 @@ def _tokenized(config: EvaluateConfig, bundle: "Bundle", mirror: "Mirror") -> "I
         raise InputNotFoundError(f"no reviews in {', '.join(config.sources)}. Supported: {described()}.")
     _warn_of_training_data(config, bundle, [source.name for source in found.sources])
     vocabulary = bundle.load_vocabulary()
+    rule = vocabulary.options.get(RULE_OPTION, 1)
     classes = {"labels": frozenset(bundle.labels), "label_map": config.label_map, "skip_labels": config.skip_labels}
     tokenize = TokenizeReviews(
         tokenizer=vocabulary.tokenizer,
         known=KeyIndex(),
         **({"target_column": config.numbers_of(bundle.task)} if bundle.task else classes),
         split=config.split,
-        rule=vocabulary.options.get(RULE_OPTION, 1),
+        rule=rule,
     )
+    reading = replace(config.reading, rule=rule)
     with ParallelMap(
-        ReadReviews(mirror.arriving(found.sources), config.columns(bundle.task), config.reading), tokenize, config.workers
+        ReadReviews(mirror.arriving(found.sources), config.columns(bundle.task), reading), tokenize, config.workers
     ) as batches:
         for batch in batches:
             if isinstance(batch, SourceEnds) and batch.fault is not None:

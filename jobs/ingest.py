@@ -349,6 +349,8 @@ def _first_pass(
     rejects: RejectWriter,
     findings: Findings,
 ) -> Collector:
+    rule = vocabulary.options.get(RULE_OPTION, 1) if vocabulary else RULE_VERSION
+    reading = replace(config.reading, rule=rule)
     tokenize = TokenizeReviews(
         tokenizer=vocabulary.tokenizer if vocabulary else config.tokenizer or DEFAULT_TOKENIZER,
         known=known,
@@ -357,14 +359,14 @@ def _first_pass(
         skip_labels=config.skip_labels,
         split=config.split,
         target_column=config.target_column,
-        rule=vocabulary.options.get(RULE_OPTION, 1) if vocabulary else RULE_VERSION,
+        rule=rule,
         withheld=replace(withheld, released=np.sort(np.array(list(findings.released), np.uint64))),
         held=held,
     )
     with (
         engine.spill(scratch / "spill.arrow") as spill,
         track("reading and tokenizing") as progress,
-        engine.tokenized(found.sources, mirror, config.columns, config.reading, tokenize) as batches,
+        engine.tokenized(found.sources, mirror, config.columns, reading, tokenize) as batches,
     ):
         collector = Collector(
             spill=spill,

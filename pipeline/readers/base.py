@@ -116,6 +116,7 @@ class Reading:
             faults.
         json_text: `columns` of JSON are members of the objects, each value its own JSON text, null where an object lacks
             it; `text` is checked but not among the columns unless named there.
+        rule: version of the rule for values that numbers of JSON are read by; None for the current one.
         bounds: limits on the size of rows and values.
     """
 
@@ -125,6 +126,7 @@ class Reading:
     dialect: Dialect = Dialect()
     keep_nested: bool = False
     json_text: bool = False
+    rule: int | None = None
     bounds: Bounds = DEFAULT_BOUNDS
 
 

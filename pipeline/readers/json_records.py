@@ -15,6 +15,7 @@ from pipeline.readers.json_lines import WHITE_SPACE, ArrowLines, Lines
 from pipeline.readers.json_text import Kinds, looked_up, members, schema_of, text_columns
 from pipeline.readers.magic import check_is_text
 from pipeline.readers.opening import Stream, opened, readable
+from pipeline.readers.values import of_floats
 from schemas.reject import BadRow
 
 BLOCK_BYTES = 1 << 20
@@ -218,7 +219,7 @@ class _Batch:
         if self.reading.json_text:
             table = text_columns(self.records, names)
             return Rows(table=table, row=np.array(self.numbers, np.int64), bad=self.bad)
-        columns = [_column([record.get(name) for record in self.records]) for name in names]
+        columns = [_column([record.get(name) for record in self.records], rule=self.reading.rule) for name in names]
         table = pa.RecordBatch.from_arrays(columns, names=list(names))
         if not names:
             table = pa.RecordBatch.from_struct_array(pa.array([{}] * len(self.records), pa.struct([])))
@@ -287,8 +288,11 @@ def _parsed(content: bytes) -> dict[str, Any]:
     return record
 
 
-def _column(values: list[Any], *, structs: bool = False) -> pa.Array:
-    """Values as a column of the one type that they have; as text where they have several, JSON text where they nest."""
+def _column(values: list[Any], *, structs: bool = False, rule: int | None = None) -> pa.Array:
+    """Values as a column of the one type that they have; as text where they have several, JSON text where they nest.
+
+    Floats among other values are written as a column of floats alone is, except by version 1 of the rule for values.
+    """
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {str}:
         return pa.array([None if v is None else v.encode("utf-8", "surrogatepass") for v in values], pa.binary()).view(
@@ -303,6 +307,9 @@ def _column(values: list[Any], *, structs: bool = False) -> pa.Array:
             pass
     if structs and kinds == {dict}:
         return pa.StructArray.from_arrays(*_fields(values))
+    if float in kinds and rule != 1:
+        floats = iter(of_floats(pa.array([value for value in values if isinstance(value, float)], pa.float64())))
+        values = [next(floats) if isinstance(value, float) else value for value in values]
     texts = [v if isinstance(v, str | None) else json.dumps(v, ensure_ascii=False) for v in values]
     return _column(texts)
 

@@ -1,7 +1,7 @@
 """The rule for values: what a label, split, group or id is, whichever format it came in.
 
 Version 2: surrounding blanks go; an integral number is written as an integer (5.0, Decimal 5.00 and "5.0" are 5; "007"
-stays); booleans are `true` and `false`; empty or blank is absent. Version 1 is that of lakes made before version 2.
+stays); booleans are `true` and `false`; empty, blank or NaN is absent. Version 1 is that of lakes made before version 2.
 """
 
 from collections.abc import Sequence
@@ -82,6 +82,18 @@ def value_of(text: str | None, rule: int) -> str | None:
     return _normal(text)
 
 
+def of_floats(column: pa.Array) -> Strings:
+    """Integral floats as integers, others in the shortest form that gives the same float of the column's own width; None for
+    NaN.
+    """
+    texts = column.cast(pa.string()).to_pylist()
+    values = column.cast(pa.float64()).to_pylist()
+    return [
+        None if value is None or value != value else str(int(value)) if value.is_integer() else text
+        for value, text in zip(values, texts, strict=True)
+    ]
+
+
 def _version_2(column: pa.Array) -> Strings | pa.Array:
     """The values as a column of strings, or as a list where Arrow cannot write them."""
     kind = column.type
@@ -92,7 +104,7 @@ def _version_2(column: pa.Array) -> Strings | pa.Array:
     if pa.types.is_boolean(kind):
         return pc.if_else(column, "true", "false")
     if pa.types.is_floating(kind):
-        return _of_floats(column)
+        return of_floats(column)
     if holds_text(kind):
         try:
             texts = column.cast(pa.large_binary()).cast(pa.large_string())
@@ -108,16 +120,6 @@ def _raw(column: pa.Array) -> list[bytes | None]:
 
 def _encoded(values: Strings) -> pa.BinaryArray:
     return pa.array([None if value is None else as_bytes(value) for value in values], pa.binary())
-
-
-def _of_floats(column: pa.Array) -> Strings:
-    """Integral floats as integers, others in the shortest form that gives the same float of the column's own width."""
-    texts = column.cast(pa.string()).to_pylist()
-    values = column.cast(pa.float64()).to_pylist()
-    return [
-        None if value is None or value != value else str(int(value)) if value.is_integer() else text
-        for value, text in zip(values, texts, strict=True)
-    ]
 
 
 def _normal_texts(texts: pa.Array) -> pa.Array:

@@ -82,6 +82,17 @@ def test_ids_with_a_point_zero_are_those_without(tmp_path: Path) -> None:
     assert (again.exit_code, again.known) == (99, 2)
 
 
+def test_a_line_that_is_appended_gives_the_others_no_other_ids(tmp_path: Path) -> None:
+    lines = ['{"id": 1.2345678901234567e+18, "text": "fine", "label": NaN}', '{"id": 1e-7, "text": "dull", "label": 1.5}']
+    more = ['{"id": 7, "text": "so so", "label": 2}', '{"id": "x", "text": "a"}']
+    (tmp_path / "r.jsonl").write_text("\n".join(lines))
+    ingest(tmp_path / "lake", tmp_path / "r.jsonl", id_column="id", label_column="label")
+    (tmp_path / "r.jsonl").write_text("\n".join(lines + more))
+    again = ingest(tmp_path / "lake", tmp_path / "r.jsonl", id_column="id", label_column="label")
+    assert (again.known, again.written, rejects_of(again)) == (2, 1, [(2, "unknown_label")])
+    assert {row["review_id"] for row in rows_of(tmp_path / "lake")} == {"1234567890123456768", "1e-7", "x"}
+
+
 def test_leading_zeros_of_ids_stay(tmp_path: Path) -> None:
     source = write_csv(tmp_path / "r.csv", "id,text", "007,fine", "7,dull", "07.0,so so")
     ingest(tmp_path / "lake", source, id_column="id")

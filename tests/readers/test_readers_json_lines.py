@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -129,6 +130,52 @@ def test_plain_objects_are_read_by_arrow_after_the_first_batch(
     assert (bad, fault) == ([], None)
     assert tables[0] is None
     assert all(table is not None for table in tables[1:])
+
+
+NUMBERS = st.one_of(
+    st.integers(),
+    st.floats(),
+    st.floats(1e-8, 1e-3),
+    st.floats(1e12, 1e24),
+    st.sampled_from([1e-7, 5e-5, 1e15 + 0.5, 1234567890123.25, 1e16, 1e22, 1.2345678901234567e18, 2**53 + 1, 2**63, -0.0]),
+)
+
+
+@given(labels=st.lists(NUMBERS | st.sampled_from(["q", "NaN", "5.0", True, None]), min_size=1, max_size=24), data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_value_does_not_depend_on_the_others_of_its_batch(tmp_path: Path, labels: list[Any], data: st.DataObject) -> None:
+    labels = data.draw(st.permutations(labels))
+    objects = [json.dumps({"text": f"number {number}", "label": label}) for number, label in enumerate(labels)]
+    alone = []
+    for one in objects:
+        (tmp_path / "one.jsonl").write_text(one)
+        alone.append(rows_and_faults(tmp_path / "one.jsonl", READING)[0][0][2])
+    for reading in (READING, replace(READING, bounds=Bounds())):  # several batches, and one
+        (tmp_path / "all.jsonl").write_text("\n".join(objects))
+        assert [label for _, _, label in rows_and_faults(tmp_path / "all.jsonl", reading)[0]] == alone
+    (tmp_path / "all.json").write_text(f"[{','.join(objects)}]")
+    source = Source(path=tmp_path / "all.json", name="all.json", format="json")
+    parts = read_records(source, READING, array_or_lines)
+    assert [label for part in parts for label in values_of(part.table["label"], RULE_VERSION)] == alone
+
+
+@pytest.mark.parametrize("neighbour", ["1.5", "2", '"q"', "true", "null"])
+def test_floats_of_json_are_those_of_parquet_whatever_stands_beside_them(tmp_path: Path, neighbour: str) -> None:
+    floats = [1e-7, 1e22, 1e16, 1.2345678901234567e18, 4.5, -0.0, float("inf"), float("nan")]
+    (tmp_path / "r.jsonl").write_text(
+        "".join(f'{{"text": "a", "label": {label}}}\n' for label in [*map(json.dumps, floats), neighbour])
+    )
+    found = [label for _, _, label in rows_and_faults(tmp_path / "r.jsonl", replace(READING, bounds=Bounds()))[0]]
+    assert found[:-1] == values_of(pa.array(floats), RULE_VERSION)
+
+
+def test_lakes_of_rule_1_keep_the_values_that_they_have(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text(
+        "".join(f'{{"text": "a", "label": {label}}}\n' for label in ("5.0", "1e-7", "1e22", "NaN", "2"))
+    )
+    source = Source(path=tmp_path / "r.jsonl", name="r.jsonl", format="jsonl")
+    (part,) = read_records(source, replace(READING, bounds=Bounds(), rule=1), lines)
+    assert values_of(part.table["label"], 1) == ["5.0", "1e-07", "1e+22", "NaN", "2"]
 
 
 @given(content=CONTENT)
