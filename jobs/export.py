@@ -3,6 +3,7 @@
 from jobs.runtime import recorded_run
 from pipeline.config.export import ExportConfig
 from pipeline.errors import CannotWriteError, UsageError
+from pipeline.lake.links import place_to_write
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import find_bundle
 from schemas.run import Receipt
@@ -21,7 +22,7 @@ def run(config: ExportConfig) -> Receipt:
     lake = Lake(config.lake)
     with recorded_run("export", lake, config) as run:
         bundle = find_bundle(lake, config.model)
-        output = config.output.expanduser().resolve() if config.output else bundle.folder / FILE
+        output = place_to_write(config.output) if config.output else bundle.folder / FILE
         if output.is_dir():
             raise CannotWriteError(f"--output {output} is a folder. Pass a file path, such as {output / FILE}.")
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 from jobs.runtime import recorded_run
 from pipeline.config.report import ReportConfig
 from pipeline.errors import CannotWriteError, InputNotFoundError, PipelineError, UsageError
+from pipeline.lake.links import place_to_write
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import Bundle, find_bundle
 from pipeline.reports.examples import ScoredColumns, choose_from_predictions
@@ -75,7 +76,7 @@ def _check_labels(bundle: Bundle, option: str) -> None:
 
 
 def _output(config: ReportConfig, default: Path) -> Path:
-    output = config.output.expanduser().resolve() if config.output else default
+    output = place_to_write(config.output) if config.output else default
     if output.is_dir():
         raise CannotWriteError(f"--output {output} is a folder. Pass a file path, such as {output / REPORT}.")
     return output

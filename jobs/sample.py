@@ -9,6 +9,7 @@ from pathlib import Path
 from jobs.runtime import Run, recorded_run
 from pipeline.errors import CannotWriteError, UsageError
 from pipeline.lake.atomic import PREFIX, atomic_path, make_folder, sync_folder, writing
+from pipeline.lake.links import place_to_write
 from pipeline.lake.paths import Lake
 from pipeline.progress import track
 from pipeline.text.synthetic.corpus import ROOT, Corpus
@@ -50,7 +51,7 @@ def run(config: SampleConfig) -> Receipt:
 
 
 def _folder(config: SampleConfig) -> Path:
-    return (config.folder or Lake(config.lake).raw).expanduser().resolve()
+    return place_to_write(config.folder or Lake(config.lake).raw)
 
 
 def _write_corpus(run: Run, config: SampleConfig) -> bool:
@@ -100,7 +101,7 @@ def _other(target: Path, detail: str) -> UsageError:
 
 
 def _write_score_input(run: Run, config: SampleConfig, target: Path) -> bool:
-    target = target.expanduser().resolve()
+    target = place_to_write(target)
     run.outputs["score_input"] = target
     before = target.read_bytes() if target.is_file() else None
     if before is None and target.exists():

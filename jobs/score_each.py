@@ -21,6 +21,7 @@ from pipeline.engines.score import Scoring, open_scoring
 from pipeline.errors import DataError, UsageError, errno_of, is_out_of_memory
 from pipeline.lake.atomic import PREFIX, atomic_path, writing
 from pipeline.lake.leftovers import Leftover, remove_abandoned
+from pipeline.lake.links import place_to_write
 from pipeline.lake.locks import locked_output
 from pipeline.lake.paths import Lake
 from pipeline.progress import Progress, track
@@ -92,7 +93,7 @@ class ScoreEach:
         self.bundle = bundle
         self.mirror = mirror
         with writing(root := output_root(config, lake)):
-            root = root.expanduser().resolve()
+            root = place_to_write(root)
         self.found = found
         self.places = Places.of(config.sources, found.sources, root, f".{config.written_as.name}")
         self.naming = naming(config)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pipeline.config.score import LIVE, NEW, ScoreConfig
 from pipeline.errors import DataError, UsageError
 from pipeline.lake.atomic import writing
+from pipeline.lake.links import place_to_write, without_links
 from pipeline.lake.paths import Lake
 from pipeline.lake.runs import wrote
 from pipeline.readers.base import FileFault, Source
@@ -179,8 +180,8 @@ def output_place(config: ScoreConfig, lake: Lake, source: ScoreInput) -> Path:
         output = output_root(config, lake) / _default_name(config)
     else:
         output = Path(config.output)
-    output = output.expanduser().resolve()
     with writing(output):
+        output = place_to_write(output)
         folders = [path.resolve() for path in map(Path, config.sources) if path.is_dir()]
         inside = any(output.is_relative_to(folder) for folder in folders)
         if inside or any(_is_source(output, found) for found in source.sources):
@@ -198,7 +199,7 @@ def _is_source(output: Path, source: Source) -> bool:
 
 def _default_name(config: ScoreConfig) -> str:
     """The name of the one input, a file, with the suffix of the output's format."""
-    name = Path(config.sources[0]).expanduser().resolve().name
+    name = without_links(Path(config.sources[0]).expanduser()).name
     if (kind := format_of(name)) is not None:
         stem = name.removesuffix(Path(name).suffix) if kind[1] else name
         name = next((stem[: -len(suffix)] for suffix in kind[0].suffixes if stem.lower().endswith(suffix)), stem)

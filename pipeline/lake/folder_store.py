@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import DENIED, CannotWriteError, InputNotFoundError, LockedError, StorageUnavailableError
 from pipeline.lake.atomic import PREFIX, abandoned, atomic_path, make_folder, sync_folder, writing
+from pipeline.lake.links import without_links
 from pipeline.lake.store import ANY, Over, StoreChangedError, Stored, StoreMissingError, changed, check_name, missing
 
 LOCK = ".store.lock"
@@ -32,7 +33,7 @@ class FolderStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder.resolve()
+        self.folder = without_links(folder)
 
     @property
     def uri(self) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.errors import DataError, UsageError
 from pipeline.lake.atomic import WORKING_COPY, write_text
+from pipeline.lake.links import without_links
 from pipeline.lake.store import FOLDERS, check_uri
 from pipeline.printable import show_as
 
@@ -31,8 +32,9 @@ _FOUND: dict[Path, str] = {}
 def cache_folder() -> Path:
     """The folder of all working copies: $PIPELINE_CACHE, else that of the user's caches."""
     if given := os.environ.get(CACHE):
-        return Path(given).expanduser().resolve()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser().resolve() / "review-pipeline"
+        return without_links(Path(given).expanduser())
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return without_links(caches.expanduser()) / "review-pipeline"
 
 
 def working_folder(uri: str) -> Path:

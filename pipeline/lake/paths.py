@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import DataError, InputNotFoundError, UsageError
+from pipeline.lake.links import is_circular, without_links
 from pipeline.lake.store import SCHEMES
 from pipeline.printable import shown, utf8_name
 
@@ -43,6 +44,7 @@ class Lake:
 
         Raises:
             UsageError: a URI of an unsupported storage, or a path that is not valid for its table.
+            InputNotFoundError: links on the way to it lead in a circle.
         """
         where = os.fspath(given or os.environ.get(ENVIRONMENT) or DEFAULT)
         if "://" in where:
@@ -57,7 +59,10 @@ class Lake:
             raise UsageError(
                 f"--lake {where}: expected a folder, or a URI with two slashes, such as {scheme}://bucket/lake."
             )
-        root = Path(where).expanduser().resolve()
+        root = Path(where).expanduser()
+        if is_circular(root):
+            raise InputNotFoundError(f"--lake {where}: symbolic links on its way lead in a circle. Fix the link.")
+        root = without_links(root)
         if "\n" in str(root) or utf8_name(str(root)) != str(root):
             raise UsageError(
                 f"--lake: {str(root)!r} is not a valid lake; its path must be UTF-8 without line breaks. Rename the "
@@ -248,7 +253,7 @@ class Lake:
 
     def relative(self, path: Path) -> str:
         """The name of a source in the lake: a relative path with slashes if inside the lake, else the absolute URI."""
-        path = path.resolve()
+        path = without_links(path)
         return utf8_name(path.relative_to(self.root).as_posix()) if path.is_relative_to(self.root) else path.as_uri()
 
     def latest_model(self) -> str:

@@ -124,6 +124,8 @@ def fault_of(place: str, format_name: str, compression: str | None, error: Excep
         return FileFault(place, "too_large", f"needs more memory than available; {advice}")
     if isinstance(error, OSError) and number in DENIED:
         advice = "check its owner and permissions" if isinstance(error, PermissionError) else "check its disk"
+        if number == errno.ELOOP:
+            advice = "fix the link"
         return FileFault(place, "unreadable", f"cannot be opened: {os.strerror(number or 0)}; {advice}")
     kind = f"{format_name} ({compression})" if compression else format_name
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from pipeline.errors import InputNotFoundError, UsageError
+from pipeline.lake.links import without_links
 from pipeline.lake.store import is_uri
 from pipeline.progress import AS_IT_IS
 from pipeline.readers.base import FileFault, Format, Source
@@ -91,10 +92,12 @@ class Walker:
             kind = self.format, kind[1] if kind else None
         if kind is None:
             raise UsageError(f"{path}: unsupported file type. {_advice(path.name)}Supported: {described()}.")
-        if not stat.S_ISREG(path.stat().st_mode):
+        # A link that leads nowhere, as a pattern may match one, is found out when it is opened.
+        is_there = path.exists()
+        if is_there and not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(f"{path} is a pipe or a device, not a file. Pass a regular file.")
-        path = path.resolve()
-        if not is_settled(path, self.settle_seconds):
+        path = without_links(path)
+        if is_there and not is_settled(path, self.settle_seconds):
             found.unsettled.append(self.name_of(path))
             return []
         return [self.source(path, *kind)]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.config.output_format import SUFFIXES
 from pipeline.errors import UsageError
+from pipeline.lake.links import without_links
 from pipeline.readers.base import Source
 from pipeline.readers.layout import HIDDEN
 from pipeline.readers.registry import COMPRESSIONS, format_of
@@ -125,13 +126,13 @@ def _base(place: str) -> Path:
     if path.is_dir():
         return path.resolve()
     if path.exists() or not glob.has_magic(str(path)):
-        return path.resolve().parent
+        return without_links(path).parent
     fixed = []
     for part in path.parts[:-1]:
         if glob.has_magic(part):
             break
         fixed.append(part)
-    return Path(*fixed).resolve()
+    return without_links(Path(*fixed))
 
 
 def _file_name(name: str, suffix: str) -> str:

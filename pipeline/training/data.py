@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import DataError, InputNotFoundError
+from pipeline.lake.links import without_links
 from pipeline.lake.log import changed_at, same_rows_since
 from pipeline.lake.paths import Lake
 from pipeline.lake.shards import Shard, common_vocabulary, plain_shards
@@ -140,7 +141,7 @@ def _vocabulary_path(lake: Lake, fingerprint: str, tokens: Path | None, given: P
     name = f"{fingerprint}.parquet"
     places = [lake.vocabulary / name]
     if tokens is not None:
-        folder = tokens.resolve() if tokens.is_dir() else tokens.resolve().parent
+        folder = without_links(tokens) if tokens.is_dir() else without_links(tokens).parent
         places += [folder.parent / "vocabulary" / name]
     for place in places:
         if place.is_file():

@@ -79,6 +79,12 @@ def ingest_no_such_path(place: Place) -> Arguments:
     return ["ingest", place.work / "nowhere"]
 
 
+@case(66, r"link is a link to link, which does not exist\. Fix the link")
+def ingest_a_link_to_itself(place: Place) -> Arguments:
+    (place.work / "link").symlink_to("link")
+    return ["ingest", place.work / "link"]
+
+
 @case(2, r"SOURCE: empty name")
 def ingest_an_empty_name(place: Place) -> Arguments:
     return ["ingest", ""]

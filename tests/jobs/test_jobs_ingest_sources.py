@@ -81,6 +81,26 @@ def test_a_link_that_leads_nowhere_is_not_passed_over(tmp_path: Path, corpus: Pa
     assert (receipt.read, left_out(receipt)) == (130, [("link.txt", "unreadable")])
 
 
+LINKS = ["link.txt", "link.txt.gz", "link.csv", "link.jsonl", "link.parquet", "link.tar", "link.zip"]
+
+
+@pytest.mark.parametrize("name", LINKS)
+@pytest.mark.parametrize("pattern", ["", "/[al]*"], ids=["folder", "pattern"])
+def test_links_in_a_circle_are_left_out_alone(tmp_path: Path, corpus: Path, name: str, pattern: str) -> None:
+    (corpus / name).symlink_to(name)
+    (corpus / "one").symlink_to("other")
+    (corpus / "other").symlink_to("one")
+    receipt = ingest(tmp_path / "lake", f"{corpus}{pattern}")
+    assert (receipt.read, left_out(receipt)) == (130, [(name, "unreadable")])
+
+
+def test_a_link_that_leads_nowhere_does_not_end_a_pattern(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text\ngood\n")
+    (tmp_path / "b.csv").symlink_to("gone.csv")
+    receipt = ingest(tmp_path / "lake", tmp_path / "*.csv")
+    assert (receipt.read, left_out(receipt)) == (1, [("gone.csv", "unreadable")])
+
+
 def test_a_folder_of_compressed_texts_is_one_source(tmp_path: Path) -> None:
     for number in range(20):
         (tmp_path / f"{number}.txt.gz").write_bytes(gzip.compress(b"good"))

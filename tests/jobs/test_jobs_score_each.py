@@ -518,6 +518,14 @@ def test_a_text_that_cannot_be_opened_is_left_out_of_its_folder(lake: Path, tmp_
     assert (receipt.exit_code, receipt.written, receipt.quarantined) == (0, 1, 1)
 
 
+def test_a_link_to_itself_is_left_out_of_its_folder(lake: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.csv").write_text("text\ngood\n")
+    (tmp_path / "in/b.csv").symlink_to("b.csv")
+    receipt = run_score(lake, tmp_path / "in")
+    assert (receipt.exit_code, receipt.written, receipt.quarantined) == (0, 1, 1)
+
+
 def test_the_receipt_lists_a_bounded_number_of_inputs(lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score_each, "LISTED", 3)
     (tmp_path / "in").mkdir()

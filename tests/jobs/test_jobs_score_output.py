@@ -37,6 +37,14 @@ def test_inputs_of_one_name_do_not_overwrite_each_other(lake: Path, write: Write
     assert scored(lake, second, force=True)["text"].to_pylist() == ["bad"]
 
 
+@pytest.mark.parametrize("output", ["link.parquet", "link/b.parquet", "link/"])
+def test_an_output_behind_links_in_a_circle_is_refused(lake: Path, write: Write, tmp_path: Path, output: str) -> None:
+    for name in ("link", "link.parquet"):
+        (tmp_path / name).symlink_to(name)
+    with pytest.raises(CannotWriteError, match=r"links on its way lead in a circle\. Fix the link"):
+        run_score(lake, write(text=["good"]), output=f"{tmp_path}/{output}")
+
+
 def test_folders_keep_their_whole_name(lake: Path, write: Write, tmp_path: Path) -> None:
     for day in ("2026.01.30", "2026.01.31"):
         write(f"{day}/reviews.parquet", text=[day])

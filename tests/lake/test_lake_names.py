@@ -8,6 +8,8 @@ from jobs.ingest import IngestConfig
 from jobs.ingest import run as ingest
 from jobs.vacuum import run as vacuum
 from pipeline.config.vacuum import VacuumConfig
+from pipeline.errors import InputNotFoundError
+from pipeline.lake.paths import Lake
 from pipeline.lake.table import TokenTable
 
 NAMES = [
@@ -43,3 +45,11 @@ def test_a_lake_of_any_name_is_written_read_and_vacuumed(name: str, tmp_path: Pa
     kept = {shard.path for shard in TokenTable.open(lake / "tokens").shards}
     assert set((lake / "tokens").glob("*.parquet")) == kept < before
     assert TokenTable.open(decoy / "tokens").rows == 2
+
+
+@pytest.mark.parametrize("name", ["link", "link/lake"])
+def test_links_in_a_circle_are_no_place_for_a_lake(tmp_path: Path, name: str) -> None:
+    (tmp_path / "link").symlink_to("other")
+    (tmp_path / "other").symlink_to("link")
+    with pytest.raises(InputNotFoundError, match=r"--lake .*: symbolic links on its way lead in a circle\. Fix the link"):
+        Lake.find(tmp_path / name)
