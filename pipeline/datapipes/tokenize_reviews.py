@@ -202,7 +202,7 @@ class TokenizeReviews:
         bad = self.withheld.blanked(raw.bad)
         kept = self._check(raw, bad)
         targets = _numbers(kept.target)
-        digests = content_digests(kept.text, kept.label, kept.stars, kept.split, kept.group, targets)
+        digests = _digests(kept, targets)
         keys, contents = keys_of(kept.review_id), first_bits(digests)
         withheld = np.zeros(len(keys), np.int8)
         if self.withheld:
@@ -261,7 +261,10 @@ class TokenizeReviews:
         return found.filter(pa.array(placed & (stands_for != 0)))
 
     def _check(self, raw: RawBatch, bad: list[BadRow]) -> RawBatch:
-        """Rejects rows without text or ID, or with an invalid split or label; fills in splits, maps labels."""
+        """Rejects rows without text or ID, or with an invalid split or label; fills in splits, maps labels.
+
+        Withheld rows stay whatever their label: their labels need not be known to the lake, which does not have them.
+        """
         faults = _text_faults(raw.text)
         if self.target_column == STARS and raw.stars is not None:
             raw = replace(raw, target=raw.stars.cast(pa.string()).cast(pa.binary()))
@@ -270,22 +273,38 @@ class TokenizeReviews:
                 faults.setdefault(i, fault)
         places, which = _places(raw)
         judged = [self._judge(*place) for place in places]
+        misplaced: dict[int, Fault] = {}
         for number, (_, wrong) in enumerate(judged):
             if wrong is not None:
-                for i in np.flatnonzero(which == number).tolist():
-                    faults.setdefault(i, wrong)
+                misplaced |= dict.fromkeys(np.flatnonzero(which == number).tolist(), wrong)
+        others: dict[int, Fault] = {}
         for i, detail in _not_numbers(raw.target):
-            faults.setdefault(i, ("invalid_target", detail, ""))
+            others[i] = ("invalid_target", detail, "")
         for i in np.flatnonzero(_lengths(raw.review_id) == 0).tolist():
-            faults.setdefault(i, ("missing_id", "the id is empty", ""))
+            others.setdefault(i, ("missing_id", "the id is empty", ""))
         labels, splits = (_encoded([place[at] for place, _ in judged]).take(pa.array(which)) for at in (0, 1))
         raw = replace(raw, label=None if raw.label is None else labels, split=splits)
+        if self.withheld and (sound := sorted(misplaced.keys() - faults.keys() - others.keys())):
+            for i in self._withheld_among(raw, sound):
+                del misplaced[i]
+        faults = {**others, **misplaced, **faults}
         return _without(raw, faults, bad, self.withheld) if faults else raw
 
+    def _withheld_among(self, raw: RawBatch, places: list[int]) -> list[int]:
+        """Which of the rows at some places are withheld."""
+        mask = np.zeros(len(raw.row), np.bool_)
+        mask[places] = True
+        rows = without(raw, pa.array(mask))
+        contents = first_bits(_digests(rows, _numbers(rows.target)))
+        states = self.withheld.states(keys_of(rows.review_id), contents, rows.source)
+        return [place for place, state in zip(places, states.tolist(), strict=True) if state != FREE]
+
     def _judge(self, label: str | None, split: str | None, has_target: bool) -> tuple[Place, Fault | None]:
-        """Label and split of a review whose source has both, and what is wrong with them."""
+        """Label and split of a review whose source has both, as they come in, and what is wrong with them."""
         label, split = value_of(label, self.rule), value_of(split, self.rule)
-        if split is not None and split not in SPLITS:
+        if split is None:
+            split = self.split or ("train" if label is not None or has_target else "unsup")
+        if split not in SPLITS:
             return (label, split), ("unknown_split", f"split {split!r}; allowed: {', '.join(SPLITS)}", split)
         if label is not None and self.skip_labels is not None and label in self.skip_labels:
             return (label, split), ("skipped_label", f"--skip-labels leaves {label!r} out", label)
@@ -296,7 +315,7 @@ class TokenizeReviews:
         if label is not None and self.labels is not None and label not in self.labels:
             known = ", ".join(sorted(self.labels)) or "none"
             return (label, split), ("unknown_label", f"label {label!r}; known labels: {known}", label)
-        return (label, split or self.split or ("train" if label is not None or has_target else "unsup")), None
+        return (label, split), None
 
 
 @contextmanager
@@ -331,6 +350,11 @@ def _places(raw: RawBatch) -> tuple[list[tuple[str | None, str | None, bool]], n
     codes, which = np.unique(2 * both + raw.target.is_valid().to_numpy(zero_copy_only=False), return_inverse=True)
     found = [(code // 2, bool(code % 2)) for code in codes.tolist()]
     return [(labels[code // len(splits)], splits[code % len(splits)], has) for code, has in found], which
+
+
+def _digests(raw: RawBatch, targets: pa.DoubleArray | None) -> Digests:
+    """(N,) of the contents."""
+    return content_digests(raw.text, raw.label, raw.stars, raw.split, raw.group, targets)
 
 
 def _rows(raw: RawBatch, targets: pa.DoubleArray | None, digests: Digests) -> pa.RecordBatch:

@@ -160,6 +160,13 @@ def test_a_review_that_is_a_file_is_erased_whatever_it_says_later(corpus: Path, 
     assert not set(names) & set(ids_of(lake))
 
 
+def test_an_erased_review_is_no_reject_under_a_label_that_the_lake_does_not_know(lake: Path) -> None:
+    remove(lake, "o-1002")
+    write_csv(lake / "raw" / "first.csv", *(line.replace(",neg", ",odd") for line in REVIEWS if "o-1004" not in line))
+    receipt = ingest(lake, **WITH_IDS)
+    assert (receipt.exit_code, receipt.known, receipt.rejected, receipt.metrics["erased"]) == (99, 3, 0, 1)
+
+
 @pytest.mark.parametrize("name", ["out.parquet", "out.csv", "out.jsonl", "out.csv.gz"])
 def test_predictions_lose_the_row_and_score_has_nothing_new(lake: Path, name: str) -> None:
     write_csv(lake / "incoming.csv", *REVIEWS)
@@ -212,7 +219,10 @@ def test_rejects_lose_the_row_and_never_show_it_again(lake: Path) -> None:
     assert (again.rejected, holders(lake, "secret words")) == (2, ["rejects/" + Path(again.outputs["rejects"]).name])
     remove(lake, "o-2001")
     remove(lake, "raw/bad.csv#0")
-    assert ingest(lake, *sources, **WITH_IDS).rejected == 2
+    now = ingest(lake, *sources, **WITH_IDS)
+    assert (now.rejected, now.metrics["erased"], holders(lake, "secret words")) == (1, 1, [])
+    write_csv(bad, REVIEWS[0], "o-2001,eve,secret words,un\0known")
+    assert ingest(lake, *sources, **WITH_IDS).rejected == 1
     assert holders(lake, "secret words") == []
 
 

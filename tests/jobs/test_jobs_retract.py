@@ -17,10 +17,11 @@ from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake.live import PROMOTED, make_live
 from pipeline.lake.paths import Lake
 from pipeline.lake.table import TokenTable
+from pipeline.readers.labels import LabelMap, SkippedLabels
 from pipeline.training.data import open_data
 from schemas.run import Receipt
 from tests.support.commands import Run
-from tests.support.ingested import ingest, rows_of
+from tests.support.ingested import ingest, rejects_of, rows_of
 from tests.support.models import save_rnn
 from tests.support.tables import write_csv
 
@@ -98,6 +99,35 @@ def test_a_corrected_delivery_comes_in_beside_the_retracted_one(lake: Path) -> N
     receipt = ingest(lake, lake / "raw" / "second.csv", fixed, **WITH_IDS)
     assert (receipt.written, receipt.known, receipt.rejected) == (2, 3, 0)
     assert {row["review_id"]: row["label"] for row in rows_of(lake)}["e"] == 0
+
+
+@pytest.mark.parametrize("ids", [{}, {"id_column": "id"}], ids=["places", "ids"])
+def test_rows_stay_out_under_a_label_that_the_lake_no_longer_knows(tmp_path: Path, ids: dict[str, str]) -> None:
+    lake = tmp_path / "lake"
+    (lake / "raw").mkdir(parents=True)
+    bad = write_csv(lake / "raw" / "a.csv", "id,text,label", "a,fine,pos", "b,dull,neg", "c,so bad,neg")
+    ingest(lake, workers=0, **ids)
+    take_back(lake)
+    write_csv(lake / "raw" / "b.csv", "id,text,label", "d,good,pos")
+    assert ingest(lake, workers=0, **ids).metrics["labels"] == ["pos"]
+    again = ingest(lake, workers=0, **ids)
+    assert (again.exit_code, again.known, again.rejected, again.metrics["retracted"]) == (99, 4, 0, 3)
+    with bad.open("a") as file:
+        file.write("e,so dull,neg\nb,dull,odd\n")  # neither is a row that was retracted
+    more = ingest(lake, workers=0, **ids)
+    assert (more.known, more.metrics["retracted"], rejects_of(more)) == (4, 3, [(3, "unknown_label"), (4, "unknown_label")])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"label_map": LabelMap.parse("pos=pos")}, {"skip_labels": SkippedLabels.parse("neg")}],
+    ids=["unmapped", "skipped"],
+)
+def test_rows_stay_out_under_a_label_that_is_left_out_since(lake: Path, options: dict[str, Any]) -> None:
+    poison(lake)
+    take_back(lake)
+    receipt = ingest(lake, lake / "raw" / "second.csv", **WITH_IDS, **options)
+    assert (receipt.known, receipt.rejected, receipt.metrics["retracted"]) == (3, 0, 3)
 
 
 def test_undo_lets_them_in_again(lake: Path) -> None:
