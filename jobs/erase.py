@@ -210,7 +210,7 @@ class _Erasure:
     def _say(self) -> None:
         """Puts into the receipt, and into words, what was done and what is out of reach."""
         done, trained = self.done, self.trained
-        raw = dict(self._raw())
+        raw, raw_ids = self._raw()
         outside = list(self._outside())
         self.this.metrics = {
             "dry_run": self.config.dry_run,
@@ -220,7 +220,8 @@ class _Erasure:
             "predictions": done.predictions,
             "pages": done.models,
             "raw": raw,
-            "inputs": [name for name in done.inputs if (self.lake.root / name).exists() and name not in raw],
+            "raw_ids": raw_ids,
+            "inputs": [name for name in done.inputs if (self.lake.root / name).exists() and name not in {*raw, *raw_ids}],
             "outside": outside,
             "models": [
                 *(trained.models if trained else ()),
@@ -235,21 +236,31 @@ class _Erasure:
         if self.unknown:
             text = "%s of the IDs are not in the table; ingest will skip them if they come"
             log.warning(text, f"{len(self.unknown):,}")
-        for text in out_of_reach(self.this.metrics):
+        for text in out_of_reach(self.this.metrics, by_group=bool(self.config.group)):
             log.warning("not erased: %s", text)
 
-    def _raw(self) -> Iterator[tuple[str, list[int]]]:
-        """The files that the reviews came from, as far as they are still there, and the rows of tables.
+    def _raw(self) -> tuple[dict[str, list[int]], dict[str, int]]:
+        """The files that the reviews came from, as far as they are still there: the rows of reviews whose id is their place,
+        and the number of those with an id of their own, which may be in other rows by now. The record must not hold the ids.
 
         Where a file or a member of an archive is a review, its name is the review's id: its folder or archive stands for it.
         """
-        homes: dict[str, set[int]] = {}
+        places: dict[str, set[int]] = {}
+        named: dict[str, set[str]] = {}
+        there = {home for home in {row.home for row in self.held} if self._is_there(home)}
         for row in self.held:
-            if self._is_there(row.home):
-                is_file = row.home == row.review_id
-                rows = homes.setdefault(f"{row.home.rpartition('/')[0]}/" if is_file else row.home, set())
-                rows |= set() if row.source == row.review_id else {row.row}
-        yield from ((home, sorted(rows)[:NAMED]) for home, rows in sorted(homes.items()))
+            if row.home not in there:
+                continue
+            if row.source == row.review_id:
+                places.setdefault(f"{row.home.rpartition('/')[0]}/" if row.home == row.review_id else row.home, set())
+            elif row.is_placed:
+                places.setdefault(row.home, set()).add(row.row)
+            else:
+                named.setdefault(row.home, set()).add(row.review_id)
+        return (
+            {home: sorted(rows) for home, rows in sorted(places.items())},
+            {home: len(ids) for home, ids in sorted(named.items())},
+        )
 
     def _is_there(self, home: str) -> bool:
         """Whether a file or an object is still there; one that cannot be asked for may be."""
@@ -276,11 +287,17 @@ class _Erasure:
                 yield place
 
 
-def out_of_reach(metrics: dict[str, Any]) -> Iterator[str]:
-    """What erasing left, in words."""
+def out_of_reach(metrics: dict[str, Any], *, by_group: bool) -> Iterator[str]:
+    """What erasing left, in words. `by_group`: whether the user named a group, and may not know the ids."""
     for name, rows in metrics["raw"].items():
-        where = f"row {', '.join(map(str, rows))}, counted from 0" if rows else "it as a file of its own"
+        where = f"row {', '.join(map(str, rows[:NAMED]))}, counted from 0" if rows else "it as a file of its own"
         yield f"{name} still has {where}; take it out"
+    for name, reviews in metrics["raw_ids"].items():
+        its, their = ("ID or group", "IDs or groups") if by_group else ("ID", "IDs")
+        if reviews == 1:
+            yield f"{name} still has 1 review; take out the row with its {its}"
+        else:
+            yield f"{name} still has {reviews:,} reviews; take out the rows with their {their}"
     if metrics["inputs"]:
         yield f"inputs of predictions: {_some(metrics['inputs'])}"
     if metrics["outside"]:

@@ -101,7 +101,7 @@ def test_a_review_leaves_every_version_and_does_not_come_back(lake: Path) -> Non
     assert (receipt.metrics["removed"], receipt.metrics["unknown"], receipt.metrics["models"]) == (1, 0, ["one"])
     assert ids_of(lake) == ["o-1001", "o-1003", "o-1004"]
     assert holders(lake, "o-1002") == [] and health(lake) == []
-    assert receipt.metrics["raw"] == {"raw/first.csv": [1]}
+    assert (receipt.metrics["raw"], receipt.metrics["raw_ids"]) == ({}, {"raw/first.csv": 1})
     again = ingest(lake, **WITH_IDS)
     assert (again.exit_code, again.read, again.known, again.metrics["erased"]) == (99, 4, 4, 1)
     assert remove(lake, "o-1002").exit_code == 99
@@ -142,6 +142,16 @@ def test_a_place_is_erased_by_its_content_so_the_next_row_may_move_there(tmp_pat
     write_csv(lake / "raw" / "a.csv", "text,label", "third,pos", "fourth,neg")
     ingest(lake, prune=True, workers=0)
     assert ids_of(lake) == ["raw/a.csv#0", "raw/a.csv#1"]
+
+
+def test_a_review_with_an_id_is_not_said_to_be_in_the_row_of_its_first_ingest(lake: Path, command: Run) -> None:
+    write_csv(lake / "raw" / "first.csv", REVIEWS[0], *REVIEWS[2:])
+    assert ingest(lake, **WITH_IDS).exit_code == 99
+    done = command("erase", "--review-id", "o-1003", "--lake", lake, "--yes")
+    assert "raw/first.csv still has 1 review; take out the row with its ID" in done.stderr
+    assert "row 2" not in done.stderr
+    group = command("erase", "--group", "cid", "--lake", lake, "--yes")
+    assert "raw/first.csv still has 1 review; take out the row with its ID or group" in group.stderr
 
 
 def test_a_review_that_is_a_file_is_erased_whatever_it_says_later(corpus: Path, tmp_path: Path) -> None:
@@ -277,7 +287,7 @@ def test_the_record_and_the_log_do_not_name_it(lake: Path, command: Run, tmp_pat
     done = command("erase", "--from", names, "--review-id", "o-1001", "--lake", lake, "--yes")
     assert done.code == 0
     assert "1 of the IDs are not in the table" in done.stderr
-    assert "raw/first.csv still has row 0, 1, counted from 0" in done.stderr
+    assert "raw/first.csv still has 2 reviews; take out the rows with their IDs" in done.stderr
     assert "models trained on it: one (live: one); train again" in done.stderr
     assert "backups" in done.stderr
     assert "o-100" not in done.stderr + done.stdout
