@@ -290,8 +290,12 @@ class _Erasure:
 def out_of_reach(metrics: dict[str, Any], *, by_group: bool) -> Iterator[str]:
     """What erasing left, in words. `by_group`: whether the user named a group, and may not know the ids."""
     for name, rows in metrics["raw"].items():
-        where = f"row {', '.join(map(str, rows[:NAMED]))}, counted from 0" if rows else "it as a file of its own"
-        yield f"{name} still has {where}; take it out"
+        if not rows:
+            yield f"{name} still has it as a file of its own; take it out"
+        elif len(rows) == 1:
+            yield f"{name} still has row {rows[0]}, counted from 0; take it out"
+        else:
+            yield f"{name} still has rows {_some([str(row) for row in rows])}, counted from 0; take them out"
     for name, reviews in metrics["raw_ids"].items():
         its, their = ("ID or group", "IDs or groups") if by_group else ("ID", "IDs")
         if reviews == 1:

@@ -154,6 +154,16 @@ def test_a_review_with_an_id_is_not_said_to_be_in_the_row_of_its_first_ingest(la
     assert "raw/first.csv still has 1 review; take out the row with its ID or group" in group.stderr
 
 
+def test_rows_that_are_not_named_are_counted(tmp_path: Path, command: Run) -> None:
+    (tmp_path / "raw").mkdir()
+    rows = [f"{'bob' if i % 2 else 'ann'},text {i},{'pos' if i % 3 else 'neg'}" for i in range(40)]
+    write_csv(tmp_path / "raw" / "a.csv", "customer,text,label", *rows)
+    ingest(tmp_path, group_column="customer", workers=0)
+    done = command("erase", "--group", "bob", "--lake", tmp_path, "--yes")
+    assert "raw/a.csv still has rows 1, 3, 5, 7, 9 and 15 more, counted from 0; take them out" in done.stderr
+    assert done.receipt["metrics"]["raw"] == {"raw/a.csv": list(range(1, 40, 2))}
+
+
 def test_a_review_that_is_a_file_is_erased_whatever_it_says_later(corpus: Path, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     (lake / "raw").mkdir(parents=True)
