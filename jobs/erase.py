@@ -118,6 +118,7 @@ class _Erasure:
         self.held = list(find_held(readable, self.ids))
         self.commits = delta_log.commits(lake.tokens)
         known = {row.review_id for row in self.held}
+        self.found = len(known)
         self.unknown = [name for name in given if name not in known]
         holding = {row.shard for row in self.held}
         self.trained = trained_on(lake, self.commits, holding, 0) if holding else None
@@ -214,7 +215,7 @@ class _Erasure:
         outside = list(self._outside())
         self.this.metrics = {
             "dry_run": self.config.dry_run,
-            "reviews": len(self.ids),
+            "reviews": self.found,
             "unknown": len(self.unknown),
             **{name: getattr(done, name) for name in COUNTS},
             "predictions": done.predictions,
@@ -233,7 +234,9 @@ class _Erasure:
             "set_aside": self.lake.damaged.exists() and any(self.lake.damaged.iterdir()),
         }
         self.this.outputs |= {"tokens": self.lake.tokens}
-        if self.unknown:
+        if len(self.unknown) == 1:
+            log.warning("1 of the IDs is not in the table; ingest will skip it if it comes")
+        elif self.unknown:
             text = "%s of the IDs are not in the table; ingest will skip them if they come"
             log.warning(text, f"{len(self.unknown):,}")
         for text in out_of_reach(self.this.metrics, by_group=bool(self.config.group)):

@@ -391,7 +391,13 @@ def _erase(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     metrics = receipt.metrics
     if nothing:
         return Summary("Nothing to erase: the lake holds nothing of these reviews.")
-    found = Summary(f"{'Would erase' if metrics['dry_run'] else 'Erased'} {_count(metrics['reviews'], 'review')}.")
+    if metrics["reviews"]:
+        found = Summary(f"{'Would erase' if metrics['dry_run'] else 'Erased'} {_count(metrics['reviews'], 'review')}.")
+    elif metrics["unknown"] == 1:
+        found = Summary(f"The ID is not in the table; it {'would be' if metrics['dry_run'] else 'is'} kept out from now on.")
+    else:
+        kept = "would be" if metrics["dry_run"] else "are"
+        found = Summary(f"None of the IDs is in the table; they {kept} kept out from now on.")
     found.add("table", _count(metrics["removed"], "row") if metrics["removed"] else "")
     if metrics["versions"]:
         found.add("versions", f"{_count(metrics['versions'], 'old shard')}; older versions can no longer be read")

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import erase, repair, retract
+from pipeline.cli.summary import summary
 from pipeline.config.erase import EraseConfig
 from pipeline.config.repair import RepairConfig
 from pipeline.config.retract import RetractConfig
@@ -296,7 +297,7 @@ def test_the_record_and_the_log_do_not_name_it(lake: Path, command: Run, tmp_pat
     names.write_text("o-1002\n\no-9999\n")
     done = command("erase", "--from", names, "--review-id", "o-1001", "--lake", lake, "--yes")
     assert done.code == 0
-    assert "1 of the IDs are not in the table" in done.stderr
+    assert "1 of the IDs is not in the table" in done.stderr
     assert "raw/first.csv still has 2 reviews; take out the rows with their IDs" in done.stderr
     assert "models trained on it: one (live: one); train again" in done.stderr
     assert "backups" in done.stderr
@@ -306,6 +307,17 @@ def test_the_record_and_the_log_do_not_name_it(lake: Path, command: Run, tmp_pat
     late = write_csv(lake / "raw" / "late.csv", REVIEWS[0], "o-9999,zoe,late words,pos")
     assert ingest(lake, late, **WITH_IDS).metrics["erased"] == 1
     assert command("runs", "--command", "erase", "--lake", lake).code == 0
+
+
+def test_ids_that_are_not_in_the_table_do_not_count_as_erased(lake: Path) -> None:
+    both = remove(lake, "o-1002", "o-9998")
+    assert (both.metrics["reviews"], both.metrics["removed"], both.metrics["unknown"]) == (1, 1, 1)
+    assert summary(both).headline == "Erased 1 review."
+    planned = remove(lake, "o-9999", dry_run=True)
+    assert summary(planned).headline == "The ID is not in the table; it would be kept out from now on."
+    two = remove(lake, "o-9999", "o-10000")
+    assert (two.exit_code, two.metrics["reviews"], two.metrics["noted"]) == (0, 0, 2)
+    assert summary(two).headline == "None of the IDs is in the table; they are kept out from now on."
 
 
 def test_a_dry_run_counts_and_changes_nothing(lake: Path) -> None:
