@@ -27,6 +27,7 @@ from pipeline.lake.erasure import (
     erase_from_lists,
     erase_from_rejects,
     find_held,
+    has_groups,
     keys_to_erase,
     shard_files,
     unreadable,
@@ -114,6 +115,7 @@ class _Erasure:
         self.unread = unreadable(path for path in files if path.name not in live)
         readable = [path for path in files if path not in self.unread]
         of_groups = {row.review_id for row in find_held(readable, (), config.group)} if config.group else set()
+        self.without_groups = bool(config.group and readable and not of_groups) and not has_groups(readable)
         self.ids = frozenset({*given, *of_groups})
         self.held = list(find_held(readable, self.ids))
         self.commits = delta_log.commits(lake.tokens)
@@ -217,6 +219,7 @@ class _Erasure:
             "dry_run": self.config.dry_run,
             "reviews": self.found,
             "unknown": len(self.unknown),
+            "without_groups": self.without_groups,
             **{name: getattr(done, name) for name in COUNTS},
             "predictions": done.predictions,
             "pages": done.models,
@@ -234,6 +237,11 @@ class _Erasure:
             "set_aside": self.lake.damaged.exists() and any(self.lake.damaged.iterdir()),
         }
         self.this.outputs |= {"tokens": self.lake.tokens}
+        if self.without_groups:
+            log.warning(
+                "--group finds nothing: no review of this lake has a group, which ingest reads with --group-column. Name "
+                "reviews with --review-id or --from"
+            )
         if len(self.unknown) == 1:
             log.warning("1 of the IDs is not in the table; ingest will skip it if it comes")
         elif self.unknown:

@@ -389,6 +389,8 @@ def _retract(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
 
 def _erase(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     metrics = receipt.metrics
+    if nothing and metrics["without_groups"]:
+        return Summary("Nothing to erase: no review of the lake has a group. Name reviews with --review-id or --from.")
     if nothing:
         return Summary("Nothing to erase: the lake holds nothing of these reviews.")
     if metrics["reviews"]:

@@ -79,6 +79,19 @@ def find_held(paths: Iterable[Path], review_ids: Collection[str], groups: Collec
             )
 
 
+def has_groups(paths: Iterable[Path]) -> bool:
+    """Whether any review has a group.
+
+    Raises:
+        DataError: a shard is damaged.
+    """
+    for path in paths:
+        with open_shard(path) as file:
+            if any(batch["group"].null_count < len(batch) for batch in file.iter_batches(columns=["group"])):
+                return True
+    return False
+
+
 def keys_to_erase(review_ids: Collection[str], held: Sequence[HeldReview], withheld: Withheld) -> ReviewKeys:
     """What holds the reviews off from now on, beside what already does.
 

@@ -126,6 +126,18 @@ def test_a_group_is_every_review_of_it(lake: Path) -> None:
     assert ingest(lake, more, **WITH_IDS).written == 1
 
 
+def test_a_lake_without_groups_is_told_apart_from_one_without_the_group(lake: Path, tmp_path: Path, command: Run) -> None:
+    headline = "Nothing to erase: the lake holds nothing of these reviews."
+    assert summary(erase.run(EraseConfig(lake=lake, group=("nobody",)))).headline == headline
+    (tmp_path / "other").mkdir()
+    ingest(tmp_path / "other", lake / "raw" / "first.csv", id_column="order", workers=0)
+    done = command("erase", "--group", "bob", "--lake", tmp_path / "other", "--yes")
+    assert done.code == 99
+    assert "no review of this lake has a group, which ingest reads with --group-column" in done.stderr
+    receipt = erase.run(EraseConfig(lake=tmp_path / "other", group=("bob",)))
+    assert summary(receipt).headline.startswith("Nothing to erase: no review of the lake has a group.")
+
+
 def test_a_place_is_erased_by_its_content_so_the_next_row_may_move_there(tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     (lake / "raw").mkdir(parents=True)
