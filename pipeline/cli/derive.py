@@ -167,7 +167,7 @@ def _annotation(field: ConfigField) -> Any:
     """What Typer reads: the type on the command line, and how the option is shown."""
     option = field.option
     kind: Any = field.kind
-    if option.group is not None or (kind is tuple and option.from_text is None):
+    if option.group is not None or option.separator or (kind is tuple and option.from_text is None):
         kind = list[str]
     elif option.from_text is not None or kind in METAVARS:
         kind = str  # parsed by `from_command_line`, whose messages say what is allowed

@@ -49,6 +49,7 @@ def text_columns_option(default: str | None = None) -> Option:
         help="Columns with the review text, joined by line breaks; write nested fields as review.body.",
         default=default,
         from_text=names,
+        separator=",",
         to_text=",".join,
     )
 
@@ -75,6 +76,7 @@ def label_map_option(default: str) -> Option:
         help="Map values to classes: 'neg=1,2 pos=4,5' or 'neg=1..2 pos=4..5'. Rows with other values are rejected.",
         default=default,
         from_text=LabelMap.parse,
+        separator=" ",
         from_toml=LabelMap.parse,
     )
 
@@ -87,6 +89,7 @@ def skip_labels_option(default: str) -> Option:
         help="Labels to leave out on purpose, such as 3 or 5..6. Their rows are counted, but never reported.",
         default=default,
         from_text=SkippedLabels.parse,
+        separator=",",
         from_toml=SkippedLabels.parse,
     )
 

@@ -49,6 +49,7 @@ class ReportConfig:
             help="Text columns of the scored file.",
             default="those of ingest, else text",
             from_text=names,
+            separator=",",
             to_text=",".join,
         ),
     ] = ("text",)
@@ -63,6 +64,7 @@ class ReportConfig:
             help="Map values of that column to classes: 'neg=1,2 pos=4,5' or 'neg=1..2 pos=4..5'.",
             default="that of ingest, else labels as they are",
             from_text=LabelMap.parse,
+            separator=" ",
             from_toml=LabelMap.parse,
         ),
     ] = None

@@ -107,6 +107,7 @@ class ScoreConfig(BoundsConfig):
             metavar="COLUMN,…",
             help="Input columns to keep: all, none, or a comma-separated list.",
             from_text=names,
+            separator=",",
             to_text=",".join,
         ),
     ] = ("all",)

@@ -65,6 +65,8 @@ class Option:
     """Parses a command-line value. Raises `ValueError` with a description of what is expected."""
     from_toml: Callable[[Any], Any] | None = None
     """Parses a value from a TOML file, if `from_text` and the type are not enough. Raises `ValueError` in the same way."""
+    separator: str = ""
+    """What separates the items of a list that `from_text` parses; the option can be repeated as well."""
     to_text: Callable[[Any], str] = str
     """The inverse of `from_text`."""
     group: "Callable[[], Mapping[str, ConfigField]] | None" = None

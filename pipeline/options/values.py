@@ -131,6 +131,8 @@ def _settings(raw: Any, label: str) -> dict[str, Any]:
 
 
 def _of_text(field: ConfigField, value: Any, label: str) -> Any:
+    if field.option.separator and isinstance(value, list):
+        value = field.option.separator.join(value)
     if field.option.from_text is not None and isinstance(value, str):
         try:
             return field.option.from_text(value)

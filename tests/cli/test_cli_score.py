@@ -222,3 +222,15 @@ def test_sentences_are_explained_and_given_as_json(pipeline: Run, lake: Path) ->
     assert answers[2]["prediction"] is None and answers[2]["unscored_reason"] == "no_text"
     assert list(answers[0]) == ["text", *ADDED, "explanation"]
     assert answers[0]["probability"] == answers[0][f"probability_{answers[0]['prediction']}"]
+
+
+def test_a_list_may_be_given_in_one_option_or_in_several(pipeline: Run, lake: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("Unnamed: 0,Preis €,title,text\n1,2,one,good\n")
+    keep = ["--keep", "Unnamed: 0", "--keep", "Preis €,title"]
+    done = pipeline("score", tmp_path / "in.csv", *keep, "--output", tmp_path / "out.csv", "--lake", lake)
+    assert done.code == 0, done.stderr
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        assert next(csv.reader(file))[:3] == ["Unnamed: 0", "Preis €", "title"]
+    joined = ["--text-column", "title", "--text-column", "body", "--lake", lake]
+    refused = pipeline("score", tmp_path / "in.csv", *joined)
+    assert refused.code == 65 and "no column 'body'" in refused.stderr

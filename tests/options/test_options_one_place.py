@@ -17,12 +17,14 @@ from pipeline.cli import app as application
 from pipeline.cli import derive
 from pipeline.cli.derive import config_command
 from pipeline.cli.finish import Finish
+from pipeline.config.ingest import IngestConfig
 from pipeline.config.train import TrainConfig
 from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
 from pipeline.options.files import file_values
 from pipeline.options.option import OPTIMISATION, Option, fields_of
 from pipeline.options.render import arguments
+from pipeline.options.values import from_command_line
 from tests.support.paths import ROOT
 
 
@@ -284,6 +286,12 @@ def test_a_bad_value_is_refused_before_the_lake_is_opened(
     assert run_main("train", "--lake", tmp_path / "lake", *options) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "lake").exists()
+
+
+def test_lists_of_labels_may_be_given_in_several_options() -> None:
+    given = {"label_map": ["neg=1,2", "pos=4..5"], "skip_labels": ["3", "N/A"]}
+    once = {"label_map": ["neg=1,2 pos=4..5"], "skip_labels": ["3,N/A"]}
+    assert from_command_line(IngestConfig, given) == from_command_line(IngestConfig, once)
 
 
 def test_the_file_of_the_documentation_is_read(tmp_path: Path) -> None:
