@@ -4,6 +4,7 @@ Everything here comes from the receipt, which is also what scripts read.
 """
 
 import os
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,7 +181,7 @@ def _score(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     found.add("model", str(outputs["model"]))
     found.add("result", place)
     if place.endswith(".parquet"):
-        found.next = [f"pipeline report{lake} --predictions {place}"]
+        found.next = [f"pipeline report{lake} --predictions {shlex.quote(place)}"]
     return found
 
 
@@ -437,7 +438,7 @@ def _sample(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     corpus = Path(outputs["corpus"])
     found.add("corpus", short_path(corpus))
     found.add("to score", short_path(outputs["score_input"]) if "score_input" in outputs else "")
-    source = "" if corpus.parent.name == "raw" else f" {short_path(corpus.parent)}"
+    source = "" if corpus.parent.name == "raw" else f" {shlex.quote(short_path(corpus.parent))}"
     found.next = [f"pipeline ingest{lake}{source}"]
     return found
 

@@ -171,7 +171,7 @@ def _guess_split(found: Guess, columns: Iterable[Column]) -> None:
         if set(column.values) & set(SPLITS):
             found.notes.append(
                 f"{column.name!r} looks like a split, but has {_listed(others)}; a split is one of {', '.join(SPLITS)}. "
-                f"Rewrite it to use it with --split-column {column.name}."
+                f"Rewrite it to use it with --split-column {shlex.quote(column.name)}."
             )
 
 
@@ -198,8 +198,8 @@ def _guess_id(found: Guess, columns: Iterable[Column], files: Sequence[Mapping[s
             empty, repeated = column.rows - column.present, column.present - len(column.distinct)
             found.notes.append(
                 f"{column.name!r} is nearly an ID: of {column.rows:,} rows, {empty:,} without a value, {repeated:,} with "
-                f"that of another. To use it all the same, set --id-column {column.name}: rows without an ID, or with "
-                "that of another review, are rejected."
+                f"that of another. To use it all the same, set --id-column {shlex.quote(column.name)}: rows without an ID, "
+                "or with that of another review, are rejected."
             )
             return
     found.notes.append(
@@ -218,7 +218,7 @@ def _guess_label(found: Guess, columns: Sequence[Column]) -> None:
         if column.kind in (INTEGER, NUMBER):
             found.notes.append(
                 f"{column.name!r} has {len(column.distinct):,} values, too many for classes. To map ranges to classes, "
-                f"use --label-column {column.name} --label-map 'neg=LOW..HIGH pos=LOW..HIGH'."
+                f"use --label-column {shlex.quote(column.name)} --label-map 'neg=LOW..HIGH pos=LOW..HIGH'."
             )
     others = [column for column in columns if not NO_LABELS & set(words(column.name)) and _is_label(column, MAX_CLASSES)]
     telling = [column for column in others if _tells_sentiment(column)]

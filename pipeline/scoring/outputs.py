@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def output_schema(
         rest = ",".join(name for name in kept.names if name not in {field.name for field in added}) or "none"
         raise UsageError(
             f"{source.name} already has the columns {', '.join(clash)}{why}, which 'pipeline score' adds. "
-            f"Exclude them with --keep {rest}, or rename them.",
+            f"Exclude them with --keep {shlex.quote(rest)}, or rename them.",
             brief=f"{source.name} already has columns of predictions. Exclude them with --keep, or rename them.",
         )
     return pa.schema([*kept, *added], {**(kept.metadata or {}), **metadata})

@@ -234,3 +234,13 @@ def test_a_list_may_be_given_in_one_option_or_in_several(pipeline: Run, lake: Pa
     joined = ["--text-column", "title", "--text-column", "body", "--lake", lake]
     refused = pipeline("score", tmp_path / "in.csv", *joined)
     assert refused.code == 65 and "no column 'body'" in refused.stderr
+
+
+def test_the_columns_to_keep_are_quoted_for_the_shell(pipeline: Run, lake: Path, tmp_path: Path) -> None:
+    (tmp_path / "in file.csv").write_text("Unnamed: 0,Sterne (1-5),text\n1,2,good\n")
+    scored = tmp_path / "scored.csv"
+    assert pipeline("score", tmp_path / "in file.csv", "--output", scored, "--lake", lake).code == 0
+    refused = pipeline("score", scored, "--lake", lake)
+    assert refused.code == 2
+    words = shlex.split(refused.stderr[refused.stderr.index("--keep") : refused.stderr.index(", or rename them")])
+    assert pipeline("score", scored, *words, "--lake", lake).code == 0

@@ -229,3 +229,11 @@ def test_a_map_for_stars_names_low_ones_neg_and_high_ones_pos(values: set[float]
     order = {"neg": 0, None: 1, "pos": 2}
     assert [order[kind] for kind in kinds] == sorted(order[kind] for kind in kinds)
     assert kinds[-1] == "pos"
+
+
+def test_options_in_notes_are_quoted_for_the_shell() -> None:
+    ids = [None, "r1", "r1", *(f"r{row}" for row in range(3, 300))]
+    columns = columns_of({"text": TEXT * 5, "review id": ids, "Overall score": list(range(300))})
+    found = guess(list(columns.values()), [columns], Given())
+    assert any("--id-column 'review id':" in note for note in found.notes)
+    assert any("--label-column 'Overall score' --label-map" in note for note in found.notes)
