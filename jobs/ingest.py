@@ -117,6 +117,7 @@ def _find(config: IngestConfig, lake: Lake, mirror: Mirror) -> Found:
     with mirror.listed(places) as paths:
         found = walker.find(paths)
     found.sources = mirror.remote(found.sources)
+    mirror.warn_of_empty(found.sources)
     if found.passed_over:
         log.info("skipped: %s; unsupported file types", some_of(found.passed_over))
     if found.unsettled:

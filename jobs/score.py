@@ -63,6 +63,7 @@ def run(config: ScoreConfig) -> Receipt:
         with mirror.listed(config.sources) as paths:
             found = find_sources(paths, name_of, format=format, settle_seconds=config.settle, stdin=stdin)
         found.sources = mirror.remote(found.sources)
+        mirror.warn_of_empty(found.sources)
         if not found.sources and not found.faults:
             this.nothing_new = True  # all of it was written a moment ago
             return this.receipt()

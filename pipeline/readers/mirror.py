@@ -43,6 +43,8 @@ from pipeline.printable import show_as
 from pipeline.progress import AS_IT_IS
 from pipeline.readers.base import FileFault, Source
 from pipeline.readers.layout import is_hidden
+from pipeline.readers.registry import format_named
+from pipeline.readers.walk import some_of
 from pipeline.readers.zip_members import table_in
 
 log = logging.getLogger(__name__)
@@ -185,6 +187,13 @@ class Mirror:
         """Bytes of the object of a source that is one file."""
         return self._object(source.path)[1].size if source.remote and not source.files else 0
 
+    def warn_of_empty(self, sources: Sequence[Source]) -> None:
+        """Warns of tables of text of no bytes, which are read without a fault."""
+        names = [source.name for source in sources if _is_text_table(source) and self._bytes(source) == 0]
+        if names:
+            text = "%s: empty (0 bytes), without a header or reviews. Check that writing finished"
+            log.warning(text, some_of(names), extra=AS_IT_IS)
+
     def ahead(self, source: Source) -> "Future[Source]":
         """Fetches a source in the background."""
         return self._threads.submit(self.fetch, source)
@@ -224,6 +233,12 @@ class Mirror:
                 log.warning(text, self.uri_of(path), error.strerror, extra=AS_IT_IS)
             return
         self._objects[path.relative_to(self.root).as_posix()] = stored
+
+    def _bytes(self, source: Source) -> int | None:
+        """The size of a source that is one file, as it was found; None if nobody has asked."""
+        if source.remote:
+            return self.size(source)
+        return source.stamp.size if source.stamp else None
 
     def _remote(self, source: Source) -> Source:
         if not source.files:
@@ -359,3 +374,8 @@ def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     if pattern[0] == "**":
         return any(_matches(parts[skipped:], pattern[1:]) for skipped in range(len(parts)))
     return bool(parts) and fnmatch.fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
+
+
+def _is_text_table(source: Source) -> bool:
+    kind = format_named(source.format)
+    return kind.read is not None and kind.compressible

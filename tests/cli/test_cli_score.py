@@ -224,6 +224,13 @@ def test_sentences_are_explained_and_given_as_json(pipeline: Run, lake: Path) ->
     assert answers[0]["probability"] == answers[0][f"probability_{answers[0]['prediction']}"]
 
 
+def test_an_empty_file_is_warned_of(pipeline: Run, lake: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").touch()
+    done = pipeline("score", tmp_path / "empty.csv", "--output", tmp_path / "out.csv", "--lake", lake)
+    assert (done.code, done.receipt["written"]) == (0, 0)
+    assert "empty.csv: empty (0 bytes), without a header or reviews" in done.stderr
+
+
 def test_a_list_may_be_given_in_one_option_or_in_several(pipeline: Run, lake: Path, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("Unnamed: 0,Preis €,title,text\n1,2,one,good\n")
     keep = ["--keep", "Unnamed: 0", "--keep", "Preis €,title"]

@@ -86,6 +86,15 @@ def test_no_line_holds_a_customers_text(lake: Path, command: Run, name: str, con
         assert MARKER not in json.dumps(list(found.get("warning_briefs", {}).values()))
 
 
+def test_an_empty_delivery_is_told_once(lake: Path, command: Run) -> None:
+    (lake / "raw" / "late.csv").touch()
+    done = command("--lake", lake, "nightly", "--retrain", "never")
+    (line,) = done.receipt["metrics"]["attention"]
+    assert line == "ingest: warning: raw/late.csv: empty (0 bytes), without a header or reviews. Check that writing finished"
+    again = command("--lake", lake, "nightly", "--retrain", "never")
+    assert (done.code, again.code, again.receipt["metrics"]["attention"]) == (99, 99, [])
+
+
 def test_labels_that_fail_a_training_are_not_named(tmp_path: Path, command: Run) -> None:
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "one.csv").write_text(f"text,label\n{MARKER} is fine,{MARKER}\nso is that,{MARKER}\n")
