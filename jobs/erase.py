@@ -26,10 +26,11 @@ from pipeline.lake.erasure import (
     delete_shards,
     erase_from_lists,
     erase_from_rejects,
-    find_held,
+    find_targets,
     has_groups,
     keys_to_erase,
     shard_files,
+    standing,
     unreadable,
 )
 from pipeline.lake.paths import Lake
@@ -114,13 +115,16 @@ class _Erasure:
         live = {entry.name for entry in token_table.list_shards(lake.tokens)[1]} if self.has_table else set()
         self.unread = unreadable(path for path in files if path.name not in live)
         readable = [path for path in files if path not in self.unread]
-        of_groups = {row.review_id for row in find_held(readable, (), config.group)} if config.group else set()
-        self.without_groups = bool(config.group and readable and not of_groups) and not has_groups(readable)
-        self.ids = frozenset({*given, *of_groups})
-        self.held = list(find_held(readable, self.ids))
+        in_table = [path for path in files if path.name in live]
+        self.held = find_targets(readable, in_table, given, config.group)
+        self.standing = standing(self.held, in_table)
+        self.without_groups = bool(config.group and readable and not self.held) and not has_groups(readable)
+        self.ids = frozenset({*given, *(row.review_id for row in self.held)})
         self.commits = delta_log.commits(lake.tokens)
         known = {row.review_id for row in self.held}
-        self.found = len(known)
+        here = {(row.source, row.content_sha256) for row in self.standing}
+        gone = {(row.source, row.content_sha256) for row in self.held} - here
+        self.found = len({row.review_id for row in self.standing}) + len(gone)
         self.unknown = [name for name in given if name not in known]
         holding = {row.shard for row in self.held}
         self.trained = trained_on(lake, self.commits, holding, 0) if holding else None
@@ -258,8 +262,8 @@ class _Erasure:
         """
         places: dict[str, set[int]] = {}
         named: dict[str, set[str]] = {}
-        there = {home for home in {row.home for row in self.held} if self._is_there(home)}
-        for row in self.held:
+        there = {home for home in {row.home for row in self.standing} if self._is_there(home)}
+        for row in self.standing:
             if row.home not in there:
                 continue
             if row.source == row.review_id:

@@ -79,6 +79,57 @@ def find_held(paths: Iterable[Path], review_ids: Collection[str], groups: Collec
             )
 
 
+def find_targets(
+    paths: Sequence[Path], live: Sequence[Path], given: Collection[str], groups: Collection[str]
+) -> list[HeldReview]:
+    """The rows of the reviews with the ids, and of those in the groups.
+
+    An id that is only a place may have been another review's in another version. Of a group, only the group's own rows count
+    then, and of an id that was given, not those rows of older versions that stand elsewhere in the table while another
+    review has their place.
+
+    Args:
+        paths: shards of all versions.
+        live: those of the table.
+
+    Raises:
+        DataError: a shard is damaged.
+    """
+    grouped = list(find_held(paths, (), groups)) if groups else []
+    own = {row.review_id for row in grouped if not row.is_placed}
+    named = list(find_held(paths, {*given, *own}))
+    names = {path.name for path in live}
+    taken = {row.review_id for row in named if row.shard in names}
+    old = {row for row in named if row.is_placed and row.shard not in names and row.review_id in taken}
+    moved = _contents_in(live, old)
+    kept = [row for row in named if row not in old or (row.source, row.content_sha256) not in moved]
+    return list(dict.fromkeys([*kept, *(row for row in grouped if row.is_placed)]))
+
+
+def _contents_in(paths: Iterable[Path], rows: Collection[HeldReview]) -> set[tuple[str, str]]:
+    """Sources and contents, of those of the rows, that shards have."""
+    contents = pa.array(sorted({row.content_sha256 for row in rows}), pa.string())
+    found: set[tuple[str, str]] = set()
+    for path in paths if len(contents) else ():
+        with open_shard(path) as file:
+            keys = file.read(columns=["source", "content_sha256"])
+        keys = keys.filter(pc.is_in(keys["content_sha256"], value_set=contents))
+        found.update(zip(keys["source"].to_pylist(), keys["content_sha256"].to_pylist(), strict=True))
+    return found
+
+
+def standing(held: Sequence[HeldReview], live: Sequence[Path]) -> list[HeldReview]:
+    """The rows in the places where the reviews are, or were last as far as no other review stands there now."""
+    names = {path.name for path in live}
+    in_table = {(row.source, row.content_sha256) for row in held if row.shard in names}
+    old = [
+        row for row in held if row.is_placed and row.shard not in names and (row.source, row.content_sha256) not in in_table
+    ]
+    taken = {row.review_id for row in find_held(live, {row.review_id for row in old})} if old else set()
+    left = {row for row in old if row.review_id not in taken}
+    return [row for row in held if not row.is_placed or row.shard in names or row in left]
+
+
 def has_groups(paths: Iterable[Path]) -> bool:
     """Whether any review has a group.
 

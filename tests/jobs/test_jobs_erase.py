@@ -126,6 +126,24 @@ def test_a_group_is_every_review_of_it(lake: Path) -> None:
     assert ingest(lake, more, **WITH_IDS).written == 1
 
 
+def test_other_reviews_may_stand_where_those_of_a_group_were(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    rows = [f"c{i},text number {i},{'pos' if i % 2 else 'neg'}" for i in range(6)]
+    write_csv(tmp_path / "raw" / "a.csv", "customer,text,label", *rows)
+    ingest(tmp_path, group_column="customer", workers=0)
+    write_csv(tmp_path / "raw" / "a.csv", "customer,text,label", *rows[1:])
+    ingest(tmp_path, group_column="customer", workers=0)
+    # c3 has moved from row 3 to row 2, and c4 to where it was.
+    receipt = erase.run(EraseConfig(lake=tmp_path, group=("c3",)))
+    assert (receipt.metrics["reviews"], receipt.metrics["removed"], receipt.metrics["raw"]) == (1, 1, {"raw/a.csv": [2]})
+    assert sorted(row["group"] for row in rows_of(tmp_path)) == ["c1", "c2", "c4", "c5"]
+    by_place = remove(tmp_path, "raw/a.csv#4")
+    assert (by_place.metrics["reviews"], by_place.metrics["raw"]) == (1, {"raw/a.csv": [4]})
+    write_csv(tmp_path / "raw" / "a.csv", "customer,text,label", rows[1], rows[2], rows[4])
+    ingest(tmp_path, group_column="customer", prune=True, workers=0)
+    assert sorted(row["group"] for row in rows_of(tmp_path)) == ["c1", "c2", "c4"]
+
+
 def test_a_lake_without_groups_is_told_apart_from_one_without_the_group(lake: Path, tmp_path: Path, command: Run) -> None:
     headline = "Nothing to erase: the lake holds nothing of these reviews."
     assert summary(erase.run(EraseConfig(lake=lake, group=("nobody",)))).headline == headline
