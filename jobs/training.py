@@ -28,6 +28,7 @@ from pipeline.order.selection import UNLABELLED, Part, select
 from pipeline.progress import BRIEF
 from pipeline.signals import StopRequest
 from pipeline.tasks.base import Task
+from pipeline.tasks.kinds import CLASSIFICATION
 from pipeline.training.blending import Blended, BlendOptions, FittedNgrams, Reading, blend, fit_beside
 from pipeline.training.checkpoint import TrainingFolder
 from pipeline.training.data import TrainingData
@@ -414,18 +415,19 @@ def _tell(training: Training, blended: Blended) -> None:
     own, other = blended.metrics[f"{part}_{name}"], baseline[f"{part}_{name}"]
     baseline["better"] = task.is_better(metric, other, own)
     arch = task.kind.linear_arch
+    option = f"--arch {arch}" if task.kind is CLASSIFICATION else f"--task {task.kind.name} --arch {arch}"
     if baseline["better"]:
         log.warning(
-            "%s, fitted in %.0f s, is better on the %s rows: %s %.4f, this model %.4f. Use it (--arch %s)%s.",
+            "%s, fitted in %.0f s, is better on the %s rows: %s %.4f, this model %.4f. Use it (%s)%s.",
             arch,
             baseline["seconds"],
             part,
             metric,
             other,
             own,
-            arch,
+            option,
             "" if training.config.is_wide else ", or combine it with this one (--wide)",
-            extra={BRIEF: f"{arch}, a linear model of n-grams, is better than this model: use it (--arch {arch})"},
+            extra={BRIEF: f"{arch}, a linear model of n-grams, is better than this model: use it ({option})"},
         )
     else:
         log.info("%s on the %s rows: this model %.4f, the baseline %s %.4f", metric, part, own, arch, other)

@@ -128,7 +128,8 @@ def _train(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     found.add("page", short_path(outputs["report"]) if "report" in outputs else "")
     found.next = [f"pipeline models promote {model}{lake}" if refused else f"pipeline score{lake} FILE"]
     if metrics.get("baseline", {}).get("better"):
-        found.next.append(f"pipeline train{lake} --arch {metrics['baseline']['arch']}")
+        task = " --task regression" if any(f"{part}_mae" in metrics for part in _SPLITS) else ""
+        found.next.append(f"pipeline train{lake}{task} --arch {metrics['baseline']['arch']}")
     return found
 
 

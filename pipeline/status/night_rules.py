@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pipeline.errors import InputNotFoundError, LockedError, StorageUnavailableError, UsageError
 from pipeline.lake.runs import age, remembered
 from pipeline.status.facts import Facts, Finding, Limits
-from pipeline.status.models import NOT_PROMOTED
+from pipeline.status.models import NOT_PROMOTED, measured
 from pipeline.status.nights import NIGHTLY, READERS, STEPS, Night, night_of, step_of
 from pipeline.status.records import (
     Record,
@@ -201,8 +201,18 @@ def _not_promoted(facts: Facts) -> Iterator[Finding]:
     model_id = str(outputs(train).get("model_id") or "")
     cause = promotion.get("message") or promotion.get("reason")
     text = f"{model_id or 'the new model'} did not go live{f': {first_sentence(cause)}' if isinstance(cause, str) else ''}"
-    command = ("report", "--compare", "LATEST", model_id) if model_id and facts.live else ("runs", "show", train["run_id"])
+    command = _look_at(facts, train, model_id)
     yield Finding(kind="not_promoted", message=text, command=command, run_id=train["run_id"], about="train")
+
+
+def _look_at(facts: Facts, train: Record, model_id: str) -> tuple[str, ...]:
+    """The command that shows the model that did not go live. Only models of labels can be compared."""
+    if not model_id or facts.live is None:
+        return ("runs", "show", train["run_id"])
+    scores = (facts.live.model.score, measured(metrics(train))[0])
+    if any(score is not None and score.metric == "mae" for score in scores):
+        return ("models", "show", model_id)
+    return ("report", "--compare", "LATEST", model_id)
 
 
 def _has_chosen(facts: Facts, train: Record) -> bool:

@@ -1,6 +1,8 @@
 """Regression from raw files to predicted numbers, on a folder of real files."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from deltalake import DeltaTable
 
 import pipeline
+from pipeline.cli.summary import summary
 from pipeline.errors import UsageError
 from pipeline.lake.paths import Lake
 from pipeline.models.bundle import read_bundle
@@ -20,6 +23,7 @@ from pipeline.scoring.answers import answer
 from pipeline.scoring.predictor import Predictor
 from pipeline.tasks.registry import task_of
 from pipeline.training.data import open_data
+from schemas.run import Receipt
 from tests.support.commands import invoke, run_here
 
 ROWS = 900
@@ -209,6 +213,21 @@ def own(lake: Path, tmp_path: Path) -> Path:
     invoke("ingest", tmp_path / "prices.csv", "--target-column", "price", "--lake", tmp_path / "lake")
     invoke("train", "--task", "regression", *FAST, "--lake", tmp_path / "lake")
     return tmp_path / "lake"
+
+
+def test_the_commands_that_are_suggested_for_numbers_work(own: Path) -> None:
+    poor = ("--arch", "bag", "--epochs", "1", "--lr", "1e-7", "--no-wide", "--linear-bits", "14", "--holdout", "0.2")
+    trained = run_here("train", "--task", "regression", *poor, "--lake", own)
+    found = trained.receipt
+    assert found["metrics"]["baseline"]["better"] and found["metrics"]["promotion"]["decision"] == "not promoted"
+    status = run_here("status", "--lake", own)
+    assert "did not go live" in status.stdout
+    looked = shlex.split(status.stdout.partition("Next: ")[2].splitlines()[0])
+    assert run_here(*looked[1:]).code == 0 and looked[-1] == found["outputs"]["model_id"]
+    said = re.search(r"Use it \((.+?)\)", " ".join(trained.stderr.split()))
+    *_, suggested = summary(Receipt(**found), f" --lake {own}").next
+    assert said is not None and suggested == f"pipeline train --lake {own} {said[1]}"
+    assert run_here(*shlex.split(suggested)[1:], "--linear-bits", "14").code == 0
 
 
 @pytest.mark.slow
