@@ -494,6 +494,8 @@ def _commit(
                 run.outputs["table_version"] = publish(lake, table, vocabulary, change, run.run_id, commit_record(run))
         elif table:
             run.outputs["table_version"] = table.version
+        if change or table:
+            run.metrics["has_numbers"] = has_targets(lake.tokens)
     if change:
         return
     run.nothing_new = True

@@ -88,6 +88,8 @@ def _ingest(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
         found.add("table", f"{short_path(outputs['tokens'])}, version {outputs.get('table_version', 0)}")
         if len(metrics.get("labels", ())) > 1:
             found.next = [f"pipeline train{lake}"]
+        elif metrics.get("has_numbers"):
+            found.next = [f"pipeline train{lake} --task regression"]
         else:
             found.add("train", "needs labelled reviews of two classes or more: ingest others as well")
     elif receipt.read:

@@ -23,6 +23,8 @@ class Table:
     rows: int = 0
     labelled: int | None = None
     labels: tuple[str, ...] = ()
+    has_numbers: bool = False
+    """Whether there are numbers for regression."""
     fault: str = ""
     """Why it cannot be read; "" if it can."""
 
@@ -66,13 +68,14 @@ def _table(lake: Lake) -> Table:
     from pipeline.lake.content import READ_ERRORS
     from pipeline.lake.damage import REPAIR, damaged
     from pipeline.lake.table import list_shards
-    from schemas.token import KEY_VOCABULARY
+    from schemas.token import KEY_VOCABULARY, TARGET
 
     version, listed = list_shards(lake.tokens)
     origin = lake.origin
     labelled: int | None = 0
     vocabulary = ""
     rows = 0
+    has_numbers = False
     for entry in listed:
         path = lake.tokens / entry.name
         if origin is not None and origin.has(path, entry.size):
@@ -83,10 +86,11 @@ def _table(lake: Lake) -> Table:
         except READ_ERRORS as error:
             raise damaged(path, error, "the token shard", REPAIR) from error
         rows += metadata.num_rows
+        has_numbers |= TARGET in metadata.schema.names
         unlabelled = _nulls(metadata, "label")
         labelled = None if labelled is None or unlabelled is None else labelled + metadata.num_rows - unlabelled
         vocabulary = (metadata.metadata or {}).get(KEY_VOCABULARY, b"").decode(errors="replace") or vocabulary
-    return Table(version=version, rows=rows, labelled=labelled, labels=_labels(lake, vocabulary))
+    return Table(version=version, rows=rows, labelled=labelled, labels=_labels(lake, vocabulary), has_numbers=has_numbers)
 
 
 def _nulls(metadata: Any, column: str) -> int | None:

@@ -61,6 +61,9 @@ def _no_model(facts: Facts) -> Iterator[Finding]:
         return
     if facts.table.labelled is None or (facts.table.labelled and len(facts.table.labels) > 1):
         yield Finding(kind="no_model", message="no model is live, so nothing can be scored", command=("train",))
+    elif facts.table.has_numbers:
+        text = "no model is live, so nothing can be scored"
+        yield Finding(kind="no_model", message=text, command=("train", "--task", "regression"))
     elif not facts.table.fault:
         text = "no model is live, and training needs labelled reviews of two classes or more"
         yield Finding(kind="no_model", message=text, command=("train", "--help"))

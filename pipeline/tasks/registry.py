@@ -37,6 +37,8 @@ def task_for(
         remedy = (
             "a classifier needs two. Also ingest labelled reviews of another class (aclImdb's folders, or --label-column)."
         )
+        if any(_has_target(shard) for shard in shards):
+            remedy += " The reviews have numbers: --task regression learns these."
         brief = f"the reviews have {'one class only' if labels else 'no labels'}; {remedy}"
         raise DataError(f"the reviews have {found}; {remedy}", brief=brief)
     return Classification(labels)

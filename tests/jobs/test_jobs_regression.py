@@ -79,6 +79,21 @@ def test_without_numbers_a_shard_is_what_it_was(tmp_path: Path) -> None:
     assert learned["metrics"]["train_rows"] + learned["metrics"]["valid_rows"] == 60
 
 
+def test_a_table_of_numbers_without_labels_says_how_to_train(tmp_path: Path) -> None:
+    pa.csv.write_csv(prices(60).drop_columns("label"), tmp_path / "prices.csv")
+    lake = tmp_path / "lake"
+    given = ("ingest", tmp_path / "prices.csv", "--target-column", "price", "--lake", lake)
+    for code in (0, 99):
+        done = run_here(*given)
+        assert done.code == code
+        told = summary(Receipt(**done.receipt), f" --lake {lake}")
+        assert told.next == [f"pipeline train --lake {lake} --task regression"] and "train" not in dict(told.facts)
+    assert f"Next: pipeline --lake {lake} train --task regression" in run_here("status", "--lake", lake).stdout
+    refused = run_here("train", "--lake", lake)
+    assert refused.code == 65 and "The reviews have numbers: --task regression learns these." in refused.stderr
+    assert run_here(*shlex.split(told.next[0])[1:], "--arch", "ridge", "--linear-bits", "12").code == 0
+
+
 def test_numbers_that_are_lost_for_want_of_the_option_are_said(tmp_path: Path) -> None:
     pa.csv.write_csv(prices(60), tmp_path / "prices.csv")
     given = ("ingest", tmp_path / "prices.csv", "--lake", tmp_path / "lake")
