@@ -103,7 +103,7 @@ class SourceReader:
             return  # an empty file, not even with a header
         columns = resolve(source, kind, schema, self.columns)
         names = (*leaf_types(schema), *columns.partitions)
-        if self.columns.optional_label and self.columns.label not in names:
+        if self.columns.optional_label and self.columns.target is None and self.columns.label not in names:
             self._warn_of_label(source, names)
         reading = replace(self.reading, columns=columns.columns(), text=columns.text, label=columns.label)
         for rows in kind.read(source, reading):

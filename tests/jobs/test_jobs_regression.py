@@ -79,6 +79,13 @@ def test_without_numbers_a_shard_is_what_it_was(tmp_path: Path) -> None:
     assert learned["metrics"]["train_rows"] + learned["metrics"]["valid_rows"] == 60
 
 
+def test_a_column_of_numbers_is_not_taken_for_forgotten_labels(tmp_path: Path) -> None:
+    pa.csv.write_csv(prices(60).drop_columns("label").rename_columns(["text", "stars"]), tmp_path / "stars.csv")
+    given = ("ingest", tmp_path / "stars.csv", "--dry-run", "--lake", tmp_path / "lake")
+    assert "if 'stars' has the labels" in run_here(*given).stderr
+    assert "label" not in run_here(*given, "--target-column", "stars").stderr
+
+
 def test_a_table_of_numbers_without_labels_says_how_to_train(tmp_path: Path) -> None:
     pa.csv.write_csv(prices(60).drop_columns("label"), tmp_path / "prices.csv")
     lake = tmp_path / "lake"
