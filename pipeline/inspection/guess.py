@@ -87,7 +87,7 @@ def guess(columns: Sequence[Column], files: Sequence[Mapping[str, Column]], give
         _guess_group(found, [column for column in rest if found.role_of(column.name) is None])
     if found.id is None:
         _guess_id(found, [column for column in rest if found.role_of(column.name) is None], files)
-    if found.label is None:
+    if found.label is None and (given.target is None or given.label_map or given.skip_labels):
         _guess_label(found, [column for column in rest if found.role_of(column.name) is None])
     found.label_optional = found.label == DEFAULT_LABEL_COLUMN and any(found.label not in file for file in files)
     label = next((column for column in columns if column.name == found.label), None)
@@ -98,6 +98,8 @@ def guess(columns: Sequence[Column], files: Sequence[Mapping[str, Column]], give
 def _map_labels(found: Guess, label: Column | None, given: Given) -> None:
     """The classes of a column of stars, without those in the middle, and a note about values that have none."""
     found.label_map, found.skip_labels = given.label_map, given.skip_labels
+    if given.target is not None and not given.label_map:
+        return  # a review without a class may have a number
     scale = _stars(label) if label is not None and not given.label_map else None
     if scale is not None:
         found.label_map = scale.label_map
@@ -224,8 +226,6 @@ def _guess_label(found: Guess, columns: Sequence[Column]) -> None:
     telling = [column for column in others if _tells_sentiment(column)]
     if len(telling or others) == 1:
         found.label = (telling or others)[0].name
-        return
-    if found.target is not None:
         return
     candidates = f" It may be one of {_listed([column.name for column in others])}." if others else ""
     found.notes.append(

@@ -162,6 +162,27 @@ def test_a_column_of_numbers_to_predict_makes_it_a_lake_of_regression(tmp_path: 
     assert command("evaluate", "--lake", lake, path).receipt["metrics"]["mae"] < 2
 
 
+@pytest.mark.usefixtures("without_pages")
+def test_beside_a_column_to_predict_stars_are_no_labels_unless_asked_for(tmp_path: Path, command: Run) -> None:
+    rows = [{"review": row["Text"], "stars": row["Score"], "price": row["Score"] * 2.5} for row in reviews()]
+    rows[5]["stars"] = "n/a"
+    path, lake = write_csv(tmp_path / "stars.csv", rows), tmp_path / "lake"
+    assert command("init", path, "--target-column", "price", "--lake", lake).code == 0
+    assert set(tomllib.loads((lake / "pipeline.toml").read_text())["ingest"]) == {"source", "text-column", "target-column"}
+    receipt = command("ingest", "--lake", lake).receipt
+    assert (receipt["written"], receipt["rejected"]) == (ROWS, 0)
+    trained = command("train", "--lake", lake, "--arch", "ridge", "--linear-bits", 12, "--holdout", 0).receipt["metrics"]
+    assert trained["train_rows"] + trained["valid_rows"] == ROWS
+
+    command("init", path, "--target-column", "price", "--label-column", "stars", "--force", "--lake", lake)
+    settings = tomllib.loads((lake / "pipeline.toml").read_text())["ingest"]
+    assert settings["label-column"] == "stars" and not {"label-map", "skip-labels"} & set(settings)
+    given = ("--label-map", "neg=1,2 pos=4,5", "--skip-labels", "3")
+    command("init", path, "--target-column", "price", *given, "--force", "--lake", lake)
+    settings = tomllib.loads((lake / "pipeline.toml").read_text())["ingest"]
+    assert (settings["label-column"], settings["label-map"], settings["skip-labels"]) == ("stars", given[1], "3")
+
+
 def test_inspect_shows_columns_roles_labels_and_rejects_and_writes_nothing(
     tmp_path: Path, run_main: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
