@@ -203,6 +203,7 @@ def _ingest(
         text = "no new review has a number in the column %r (--target-column), so regression cannot learn from them"
         log.warning(text, config.target_column, extra={BRIEF: "no new review has a number in the column of --target-column"})
     _say_unknown(config, new_tokens, is_new)
+    _say_merged(config, run, vocabulary)
     if config.prune and collected.doubtful:
         text = "not pruned because some rows were rejected: %s. Fix these rows and run it again"
         log.warning(text, some_of(collected.doubtful), extra=AS_IT_IS)
@@ -318,6 +319,20 @@ def _say_unknown(config: IngestConfig, new: ShardTokens, built: bool) -> None:
             "new vocabulary with 'pipeline ingest --rebuild-vocab', from sources with every review, then train again."
         )
     log.warning(text, f"{share:.1%}", f"{config.unknown_warn:.1%}", extra=IN_FIGURES)
+
+
+def _say_merged(config: IngestConfig, run: Run, vocabulary: Vocabulary) -> None:
+    """Warns of classes that --label-map has merged into others, but that models still learn."""
+    if config.label_map is None or not run.metrics["replaced"]:
+        return
+    left = [label for label in vocabulary.labels if config.label_map(label) not in (None, label)]
+    if left:
+        log.warning(
+            "--label-map maps the classes %s to others, but the lake keeps them until 'pipeline ingest --rebuild-vocab' "
+            "reads every review with the same --label-map",
+            ", ".join(map(repr, left)),
+            extra={BRIEF: "the lake keeps classes that --label-map maps to others until 'pipeline ingest --rebuild-vocab'"},
+        )
 
 
 def _vocabulary(config: IngestConfig, lake: Lake, table: TokenTable | None) -> Vocabulary | None:

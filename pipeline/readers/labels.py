@@ -167,10 +167,16 @@ def doubts(labels: Sequence[str]) -> list[str]:
     for alike in by_case.values():
         if len(alike) > 1:
             names = " and ".join(map(repr, alike))
-            found.append(f"the labels {names} differ only in case, but are separate classes; merge them with --label-map")
+            found.append(
+                f"the labels {names} differ only in case, but are separate classes; to merge them, ingest again with "
+                "--label-map and --rebuild-vocab, and put the label-map into pipeline.toml"
+            )
     for label in labels:
         if label.casefold() in MISSING_WORDS:
-            found.append(f"the label {label!r} looks like a missing value, but is a class; leave it out with --skip-labels")
+            found.append(
+                f"the label {label!r} looks like a missing value, but is a class; to leave it out, put it into skip-labels "
+                "in pipeline.toml, then ingest again with --prune, and once more with --rebuild-vocab"
+            )
         elif len(label) > 1 and label[0] == label[-1] == '"':
             found.append(
                 f"the label {label!r} keeps its quotation marks because there is a space between it and the delimiter"

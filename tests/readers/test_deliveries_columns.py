@@ -120,6 +120,22 @@ def test_unknown_labels_are_named_with_the_remedy_and_the_remedy_works(tmp_path:
     assert again.receipt["metrics"]["labels"] == ["mixed", "neg", "odd", "pos"]
 
 
+def test_odd_labels_are_named_with_the_remedy_and_the_remedy_works(tmp_path: Path, command: Run) -> None:
+    lake = tmp_path / "lake"
+    rows = [f"film {number},{('POS', 'pos', 'NEG', 'neg', 'n/a')[number % 5]}" for number in range(40)]
+    given = ("--lake", lake, "ingest", write_csv(tmp_path / "r.csv", "text,label", *rows))
+    said = command(*given).stderr
+    assert "to merge them, ingest again with --label-map and --rebuild-vocab, and put the label-map into" in said
+    assert "put it into skip-labels in pipeline.toml, then ingest again with --prune, and once more with" in said
+    (lake / "pipeline.toml").write_text('[ingest]\nlabel-map = "neg=NEG,neg pos=POS,pos"\nskip-labels = "n/a"\n')
+    pruned = command(*given, "--prune")
+    assert pruned.receipt["metrics"]["pruned"] == 8
+    assert "maps the classes 'NEG', 'POS' to others, but the lake keeps them until" in pruned.stderr
+    rebuilt = command(*given, "--rebuild-vocab")
+    assert (rebuilt.code, rebuilt.receipt["metrics"]["labels"]) == (0, ["neg", "pos"]) and "WARN" not in rebuilt.stderr
+    assert {row["label"] for row in rows_of(lake)} == {0, 1}
+
+
 def test_a_lake_without_labels_takes_them_from_its_first_labelled_ingest(tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     unlabelled = write_csv(tmp_path / "old.csv", "text", "fine film", "dull film", "so so")
