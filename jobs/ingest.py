@@ -185,6 +185,7 @@ def _ingest(
         "unknown_share_table": None,
         "labels": list(vocabulary.labels),
         "duplicates": duplicates,
+        "deduplicated": duplicates if config.dedupe else 0,
         "replaced": sum(map(len, collected.replaced_ids)),
         "moved": leaving.moved,
         "missing": leaving.missing,
@@ -288,7 +289,10 @@ def _say_repeated(run: Run, config: IngestConfig) -> None:
     if duplicates and not config.dedupe:
         # Reviews do repeat; half of them is a file that was delivered twice.
         many = 2 * duplicates >= run.written
-        text = "%s of %s new reviews have the same text and label as others; --dedupe skips them"
+        text = (
+            "%s of %s new reviews have the same text and label as others. To skip such reviews in later runs, use --dedupe, "
+            "or put dedupe = true into the table [ingest] of pipeline.toml"
+        )
         beside: dict[str, object] = {**AS_IT_IS} if many else {UNATTENDED: True}  # the summary says it
         log.log(logging.WARNING if many else logging.INFO, text, f"{duplicates:,}", f"{run.written:,}", extra=beside)
     if moved := run.metrics["moved"]:

@@ -76,7 +76,8 @@ def _ingest(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     found.add("read", f"{_count(receipt.read, 'row')}: {receipt.written:,} written{replaced}{known}" if receipt.read else "")
     _left_out(found, receipt)
     if metrics.get("duplicates"):
-        found.add("repeated", f"{metrics['duplicates']:,} have the same text and label as others; --dedupe skips them")
+        then = "skipped" if metrics.get("deduplicated") else "--dedupe skips such reviews in later runs"
+        found.add("repeated", f"{metrics['duplicates']:,} have the same text and label as others; {then}")
     held = [(metrics.get("retracted"), "retracted"), (metrics.get("erased"), "erased")]
     found.add("withheld", ", ".join(f"{count:,} {why}" for count, why in held if count))
     if metrics.get("moved"):

@@ -13,10 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.cli.summary import summary
 from pipeline.errors import DataError, LockedError, UsageError
 from pipeline.lake.locks import locked
 from pipeline.lake.table import TokenTable
 from pipeline.lake.vocabularies import read_vocabulary
+from schemas.run import Receipt
+from tests.support.commands import run_here
 from tests.support.fork_server import KILL, forked_pipeline
 from tests.support.ingested import files_of, ingest, rejects_of, rows_of, texts_of
 from tests.support.paths import ROOT
@@ -97,6 +100,23 @@ def test_a_changed_file_replaces_its_row_and_leaves_the_old_version_readable(tmp
     assert "film was lovely" in texts_of(lake).values()
     assert TokenTable.open(lake / "tokens", 0).rows == 130
     assert ingest(lake, corpus).exit_code == 99
+
+
+def test_what_is_said_of_repeated_reviews_is_true_in_the_next_run(tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+
+    def delivered(name: str, *options: str) -> tuple[str, str, int]:
+        source = write_csv(tmp_path / name, "text,label", "A fine film,pos", "A fine film,pos", f"A dull film {name},neg")
+        done = run_here("ingest", source, *options, "--lake", lake)
+        return done.stderr, dict(summary(Receipt(**done.receipt)).facts)["repeated"], done.receipt["written"]
+
+    log, fact, written = delivered("a.csv")
+    assert "To skip such reviews in later runs, use --dedupe, or put dedupe = true into the table [ingest]" in log
+    assert (fact, written) == ("1 have the same text and label as others; --dedupe skips such reviews in later runs", 3)
+    for options in (("--dedupe",), ()):
+        log, fact, written = delivered(f"b{len(options)}.csv", *options)
+        assert (fact, written) == ("2 have the same text and label as others; skipped", 1) and "--dedupe" not in log
+        (lake / "pipeline.toml").write_text("[ingest]\ndedupe = true\n")
 
 
 def test_a_copy_is_kept_or_with_dedupe_counted_and_left_out(tmp_path: Path, corpus: Path) -> None:
