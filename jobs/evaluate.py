@@ -39,7 +39,7 @@ def run(config: EvaluateConfig) -> Receipt:
     from pipeline.scoring.predictor import Predictor
 
     with recorded_run("evaluate", config.lake, config) as run:
-        bundle = find_bundle(config.lake, config.model)
+        bundle = find_bundle(config.lake, config.model, "--model")
         run.outputs = {"model": bundle.folder, "model_id": bundle.model_id}
         config.check_task(bundle.model_id, bundle.task)
         with Predictor(bundle, config.device, config.batch_size, config.precision) as predictor:

@@ -21,7 +21,7 @@ def run(config: ExportConfig) -> Receipt:
     """
     lake = Lake(config.lake)
     with recorded_run("export", lake, config) as run:
-        bundle = find_bundle(lake, config.model)
+        bundle = find_bundle(lake, config.model, "--model")
         output = place_to_write(config.output) if config.output else bundle.folder / FILE
         if output.is_dir():
             raise CannotWriteError(f"--output {output} is a folder. Pass a file path, such as {output / FILE}.")

@@ -86,7 +86,7 @@ def find_start(config: TrainConfig) -> Initial:
     if config.init_from is None:
         return Initial()
     if config.init_from not in LIVE:
-        return Initial(find_bundle(config.lake, config.init_from))
+        return Initial(find_bundle(config.lake, config.init_from, "--init-from"))
     return _live(config)
 
 

@@ -33,7 +33,7 @@ def run(config: ReportConfig) -> Receipt:
         if config.compare:
             from pipeline.reports.compare import write_comparison
 
-            bundles = [find_bundle(lake, model) for model in config.models]
+            bundles = [find_bundle(lake, model, "--compare") for model in config.models]
             for bundle in bundles:
                 _check_labels(bundle, "--compare")
             for bundle in bundles:
@@ -42,7 +42,7 @@ def run(config: ReportConfig) -> Receipt:
             run.outputs["report"] = write_comparison([bundle.folder for bundle in bundles], output)
             run.outputs["models"] = [bundle.model_id for bundle in bundles]
             return run.receipt()
-        bundle = find_bundle(lake, config.model)
+        bundle = find_bundle(lake, config.model, "--model")
         added = None
         if config.predictions is not None:
             _check_labels(bundle, "--predictions")

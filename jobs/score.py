@@ -104,7 +104,7 @@ def answers(config: ScoreConfig) -> "list[Answer]":
     """Scores the reviews of `--text`; nothing is written, not even a record of the run."""
     from pipeline.models.bundle import find_bundle
 
-    bundle = find_bundle(Lake(config.lake), config.model)
+    bundle = find_bundle(Lake(config.lake), config.model, "--model")
     with collector_paused():
         from pipeline.scoring.answers import answer
         from pipeline.scoring.predictor import Predictor
@@ -117,7 +117,7 @@ def _model(lake: Lake, config: ScoreConfig) -> "Iterator[Bundle]":
     """The model, before anything is said of the input, and before a lock file is made."""
     from pipeline.models.bundle import find_bundle
 
-    bundle = find_bundle(lake, config.model)
+    bundle = find_bundle(lake, config.model, "--model")
     with _held(bundle):
         yield bundle
 

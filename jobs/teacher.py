@@ -93,7 +93,7 @@ def find_teacher(config: TrainConfig, data: TrainingData, task: Task) -> Teacher
         return own
     assert name is not None
     if name not in LIVE:
-        bundle = _of_fold(config, name) if config.fold else find_bundle(config.lake, name, "--teacher")
+        bundle = _of_fold(config, name) if config.fold else find_bundle(config.lake, name, "--teacher", (NGRAM_TEACHER,))
         if problem := _objection(bundle, config, data, task):
             raise UsageError(f"--teacher {name}: {problem}")
         return Teacher(bundle)
@@ -174,8 +174,8 @@ def _of_fold(config: TrainConfig, name: str) -> Bundle:
         newest = max(models)
         return read_bundle(folder.parent / "models" / newest)
     if name in model_ids(Lake(config.lake.root)):
-        return find_bundle(Lake(config.lake.root), name, "--teacher")
-    return find_bundle(crossval, name, "--teacher")
+        return find_bundle(Lake(config.lake.root), name, "--teacher", (NGRAM_TEACHER,))
+    return find_bundle(crossval, name, "--teacher", (NGRAM_TEACHER,))
 
 
 def _objection(bundle: Bundle, config: TrainConfig, data: TrainingData, task: Task) -> str:

@@ -7,13 +7,14 @@ included, so a bundle can score without its lake.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import DataError, InputNotFoundError, UsageError, unknown_choice
+from pipeline.errors import DataError, InputNotFoundError, UsageError, meant, unknown_choice
 from pipeline.lake.atomic import PREFIX, make_folder, write_bytes, write_text
 from pipeline.lake.documents import parsed
 from pipeline.lake.manifest import MANIFEST, verify_content, verify_folder, write_manifest
@@ -265,9 +266,9 @@ def verify_bundle(bundle: Bundle) -> None:
     bundle.load_vocabulary()
 
 
-def find_bundle(lake: Lake, model: str = LATEST, option: str = "model") -> Bundle:
+def find_bundle(lake: Lake, model: str = LATEST, option: str = "model", also: Sequence[str] = ()) -> Bundle:
     """The bundle that `model` names: LATEST or LIVE, the id of a model in the lake, or a path to a bundle. `option`: what
-    messages call the name.
+    messages call the name; `also`: other names that the option takes.
 
     Raises:
         InputNotFoundError: no such model, or none was trained yet.
@@ -289,9 +290,11 @@ def find_bundle(lake: Lake, model: str = LATEST, option: str = "model") -> Bundl
     if not known:
         lake.check_there()
         raise InputNotFoundError(
-            f"{option} {model!r}: no such bundle, and {lake.models} is empty. Run 'pipeline train' first."
+            f"{option} {model!r}: no such bundle, and {lake.models} is empty.{meant(model, also)} "
+            "Run 'pipeline train' first."
         )
-    raise InputNotFoundError(str(unknown_choice(option, model, [LATEST, *known], "A path to a bundle's folder also works.")))
+    remedy = "A path to a bundle's folder also works."
+    raise InputNotFoundError(str(unknown_choice(option, model, [*LIVE, *also, *known], remedy)))
 
 
 def model_ids(lake: Lake) -> list[str]:

@@ -133,7 +133,7 @@ def test_an_error_breaks_between_words(screens: dict[str, Shown], terminal: Term
     shown = terminal("score", "new.parquet", "--model", "nbsvn", columns=60)
     assert shown.code == 66
     lines = shown.text.splitlines()
-    assert lines[0] == "pipeline: model: 'nbsvn' is not known. Known: LATEST,"
+    assert lines[0] == "pipeline: --model: 'nbsvn' is not known. Known: LATEST,"
     assert max(map(len, lines)) <= 60 and " ".join(lines).endswith("A path to a bundle's folder also works.")
 
 

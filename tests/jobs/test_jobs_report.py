@@ -39,7 +39,7 @@ def test_a_name_that_is_no_web_page_is_refused(lake: Lake) -> None:
 
 
 def test_an_unknown_model_of_a_comparison_is_named(lake: Lake) -> None:
-    with pytest.raises(InputNotFoundError, match=r"model: 'absent' is not known\. Known: "):
+    with pytest.raises(InputNotFoundError, match=r"--compare: 'absent' is not known\. Known: "):
         run(ReportConfig(lake=lake.root, compare=True, models=("LATEST", "absent")))
 
 

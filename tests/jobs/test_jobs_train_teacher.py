@@ -347,6 +347,8 @@ def test_what_cannot_be_is_refused_before_anything_begins(
 def test_an_unknown_teacher_is_named_by_its_option(tmp_path: Path, corpus: Corpus, options: tuple[str, ...]) -> None:
     with pytest.raises(InputNotFoundError, match=r"^--teacher 'nobody': no such bundle"):
         train(tmp_path, corpus, "--teacher", "nobody", *options)
+    with pytest.raises(InputNotFoundError, match=r"Did you mean 'nbsvm'\?"):
+        train(tmp_path, corpus, "--teacher", "nbsvn", *options)
 
 
 def test_a_table_without_unlabelled_reviews_gives_the_teacher_nothing_to_label(

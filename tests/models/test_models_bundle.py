@@ -54,6 +54,9 @@ def test_is_found_by_latest_by_id_and_by_path(lake: Lake, tmp_path: Path, vocabu
 def test_a_model_that_is_not_there(lake: Lake, tmp_path: Path) -> None:
     with pytest.raises(InputNotFoundError, match=r"'firts' is not known. Did you mean 'first'\? Known: first, "):
         find_bundle(lake, "firts")
+    known = r"--teacher: 'nbsvn' is not known\. Did you mean 'nbsvm'\? Known: first, LATEST, LIVE, nbsvm, "
+    with pytest.raises(InputNotFoundError, match=known):
+        find_bundle(lake, "nbsvn", "--teacher", ("nbsvm",))
     with pytest.raises(InputNotFoundError, match="there is no lake at"):
         find_bundle(Lake(tmp_path / "absent"), "first")
     with pytest.raises(InputNotFoundError, match="there is no lake at"):
