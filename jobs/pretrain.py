@@ -161,6 +161,10 @@ def _look(config: PretrainConfig) -> _Opened:
     data = _open(config)
     identity = _identity(config, data)
     found = None if config.force else find_finished(config, identity)
+    if found is None and not config.is_vectors:
+        from jobs.language_model import new_model
+
+        new_model(config, data)  # refuses what cannot be a language model before anything begins
     return _Opened(data, identity, found is not None, found)
 
 

@@ -313,6 +313,7 @@ def test_options_that_cannot_be(tmp_path: Path, corpus: Corpus, options: tuple[s
         pretrain(tmp_path, corpus, *options)
     assert said in str(refused.value)
     assert refused.value.exit_code == 2
+    assert not (tmp_path / "checkpoints").exists(), "it was refused before anything began"
 
 
 def test_a_damaged_pretrained_model_is_refused(tmp_path: Path, corpus: Corpus) -> None:
