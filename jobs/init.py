@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Initialised:
-    """What was found and written, and the commands that come next."""
+    """What was found and written, and the commands that come next; none where ingest would commit nothing."""
 
     inspection: Inspection
     path: Path
@@ -92,6 +92,8 @@ def _check_guesses(inspection: Inspection) -> None:
 
 
 def _next_commands(lake: Lake, inspection: Inspection) -> list[str]:
+    if inspection.commits_nothing:
+        return []
     option = "" if Lake.find() == lake else f" --lake {shlex.quote(short_path(lake.root))}"
     commands = [f"pipeline ingest{option}"]
     if inspection.guess.target or len(inspection.classes) > 1 or (inspection.classes and not inspection.whole):

@@ -113,6 +113,17 @@ class Inspection:
         """Whether there are files and none can be read."""
         return bool(self.all_faults) and all(file.fault for file in self.files)
 
+    @property
+    def malformed(self) -> int:
+        """Malformed rows of those looked at."""
+        return sum(count for reason, count in self.counted("rejects").items() if reason not in WELL_FORMED)
+
+    @property
+    def commits_nothing(self) -> bool:
+        """Whether ingest would commit nothing because of rejected rows."""
+        everything = self.rows and self.whole and sum(self.counted("rejects").values()) == self.rows
+        return bool(everything) or DEFAULT_MAX_BAD.is_passed(self.malformed, self.rows)
+
     def check_readable(self) -> None:
         """Raises `DataError` where no file can be read."""
         faults = self.all_faults
@@ -294,8 +305,7 @@ def _rehearse(inspection: Inspection, rows: int, bounds: Bounds) -> None:
 
 def _warn(inspection: Inspection) -> None:
     """Notes what would stop ingest or training."""
-    rejects, notes = inspection.counted("rejects"), inspection.guess.notes
-    malformed = sum(count for reason, count in rejects.items() if reason not in WELL_FORMED)
+    malformed, notes = inspection.malformed, inspection.guess.notes
     if DEFAULT_MAX_BAD.is_passed(malformed, inspection.rows):
         notes.append(
             f"{malformed:,} of {inspection.rows:,} rows are malformed, and ingest allows {DEFAULT_MAX_BAD}: it would commit "

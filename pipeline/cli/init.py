@@ -33,6 +33,6 @@ def init(config: InitConfig, finish: Finish) -> None:
     from pipeline.cli.findings import show
 
     show(done.inspection)
-    typer.echo(f"\nWrote {printable(short_path(done.path))}. Next:")
+    typer.echo(f"\nWrote {printable(short_path(done.path))}.{' Next:' if done.next_commands else ''}")
     for command in done.next_commands:
         typer.echo(f"  {printable(command)}")

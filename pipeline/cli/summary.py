@@ -14,7 +14,7 @@ import typer
 
 from pipeline.cli import listing
 from pipeline.errors import EXIT_DONE, EXIT_NOTHING_NEW
-from pipeline.lake.decisions import FIRST
+from pipeline.lake.decisions import BELOW_MAJORITY, FIRST, NOT_FINITE
 from pipeline.printable import printable, short_path
 from schemas.bad_row import CHOSEN, num_chosen
 
@@ -129,11 +129,20 @@ def _train(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
         found.add("live", f"{promotion['decision']}{why}: {promotion['message']}")
     found.add("model", short_path(outputs["model"]))
     found.add("page", short_path(outputs["report"]) if "report" in outputs else "")
-    found.next = [f"pipeline models promote {model}{lake}" if refused else f"pipeline score{lake} FILE"]
+    if not refused:
+        found.next = [f"pipeline score{lake} FILE"]
+    else:  # nobody wants to promote a model that has learned nothing
+        found.next = [f"pipeline models {'show' if _is_useless(metrics) else 'promote'} {model}{lake}"]
     if metrics.get("baseline", {}).get("better"):
         task = " --task regression" if any(f"{part}_mae" in metrics for part in _SPLITS) else ""
         found.next.append(f"pipeline train{lake}{task} --arch {metrics['baseline']['arch']}")
     return found
+
+
+def _is_useless(metrics: Mapping[str, Any]) -> bool:
+    """Whether a model that was not promoted gives the same answer for every review, or worse ones than that."""
+    same = metrics.get("only_class") is not None or bool(metrics.get("only_number"))
+    return same or metrics["promotion"]["reason"] in (BELOW_MAJORITY, NOT_FINITE)
 
 
 def _pretrain(receipt: "Receipt", lake: str, nothing: bool) -> Summary:

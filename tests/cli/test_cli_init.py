@@ -410,6 +410,8 @@ def test_a_file_that_ingest_would_stop_at_is_told(tmp_path: Path, run_main: Main
     path.write_text("text,label\n" + "fine film,pos\nsad film,neg\n" * 10 + "cut,off,here\n" * 3)
     assert run_main("inspect", path) == 0
     assert "3 of 23 rows are malformed" in capsys.readouterr().out
+    assert run_main("init", path, "--lake", tmp_path / "lake") == 0
+    assert capsys.readouterr().out.endswith("/lake/pipeline.toml.\n"), "an ingest that fails is no next step"
     assert run_main("ingest", path, "--lake", tmp_path / "lake") == 65
     assert run_main("ingest", path, "--lake", tmp_path / "lake", "--max-bad", "20%") == 0
 

@@ -133,6 +133,10 @@ def test_the_summary_of_a_model_that_was_not_promoted_says_so_and_what_to_type()
     lines = summary(receipt, " --lake /lake").lines()
     assert "not promoted (worse): accuracy 0.5100, the live model's 0.9700" in " ".join(" ".join(lines).split())
     assert "pipeline models promote b --lake /lake" in lines[-1]
+    useless = decision | {"reason": "below majority"}
+    for metrics in ({"only_class": "pos", "promotion": decision}, {"promotion": useless}):
+        lines = summary(replace(receipt, metrics=metrics), " --lake /lake").lines()
+        assert "pipeline models show b --lake /lake" in lines[-1]
     first = {"decision": "promoted", "reason": "first", "message": "the lake has no other live model"}
     told = " ".join(" ".join(summary(replace(receipt, metrics={"promotion": first}), "").lines()).split())
     assert "promoted: the lake has no other live model" in told and "(first)" not in told
