@@ -137,6 +137,17 @@ def lake_of(context: typer.Context, lake: str | None) -> "Lake":
     return found
 
 
+def lake_there(context: typer.Context, lake: str | None) -> "Lake":
+    """The same for commands that only look at a lake.
+
+    Raises:
+        InputNotFoundError: there is no such lake.
+    """
+    found = lake_of(context, lake)
+    found.check_there()
+    return found
+
+
 def in_lake(lake: "Lake", value: Any) -> Any:
     """A value with URIs inside a lake on a store as paths in its working copy, where their files are from now on."""
     if lake.origin is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli import listing
-from pipeline.cli.app import LakeOption, app, lake_of
+from pipeline.cli.app import LakeOption, app, lake_there
 from pipeline.cli.complete import complete_model
 from pipeline.cli.finish import print_json
 from pipeline.cli.summary import taught
@@ -51,7 +51,7 @@ def list_models(
     """
     if context.invoked_subcommand is not None:
         return
-    rows = _architectures() if archs else _models(lake_of(context, lake))
+    rows = _architectures() if archs else _models(lake_there(context, lake))
     if as_json:
         print_json(rows)
     elif archs:
@@ -90,7 +90,7 @@ def show(
     """
     from pipeline.models.bundle import DESCRIPTION, LIVE, model_ids, read_bundle
 
-    where = lake_of(context, lake)
+    where = lake_there(context, lake)
     known = sorted(model_ids(where))
     given = where.latest_model() if model_id in LIVE else model_id
     bundle = read_bundle(where.models / listing.find_id("model", given, known, "pipeline models"))
@@ -118,7 +118,7 @@ def promote(
     from pipeline.lake.live import PROMOTED
     from pipeline.models.bundle import model_ids
 
-    where = lake_of(context, lake)
+    where = lake_there(context, lake)
     known = sorted(model_ids(where))
     _go_live(where, listing.find_id("model", model_id, known, "pipeline models"), PROMOTED)
 
@@ -135,7 +135,7 @@ def rollback(context: typer.Context, lake: LakeOption = None) -> None:
     from pipeline.lake.live import ROLLED_BACK, before_live
     from pipeline.models.bundle import model_ids
 
-    where = lake_of(context, lake)
+    where = lake_there(context, lake)
     before = before_live(where, frozenset(model_ids(where)))
     if before is None:
         raise InputNotFoundError(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli import listing
-from pipeline.cli.app import LakeOption, app, lake_of
+from pipeline.cli.app import LakeOption, app, lake_there
 from pipeline.cli.complete import complete_run
 from pipeline.cli.finish import print_json
 from pipeline.cli.numbers import INTEGER, whole_number
@@ -91,7 +91,7 @@ def list_runs(
         raise unknown_choice("--command", str(command), RECORDED)
     if last < 0:
         raise UsageError(f"--last {last}: expected 0 or more.")
-    where = lake_of(context, lake)
+    where = lake_there(context, lake)
     records = [record for record in read_records(where) if command in (None, record["command"])]
     if drift:
         records = [record for record in records if _has_figures(record)]
@@ -137,7 +137,7 @@ def show(
     """
     from pipeline.lake.runs import read_record, record_paths
 
-    where = lake_of(context, lake)
+    where = lake_there(context, lake)
     paths = {path.stem: path for path in record_paths(where)}
     record = read_record(paths[listing.find_id("run", run_id, list(paths), "pipeline runs --last 0")])
     if rejects:

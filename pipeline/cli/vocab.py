@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli import listing
-from pipeline.cli.app import LakeOption, app, lake_of
+from pipeline.cli.app import LakeOption, app, lake_there
 from pipeline.cli.numbers import INTEGER, whole_number
 from pipeline.errors import UsageError
 from pipeline.printable import printable, printable_json
@@ -35,7 +35,7 @@ def vocab(
 
     if top < 0:
         raise UsageError(f"--top {top}: expected 0 or more.")
-    place = lake_of(context, lake)
+    place = lake_there(context, lake)
     vocabulary = read_vocabulary(place.vocabulary / f"{fingerprint or TokenTable.open(place.tokens).vocabulary}.parquet")
     words = slice(len(SPECIALS), len(SPECIALS) + top)
     frequent = list(zip(vocabulary.tokens[words].to_pylist(), vocabulary.counts[words].to_pylist(), strict=True))

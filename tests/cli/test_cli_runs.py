@@ -158,11 +158,29 @@ def test_unknown_run_names_the_nearest_and_an_ambiguous_one_all(lake: Lake) -> N
 
 
 def test_empty_lake(tmp_path: Path) -> None:
-    empty = Lake(tmp_path / "none")
+    empty = Lake(tmp_path)
     assert listed(empty).exit_code == 0 and listed(empty).stdout == "" and "No runs yet" in listed(empty).stderr
     assert json.loads(listed(empty, "--json").stdout) == []
     assert isinstance(listed(empty, "show", "x").exception, InputNotFoundError)
-    assert not empty.root.exists()
+    assert not list(empty.root.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("runs",),
+        ("runs", "show", "latest"),
+        ("models",),
+        ("models", "show"),
+        ("models", "promote", "x"),
+        ("models", "rollback"),
+        ("vocab", "0123456789abcdef"),
+    ],
+)
+def test_a_mistyped_lake_is_no_empty_one(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = run_here("--lake", tmp_path / "nolake", *arguments)
+    assert done.code == 66 and f"there is no lake at {tmp_path}/nolake" in done.stderr
+    assert not (tmp_path / "nolake").exists()
 
 
 @pytest.mark.parametrize(
