@@ -1,6 +1,7 @@
 """The roles of columns: text, label, target, ID, group and split."""
 
 import logging
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -8,12 +9,15 @@ import pyarrow as pa
 
 from pipeline.errors import meant
 from pipeline.readers.base import FileFault, Format, Source
+from pipeline.readers.dialect import DELIMITERS
 from pipeline.readers.values import holds_text, is_nested
 
 log = logging.getLogger(__name__)
 
 LABEL_NAMES = ("label", "sentiment", "stars", "rating", "score", "polarity", "class", "category", "target", "overall")
 """Usual names of a label's column; a file that has one where no label column was named is warned of."""
+
+TAB = "\t"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +91,14 @@ def resolve(source: Source, format: Format, schema: pa.Schema, columns: Columns)
     )
 
 
+def _other_delimiter(names: Sequence[str]) -> str | None:
+    """The usual delimiter that stands in the name of an only column, which is then a whole header; None if none does."""
+    if len(names) != 1:
+        return None
+    count, delimiter = max((names[0].count(delimiter), delimiter) for delimiter in DELIMITERS)
+    return delimiter if count else None
+
+
 def near_label(names: Iterable[str]) -> str | None:
     """A column that looks like the label's, where the label column was not named and `label` is missing."""
     lowered = {name.strip().lower(): name for name in names}
@@ -127,6 +139,12 @@ def _check(
     if name not in leaves:
         if format.open_schema:
             return
+        if format.sniff is not None and (other := _other_delimiter(schema.names)) is not None:
+            detail = (
+                f"no column {name!r}. Its only column is {schema.names[0]!r}; if these are several, pass --delimiter "
+                f"{shlex.quote('tab' if other == TAB else other)}, otherwise choose it with {option}"
+            )
+            raise FileFault(source.name, "column", detail)
         hint = meant(name, names)
         columns = ", ".join(map(repr, names)) or "none"
         raise FileFault(source.name, "column", f"no column {name!r}.{hint} Its columns: {columns}. Choose one with {option}")

@@ -3,6 +3,7 @@
 import gzip
 import logging
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,6 +119,21 @@ def test_unknown_labels_are_named_with_the_remedy_and_the_remedy_works(tmp_path:
     again = command("ingest", source, "--lake", lake, remedy)
     assert (again.code, again.receipt["written"]) == (0, 32)
     assert again.receipt["metrics"]["labels"] == ["mixed", "neg", "odd", "pos"]
+
+
+@pytest.mark.parametrize(("delimiter", "option"), [(",", ","), ("\t", "tab"), ("|", "'|'")])
+def test_another_delimiter_than_the_lakes_is_named_and_its_option_works(
+    tmp_path: Path, command: Run, delimiter: str, option: str
+) -> None:
+    lake = tmp_path / "lake"
+    lake.mkdir()
+    (lake / "pipeline.toml").write_text('[ingest]\ndelimiter = ";"\n')
+    rows = [line.replace(",", delimiter) for line in REVIEWS]
+    given = ("ingest", write_csv(tmp_path / "r.csv", *rows), "--lake", lake)
+    refused = command(*given)
+    said = f"Its only column is {rows[0]!r}; if these are several, pass --delimiter {option}, otherwise"
+    assert refused.code == 65 and said in refused.stderr
+    assert command(*given, "--delimiter", *shlex.split(option)).receipt["written"] == 2
 
 
 def test_odd_labels_are_named_with_the_remedy_and_the_remedy_works(tmp_path: Path, command: Run) -> None:
