@@ -50,9 +50,9 @@ def complete_initial(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_run(context: typer.Context, incomplete: str) -> list[str]:
-    """IDs of runs, newest first."""
+    """What names a run: latest, and IDs, newest first."""
     names = (path.stem for path in _in_lake(context, "runs", "*.json") if path.name[0] != ".")
-    return _beginning(sorted(names, reverse=True), incomplete)
+    return _beginning(["latest", *sorted(names, reverse=True)], incomplete)
 
 
 def _in_lake(context: typer.Context, folder: str, pattern: str) -> list[Path]:

@@ -1,6 +1,5 @@
 """Tables and details on stdout that fit the terminal, and lookup of abbreviated IDs."""
 
-import difflib
 import shutil
 import sys
 import textwrap
@@ -8,7 +7,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 
 import typer
 
-from pipeline.errors import InputNotFoundError
+from pipeline.errors import InputNotFoundError, nearest
 from pipeline.printable import printable
 
 USUAL_WIDTH = 80
@@ -77,7 +76,7 @@ def find_id(what: str, given: str, known: Sequence[str], listing: str) -> str:
         listing: the command that lists them all.
 
     Raises:
-        InputNotFoundError: no ID or several match; the message lists the closest.
+        InputNotFoundError: no ID or several match; the message suggests the one that was meant, if there is one.
     """
     if given in known:
         return given
@@ -90,8 +89,10 @@ def find_id(what: str, given: str, known: Sequence[str], listing: str) -> str:
         )
     if begin:
         raise InputNotFoundError(f"{len(begin)} {what}s begin with {given!r}: {_named(begin[::-1])}. Type more of the ID.")
-    ranked = sorted(known, key=lambda name: (-difflib.SequenceMatcher(None, given, name).ratio(), name))
-    raise InputNotFoundError(f"no {what} {given!r}. Closest: {_named(ranked)}. {listing!r} lists all.")
+    shortened_ids = {one[: len(given)]: one for one in known}  # an abbreviation may have been mistyped
+    near = nearest(given, shortened_ids)
+    hint = "" if near is None else f" Did you mean {shortened_ids[near]!r}?"
+    raise InputNotFoundError(f"no {what} {given!r}.{hint} {listing!r} lists all.")
 
 
 def _text(value: object) -> str:

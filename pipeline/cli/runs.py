@@ -11,6 +11,7 @@ from pipeline.cli.complete import complete_run
 from pipeline.cli.finish import print_json
 from pipeline.cli.numbers import INTEGER, whole_number
 from pipeline.cli.rejected import show_rejects
+from pipeline.config.retract import LATEST
 from pipeline.printable import printable
 
 HEADS = ("run", "outcome", "time", "read", "written")
@@ -117,7 +118,12 @@ def list_runs(
 def show(
     context: typer.Context,
     run_id: Annotated[
-        str, typer.Argument(metavar="RUN", help="Run ID, or a unique prefix of it.", autocompletion=complete_run)
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help=f"Run ID, a unique prefix of it, or {LATEST}: the most recent run.",
+            autocompletion=complete_run,
+        ),
     ],
     rejects: Annotated[
         bool,
@@ -133,13 +139,15 @@ def show(
 
     Example: pipeline runs show 20260131T0400 --json
 
-    Example: pipeline runs show 20260131T0400 --rejects
+    Example: pipeline runs show latest --rejects
     """
     from pipeline.lake.runs import read_record, record_paths
 
     where = lake_there(context, lake)
     paths = {path.stem: path for path in record_paths(where)}
-    record = read_record(paths[listing.find_id("run", run_id, list(paths), "pipeline runs --last 0")])
+    known = list(paths)
+    found = known[-1] if run_id == LATEST and known else listing.find_id("run", run_id, known, "pipeline runs --last 0")
+    record = read_record(paths[found])
     if rejects:
         show_rejects(where, record, as_json=as_json)
     elif as_json:

@@ -55,6 +55,7 @@ def completed(line: str, lake: Path) -> list[str]:
         ("pipeline report --compare nb", {"nbsvm-20260131T040000Z-1a2b3c"}),
         ("pipeline models show bi", {"bilstm-20260131T040000Z-1a2b3c"}),
         ("pipeline runs show 2026", {"20260131T040000.123Z-ingest-1a2b3c"}),
+        ("pipeline runs show la", {"latest"}),
         ("pipeline runs --command ing", {"ingest"}),
         ("pipeline score --device c", {"cpu", "cuda"}),
     ],

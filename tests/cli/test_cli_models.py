@@ -68,7 +68,7 @@ def test_one_model_in_detail(lake: Path) -> None:
     shown = CliRunner().invoke(app, ["models", "show", "bilstm", "--lake", str(lake)]).stdout
     assert shown.startswith("model         bilstm-1\n")
     error = CliRunner().invoke(app, ["models", "show", "bilstn", "--lake", str(lake)]).exception
-    assert isinstance(error, InputNotFoundError) and "Closest: bilstm-1" in str(error)
+    assert isinstance(error, InputNotFoundError) and "Did you mean 'bilstm-1'?" in str(error)
 
 
 def test_the_tables_fit_80_columns(lake: Path) -> None:

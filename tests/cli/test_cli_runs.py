@@ -89,6 +89,11 @@ def test_one_run_whole(lake: Lake) -> None:
     assert facts["outcome"] == "failed (exit code 65)" and facts["read"] == "1,234" and facts["options"] == "number 7"
 
 
+def test_latest_is_the_most_recent_run(lake: Lake) -> None:
+    newest = json.loads(listed(lake, "--json").stdout)[-1]
+    assert json.loads(listed(lake, "show", "latest", "--json").stdout) == newest
+
+
 def test_figures_for_programs_and_those_that_were_not_measured_are_left_out(tmp_path: Path) -> None:
     with runtime.recorded_run("score", Lake(tmp_path), Plain(7)) as run:
         run.metrics = {"rejects_digest": None, "rejects_files": {"total": 0, "listed": []}, "share": None, "tokens": 1234}
@@ -150,7 +155,9 @@ def test_a_run_without_a_file_of_rejects_says_so(lake: Lake) -> None:
 
 def test_unknown_run_names_the_nearest_and_an_ambiguous_one_all(lake: Lake) -> None:
     error = listed(lake, "show", "20260131T020000Z-trian").exception
-    assert isinstance(error, InputNotFoundError) and "Closest: 20260131T020000Z-train-1a2b3c" in str(error)
+    assert isinstance(error, InputNotFoundError) and "Did you mean '20260131T020000Z-train-1a2b3c'?" in str(error)
+    error = listed(lake, "show", "nope").exception
+    assert str(error) == "no run 'nope'. 'pipeline runs --last 0' lists all."
     error = listed(lake, "show", "20260131").exception
     assert isinstance(error, InputNotFoundError) and "3 runs begin with '20260131': 20260131T03" in str(error), (
         "newest first"
