@@ -30,6 +30,7 @@ from pipeline.lake.erasure import (
     has_groups,
     keys_to_erase,
     shard_files,
+    shards_with_moved,
     standing,
     unreadable,
 )
@@ -126,7 +127,8 @@ class _Erasure:
         gone = {(row.source, row.content_sha256) for row in self.held} - here
         self.found = len({row.review_id for row in self.standing}) + len(gone)
         self.unknown = [name for name in given if name not in known]
-        holding = {row.shard for row in self.held}
+        moved = shards_with_moved([path for path in readable if path.name not in live], self.standing)
+        self.holding = holding = {row.shard for row in self.held} | moved
         self.trained = trained_on(lake, self.commits, holding, 0) if holding else None
         self.folds = trained_on(lake.crossval(), self.commits, holding, 0).models if holding else ()
         self.pretrained = pretrained_on(lake, self.commits, holding) if holding else {}
@@ -172,7 +174,7 @@ class _Erasure:
     def _erase_from_the_rest(self) -> None:
         dry_run = self.scratch is None
         if self.has_table and not dry_run:
-            note_brought(self.lake, {row.shard for row in self.held})  # before they are deleted
+            note_brought(self.lake, self.holding)  # before they are deleted
         self.done.lists = erase_from_lists(self.lake, self.ids, dry_run=dry_run)
         self.done.rejects = erase_from_rejects(self.lake, self.ids, self.held, self.scratch)
         sought = self._sought()
@@ -189,7 +191,7 @@ class _Erasure:
 
     def _erase_targets(self) -> None:
         """What teachers answered about shards that held the reviews, or that are not the table's, so that nobody knows."""
-        files = targets_of(self.lake, {row.shard for row in self.held}) if self.held else []
+        files = targets_of(self.lake, self.holding) if self.held else []
         self.done.targets = len(files)
         if files and self.scratch is not None:
             with writing(self.lake.targets):
@@ -208,7 +210,7 @@ class _Erasure:
 
     def _delete_old_shards(self) -> None:
         live = {entry.name for entry in token_table.list_shards(self.lake.tokens)[1]}
-        old = {row.shard for row in self.held} - (live if self.scratch is not None else set())
+        old = self.holding - (live if self.scratch is not None else set())
         self.done.versions = len(old)
         if old and self.scratch is not None:
             with committing(self.this, self.lake):

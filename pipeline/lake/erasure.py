@@ -106,8 +106,15 @@ def find_targets(
     return list(dict.fromkeys([*kept, *(row for row in grouped if row.is_placed)]))
 
 
+def shards_with_moved(paths: Iterable[Path], held: Iterable[HeldReview]) -> set[str]:
+    """Names of the shards that have a review whose id is only its place, under whichever place of its file."""
+    rows = {row for row in held if row.is_placed}
+    pairs = {(row.source, row.content_sha256) for row in rows}
+    return {path.name for path in paths if pairs and not pairs.isdisjoint(_contents_in([path], rows))}
+
+
 def _contents_in(paths: Iterable[Path], rows: Collection[HeldReview]) -> set[tuple[str, str]]:
-    """Sources and contents, of those of the rows, that shards have."""
+    """Sources and contents that shards have, of those that have a content of the rows."""
     contents = pa.array(sorted({row.content_sha256 for row in rows}), pa.string())
     found: set[tuple[str, str]] = set()
     for path in paths if len(contents) else ():

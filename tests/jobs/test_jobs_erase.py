@@ -144,6 +144,18 @@ def test_other_reviews_may_stand_where_those_of_a_group_were(tmp_path: Path) -> 
     assert sorted(row["group"] for row in rows_of(tmp_path)) == ["c1", "c2", "c4"]
 
 
+def test_older_versions_forget_a_review_where_it_stood_then(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    rows = [f"text number {i},{'pos' if i % 2 else 'neg'}" for i in range(6)]
+    for kept in (rows, rows[1:]):
+        write_csv(tmp_path / "raw" / "a.csv", "text,label", *kept)
+        ingest(tmp_path, workers=0)
+    (content,) = (row["content_sha256"] for row in rows_of(tmp_path) if row["row"] == 2)
+    assert remove(tmp_path, "raw/a.csv#2").metrics["versions"] == 2
+    held = [table["content_sha256"].to_pylist() for table in map(pq.read_table, (tmp_path / "tokens").glob("*.parquet"))]
+    assert held and not any(content in contents for contents in held)
+
+
 def test_a_lake_without_groups_is_told_apart_from_one_without_the_group(lake: Path, tmp_path: Path, command: Run) -> None:
     headline = "Nothing to erase: the lake holds nothing of these reviews."
     assert summary(erase.run(EraseConfig(lake=lake, group=("nobody",)))).headline == headline
