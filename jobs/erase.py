@@ -175,7 +175,7 @@ class _Erasure:
         dry_run = self.scratch is None
         if self.has_table and not dry_run:
             note_brought(self.lake, self.holding)  # before they are deleted
-        self.done.lists = erase_from_lists(self.lake, self.ids, dry_run=dry_run)
+        self.done.lists = erase_from_lists(self.lake, self.ids, self.held, dry_run=dry_run)
         self.done.rejects = erase_from_rejects(self.lake, self.ids, self.held, self.scratch)
         sought = self._sought()
         for path, format in prediction_files(self.lake.predictions):

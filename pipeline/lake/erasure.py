@@ -20,7 +20,7 @@ from pipeline.lake.known import contents_of, keys_of
 from pipeline.lake.paths import Lake
 from pipeline.lake.review_keys import ReviewKeys, key_files, read_keys, write_keys
 from pipeline.lake.shards import open_shard, read_shard
-from pipeline.lake.withheld import ERASED, Withheld, placed_id
+from pipeline.lake.withheld import ERASED, Withheld, pairs_of, placed_id
 
 INSIDE = "!/"
 WORD = 4
@@ -177,13 +177,17 @@ def keys_to_erase(review_ids: Collection[str], held: Sequence[HeldReview], withh
     )
 
 
-def erase_from_lists(lake: Lake, review_ids: Collection[str], *, dry_run: bool) -> int:
-    """Takes the reviews out of the lists of what runs brought and of what was retracted; gives the number of entries."""
-    keys = keys_of(sorted(review_ids))
+def erase_from_lists(lake: Lake, review_ids: Collection[str], held: Iterable[HeldReview], *, dry_run: bool) -> int:
+    """Takes the reviews out of the lists of what runs brought and of what was retracted; gives the number of entries. Where
+    an id is only a place, what another review has there stays."""
+    placed = sorted({(row.review_id, row.content_sha256) for row in held if row.is_placed})
+    keys = keys_of(sorted({*review_ids} - {review_id for review_id, _ in placed}))
+    pairs = pairs_of(keys_of([review_id for review_id, _ in placed]), contents_of([content for _, content in placed]))
     entries = 0
     for path in [*key_files(lake.runs), *key_files(lake.retracted)]:
         listed = read_keys(path)
-        keep = ~np.isin(listed.review, keys)
+        content, without = listed.content
+        keep = ~(np.isin(listed.review, keys) | (np.isin(pairs_of(listed.review, content), pairs) & ~without))
         entries += int((~keep).sum())
         if not keep.all() and not dry_run:
             write_keys(path, listed.take(keep), path.stem.removesuffix(".rows"))

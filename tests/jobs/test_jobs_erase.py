@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import erase, repair, retract
+from jobs import erase, repair, retract, vacuum
 from pipeline.cli.summary import summary
 from pipeline.config.erase import EraseConfig
 from pipeline.config.repair import RepairConfig
 from pipeline.config.retract import RetractConfig
+from pipeline.config.vacuum import VacuumConfig
 from pipeline.doctor.lake import lake_checks
 from pipeline.errors import InputNotFoundError, UsageError
 from pipeline.lake.content import verify_data
@@ -154,6 +155,22 @@ def test_older_versions_forget_a_review_where_it_stood_then(tmp_path: Path) -> N
     assert remove(tmp_path, "raw/a.csv#2").metrics["versions"] == 2
     held = [table["content_sha256"].to_pylist() for table in map(pq.read_table, (tmp_path / "tokens").glob("*.parquet"))]
     assert held and not any(content in contents for contents in held)
+
+
+def test_a_retracted_review_stays_out_when_the_one_in_its_place_is_erased(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    good, wrong = ["text number 0,neg", "text number 1,pos"], "text number 2,pos"
+    for kept in (good, [*good, wrong]):
+        write_csv(tmp_path / "raw" / "a.csv", "text,label", *kept)
+        receipt = ingest(tmp_path, workers=0)
+    retract.run(RetractConfig(lake=tmp_path, run=receipt.run_id))
+    write_csv(tmp_path / "raw" / "a.csv", "text,label", *good, "text number 3,neg", wrong)
+    ingest(tmp_path, workers=0)
+    vacuum.run(VacuumConfig(lake=tmp_path, keep_hours=0))
+    remove(tmp_path, "raw/a.csv#2")
+    write_csv(tmp_path / "raw" / "a.csv", "text,label", *good, wrong)
+    assert ingest(tmp_path, workers=0).metrics["retracted"] == 1
+    assert sorted(row["row"] for row in rows_of(tmp_path)) == [0, 1]
 
 
 def test_a_lake_without_groups_is_told_apart_from_one_without_the_group(lake: Path, tmp_path: Path, command: Run) -> None:
