@@ -37,8 +37,10 @@ RECORDED = (
     *("train", "upgrade", "vacuum"),
 )
 """Commands that write run records."""
-FOR_PROGRAMS = ("rejects_digest", "rejects_files")
-"""Figures that nights compare; people read the rejects themselves, with --rejects."""
+NOT_FIGURES = frozenset({"rejects_digest", "rejects_files", "steps", "attention"})
+"""What nights compare, for people read the rejects themselves, with --rejects; and what is shown line by line."""
+OF_METRICS = {"run": "retracts"}
+"""Names of figures that are names of other facts, too."""
 
 
 def _complete_command(incomplete: str) -> list[str]:
@@ -223,11 +225,16 @@ def _details(record: dict[str, Any]) -> Iterator[tuple[str, object]]:
     for name in ("read", "written", "rejected", "known"):
         yield name, f"{receipt[name]:,}" if receipt[name] else None
     yield "skipped", f"{receipt['quarantined']:,} files" if receipt.get("quarantined") else None
-    for name, value in receipt.get("outputs", {}).items():
+    outputs, metrics = receipt.get("outputs", {}), receipt.get("metrics", {})
+    for step in metrics.get("steps", []):
+        yield step["command"], f"{step['run_id']} (exit code {step['exit_code']})"
+    for line in metrics.get("attention", []):
+        yield "attention", line
+    for name, value in outputs.items():
         yield name.replace("_", " "), value
-    for name, value in receipt.get("metrics", {}).items():
-        if name not in FOR_PROGRAMS and value is not None and len(str(value)) < listing.USUAL_WIDTH:
-            yield name.replace("_", " "), f"{value:,}" if type(value) is int else listing.plain(value)
+    for name, value in metrics.items():
+        if name not in NOT_FIGURES | outputs.keys() and value is not None and len(str(value)) < listing.USUAL_WIDTH:
+            yield OF_METRICS.get(name, name.replace("_", " ")), f"{value:,}" if type(value) is int else listing.plain(value)
     set_options = {name: value for name, value in record["config"].items() if value not in (None, [], {}, "", False)}
     yield "options", ", ".join(f"{name} {listing.plain(value)}" for name, value in set_options.items())
     yield "versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items())

@@ -102,6 +102,17 @@ def test_figures_for_programs_and_those_that_were_not_measured_are_left_out(tmp_
     assert [line.split() for line in told.splitlines() if line.startswith("tokens")] == [["tokens", "1,234"]]
 
 
+def test_a_night_has_a_line_a_step_and_what_a_person_must_know(tmp_path: Path) -> None:
+    with runtime.recorded_run("nightly", Lake(tmp_path), Plain(7)) as run:
+        step = {"command": "ingest", "run_id": "20260131T010000Z-ingest-1a2b3c", "exit_code": 65}
+        run.metrics = {"log": "a.log", "steps": [step], "attention": ["first", "second"]}
+        run.outputs["log"] = "a.log"
+    shown = [line.split(maxsplit=1) for line in listed(Lake(tmp_path), "show", run.run_id).stdout.splitlines()]
+    assert ["ingest", "20260131T010000Z-ingest-1a2b3c (exit code 65)"] in shown
+    assert [value for name, value in shown if name == "attention"] == ["first", "second"]
+    assert sum(name == "log" for name, _ in shown) == 1
+
+
 def test_rejected_rows_are_shown_with_place_reason_and_beginning(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake")
     lake.raw.mkdir(parents=True)
