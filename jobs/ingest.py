@@ -186,7 +186,7 @@ def _ingest(
         "labels": list(vocabulary.labels),
         "duplicates": duplicates,
         "deduplicated": duplicates if config.dedupe else 0,
-        "replaced": sum(map(len, collected.replaced_ids)),
+        "replaced": len(collected.replaced),
         "moved": leaving.moved,
         "missing": leaving.missing,
         "pruned": leaving.missing if config.prune else 0,
@@ -258,7 +258,7 @@ def _leaving(config: IngestConfig, known: Known, collected: Collector) -> _Leavi
     if not isinstance(known, TableIndex):
         return _Leaving(pa.array([], pa.string()))
     absent = absent_reviews(known, collected.seen, [*collected.sources, *collected.doubtful])
-    replaced = pa.concat_arrays([pa.array([], pa.string()), *collected.replaced_ids])
+    replaced = collected.replaced
     standing = pa.Table.from_batches(collected.standing, STANDING_SCHEMA)
     kept = kept_rows(known, collected.seen, replaced, standing, collected.contents_from)
     moved = absent.moved(collected.contents_from)
@@ -272,9 +272,8 @@ def _releases(known: Known, collected: Collector) -> dict[int, int]:
     """How many reviews are not withheld, because the table has them in another row: see `Collector.releases`."""
     if not isinstance(known, TableIndex) or not (collected.withheld or collected.admitted):
         return {}
-    replaced = pa.concat_arrays([pa.array([], pa.string()), *collected.replaced_ids])
     read = [*collected.sources, *collected.doubtful]
-    return collected.releases(leaving_pairs(known, collected.seen, replaced, read))
+    return collected.releases(leaving_pairs(known, collected.seen, collected.replaced, read))
 
 
 def _open_table(config: IngestConfig, lake: Lake, files: IndexFiles) -> TokenTable | None:

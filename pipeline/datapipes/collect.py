@@ -146,6 +146,11 @@ class Collector:
         self._keep(batch)
         return read
 
+    @property
+    def replaced(self) -> pa.StringArray:
+        """Ids of the reviews of the table whose content the sources have changed."""
+        return pa.concat_arrays([pa.array([], pa.string()), *self.replaced_ids])
+
     def contents_from(self, source: str) -> Keys:
         """(N,) contents of the new and replaced rows of a source that was read completely."""
         first, end = self.arrivals.get(source, (0, 0))
@@ -183,7 +188,10 @@ class Collector:
         """
         self._before = {}
         self.counts = self.distinct = None
-        self.contents, self.declined, self.doubling, self.arrivals = [], [], [], {}
+        self.contents = []
+        self.declined = []
+        self.doubling = []
+        self.arrivals = {}
         if not keep_seen:
             self.seen = KeyIndex()
         pa.default_memory_pool().release_unused()
