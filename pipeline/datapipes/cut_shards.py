@@ -69,9 +69,7 @@ class CutShards(BaseNode[ShardRows]):
     def _add(self, split: str, rows: pa.RecordBatch) -> None:
         pending = self._pending.setdefault(split, [])
         pending.append(rows)
-        count = sum(map(len, pending))
-        tokens = sum(len(batch["ids"].flatten()) for batch in pending)
-        if count >= SHARD_ROWS or tokens >= SHARD_TOKENS:
+        if sum(map(len, pending)) >= SHARD_ROWS or sum(map(_num_tokens, pending)) >= SHARD_TOKENS:
             table = pa.Table.from_batches(pending)
             self._ready.append(ShardRows(split=split, rows=table.slice(0, SHARD_ROWS)))
             self._pending[split] = table.slice(SHARD_ROWS).to_batches()
@@ -81,3 +79,8 @@ class CutShards(BaseNode[ShardRows]):
             if sum(map(len, self._pending[split])):
                 self._ready.append(ShardRows(split=split, rows=pa.Table.from_batches(self._pending[split])))
         self._pending = {}
+
+
+def _num_tokens(batch: pa.RecordBatch) -> int:
+    bounds = batch["ids"].offsets
+    return int(bounds[-1].as_py() - bounds[0].as_py())

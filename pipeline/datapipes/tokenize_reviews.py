@@ -411,10 +411,10 @@ def _named(source: str, row: int, review_id: str | None, label: str | None, grou
 def _text_faults(texts: pa.BinaryArray) -> dict[int, Fault]:
     """Rows whose text is not a valid review: row in the batch → reason and detail."""
     faults: dict[int, Fault] = {}
+    for i in _nulls(texts):
+        faults[i] = ("missing_text", "the text is null", "")
     for i, text in _ill(texts):
-        if text is None:
-            faults[i] = ("missing_text", "the text is null", "")
-        elif b"\0" in text:
+        if b"\0" in text:
             detail = (
                 f"NUL byte at offset {text.index(0)}: binary data, or UTF-16 without a byte order mark; save it as UTF-8"
             )
@@ -430,8 +430,6 @@ def _text_faults(texts: pa.BinaryArray) -> dict[int, Fault]:
 def _value_faults(name: str, column: pa.BinaryArray | None) -> Iterator[tuple[int, Fault]]:
     """Rows whose label, split, group or ID is not UTF-8 or has a NUL."""
     for i, raw in () if column is None else _ill(column):
-        if raw is None:
-            continue
         value = raw.decode("utf-8", "surrogateescape")
         try:
             value.encode()
@@ -442,13 +440,18 @@ def _value_faults(name: str, column: pa.BinaryArray | None) -> Iterator[tuple[in
             yield i, ("nul_byte", f"the {name} contains a NUL byte", "")
 
 
-def _ill(column: pa.BinaryArray) -> Iterator[tuple[int, bytes | None]]:
-    """Positions of nulls and of values that are not UTF-8 or have a NUL, and the values."""
-    ill = text_states(column) & (NOT_UTF8 | HAS_NUL) != 0
-    if column.null_count:
-        ill |= column.is_null().to_numpy(zero_copy_only=False)
-    places = np.flatnonzero(ill)
-    yield from zip(places.tolist(), column.take(pa.array(places)).to_pylist(), strict=True)
+def _ill(column: pa.BinaryArray) -> Iterator[tuple[int, bytes]]:
+    """Positions of values that are not UTF-8 or have a NUL, and the values."""
+    places = np.flatnonzero(text_states(column) & (NOT_UTF8 | HAS_NUL))
+    for i in places.tolist():
+        value = column[i].as_py()
+        if value is not None:  # bytes may stand where a value is null
+            yield i, value
+
+
+def _nulls(column: pa.BinaryArray) -> list[int]:
+    """Their positions."""
+    return np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False)).tolist() if column.null_count else []
 
 
 def _lengths(column: pa.BinaryArray) -> npt.NDArray[np.int32]:

@@ -34,7 +34,10 @@ class Known(Protocol):
 
 
 class KeyIndex:
-    """A growing map from key to content, as few sorted arrays whose sizes at least halve from one to the next."""
+    """A growing map from key to content, as few sorted arrays, each several times as large as the next one."""
+
+    GROWTH = 4
+    """How many times. More make look-ups faster and additions slower."""
 
     def __init__(self) -> None:
         self._levels: list[tuple[Keys, Keys]] = []
@@ -105,7 +108,7 @@ class KeyIndex:
         if not len(keys):
             return
         level = (keys, contents)
-        while self._levels and len(self._levels[-1][0]) < 2 * len(level[0]):
+        while self._levels and len(self._levels[-1][0]) < self.GROWTH * len(level[0]):
             before = self._levels.pop()
             merged = np.concatenate([before[0], level[0]])
             order = np.argsort(merged, kind="stable")

@@ -17,9 +17,11 @@ from pipeline.readers.opening import READ_ERRORS, fault_of, opened
 from pipeline.readers.registry import COMPRESSIONS
 from pipeline.readers.reviews import Groups, Item, RawBatch, TextFiles, too_large
 from pipeline.readers.values import constant
-from pipeline.text.columns import name_numbers
+from pipeline.text.columns import name_numbers, text_buffers
 from pipeline.text.kernels import read_files
 
+FILES = 2000
+"""Of a batch. Each distinct word of a batch is looked up and counted once, so larger ones are faster."""
 SAMPLED = 16
 """One file in so many is looked at before a batch is read."""
 SHORT_TEXTS = 4
@@ -29,6 +31,7 @@ MOST_BYTES = 2**31 - 1
 USUAL_RATIO = 8
 """Compressed texts are taken for so many times their size."""
 BOMS = {BOM_UTF8: "utf-8", BOM_UTF16_LE: "utf-16-le", BOM_UTF16_BE: "utf-16-be"}
+BOM_PAIRS = np.array([mark[0] << 8 | mark[1] for mark in BOMS], np.uint16)
 
 
 def text_folder(source: Source, bounds: Bounds) -> Iterator[Item]:
@@ -51,14 +54,17 @@ def _batches(source: Source, names: list[str], bounds: Bounds) -> Iterator[list[
     Each file's size is looked up only where a sample says that it matters: for short texts that alone would take as long
     as splitting them into words. It always does where `--max-value-bytes` allows more than an Arrow array can hold.
     """
-    is_holdable = (bounds.value + 1) * BATCH_ROWS <= MOST_BYTES
-    for start in range(0, len(names), BATCH_ROWS):
-        some = names[start : start + BATCH_ROWS]
-        largest = max(_size(f"{source.path}/{name}") for name in some[::SAMPLED])
-        if is_holdable and largest * BATCH_ROWS <= bounds.batch * SHORT_TEXTS:
+    is_holdable = (bounds.value + 1) * FILES <= MOST_BYTES
+    start = 0
+    while start < len(names):
+        some = names[start : start + FILES]
+        sizes = [_size(f"{source.path}/{name}") for name in some[::SAMPLED]]
+        if is_holdable and max(sizes) * BATCH_ROWS <= bounds.batch * SHORT_TEXTS:
+            some = some[: max(1, bounds.batch * len(sizes) // max(1, sum(sizes)))]
             yield some
         else:
             yield from _batches_by_size(source, some, bounds)
+        start += len(some)
 
 
 def _batches_by_size(source: Source, names: list[str], bounds: Bounds) -> Iterator[list[str]]:
@@ -155,7 +161,7 @@ def reviews_of_texts(folder: str, names: list[str], texts: pa.BinaryArray, place
     bad = []
     if not "".join(names).isascii():
         names = [utf8_name(name) for name in names]
-    if any(pc.any(pc.starts_with(texts, mark)).as_py() for mark in BOMS):
+    if _may_be_marked(texts):
         texts = pa.array([_without_mark(text) for text in texts.to_pylist()], pa.binary())
     files = pa.array(names, pa.string())
     if len(texts) and pc.max(pc.binary_length(texts)).as_py() > limit:
@@ -183,6 +189,14 @@ def _stars_in(names: pa.StringArray) -> pa.Int32Array:
         stars = name_numbers(names)[:, 2]
         return pa.array(stars, mask=stars <= 0)
     return pa.array([stars_of(name.split(".", 1)[0]) for name in names.to_pylist()], pa.int32())  # other digits, too
+
+
+def _may_be_marked(texts: pa.BinaryArray) -> bool:
+    """Whether any text begins with the first two bytes of a mark of the byte order."""
+    data, bounds = text_buffers(texts)
+    begins = bounds[:-1][np.diff(bounds) > 1]
+    pairs = data[begins].astype(np.uint16) << 8 | data[begins + 1]
+    return bool(np.isin(pairs, BOM_PAIRS).any())
 
 
 def _without_mark(text: bytes) -> bytes:

@@ -1,5 +1,5 @@
 /* The loops over the rows of columns of text, outside of Python's global lock: SHA-256 of each row, what is wrong with its
-   UTF-8, tokens looked up in a vocabulary, and counted. `columns.py` does the same with hashlib, NumPy and Arrow where this
+   UTF-8, tokens looked up in a vocabulary, counted, and their counts summed. `columns.py` does the same with hashlib, NumPy and Arrow where this
    was not compiled, and the tests hold both against each other. */
 
 #define Py_LIMITED_API 0x030B0000
@@ -441,6 +441,176 @@ static PyObject *occurrences(PyObject *module, PyObject *arguments)
     return result;
 }
 
+/* ---- sums of counts ---- */
+
+typedef struct {
+    const uint8_t *bytes;
+    size_t size;
+} Word;
+
+typedef struct {
+    Slot *slots;
+    size_t num_slots; /* a power of two, at least twice the words */
+    Word *words;
+    int64_t *sums;
+    size_t count, room; /* words that are there, and that there is room for */
+} Sums;
+
+/* Room for twice as many words. Their places in the table follow from the tags, so no word is read again. */
+static int grow(Sums *sums)
+{
+    size_t room = 2 * sums->room, num_slots = 2 * room;
+    Word *words = realloc(sums->words, room * sizeof *words);
+    if (words) sums->words = words;
+    int64_t *totals = realloc(sums->sums, room * sizeof *totals);
+    if (totals) sums->sums = totals;
+    Slot *slots = malloc(num_slots * sizeof *slots);
+    if (!words || !totals || !slots) {
+        free(slots);
+        return 0;
+    }
+    for (size_t i = 0; i < num_slots; i++) slots[i] = (Slot){.word = -1};
+    for (size_t i = 0; i < sums->num_slots; i++) {
+        if (sums->slots[i].word < 0) continue;
+        size_t place = sums->slots[i].tag / TAG_SIZES & (num_slots - 1);
+        while (slots[place].word >= 0) place = (place + 1) & (num_slots - 1);
+        slots[place] = sums->slots[i];
+    }
+    free(sums->slots);
+    sums->slots = slots;
+    sums->num_slots = num_slots;
+    sums->room = room;
+    return 1;
+}
+
+static void add_count(Sums *sums, Slot wanted, const uint8_t *bytes, size_t size, int64_t count)
+{
+    size_t place = wanted.tag / TAG_SIZES & (sums->num_slots - 1);
+    for (;; place = (place + 1) & (sums->num_slots - 1)) {
+        Slot slot = sums->slots[place];
+        if (slot.word < 0) break;
+        if (slot.tag != wanted.tag || slot.head != wanted.head) continue;
+        Word word = sums->words[slot.word];
+        if (size > sizeof slot.head && (word.size != size || memcmp(word.bytes, bytes, size))) continue;
+        sums->sums[slot.word] += count;
+        return;
+    }
+    wanted.word = (int32_t)sums->count;
+    sums->slots[place] = wanted;
+    sums->words[sums->count] = (Word){bytes, size};
+    sums->sums[sums->count++] = count;
+}
+
+typedef struct {
+    Py_buffer words, bounds, counts;
+} Counted;
+
+#if defined(__GNUC__)
+#define FETCH_EARLY(place) __builtin_prefetch(place)
+#else
+#define FETCH_EARLY(place) (void)(place)
+#endif
+
+/* The words of a part and their counts. The table does not fit into the cache, so places are fetched for several at once. */
+static int add_counted(Sums *sums, const Counted *part)
+{
+    enum { AT_ONCE = 16 };
+    const int32_t *edges = part->bounds.buf;
+    const uint8_t *words = part->words.buf;
+    size_t rows = rows_of(&part->bounds), size = (size_t)part->words.len;
+    for (size_t row = 0, next; row < rows; row = next) {
+        next = rows - row < AT_ONCE ? rows : row + AT_ONCE;
+        if (sums->room - sums->count < AT_ONCE && !grow(sums)) return 0;
+        Slot wanted[AT_ONCE];
+        for (size_t i = row; i < next; i++) {
+            size_t begin = (size_t)edges[i];
+            wanted[i - row] = slot_of(words + begin, (size_t)edges[i + 1] - begin, size - begin);
+            FETCH_EARLY(sums->slots + (wanted[i - row].tag / TAG_SIZES & (sums->num_slots - 1)));
+        }
+        for (size_t i = row; i < next; i++)
+            add_count(sums, wanted[i - row], words + edges[i], (size_t)(edges[i + 1] - edges[i]),
+                      ((const int64_t *)part->counts.buf)[i]);
+    }
+    return 1;
+}
+
+/* The words side by side, their bounds and sums, as three objects of bytes. */
+static PyObject *summed(const Sums *sums)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < sums->count; i++) size += sums->words[i].size;
+    if (size > INT32_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "sum_counts: the distinct words have more than 2 GiB");
+        return NULL;
+    }
+    void *words, *edges, *totals;
+    PyObject *parts[3] = {room_for(size, &words), room_for((sums->count + 1) * sizeof(int32_t), &edges),
+                          room_for(sums->count * sizeof(int64_t), &totals)};
+    PyObject *result = NULL;
+    if (parts[0] && parts[1] && parts[2]) {
+        int32_t at = 0;
+        for (size_t i = 0; i < sums->count; i++) {
+            ((int32_t *)edges)[i] = at;
+            memcpy((uint8_t *)words + at, sums->words[i].bytes, sums->words[i].size);
+            at += (int32_t)sums->words[i].size;
+        }
+        ((int32_t *)edges)[sums->count] = at;
+        memcpy(totals, sums->sums, sums->count * sizeof(int64_t));
+        result = PyTuple_Pack(3, parts[0], parts[1], parts[2]);
+    }
+    for (size_t i = 0; i < 3; i++) Py_XDECREF(parts[i]);
+    return result;
+}
+
+PyDoc_STRVAR(sum_counts_doc,
+    "sum_counts(parts) -> words, bounds, sums\n\n"
+    "The distinct words of all parts, in the order in which they are met first, and the sum of their counts (int64). Each\n"
+    "part is a tuple of words side by side, their bounds (int32) and counts.");
+
+static PyObject *sum_counts(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    PyObject *given, *result = NULL;
+    if (!PyArg_ParseTuple(arguments, "O", &given)) return NULL;
+    Py_ssize_t num_parts = PySequence_Size(given), held = 0;
+    if (num_parts < 0) return NULL;
+    enum { FIRST_ROOM = 1024 };
+    Sums sums = {.room = FIRST_ROOM / 2};
+    Counted *parts = calloc((size_t)num_parts + 1, sizeof *parts);
+    int sound = parts != NULL;
+    for (; sound && held < num_parts; held++) {
+        PyObject *part = PySequence_GetItem(given, held);
+        Counted *to = parts + held;
+        sound = part && PyArg_ParseTuple(part, "y*y*y*", &to->words, &to->bounds, &to->counts);
+        Py_XDECREF(part);
+        if (!sound) break;
+        if (!are_bounds(&to->bounds, &to->words) || (size_t)to->counts.len != rows_of(&to->bounds) * sizeof(int64_t)) {
+            PyErr_SetString(PyExc_ValueError, "sum_counts: bounds within the words, and a count for each, are needed");
+            held++;
+            sound = 0;
+            break;
+        }
+    }
+    if (sound) {
+        Py_BEGIN_ALLOW_THREADS
+        sound = grow(&sums);
+        for (Py_ssize_t i = 0; sound && i < num_parts; i++) sound = add_counted(&sums, parts + i);
+        Py_END_ALLOW_THREADS
+        if (sound) result = summed(&sums);
+    }
+    if (!result && !PyErr_Occurred()) PyErr_NoMemory();
+    free(sums.slots);
+    free(sums.words);
+    free(sums.sums);
+    for (Py_ssize_t i = 0; i < held; i++) {
+        PyBuffer_Release(&parts[i].words);
+        PyBuffer_Release(&parts[i].bounds);
+        PyBuffer_Release(&parts[i].counts);
+    }
+    free(parts);
+    return result;
+}
+
 /* ---- names of files ---- */
 
 enum { NAME_START, NUMBER, SECOND, NAME_PARTS };
@@ -500,6 +670,7 @@ static PyMethodDef methods[] = {
     {"word_table", word_table, METH_VARARGS, word_table_doc},
     {"word_ids", word_ids, METH_VARARGS, word_ids_doc},
     {"occurrences", occurrences, METH_VARARGS, occurrences_doc},
+    {"sum_counts", sum_counts, METH_VARARGS, sum_counts_doc},
     {NULL, NULL, 0, NULL},
 };
 

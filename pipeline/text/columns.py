@@ -6,6 +6,7 @@ processors that have instructions for it; OpenSSL, which Python calls for one ro
 
 import hashlib
 import re
+from collections.abc import Sequence
 from functools import cache, cached_property
 
 import numpy as np
@@ -22,6 +23,8 @@ else:
 
 NOT_UTF8, HAS_NUL, CHANGES = 1, 2, 4
 """Bits of `text_states`."""
+WORD_BYTES = 1 << 30
+"""Of the words that `sum_counts` gives to the kernel at once; their bounds are int32."""
 CODE_POINTS = 0x110000
 CASED = 0x20000
 """Code points from here on have no case."""
@@ -108,6 +111,31 @@ def occurrences(tokens: pa.DictionaryArray) -> npt.NDArray[np.int64]:
     if not COMPILED:
         return np.bincount(indices, minlength=distinct).astype(np.int64)
     return np.frombuffer(_columns.occurrences(indices, distinct), np.int64)
+
+
+def sum_counts(parts: Sequence[pa.Table]) -> pa.Table:
+    """The distinct tokens of all parts, in the order in which they are met first, and the sum of their counts.
+
+    Args:
+        parts: token: string, count: int64, without nulls.
+    """
+    chunks = [batch for part in parts for batch in part.to_batches()]
+    if not COMPILED or sum(batch["token"].get_total_buffer_size() for batch in chunks) > WORD_BYTES:
+        return sum_counts_of_arrow(parts)
+    counted = [(*text_buffers(batch["token"]), batch["count"].to_numpy()) for batch in chunks]
+    words, bounds, sums = map(pa.py_buffer, _columns.sum_counts(counted))
+    size = bounds.size // 4 - 1
+    tokens = pa.StringArray.from_buffers(size, bounds, words)
+    return pa.table({"token": tokens, "count": pa.Array.from_buffers(pa.int64(), size, [None, sums])})
+
+
+def sum_counts_of_arrow(parts: Sequence[pa.Table]) -> pa.Table:
+    """`sum_counts` without a compiler, or with more than an array of strings can hold."""
+    empty = pa.table({"token": pa.array([], pa.string()), "count": pa.array([], pa.int64())})
+    table = pa.concat_tables([empty, *parts])
+    table = table.append_column("place", pa.array(np.arange(len(table))))
+    table = table.group_by("token", use_threads=False).aggregate([("count", "sum"), ("place", "min")])
+    return table.sort_by("place_min").select(["token", "count_sum"]).rename_columns(["token", "count"])
 
 
 def name_numbers(paths: pa.StringArray) -> npt.NDArray[np.int32]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.text.columns import WordIndex, occurrences, text_buffers
+from pipeline.text.columns import WordIndex, occurrences, sum_counts, text_buffers
 from pipeline.text.kernels import word_slots
 from schemas.vocabulary import SPECIALS, UNK_ID, VOCABULARY
 
@@ -200,9 +200,7 @@ class TokenCounts:
         return table.filter(pc.greater(table["count"], 0))
 
     def _merge(self) -> None:
-        empty = pa.table({"token": pa.array([], pa.string()), "count": pa.array([], pa.int64())})
-        table = pa.concat_tables(self._parts or [empty]).group_by("token", use_threads=False).aggregate([("count", "sum")])
-        table = table.rename_columns({"token": "token", "count_sum": "count"}).select(["token", "count"])
+        table = sum_counts(self._parts)
         if int(_sizes(table).sum()) > self.KEPT_BYTES:
             table = self._without_rarest(table)
         self._parts = [table]
