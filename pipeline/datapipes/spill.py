@@ -5,9 +5,10 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
 import pyarrow as pa
 
-from pipeline.datapipes.tokenize_reviews import TOKENIZED_SCHEMA
+from pipeline.datapipes.tokenize_reviews import ROW_SCHEMA, TOKENIZED_SCHEMA
 from pipeline.datapipes.tokens_elsewhere import TokensElsewhere
 from pipeline.lake.atomic import writing
 
@@ -17,6 +18,14 @@ RELEASE_ABOVE = 450 << 20
 """Above so much memory, freed memory goes back to the system: blocks of many sizes leave holes that others do not fit into,
 and a run over long tokens would grow without bound. Runs over ordinary text stay below it: giving memory back after every
 16 MiB took a CSV of 2 GB a fifth longer."""
+
+TOKENS, WIDE = "tokens", "wide_tokens"
+"""The columns of token lists: of a batch with at most `NARROW` distinct tokens, whose indices take two bytes each, and of
+others. Each batch has one of them and nulls in the other."""
+NARROW = 1 << 16
+NARROW_TOKENS = pa.list_(pa.field("item", pa.dictionary(pa.uint16(), pa.string())))
+WIDE_TOKENS = TOKENIZED_SCHEMA.field(TOKENS).type
+SPILLED_SCHEMA = ROW_SCHEMA.append(pa.field(TOKENS, NARROW_TOKENS)).append(pa.field(WIDE, WIDE_TOKENS))
 
 
 class Release:
@@ -43,13 +52,13 @@ def _resident_bytes() -> int:
 
 
 class SpillWriter:
-    """Appends batches to a spill file. Each batch has its own dictionary of tokens.
+    """Appends batches to a spill file; `SpilledBatches` reads it. Each batch has its own dictionary of tokens.
 
     Args:
         schema: of the file; another one is for a subclass that writes something else.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema = TOKENIZED_SCHEMA) -> None:
+    def __init__(self, path: Path, schema: pa.Schema = SPILLED_SCHEMA) -> None:
         self.path = path
         self.batches = 0
         self._release = Release()
@@ -69,7 +78,11 @@ class SpillWriter:
         Raises:
             CannotWriteError: for example, the disk is full.
         """
-        self.append(pa.RecordBatch.from_arrays([*rows.columns, tokens], schema=TOKENIZED_SCHEMA))
+        assert isinstance(tokens, pa.ListArray)
+        narrow, wide = pa.nulls(len(tokens), NARROW_TOKENS), tokens
+        if len(tokens.values.dictionary) <= NARROW:
+            narrow, wide = narrowed(tokens), pa.nulls(len(tokens), WIDE_TOKENS)
+        self.append(pa.RecordBatch.from_arrays([*rows.columns, narrow, wide], schema=SPILLED_SCHEMA))
 
     def append(self, batch: pa.RecordBatch) -> None:
         """Writes a batch under the schema of the file; raises what `write` raises."""
@@ -77,3 +90,10 @@ class SpillWriter:
             self.writer.write_batch(batch)
         self.batches += 1
         self._release.after(batch)
+
+
+def narrowed(tokens: pa.ListArray) -> pa.ListArray:
+    """The same lists of at most `NARROW` distinct tokens, half as large."""
+    indices = tokens.values.indices.to_numpy().astype(np.uint16)
+    values = pa.DictionaryArray.from_arrays(pa.array(indices), tokens.values.dictionary, safe=False)
+    return pa.ListArray.from_arrays(tokens.offsets, values, type=NARROW_TOKENS)

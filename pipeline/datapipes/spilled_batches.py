@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 from torchdata.nodes import BaseNode
 
-from pipeline.datapipes.spill import Release
+from pipeline.datapipes.spill import TOKENS, WIDE, Release
 
 
 class SpilledBatches(BaseNode[pa.RecordBatch]):
@@ -34,14 +34,23 @@ class SpilledBatches(BaseNode[pa.RecordBatch]):
             self.next()
 
     def next(self) -> pa.RecordBatch:
-        """The next batch, under the schema of the file."""
+        """The next batch, its tokens in the column `TOKENS`."""
         while True:
             batch = self._reader.read_next_batch()
             self._batch += 1
             self._release.after(batch)
             if not any(first < self._batch <= end for first, end in self.dropped):
-                return batch
+                return _with_tokens(batch)
 
     def get_state(self) -> dict[str, Any]:
         """A new dictionary."""
         return {self.BATCH: self._batch}
+
+
+def _with_tokens(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch without the column of token lists that it does not use; others as they are."""
+    if WIDE not in batch.schema.names:
+        return batch
+    wide = batch[WIDE]
+    batch = batch.drop_columns(WIDE)
+    return batch if wide.null_count == len(wide) else batch.set_column(batch.schema.get_field_index(TOKENS), TOKENS, wide)

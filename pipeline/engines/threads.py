@@ -60,7 +60,7 @@ class ThreadedIngest:
             return write_shard(folder, shard.split, shard.rows, encode.vocabulary.fingerprint)
 
         with (
-            ParallelMap(SpilledBatches(spill.path, dropped), encode, self.workers) as encoded,
+            ParallelMap(SpilledBatches(spill.path, dropped), encode, self.workers, ahead=self.workers) as encoded,
             ParallelMap(CutShards(encoded, on_rows), write, self.workers, ahead=self.workers) as shards,
         ):
             yield iter(shards)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.lake.shards import Shard, open_shard
-from pipeline.text.columns import Digests, sha256_rows
+from pipeline.text.columns import Digests, find_keys, sha256_rows
 
 Keys = npt.NDArray[np.uint64]
 
@@ -97,8 +97,8 @@ class KeyIndex:
         """`states` of sorted keys, of which consecutive look-ups hit the same cache lines."""
         states = np.zeros(len(keys), np.int8)
         for level_keys, level_contents in self._levels:
-            places = np.minimum(np.searchsorted(level_keys, keys), len(level_keys) - 1)
-            found = np.flatnonzero(level_keys[places] == keys)
+            places = find_keys(level_keys, keys)
+            found = np.flatnonzero(places >= 0)
             if len(found):
                 states[found] = np.where(level_contents[places[found]] == contents[found], SAME, OTHER)
         return states

@@ -33,7 +33,7 @@ from pipeline.readers.magic import check_is_text
 from pipeline.readers.opening import opened, readable
 from schemas.bad_row import BadRow
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 2 << 20
 MAX_BAD = 1024
 """Faulty rows leave after so many, however many a block has."""
 

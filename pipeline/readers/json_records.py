@@ -11,14 +11,14 @@ import pyarrow as pa
 from pipeline.readers.base import BATCH_ROWS, EXCERPT_BYTES, FileFault, Reading, Rows, Source, check_columns
 from pipeline.readers.bounds import beyond
 from pipeline.readers.encoding import MARKS, UTF8
-from pipeline.readers.json_lines import WHITE_SPACE, ArrowLines, Lines
+from pipeline.readers.json_lines import WHITE_SPACE, ArrowLines, Lines, line_feeds
 from pipeline.readers.json_text import Kinds, looked_up, members, schema_of, text_columns
 from pipeline.readers.magic import check_is_text
 from pipeline.readers.opening import Stream, opened, readable
 from pipeline.readers.values import of_floats
 from schemas.reject import BadRow
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 2 << 20
 SAMPLE_ROWS = 1000
 SAMPLE_BYTES = 4 << 20
 BOM = b"\xef\xbb\xbf"
@@ -154,7 +154,7 @@ def lines(source: Source, stream: Stream, start: bytes = b"") -> Iterator[Iterab
         if taken < len(found):
             rest, first = data[int(found.starts[taken]) :], int(found.numbers[taken])
         else:
-            rest, first = b"", first + data.count(b"\n")
+            rest, first = b"", first + line_feeds(data)
     if rest:
         yield Lines.of(rest, first)
 
@@ -363,7 +363,7 @@ def whole_lines(source: Source, stream: Stream, start: bytes = b"") -> Iterator[
             yield data[:end]
         if not block:
             return
-        number += data.count(b"\n")
+        number += line_feeds(data)
         parts, held = ([data[end:]] if end < len(data) else []), len(data) - end
 
 

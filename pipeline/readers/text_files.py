@@ -20,11 +20,9 @@ from pipeline.readers.values import constant
 from pipeline.text.columns import name_numbers, text_buffers
 from pipeline.text.kernels import read_files
 
-FILES = 2000
-"""Of a batch. Each distinct word of a batch is looked up and counted once, so larger ones are faster."""
 SAMPLED = 16
 """One file in so many is looked at before a batch is read."""
-SHORT_TEXTS = 4
+SHORT_TEXTS = 8
 """Texts of so many times the average that a full batch allows are still short."""
 MOST_BYTES = 2**31 - 1
 """Bytes of an Arrow array of texts, whose offsets are int32."""
@@ -54,10 +52,10 @@ def _batches(source: Source, names: list[str], bounds: Bounds) -> Iterator[list[
     Each file's size is looked up only where a sample says that it matters: for short texts that alone would take as long
     as splitting them into words. It always does where `--max-value-bytes` allows more than an Arrow array can hold.
     """
-    is_holdable = (bounds.value + 1) * FILES <= MOST_BYTES
+    is_holdable = (bounds.value + 1) * BATCH_ROWS <= MOST_BYTES
     start = 0
     while start < len(names):
-        some = names[start : start + FILES]
+        some = names[start : start + BATCH_ROWS]
         sizes = [_size(f"{source.path}/{name}") for name in some[::SAMPLED]]
         if is_holdable and max(sizes) * BATCH_ROWS <= bounds.batch * SHORT_TEXTS:
             some = some[: max(1, bounds.batch * len(sizes) // max(1, sum(sizes)))]

@@ -361,22 +361,38 @@ static int32_t look_up(const uint8_t *bytes, size_t size, size_t room, const Slo
     }
 }
 
+/* The number found[j] for each of the indices j, which take `width` bytes each; how many of them are below `distinct`. */
+static size_t take_numbers(const int32_t *found, size_t distinct, const void *indices, size_t width, size_t count, int32_t *out)
+{
+    size_t at = 0;
+    if (width == sizeof(uint16_t)) {
+        const uint16_t *places = indices;
+        for (; at < count && places[at] < distinct; at++) out[at] = found[places[at]];
+    } else {
+        const uint32_t *places = indices;
+        for (; at < count && places[at] < distinct; at++) out[at] = found[places[at]];
+    }
+    return at;
+}
+
 PyDoc_STRVAR(word_ids_doc,
-    "word_ids(table, words, bounds, tokens, token_bounds, indices, first, unknown) -> ids\n\n"
-    "The int32 id of each token tokens[token_bounds[j]:token_bounds[j + 1]], j = indices[i] (all int32): `first` and the\n"
-    "place of the word that it is, or `unknown`. `table` is `word_table(words, bounds)`.");
+    "word_ids(table, words, bounds, tokens, token_bounds, indices, width, first, unknown) -> ids\n\n"
+    "The int32 id of each token tokens[token_bounds[j]:token_bounds[j + 1]], j = indices[i]: `first` and the place of the\n"
+    "word that it is, or `unknown`. `table` is `word_table(words, bounds)`; bounds are int32, indices uint16 or int32,\n"
+    "`width` bytes each.");
 
 static PyObject *word_ids(PyObject *module, PyObject *arguments)
 {
     (void)module;
     Py_buffer table, words, bounds, tokens, token_bounds, indices;
-    int first, unknown;
-    if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*ii", &table, &words, &bounds, &tokens, &token_bounds, &indices, &first,
-                          &unknown))
+    int width, first, unknown;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*iii", &table, &words, &bounds, &tokens, &token_bounds, &indices, &width,
+                          &first, &unknown))
         return NULL;
     PyObject *result = NULL;
     void *out;
-    size_t count = (size_t)indices.len / sizeof(int32_t), num_slots = (size_t)table.len / sizeof(Slot), at = 0;
+    size_t each = width == sizeof(uint16_t) ? sizeof(uint16_t) : sizeof(int32_t);
+    size_t count = (size_t)indices.len / each, num_slots = (size_t)table.len / sizeof(Slot), at = 0;
     size_t distinct = 0;
     int32_t *found = NULL;
     if (!are_bounds(&bounds, &words) || !are_bounds(&token_bounds, &tokens) || num_slots < 2 * rows_of(&bounds) ||
@@ -386,8 +402,7 @@ static PyObject *word_ids(PyObject *module, PyObject *arguments)
         PyErr_NoMemory();
     } else if ((result = room_for(count * sizeof(int32_t), &out))) {
         distinct = rows_of(&token_bounds);
-        const int32_t *edges = token_bounds.buf, *places = indices.buf;
-        int32_t *ids = out;
+        const int32_t *edges = token_bounds.buf;
         Py_BEGIN_ALLOW_THREADS
         for (size_t j = 0; j < distinct; j++) {
             size_t begin = (size_t)edges[j];
@@ -395,7 +410,7 @@ static PyObject *word_ids(PyObject *module, PyObject *arguments)
                                    (size_t)tokens.len - begin, table.buf, num_slots, words.buf, bounds.buf);
             found[j] = word < 0 ? unknown : first + word;
         }
-        for (; at < count && (uint32_t)places[at] < distinct; at++) ids[at] = found[places[at]];
+        at = take_numbers(found, distinct, indices.buf, each, count, out);
         Py_END_ALLOW_THREADS
         if (at < count) {
             PyErr_SetString(PyExc_ValueError, "word_ids: an index beyond the tokens");
@@ -611,6 +626,63 @@ static PyObject *sum_counts(PyObject *module, PyObject *arguments)
     return result;
 }
 
+/* ---- keys ---- */
+
+/* The first of the sorted `keys` from `low` on that is not below `key`: the one at `guess`, or near it. */
+static size_t first_from(const uint64_t *keys, size_t size, size_t low, size_t guess, uint64_t key)
+{
+    enum { FIRST_STEP = 8 };
+    size_t high = size, step = FIRST_STEP;
+    if (guess < size && keys[guess] < key) {
+        for (low = guess + 1; low + step < size && keys[low + step] < key; step *= 2) low += step + 1;
+        if (low + step < size) high = low + step;
+    } else if (guess < size) {
+        for (high = guess; high > low + step && keys[high - step] >= key; step *= 2) high -= step;
+        if (high > low + step) low = high - step;
+    }
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (keys[middle] < key)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+PyDoc_STRVAR(find_keys_doc,
+    "find_keys(keys, wanted) -> places\n\n"
+    "The place of each of the `wanted` in `keys`, int64; -1 if it is not there. Both are sorted uint64, and `keys` distinct.\n"
+    "Fast for keys that are spread evenly over all numbers, as hashes are: each place is guessed from the one before.");
+
+static PyObject *find_keys(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    Py_buffer keys, wanted;
+    if (!PyArg_ParseTuple(arguments, "y*y*", &keys, &wanted)) return NULL;
+    size_t size = (size_t)keys.len / sizeof(uint64_t), count = (size_t)wanted.len / sizeof(uint64_t);
+    void *out;
+    PyObject *result = room_for(count * sizeof(int64_t), &out);
+    if (result) {
+        const uint64_t *at = keys.buf, *key = wanted.buf;
+        int64_t *places = out;
+        Py_BEGIN_ALLOW_THREADS
+        double density = (double)size / 18446744073709551616.0;
+        uint64_t before = 0;
+        size_t place = 0;
+        for (size_t i = 0; i < count; before = key[i++]) {
+            size_t guess = place;
+            if (key[i] > before) guess += (size_t)((double)(key[i] - before) * density);
+            place = first_from(at, size, place, guess, key[i]);
+            places[i] = place < size && at[place] == key[i] ? (int64_t)place : -1;
+        }
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&keys);
+    PyBuffer_Release(&wanted);
+    return result;
+}
+
 /* ---- names of files ---- */
 
 enum { NAME_START, NUMBER, SECOND, NAME_PARTS };
@@ -671,6 +743,7 @@ static PyMethodDef methods[] = {
     {"word_ids", word_ids, METH_VARARGS, word_ids_doc},
     {"occurrences", occurrences, METH_VARARGS, occurrences_doc},
     {"sum_counts", sum_counts, METH_VARARGS, sum_counts_doc},
+    {"find_keys", find_keys, METH_VARARGS, find_keys_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -138,6 +138,24 @@ def sum_counts_of_arrow(parts: Sequence[pa.Table]) -> pa.Table:
     return table.sort_by("place_min").select(["token", "count_sum"]).rename_columns(["token", "count"])
 
 
+def find_keys(keys: npt.NDArray[np.uint64], wanted: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """(N,) the place of each of the wanted keys; -1 if it is not there.
+
+    Args:
+        keys: distinct and sorted.
+        wanted: (N,) sorted.
+    """
+    return np.frombuffer(_columns.find_keys(keys, wanted), np.int64) if COMPILED else find_keys_of_numpy(keys, wanted)
+
+
+def find_keys_of_numpy(keys: npt.NDArray[np.uint64], wanted: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """`find_keys` without a compiler."""
+    if not len(keys):
+        return np.full(len(wanted), -1, np.int64)
+    places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[places] == wanted, places, -1)
+
+
 def name_numbers(paths: pa.StringArray) -> npt.NDArray[np.int32]:
     """The numbers in file names such as `12_8.txt`, in ASCII digits; -1 for none.
 
@@ -174,14 +192,16 @@ class WordIndex:
         """The place of each token in the words, counted from `first`; `unknown` if it is not there.
 
         Args:
-            tokens: dictionary<int32, string>, without nulls.
+            tokens: dictionary<int32, string> or dictionary<uint16, string>, without nulls.
         """
         if not COMPILED:
             return self.ids_of_arrow(tokens, first, unknown)
         data, bounds = text_buffers(self.words)
         dictionary, token_bounds = text_buffers(tokens.dictionary)
         indices = tokens.indices.to_numpy()
-        ids = _columns.word_ids(self._table, data, bounds, dictionary, token_bounds, indices, first, unknown)
+        ids = _columns.word_ids(
+            self._table, data, bounds, dictionary, token_bounds, indices, indices.itemsize, first, unknown
+        )
         return pa.Array.from_buffers(pa.int32(), len(tokens), [None, pa.py_buffer(ids)])
 
     def ids_of_arrow(self, tokens: pa.DictionaryArray, first: int, unknown: int) -> pa.Int32Array:

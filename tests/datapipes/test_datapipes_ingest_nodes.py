@@ -13,13 +13,14 @@ from torchdata.nodes import BaseNode, IterableWrapper
 from pipeline.datapipes.cut_shards import CutShards
 from pipeline.datapipes.parallel_map import ParallelMap
 from pipeline.datapipes.read_reviews import ReadReviews
-from pipeline.datapipes.spill import SpillWriter
+from pipeline.datapipes.spill import NARROW, SpillWriter
 from pipeline.datapipes.spilled_batches import SpilledBatches
 from pipeline.datapipes.tokenize_reviews import ROW_SCHEMA
 from pipeline.errors import DataError
 from pipeline.readers.layout import layout_of, stars_of
 from pipeline.readers.roles import Columns
 from pipeline.readers.walk import Walker
+from pipeline.text.tokenizers import tokenize
 from tests.support.node_states import plain, run_test_save_load_state
 from tests.support.reviews import write_corpus
 
@@ -88,6 +89,21 @@ def test_spilled_batches_keep_their_own_dictionaries(spill: Path) -> None:
     assert [batch["tokens"].to_pylist() for batch in SpilledBatches(spill)] == [
         [["good", f"word{batch}", "good"]] for batch in range(9)
     ]
+
+
+@pytest.mark.parametrize("distinct", [1, NARROW, NARROW + 1])
+def test_a_batch_of_any_number_of_distinct_tokens_is_spilled(tmp_path: Path, distinct: int) -> None:
+    row = {"review_id": "r", "split": "train", "source": "s", "row": 0, "content_sha256": "0"}
+    rows = pa.RecordBatch.from_pylist([row, row], schema=ROW_SCHEMA)
+    tokens = tokenize("basic_english", pa.array([" ".join(map(str, range(distinct))), "0"]))
+    few = tokenize("basic_english", pa.array(["", "a b a"]))
+    with SpillWriter(tmp_path / "spill.arrow") as writer:
+        for lists in (few, tokens, few):
+            writer.write(rows, lists)
+    found = [batch["tokens"] for batch in SpilledBatches(writer.path)]
+    assert [lists.to_pylist() for lists in found] == [few.to_pylist(), tokens.to_pylist(), few.to_pylist()]
+    widths = [lists.type.value_type.index_type for lists in found]
+    assert widths == [pa.uint16(), pa.uint16() if distinct <= NARROW else pa.int32(), pa.uint16()]
 
 
 def test_shards_hold_one_split_and_every_row_once() -> None:

@@ -1,7 +1,9 @@
 """The loops over rows, compiled and without a compiler: both give the same, and that of their definitions."""
 
 import hashlib
+import itertools
 import sys
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -98,10 +100,13 @@ def test_both_forms_find_the_same_numbers(paths: list[str]) -> None:
     np.testing.assert_array_equal(columns.name_numbers(column), columns.name_numbers_of_python(column))
 
 
+@pytest.mark.parametrize("width", [pa.uint16(), pa.int32()])
 @given(words=st.lists(st.text(max_size=12), unique=True), tokens=st.lists(st.text(max_size=12)), data=st.data())
-def test_tokens_have_the_places_of_their_words(words: list[str], tokens: list[str], data: st.DataObject) -> None:
+def test_tokens_have_the_places_of_their_words(
+    width: pa.DataType, words: list[str], tokens: list[str], data: st.DataObject
+) -> None:
     tokens = [*tokens, *(data.draw(st.lists(st.sampled_from(words))) if words else [])]
-    column = pa.array(["before", *tokens], pa.string()).dictionary_encode()[1:]
+    column = pa.array(["before", *tokens], pa.string()).cast(pa.dictionary(width, pa.string()))[1:]
     index = WordIndex(pa.array(["cut off", *words], pa.string())[1:])
     expected = [words.index(token) + 2 if token in words else 1 for token in tokens]
     assert index.ids(column, 2, 1).to_pylist() == expected
@@ -113,6 +118,60 @@ def test_tokens_are_counted(tokens: list[str]) -> None:
     column = pa.array(["z", *tokens], pa.string()).dictionary_encode()[1:]
     found = dict(zip(column.dictionary.to_pylist(), columns.occurrences(column).tolist(), strict=True))
     assert found == {"z": 0, **{token: tokens.count(token) for token in tokens}}
+
+
+def counted(tokens: list[tuple[str, int]]) -> pa.Table:
+    """As a part of a longer table."""
+    rows = [("before", 1), *tokens, ("behind", 1)]
+    table = pa.table({"token": [token for token, _ in rows], "count": pa.array([count for _, count in rows], pa.int64())})
+    return table.slice(1, len(tokens))
+
+
+COUNTED = st.lists(st.tuples(st.text(alphabet="ab\0é", max_size=3) | st.text(max_size=20), st.integers(0, 2**40)))
+
+
+@given(parts=st.lists(COUNTED, max_size=4))
+def test_counts_of_the_same_token_are_summed(parts: list[list[tuple[str, int]]]) -> None:
+    expected: dict[str, int] = {}
+    for token, count in itertools.chain.from_iterable(parts):
+        expected[token] = expected.get(token, 0) + count
+    for sums in (columns.sum_counts, columns.sum_counts_of_arrow):
+        found = sums([counted(part) for part in parts])
+        assert list(zip(found["token"].to_pylist(), found["count"].to_pylist(), strict=True)) == [*expected.items()]
+        assert found.schema.types == [pa.string(), pa.int64()]
+
+
+def test_thousands_of_tokens_of_any_length_are_summed() -> None:
+    tokens = ["x" * (number % 40) + str(number % 5_003) for number in range(30_000)]
+    parts = [counted([(token, 1) for token in tokens[start : start + 7_000]]) for start in range(0, 30_000, 7_000)]
+    found = columns.sum_counts(parts)
+    assert found["token"].to_pylist() == list(dict.fromkeys(tokens))
+    assert dict(zip(found["token"].to_pylist(), found["count"].to_pylist(), strict=True)) == Counter(tokens)
+    assert columns.sum_counts_of_arrow(parts).equals(found)
+
+
+KEYS = st.one_of(
+    st.integers(0, 40),
+    st.integers(0, 2**64 - 1),
+    st.integers(2**64 - 40, 2**64 - 1),
+    st.integers(0, 2**63).map(lambda key: key - key % 2**56),
+)
+
+
+@given(keys=st.sets(KEYS, max_size=60), wanted=st.lists(KEYS, max_size=20), data=st.data())
+def test_keys_are_found_where_they_stand(keys: set[int], wanted: list[int], data: st.DataObject) -> None:
+    wanted = sorted([*wanted, *(data.draw(st.lists(st.sampled_from(sorted(keys)))) if keys else [])])
+    given_keys, asked = np.array(sorted(keys), np.uint64), np.array(wanted, np.uint64)
+    expected = [sorted(keys).index(key) if key in keys else -1 for key in wanted]
+    assert columns.find_keys(given_keys, asked).tolist() == expected
+    assert columns.find_keys_of_numpy(given_keys, asked).tolist() == expected
+
+
+@pytest.mark.parametrize("spread", [1, 2**20, 2**44])
+def test_keys_are_found_among_many_however_they_are_spread(spread: int) -> None:
+    keys = np.unique(np.random.default_rng(0).integers(0, 2**20 * spread, 100_000, np.uint64))
+    asked = np.sort(np.concatenate([keys[::7], keys[::11] + np.uint64(1)]))
+    np.testing.assert_array_equal(columns.find_keys(keys, asked), columns.find_keys_of_numpy(keys, asked))
 
 
 @pytest.mark.skipif(not columns.COMPILED, reason="nothing was compiled")
@@ -129,7 +188,12 @@ def test_the_compiled_loops_refuse_bounds_outside_of_their_data() -> None:
     with pytest.raises(ValueError, match="beyond"):
         _columns.occurrences(np.array([3], np.int32), 3)
     with pytest.raises(ValueError, match="beyond"):
-        _columns.word_ids(_columns.word_table(text, sound), text, sound, text, sound, np.array([-1], np.int32), 2, 1)
+        _columns.word_ids(_columns.word_table(text, sound), text, sound, text, sound, np.array([-1], np.int32), 4, 2, 1)
+    with pytest.raises(ValueError, match="beyond"):
+        _columns.word_ids(_columns.word_table(text, sound), text, sound, text, sound, np.array([1], np.uint16), 2, 2, 1)
+    for edges, number in ((bounds, 1), (falling, 1), (sound, 2)):
+        with pytest.raises(ValueError, match="a count for each"):
+            _columns.sum_counts([(text, sound, np.zeros(1, np.int64)), (text, edges, np.zeros(number, np.int64))])
     if hasattr(_columns, "sha256"):
         with pytest.raises(ValueError, match="tail"):
             _columns.sha256(text, sound, b"", np.array([0, 0], np.int32), np.array([1], np.int32))
