@@ -101,7 +101,9 @@ def is_torn_entry(content: bytes) -> bool:
     if not content.strip(b"\0 \n") or content.endswith(b"\0"):
         return True
     last = content.rstrip().splitlines()[-1]
-    return not last.endswith(b"}") and not _parses(last[:-1] + b"}")  # the latter is a damaged last byte
+    if last.endswith(b"}"):
+        return _ends_too_early(last)
+    return not _parses(last[:-1] + b"}")  # if it does, its last byte is damaged
 
 
 def read_entry(folder: Path, version: int) -> Entry | None:
@@ -219,6 +221,19 @@ def remove_half_written(folder: Path) -> None:
     """Deletes entries that deltalake, in earlier releases, did not get to give their names. The caller holds the lock."""
     for path in (folder / LOG).glob("*.json#*"):
         path.unlink(missing_ok=True)
+
+
+def _ends_too_early(line: bytes) -> bool:
+    """Whether a line of JSON is sound as far as it goes, and would have to go on. One that ends as whole lines do, within a
+    string, may be a whole one whose last quotation mark is damaged."""
+    try:
+        json.loads(line)
+    except json.JSONDecodeError as error:
+        in_string = error.msg.startswith("Unterminated string") and not line.endswith(b"}}")
+        return in_string or error.pos >= len(error.doc)
+    except ValueError:
+        return False
+    return False
 
 
 def _parses(line: bytes) -> bool:

@@ -23,8 +23,8 @@ INSIDE = "!/"
 EXCERPT_BYTES = 800
 """As much of a bad row is kept; the reject's excerpt is cut from it."""
 BATCH_ROWS = 2000
-"""Maximum rows per batch; `Bounds.batch` also limits its bytes. Neither depends on the number of workers. Each distinct word of a
-batch is looked up and counted once, so larger batches are faster."""
+"""Maximum rows per batch; `Bounds.batch` also limits its bytes. Neither depends on the number of workers. Each distinct word
+of a batch is looked up and counted once, so larger batches are faster."""
 
 
 class Stamp(NamedTuple):
