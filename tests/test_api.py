@@ -146,6 +146,7 @@ def test_a_stream_is_scored_as_it_is_read(lake: Path) -> None:
         reader.close()
 
 
+@pytest.mark.slow
 def test_threads_share_a_model(lake: Path, texts: list[str]) -> None:
     with pipeline.load(lake) as model, ThreadPoolExecutor(8) as pool:
         expected = model.predict_proba(texts)

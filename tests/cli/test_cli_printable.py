@@ -27,6 +27,7 @@ def assert_safe(outcome: Outcome) -> None:
     assert all(map(OUR_LINES.match, outcome.stderr.split("\n"))), outcome.stderr
 
 
+@pytest.mark.slow
 def test_a_missing_file_is_named_in_one_line(tmp_path: Path, pipeline: Run) -> None:
     done = pipeline("ingest", "--lake", tmp_path / "lake", tmp_path / (EVIL + os.fsdecode(b"\xff")))
     assert done.code == 66

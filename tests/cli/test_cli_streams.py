@@ -42,6 +42,7 @@ def shell(line: str, command: Sequence[str] = PYTHON, **environment: str) -> "su
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [">&-", ">/dev/full", "<&- >&- 2>&-"])
 def test_a_committed_run_ends_with_0_whatever_its_streams(reviews: Path, tmp_path: Path, ending: str) -> None:
     if "/dev/full" in ending and not Path("/dev/full").exists():
@@ -66,6 +67,7 @@ def test_a_reader_that_leaves_early_is_no_failure(reviews: Path, tmp_path: Path)
         assert full.returncode == 73 and "No space left" in full.stderr
 
 
+@pytest.mark.slow
 def test_a_stdout_of_another_encoding_shows_escapes(reviews: Path, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     assert run_here("ingest", reviews, "--lake", lake).code == 0
@@ -73,6 +75,7 @@ def test_a_stdout_of_another_encoding_shows_escapes(reviews: Path, tmp_path: Pat
     assert done.returncode == 0 and "\\u201cq" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["reviews", "--text=good"])
 def test_predictions_that_stdout_cannot_take_are_not_lost_in_silence(reviews: Path, tmp_path: Path, what: str) -> None:
     lake = make_lake(tmp_path / "lake")

@@ -181,6 +181,7 @@ def test_a_night_shows_its_steps_and_ends_with_what_a_person_must_know(terminal:
     assert json.loads(again.raw[again.raw.index(b"{") :])["command"] == "nightly"
 
 
+@pytest.mark.slow
 def test_taking_back_and_erasing_on_a_terminal(terminal: Terminal, screens: dict[str, Shown]) -> None:
     folder: Path = terminal.folder  # type: ignore[attr-defined]
     (folder / "flipped.csv").write_text("text,label\nA fine film,neg\nA dull film,pos\n")

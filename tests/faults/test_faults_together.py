@@ -38,6 +38,7 @@ def check(lake: Path, rows: int) -> None:
     assert [check for check in lake_checks(Lake(lake), verify=True) if check.state == "FAIL"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copies", [2, pytest.param(4, marks=pytest.mark.faults)])
 def test_ingest_and_ingest(copies: int, commands: Commands, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
@@ -61,6 +62,7 @@ def test_ingest_beside_training_beside_vacuum(copies: int, commands: Commands, t
     check(lake, rows + 5)
 
 
+@pytest.mark.slow
 def test_two_lakes_that_score_to_one_output(commands: Commands, tmp_path: Path) -> None:
     first, second, output = tmp_path / "first", tmp_path / "second", tmp_path / "out.parquet"
     make_trained(commands, first)
@@ -71,6 +73,7 @@ def test_two_lakes_that_score_to_one_output(commands: Commands, tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "out.parquet", "second"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copies", [2, pytest.param(4, marks=pytest.mark.faults)])
 def test_scoring_to_one_output(copies: int, commands: Commands, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
@@ -83,6 +86,7 @@ def test_scoring_to_one_output(copies: int, commands: Commands, tmp_path: Path) 
     assert sorted(path.name for path in (lake / "predictions").iterdir()) == ["input.parquet"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copies", [2, pytest.param(4, marks=pytest.mark.faults)])
 def test_scoring_one_folder(copies: int, commands: Commands, tmp_path: Path) -> None:
     lake = tmp_path / "lake"

@@ -119,6 +119,7 @@ def test_known_reviews_stay_known(tmp_path: Path) -> None:
     assert (receipt.exit_code, receipt.known) == (99, 12)
 
 
+@pytest.mark.slow
 def test_a_finished_training_stays_finished_and_an_unfinished_one_goes_on(tmp_path: Path, command: Run) -> None:
     lake = nights(tmp_path)
     trained = command("--lake", lake, "train", *TRAIN)
@@ -152,6 +153,7 @@ def test_new_reviews_after_a_merge_are_trained_on_with_the_merged_shards(tmp_pat
     assert sorted(shard.rows for shard in data.shards) == [1, 12, 36]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vacuumed", [False, True])
 def test_a_night_can_be_retracted_and_its_models_are_named_although_its_shards_were_merged(
     tmp_path: Path, command: Run, vacuumed: bool

@@ -67,6 +67,7 @@ def test_the_figures_are_those_of_the_predictions(receipt: dict[str, Any]) -> No
     assert json.loads(Path(receipt["outputs"]["summary"]).read_text()) == receipt["metrics"]
 
 
+@pytest.mark.slow
 def test_what_is_trained_is_not_trained_again(lake: Path, corpus: Corpus, receipt: dict[str, Any]) -> None:
     again = crossval(lake, corpus, *LINEAR)
     other = crossval(lake, corpus, *LINEAR, "--linear-ngrams", "1")
@@ -77,6 +78,7 @@ def test_what_is_trained_is_not_trained_again(lake: Path, corpus: Corpus, receip
     assert receipt["outputs"] == again["outputs"] != other["outputs"]
 
 
+@pytest.mark.slow
 def test_folds_are_trained_as_the_lake_says_unless_told_otherwise(
     tmp_path: Path, corpus: Corpus, receipt: dict[str, Any]
 ) -> None:

@@ -201,6 +201,7 @@ def test_rows_without_text_are_not_compared_and_those_without_a_known_word_are(t
     assert "unknown" in drift["over"]
 
 
+@pytest.mark.slow
 def test_a_bundle_of_an_earlier_release_says_so_and_the_remedy_works(trained: Path, tmp_path: Path) -> None:
     lake = copied(trained, tmp_path)
     bundle = bundle_of(lake)

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 from deltalake import DeltaTable
 
 from jobs.retract import RetractConfig
@@ -18,7 +19,14 @@ from tests.support.ingested import ingest, rows_of
 from tests.support.tables import write_csv
 
 HEADER, BROKEN = "text,label", "one,two,three,four"
+SOON = 2
+"""So many seeds of random edits are tried by default."""
 FOUR = ("alpha good,pos", "beta bad,neg", "gamma fine,pos", "delta dull,neg")
+
+
+def seeds(number: int) -> list[ParameterSet]:
+    """The seeds of random edits."""
+    return [pytest.param(seed, marks=pytest.mark.slow if seed >= SOON else []) for seed in range(number)]
 
 
 def held(lake: Path) -> Counter[str]:
@@ -165,7 +173,7 @@ def test_a_vocabulary_is_built_again_after_lines_were_removed(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("dedupe", [False, True])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(6))
 def test_any_edits(tmp_path: Path, seed: int, dedupe: bool) -> None:
     """After each ingest, the table has each good line of the file as often as the file, or with `--dedupe` once; more often
     only without it, if it had it so before and the line may be one that is broken now, or that was taken out."""
@@ -275,7 +283,7 @@ def test_a_run_whose_rows_have_moved_is_retracted_after_the_run_that_moved_them(
     assert retract(RetractConfig(lake=lake, run=bad.run_id)).exit_code == 99 and "Retract those runs" not in caplog.text
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", seeds(8))
 def test_what_came_back_stays_wherever_the_retracted_line_moves(tmp_path: Path, seed: int) -> None:
     """A delivery turns labels round and is retracted; its file goes on changing around these lines."""
     choose = random.Random(seed)

@@ -160,6 +160,7 @@ def much_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.night.step.COMMAND", forked_pipeline())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("much_unknown")
 def test_the_vocabulary_is_rebuilt_past_the_limit_if_the_sources_hold_every_review(tmp_path: Path, command: Run) -> None:
     (tmp_path / "raw").mkdir()
@@ -182,6 +183,7 @@ def test_the_vocabulary_is_rebuilt_past_the_limit_if_the_sources_hold_every_revi
     assert second.endswith("the limit is 5.0%; it could not be rebuilt, see above")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("much_unknown")
 def test_a_vocabulary_is_not_rebuilt_again_and_again(tmp_path: Path, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "raw").mkdir()

@@ -86,6 +86,7 @@ def test_new_labelled_reviews_decide(lake: Lake, command: Run, policy: str, rows
     assert decided(lake, policy).train is trains
 
 
+@pytest.mark.slow
 def test_reviews_taken_back_do_not_offset_new_ones(lake: Lake, command: Run) -> None:
     wrong = lake.raw / "wrong.csv"
     wrong.write_text("text,label\n" + "".join(f"the wrong film number {n},pos\n" for n in range(20)))
@@ -132,6 +133,7 @@ def test_a_version_that_vacuum_has_removed_does_not_hinder(lake: Lake, command: 
 Night = Callable[..., Outcome]
 
 
+@pytest.mark.slow
 def test_the_log_says_why_a_night_trains_or_not(lake: Lake, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.night.step.COMMAND", forked_pipeline())
     more(lake, command, 7)

@@ -124,6 +124,7 @@ def test_rejected_rows_are_said_once(night: Night, lake: Path, command: Run) -> 
     assert "ingest: 3 rows rejected (2 the night before): 1 more malformed_row, in raw/worse.csv. To see them: " in said
 
 
+@pytest.mark.slow
 def test_an_unreadable_file_is_said_once_and_does_not_fail_the_night(night: Night, lake: Path) -> None:
     (lake / "raw" / "broken.tar.gz").write_bytes(b"\x1f\x8b no archive")
     first = night()
@@ -132,6 +133,7 @@ def test_an_unreadable_file_is_said_once_and_does_not_fail_the_night(night: Nigh
     assert night().stderr == ""
 
 
+@pytest.mark.slow
 def test_an_unreadable_file_among_those_to_score_is_said_once(night: Night, lake: Path) -> None:
     (lake / "incoming" / "broken.parquet").write_bytes(b"PAR1 no table")
     first = night("--retrain", "never")
@@ -219,6 +221,7 @@ def test_a_lake_that_is_not_there_is_refused_and_the_message_helps(tmp_path: Pat
     assert command("--lake", tmp_path / "lake", "nightly", "--retrain", "never").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", [".gitkeep", "_SUCCESS", ".tmp-1/new.parquet", "_folder/new.parquet"])
 def test_hidden_files_do_not_wait_to_be_scored(night: Night, lake: Path, hidden: str) -> None:
     shutil.rmtree(lake / "incoming")
@@ -230,6 +233,7 @@ def test_hidden_files_do_not_wait_to_be_scored(night: Night, lake: Path, hidden:
     assert steps(done) == [("ingest", 99)]
 
 
+@pytest.mark.slow
 def test_what_to_score_can_be_a_path_with_blanks_or_a_pattern(night: Night, lake: Path) -> None:
     waiting = lake / "to be scored" / "new reviews.parquet"
     waiting.parent.mkdir()
@@ -249,6 +253,7 @@ def test_the_lakes_settings_say_what_to_score(night: Night, lake: Path) -> None:
     assert any("inbox" in str(path) for path in (lake / "predictions").rglob("*.parquet"))
 
 
+@pytest.mark.slow
 def test_options_of_train_in_one_argument(night: Night) -> None:
     done = night("--train-options", "--arch nbsvm --seed 7")
     assert steps(done)[1] == ("train", 0)

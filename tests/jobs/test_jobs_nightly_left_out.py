@@ -68,6 +68,7 @@ def shown(lake: Path) -> list[str]:
     return [" ".join(html.unescape(re.sub(r"<[^>]*>", "", cell)).split()) for cell in cells]
 
 
+@pytest.mark.slow
 def test_every_night_has_stars_left_out_and_nobody_is_told(lake: Path, night: Night, command: Run) -> None:
     assert tomllib.loads((lake / "pipeline.toml").read_text())["ingest"]["skip-labels"] == "3"
     for number, name in enumerate(("monday.csv", "tuesday.csv", "wednesday.csv"), 1):

@@ -58,7 +58,7 @@ def deliveries() -> Iterator[tuple[str, str, str]]:
     yield "ids.csv", GOOD + f"{MARKER},{text},pos\n{MARKER},{text} again,pos\n", "duplicate_id"
 
 
-SOON_READ = ("rows.csv", "objects.jsonl", "words.parquet", "only.csv")
+SOON_READ = ("rows.csv", "only.csv")
 
 
 @pytest.mark.parametrize(

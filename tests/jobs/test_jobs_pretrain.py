@@ -100,6 +100,7 @@ def test_text_that_a_training_is_tested_on_changes_no_bit(
     assert digests[0] == digests[1] != digests[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [VECTORS, LM], ids=["vectors", "lm"])
 def test_the_same_again_is_nothing_new_and_other_options_are(
     tmp_path: Path, corpus: Corpus, objective: tuple[str, ...]
@@ -157,6 +158,7 @@ def weights(bundle: Bundle) -> dict[str, torch.Tensor]:
     return bundle.load_model().deep.state_dict()
 
 
+@pytest.mark.slow
 def test_a_training_takes_vectors_whatever_its_architecture(tmp_path: Path, corpus: Corpus) -> None:
     found = pretrained(tmp_path, corpus, *VECTORS)
     for name in ("LATEST", found.pretrained_id, found.folder):
@@ -168,6 +170,7 @@ def test_a_training_takes_vectors_whatever_its_architecture(tmp_path: Path, corp
     assert "init" not in trained(tmp_path, corpus, *UNMOVED).training
 
 
+@pytest.mark.slow
 def test_a_training_takes_recurrent_weights_and_sizes(
     tmp_path: Path, corpus: Corpus, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -215,6 +218,7 @@ def remedy(message: str) -> list[str]:
     return shlex.split(found[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "training"),
     [

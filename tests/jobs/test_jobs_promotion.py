@@ -138,6 +138,7 @@ def test_a_worse_model_does_not_replace_the_live_one_unless_somebody_says_so(lak
     assert third["metrics"]["promotion"]["reason"] == "not worse" and live(lake) == third["outputs"]["model_id"]
 
 
+@pytest.mark.slow
 def test_always_and_never(lake: Path, corpus: Corpus) -> None:
     good = live(lake)
     never = train(lake, corpus, *LINEAR, "--seed", 1, "--promote", "never")["metrics"]["promotion"]
@@ -150,6 +151,7 @@ def test_always_and_never(lake: Path, corpus: Corpus) -> None:
     assert always["metrics"]["promotion"]["live_accuracy"] is not None
 
 
+@pytest.mark.slow
 def test_a_delivery_of_exchanged_labels_neither_goes_live_nor_judges(lake: Path, corpus: Corpus) -> None:
     good = live(lake)
     for number in range(4):
@@ -166,6 +168,7 @@ def test_a_delivery_of_exchanged_labels_neither_goes_live_nor_judges(lake: Path,
     assert (found["decision"], found["reason"], live(lake)) == ("not promoted", "worse", good)
 
 
+@pytest.mark.slow
 def test_labels_exchanged_in_place_leave_nothing_to_compare_on(lake: Path, corpus: Corpus) -> None:
     good = live(lake)
     change(corpus, lambda table: flipped(table, "again"), "train-0000")
@@ -177,6 +180,7 @@ def test_labels_exchanged_in_place_leave_nothing_to_compare_on(lake: Path, corpu
     assert train(lake, corpus, *LINEAR, "--seed", 2)["metrics"]["promotion"]["reason"] == "not worse"  # a new list counts
 
 
+@pytest.mark.slow
 def test_models_of_earlier_releases(lake: Path, corpus: Corpus, tmp_path: Path) -> None:
     """They have no list. One that was trained without a test part has seen today's; a `test` split was never trained on."""
     (lake / "models" / live(lake) / JUDGE_FILE).unlink()

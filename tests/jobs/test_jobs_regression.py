@@ -139,6 +139,7 @@ def test_a_ridge_and_a_network_learn_prices(lake: Path, tmp_path: Path) -> None:
     assert (bundle.folder / "report.html").read_text(encoding="utf-8").count("Mean absolute error") >= 1
 
 
+@pytest.mark.slow
 def test_units_change_nothing_but_the_units(tmp_path: Path) -> None:
     found = []
     for name, unit, offset in (("euros", 1.0, 0.0), ("cents", 100.0, 70_000.0)):
@@ -217,6 +218,7 @@ def test_pages_of_labels_refuse_numbers(lake: Path, tmp_path: Path) -> None:
         assert found.code == 2 and "predicts numbers" in found.stderr
 
 
+@pytest.mark.slow
 def test_crossval_predicts_each_review_once(lake: Path) -> None:
     receipt = invoke(
         "crossval", "--task", "regression", "--arch", "ridge", "--linear-bits", "14", "--folds", "2", "--lake", lake
@@ -237,6 +239,7 @@ def own(lake: Path, tmp_path: Path) -> Path:
     return tmp_path / "lake"
 
 
+@pytest.mark.slow
 def test_the_commands_that_are_suggested_for_numbers_work(own: Path) -> None:
     poor = ("--arch", "bag", "--epochs", "1", "--lr", "1e-7", "--no-wide", "--linear-bits", "14", "--holdout", "0.2")
     trained = run_here("train", "--task", "regression", *poor, "--lake", own)
@@ -315,6 +318,7 @@ def test_the_model_is_found_again(lake: Path) -> None:
     assert {row["task"] for row in listed} == {"regression"} and all(row["mae"] > 0 for row in listed)
 
 
+@pytest.mark.slow
 def test_stars_of_acl_imdb_are_numbers(tmp_path: Path) -> None:
     for place, stars in (("neg", (1, 2, 3, 4)), ("pos", (7, 8, 9, 10))):
         folder = tmp_path / "aclImdb" / "train" / place

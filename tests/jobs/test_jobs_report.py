@@ -63,6 +63,7 @@ def test_examples_come_from_predictions(lake: Lake, tmp_path: Path) -> None:
     assert not (lake.models / lake.latest_model() / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_scored_files_are_read_with_the_columns_of_the_lakes_settings(
     lake: Lake, tmp_path: Path, run_main: Callable[..., int]
 ) -> None:
@@ -126,6 +127,7 @@ def test_models_that_cannot_be_compared(lake: Lake) -> None:
         run(ReportConfig(lake=lake.root, models=("LATEST", "other"), compare=True))
 
 
+@pytest.mark.slow
 def test_what_a_bundle_lacks_is_made_from_its_lake(corpus: Path, tmp_path: Path, run_main: Callable[..., int]) -> None:
     """As for a model of an earlier release; and the remedy for a damaged file is to remove it and to report again."""
     lake = Lake(tmp_path / "lake")

@@ -118,6 +118,7 @@ def test_erase_forgets_what_the_teacher_said_about_the_review(lake: Path) -> Non
     assert sum(files(lake).values()) == 69
 
 
+@pytest.mark.slow
 def test_erase_names_the_students_of_a_model_that_has_read_the_review(tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     ingest(lake, write_corpus(tmp_path / "raw"), workers=0)

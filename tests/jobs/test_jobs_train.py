@@ -22,6 +22,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return write_corpus(tmp_path_factory.mktemp("train"), 900, test_rows=100)
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_once(tmp_path: Path, corpus: Corpus) -> None:
     receipt = train(tmp_path, corpus, "--lr", "0.01")
     model = Path(receipt["outputs"]["model"])
@@ -84,6 +85,7 @@ def test_three_classes_weights_schedule_average_and_patience(tmp_path: Path) -> 
     assert events
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "arch", "layers", "dropout"),
     [("book-rnn", "rnn", 1, 0.0), ("book-bilstm", "bilstm", 1, 0.5), ("book-bigru", "bigru", 2, 0.8)],
@@ -185,6 +187,7 @@ def test_no_table(tmp_path: Path) -> None:
     assert raised.value.exit_code == 66
 
 
+@pytest.mark.slow
 def test_plain_shards_need_neither_deltalake_nor_filelock_nor_rich(tmp_path: Path, corpus: Corpus) -> None:
     """On a training machine only torch, torchdata, pyarrow, numpy, typer and safetensors may be installed."""
     import subprocess

@@ -80,6 +80,7 @@ def test_the_same_content_elsewhere_is_nothing_new_and_another_one_is(tmp_path: 
     assert train(tmp_path, corpus, "--embeddings", glove(file, corpus, seed=1)).model_id != first.model_id
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_with_the_same_vectors_only(
     tmp_path: Path, corpus: Corpus, caplog: pytest.LogCaptureFixture
 ) -> None:

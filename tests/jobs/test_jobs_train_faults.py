@@ -119,7 +119,7 @@ def killed_and_resumed(lake: Path, corpus: Corpus, kills: int, options: tuple[st
 
 
 @pytest.mark.parametrize(
-    ("kills", "epochs"), [(1, "4"), pytest.param(20, "60", marks=[pytest.mark.slow, pytest.mark.timeout(1200)])]
+    ("kills", "epochs"), [(1, "2"), pytest.param(20, "60", marks=[pytest.mark.slow, pytest.mark.timeout(1200)])]
 )
 def test_killed_and_resumed_gives_the_same_bits(tmp_path: Path, corpus: Corpus, kills: int, epochs: str) -> None:
     options = ("--epochs", epochs, "--average", "0.9", "--patience", "1000")

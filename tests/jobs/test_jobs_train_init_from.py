@@ -120,6 +120,7 @@ def test_a_killed_training_goes_on_from_its_own_start_although_another_model_is_
     assert train(tmp_path / "killed", nights[1], *options, "--resume")["code"] == 99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [False, True])
 def test_without_an_intact_checkpoint_it_begins_again_from_the_same_model_if_there_is_one(
     tmp_path: Path, nights: tuple[Corpus, Corpus], lost: bool, caplog: pytest.LogCaptureFixture
@@ -161,6 +162,7 @@ def test_two_that_follow_the_live_model_do_not_run_at_once(tmp_path: Path, night
             train(tmp_path, nights[1], "--init-from", "LIVE")
 
 
+@pytest.mark.slow
 def test_the_linear_part_is_fitted_from_the_start(tmp_path: Path, nights: tuple[Corpus, Corpus]) -> None:
     wide = ("--wide", "--linear-bits", "10", *UNMOVED)
     first = live_bundle(tmp_path, nights[0], "--wide", "--linear-bits", "10")

@@ -120,6 +120,7 @@ def test_a_share_of_the_teacher_is_mixed_with_the_labels(tmp_path: Path, corpus:
     assert len({made["outputs"]["model_id"] for made in (little, much, plain)}) == 3
 
 
+@pytest.mark.slow
 def test_the_ngrams_beside_a_network_learn_from_the_teacher_too(tmp_path: Path, corpus: Corpus) -> None:
     options = ("--linear-bits", "12", "--no-calibrate")
     receipt = train(tmp_path / "wide", corpus, *options, "--wide", "--unlabelled", "2")
@@ -254,6 +255,7 @@ def test_what_is_held_out_is_not_taught_by_a_model_that_has_read_it(
     assert "may have learned from some of this training's validation rows" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_teacher_of_another_vocabulary_is_refused_and_the_live_one_gives_way(
     tmp_path: Path, corpus: Corpus, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -283,6 +285,7 @@ def test_a_model_of_another_task_cannot_teach(tmp_path: Path, corpus: Corpus) ->
         train(tmp_path / "lake", rated, "--teacher", numbers)
 
 
+@pytest.mark.slow
 def test_night_after_night_the_live_model_teaches_the_next_one(tmp_path: Path, corpus: Corpus) -> None:
     follow = (corpus, "--teacher", "LIVE", "--promote", "always")
     first = bundle_of(fit(tmp_path, *follow))
@@ -360,6 +363,7 @@ def test_a_table_without_unlabelled_reviews_gives_the_teacher_nothing_to_label(
     assert "teacher" not in receipt["metrics"]
 
 
+@pytest.mark.slow
 def test_unlabelled_reviews_can_be_left_out_by_name(tmp_path: Path, corpus: Corpus) -> None:
     wide = ("--wide", "--linear-bits", "12")
     made = {name: train(tmp_path / name, corpus, *wide, "--unlabelled", name) for name in ("auto", "none", "0.5")}

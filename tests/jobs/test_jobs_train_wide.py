@@ -109,6 +109,7 @@ def test_explanations_of_a_wide_model_add_up(trained: dict[str, Any]) -> None:
     assert said_BT.shape == ids_BT.shape
 
 
+@pytest.mark.slow
 def test_the_record_has_the_baselines_figures_on_the_same_rows(tmp_path: Path, corpus: Corpus) -> None:
     alone = _train(tmp_path, corpus, *LINEAR, "--no-calibrate")
     beside = _train(tmp_path, corpus, *ARCH, *ONCE)
@@ -154,6 +155,7 @@ def test_calibration_changes_probabilities_and_no_prediction(tmp_path: Path, cor
     assert 0 <= calibrated["metrics"]["test_ece"] <= 1
 
 
+@pytest.mark.slow
 def test_rare_classes_weigh_more_by_default(tmp_path: Path) -> None:
     corpus = _imbalanced(tmp_path / "rare")
     metrics = {
@@ -181,6 +183,7 @@ def _imbalanced(folder: Path) -> Corpus:
     return corpus
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("select", ["accuracy", "macro-f1", "loss"])
 def test_the_best_epoch_is_chosen_by_the_metric_asked_for(tmp_path: Path, corpus: Corpus, select: str) -> None:
     receipt = _train(tmp_path, corpus, *SMALL, "--epochs", "3", "--lr", "0.02", "--select", select)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+import pytest
 
 from tests.support.commands import Run
 
@@ -24,6 +25,7 @@ def write_reviews(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_warning_names_a_remedy_that_works_to_the_score(tmp_path: Path, command: Run) -> None:
     lake, reviews = tmp_path / "lake", write_reviews(tmp_path / "reviews.csv")
     first = command("ingest", "--lake", lake, reviews)

@@ -90,6 +90,7 @@ def test_it_is_renewed_while_it_is_held(store: Store) -> None:
         lease.check()
 
 
+@pytest.mark.slow
 def test_who_waits_gets_it_when_it_is_released(store: Store) -> None:
     entered = threading.Event()
 
@@ -105,6 +106,7 @@ def test_who_waits_gets_it_when_it_is_released(store: Store) -> None:
     waiting.join()
 
 
+@pytest.mark.slow
 def test_that_of_a_killed_holder_expires(store: Store) -> None:
     with holder(store, seconds=1.0) as process:
         process.kill()

@@ -99,12 +99,14 @@ def test_of_another_lake_under_the_same_name_nothing_is_taken(
     assert machine.done("ingest", late, code=99)["known"] == 1
 
 
+@pytest.mark.parametrize("after_a_brace", [False, True])
 def test_a_damaged_newest_entry_in_the_store_is_named_and_repaired(
-    machine: Machine, other: Machine, store: Path, reviews: Path, tmp_path: Path
+    after_a_brace: bool, machine: Machine, other: Machine, store: Path, reviews: Path, tmp_path: Path
 ) -> None:
     machine.done("ingest", reviews)
     (entry,) = store.glob("tokens/_delta_log/*.json")
-    entry.write_bytes(entry.read_bytes()[:300])
+    whole = entry.read_bytes()
+    entry.write_bytes(whole[: whole.index(b"}") + 1] if after_a_brace else whole[: whole.index(b"}")])
     late = tmp_path / "late.csv"
     late.write_text("text,label\nlater it was good,pos\n")
     for one in (machine, other):

@@ -77,6 +77,7 @@ def test_a_commit_whose_answer_was_lost_counts(
     assert sum(table_rows(store).values()) == 130
 
 
+@pytest.mark.slow
 def test_commands_that_only_read_write_nothing(machine: Machine, other: Machine, store: Path, corpus: Path) -> None:
     machine.done("ingest", corpus)
     machine.done(*TRAIN)
@@ -86,6 +87,7 @@ def test_commands_that_only_read_write_nothing(machine: Machine, other: Machine,
     assert {path: path.stat().st_mtime_ns for path in store.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_shards_are_fetched_when_they_are_read(machine: Machine, other: Machine, corpus: Path) -> None:
     machine.done("ingest", corpus)
     said = other.said("doctor") + other.said("status", code=1)
@@ -110,6 +112,7 @@ def test_a_size_that_is_none_is_refused(machine: Machine, corpus: Path) -> None:
     assert outcome.code == 2 and "'50 GB'" in outcome.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["everything", "stamps", "log", "models", "shards", "LATEST"])
 def test_what_is_lost_of_a_working_copy_comes_back(lost: str, machine: Machine, store: Path, corpus: Path) -> None:
     machine.done("ingest", corpus)
@@ -142,6 +145,7 @@ def test_what_nobody_committed_is_dropped_from_a_working_copy(machine: Machine, 
     assert len(list(machine.root.glob("tokens/*.parquet"))) == len(list(store.glob("tokens/*.parquet"))) == 3
 
 
+@pytest.mark.slow
 def test_a_model_that_could_not_be_pushed_goes_with_the_next_push(
     machine: Machine, store: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +191,7 @@ def test_a_pull_that_breaks_off_does_not_push_old_files_later(
     assert (store / "models" / "LATEST").read_text().strip() == models[1]
 
 
+@pytest.mark.slow
 def test_what_is_lost_beside_a_run_is_not_removed_in_the_store(
     machine: Machine, store: Path, corpus: Path, pipeline: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -370,6 +375,7 @@ def test_what_is_committed_counts_although_the_store_then_goes_away(
     assert len(list(store.glob("runs/*-ingest-*.json"))) == 3
 
 
+@pytest.mark.slow
 def test_places_inside_the_lake_may_be_named_by_their_uri(
     machine: Machine, other: Machine, store: Path, tmp_path: Path
 ) -> None:
@@ -420,6 +426,7 @@ def test_what_others_put_into_a_lake_is_fetched_when_it_is_read(machine: Machine
     assert [path.name for path in machine.root.rglob("*.csv")] == ["a.csv"]
 
 
+@pytest.mark.slow
 def test_a_model_is_loaded_from_python(
     machine: Machine, other: Machine, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

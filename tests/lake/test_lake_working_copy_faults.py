@@ -100,6 +100,7 @@ def test_without_a_server_a_command_ends_with_69_and_says_what_to_do(
         assert uri in outcome.stderr and "Nothing was done" in outcome.stderr and "the-secret" not in outcome.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["folder", pytest.param("s3", marks=pytest.mark.s3)])
 def test_two_machines_that_ingest_at_the_same_time(
     kind: str, request: pytest.FixtureRequest, pipeline: Run, tmp_path: Path
@@ -124,6 +125,7 @@ def test_two_machines_that_ingest_at_the_same_time(
     print(f"told to run again: {told}")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_suspended_until_another_took_over_commits_nothing(pipeline: Run, tmp_path: Path) -> None:
     store = tmp_path / "store"
     uri = f"file+store://{store}"

@@ -40,6 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             delattr(models, name.rpartition(".")[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", PAGES)
 def test_the_pages_file_learns_scores_and_resumes(
     folder: Path, tmp_path: Path, order_lake: Path, small_corpus: Corpus, arch: str

@@ -164,6 +164,7 @@ def test_equals_the_equations(name: str, bidirectional: bool, compiled: bool, mo
             np.testing.assert_allclose(states[:length, row, HIDDEN:], reference(p, x[::-1], 1, ways)[::-1], **EXACT)
 
 
+@pytest.mark.slow
 @cells
 @both_ways
 def test_gradients(name: str, bidirectional: bool) -> None:

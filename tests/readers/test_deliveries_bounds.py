@@ -26,7 +26,7 @@ from pipeline.errors import DataError, OutOfMemoryError, UsageError
 from pipeline.options.values import from_command_line
 from pipeline.readers import text_files
 from pipeline.readers.arrow_messages import messages
-from pipeline.readers.base import FileFault, Reading, Source
+from pipeline.readers.base import BATCH_ROWS, FileFault, Reading, Source
 from pipeline.readers.bounds import DEFAULT_BOUNDS, MIB, Bounds, in_units, size_of
 from pipeline.readers.formats import arrow, parquet
 from pipeline.readers.limits import Limit
@@ -303,7 +303,7 @@ def test_ordinary_rows_are_decoded_by_the_thousand(tmp_path: Path) -> None:
     table = {"text": [f"review {number} " * 90 for number in range(5000)], "tags": [["a", "b"]] * 5000, "n": range(5000)}
     pq.write_table(pa.table(table), path, row_group_size=2000)
     source = Source(path=path, name="b.parquet", format="parquet")
-    assert [len(rows.row) for rows in parquet.read(source, Reading())] == [1024] * 4 + [904]
+    assert [len(rows.row) for rows in parquet.read(source, Reading())] == [BATCH_ROWS, BATCH_ROWS, 1000]
 
 
 def test_views_of_one_text_are_decoded_a_few_at_a_time(tmp_path: Path) -> None:
