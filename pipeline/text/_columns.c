@@ -1,6 +1,6 @@
 /* The loops over the rows of columns of text, outside of Python's global lock: SHA-256 of each row, what is wrong with its
-   UTF-8, tokens looked up in a vocabulary, counted, and their counts summed. `columns.py` does the same with hashlib, NumPy and Arrow where this
-   was not compiled, and the tests hold both against each other. */
+   UTF-8, tokens looked up in a vocabulary, counted, and their counts summed; and keys, found in sorted ones. `columns.py` does
+   the same with hashlib, NumPy and Arrow where this was not compiled, and the tests hold both against each other. */
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
