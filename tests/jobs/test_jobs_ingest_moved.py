@@ -3,9 +3,9 @@
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
-from _pytest.mark import ParameterSet
 from deltalake import DeltaTable
 
 from jobs.retract import RetractConfig
@@ -24,7 +24,7 @@ SOON = 2
 FOUR = ("alpha good,pos", "beta bad,neg", "gamma fine,pos", "delta dull,neg")
 
 
-def seeds(number: int) -> list[ParameterSet]:
+def seeds(number: int) -> list[Any]:
     """The seeds of random edits."""
     return [pytest.param(seed, marks=pytest.mark.slow if seed >= SOON else []) for seed in range(number)]
 
