@@ -1,4 +1,4 @@
-"""Freed memory is reused: by the next step, without new page faults, and by other threads."""
+"""Freed memory is reused, by the next step, without new page faults, and by other threads; or it is given back."""
 
 import os
 import subprocess
@@ -98,3 +98,25 @@ def test_a_command_tunes_its_own_process_and_leaves_what_people_have_set() -> No
     assert tuned("score")[0] != ours
     assert tuned("ingest", GOMP_SPINCOUNT="7", ARROW_DEFAULT_MEMORY_POOL="system") == ["system", "7"]
     assert tuned("train", OMP_WAIT_POLICY="passive")[1] == "None"
+
+
+FREED = """
+from pipeline.process import give_freed_memory_back
+
+def resident() -> int:
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1])
+
+blocks = [bytearray(10_000) for _ in range(8_000)]
+pin = bytearray(10_000)  # lies above the others, which glibc can then not cut off
+del blocks
+before = resident()
+give_freed_memory_back()
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
+def test_freed_memory_is_given_back() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, env=environment, check=True)
+    assert int(done.stdout) > 60_000, "of 80 MB, in kilobytes"

@@ -20,6 +20,7 @@ from pipeline.lake.known import OTHER, SAME, UNSEEN, KeyIndex, Keys, Known
 from pipeline.lake.missing import held_by_others
 from pipeline.lake.reject_writer import RejectWriter
 from pipeline.lake.withheld import RETRACTED, source_pairs
+from pipeline.process import give_freed_memory_back
 from pipeline.readers.base import FileFault
 from pipeline.readers.reviews import Groups
 from pipeline.text.vocabulary import Counts
@@ -195,6 +196,7 @@ class Collector:
         if not keep_seen:
             self.seen = KeyIndex()
         pa.default_memory_pool().release_unused()
+        give_freed_memory_back()
 
     def num_withheld(self, why: int) -> int:
         """Reviews that were retracted, or erased."""
