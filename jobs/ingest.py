@@ -19,10 +19,11 @@ import pyarrow.compute as pc
 
 from jobs.runtime import Run, commit_record, committing, recorded_run
 from jobs.workplace import table_locked
-from pipeline.config.ingest import IngestConfig
+from pipeline.config.ingest import LAST, IngestConfig
 from pipeline.config.shared import FEWEST_TOKENS
 from pipeline.datapipes.collect import Collector, Findings
 from pipeline.datapipes.encode_reviews import EncodeReviews
+from pipeline.datapipes.repeated_ids import RepeatedIds
 from pipeline.datapipes.tokenize_reviews import TokenizeReviews
 from pipeline.engines.ingest import IngestEngine, import_early, ingest_engine
 from pipeline.errors import DataError, InputNotFoundError, UsageError
@@ -186,6 +187,7 @@ def _ingest(
         "labels": list(vocabulary.labels),
         "duplicates": duplicates,
         "deduplicated": duplicates if config.dedupe else 0,
+        "superseded": collected.superseded,
         "replaced": len(collected.replaced),
         "moved": leaving.moved,
         "missing": leaving.missing,
@@ -222,16 +224,22 @@ def _read(
 ) -> tuple[Collector, "_Leaving", RejectCounts]:
     """The first pass, and what leaves the table for it. A second time if it was wrong about what leaves: where --dedupe took
     new rows for duplicates of rows that leave, or let in what stays in the table elsewhere, or where a review that has moved
-    was taken for a retracted or erased one.
+    was taken for a retracted or erased one. Also if rows with the same ID differ and the last one counts.
 
     Args:
         path: for the rejects, until they are published.
         reads: the first pass; gets what earlier ones have found out.
     """
     findings = Findings()
-    while True:
+    while True:  # each reading finds out more about the same rows, so this ends
         with RejectWriter(path) as rejects:
             collected = reads(rejects, findings)
+            if conflicts := collected.in_conflict():
+                log.info(
+                    "reading again, because %s IDs have rows that differ, of which the last counts", f"{len(conflicts):,}"
+                )
+                findings |= Findings(last=conflicts)
+                continue
             leaving = _leaving(config, known, collected)
             more = {pair: n for pair, n in _releases(known, collected).items() if n > findings.released.get(pair, 0)}
             found = collected.misjudged(leaving.ids) | Findings(released=more)
@@ -240,7 +248,7 @@ def _read(
                     run.outputs["rejects"] = published
                 return collected, leaving, rejects
         log.info("reading again, because reviews that were compared with new ones stand elsewhere now")
-        findings |= found  # it only grows, so this ends
+        findings |= found
 
 
 @dataclass(frozen=True)
@@ -393,6 +401,7 @@ def _first_pass(
             counts=engine.counts() if vocabulary is None else None,
             known_reviews=known,
             distinct=KeyIndex() if config.dedupe else None,
+            repeated=RepeatedIds() if config.id_conflict == LAST else None,
             findings=findings,
         )
         collector.leave_out(found.faults)

@@ -78,6 +78,10 @@ def _ingest(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
     if metrics.get("duplicates"):
         then = "skipped" if metrics.get("deduplicated") else "--dedupe skips such reviews in later runs"
         found.add("repeated", f"{metrics['duplicates']:,} have the same text and label as others; {then}")
+    if metrics.get("superseded"):
+        found.add(
+            "superseded", f"{_count(metrics['superseded'], 'row')} by later ones with the same ID (--id-conflict last)"
+        )
     held = [(metrics.get("retracted"), "retracted"), (metrics.get("erased"), "erased")]
     found.add("withheld", ", ".join(f"{count:,} {why}" for count, why in held if count))
     if metrics.get("moved"):

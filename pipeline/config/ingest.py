@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pipeline.readers.roles import Columns
 
 DEFAULT_LABEL_COLUMN = "label"
+FIRST, LAST = "first", "last"
 
 
 _TOKENIZERS = "; ".join(f"{name}: {summary}" for name, summary in TOKENIZERS.items())
@@ -97,6 +98,15 @@ class IngestConfig(BoundsConfig):
             choices=_splits,
         ),
     ] = None
+    id_conflict: Annotated[
+        str,
+        Option(
+            panel=DATA,
+            help="Which of several rows with the same ID counts if they differ, in the order of paths and rows: first (the "
+            "others are rejected) or last.",
+            choices=(FIRST, LAST),
+        ),
+    ] = FIRST
     dedupe: Annotated[bool, Option(panel=DATA, help="Skip and count reviews whose content already exists.")] = False
     prune: Annotated[bool, Option(panel=DATA, help="Remove rows that are no longer in their source file.")] = False
     format: FormatName = None

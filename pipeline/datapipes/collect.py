@@ -5,7 +5,7 @@ If a source turns out to be faulty, all of its rows are rolled back.
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.datapipes.repeated_ids import RepeatedIds
 from pipeline.datapipes.source_reader import SourceBegins, SourceEnds
 from pipeline.datapipes.spill import SpillWriter
 from pipeline.datapipes.tokenize_reviews import TokenizedBatch
+from pipeline.errors import DataError
 from pipeline.lake.known import OTHER, SAME, UNSEEN, KeyIndex, Keys, Known
 from pipeline.lake.missing import held_by_others
 from pipeline.lake.reject_writer import RejectWriter
@@ -41,25 +43,30 @@ class Withheld:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What earlier readings of the same sources found out about the reviews that leave the table for them.
+    """What earlier readings of the same sources found out about them, and about the reviews that leave the table for them.
 
     Args:
         freed: contents whose reviews leave the table in this run, so that reviews with them are no duplicates of those.
         staying: contents whose reviews stay in the table, so that a row that is replaced by one of them becomes a duplicate.
         released: how many reviews with a content from a source may come in although it was withheld from there, by
             `withheld.source_pairs`: those that the table has, or had until this run, in another row.
+        last: reviews of which the sources have rows that differ, each with the content of the last one, which counts.
     """
 
     freed: Keys = field(default_factory=lambda: np.zeros(0, np.uint64))
     staying: Keys = field(default_factory=lambda: np.zeros(0, np.uint64))
     released: dict[int, int] = field(default_factory=dict)
+    last: KeyIndex = field(default_factory=KeyIndex)
 
     def __bool__(self) -> bool:
-        return bool(len(self.freed) or len(self.staying) or self.released)
+        return bool(len(self.freed) or len(self.staying) or self.released or len(self.last))
 
     def __or__(self, other: "Findings") -> "Findings":
         return Findings(
-            np.union1d(self.freed, other.freed), np.union1d(self.staying, other.staying), self.released | other.released
+            freed=np.union1d(self.freed, other.freed),
+            staying=np.union1d(self.staying, other.staying),
+            released=self.released | other.released,
+            last=self.last | other.last,
         )
 
 
@@ -71,6 +78,8 @@ class Collector:
         counts: counts tokens for a new vocabulary; None if there already is one.
         known_reviews: those in the table.
         distinct: contents earlier in this run, if reviews with duplicate content are to be dropped.
+        repeated: notes rows with the ID of an earlier one, if the last one counts; else the first does, and those with other
+            content are rejected.
     """
 
     spill: SpillWriter
@@ -78,6 +87,7 @@ class Collector:
     counts: Counts | None
     known_reviews: Known = field(default_factory=KeyIndex)
     distinct: KeyIndex | None = None
+    repeated: RepeatedIds | None = None
     findings: Findings = field(default_factory=Findings)
     admitted: Counter[int] = field(default_factory=Counter)
     """How many of the released reviews have come in."""
@@ -106,6 +116,9 @@ class Collector:
     new: int = 0
     known: int = 0
     deduplicated: int = 0
+    superseded: int = 0
+    """Rows in whose place a later one with the same ID counts; they count as known."""
+    superseded_keys: list[Keys] = field(default_factory=list)
     tokens: int = 0
     targets: int = 0
     """New rows with a number for regression."""
@@ -133,13 +146,14 @@ class Collector:
         self.read -= len(batch.faults)  # counted by their source
         self.rejects.write(batch.bad)
         self._in_doubt |= any(row.reason not in WELL_FORMED or row.reason == "unknown_label" for row in batch.bad)
-        self._take_known(batch)
+        batch = self._without_superseded(batch)
+        known_states = self._take_known(batch)
         if len(batch.withheld_keys):
             self._withhold(batch.withheld_keys, batch.withheld_pairs, batch.withheld)
             self.standing.append(batch.standing)
         if self.findings.released:
             batch = self._admitted(batch)
-        batch = self._without_repeated(batch)
+        batch = self._without_repeated(batch, known_states)
         if batch.replaced.any():
             self.replaced_ids.append(batch.rows["review_id"].filter(pa.array(batch.replaced)))
         if self.distinct is not None:
@@ -181,6 +195,20 @@ class Collector:
         doubled = doubling[held_by_others(self.known_reviews, doubling, gone)]
         return Findings(freed=lost, staying=doubled)
 
+    def in_conflict(self) -> KeyIndex:
+        """Reviews of which the sources have rows that differ, with the content of the last one, if that one counts.
+
+        Raises:
+            DataError: an earlier reading has found later rows for some that this one has not.
+        """
+        keys = np.unique(np.concatenate([np.zeros(0, np.uint64), *self.superseded_keys]))
+        if lost := int(np.count_nonzero(self.seen.states(keys, keys) == UNSEEN)):
+            raise DataError(
+                f"the sources changed while they were read: later rows of {lost:,} reviews with the same ID (--id-conflict "
+                "last) are gone. Nothing was committed. Run it again."
+            )
+        return self.repeated.conflicting() if self.repeated is not None else KeyIndex()
+
     def release(self, *, keep_seen: bool) -> None:
         """Gives back what only the first pass and `duplicates` need, some 40 bytes a review; the second pass has more room.
 
@@ -188,7 +216,9 @@ class Collector:
             keep_seen: do not forget which reviews were seen.
         """
         self._before = {}
-        self.counts = self.distinct = None
+        self.counts = self.distinct = self.repeated = None
+        self.findings = Findings()
+        self.superseded_keys = []
         self.contents = []
         self.declined = []
         self.doubling = []
@@ -243,6 +273,9 @@ class Collector:
             self.counts.restore(self._before.pop("counts"))
         if self.distinct is not None:
             self.distinct.restore(self._before.pop("distinct"))
+        if self.repeated is not None:
+            self.repeated.restore(self._before.pop("repeated"))
+        del self.superseded_keys[self._before.pop("superseded_keys") :]
         del self.contents[self._before.pop("contents") :]
         del self.declined[self._before.pop("declined") :]
         del self.doubling[self._before.pop("doubling") :]
@@ -268,6 +301,9 @@ class Collector:
             "rejects": self.rejects.snapshot(),
             **({"counts": self.counts.snapshot()} if self.counts is not None else {}),
             **({"distinct": self.distinct.snapshot()} if self.distinct is not None else {}),
+            **({"repeated": self.repeated.snapshot()} if self.repeated is not None else {}),
+            "superseded_keys": len(self.superseded_keys),
+            "superseded": self.superseded,
             "labels": set(self.labels),
             "targets": self.targets,
             "groups": dict(self.groups),
@@ -304,15 +340,38 @@ class Collector:
         self._withhold(batch.keys[surplus], pairs[surplus], np.full(np.count_nonzero(surplus), RETRACTED, np.int8))
         return batch.take(~surplus)
 
-    def _take_known(self, batch: TokenizedBatch) -> None:
+    def _without_superseded(self, batch: TokenizedBatch) -> TokenizedBatch:
+        """Drops rows in whose place, as an earlier reading has found out, a later one with the same ID counts."""
+        if not len(self.findings.last):
+            return batch
+        known = self.findings.last.states(batch.known_keys, batch.known_contents) == OTHER
+        new = self.findings.last.states(batch.keys, batch.contents) == OTHER
+        dropped = np.concatenate([batch.known_keys[known], batch.keys[new]])
+        if not len(dropped):
+            return batch
+        self.superseded += len(dropped)
+        self.known += len(dropped)
+        self.superseded_keys.append(np.unique(dropped))
+        return replace(
+            batch.take(~new),
+            known_keys=batch.known_keys[~known],
+            known_contents=batch.known_contents[~known],
+            known_rows=batch.known_rows.filter(pa.array(~known)),
+        )
+
+    def _take_known(self, batch: TokenizedBatch) -> npt.NDArray[np.int8]:
         # Known reviews count as seen, so a later row with the same ID and different content is always detected.
         states = self.seen.classify_and_add(batch.known_keys, batch.known_contents)
         self.known += int(np.count_nonzero(states != OTHER))
         self._reject_repeated(batch.known_rows, states)
+        return states
 
-    def _without_repeated(self, batch: TokenizedBatch) -> TokenizedBatch:
-        """Handles rows whose ID occurred earlier in this run: the same content is known, different content is rejected."""
+    def _without_repeated(self, batch: TokenizedBatch, known_states: npt.NDArray[np.int8]) -> TokenizedBatch:
+        """Handles rows whose ID occurred earlier in this run: the same content is known, different content is rejected, or
+        noted for the next reading. `known_states` are those of the batch's known rows."""
         states = self.seen.classify_and_add(batch.keys, batch.contents)
+        if self.repeated is not None:
+            self._note_repeated(self.repeated, batch, np.concatenate([known_states, states]))
         fresh = states == UNSEEN
         if fresh.all():
             return batch
@@ -320,7 +379,23 @@ class Collector:
         self._reject_repeated(batch.rows, states)
         return batch.take(fresh)
 
+    def _note_repeated(self, repeated: RepeatedIds, batch: TokenizedBatch, states: npt.NDArray[np.int8]) -> None:
+        """Notes the batch's rows with an ID that several rows have, in the order of the source."""
+        again = states != UNSEEN
+        if not again.any():
+            return
+        keys, contents = (
+            np.concatenate([batch.known_keys, batch.keys]),
+            np.concatenate([batch.known_contents, batch.contents]),
+        )
+        rows = np.concatenate([part["row"].to_numpy() for part in (batch.known_rows, batch.rows)])
+        order = np.argsort(rows, kind="stable")
+        order = order[np.isin(keys, keys[again])[order]]  # its known rows were looked up first, wherever they stand
+        repeated.add(keys[order], contents[order], states[order] == OTHER)
+
     def _reject_repeated(self, rows: pa.RecordBatch, states: npt.NDArray[np.int8]) -> None:
+        if self.repeated is not None:  # this reading is thrown away
+            return
         bad = []
         for i in np.flatnonzero(states == OTHER).tolist():
             row = rows.slice(i, 1).to_pylist()[0]

@@ -195,7 +195,10 @@ def _guess_id(found: Guess, columns: Iterable[Column], files: Sequence[Mapping[s
             found.id = column.name
             return
         if all(file[column.name].is_unique for file in files if column.name in file):
-            found.notes.append(f"{column.name!r} is not an ID: its values repeat across files.")
+            found.notes.append(
+                f"{column.name!r} is not an ID: its values repeat across files. If later files correct reviews of earlier "
+                f"ones, ingest with --id-column {shlex.quote(column.name)} --id-conflict last."
+            )
         elif len(column.distinct) >= NEARLY_UNIQUE * column.rows:
             empty, repeated = column.rows - column.present, column.present - len(column.distinct)
             found.notes.append(

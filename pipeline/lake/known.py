@@ -45,6 +45,15 @@ class KeyIndex:
     def __len__(self) -> int:
         return sum(len(keys) for keys, _ in self._levels)
 
+    def __or__(self, other: "KeyIndex") -> "KeyIndex":
+        """What either holds; where both hold a key, this one's content."""
+        both = KeyIndex()
+        both._levels = list(self._levels)
+        for keys, contents in other._levels:
+            new = self._states(keys, contents) == UNSEEN
+            both._add(keys[new], contents[new])
+        return both
+
     def snapshot(self) -> list[tuple[Keys, Keys]]:
         """What `restore` takes back to. Costs nothing: the arrays are never changed."""
         return list(self._levels)

@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 NAMED = 5
 """As many values and files are named; the rest is counted."""
+LAST_COUNTS = ". If later rows are corrections, let the last one count with --id-conflict last"
 
 
 def summarize(rejects: RejectCounts, faults: Sequence[FileFault], published: Path | None) -> None:
@@ -35,7 +36,7 @@ def summarize(rejects: RejectCounts, faults: Sequence[FileFault], published: Pat
             log.warning(text, _count(tally), what, extra=IN_FIGURES)
         else:
             first, what = tally.first, REASONS[reason]
-            hint = _encoding_hint(tally) if reason == "invalid_utf8" else ""
+            hint = _encoding_hint(tally) if reason == "invalid_utf8" else LAST_COUNTS if reason == "duplicate_id" else ""
             text = "%s: %s (%s), first in %s, row %d%s"
             log.warning(text, _count(tally), reason, what, first.source, first.row, hint, extra=IN_FIGURES)
     if published is not None and (faults or rejects.rows):
