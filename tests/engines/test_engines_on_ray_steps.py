@@ -40,12 +40,14 @@ def _without_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_without_processes")
-def test_ingest_gives_the_same_files_on_every_night(tmp_path: Path, corpus: Path) -> None:
+@pytest.mark.parametrize("id_conflict", ["first", "last"])
+def test_ingest_gives_the_same_files_on_every_night(tmp_path: Path, corpus: Path, id_conflict: str) -> None:
     lines = [f"id{row},word{row % 89} in row {row},{'pos' if row % 2 else 'neg'}" for row in range(20_000)]
     table = write_csv(corpus / "table.csv", "id,text,label", *lines, "bad,,pos")
     (corpus / "damaged.parquet").write_bytes(b"PAR1")
     for night in range(3):
-        found = [ingest(tmp_path / engine, corpus, engine=engine, id_column="id") for engine in ("local", "ray")]
+        options = {"id_column": "id", "id_conflict": id_conflict}
+        found = [ingest(tmp_path / engine, corpus, engine=engine, **options) for engine in ("local", "ray")]
         assert found[0].metrics == found[1].metrics
         assert (found[0].read, found[0].known) == (found[1].read, found[1].known)
         shards = [
@@ -54,6 +56,7 @@ def test_ingest_gives_the_same_files_on_every_night(tmp_path: Path, corpus: Path
         ]
         assert shards[0] == shards[1]
         write_csv(table, "id,text,label", *lines[night:], f"id5,changed in night {night},pos")
+    assert bool(found[1].metrics["superseded"]) == (id_conflict == "last")
 
 
 @pytest.mark.usefixtures("_without_processes")
