@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from pipeline.config.score import STDIN
 from pipeline.errors import DataError, InputNotFoundError, meant
 from pipeline.lake.atomic import writing
+from pipeline.progress import AS_IT_IS
 from pipeline.readers.base import FileFault, Format, Reading, Source
 from pipeline.readers.layout import is_urls_file
 from pipeline.readers.opening import READ_ERRORS
@@ -213,6 +214,8 @@ def spooled_stdin(places: Sequence[str]) -> Iterator[Path | None]:
             read = getattr(sys.stdin.buffer, "read1", sys.stdin.buffer.read)
             while chunk := read(1 << 20):
                 file.write(chunk)
+            if not file.tell():
+                log.warning("standard input is empty (0 bytes). Check the command before the pipe", extra=AS_IT_IS)
         yield path
 
 

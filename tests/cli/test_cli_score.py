@@ -229,6 +229,9 @@ def test_an_empty_file_is_warned_of(pipeline: Run, lake: Path, tmp_path: Path) -
     done = pipeline("score", tmp_path / "empty.csv", "--output", tmp_path / "out.csv", "--lake", lake)
     assert (done.code, done.receipt["written"]) == (0, 0)
     assert "empty.csv: empty (0 bytes), without a header or reviews" in done.stderr
+    done = pipeline("score", "-", "--lake", lake, stdin="")
+    assert (done.code, done.stdout) == (0, "") and "standard input is empty (0 bytes)" in done.stderr
+    assert "standard input" not in pipeline("score", "-", "--lake", lake, stdin="good film\n").stderr
 
 
 def test_a_list_may_be_given_in_one_option_or_in_several(pipeline: Run, lake: Path, tmp_path: Path) -> None:
