@@ -156,6 +156,7 @@ class Inspection:
             "skip_labels": chosen.skip_labels,
             "target_column": chosen.target,
             "id_column": chosen.id,
+            "id_conflict": chosen.id_conflict,
             "group_column": chosen.group,
             "split_column": chosen.split,
             "rows": self.rows,

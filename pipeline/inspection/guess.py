@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.config.ingest import DEFAULT_LABEL_COLUMN
+from pipeline.config.ingest import DEFAULT_LABEL_COLUMN, LAST
 from pipeline.inspection.columns import BOOLEAN, EMPTY, INTEGER, NUMBER, TEXT, TIME, Column
 from pipeline.inspection.names import NO_LABELS, SENTIMENTS, SPLIT_NAMES, is_group, is_id, label_rank, plain, words
 from pipeline.inspection.scales import Scale, are_few, stars_scale, stray_values
@@ -47,6 +47,7 @@ class Guess:
         label_map: as for `--label-map`.
         skip_labels: as for `--skip-labels`.
         target: the column with numbers to predict, which is never guessed.
+        id_conflict: as for `--id-conflict`; None if the default will do.
         label_optional: the label has its default name, and some files lack it: their reviews are unlabelled.
         notes: sentences for the user.
     """
@@ -57,6 +58,7 @@ class Guess:
     skip_labels: str | None = None
     target: str | None = None
     id: str | None = None
+    id_conflict: str | None = None
     group: str | None = None
     split: str | None = None
     label_optional: bool = False
@@ -87,6 +89,8 @@ def guess(columns: Sequence[Column], files: Sequence[Mapping[str, Column]], give
         _guess_group(found, [column for column in rest if found.role_of(column.name) is None])
     if found.id is None:
         _guess_id(found, [column for column in rest if found.role_of(column.name) is None], files)
+    else:
+        _settle_conflicts(found, columns, files)
     if found.label is None and (given.target is None or given.label_map or given.skip_labels):
         _guess_label(found, [column for column in rest if found.role_of(column.name) is None])
     found.label_optional = found.label == DEFAULT_LABEL_COLUMN and any(found.label not in file for file in files)
@@ -189,15 +193,17 @@ def _guess_group(found: Guess, columns: Iterable[Column]) -> None:
 
 
 def _guess_id(found: Guess, columns: Iterable[Column], files: Sequence[Mapping[str, Column]]) -> None:
-    named = [column for column in columns if is_id(column.name)]
+    is_said, named = False, [column for column in columns if is_id(column.name)]
     for column in sorted(named, key=lambda column: "review" not in words(column.name)):
         if column.is_unique:
             found.id = column.name
             return
         if all(file[column.name].is_unique for file in files if column.name in file):
+            is_said = True
+            option = f"--id-column {shlex.quote(column.name)}"
             found.notes.append(
                 f"{column.name!r} is not an ID: its values repeat across files. If later files correct reviews of earlier "
-                f"ones, ingest with --id-column {shlex.quote(column.name)} --id-conflict last."
+                f"ones, ingest with {option} --id-conflict {LAST}; 'pipeline init {option}' writes both."
             )
         elif len(column.distinct) >= NEARLY_UNIQUE * column.rows:
             empty, repeated = column.rows - column.present, column.present - len(column.distinct)
@@ -207,9 +213,23 @@ def _guess_id(found: Guess, columns: Iterable[Column], files: Sequence[Mapping[s
                 "or with that of another review, are rejected."
             )
             return
-    found.notes.append(
-        "No column for IDs: reviews are identified by file and row. If a column identifies reviews, set it with --id-column."
-    )
+    if not is_said:
+        found.notes.append(
+            "No column for IDs: reviews are identified by file and row. If a column identifies reviews, set it with "
+            "--id-column."
+        )
+
+
+def _settle_conflicts(found: Guess, columns: Sequence[Column], files: Sequence[Mapping[str, Column]]) -> None:
+    """Lets the last row with an ID count where the IDs of a column that was named repeat across files."""
+    column = next((column for column in columns if column.name == found.id), None)
+    if column is not None and len(column.distinct) < sum(
+        len(file[column.name].distinct) for file in files if found.id in file
+    ):
+        found.id_conflict = LAST
+        found.notes.append(
+            f"IDs in {column.name!r} repeat across files: of several rows with one, the last counts (--id-conflict {LAST})."
+        )
 
 
 def _guess_label(found: Guess, columns: Sequence[Column]) -> None:

@@ -32,6 +32,7 @@ COMMENTS = {
     ("ingest", "skip-labels"): "Values left out on purpose. Reviews with values in neither list are rejected and reported.",
     ("ingest", "target-column"): "The column with the number to predict.",
     ("ingest", "id-column"): "The column with a unique ID for each review; reviews can then move between files.",
+    ("ingest", "id-conflict"): "IDs repeat across files: of several rows with the same ID, the first or the last counts.",
     ("ingest", "group-column"): "The column that groups reviews: all reviews with the same value stay in one split.",
     ("ingest", "split-column"): "The column with the split: train, valid, test or unsup.",
     ("ingest", "format"): "The format of the files in 'source', regardless of their suffix.",
@@ -44,6 +45,8 @@ COMMENTS = {
     **{("ingest", one.key): one.option.help for one in fields_of(BoundsConfig)},
 }
 """What each option written here does, by command and key."""
+LASTING = {("ingest", "id-conflict")}
+"""Options that stay if nothing is written for them: they are decisions, and files that call for them may still come."""
 USUAL = {"csv": (",", '"', "", "utf-8"), "tsv": ("\t", "", "", "utf-8")}
 """Default delimiter, quotation mark, escape and encoding by format, which are not written."""
 
@@ -76,6 +79,7 @@ def settings_for(delivery: Delivery, guess: Guess, samples: Iterable[Sample], la
         ("skip-labels", guess.skip_labels or None),
         ("target-column", guess.target),
         ("id-column", guess.id),
+        ("id-conflict", guess.id_conflict),
         ("group-column", guess.group),
         ("split-column", guess.split),
         ("format", delivery.format),
@@ -92,14 +96,15 @@ def rendered(settings: Settings, before: str = "") -> str:
     """A `pipeline.toml` with these settings.
 
     Everything else in `before` is kept: other tables, other keys, comments. Keys that can be written here but are missing
-    from `settings` are removed.
+    from `settings` are removed, except for those of `LASTING`.
     """
-    ours = {f"# {comment}" for comment in (*HEAD, *COMMENTS.values())}
+    stay = {(command, key) for command, key in LASTING if key not in settings.get(command, {})}
+    ours = {f"# {comment}" for comment in (*HEAD, *(comment for place, comment in COMMENTS.items() if place not in stay))}
     document = tomlkit.parse("".join(line for line in before.splitlines(keepends=True) if line.strip() not in ours))
     for command, values in settings.items():
         table = document.get(command)
         if table is not None:
-            for key in [key for key in table if (command, key.replace("_", "-")) in COMMENTS]:
+            for key in [key for key in table if (command, key.replace("_", "-")) in COMMENTS.keys() - stay]:
                 del table[key]
         if values:
             if table is None:

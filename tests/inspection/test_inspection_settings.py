@@ -60,7 +60,7 @@ def test_any_text_comes_back(values: dict[str, str]) -> None:
 
 def test_every_key_is_an_option_of_its_command() -> None:
     values = {key: "1024" for command, key in COMMENTS if command == "ingest"} | {"source": ["a"], "label-map": "a=1"}
-    values |= {"format": "csv", "delimiter": ";"}
+    values |= {"format": "csv", "delimiter": ";", "id-conflict": "last"}
     assert len(from_toml(IngestConfig, values, "test")) == len(values)
 
 

@@ -145,16 +145,44 @@ def test_the_first_counts_unless_told_otherwise_and_the_remedy_helps(tmp_path: P
     assert run_here("ingest", folder, "--lake", lake).code == 99
 
 
-def test_what_inspect_says_of_ids_that_repeat_across_files_helps(tmp_path: Path) -> None:
+@pytest.fixture
+def daily(tmp_path: Path) -> Path:
+    """A folder of daily files, of which the second corrects the first."""
     texts = ["an altogether lovely film", "a dull and endless film", "not bad", "worse than the book", "see it twice"]
     rows = [f"r{number},{text} {number},{'pos' if number % 2 else 'neg'}" for number, text in enumerate(texts * 6)]
-    first = write_csv(tmp_path / "01.csv", "review_id,text,label", *rows)
-    second = write_csv(tmp_path / "02.csv", "review_id,text,label", *(row.replace("film", "picture") for row in rows[:12]))
-    said_there = run_here("inspect", first, second).stdout
-    remedy = re.search(r"ingest with (--id-column \S+ --id-conflict last)\.", " ".join(said_there.split()))
-    assert remedy is not None, said_there
-    done = run_here("ingest", first, second, *remedy[1].split(), "--lake", tmp_path / "lake")
-    assert done.code == 0 and outcome(Receipt(**done.receipt))[:4] == (42, 30, 12, 0)
+    (tmp_path / "daily").mkdir()
+    write_csv(tmp_path / "daily" / "01.csv", "review_id,text,label", *rows)
+    write_csv(tmp_path / "daily" / "02.csv", "review_id,text,label", *(row.replace(" ", " too ") for row in rows[:12]))
+    return tmp_path / "daily"
+
+
+def test_what_inspect_says_of_ids_that_repeat_across_files_helps(tmp_path: Path, daily: Path) -> None:
+    words = " ".join(run_here("inspect", daily).stdout.split())
+    assert "'review_id' is not an ID: its values repeat across files" in words and "No column for IDs" not in words
+    remedy = re.search(
+        r"ingest with (--id-column \S+ --id-conflict last); 'pipeline init (--id-column \S+)' writes both", words
+    )
+    assert remedy is not None, words
+    done = run_here("ingest", daily, *remedy[1].split(), "--lake", tmp_path / "lake")
+    assert done.code == 0 and outcome(Receipt(**done.receipt)) == (42, 30, 12, 0, 0, 12)
+    done = run_here("init", daily, *remedy[2].split(), "--lake", tmp_path / "other")
+    assert "of several rows with one, the last counts" in " ".join(done.stdout.split())
+    done = run_here("ingest", "--lake", tmp_path / "other")
+    assert done.code == 0 and outcome(Receipt(**done.receipt)) == (42, 30, 12, 0, 0, 12)
+    assert said(tmp_path / "lake") == said(tmp_path / "other")
+
+
+def test_init_keeps_what_was_decided_about_ids(tmp_path: Path, daily: Path) -> None:
+    lake, decided = tmp_path / "lake", 'id-conflict = "last"\n'
+    run_here("init", daily, "--id-column", "review_id", "--lake", lake)
+    text = (lake / "pipeline.toml").read_text()
+    assert decided in text and "# IDs repeat across files" in text
+    (daily / "02.csv").unlink()
+    assert run_here("init", daily, "--id-column", "review_id", "--lake", lake, "--force").code == 0
+    again = (lake / "pipeline.toml").read_text()
+    assert again.count(decided) == 1 and again.count("# IDs repeat across files") == 1
+    assert run_here("init", daily, "--id-column", "review_id", "--lake", tmp_path / "other").code == 0
+    assert decided not in (tmp_path / "other" / "pipeline.toml").read_text()
 
 
 def test_an_unknown_choice_is_refused(tmp_path: Path) -> None:
