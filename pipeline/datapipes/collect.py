@@ -147,13 +147,12 @@ class Collector:
         self.rejects.write(batch.bad)
         self._in_doubt |= any(row.reason not in WELL_FORMED or row.reason == "unknown_label" for row in batch.bad)
         batch = self._without_superseded(batch)
-        known_states = self._take_known(batch)
         if len(batch.withheld_keys):
             self._withhold(batch.withheld_keys, batch.withheld_pairs, batch.withheld)
             self.standing.append(batch.standing)
         if self.findings.released:
             batch = self._admitted(batch)
-        batch = self._without_repeated(batch, known_states)
+        batch = self._without_repeated(batch)
         if batch.replaced.any():
             self.replaced_ids.append(batch.rows["review_id"].filter(pa.array(batch.replaced)))
         if self.distinct is not None:
@@ -359,46 +358,30 @@ class Collector:
             known_rows=batch.known_rows.filter(pa.array(~known)),
         )
 
-    def _take_known(self, batch: TokenizedBatch) -> npt.NDArray[np.int8]:
-        # Known reviews count as seen, so a later row with the same ID and different content is always detected.
-        states = self.seen.classify_and_add(batch.known_keys, batch.known_contents)
-        self.known += int(np.count_nonzero(states != OTHER))
-        self._reject_repeated(batch.known_rows, states)
-        return states
-
-    def _without_repeated(self, batch: TokenizedBatch, known_states: npt.NDArray[np.int8]) -> TokenizedBatch:
+    def _without_repeated(self, batch: TokenizedBatch) -> TokenizedBatch:
         """Handles rows whose ID occurred earlier in this run: the same content is known, different content is rejected, or
-        noted for the next reading. `known_states` are those of the batch's known rows."""
-        states = self.seen.classify_and_add(batch.keys, batch.contents)
-        if self.repeated is not None:
-            self._note_repeated(self.repeated, batch, np.concatenate([known_states, states]))
-        fresh = states == UNSEEN
-        if fresh.all():
-            return batch
-        self.known += int(np.count_nonzero(states == SAME))
-        self._reject_repeated(batch.rows, states)
-        return batch.take(fresh)
-
-    def _note_repeated(self, repeated: RepeatedIds, batch: TokenizedBatch, states: npt.NDArray[np.int8]) -> None:
-        """Notes the batch's rows with an ID that several rows have, in the order of the source."""
-        again = states != UNSEEN
-        if not again.any():
-            return
-        keys, contents = (
-            np.concatenate([batch.known_keys, batch.keys]),
-            np.concatenate([batch.known_contents, batch.contents]),
-        )
+        noted for the next reading. Rows that the table has count as earlier ones, too."""
+        keys = np.concatenate([batch.known_keys, batch.keys])
+        contents = np.concatenate([batch.known_contents, batch.contents])
         rows = np.concatenate([part["row"].to_numpy() for part in (batch.known_rows, batch.rows)])
         order = np.argsort(rows, kind="stable")
-        order = order[np.isin(keys, keys[again])[order]]  # its known rows were looked up first, wherever they stand
-        repeated.add(keys[order], contents[order], states[order] == OTHER)
+        keys, contents, states = keys[order], contents[order], np.empty(len(keys), np.int8)
+        states[order] = in_order = self.seen.classify_and_add(keys, contents)
+        if self.repeated is not None and (again := in_order != UNSEEN).any():
+            several = np.isin(keys, keys[again])
+            self.repeated.add(keys[several], contents[several], in_order[several] == OTHER)
+        known, new = np.split(states, [len(batch.known_keys)])
+        self.known += int(np.count_nonzero(known != OTHER) + np.count_nonzero(new == SAME))
+        self._reject_repeated(batch.known_rows, known)
+        self._reject_repeated(batch.rows, new)
+        fresh = new == UNSEEN
+        return batch if fresh.all() else batch.take(fresh)
 
     def _reject_repeated(self, rows: pa.RecordBatch, states: npt.NDArray[np.int8]) -> None:
         if self.repeated is not None:  # this reading is thrown away
             return
         bad = []
-        for i in np.flatnonzero(states == OTHER).tolist():
-            row = rows.slice(i, 1).to_pylist()[0]
+        for row in rows.select(["review_id", "source", "row"]).filter(pa.array(states == OTHER)).to_pylist():
             detail = f"the id {row['review_id']!r} appeared before in this run with different content"
             bad.append(BadRow(source=row["source"], row=row["row"], reason="duplicate_id", detail=detail))
         self.rejects.write(bad)
