@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.errors import meant
 from pipeline.readers.base import BATCH_ROWS, EXCERPT_BYTES, FileFault, Reading, Rows, Source, check_columns
 from pipeline.readers.bounds import beyond
 from pipeline.readers.encoding import MARKS, UTF8
@@ -15,7 +16,8 @@ from pipeline.readers.json_lines import WHITE_SPACE, ArrowLines, Lines, line_fee
 from pipeline.readers.json_text import Kinds, looked_up, members, schema_of, text_columns
 from pipeline.readers.magic import check_is_text
 from pipeline.readers.opening import Stream, opened, readable
-from pipeline.readers.values import of_floats
+from pipeline.readers.roles import leaf_types
+from pipeline.readers.values import holds_text, of_floats
 from schemas.reject import BadRow
 
 BLOCK_BYTES = 2 << 20
@@ -80,11 +82,7 @@ def read_records(source: Source, reading: Reading, split: Split) -> Iterator[Row
             yield batch.rows()
     if not seen and batch.first_fault is not None:
         if isinstance(batch.first_fault, _TextlessError):
-            wanted = ", ".join(map(repr, reading.text))
-            detail = (
-                f"no object has text under {wanted}; the first fault: {batch.first_fault}. Set its name with --text-column"
-            )
-            raise FileFault(source.name, "column", detail)
+            raise _textless(source, reading, split, f"; the first fault: {batch.first_fault}")
         detail = f"no object can be read; the first fault: {batch.first_fault}. {FORMS.get(source.format, '')}"
         raise FileFault(source.name, "damaged", detail)
 
@@ -134,11 +132,20 @@ def all_columns(source: Source, reading: Reading, split: Split) -> pa.Schema:
             check_columns(source, len(columns), reading.bounds)
             has_text = has_text or any(looked_up(record, name)[0] for name in reading.text)
     if columns and not has_text:
-        wanted = ", ".join(map(repr, reading.text))
-        names = ", ".join(map(repr, columns))
-        detail = f"no object has text under {wanted}. Found: {names}. Choose one with --text-column"
-        raise FileFault(source.name, "column", detail)
+        raise _textless(source, reading, split)
     return schema_of(columns)
+
+
+def _textless(source: Source, reading: Reading, split: Split, cause: str = "") -> FileFault:
+    """The fault of a file without the text columns. It lists where the first objects have text, also inside others."""
+    kinds = leaf_types(sampled_schema(source, reading, split))
+    names = [name for name, kind in kinds.items() if holds_text(kind)]
+    wanted = ", ".join(map(repr, reading.text))
+    if not names:
+        return FileFault(source.name, "column", f"no object has text under {wanted}{cause}. No other field has text")
+    hint = "".join(meant(name, names) for name in reading.text[:1])
+    others = f"Fields with text: {', '.join(map(repr, names))}. Choose one with --text-column"
+    return FileFault(source.name, "column", f"no object has text under {wanted}{cause}.{hint} {others}")
 
 
 def lines(source: Source, stream: Stream, start: bytes = b"") -> Iterator[Iterable[Record]]:

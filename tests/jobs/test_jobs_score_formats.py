@@ -225,7 +225,7 @@ def test_a_field_of_an_object_is_the_text(lake: Path, write: Write, tmp_path: Pa
         table = scored(lake, path, text_column=("review.body",))
         assert table["probability"].equals(plain["probability"])
         assert table.column_names == ["review", *ADDED]
-    with pytest.raises(DataError, match=r"no object has text under 'review.bdy'"):
+    with pytest.raises(DataError, match=r"'review.bdy'\. Did you mean 'review.body'\? Fields with text: 'review.body'\."):
         scored(lake, tmp_path / "in.jsonl", text_column=("review.bdy",))
 
 

@@ -171,9 +171,11 @@ def test_json_in_utf_16_is_left_out_whole_and_read_when_converted(tmp_path: Path
         ("r.jsonl", '[{"text": "fine"}]', "--format json reads an array of objects"),
         ("r.jsonl", '{"text": "fine"},\n{"text": "dull"},\n', "Write one JSON object per line"),
         ("r.json", "<html>503</html>", "Write one JSON object per line, or one array of objects"),
-        ("r.jsonl", '{"body": "fine"}', "found: body. Set its name with --text-column"),
-        ("r.jsonl", '// export\n{"body": "fine"}', "found: body. Set its name with --text-column"),
-        ("r.jsonl", "{}", "found: nothing. Set its name with --text-column"),
+        ("r.jsonl", '{"body": "fine"}', "found: body. Fields with text: 'body'. Choose one with --text-column"),
+        ("r.jsonl", '// export\n{"body": "fine"}', "found: body. Fields with text: 'body'. Choose one with --text-column"),
+        ("r.jsonl", '{"review": {"body": "fine"}}', "Fields with text: 'review.body'. Choose one with --text-column"),
+        ("r.jsonl", '{"Text": "fine"}', "Did you mean 'Text'? Fields with text: 'Text'. Choose one with --text-column"),
+        ("r.jsonl", "{}", "found: nothing. No other field has text"),
     ],
 )
 def test_json_without_a_review_has_a_remedy_for_its_own_fault(tmp_path: Path, name: str, content: str, remedy: str) -> None:
