@@ -141,8 +141,9 @@ def _say_passed_over(source: Source, texts: int, tables: _Passed, others: _Passe
     """Says which members are not read, lest the tables of an archive go without a word."""
     found = tables if tables.count else others
     if found.count and not texts:
-        detail = f"the archive contains no .txt files, but {found}. Unpack it and pass the folder"
-        raise FileFault(source.name, "damaged", detail)
+        # What no format reads would not be read from a folder, either.
+        remedy = "Unpack it and pass the folder" if tables.count else "Save the reviews as .txt files or as a CSV table"
+        raise FileFault(source.name, "damaged", f"the archive contains no .txt files, but {found}. {remedy}")
     if tables.count:
         text = "%s: only .txt files are read from archives; skipped: %s. Unpack it and pass the folder to read them"
         log.warning(text, source.name, tables, extra=AS_IT_IS)

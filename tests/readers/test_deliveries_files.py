@@ -381,6 +381,13 @@ def test_an_archive_of_tables_is_left_out_with_the_remedy_that_reads_it(tmp_path
     assert ingest(tmp_path / "lake", tmp_path / "unpacked").written == 14
 
 
+def test_an_archive_of_files_that_no_format_reads_is_not_to_be_unpacked(tmp_path: Path) -> None:
+    archive = archive_of(tmp_path / "mails.tar", a__eml=b"Subject: fine", b__eml=b"Subject: dull")
+    with pytest.raises(DataError, match=r"a\.eml, b\.eml\. Save the reviews as \.txt files or as a CSV table") as told:
+        ingest(tmp_path / "lake", archive)
+    assert "Unpack" not in str(told.value)
+
+
 def test_tables_beside_the_reviews_of_an_archive_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     archive = archive_of(tmp_path / "r.tar", a__txt=b"fine", README=b"about", b__csv=b"text\ndull\n")
     assert ingest(tmp_path / "lake", archive).written == 1
