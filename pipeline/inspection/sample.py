@@ -87,6 +87,8 @@ def _look(sample: Sample, kind: Format, given: Reading, limit: int) -> None:
     sample.columns = {name: Column(name=name) for name in (*names, *partitions)}
     sample.whole = not len(schema)
     if not names:
+        if kind.open_schema:
+            _check_objects(source, kind, reading)
         return
     size = 0
     for batch in kind.read(source, replace(reading, columns=names)):
@@ -96,6 +98,13 @@ def _look(sample: Sample, kind: Format, given: Reading, limit: int) -> None:
         if sample.rows >= limit or size >= MAX_BYTES:
             return
     sample.whole = True
+
+
+def _check_objects(source: Source, kind: Format, reading: Reading) -> None:
+    """Raises `FileFault` if a file without fields is not one of objects; an empty file may become one."""
+    assert kind.read is not None
+    for _ in kind.read(source, reading):
+        pass
 
 
 def _take(sample: Sample, batch: Rows, partitions: dict[str, str | None], *, written: bool) -> None:

@@ -314,6 +314,18 @@ def test_where_nothing_can_be_read_the_command_ends_with_65(
     assert not (tmp_path / "lake").exists()
 
 
+@pytest.mark.parametrize("command", ["inspect", "init"])
+def test_a_table_that_is_called_json_is_refused_and_its_own_name_reads_it(
+    command: str, tmp_path: Path, run_main: Main, capsys: Any
+) -> None:
+    path, _, _ = amazon(tmp_path)
+    path = path.rename(tmp_path / "Reviews.json")
+    assert run_main(command, path, "--lake", tmp_path / "lake") == 65
+    assert "Reviews.json: no object can be read; the first fault: " in capsys.readouterr().err
+    path = path.rename(tmp_path / "Reviews.csv")
+    assert run_main(command, path, "--lake", tmp_path / "lake") == 0
+
+
 def test_a_table_without_names_of_columns_is_refused_and_naming_the_column_reads_it(
     tmp_path: Path, run_main: Main, capsys: Any
 ) -> None:
