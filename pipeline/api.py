@@ -11,7 +11,7 @@ Scores are the same as those of `pipeline score`. Shapes: N texts, C labels.
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -63,12 +63,16 @@ class Prediction:
     """The number that a regression model predicts, or None. Such a model gives no `prediction` and no probabilities."""
     is_number: bool = False
     """Whether the model is one of regression."""
+    labels: tuple[str, ...] = field(default=(), repr=False)
+    """The model's labels."""
 
     def to_dict(self) -> dict[str, Any]:
-        """A flat dictionary with the columns of `pipeline score`, with one `probability_<label>` per label."""
+        """A flat dictionary with the columns of `pipeline score`, with one `probability_<label>` per label; a text that was
+        not scored has the same keys."""
         if self.is_number:
             return {VALUE: self.value, "model_id": self.model_id, "unscored_reason": self.unscored_reason}
-        classes = {CLASS_PREFIX + label: value for label, value in (self.probabilities or {}).items()}
+        probabilities = self.probabilities or dict.fromkeys(self.labels)
+        classes = {CLASS_PREFIX + label: value for label, value in probabilities.items()}
         return {
             "prediction": self.prediction,
             "probability": self.probability,
@@ -304,6 +308,7 @@ class Model:
                     probabilities=dict(zip(self.labels, probability_C, strict=True)) if known else None,
                     model_id=self.model_id,
                     unscored_reason=reason,
+                    labels=self.labels,
                 )
             )
         return found

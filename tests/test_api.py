@@ -79,6 +79,8 @@ def test_a_prediction_says_all_there_is(lake: Path) -> None:
         "model_id": "first",
         "unscored_reason": None,
     }
+    assert all(list(one.to_dict()) == list(good.to_dict()) for one in (blank, none, unknown, doubtful))
+    assert blank.to_dict()["probability_neg"] is blank.to_dict()["probability_pos"] is None
     assert [one.unscored_reason for one in (blank, none, unknown)] == ["no_text", "no_text", "no_known_token"]
     assert all(one.prediction is one.probability is one.probabilities is None for one in (blank, none, unknown))
     assert np.isnan(probabilities[1:]).all() and not np.isnan(probabilities[0]).any()
