@@ -224,7 +224,8 @@ def _without(
     train = codes == 1
     rows, of = int((held & train).sum()), int(train.sum())
     if rows < FEWEST_ROWS:
-        log.info("%d labelled reviews would be held out as the test part; under %d, none are", rows, FEWEST_ROWS)
+        text = "no reviews are held out as the test part: %d labelled ones fall into it, and at least %d are needed"
+        log.info(text, rows, FEWEST_ROWS)
         return None
     codes = np.where(held & train, 3, codes).astype(np.uint8)
     before, after = np.bincount(labels[train]), np.bincount(labels[codes == 1], minlength=int(labels.max()) + 1)
