@@ -198,21 +198,23 @@ def _guess_id(found: Guess, columns: Iterable[Column], files: Sequence[Mapping[s
         if column.is_unique:
             found.id = column.name
             return
+        option = f"--id-column {shlex.quote(column.name)}"
+        empty, repeated = column.rows - column.present, column.present - len(column.distinct)
+        faults = f"of {column.rows:,} rows, {empty:,} without a value, {repeated:,} with that of another"
         if all(file[column.name].is_unique for file in files if column.name in file):
             is_said = True
-            option = f"--id-column {shlex.quote(column.name)}"
             found.notes.append(
                 f"{column.name!r} is not an ID: its values repeat across files. If later files correct reviews of earlier "
                 f"ones, ingest with {option} --id-conflict {LAST}; 'pipeline init {option}' writes both."
             )
         elif len(column.distinct) >= NEARLY_UNIQUE * column.rows:
-            empty, repeated = column.rows - column.present, column.present - len(column.distinct)
             found.notes.append(
-                f"{column.name!r} is nearly an ID: of {column.rows:,} rows, {empty:,} without a value, {repeated:,} with "
-                f"that of another. To use it all the same, set --id-column {shlex.quote(column.name)}: rows without an ID, "
-                "or with that of another review, are rejected."
+                f"{column.name!r} is nearly an ID: {faults}. To use it all the same, set {option}: rows without an ID, or "
+                "with that of another review, are rejected."
             )
             return
+        else:
+            found.notes.append(f"{column.name!r} is not an ID: {faults}.")
     if not is_said:
         found.notes.append(
             "No column for IDs: reviews are identified by file and row. If a column identifies reviews, set it with "

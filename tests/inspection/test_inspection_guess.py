@@ -124,6 +124,13 @@ def test_a_nearly_unique_id_is_proposed_with_what_is_wrong_with_it() -> None:
     assert "--id-column review_id" in note
 
 
+def test_a_column_named_as_an_id_that_often_repeats_is_not_passed_over_in_silence() -> None:
+    columns = columns_of({"text": TEXT * 5, "review_id": [None, *(f"r{row // 2}" for row in range(299))]})
+    found = guess(list(columns.values()), [columns], Given())
+    assert found.id is None
+    assert "'review_id' is not an ID: of 300 rows, 1 without a value, 149 with that of another." in found.notes
+
+
 def test_stars_of_which_a_few_are_missing_are_stars_and_the_others_are_named() -> None:
     columns = columns_of({"text": TEXT * 10, "stars": [*"12345" * 119, "n/a", "n/a", "five", None, "1"]})
     found = guess(list(columns.values()), [columns], Given())
