@@ -51,7 +51,7 @@ class Watch:
 
         reference = read_reference(bundle.folder)
         if config.fail_on_drift and reference is None:
-            raise UsageError(f"--fail-on-drift: {_no_reference(bundle)}, or remove the option.")
+            raise UsageError(f"--fail-on-drift: {'. '.join(_no_reference(bundle))}, or remove the option.")
         return cls(config, bundle, reference)
 
     def another(self) -> "Watch":
@@ -123,7 +123,8 @@ class Watch:
 
         drift = self.compared()
         if drift is None or self.observed is None:
-            log.info("drift was not measured: %s", _no_reference(self.bundle))
+            cause, remedy = _no_reference(self.bundle)
+            log.info("drift was not measured: %s", f"{cause}. {remedy}" if self.bundle.labels else cause)
             unknown_share = {"now": share, "reference": None}
             reason = "no reference" if self.bundle.labels else "the model predicts numbers"
             return Drift(measured=False, reason=reason, rows=self.rows, unknown_share=unknown_share).to_dict()
@@ -188,7 +189,8 @@ def recorded_drift(config: ScoreConfig, lake: Lake, output: Path, model_id: str,
     return None
 
 
-def _no_reference(bundle: "Bundle") -> str:
+def _no_reference(bundle: "Bundle") -> tuple[str, str]:
+    """Why a model has no reference, and what gives one."""
     if not bundle.labels:
-        return f"{bundle.model_id} predicts numbers, and drift is measured for models of labels only. Use such a model"
-    return f"{bundle.model_id} has no reference to compare reviews with. Train again ('pipeline train --force')"
+        return f"{bundle.model_id} predicts numbers, and drift is measured for models of labels only", "Use such a model"
+    return f"{bundle.model_id} has no reference to compare reviews with", "Train again ('pipeline train --force')"

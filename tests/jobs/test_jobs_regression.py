@@ -172,6 +172,13 @@ def test_scores_are_numbers_the_same_in_python(lake: Path, tmp_path: Path) -> No
             model.predict_proba(["word1"])
 
 
+def test_drift_that_cannot_be_measured_is_no_reason_for_another_model(lake: Path, tmp_path: Path) -> None:
+    pa.csv.write_csv(prices(20, seed=3), tmp_path / "new.csv")
+    scored = run_here("score", tmp_path / "new.csv", "--output", tmp_path / "out.parquet", "--lake", lake)
+    (line,) = [line for line in scored.stderr.splitlines() if "drift was not measured" in line]
+    assert line.endswith("drift is measured for models of labels only")
+
+
 def test_a_sentence_gets_a_number(lake: Path) -> None:
     bundle = read_bundle(Lake(lake).models / Lake(lake).latest_model())
     with Predictor(bundle) as predictor:
