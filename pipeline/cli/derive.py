@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
-from typer.core import TyperCommand
 
 from pipeline.cli.app import LakeOption, app, finish_of, in_lake, lake_of, load_commands
 from pipeline.cli.complete import complete_preset, completion
 from pipeline.cli.finish import Finish, JsonOption
 from pipeline.cli.numbers import FLOAT, INTEGER
+from pipeline.cli.panels import PanelCommand
 from pipeline.lake.paths import Lake
 from pipeline.options.check import check_path
 from pipeline.options.files import file_layers, file_values
-from pipeline.options.option import MAIN, PANELS, ConfigField, fields_of
+from pipeline.options.option import ConfigField, fields_of
 from pipeline.options.values import combined, from_command_line
 
 log = logging.getLogger(__name__)
@@ -44,8 +44,10 @@ class Inherits:
     chosen: Chosen
 
 
-METAVARS = {int: INTEGER, float: FLOAT}
-"""What help shows in place of a number."""
+METAVARS = {int: INTEGER, float: FLOAT, Path: "PATH"}
+"""What help shows in place of a value by its type, if not TEXT."""
+WIDEST = 24
+"""As many characters of choices are shown in place of a value."""
 TABLES: dict[str, type] = {}
 """The commands whose options `pipeline.toml` may hold, and their configs."""
 
@@ -59,24 +61,6 @@ PresetOption = Annotated[
         help="TOML file of options, or a preset: fast, default, best, demo, book-…. The command line wins.  [default: none]",
     ),
 ]
-
-
-class PanelCommand(TyperCommand):
-    """A command whose help shows its options in panels, without needing rich."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Writes a section of help for each panel that has options."""
-        panels: dict[str, list[tuple[str, str]]] = {name: [] for name in ("Arguments", *PANELS)}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                argument = parameter.param_type_name == "argument"
-                panel = "Arguments" if argument else getattr(parameter, "rich_help_panel", None) or MAIN
-                panels[panel].append(record)
-        for name, records in panels.items():
-            if records:
-                with formatter.section(name):
-                    formatter.write_dl(records)
 
 
 def config_command(
@@ -169,19 +153,29 @@ def _annotation(field: ConfigField) -> Any:
     kind: Any = field.kind
     if option.group is not None or option.separator or (kind is tuple and option.from_text is None):
         kind = list[str]
-    elif option.from_text is not None or kind in METAVARS:
+    elif option.from_text is not None or kind in (int, float):
         kind = str  # parsed by `from_command_line`, whose messages say what is allowed
     text = option.help
     if not field.required:
         text += f"  [default: {_default(field)}]"
-    metavar = option.metavar or METAVARS.get(field.kind)
-    shown: dict[str, Any] = {"help": text, "metavar": metavar, "show_default": False}
+    shown: dict[str, Any] = {"help": text, "metavar": _metavar(field), "show_default": False}
     shown["autocompletion"] = completion(field)
     if option.positional:
         argument = typer.Argument(**shown)
         return Annotated[kind, argument] if field.required else Annotated[kind | None, argument]
     names = [f"--{field.key}/--no-{field.key}" if kind is bool else f"--{field.key}"]
     return Annotated[kind | None, typer.Option(*names, rich_help_panel=option.panel, **shown)]
+
+
+def _metavar(field: ConfigField) -> str | None:
+    """What help shows in place of the value: the choices if they are short, else what kind of value it is."""
+    option = field.option
+    if option.metavar or option.positional or field.kind is bool:
+        return option.metavar
+    choices = "" if callable(option.choices) else "|".join(map(str, option.choices or ()))
+    if 0 < len(choices) <= WIDEST:
+        return choices
+    return "COLUMN" if field.key.endswith("-column") else METAVARS.get(field.kind, "TEXT")
 
 
 def _default(field: ConfigField) -> str:

@@ -7,6 +7,7 @@ import typer
 
 from pipeline.cli.app import LakeOption, app, lake_of
 from pipeline.cli.derive import configs
+from pipeline.cli.panels import PanelCommand
 from pipeline.printable import printable
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "red"}
 
 
-@app.command()
+@app.command(cls=PanelCommand)
 def doctor(
     context: typer.Context,
     verify: Annotated[

@@ -11,6 +11,7 @@ from pipeline.cli import listing
 from pipeline.cli.app import LakeOption, app, lake_there
 from pipeline.cli.complete import complete_model
 from pipeline.cli.finish import print_json
+from pipeline.cli.panels import PanelCommand
 from pipeline.cli.summary import taught
 from pipeline.printable import printable
 
@@ -68,7 +69,7 @@ def list_models(
         typer.echo("No models yet. Train one with 'pipeline train'.")
 
 
-@models.command()
+@models.command(cls=PanelCommand)
 def show(
     context: typer.Context,
     model_id: Annotated[
@@ -101,7 +102,7 @@ def show(
         listing.details(_details(bundle, where))
 
 
-@models.command()
+@models.command(cls=PanelCommand)
 def promote(
     context: typer.Context,
     model_id: Annotated[
@@ -123,7 +124,7 @@ def promote(
     _go_live(where, listing.find_id("model", model_id, known, "pipeline models"), PROMOTED)
 
 
-@models.command()
+@models.command(cls=PanelCommand)
 def rollback(context: typer.Context, lake: LakeOption = None) -> None:
     """Make the model live that was live before the current one.
 

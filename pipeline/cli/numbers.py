@@ -2,7 +2,7 @@
 
 import typer
 
-INTEGER, FLOAT = "<int>", "<float>"
+INTEGER, FLOAT = "N", "NUMBER"
 """What help shows in place of a value."""
 
 

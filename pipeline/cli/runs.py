@@ -10,6 +10,7 @@ from pipeline.cli.app import LakeOption, app, lake_there
 from pipeline.cli.complete import complete_run
 from pipeline.cli.finish import print_json
 from pipeline.cli.numbers import INTEGER, whole_number
+from pipeline.cli.panels import PanelCommand
 from pipeline.cli.rejected import show_rejects
 from pipeline.config.retract import LATEST
 from pipeline.printable import printable
@@ -61,6 +62,7 @@ def list_runs(
     command: Annotated[
         str | None,
         typer.Option(
+            metavar="COMMAND",
             help="List only runs of this command, such as ingest.  [default: all]",
             show_default=False,
             autocompletion=_complete_command,
@@ -116,7 +118,7 @@ def list_runs(
                 typer.echo("  " + listing.shortened(printable(why), listing.width() - 2))
 
 
-@runs.command()
+@runs.command(cls=PanelCommand)
 def show(
     context: typer.Context,
     run_id: Annotated[

@@ -8,13 +8,15 @@ import typer
 from pipeline.cli.app import LakeOption, app, finish_of, in_lake, lake_of
 from pipeline.cli.finish import JsonOption
 from pipeline.cli.numbers import FLOAT, INTEGER, any_number, whole_number
+from pipeline.cli.panels import PanelCommand
 
 
-@app.command()
+@app.command(cls=PanelCommand)
 def sample(
     context: typer.Context,
     folder: Annotated[
-        Path | None, typer.Argument(help="Folder for aclImdb/.  [default: the lake's raw/]", show_default=False)
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="Folder for aclImdb/.  [default: the lake's raw/]", show_default=False),
     ] = None,
     reviews: Annotated[
         int, typer.Option(help="Number of labelled reviews in train/.", parser=whole_number, metavar=INTEGER)

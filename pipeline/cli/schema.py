@@ -5,11 +5,14 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.app import app
+from pipeline.cli.panels import PanelCommand
 
 
-@app.command()
+@app.command(cls=PanelCommand)
 def schema(
-    name: Annotated[str | None, typer.Argument(help="Contract to print.  [default: all]", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Contract to print.  [default: all]", show_default=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the contracts of the files we read and write.

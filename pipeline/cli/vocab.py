@@ -7,15 +7,19 @@ import typer
 from pipeline.cli import listing
 from pipeline.cli.app import LakeOption, app, lake_there
 from pipeline.cli.numbers import INTEGER, whole_number
+from pipeline.cli.panels import PanelCommand
 from pipeline.errors import UsageError
 from pipeline.printable import printable, printable_json
 
 
-@app.command()
+@app.command(cls=PanelCommand)
 def vocab(
     context: typer.Context,
     fingerprint: Annotated[
-        str | None, typer.Argument(help="Fingerprint of the vocabulary.  [default: the token table's]", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="FINGERPRINT", help="Fingerprint of the vocabulary.  [default: the token table's]", show_default=False
+        ),
     ] = None,
     lake: LakeOption = None,
     top: Annotated[
