@@ -17,12 +17,12 @@ from pipeline.lake.atomic import PREFIX, sync_file, sync_folder, writing
 from pipeline.lake.content import READ_ERRORS, open_parquet
 from pipeline.lake.damage import damaged
 from pipeline.lake.known import contents_of, keys_of
+from pipeline.lake.missing import home_of
 from pipeline.lake.paths import Lake
 from pipeline.lake.review_keys import ReviewKeys, key_files, read_keys, write_keys
 from pipeline.lake.shards import open_shard, read_shard
 from pipeline.lake.withheld import ERASED, Withheld, pairs_of, placed_id
 
-INSIDE = "!/"
 WORD = 4
 """Ids of fewer characters are not looked for in the text of rejects: they would be found everywhere."""
 
@@ -42,7 +42,7 @@ class HeldReview:
     @property
     def home(self) -> str:
         """The file that it came from: the archive of a member."""
-        return self.source.partition(INSIDE)[0]
+        return home_of(self.source, self.review_id)
 
     @property
     def is_placed(self) -> bool:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pipeline.lake.table_index import TableIndex
 
 INSIDE = "!/"
-"""Between an archive's name and a member's."""
+"""Between an archive's name and a member's. A folder's name may end so, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def absent_reviews(known: "TableIndex", seen: KeyIndex, sources: Iterable[str]) 
         names = pa.array(sorted(set(sources)), pa.string())
         for shard in shards:
             with open_shard(shard.path) as file:
-                homes = homes_of(file.read(columns=["source"])["source"].combine_chunks())
+                homes = homes_of(file.read(columns=["source"])["source"].combine_chunks(), names)
                 mask = pc.is_in(homes, value_set=names)
                 if pc.any(mask).as_py():
                     rows = file.read(columns=["review_id", "source", "row", "content_sha256"]).append_column("home", homes)
@@ -144,7 +144,7 @@ def _leaving_rows(
         keys = keys_of(rows["review_id"])
         unmet = pc.or_(pa.array(seen.states(keys, keys) == UNSEEN), pc.is_in(rows["review_id"], value_set=replaced))
         by_place = pc.equal(rows["review_id"], place_ids(rows["source"], rows["row"]))
-        here = pc.is_in(homes_of(rows["source"].combine_chunks()), value_set=names)
+        here = pc.is_in(rows["source"], value_set=names)  # what is in an archive has its name for an id
         yield rows.filter(pc.and_(pc.and_(unmet, by_place), here))
 
 
@@ -184,10 +184,10 @@ def kept_rows(
     displaced: set[str] = set()
     if not len(standing):
         return Kept(places)
-    homes = pc.unique(homes_of(standing["source"].combine_chunks())).to_pylist()
-    came = {home: Counter(contents_from(home).tolist()) for home in homes}
+    sources = pc.unique(standing["source"]).to_pylist()
+    came = {source: Counter(contents_from(source).tolist()) for source in sources}
     where, ids = defaultdict[tuple[str, int], list[int]](list), dict[tuple[str, int], str]()
-    for rows in _leaving_rows(known, seen, replaced, homes):
+    for rows in _leaving_rows(known, seen, replaced, sources):
         contents = contents_of(rows["content_sha256"].to_pylist()).tolist()
         for review_id, source, row, content in zip(
             *(rows[name].to_pylist() for name in ("review_id", "source", "row")), contents, strict=True
@@ -200,8 +200,7 @@ def kept_rows(
         if row in here:
             here.remove(row)  # it stands where it stood
             continue
-        new = came[homes_of(pa.array([source]))[0].as_py()]
-        if new[content] >= len(here):
+        if came[source][content] >= len(here):
             continue  # they have come in
         old = min(here, key=lambda place: abs(place - row))
         here.remove(old)
@@ -229,8 +228,22 @@ def held_by_others(known: Known, contents: Keys, gone: pa.StringArray) -> npt.ND
     return held
 
 
-def homes_of(sources: pa.StringArray) -> pa.StringArray:
-    """The files that rows came from: the archive of a member."""
+def homes_of(sources: pa.StringArray, names: pa.StringArray | None = None) -> pa.StringArray:
+    """The files that rows came from: the archive of a member.
+
+    Args:
+        names: files that are sought. Without them, a file below a folder whose name ends in "!" has the same home as others
+            there.
+    """
     if not pc.any(pc.match_substring(sources, INSIDE)).as_py():
         return sources
-    return pc.replace_substring_regex(sources, f"{INSIDE}.*$", "")
+    homes = pc.replace_substring_regex(sources, f"{INSIDE}.*$", "")
+    for name in [] if names is None else names.filter(pc.match_substring(names, INSIDE)).to_pylist():
+        its = pc.or_(pc.equal(sources, name), pc.starts_with(sources, f"{name}{INSIDE}"))
+        homes = pc.if_else(its, name, homes)
+    return homes
+
+
+def home_of(source: str, review_id: str) -> str:
+    """The file that a row came from. What is in an archive has its name for an id; other sources are files themselves."""
+    return source.partition(INSIDE)[0] if source == review_id else source

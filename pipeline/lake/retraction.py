@@ -13,6 +13,7 @@ from pipeline.errors import DataError, InputNotFoundError, PipelineError
 from pipeline.lake.brought import Brought, brought_by, read_shard_keys
 from pipeline.lake.known import SAME, KeyIndex, Keys, contents_of, keys_of, shards_holding
 from pipeline.lake.log import Commit
+from pipeline.lake.missing import home_of
 from pipeline.lake.paths import Lake
 from pipeline.lake.review_keys import Masked, ReviewKeys, key_files
 from pipeline.lake.shards import Shard, open_shard, read_shard
@@ -22,7 +23,6 @@ from pipeline.lake.vocabularies import read_vocabulary
 from pipeline.lake.withheld import FREE, Withheld, pairs_of, placed_id, source_pairs
 from pipeline.text.vocabulary import Vocabulary
 
-INSIDE = "!/"
 ROWS = 16_384
 """Rows of a shard that come back together."""
 
@@ -75,8 +75,8 @@ def plan_retraction(lake: Lake, table: TokenTable, commits: Sequence[Commit], co
     here = list(_rows_in(table, brought.index()))
     gone = pa.concat_arrays([pa.array([], pa.string()), *(ids for ids, _, _ in here)])
     sources: Counter[str] = Counter()
-    for _, names, _ in here:
-        sources.update(name.partition(INSIDE)[0] for name in names)
+    for ids, names, _ in here:
+        sources.update(map(home_of, names, ids.to_pylist()))
     placed: dict[int, tuple[int, int]] = {key: place for _, _, places in here for key, place in places.items()}
     gone_keys = keys_of(gone)
     places = [placed.get(key, (0, 0)) for key in brought.keys.tolist()]

@@ -171,7 +171,8 @@ class TableIndex:
 
     def shards_from(self, sources: Iterable[str]) -> list[Shard]:
         """The shards that have rows from any of the files or archives; seldom others, too."""
-        return self._shards_in("sources", keys_of(sorted(set(sources))))
+        names = pa.array(sorted(set(sources)), pa.string())
+        return self._shards_in("sources", keys_of(pc.unique(homes_of(names))))
 
     def _shards_in(self, section: str, keys: Keys) -> list[Shard]:
         """The shards that a section names with any of the keys."""

@@ -1,6 +1,8 @@
 """Files without a column of IDs, whose lines move because others were inserted or removed: nothing doubles or is lost."""
 
+import io
 import random
+import tarfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,15 @@ HEADER, BROKEN = "text,label", "one,two,three,four"
 SOON = 2
 """So many seeds of random edits are tried by default."""
 FOUR = ("alpha good,pos", "beta bad,neg", "gamma fine,pos", "delta dull,neg")
+
+
+def pack(archive: Path, *names: str) -> None:
+    """Writes a tar archive of reviews that say what they are called."""
+    with tarfile.open(archive, "w") as out:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = len(name)
+            out.addfile(member, io.BytesIO(name.encode()))
 
 
 def seeds(number: int) -> list[Any]:
@@ -170,6 +181,27 @@ def test_a_vocabulary_is_built_again_after_lines_were_removed(tmp_path: Path) ->
     ingest(lake, source, prune=True)  # the remedy
     ingest(lake, source, rebuild_vocab=True)
     assert held(lake) == contents(*FOUR[1:])
+
+
+@pytest.mark.parametrize("folder", ["wow!", "a.zip!"])
+def test_lines_move_in_a_folder_whose_name_ends_like_an_archives(
+    tmp_path: Path, folder: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    lake = tmp_path / "lake"
+    (raw := lake / "raw" / folder).mkdir(parents=True)
+    source = write_csv(raw / "r.csv", HEADER, *FOUR)
+    pack(raw / "old.tar", "in/one.txt", "in/two.txt")
+    pack(lake / "raw" / "old.tar", "in/three.txt", "in/four.txt")
+    ingest(lake)
+    write_csv(source, HEADER, *FOUR[1:])
+    pack(raw / "old.tar", "in/two.txt")
+    pack(lake / "raw" / "old.tar", "in/four.txt")
+    assert moves(ingest(lake)) == (3, 1, 2, 0)
+    assert ingest(lake, prune=True).metrics["pruned"] == 2
+    rows = {f"raw/{folder}/r.csv#{row}" for row in range(3)}
+    assert places(lake).keys() == {*rows, f"raw/{folder}/old.tar!/in/two.txt", "raw/old.tar!/in/four.txt"}
+    invoke("erase", "--yes", "--review-id", f"raw/{folder}/r.csv#0", "--lake", lake)
+    assert f"raw/{folder}/r.csv still has row 0" in caplog.text
 
 
 @pytest.mark.parametrize("dedupe", [False, True])
