@@ -10,8 +10,9 @@ from deltalake.exceptions import DeltaError
 from pipeline.datapipes.spill import SpillWriter
 from pipeline.errors import CannotWriteError, DataError
 from pipeline.lake.reject_writer import RejectWriter
+from pipeline.readers.base import BATCH_ROWS
 from pipeline.readers.labels import LabelMap
-from tests.support.ingested import files_of, ingest, rejects_of, rows_of
+from tests.support.ingested import files_of, ingest, rejects_of, rows_of, texts_of
 from tests.support.tables import write_csv
 
 
@@ -82,6 +83,22 @@ def test_an_old_version_after_the_changed_one_is_a_duplicate(tmp_path: Path) -> 
         receipt = ingest(tmp_path / "lake", new, old, id_column="id")
         assert (receipt.written, receipt.known, rejects_of(receipt)) == (written, known, [(0, "duplicate_id")])
     assert {row["review_id"]: row["label"] for row in rows_of(tmp_path / "lake")} == {"1": 0, "2": 0}
+
+
+@pytest.mark.parametrize("between", [0, 2 * BATCH_ROWS])
+@pytest.mark.parametrize("dedupe", [False, True])
+def test_a_correction_above_the_old_row_of_the_same_file_counts(tmp_path: Path, between: int, dedupe: bool) -> None:
+    others = [f"a{number},text {number},neg" for number in range(between)]
+    source, options = tmp_path / "r.csv", {"id_column": "id", "dedupe": dedupe}
+    ingest(tmp_path / "lake", write_csv(source, "id,text,label", "1,fine,pos", "2,dull,neg", *others), **options)
+    write_csv(source, "id,text,label", "1,not so fine,neg", "2,dull,neg", *others, "1,fine,pos")
+    receipts = [ingest(tmp_path / "lake", source, **options) for _ in range(2)]
+    assert [(receipt.written, receipt.known) for receipt in receipts] == [(1, between + 1), (0, between + 2)]
+    assert [rejects_of(receipt) for receipt in receipts] == [[(between + 2, "duplicate_id")]] * 2
+    ingest(tmp_path / "new", source, **options)
+    assert texts_of(tmp_path / "new")["1"] == "not so fine"
+    held, anew = ({row["review_id"]: row["content_sha256"] for row in rows_of(tmp_path / name)} for name in ("lake", "new"))
+    assert held == anew
 
 
 @pytest.mark.parametrize("broken", ["2,dull,neg,more", "2,dull,unheard", "2,du\0ll,neg"])
