@@ -29,6 +29,7 @@ from pipeline.lake.erasure import (
     find_targets,
     has_groups,
     keys_to_erase,
+    rows_of_files,
     shard_files,
     shards_with_moved,
     standing,
@@ -36,7 +37,7 @@ from pipeline.lake.erasure import (
 )
 from pipeline.lake.paths import Lake
 from pipeline.lake.publish import change_of, publish, rewrite_shards
-from pipeline.lake.review_keys import write_keys
+from pipeline.lake.review_keys import key_files, write_keys
 from pipeline.lake.runs import read_records
 from pipeline.lake.store import divided, is_object_uri, open_store
 from pipeline.lake.table import TokenTable
@@ -117,7 +118,8 @@ class _Erasure:
         self.unread = unreadable(path for path in files if path.name not in live)
         readable = [path for path in files if path not in self.unread]
         in_table = [path for path in files if path.name in live]
-        self.held = find_targets(readable, in_table, given, config.group)
+        withheld = Withheld.load(lake)
+        self.held = find_targets(readable, in_table, given, config.group, withheld)
         self.standing = standing(self.held, in_table)
         self.without_groups = bool(config.group and readable and not self.held) and not has_groups(readable)
         self.ids = frozenset({*given, *(row.review_id for row in self.held)})
@@ -127,6 +129,9 @@ class _Erasure:
         gone = {(row.source, row.content_sha256) for row in self.held} - here
         self.found = len({row.review_id for row in self.standing}) + len(gone)
         self.unknown = [name for name in given if name not in known]
+        self.places = rows_of_files(self.unknown, readable, key_files(lake.rejects))
+        noted = zip(self.unknown, withheld.has_erased(self.unknown), withheld.erases(self.unknown), strict=True)
+        self.places |= {name for name, in_some_way, whatever_it_says in noted if in_some_way and not whatever_it_says}
         moved = shards_with_moved([path for path in readable if path.name not in live], self.standing)
         self.holding = holding = {row.shard for row in self.held} | moved
         self.trained = trained_on(lake, self.commits, holding, 0) if holding else None
@@ -149,7 +154,7 @@ class _Erasure:
         self.this.nothing_new = not self.done.anything()
 
     def _note(self) -> None:
-        keys = keys_to_erase(self.ids, self.held, Withheld.load(self.lake))
+        keys = keys_to_erase(self.ids, self.held, self.places, Withheld.load(self.lake))
         self.done.noted = len(keys)
         if len(keys) and self.scratch is not None:
             write_keys(self.lake.erased / f"{self.this.run_id}.parquet", keys, self.this.run_id)
@@ -175,7 +180,7 @@ class _Erasure:
         dry_run = self.scratch is None
         if self.has_table and not dry_run:
             note_brought(self.lake, self.holding)  # before they are deleted
-        self.done.lists = erase_from_lists(self.lake, self.ids, self.held, dry_run=dry_run)
+        self.done.lists = erase_from_lists(self.lake, self.ids - self.places, self.held, dry_run=dry_run)
         self.done.rejects = erase_from_rejects(self.lake, self.ids, self.held, self.scratch)
         sought = self._sought()
         for path, format in prediction_files(self.lake.predictions):
@@ -225,6 +230,7 @@ class _Erasure:
             "dry_run": self.config.dry_run,
             "reviews": self.found,
             "unknown": len(self.unknown),
+            "places": len(self.places),
             "without_groups": self.without_groups,
             **{name: getattr(done, name) for name in COUNTS},
             "predictions": done.predictions,
@@ -248,11 +254,17 @@ class _Erasure:
                 "--group finds nothing: no review of this lake has a group, which ingest reads with --group-column. Name "
                 "reviews with --review-id or --from"
             )
-        if len(self.unknown) == 1:
+        unknown = len(self.unknown) - len(self.places)
+        if unknown == 1:
             log.warning("1 of the IDs is not in the table; ingest will skip it if it comes")
-        elif self.unknown:
+        elif unknown:
             text = "%s of the IDs are not in the table; ingest will skip them if they come"
-            log.warning(text, f"{len(self.unknown):,}")
+            log.warning(text, f"{unknown:,}")
+        if len(self.places) == 1:
+            log.warning("1 of the IDs is a row of a file, not of the table. Take it out: what stands there later comes in")
+        elif self.places:
+            text = "%s of the IDs are rows of files, not of the table. Take them out: what stands there later comes in"
+            log.warning(text, f"{len(self.places):,}")
         for text in out_of_reach(self.this.metrics, by_group=bool(self.config.group)):
             log.warning("not erased: %s", text)
 

@@ -24,7 +24,8 @@ REVIEW_KEY = Contract(
     ),
     columns={
         "review": "the first 64 bits of the SHA-256 of review_id",
-        "content": "the first 64 bits of content_sha256; null: the review whatever its content",
+        "content": "the first 64 bits of content_sha256; null: the review whatever its content, "
+        "or, with a source, the place alone: a row of a file, of which no reject quotes anything",
         "source": "the first 64 bits of the SHA-256 of source; null if unknown",
         "replaced": "whether the row replaced another one of the same review_id; null if unknown",
         STANDS_FOR: "the content of the row in whose place a retracted one stands in its file, and which is in the table "

@@ -413,6 +413,8 @@ def _erase(receipt: "Receipt", lake: str, nothing: bool) -> Summary:
         return Summary("Nothing to erase: the lake holds nothing of these reviews.")
     if metrics["reviews"]:
         found = Summary(f"{'Would erase' if metrics['dry_run'] else 'Erased'} {_count(metrics['reviews'], 'review')}.")
+    elif metrics["unknown"] == metrics["places"]:
+        found = Summary(f"The table has no row with the {'ID' if metrics['unknown'] == 1 else 'IDs'}.")
     elif metrics["unknown"] == 1:
         found = Summary(f"The ID is not in the table; it {'would be' if metrics['dry_run'] else 'is'} kept out from now on.")
     else:

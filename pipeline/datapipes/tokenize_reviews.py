@@ -384,7 +384,7 @@ def _without(raw: RawBatch, faults: Mapping[int, Fault], bad: list[BadRow], with
     labels, groups = (
         [None] * len(places) if column is None else column.take(there).to_pylist() for column in (raw.label, raw.group)
     )
-    erased = withheld.erases([as_text(review_id) for review_id in ids]).tolist()
+    erased = withheld.blanks([as_text(review_id) for review_id in ids]).tolist()
     for i, source, row, review_id, text, label, group, is_erased in zip(
         places, sources, rows, ids, texts, labels, groups, erased, strict=True
     ):

@@ -80,17 +80,18 @@ def find_held(paths: Iterable[Path], review_ids: Collection[str], groups: Collec
 
 
 def find_targets(
-    paths: Sequence[Path], live: Sequence[Path], given: Collection[str], groups: Collection[str]
+    paths: Sequence[Path], live: Sequence[Path], given: Collection[str], groups: Collection[str], withheld: Withheld
 ) -> list[HeldReview]:
     """The rows of the reviews with the ids, and of those in the groups.
 
     An id that is only a place may have been another review's in another version. Of a group, only the group's own rows count
-    then, and of an id that was given, not those rows of older versions that stand elsewhere in the table while another
-    review has their place.
+    then, and of an id that was given, not those rows of older versions that stand elsewhere in the table, unless an erasure
+    that was interrupted has noted them and no other review has their place.
 
     Args:
         paths: shards of all versions.
         live: those of the table.
+        withheld: what earlier erasures have noted.
 
     Raises:
         DataError: a shard is damaged.
@@ -100,10 +101,51 @@ def find_targets(
     named = list(find_held(paths, {*given, *own}))
     names = {path.name for path in live}
     taken = {row.review_id for row in named if row.shard in names}
-    old = {row for row in named if row.is_placed and row.shard not in names and row.review_id in taken}
+    old = {row for row in named if row.is_placed and row.shard not in names}
+    old -= {row for row in _erased_before(old, withheld) if row.review_id not in taken}
     moved = _contents_in(live, old)
     kept = [row for row in named if row not in old or (row.source, row.content_sha256) not in moved]
     return list(dict.fromkeys([*kept, *(row for row in grouped if row.is_placed)]))
+
+
+def _erased_before(rows: Collection[HeldReview], withheld: Withheld) -> set[HeldReview]:
+    """Those of the rows that an erasure has noted."""
+    listed = list(rows)
+    keys, contents = keys_of([row.review_id for row in listed]), contents_of([row.content_sha256 for row in listed])
+    states = withheld.states(keys, contents, pa.array([row.source for row in listed], pa.string()))
+    return {row for row, state in zip(listed, states.tolist(), strict=True) if state == ERASED}
+
+
+def rows_of_files(names: Collection[str], paths: Iterable[Path], rejects: Iterable[Path]) -> set[str]:
+    """Those of the ids that name rows of files which were ever read, so that any review may come to stand there.
+
+    Args:
+        paths: shards of all versions.
+
+    Raises:
+        DataError: a shard, or a file of rejects, is damaged.
+    """
+    places = {name: place for name in names for place in _places(name)}
+    if not places:
+        return set()
+    sources = pa.array(sorted({source for source, _ in places.values()}), pa.string())
+    tables: set[str] = set()
+    for path in paths:
+        with open_shard(path) as file:
+            rows = file.read(columns=["review_id", "source"])
+        # A review that is a file has its name for an id.
+        rows = rows.filter(pc.and_(pc.is_in(rows["source"], value_set=sources), pc.not_equal(*rows.columns)))
+        tables.update(pc.unique(rows["source"]).to_pylist())
+    rejected: set[tuple[str, int]] = set()
+    for path in rejects:
+        try:
+            with open_parquet(path) as file:
+                bad = file.read(columns=["source", "row"])
+        except READ_ERRORS as error:
+            raise damaged(path, error, "the rejects", "Delete the file; the next ingest writes it again.") from error
+        bad = bad.filter(pc.is_in(bad["source"], value_set=sources))
+        rejected.update(zip(bad["source"].to_pylist(), bad["row"].to_pylist(), strict=True))
+    return {name for name, place in places.items() if place[0] in tables or place in rejected}
 
 
 def shards_with_moved(paths: Iterable[Path], held: Iterable[HeldReview]) -> set[str]:
@@ -150,15 +192,21 @@ def has_groups(paths: Iterable[Path]) -> bool:
     return False
 
 
-def keys_to_erase(review_ids: Collection[str], held: Sequence[HeldReview], withheld: Withheld) -> ReviewKeys:
+def keys_to_erase(
+    review_ids: Collection[str], held: Sequence[HeldReview], places: Collection[str], withheld: Withheld
+) -> ReviewKeys:
     """What holds the reviews off from now on, beside what already does.
 
     An id of its own is withheld whatever the content. An id that is only a place is not: when its row is taken out of the
     file, as it should be, another review moves there. Its content is withheld in its file.
+
+    Args:
+        places: ids of rows that no version of the table has. Nothing is withheld there.
     """
     placed = {row for row in held if row.is_placed}
     own = {row.review_id for row in held} - {row.review_id for row in placed}
-    whole = sorted(set(review_ids) - {row.review_id for row in placed})
+    whole = sorted({*review_ids} - {row.review_id for row in placed} - {*places})
+    blank = [name for name in sorted(places) if not withheld.has_erased([name])[0]]
     erases, erased = withheld.erases(whole).tolist(), withheld.has_erased(whole).tolist()
     # An id that is nowhere any more was noted as it had to be when it was erased.
     whole = [
@@ -168,12 +216,14 @@ def keys_to_erase(review_ids: Collection[str], held: Sequence[HeldReview], withh
     review, content = keys_of([part[0] for part in parts]), contents_of([part[1] for part in parts])
     source = keys_of([part[2] for part in parts])
     new = withheld.states(review, content, pa.array([part[2] for part in parts], pa.string())) != ERASED
-    nothing = np.zeros(len(whole), np.uint64)
-    null = np.concatenate([np.ones(len(whole), np.bool_), np.zeros(int(new.sum()), np.bool_)])
+    nothing, none = np.zeros(len(whole), np.uint64), np.zeros(len(blank), np.uint64)
+    is_whole = np.repeat([True, False, False], [len(whole), len(blank), int(new.sum())])
+    has_content = np.repeat([False, False, True], [len(whole), len(blank), int(new.sum())])
+    files = keys_of([source for name in blank for source, _ in _places(name)])
     return ReviewKeys.of(
-        np.concatenate([keys_of(whole), review[new]]),
-        (np.concatenate([nothing, content[new]]), null),
-        (np.concatenate([nothing, source[new]]), null),
+        np.concatenate([keys_of(whole), keys_of(blank), review[new]]),
+        (np.concatenate([nothing, none, content[new]]), ~has_content),
+        (np.concatenate([nothing, files, source[new]]), is_whole),
     )
 
 

@@ -36,6 +36,8 @@ class _List:
 
     ids: Keys = field(default_factory=lambda: NOTHING)
     """Reviews withheld whatever their content."""
+    places: Keys = field(default_factory=lambda: NOTHING)
+    """Rows of files that the table did not have: nothing of them is quoted, but another review may stand there later."""
     contents: Keys = field(default_factory=lambda: NOTHING)
     pairs: Keys = field(default_factory=lambda: NOTHING)
     """Contents together with an id or a source."""
@@ -47,14 +49,15 @@ class _List:
 
     @classmethod
     def of(cls, lists: Sequence[ReviewKeys]) -> "_List":
-        ids, contents, pairs = [NOTHING], [NOTHING], [NOTHING]
+        ids, places, contents, pairs = [NOTHING], [NOTHING], [NOTHING], [NOTHING]
         standing, stands_for = [NOTHING], [NOTHING]
         for keys in lists:
             content, without = keys.content
-            ids.append(keys.review[without])
+            source, unknown = keys.source
+            ids.append(keys.review[without & unknown])
+            places.append(keys.review[without & ~unknown])
             contents.append(content[~without])
             pairs.append(pairs_of(keys.review[~without], content[~without]))
-            source, unknown = keys.source
             placed = ~without & ~unknown
             pairs.append(pairs_of(source[placed], content[placed]))
             there = placed & ~keys.stands_for[1]
@@ -64,6 +67,7 @@ class _List:
         found, first = np.unique(np.concatenate(standing), return_index=True)
         return cls(
             ids=np.unique(np.concatenate(ids)),
+            places=np.unique(np.concatenate(places)),
             contents=np.unique(np.concatenate(contents)),
             pairs=np.unique(np.concatenate(pairs)),
             named=np.unique(np.concatenate(named)),
@@ -152,13 +156,17 @@ class Withheld:
         """Which of (N,) ids were ever erased, whatever is noted of them."""
         return _ids_in(review_ids, self.erased.named)
 
+    def blanks(self, review_ids: Sequence[str | None]) -> npt.NDArray[np.bool_]:
+        """Of which of (N,) ids rejects have neither excerpt nor detail."""
+        return _ids_in(review_ids, np.union1d(self.erased.ids, self.erased.places))
+
     def blanked(self, bad: Iterable[BadRow]) -> list[BadRow]:
         """Rejects, those of erased reviews without a word of theirs."""
         rows = list(bad)
-        if not rows or not len(self.erased.ids):
+        if not rows or not (len(self.erased.ids) or len(self.erased.places)):
             return rows
-        placed = self.erases([placed_id(row.source, row.row) for row in rows])
-        named = self.erases([row.source for row in rows])
+        placed = self.blanks([placed_id(row.source, row.row) for row in rows])
+        named = self.blanks([row.source for row in rows])
         return [blank(row) if gone else row for row, gone in zip(rows, (placed | named).tolist(), strict=True)]
 
 

@@ -20,6 +20,7 @@ from pipeline.config.vacuum import VacuumConfig
 from pipeline.doctor.lake import lake_checks
 from pipeline.errors import InputNotFoundError, UsageError
 from pipeline.lake.content import verify_data
+from pipeline.lake.identity import content_sha256
 from pipeline.lake.live import PROMOTED, make_live
 from pipeline.lake.paths import Lake
 from pipeline.lake.table import TokenTable
@@ -168,9 +169,37 @@ def test_a_retracted_review_stays_out_when_the_one_in_its_place_is_erased(tmp_pa
     ingest(tmp_path, workers=0)
     vacuum.run(VacuumConfig(lake=tmp_path, keep_hours=0))
     remove(tmp_path, "raw/a.csv#2")
+    assert remove(tmp_path, "raw/a.csv#2").exit_code == 99
     write_csv(tmp_path / "raw" / "a.csv", "text,label", *good, wrong)
     assert ingest(tmp_path, workers=0).metrics["retracted"] == 1
     assert sorted(row["row"] for row in rows_of(tmp_path)) == [0, 1]
+
+
+def test_erasing_a_place_again_leaves_the_review_that_stood_there_before(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    for kept in (["first,pos", "second,neg"], ["second,neg"], ["second,neg", "third,pos"]):
+        source = write_csv(tmp_path / "raw" / "a.csv", "text,label", *kept)
+        ingest(tmp_path, workers=0)
+    assert remove(tmp_path, "raw/a.csv#1").metrics["removed"] == 1
+    assert remove(tmp_path, "raw/a.csv#1").exit_code == 99
+    for line in ("fourth,neg", "second,neg"):
+        ingest(tmp_path, write_csv(source, "text,label", line), workers=0)
+    assert [row["content_sha256"] for row in rows_of(tmp_path)] == [content_sha256(b"second", "neg", None, "train", None)]
+
+
+def test_the_place_of_a_rejected_row_is_free_once_it_is_taken_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "raw").mkdir()
+    source = write_csv(tmp_path / "raw" / "a.csv", "text,label", "first,pos", "second,neg", "bob's secret,pos,more")
+    ingest(tmp_path, workers=0)
+    receipt = remove(tmp_path, "raw/a.csv#2")
+    assert (receipt.metrics["places"], receipt.metrics["rejects"]) == (1, 1)
+    assert summary(receipt).headline == "The table has no row with the ID."
+    assert "1 of the IDs is a row of a file, not of the table. Take it out: what stands there later comes in" in caplog.text
+    rejects = ingest(tmp_path, workers=0).outputs["rejects"]
+    assert [(row["excerpt"], row["detail"]) for row in pq.read_table(rejects).to_pylist()] == [("", "erased on request")]
+    assert remove(tmp_path, "raw/a.csv#2").metrics["noted"] == 0
+    ingest(tmp_path, write_csv(source, "text,label", "first,pos", "second,neg", "third,pos"), workers=0)
+    assert ids_of(tmp_path) == [f"raw/a.csv#{row}" for row in range(3)]
 
 
 def test_a_lake_without_groups_is_told_apart_from_one_without_the_group(lake: Path, tmp_path: Path, command: Run) -> None:
