@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,8 @@ def find_targets(
 
     An id that is only a place may have been another review's in another version. Of a group, only the group's own rows count
     then, and of an id that was given, not those rows of older versions that stand elsewhere in the table, unless an erasure
-    that was interrupted has noted them and no other review has their place.
+    that was interrupted has noted them and no other review has their place. Nor those that were retracted, if what came back
+    for them stands elsewhere.
 
     Args:
         paths: shards of all versions.
@@ -104,7 +106,8 @@ def find_targets(
     old = {row for row in named if row.is_placed and row.shard not in names}
     old -= {row for row in _erased_before(old, withheld) if row.review_id not in taken}
     moved = _contents_in(live, old)
-    kept = [row for row in named if row not in old or (row.source, row.content_sha256) not in moved]
+    elsewhere = {row for row in old if (row.source, row.content_sha256) in moved} | _came_back_elsewhere(old, live, withheld)
+    kept = [row for row in named if row not in elsewhere]
     return list(dict.fromkeys([*kept, *(row for row in grouped if row.is_placed)]))
 
 
@@ -114,6 +117,25 @@ def _erased_before(rows: Collection[HeldReview], withheld: Withheld) -> set[Held
     keys, contents = keys_of([row.review_id for row in listed]), contents_of([row.content_sha256 for row in listed])
     states = withheld.states(keys, contents, pa.array([row.source for row in listed], pa.string()))
     return {row for row, state in zip(listed, states.tolist(), strict=True) if state == ERASED}
+
+
+def _came_back_elsewhere(rows: Collection[HeldReview], live: Iterable[Path], withheld: Withheld) -> set[HeldReview]:
+    """Those of the rows that were retracted, and for which the table has in another row what they had replaced."""
+    listed = list(rows)
+    sources = pa.array([row.source for row in listed], pa.string())
+    stands_for = withheld.stands_for(contents_of([row.content_sha256 for row in listed]), sources)
+    if not stands_for.any():
+        return set()
+    places = defaultdict[tuple[str, int], set[str]](set)
+    for path in live:
+        with open_shard(path) as file:
+            there = file.read(columns=["source", "content_sha256", "review_id"])
+        there = there.filter(pc.is_in(there["source"], value_set=sources))
+        names, digests, ids = (column.to_pylist() for column in there.columns)
+        for source, content, review_id in zip(names, contents_of(digests).tolist(), ids, strict=True):
+            places[source, content].add(review_id)
+    found = ((row, places[row.source, content]) for row, content in zip(listed, stands_for.tolist(), strict=True) if content)
+    return {row for row, ids in found if ids and row.review_id not in ids}
 
 
 def rows_of_files(names: Collection[str], paths: Iterable[Path], rejects: Iterable[Path]) -> set[str]:

@@ -175,6 +175,20 @@ def test_a_retracted_review_stays_out_when_the_one_in_its_place_is_erased(tmp_pa
     assert sorted(row["row"] for row in rows_of(tmp_path)) == [0, 1]
 
 
+def test_what_came_back_for_a_retracted_row_stays_when_its_former_place_is_erased(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    good, wrong = ["text number 0,neg", "text number 1,pos", "text number 2,pos"], "text number 2,neg"
+    for kept in (good, [*good[:2], wrong]):
+        source = write_csv(tmp_path / "raw" / "a.csv", "text,label", *kept)
+        receipt = ingest(tmp_path, workers=0)
+    retract.run(RetractConfig(lake=tmp_path, run=receipt.run_id))
+    write_csv(source, "text,label", "text number 3,neg", *good[:2], wrong)
+    ingest(tmp_path, workers=0)
+    assert remove(tmp_path, "raw/a.csv#2").metrics["reviews"] == 1
+    assert ingest(tmp_path, prune=True, workers=0).metrics["retracted"] == 1
+    assert ids_of(tmp_path) == [f"raw/a.csv#{row}" for row in (0, 1, 3)]
+
+
 def test_erasing_a_place_again_leaves_the_review_that_stood_there_before(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     for kept in (["first,pos", "second,neg"], ["second,neg"], ["second,neg", "third,pos"]):
