@@ -29,13 +29,14 @@ from pipeline.engines.ingest import IngestEngine, import_early, ingest_engine
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake import table as token_table
 from pipeline.lake.atomic import make_folder
-from pipeline.lake.known import KeyIndex, Known, keys_of
+from pipeline.lake.known import KeyIndex, Known, keys_of, shards_holding
 from pipeline.lake.missing import Kept, absent_reviews, kept_rows, leaving_pairs
 from pipeline.lake.paths import Lake
 from pipeline.lake.publish import Change, change_of, check_covered, check_recovered, move_rows, publish, rewrite_shards
 from pipeline.lake.reject_writer import FILES, RejectCounts, RejectWriter
 from pipeline.lake.shard_tokens import ShardTokens, counted, total
 from pipeline.lake.shard_writer import rows_written
+from pipeline.lake.shards import open_shard
 from pipeline.lake.standing import STANDING_SCHEMA
 from pipeline.lake.store import is_uri
 from pipeline.lake.table import TokenTable, has_targets
@@ -206,6 +207,7 @@ def _ingest(
         text = "no new review has a number in the column %r (--target-column), so regression cannot learn from them"
         log.warning(text, config.target_column, extra={BRIEF: "no new review has a number in the column of --target-column"})
     _say_unknown(config, new_tokens, is_new)
+    _say_unlabelled(config, table, collected)
     _say_merged(config, run, vocabulary)
     if config.prune and collected.doubtful:
         text = "not pruned because some rows were rejected: %s. Fix these rows and run it again"
@@ -330,6 +332,22 @@ def _say_unknown(config: IngestConfig, new: ShardTokens, built: bool) -> None:
             "new vocabulary with 'pipeline ingest --rebuild-vocab', from sources with every review, then train again."
         )
     log.warning(text, f"{share:.1%}", f"{config.unknown_warn:.1%}", extra=IN_FIGURES)
+
+
+def _say_unlabelled(config: IngestConfig, table: TokenTable | None, collected: Collector) -> None:
+    """Warns of a delivery without labels whose reviews had some, as when a file comes without the column once."""
+    if config.label_column is not None or table is None or collected.labels or not len(collected.replaced):
+        return
+    lost = 0
+    for shard, others in shards_holding(table.shards, collected.replaced):
+        with open_shard(shard.path) as file:
+            lost += pc.sum(file.read(columns=["label"])["label"].filter(pc.invert(others)).is_valid()).as_py()
+    if lost:
+        found = (
+            f"{lost:,} of {len(collected.replaced):,} replaced reviews lose their labels, because their files have none now"
+        )
+        remedy = "To take that back, use 'pipeline retract latest'; to skip files without the column, set --label-column"
+        log.warning("%s. %s", found, remedy, extra={BRIEF: f"{found}. {remedy}"})
 
 
 def _say_merged(config: IngestConfig, run: Run, vocabulary: Vocabulary) -> None:

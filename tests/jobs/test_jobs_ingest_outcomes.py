@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from deltalake.exceptions import DeltaError
 
+from jobs.retract import RetractConfig
+from jobs.retract import run as retract
 from pipeline.datapipes.spill import SpillWriter
 from pipeline.errors import CannotWriteError, DataError
 from pipeline.lake.reject_writer import RejectWriter
@@ -83,6 +85,28 @@ def test_an_old_version_after_the_changed_one_is_a_duplicate(tmp_path: Path) -> 
         receipt = ingest(tmp_path / "lake", new, old, id_column="id")
         assert (receipt.written, receipt.known, rejects_of(receipt)) == (written, known, [(0, "duplicate_id")])
     assert {row["review_id"]: row["label"] for row in rows_of(tmp_path / "lake")} == {"1": 0, "2": 0}
+
+
+def test_reviews_that_lose_their_labels_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = write_csv(tmp_path / "r.csv", "id,text,label", "1,fine,pos", "2,dull,neg", "3,so so,")
+    ingest(tmp_path / "lake", source, id_column="id")
+    unlabelled = write_csv(tmp_path / "u.csv", "id,text", "3,so", "4,new")
+    ingest(tmp_path / "lake", unlabelled, id_column="id")
+    assert "lose their labels" not in caplog.text
+    write_csv(source, "id,text", "1,fine", "2,dull", "3,not so")
+    ingest(tmp_path / "lake", source, id_column="id")
+    assert (
+        "2 of 3 replaced reviews lose their labels, because their files have none now. To take that back, use" in caplog.text
+    )
+    retract(RetractConfig(lake=tmp_path / "lake", run="latest"))
+    assert [row["label"] for row in sorted(rows_of(tmp_path / "lake"), key=lambda row: row["review_id"])] == [
+        1,
+        0,
+        None,
+        None,
+    ]
+    with pytest.raises(DataError, match="no column 'label'"):
+        ingest(tmp_path / "lake", source, id_column="id", label_column="label")
 
 
 @pytest.mark.parametrize("between", [0, 2 * BATCH_ROWS])
