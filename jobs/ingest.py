@@ -209,9 +209,8 @@ def _ingest(
     _say_unknown(config, new_tokens, is_new)
     _say_unlabelled(config, table, collected)
     _say_merged(config, run, vocabulary)
-    if config.prune and collected.doubtful:
-        text = "not pruned because some rows were rejected: %s. Fix these rows and run it again"
-        log.warning(text, some_of(collected.doubtful), extra=AS_IT_IS)
+    if config.prune:
+        _say_not_pruned(collected)
     run.check_counts()
     _commit(config, lake, run, table, vocabulary, collected, leaving, shards)
 
@@ -350,6 +349,18 @@ def _say_unlabelled(config: IngestConfig, table: TokenTable | None, collected: C
         log.warning("%s. %s", found, remedy, extra={BRIEF: f"{found}. {remedy}"})
 
 
+def _say_not_pruned(collected: Collector) -> None:
+    """Names the sources that --prune has spared."""
+    empty = [name for name in collected.doubtful if name in collected.empty]
+    faulty = [name for name in collected.doubtful if name not in collected.empty]
+    if faulty:
+        text = "not pruned because some rows were rejected: %s. Fix these rows and run it again"
+        log.warning(text, some_of(faulty), extra=AS_IT_IS)
+    if empty:
+        text = "not pruned because of empty files (0 bytes): %s. A CSV file whose reviews are all gone keeps its header"
+        log.warning(text, some_of(empty), extra=AS_IT_IS)
+
+
 def _say_merged(config: IngestConfig, run: Run, vocabulary: Vocabulary) -> None:
     """Warns of classes that --label-map has merged into others, but that models still learn."""
     if config.label_map is None or not run.metrics["replaced"]:
@@ -419,6 +430,7 @@ def _first_pass(
             counts=engine.counts() if vocabulary is None else None,
             known_reviews=known,
             distinct=KeyIndex() if config.dedupe else None,
+            empty=frozenset(mirror.empty(found.sources)),
             repeated=RepeatedIds() if config.id_conflict == LAST else None,
             findings=findings,
         )

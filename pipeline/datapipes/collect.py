@@ -78,6 +78,7 @@ class Collector:
         counts: counts tokens for a new vocabulary; None if there already is one.
         known_reviews: those in the table.
         distinct: contents earlier in this run, if reviews with duplicate content are to be dropped.
+        empty: names of files of no bytes, which may not have been written yet.
         repeated: notes rows with the ID of an earlier one, if the last one counts; else the first does, and those with other
             content are rejected.
     """
@@ -87,6 +88,7 @@ class Collector:
     counts: Counts | None
     known_reviews: Known = field(default_factory=KeyIndex)
     distinct: KeyIndex | None = None
+    empty: frozenset[str] = frozenset()
     repeated: RepeatedIds | None = None
     findings: Findings = field(default_factory=Findings)
     admitted: Counter[int] = field(default_factory=Counter)
@@ -106,7 +108,8 @@ class Collector:
     sources: list[str] = field(default_factory=list)
     """Names of sources that were read completely; reviews of theirs in the lake that were not seen are missing."""
     doubtful: list[str] = field(default_factory=list)
-    """Names of the other sources read completely: rejected rows may be known reviews, so nothing of them is missing."""
+    """Names of the other sources read completely: rejected rows may be known reviews, and a file of no bytes may have to be
+    written yet, so nothing of them is missing."""
     brought: list[str] = field(default_factory=list)
     """Names of sources with new reviews."""
     faults: list[FileFault] = field(default_factory=list)
@@ -261,7 +264,7 @@ class Collector:
                 self.brought.append(end.name)
             if len(self.contents) > self._before["contents"]:
                 self.arrivals[end.name] = (self._before["contents"], len(self.contents))
-            (self.doubtful if self._in_doubt else self.sources).append(end.name)
+            (self.doubtful if self._in_doubt or end.name in self.empty else self.sources).append(end.name)
             return
         spilled = self._before.pop("spilled")
         if self.spill.batches > spilled:

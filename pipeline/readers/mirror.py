@@ -187,10 +187,13 @@ class Mirror:
         """Bytes of the object of a source that is one file."""
         return self._object(source.path)[1].size if source.remote and not source.files else 0
 
+    def empty(self, sources: Sequence[Source]) -> list[str]:
+        """Names of tables of text of no bytes, which are read without a fault."""
+        return [source.name for source in sources if _is_text_table(source) and self._bytes(source) == 0]
+
     def warn_of_empty(self, sources: Sequence[Source]) -> None:
-        """Warns of tables of text of no bytes, which are read without a fault."""
-        names = [source.name for source in sources if _is_text_table(source) and self._bytes(source) == 0]
-        if names:
+        """Warns of tables of text of no bytes."""
+        if names := self.empty(sources):
             text = "%s: empty (0 bytes), without a header or reviews. Check that writing finished"
             log.warning(text, some_of(names), extra=AS_IT_IS)
 

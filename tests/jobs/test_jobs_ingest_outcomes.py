@@ -125,6 +125,25 @@ def test_a_correction_above_the_old_row_of_the_same_file_counts(tmp_path: Path, 
     assert held == anew
 
 
+@pytest.mark.parametrize("name", ["r.csv", "r.jsonl"])
+def test_prune_spares_a_file_of_no_bytes(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    """Whoever writes it may have died before the first byte."""
+    source, lake, options = tmp_path / name, tmp_path / "lake", {"prune": True}
+    text = "text,label\nfine,pos\ndull,neg\n"
+    if name == "r.jsonl":
+        text = '{"text": "fine", "label": "pos"}\n{"text": "dull", "label": "neg"}\n'
+    source.write_text(text)
+    ingest(lake, source, **options)
+    source.write_text("")
+    receipt = ingest(lake, source, **options)
+    assert (receipt.exit_code, receipt.metrics["pruned"], len(rows_of(lake))) == (99, 0, 2)
+    assert f"not pruned because of empty files (0 bytes): file://{source}. A CSV file" in caplog.text
+    if name == "r.csv":  # the remedy
+        source.write_text("text,label\n")
+        assert ingest(lake, source, **options).metrics["pruned"] == 2
+        assert not rows_of(lake)
+
+
 @pytest.mark.parametrize("broken", ["2,dull,neg,more", "2,dull,unheard", "2,du\0ll,neg"])
 def test_prune_spares_a_file_with_rejected_rows_until_they_are_mended(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: str
