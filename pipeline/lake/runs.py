@@ -1,6 +1,7 @@
 """Run records: one JSON file a run, written when it ends, however it ends."""
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,10 @@ from pipeline.lake.atomic import PREFIX, write_text
 from pipeline.lake.documents import read_document
 from pipeline.lake.paths import Lake
 from schemas.run import RUN, RunRecord
+
+AHEAD = timedelta(minutes=10)
+"""How far the clocks of machines that share a lake may differ. A run from later than that had a clock that was ahead."""
+_STAMP = re.compile(r"\d{8}T\d{6}")
 
 
 def new_run_id(command: str) -> str:
@@ -57,9 +62,19 @@ def read_records(lake: Lake) -> Iterator[dict[str, Any]]:
                 raise
 
 
-def record_paths(lake: Lake) -> list[Path]:
-    """The files of the run records, oldest first."""
-    return sorted(path for path in lake.runs.glob("*.json") if not path.name.startswith(PREFIX))
+def record_paths(lake: Lake, now: datetime | None = None) -> list[Path]:
+    """The files of the run records, oldest first.
+
+    Those of a clock that was ahead count as the oldest: otherwise, once the clock is right, they would hide every later run.
+    """
+    latest = f"{(now or datetime.now(UTC)) + AHEAD:%Y%m%dT%H%M%S}"
+
+    def is_past(path: Path) -> bool:
+        stamp = _STAMP.match(path.name)
+        return stamp is None or stamp[0] <= latest
+
+    paths = (path for path in lake.runs.glob("*.json") if not path.name.startswith(PREFIX))
+    return sorted(paths, key=lambda path: (is_past(path), path))
 
 
 def read_record(path: Path) -> dict[str, Any]:

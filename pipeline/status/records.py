@@ -23,10 +23,10 @@ _NAME = re.compile(r"(?P<day>\d{8})T(?P<time>\d{6})(?:\.\d{3})?Z-(?P<command>[a-
 class Records:
     """The run records of a lake, newest first. Files with other names are passed over."""
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: Lake, now: datetime) -> None:
         self.unreadable: list[Path] = []
         """Records that were needed and could not be read."""
-        found = [(path, match) for path in record_paths(lake) if (match := _NAME.fullmatch(path.stem))]
+        found = [(path, match) for path in record_paths(lake, now) if (match := _NAME.fullmatch(path.stem))]
         self._paths = [(path, match["command"]) for path, match in reversed(found)]
         self._read: dict[Path, Record | None] = {}
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.lake.runs import age
+from pipeline.lake.runs import AHEAD, age
 from pipeline.status.facts import GIB, Facts, Finding, Limits
 from pipeline.status.night_rules import night_findings
 from pipeline.status.nights import NIGHTLY, STEPS
@@ -73,8 +73,13 @@ def _stale(facts: Facts, limits: Limits) -> Iterator[Finding]:
     runs = [record for command in (NIGHTLY, "ingest") if (record := facts.newest(command))]
     if not runs or not limits.max_age:
         return
-    newest = min(runs, key=lambda record: age(record, facts.now))
+    past = [record for record in runs if age(record, facts.now) >= -AHEAD]
+    newest = min(past or runs, key=lambda record: age(record, facts.now))
     since = age(newest, facts.now)
+    if not past:
+        ended = f"the last {newest['command']} ended {when(newest['finished'])}"
+        text = f"{ended}, which is still to come: a clock is wrong, or was"
+        yield Finding(kind="stale", message=text, command=(newest["command"],), run_id=newest["run_id"])
     if since.total_seconds() > limits.max_age:
         days, hours = since.days, since.seconds // 3600
         ago = counted(days, "day") if days > 1 else counted(24 * days + hours, "hour")

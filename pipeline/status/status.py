@@ -134,10 +134,10 @@ def look(lake: Lake, limits: Limits, now: datetime | None = None) -> Status:
         StorageUnavailableError: the storage does not answer.
     """
     lake.check_there()
-    records = Records(lake)
+    now = now or datetime.now(UTC)
+    records = Records(lake, now)
     order = (NIGHTLY, *STEPS)
     commands = sorted(records.commands(), key=lambda name: (order.index(name) if name in order else len(order), name))
-    now = now or datetime.now(UTC)
     last = {command: _newest(records, command, now) for command in commands}
     disk = read_disk(lake)
     facts = Facts(

@@ -4,6 +4,7 @@ import json
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from pipeline.doctor.lake import lake_checks
 from pipeline.errors import DataError, InputNotFoundError, UsageError
 from pipeline.lake.paths import Lake
 from tests.support.commands import run_here
+from tests.support.nights import add_run
 
 assert command is not None, "importing the command registers it"
 
@@ -91,6 +93,8 @@ def test_one_run_whole(lake: Lake) -> None:
 
 def test_latest_is_the_most_recent_run(lake: Lake) -> None:
     newest = json.loads(listed(lake, "--json").stdout)[-1]
+    assert json.loads(listed(lake, "show", "latest", "--json").stdout) == newest
+    add_run(lake, "score", datetime(2999, 1, 1, tzinfo=UTC))  # by a clock that was ahead
     assert json.loads(listed(lake, "show", "latest", "--json").stdout) == newest
 
 

@@ -137,7 +137,7 @@ def test_steps_of_a_nightly_run_are_not_a_night_of_their_own_even_past_midnight(
     lake = Lake(tmp_path)
     add_night(lake, LAST.replace(hour=23, minute=50) - timedelta(days=2), 1)
     add_run(lake, "score", LAST - timedelta(days=1), read=3, written=3)
-    found = nights(Records(lake), 60)
+    found = nights(Records(lake, NOW), 60)
     assert [(night.started, len(night.steps)) for night in found] == [
         ("2026-02-28T02:15:00Z", 1),
         ("2026-02-27T23:50:00Z", 3),

@@ -117,7 +117,8 @@ def test_a_mistyped_command_is_not_the_state_of_the_job_and_hides_no_rejects(lak
     assert all(run["exit_code"] == 0 for run in status.document()["runs"])
     for day in range(1, 4):
         add_run(lake, command, LAST + timedelta(days=day), 2, error="UsageError: --max-bad 7: too much")
-    assert "failed" in kinds(lake), "a schedule that is wrong every night is no slip"
+    later = look(lake, Limits(min_free=0), NOW + timedelta(days=3))
+    assert "failed" in [finding.kind for finding in later.found], "a schedule that is wrong every night is no slip"
 
 
 def test_a_file_that_is_not_there_hides_no_rejects(lake: Lake) -> None:
@@ -292,6 +293,30 @@ def test_a_night_that_did_not_happen(lake: Lake) -> None:
     assert finding.message == "no night for 3 days: the last ingest ended 2026-02-28 23:31 UTC"
     assert not look(lake, Limits(min_free=0, max_age=0), NOW + timedelta(days=3)).found
     assert not look(lake, Limits(min_free=0, max_age=96 * 3600), NOW + timedelta(days=3)).found
+
+
+def test_runs_of_a_clock_that_was_ahead_hide_no_later_ones(lake: Lake) -> None:
+    ahead = NOW + timedelta(days=2000)
+    add_run(lake, "ingest", ahead, 99)
+    add_run(lake, "ingest", LAST, 65, error="DataError: damaged")
+    found = looked(lake)
+    assert [finding.kind for finding in found.found] == ["failed"]
+    last = next(run for run in found.document()["runs"] if run["command"] == "ingest")
+    assert last["exit_code"] == 65
+
+
+def test_a_last_night_that_is_still_to_come_needs_a_person(lake: Lake) -> None:
+    for path in lake.runs.glob("*-ingest-*"):
+        path.unlink()
+    add_run(lake, "ingest", NOW + timedelta(minutes=5))  # clocks of two machines
+    assert kinds(lake) == []
+    for path in lake.runs.glob("*-ingest-*"):
+        path.unlink()
+    add_run(lake, "ingest", NOW + timedelta(days=2000))
+    (finding,) = looked(lake).found
+    assert finding.kind == "stale" and finding.command == ("ingest",)
+    assert finding.message == "the last ingest ended 2031-08-22 07:31 UTC, which is still to come: a clock is wrong, or was"
+    assert not looked(lake, max_age=0).found
 
 
 def test_a_full_disk(lake: Lake) -> None:
