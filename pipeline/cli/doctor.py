@@ -8,6 +8,7 @@ import typer
 from pipeline.cli.app import LakeOption, app, lake_of
 from pipeline.cli.derive import configs
 from pipeline.cli.panels import PanelCommand
+from pipeline.cli.finish import whoever_reads
 from pipeline.printable import printable
 
 if TYPE_CHECKING:
@@ -43,12 +44,13 @@ def doctor(
     place = lake_of(context, lake)
     checks = [*environment_checks(), *lake_checks(place, verify), *option_checks(place, configs())]
     code = exit_code(checks)
-    if as_json:
-        typer.echo(json.dumps({"exit_code": code, "checks": [asdict(check) for check in checks]}, indent=2))
-    else:
-        for check in checks:
-            _print(check, max(len(check.name) for check in checks))
-        typer.echo(f"\n{verdict(checks)}")
+    with whoever_reads():
+        if as_json:
+            typer.echo(json.dumps({"exit_code": code, "checks": [asdict(check) for check in checks]}, indent=2))
+        else:
+            for check in checks:
+                _print(check, max(len(check.name) for check in checks))
+            typer.echo(f"\n{verdict(checks)}")
     raise typer.Exit(code)
 
 

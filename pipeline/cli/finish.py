@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -77,6 +78,16 @@ class Finish:
 def print_json(result: Any, indent: int | None = None) -> None:
     """Prints a result as JSON that is safe to show, on one line unless `indent` is given."""
     typer.echo(printable_json(json.dumps(result, ensure_ascii=False, indent=indent)))
+
+
+@contextlib.contextmanager
+def whoever_reads() -> Iterator[None]:
+    """For printing by a command whose exit code is its answer: a reader that is done early, like `head`, leaves it as it
+    is."""
+    try:
+        yield
+    except BrokenPipeError:
+        forget(sys.stdout)
 
 
 def say(message: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pipeline.cli.derive import config_command
-from pipeline.cli.finish import Finish, print_json
+from pipeline.cli.finish import Finish, print_json, whoever_reads
 from pipeline.config.status import StatusConfig
 from pipeline.errors import EXIT_NOTHING_NEW
 
@@ -34,13 +34,14 @@ def status(config: StatusConfig, finish: Finish) -> None:
     from jobs import status as job
 
     found = job.run(config)
-    if finish.as_json:
-        print_json(found.document())
-    elif found.found or not finish.session.quiet:
-        told = _summary(found, finish.lake)
-        # On a terminal, the first line of a summary is blank: it separates it from what a run has shown.
-        for line in told.lines(sys.stdout.fileno())[1:] if sys.stdout.isatty() else _unwrapped(told):
-            typer.echo(line)
+    with whoever_reads():
+        if finish.as_json:
+            print_json(found.document())
+        elif found.found or not finish.session.quiet:
+            told = _summary(found, finish.lake)
+            # On a terminal, the first line of a summary is blank: it separates it from what a run has shown.
+            for line in told.lines(sys.stdout.fileno())[1:] if sys.stdout.isatty() else _unwrapped(told):
+                typer.echo(line)
     raise typer.Exit(NEEDS_PERSON if found.found else 0)
 
 

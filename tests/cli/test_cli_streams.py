@@ -67,6 +67,14 @@ def test_a_reader_that_leaves_early_is_no_failure(reviews: Path, tmp_path: Path)
         assert full.returncode == 73 and "No space left" in full.stderr
 
 
+@pytest.mark.parametrize(("command", "code"), [("status", 1), ("status --json", 1), ("doctor", 66), ("doctor --json", 66)])
+def test_a_reader_that_leaves_early_does_not_hide_what_was_found(tmp_path: Path, command: str, code: int) -> None:
+    lake = make_lake(tmp_path / "lake")
+    (lake / "models" / "LATEST").write_text("gone\n")
+    done = shell(f"set -o pipefail; pipeline --lake {lake} {command} | true", forked_pipeline())
+    assert (done.returncode, done.stderr) == (code, "")
+
+
 @pytest.mark.slow
 def test_a_stdout_of_another_encoding_shows_escapes(reviews: Path, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
