@@ -32,15 +32,15 @@ def unit_hashes(review_ids: Sequence[str], groups: Sequence[str | None]) -> Hash
 def choose_validation(hashes: Hashes, labels: Ints, fraction: float) -> npt.NDArray[np.bool_]:
     """Selects rows for validation: units in the order of their hashes, each taken completely while it fits every quota.
 
-    A label's quota is the fraction of its rows, at least one. A label without a fitting unit gets the unit that exceeds the
-    quotas least, as long as every label keeps rows for training; otherwise the part goes without it.
+    A label's quota is the fraction of its rows, at least one and never all of them. A label without a fitting unit gets the
+    unit that exceeds the quotas least, as long as every label keeps rows for training; otherwise the part goes without it.
 
     Args:
         hashes: (N,) the unit of each row, see `unit_hashes`.
         labels: (N,) from 0.
 
-    DataError: the part would be empty, because the units are too large.
-        DataError: the part would be empty: the units are too large.
+    Raises:
+        DataError: the part would be empty: the units are too large, or the labels have one row each.
     """
     units, unit_of_row = np.unique(hashes, return_inverse=True)
     num_labels = int(labels.max()) + 1 if len(labels) else 0
@@ -48,7 +48,7 @@ def choose_validation(hashes: Hashes, labels: Ints, fraction: float) -> npt.NDAr
         len(units), num_labels
     )
     total = counts.sum(axis=0)
-    quota = np.where(total > 1, np.maximum(1, np.rint(total * fraction)), 0).astype(np.int64)
+    quota = np.where(total > 1, np.clip(np.rint(total * fraction), 1, np.maximum(total - 1, 1)), 0).astype(np.int64)
     chosen = np.zeros(len(units), dtype=bool)
     left = quota.copy()
     singles = counts.sum(axis=1) == 1
@@ -69,10 +69,11 @@ def choose_validation(hashes: Hashes, labels: Ints, fraction: float) -> npt.NDAr
         over = [int(np.maximum(0, taken + counts[unit] - quota).sum()) for unit in fitting]
         chosen[fitting[int(np.argmin(over))]] = True
     if not chosen.any():
+        grouped = len(units) < len(labels)
+        remedy = "Use finer groups (--group-column)" if grouped else "Ingest more reviews of each label"
         raise DataError(
             f"cannot create a validation part: the {len(labels)} labelled rows form {len(units)} groups, and holding out "
-            "any of them would leave a label without training rows. Set the split 'valid' at ingest (--split), or use finer "
-            "groups (--group-column)."
+            f"any of them would leave a label without training rows. {remedy}, or set the split 'valid' at ingest (--split)."
         )
     return chosen[unit_of_row]
 

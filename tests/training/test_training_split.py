@@ -58,8 +58,20 @@ def test_a_group_and_a_review_of_the_same_name_are_two_things() -> None:
 
 
 def test_one_group_for_everything_is_refused() -> None:
-    with pytest.raises(DataError, match="cannot create a validation part"):
+    with pytest.raises(DataError, match=r"cannot create a validation part.*Use finer groups"):
         choose_validation(hashes_of([1] * 10), np.arange(10) % 2, 0.1)
+
+
+def test_one_review_of_each_label_is_refused_and_groups_are_not_to_blame() -> None:
+    with pytest.raises(DataError, match=r"without training rows\. Ingest more reviews of each label, or set the split"):
+        choose_validation(hashes_of(list(range(5))), np.arange(5), 0.1)
+
+
+@pytest.mark.parametrize("fraction", [0.9, 0.999])
+def test_a_large_validation_part_leaves_rows_of_every_label(fraction: float) -> None:
+    labels = np.arange(20) % 4
+    chosen = choose_validation(hashes_of(list(range(20))), labels, fraction)
+    assert set(labels[~chosen]) == set(labels[chosen]) == {0, 1, 2, 3}
 
 
 def test_two_large_groups_go_one_to_each_part() -> None:
