@@ -444,10 +444,14 @@ class TrainingOptions(LinearConfig):
         if not self.is_linear:
             return
         defaults = {field.name: field for field in fields_of(type(self))}
-        given = [defaults[name].label for name in NOT_OF_LINEAR if getattr(self, name) != defaults[name].default]
+        others = [defaults[name] for name in NOT_OF_LINEAR if name != "model"]
+        given = [option.label for option in others if getattr(self, option.name) != option.default]
+        given += [f"--{name.replace('_', '-')}" for name in self.model]
         if given:
+            such, it = ("option", "it") if len(given) == 1 else ("options", "them")
             raise UsageError(
-                f"{', '.join(given)}: --arch {self.arch} has no such option. Remove it; use the --linear-… options instead."
+                f"{', '.join(given)}: --arch {self.arch} has no such {such}. Remove {it}, also from --config and the table "
+                "[train] in pipeline.toml; use the --linear-… options instead."
             )
 
     def _check_init(self, name: str | None, option: str) -> None:

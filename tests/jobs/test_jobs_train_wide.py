@@ -59,6 +59,8 @@ def test_the_linear_model_trains_scores_and_is_found_again(tmp_path: Path, corpu
 def test_options_of_networks_are_refused_for_the_linear_model(tmp_path: Path, corpus: Corpus) -> None:
     with pytest.raises(UsageError, match="--epochs, --lr: --arch nbsvm has no such option"):
         _train(tmp_path, corpus, "--arch", "nbsvm", "--epochs", "7", "--lr", "0.1")
+    with pytest.raises(UsageError, match=r"^--hidden-dim: --arch nbsvm has no such option\. Remove it, also from --config"):
+        _train(tmp_path, corpus, "--arch", "nbsvm", "--hidden-dim", "8")
 
 
 def test_a_wide_model_is_its_parts_by_their_scales(trained: dict[str, Any]) -> None:
