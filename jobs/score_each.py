@@ -98,7 +98,7 @@ class ScoreEach:
         self.places = Places.of(config.sources, found.sources, root, f".{config.written_as.name}")
         self.naming = naming(config)
         self.keeps_earlier = keeps_earlier(config)
-        self.how = digest_of(_how(config))
+        self.how = digest_of(_how(config) | ({} if self.keeps_earlier else {"model": bundle.content_key}))
         self.tally = _Tally()
         self.figures = Figures(bundle.labels)
         self.watch = Watch.of(config, bundle)

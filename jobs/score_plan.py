@@ -55,7 +55,7 @@ class ScorePlan:
 
         check_files(config, source.faults, source.files)
         check_abstain(bundle.model_id, bundle.labels, config.abstain_below)
-        metadata = output_metadata(bundle.model_id, bundle.labels, source.name, source.sha256(), _options(config, source))
+        metadata = output_metadata(bundle, source.name, source.sha256(), _options(config, source))
         schema = output_schema(source, bundle.labels, metadata, config.explain)
         return cls(config=config, source=source, bundle=bundle, output=output, metadata=metadata, schema=schema)
 

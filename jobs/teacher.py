@@ -54,7 +54,7 @@ class Teacher:
         """The identity of a training with this teacher."""
         if self.bundle is None:
             return {**identity, **({IDENTITY: NGRAM_TEACHER} if self.named else {})}
-        return {**identity, IDENTITY: self.bundle.teacher_key, **({FOLLOWS: True} if self.follows_live else {})}
+        return {**identity, IDENTITY: self.bundle.content_key, **({FOLLOWS: True} if self.follows_live else {})}
 
     def facts(self, config: TrainConfig, data: TrainingData, task: Task, test: Part) -> dict[str, Any]:
         """Who it is, for the record; `same_validation`: whether it was validated on the same reviews as its student. Says
@@ -112,9 +112,9 @@ def recover_teacher(lake: Lake, identity: Mapping[str, Any], teacher: Teacher) -
     wanted = identity.get(IDENTITY)
     if wanted in (None, NGRAM_TEACHER):
         return Teacher(named=wanted is not None)
-    if teacher.bundle is not None and teacher.bundle.teacher_key == wanted:
+    if teacher.bundle is not None and teacher.bundle.content_key == wanted:
         return teacher
-    found = next((bundle for bundle in readable_bundles(lake) if bundle.teacher_key == wanted), None)
+    found = next((bundle for bundle in readable_bundles(lake) if bundle.content_key == wanted), None)
     return None if found is None else replace(teacher, bundle=found)
 
 
@@ -152,7 +152,7 @@ def _locked(lake: Lake, bundle: Bundle) -> Iterator[None]:
         with suppress(ModuleNotFoundError):
             from pipeline.lake.locks import locked
 
-            lock = lake.locks / f"targets-{bundle.teacher_key}.lock"
+            lock = lake.locks / f"targets-{bundle.content_key}.lock"
             held.enter_context(locked(lock, f"the soft targets of {bundle.model_id}", LOCK_SECONDS))
         yield
 

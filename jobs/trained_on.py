@@ -71,7 +71,7 @@ def pretrained_on(lake: Lake, commits: Sequence[Commit], holding: Collection[str
 def _with_students(bundles: Mapping[str, Bundle], found: set[str]) -> list[str]:
     """The models, and those that have learned from them, directly or not; sorted."""
     while True:
-        teachers = {bundles[name].teacher_key for name in found} | {bundles[name].fingerprint for name in found}
+        teachers = {bundles[name].content_key for name in found} | {bundles[name].fingerprint for name in found}
         learned = {
             name
             for name, bundle in bundles.items()

@@ -87,7 +87,7 @@ def _targets(config: VacuumConfig, lake: Lake) -> Iterator[Leftover]:
     elsewhere, whose training goes on."""
     files = target_files(lake)
     teachers = (
-        {bundle.teacher_key for place in (lake, lake.crossval()) for bundle in readable_bundles(place)} if files else set()
+        {bundle.content_key for place in (lake, lake.crossval()) for bundle in readable_bundles(place)} if files else set()
     )
     for path in files:
         if not is_needed(path, lake, teachers) and _age_hours(path) >= config.keep_hours:

@@ -7,6 +7,8 @@ import pyarrow as pa
 from schemas.contract import KEY_NAME, KEY_VERSION, Contract
 
 KEY_MODEL = b"review_pipeline.model_id"
+KEY_MODEL_CONTENT = b"review_pipeline.model_content"
+"""A digest of the model itself: a bundle outside the lake may be replaced by another one of the same name."""
 KEY_LABELS = b"review_pipeline.labels"
 KEY_INPUT = b"review_pipeline.input_sha256"
 KEY_SOURCE = b"review_pipeline.source"

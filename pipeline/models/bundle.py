@@ -87,8 +87,9 @@ class Bundle:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     @property
-    def teacher_key(self) -> str:
-        """16 hex digits over everything that decides the model's probabilities, which its soft targets are filed under."""
+    def content_key(self) -> str:
+        """16 hex digits over everything that decides the model's probabilities. Its soft targets are filed under it, and
+        its predictions name it."""
         content = [self.fingerprint, self.model_config, self.blend, self.max_length]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

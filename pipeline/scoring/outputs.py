@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from schemas.prediction import (
     KEY_INPUT,
     KEY_LABELS,
     KEY_MODEL,
+    KEY_MODEL_CONTENT,
     KEY_OPTIONS,
     KEY_SOURCE,
     NO_KNOWN_TOKEN,
@@ -33,6 +34,9 @@ from schemas.prediction import (
     PREDICTION,
 )
 from schemas.registry import CONTRACTS
+
+if TYPE_CHECKING:
+    from pipeline.models.bundle import Bundle
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +76,7 @@ def output_schema(
     return pa.schema([*kept, *added], {**(kept.metadata or {}), **metadata})
 
 
-def output_metadata(
-    model_id: str, labels: Sequence[str], source: str, input_sha256: str, options: Mapping[str, Any]
-) -> dict[bytes, bytes]:
+def output_metadata(bundle: "Bundle", source: str, input_sha256: str, options: Mapping[str, Any]) -> dict[bytes, bytes]:
     """The contract's metadata, and from which input, by which model, with which options the file comes.
 
     Args:
@@ -83,8 +85,9 @@ def output_metadata(
     return {
         **PREDICTION.metadata,
         KEY_SOURCE: source.encode(),
-        KEY_MODEL: model_id.encode(),
-        KEY_LABELS: json.dumps(list(labels)).encode(),
+        KEY_MODEL: bundle.model_id.encode(),
+        KEY_MODEL_CONTENT: bundle.content_key.encode(),
+        KEY_LABELS: json.dumps(list(bundle.labels)).encode(),
         KEY_INPUT: input_sha256.encode(),
         KEY_OPTIONS: json.dumps(options, sort_keys=True).encode(),
     }
@@ -168,7 +171,9 @@ def is_same(output: Path, found: Mapping[bytes, bytes], metadata: Mapping[bytes,
     Raises:
         UsageError: it holds the predictions of an input of the same name elsewhere.
     """
-    free = {KEY_SOURCE, KEY_MODEL, KEY_LABELS} if naming.any_model else {KEY_SOURCE}
+    free = {KEY_SOURCE, KEY_MODEL, KEY_MODEL_CONTENT, KEY_LABELS} if naming.any_model else {KEY_SOURCE}
+    if KEY_MODEL_CONTENT not in found:  # written by an earlier release
+        free.add(KEY_MODEL_CONTENT)
     if KEY_MODEL in found and all(found.get(key) == value for key, value in metadata.items() if key not in free):
         return True
     other = found.get(KEY_SOURCE, metadata[KEY_SOURCE])

@@ -84,7 +84,7 @@ class TargetStore:
         return probability_NC
 
     def _target(self, shard: Path) -> Path:
-        return target_path(self.lake, self.bundle.teacher_key, shard)
+        return target_path(self.lake, self.bundle.content_key, shard)
 
     def _reader(self, target: Path, groups: Groups) -> TargetReader:
         return TargetReader(target, [group.rows for group, _ in groups], len(self.bundle.labels))
@@ -109,7 +109,7 @@ class TargetStore:
             file = stack.enter_context(open_shard(shard))
             before = stack.enter_context(self._reader(target, groups)) if target.exists() else None
             temporary = stack.enter_context(atomic_path(target))
-            writer = stack.enter_context(TargetWriter(temporary, self.bundle.teacher_key, shard))
+            writer = stack.enter_context(TargetWriter(temporary, self.bundle.content_key, shard))
             waiting: deque[tuple[Probabilities, npt.NDArray[np.int64], Pending]] = deque()
             for group, rows in groups:
                 self.check_stop()

@@ -3,6 +3,7 @@
 import csv
 import json
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -120,6 +121,24 @@ def test_rescore_may_be_set_for_a_lake(command: Run, lake: Path, tmp_path: Path)
     (lake / "pipeline.toml").write_text('[score]\nrescore = "all"\n')
     assert command("score", tmp_path / "in", "--lake", lake).receipt["metrics"]["inputs"]["scored"] == 1
     assert command("score", tmp_path / "in", "--lake", lake).code == 99
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_a_bundle_that_was_replaced_in_its_place_scores_again(command: Run, tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in" / "a.parquet", 5)
+    deployed, lake = tmp_path / "deployed", tmp_path / "lake"
+    inputs = (tmp_path / "in", tmp_path / "in" / "a.parquet")
+
+    def codes() -> list[int]:
+        options = ("--model", deployed, "--lake", lake, "--output-format", suffix)
+        return [command("score", place, *options).code for place in inputs]
+
+    make_bundle(deployed)
+    assert codes() == [0, 0] and codes() == [99, 99]
+    shutil.rmtree(deployed)
+    make_bundle(deployed, seed=1)
+    assert codes() == [0, 0] and codes() == [99, 99]
 
 
 def test_help_shows_defaults_and_an_example(command: Run) -> None:

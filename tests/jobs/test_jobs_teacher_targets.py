@@ -66,7 +66,7 @@ def checks(lake: Path, state: str) -> list[str]:
 def test_there_is_a_file_for_each_shard_that_is_learned_from(lake: Path) -> None:
     (folder,) = (lake / ".targets").iterdir()
     live = read_bundle(lake / "models" / (lake / "models" / "LATEST").read_text().strip())
-    assert folder.name == live.teacher_key
+    assert folder.name == live.content_key
     shards = {path.stem: pq.ParquetFile(path).metadata for path in (lake / "tokens").glob("*.parquet")}
     for path in target_files(Lake(lake)):
         with pq.ParquetFile(path) as file:

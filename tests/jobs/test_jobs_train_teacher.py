@@ -292,7 +292,7 @@ def test_night_after_night_the_live_model_teaches_the_next_one(tmp_path: Path, c
     assert first.metrics["teacher"]["model_id"] is None, "no model was live"
     second = bundle_of(fit(tmp_path, *follow))
     assert second.metrics["teacher"]["model_id"] == first.model_id
-    assert second.training["teacher"] == first.teacher_key
+    assert second.training["teacher"] == first.content_key
     for _ in range(2):
         again = fit(tmp_path, *follow)
         assert (again["code"], again["outputs"]["model_id"]) == (99, second.model_id), "no review is new"
