@@ -7,8 +7,8 @@ import typer
 
 from pipeline.cli.app import LakeOption, app, lake_of
 from pipeline.cli.derive import configs
-from pipeline.cli.panels import PanelCommand
 from pipeline.cli.finish import whoever_reads
+from pipeline.cli.panels import PanelCommand
 from pipeline.printable import printable
 
 if TYPE_CHECKING:
