@@ -31,7 +31,7 @@ from pipeline.readers.base import FileFault
 from pipeline.readers.mirror import Mirror, Output, mirrored
 from pipeline.readers.registry import format_named
 from pipeline.readers.summary import named_faults
-from pipeline.scoring.inputs import STDIN_NAME, ScoreInput, find_sources, open_input, spooled_stdin
+from pipeline.scoring.inputs import STDIN_NAME, ScoreInput, find_sources, open_input, spooled_stdin, warn_of_table
 from pipeline.signals import raise_if_swallowed
 from schemas.run import Receipt
 
@@ -64,6 +64,8 @@ def run(config: ScoreConfig) -> Receipt:
             found = find_sources(paths, name_of, format=format, settle_seconds=config.settle, stdin=stdin)
         found.sources = mirror.remote(found.sources)
         mirror.warn_of_empty(found.sources)
+        if stdin is not None and format is None:
+            warn_of_table(stdin, config.text_column)
         if not found.sources and not found.faults:
             this.nothing_new = True  # all of it was written a moment ago
             return this.receipt()

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from pipeline import process
 from pipeline.cli.console import LOG_FORMATS, TEXT, Session, set_up, start_logging
 from pipeline.cli.finish import Finish, forget, say
-from pipeline.errors import EXIT_DONE, CannotWriteError, PipelineError, StoppedError, by_cause, meant
+from pipeline.errors import EXIT_DONE, CannotWriteError, PipelineError, StoppedError, UsageError, by_cause, meant
 from pipeline.printable import printable, printable_lines
 from pipeline.version import __version__
 
@@ -29,6 +29,13 @@ OWN_PACKAGES = ("schemas", "pipeline", "jobs")
 NO_COMMAND = re.compile(r"No such command '(?P<name>.*?)'\.", re.DOTALL)
 CLOSED: set[str] = set()
 """The standard streams that the caller closed."""
+
+
+PLACES = (
+    *("--lake", "--config", "--tokens", "--vocabulary", "--embeddings", "--init", "--init-from", "--teacher", "--model"),
+    *("--input", "--output", "--predictions", "--metrics-file", "--from"),
+)
+"""Options whose values are paths, or names of models and files."""
 
 
 class PrintableGroup(TyperGroup):
@@ -169,6 +176,20 @@ def finish_of(context: typer.Context, lake: str | None, as_json: bool) -> Finish
     return Finish(session, lake or session.lake, as_json)
 
 
+def refuse_empty_places(arguments: Sequence[str]) -> None:
+    """An empty path would mean the working folder, or the default: it mostly comes from a variable that is not set.
+
+    Raises:
+        UsageError: an option of `PLACES` has an empty value.
+    """
+    for place, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if argument == "--":
+            return
+        if name in PLACES and (not value if equals else arguments[place + 1 : place + 2] == [""]):
+            raise UsageError(f"{name}: empty. Leave it out for the default; if it comes from a variable, set that.")
+
+
 def refuse_foreign_packages() -> None:
     """Our packages have plain names; another project's `jobs` or `schemas` must not run in their place.
 
@@ -231,6 +252,7 @@ def run_command_line() -> int:
     process.tune(next((word for word in sys.argv[1:] if word in COMMANDS), ""))
     try:
         refuse_foreign_packages()
+        refuse_empty_places(sys.argv[1:])
         load_commands(sys.argv[1:])
         raise_on_stop()
         app(prog_name=app.info.name)

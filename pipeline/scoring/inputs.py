@@ -199,6 +199,19 @@ def open_input(name: str, found: Found, text: tuple[str, ...], keep: tuple[str, 
     )
 
 
+def warn_of_table(stdin: Path, text: Sequence[str]) -> None:
+    """Warns if standard input, which is read as one review a line, begins as a table with the text columns does."""
+    with stdin.open("rb") as file:
+        line = file.readline(1 << 16).decode(errors="replace").strip()
+    found = None
+    if line.startswith("{") and any(f'"{name}"' in line for name in text):
+        found = "jsonl"
+    elif any({name.strip("\"' ") for name in line.split(mark)} >= set(text) for mark in ",;\t|" if mark in line):
+        found = "csv"
+    if found is not None:
+        log.warning("every line of standard input is taken for a review. If it is a table, add --format %s", found)
+
+
 @contextmanager
 def spooled_stdin(places: Sequence[str]) -> Iterator[Path | None]:
     """Copies stdin to a temporary file if `-` is among the places, because it is read more than once."""

@@ -16,8 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.cli.app import PLACES
+from pipeline.cli.derive import configs
 from pipeline.lake.content import footer_sha256
 from pipeline.lake.manifest import write_manifest
+from pipeline.options.option import fields_of
 from tests.support.commands import Run, run_here
 from tests.support.paths import ROOT
 from tests.support.reviews import write_corpus
@@ -369,3 +372,22 @@ def test_a_uri_where_a_path_is_needed_is_refused_and_no_folder_is_named_after_it
     assert outcome.code == 2, outcome.stderr
     assert "s3://bucket/folder/file.toml: expected a path on this machine, not a URI" in outcome.stderr
     assert not (tmp_path / "s3:").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--lake", "", "ingest"), ("score", "in.csv", "--output="), ("train", "--tokens", "")]
+)
+def test_an_empty_path_is_refused(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """`--lake "$LAKE"` where the variable is not set would otherwise mean the default lake."""
+    done = run_here(*arguments, cwd=tmp_path)
+    name = next(word for word in arguments if word.startswith("--")).rstrip("=")
+    assert (done.code, done.stdout) == (2, "")
+    assert f"{name}: empty. Leave it out for the default" in done.stderr and not list(tmp_path.iterdir())
+
+
+def test_every_option_with_a_path_is_among_those_that_must_not_be_empty() -> None:
+    named = [field for config in configs().values() for field in fields_of(config) if not field.option.positional]
+    places = {
+        field.label for field in named if field.kind is Path or field.option.names_model or field.option.names_pretrained
+    }
+    assert places <= set(PLACES)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shlex
 import shutil
 import signal
@@ -121,6 +122,28 @@ def test_rescore_may_be_set_for_a_lake(command: Run, lake: Path, tmp_path: Path)
     (lake / "pipeline.toml").write_text('[score]\nrescore = "all"\n')
     assert command("score", tmp_path / "in", "--lake", lake).receipt["metrics"]["inputs"]["scored"] == 1
     assert command("score", tmp_path / "in", "--lake", lake).code == 99
+
+
+@pytest.mark.parametrize(
+    ("lines", "format"),
+    [
+        ('"id";"text"\n1;good film\n2;dull\n', "csv"),
+        ("id,text,label\n1,good film,\n2,dull,\n", "csv"),
+        ('{"text": "good film"}\n{"text": "dull"}\n', "jsonl"),
+        ("this text, as it were, is a review\ngood film\n", None),
+        ("text\n", None),
+    ],
+)
+def test_a_table_on_stdin_is_not_taken_for_reviews_in_silence(
+    pipeline: Run, lake: Path, lines: str, format: str | None
+) -> None:
+    done = pipeline("score", "-", "--lake", lake, stdin=lines)
+    remedy = re.search(r"If it is a table, add (--format \w+)", done.stderr)
+    assert done.code == 0 and (remedy[1].split()[1] if remedy else None) == format
+    if remedy:
+        done = pipeline("score", "-", "--lake", lake, *remedy[1].split(), stdin=lines)
+        assert done.code == 0 and "If it is a table" not in done.stderr
+        assert [line for line in done.stdout.splitlines() if "good film" in line or "dull" in line]
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
