@@ -7,6 +7,7 @@ KINDS = {
     "damaged": "a run record or the token table cannot be read",
     "no_runs": "nothing has been ingested yet",
     "no_model": "no model is live, or the live model cannot be used",
+    "withdrawn": "the live model learned from reviews that were retracted or erased since",
     "failed": "the last run of a command of the night failed; with exit code 69 or 75, the last two",
     "quarantined": "the last run skipped files that the run before it did not skip",
     "rejected": "the last run rejected rows that the run before it did not reject",

@@ -6,7 +6,7 @@ from pipeline.lake.runs import AHEAD, age
 from pipeline.status.facts import GIB, Facts, Finding, Limits
 from pipeline.status.night_rules import night_findings
 from pipeline.status.nights import NIGHTLY, STEPS
-from pipeline.status.records import count, first_sentence, when
+from pipeline.status.records import count, first_sentence, metrics, when
 from pipeline.status.words import counted
 
 
@@ -15,6 +15,7 @@ def findings(facts: Facts, limits: Limits) -> list[Finding]:
     return [
         *_damaged(facts),
         *_no_model(facts),
+        *_withdrawn(facts),
         *night_findings(facts, limits),
         *_stale(facts, limits),
         *_full(facts, limits),
@@ -67,6 +68,24 @@ def _no_model(facts: Facts) -> Iterator[Finding]:
     elif not facts.table.fault:
         text = "no model is live, and training needs labelled reviews of two classes or more"
         yield Finding(kind="no_model", message=text, command=("train", "--help"))
+
+
+def _withdrawn(facts: Facts) -> Iterator[Finding]:
+    """The live model learned from reviews of the newest erasure or retraction of such reviews that still counts."""
+    if facts.live is None:
+        return
+    name, undone = facts.live.model.model_id, set()
+    for command, done in (("erase", "erased"), ("retract", "retracted")):
+        for record in facts.last.get(command, ()):
+            found = metrics(record)
+            if record["exit_code"] != 0 or found.get("dry_run"):
+                continue
+            if found.get("undone"):
+                undone.add(found.get("run"))
+            elif name in found.get("models", ()) and found.get("run") not in undone:
+                text = f"the live model {name} learned from reviews that were {done}, {when(record['finished'])}"
+                yield Finding(kind="withdrawn", message=text, command=("train",), run_id=record["run_id"])
+                break
 
 
 def _stale(facts: Facts, limits: Limits) -> Iterator[Finding]:

@@ -26,6 +26,8 @@ PAGE = "index.html"
 """The morning page, in the lake."""
 NEWEST = 3
 """At least so many records of each command are read: rules compare a run with the one before, and one may be damaged."""
+WITHDRAWALS = 100
+"""So many of `erase` and `retract`: the live model may have learned from the reviews of any of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +141,7 @@ def look(lake: Lake, limits: Limits, now: datetime | None = None) -> Status:
     order = (NIGHTLY, *STEPS)
     commands = sorted(records.commands(), key=lambda name: (order.index(name) if name in order else len(order), name))
     last = {command: _newest(records, command, now) for command in commands}
+    last |= {command: list(islice(records.of(command), WITHDRAWALS)) for command in ("erase", "retract") if command in last}
     disk = read_disk(lake)
     facts = Facts(
         last=last,

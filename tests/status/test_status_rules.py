@@ -57,6 +57,29 @@ def test_a_failure_needs_a_person_until_the_same_command_succeeds(lake: Lake, co
     assert kinds(lake) == []
 
 
+@pytest.mark.parametrize("command", ["erase", "retract"])
+def test_a_live_model_that_learned_from_withdrawn_reviews_needs_another(lake: Lake, command: str) -> None:
+    run = {"run": "20260228T010000.000Z-ingest-1a2b3c", "undone": False} if command == "retract" else {}
+    add_run(lake, command, LAST - timedelta(minutes=9), metrics={**run, "models": [MODEL], "dry_run": True})
+    assert kinds(lake) == []
+    add_run(lake, command, LAST - timedelta(minutes=8), metrics={**run, "models": [MODEL], "dry_run": False})
+    for minute in range(5):
+        add_run(lake, command, LAST - timedelta(minutes=minute), metrics={"models": [], "dry_run": False})
+    (finding,) = looked(lake).found
+    assert (finding.kind, finding.command) == ("withdrawn", ("train",))
+    assert finding.message.startswith(
+        f"the live model {MODEL} learned from reviews that were {command.rstrip('e')}ed, 2026-"
+    )
+    if command == "retract":
+        add_run(lake, command, LAST + timedelta(minutes=1), metrics={**run, "undone": True, "dry_run": False})
+        assert kinds(lake) == []
+    else:
+        other = MODEL.replace("aaaaaa", "bbbbbb")
+        add_model(lake, other)
+        go_live(lake, other, LAST)
+        assert kinds(lake) == []
+
+
 @pytest.mark.parametrize("code", [69, 75])
 def test_what_the_next_try_may_clear_needs_a_person_only_when_repeated(lake: Lake, code: int) -> None:
     add_run(lake, "ingest", LAST, code, error="LockedError: busy")
@@ -212,7 +235,8 @@ def test_what_a_night_said_of_a_model_is_settled_once_a_person_has_acted(lake: L
     elif act != "nothing":
         models = [MODEL if act == "retract another" else other]
         add_run(lake, "retract", later, metrics={"models": models, "dry_run": act == "plan to retract"})
-    assert kinds(lake) == ([] if act in ("promote", "retract") else ["not_promoted"])
+    found = [kind for kind in kinds(lake) if kind != "withdrawn"]
+    assert found == ([] if act in ("promote", "retract") else ["not_promoted"])
 
 
 @pytest.mark.parametrize(
