@@ -91,7 +91,7 @@ def record(lake: Path) -> dict[str, Any]:
 def test_a_new_field_is_in_the_help_in_its_panel(grown: typer.Typer) -> None:
     page = CliRunner().invoke(grown, ["grown", "--help"]).stdout
     panel = page.partition("Optimisation:")[2].partition("\nRegularisation:")[0]
-    assert "--momentum <float>" in panel
+    assert "--momentum NUMBER" in panel
     assert "Momentum of the optimizer.  [default: 0.0]" in " ".join(panel.split()).replace(". [", ".  [")
     order = [page.index(f"\n{name}:") for name in ("Options", "Data", "Model", "Optimisation", "Hardware", "Output")]
     assert order == sorted(order)
