@@ -368,11 +368,13 @@ class Collector:
         contents = np.concatenate([batch.known_contents, batch.contents])
         rows = np.concatenate([part["row"].to_numpy() for part in (batch.known_rows, batch.rows)])
         order = np.argsort(rows, kind="stable")
-        keys, contents, states = keys[order], contents[order], np.empty(len(keys), np.int8)
-        states[order] = in_order = self.seen.classify_and_add(keys, contents)
-        if self.repeated is not None and (again := in_order != UNSEEN).any():
-            several = np.isin(keys, keys[again])
+        keys, contents = keys[order], contents[order]
+        in_order = self.seen.classify_and_add(keys, contents)
+        if self.repeated is not None:
+            several = np.isin(keys, keys[in_order != UNSEEN])
             self.repeated.add(keys[several], contents[several], in_order[several] == OTHER)
+        states = np.empty(len(keys), np.int8)
+        states[order] = in_order
         known, new = np.split(states, [len(batch.known_keys)])
         self.known += int(np.count_nonzero(known != OTHER) + np.count_nonzero(new == SAME))
         self._reject_repeated(batch.known_rows, known)

@@ -11,13 +11,14 @@ Part = tuple[Keys, Keys, npt.NDArray[np.bool_]]
 class RepeatedIds:
     """Keys that several rows have, with the content of the last of them, and whether their contents differ.
 
-    Takes 17 bytes for each such key, and for each of up to `MOST_ROWS` more rows.
+    Takes 17 bytes for each such key, and for each of up to `most_rows` more rows.
+
+    Args:
+        most_rows: so many rows are noted before those that later ones follow are forgotten.
     """
 
-    MOST_ROWS = 1 << 20
-    """So many rows are noted before those that others follow are forgotten."""
-
-    def __init__(self) -> None:
+    def __init__(self, most_rows: int = 1 << 20) -> None:
+        self._most_rows = most_rows
         self._parts: list[Part] = []
         self._rows = 0
 
@@ -35,7 +36,7 @@ class RepeatedIds:
             return
         self._parts.append((keys, contents, differ))
         self._rows += len(keys)
-        if self._rows > self.MOST_ROWS:
+        if self._rows > self._most_rows:
             self._parts = [self._merged()]
             self._rows = 0
 

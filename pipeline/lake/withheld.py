@@ -49,8 +49,12 @@ class _List:
 
     @classmethod
     def of(cls, lists: Sequence[ReviewKeys]) -> "_List":
-        ids, places, contents, pairs = [NOTHING], [NOTHING], [NOTHING], [NOTHING]
-        standing, stands_for = [NOTHING], [NOTHING]
+        ids = [NOTHING]
+        places = [NOTHING]
+        contents = [NOTHING]
+        pairs = [NOTHING]
+        standing = [NOTHING]
+        stands_for = [NOTHING]
         for keys in lists:
             content, without = keys.content
             source, unknown = keys.source

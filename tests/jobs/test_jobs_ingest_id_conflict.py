@@ -274,8 +274,8 @@ def _known(keys: Keys, contents: Keys) -> TokenizedBatch:
 def test_repeated_ids_know_the_last_content_of_keys_whose_rows_differ(
     batches: Iterable[list[tuple[int, int]]], most: int
 ) -> None:
-    repeated, rows = RepeatedIds(), {}
-    repeated.MOST_ROWS = most  # type: ignore[misc]
+    repeated = RepeatedIds(most_rows=most)
+    rows: dict[int, list[int]] = {}
     for number, batch in enumerate(batches):
         before = repeated.snapshot()
         keys, contents = (np.array([row[i] for row in batch], np.uint64) for i in (0, 1))

@@ -121,8 +121,10 @@ def test_a_correction_above_the_old_row_of_the_same_file_counts(tmp_path: Path, 
     assert [rejects_of(receipt) for receipt in receipts] == [[(between + 2, "duplicate_id")]] * 2
     ingest(tmp_path / "new", source, **options)
     assert texts_of(tmp_path / "new")["1"] == "not so fine"
-    held, anew = ({row["review_id"]: row["content_sha256"] for row in rows_of(tmp_path / name)} for name in ("lake", "new"))
-    assert held == anew
+    corrected, fresh = (
+        {row["review_id"]: row["content_sha256"] for row in rows_of(tmp_path / name)} for name in ("lake", "new")
+    )
+    assert corrected == fresh
 
 
 @pytest.mark.parametrize("name", ["r.csv", "r.jsonl"])
